@@ -1,0 +1,1 @@
+"""Datasets: named, from disk, or from arrays."""

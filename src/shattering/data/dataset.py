@@ -1,0 +1,148 @@
+"""`Split` and `Dataset`: what every learner is trained and tested on."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shattering import seeds
+from shattering.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Labelled examples in memory.
+
+    images: (n, channels, height, width), or (n, features) for tables; uint8 in 0…255, or float32 in
+        natural units (for pixels: 0…1). The type carries the scale, so it is applied exactly once.
+    labels: (n,) int64 in 0…len(classes)-1: the labels that a learner sees.
+    classes: names of the classes.
+    ids: (n,) int64, the index of each example in its source; stable under subsetting.
+    true_labels: (n,) int64, the labels before any randomization.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    classes: tuple[str, ...]
+    ids: torch.Tensor = field(default=None)  # type: ignore[assignment]
+    true_labels: torch.Tensor = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self):
+        if self.ids is None:
+            object.__setattr__(self, "ids", torch.arange(len(self.labels)))
+        if self.true_labels is None:
+            object.__setattr__(self, "true_labels", self.labels)
+        _check_split(self)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def n_classes(self) -> int:
+        return len(self.classes)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(channels, height, width), or (features,)."""
+        return tuple(self.images.shape[1:])
+
+    def subset(self, rows: torch.Tensor) -> "Split":
+        """The examples at positions `rows`, with their ids."""
+        return replace(
+            self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], true_labels=self.true_labels[rows]
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """A train and a test split over the same classes.
+
+    name: what it is called; variant: that, with what figures from it must say (e.g. "cifar10 (JPEG)").
+    """
+
+    train: Split
+    test: Split
+    name: str = "arrays"
+    variant: str = ""
+
+    def __post_init__(self):
+        if not self.variant:
+            object.__setattr__(self, "variant", self.name)
+        train, test = self.train, self.test
+        if train.image_shape != test.image_shape:
+            raise InputError(f"test images have shape {test.image_shape}, expected that of the train images, {train.image_shape}")
+        if train.classes != test.classes:
+            raise InputError(f"test classes {list(test.classes)} differ from train classes {list(train.classes)}")
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    def limit(self, n_train: int | None = None, n_test: int | None = None, seed: int = 0) -> "Dataset":
+        """Class-balanced, seeded subsets of the splits; None keeps a split whole."""
+        train = balanced_subset(self.train, n_train, seed, "train")
+        return replace(self, train=train, test=balanced_subset(self.test, n_test, seed, "test"))
+
+    def to_npz(self, path: str | Path) -> Path:
+        """Save as an .npz that `load_dataset` reads (channels last), so that arrays can be named in a run."""
+        arrays = {}
+        for name in ("train", "test"):
+            split = getattr(self, name)
+            images = split.images.numpy()
+            arrays[f"x_{name}"] = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
+            arrays[f"y_{name}"] = split.labels.numpy()
+        path = Path(path).with_suffix(".npz")
+        np.savez(path, classes=np.array(self.classes), **arrays)
+        return path
+
+    def fingerprint(self) -> str:
+        """SHA-256 of images, labels and class names."""
+        digest = hashlib.sha256("\0".join(self.classes).encode())
+        for split in (self.train, self.test):
+            for tensor in (split.images, split.labels, split.ids):
+                digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+                digest.update(tensor.contiguous().numpy())
+        return digest.hexdigest()
+
+
+def _check_split(split: Split) -> None:
+    images, labels = split.images, split.labels
+    if images.ndim not in (2, 4):
+        raise InputError(f"images have shape {tuple(images.shape)}, expected (n, channels, height, width) or (n, features)")
+    if len(images) == 0 or 0 in images.shape:
+        raise InputError(f"images have shape {tuple(images.shape)}, expected at least one example and one pixel")
+    if images.dtype not in (torch.uint8, torch.float32):
+        raise InputError(f"images have type {images.dtype}, expected uint8 (0…255) or float32")
+    for name in ("labels", "ids", "true_labels"):
+        tensor = getattr(split, name)
+        if tensor.dtype != torch.int64 or tuple(tensor.shape) != (len(images),):
+            raise InputError(f"{name} have type {tensor.dtype} and shape {tuple(tensor.shape)}, expected int64 and ({len(images)},)")
+    if len(split.classes) < 2:
+        raise InputError(f"labels have {len(split.classes)} class, expected at least two")
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0 or high >= len(split.classes):
+        raise InputError(f"labels range over {low}…{high}, expected 0…{len(split.classes) - 1}")
+    if images.dtype == torch.float32 and not bool(torch.isfinite(images).all()):
+        bad = int((~torch.isfinite(images.flatten(1))).any(1).sum())
+        raise InputError(f"images contain NaN or infinite pixels in {bad} of {len(images)} examples, expected finite values")
+
+
+def balanced_subset(split: Split, n: int | None, seed: int, purpose: str) -> Split:
+    """n examples with classes as equal as their sizes allow, in source order.
+
+    Raises InputError if n is not in 1…len(split).
+    """
+    if n is None or n == len(split):
+        return split
+    if not 1 <= n <= len(split):
+        raise InputError(f"n_{purpose} is {n}, expected 1…{len(split)}")
+    order = seeds.generator(seed, f"data/{purpose}").permutation(len(split))
+    labels = split.true_labels.numpy()[order]
+    rank = np.empty(len(order), dtype=np.int64)  # position of each example within its class
+    for k in range(split.n_classes):
+        members = np.flatnonzero(labels == k)
+        rank[members] = np.arange(len(members))
+    chosen = order[np.argsort(rank, kind="stable")[:n]]  # whole rounds of one example per class
+    return split.subset(torch.from_numpy(np.sort(chosen)))

@@ -1,0 +1,108 @@
+"""Encoded images → uint8 tensors, in threads; decoded arrays are cached on disk."""
+
+import hashlib
+import io
+import os
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import torch
+from PIL import Image, UnidentifiedImageError
+from safetensors import SafetensorError
+
+from shattering.errors import InputError
+
+try:
+    import simplejpeg
+except ImportError:  # optional: the `fast` extra
+    simplejpeg = None
+
+_CHUNK = 1000
+
+
+def cache_folder() -> Path:
+    """Where decoded images are kept: `SHATTERING_CACHE`, else the user's cache folder."""
+    base = os.environ.get("SHATTERING_CACHE")
+    if base:
+        return Path(base)
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shattering"
+
+
+def _decode_one(data: bytes) -> np.ndarray:
+    """(height, width, channels) uint8 with 1 channel for grey images, else 3."""
+    if simplejpeg is not None and data[:2] == b"\xff\xd8":
+        _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
+        if colorspace in ("Gray", "YCbCr"):
+            return simplejpeg.decode_jpeg(data, colorspace="GRAY" if colorspace == "Gray" else "RGB")
+    with Image.open(io.BytesIO(data)) as image:
+        mode = "L" if image.mode in ("1", "L") else "RGB"
+        pixels = np.asarray(image if image.mode == mode else image.convert(mode))
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def decode_images(read: Callable[[int], bytes], n: int, describe: Callable[[int], str]) -> torch.Tensor:
+    """Decode n images of one size to (n, channels, height, width) uint8; grey ones join coloured ones as RGB.
+
+    read(i) gives the encoded bytes of image i, describe(i) names it in messages. Raises InputError for
+    an image that cannot be decoded and for mixed sizes.
+    """
+
+    def chunk(start: int) -> list[np.ndarray]:
+        out = []
+        for i in range(start, min(start + _CHUNK, n)):
+            try:
+                out.append(_decode_one(read(i)))
+            except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+                raise InputError(f"{describe(i)} is not a readable image: {str(error).splitlines()[0][:100]}") from None
+            if out[-1].shape[:2] != out[0].shape[:2]:
+                raise InputError(_mixed(describe(i), out[-1], describe(start), out[0]))
+        return out
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        chunks = list(pool.map(chunk, range(0, n, _CHUNK)))
+    first = chunks[0][0]
+    channels = max(image.shape[2] for part in chunks for image in part)
+    images = torch.empty((n, *first.shape[:2], channels), dtype=torch.uint8)
+    target = images.numpy()
+    row = 0
+    for part in chunks:
+        for image in part:
+            if image.shape[:2] != first.shape[:2]:
+                raise InputError(_mixed(describe(row), image, describe(0), first))
+            target[row] = image  # a grey image is broadcast over the channels
+            row += 1
+        part.clear()
+    return images.permute(0, 3, 1, 2).contiguous()
+
+
+def _mixed(name: str, image: np.ndarray, other: str, first: np.ndarray) -> str:
+    return (
+        f"images have mixed sizes: {other} is {first.shape[1]}x{first.shape[0]} and {name} is "
+        f"{image.shape[1]}x{image.shape[0]} pixels, expected one size"
+    )
+
+
+def cached(files: Sequence[Path], decode: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """decode(), or what it gave last time for these very files (same path, size and time of change)."""
+    stamp = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
+    key = hashlib.sha256("\n".join(["1", *stamp]).encode()).hexdigest()[:32]
+    path = cache_folder() / f"{key}.safetensors"
+    if path.exists():
+        try:
+            return safetensors.torch.load_file(path)["images"]
+        except (SafetensorError, KeyError, OSError):
+            path.unlink(missing_ok=True)  # a damaged cache file is made anew
+    images = decode()
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        safetensors.torch.save_file({"images": images}, aside)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        warnings.warn(f"decoded images are not cached in {path.parent}: {error.strerror}", stacklevel=2)
+    return images

@@ -1,0 +1,173 @@
+"""Datasets on disk: Parquet files, image folders, .npz archives. Each reader gives (images, labels, classes)."""
+
+import hashlib
+import json
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from shattering.data.decode import cached, decode_images
+from shattering.data.dataset import Split
+from shattering.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+
+
+def read_parquet(files: list[Path], label_column: str | None = None) -> tuple[Split, str]:
+    """Parquet files with an image and a label column, as the Hugging Face hub serves them.
+
+    Returns the split and the encoding of its images ("JPEG", "PNG", …). Raises InputError for files that
+    cannot be read, columns that cannot be found, and labels with holes.
+    """
+    tables = []
+    for file in files:
+        try:
+            tables.append(pq.read_table(file))
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+            raise InputError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+    table = pa.concat_tables(tables, promote_options="permissive")
+    if table.num_rows == 0:
+        raise InputError(f"{files[0]} has no rows, expected at least one example")
+    image_column, label_column = _columns(table, files[0], label_column)
+    column = table[image_column]
+    column = pa.compute.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column  # type: ignore[attr-defined]
+    if column.null_count:
+        raise InputError(f"column {image_column!r} of {files[0]} has {column.null_count} rows without image bytes, expected none")
+    column = column.combine_chunks()
+    names = _class_names(table.schema, label_column)
+    labels, classes = _encode_labels(table[label_column], names, f"column {label_column!r} of {files[0]}")
+    first = column[0].as_buffer().to_pybytes()[:4]
+    encoding = "JPEG" if first[:2] == b"\xff\xd8" else "PNG" if first == b"\x89PNG" else "other"
+    images = cached(
+        files,
+        lambda: decode_images(lambda i: column[i].as_py(), len(column), lambda i: f"row {i} of column {image_column!r} of {files[0]}"),
+    )
+    return Split(images, labels, classes), encoding
+
+
+def _columns(table: pa.Table, file: Path, label_column: str | None) -> tuple[str, str]:
+    def is_image(kind: pa.DataType) -> bool:
+        if pa.types.is_struct(kind):
+            return kind.get_field_index("bytes") >= 0
+        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+
+    found = f"found columns {table.column_names}"
+    image = [field.name for field in table.schema if is_image(field.type)]
+    if len(image) != 1:
+        raise InputError(f"{file}: {found}, expected exactly one with encoded images")
+    if label_column is None:
+        candidates = [name for name in ("label", "labels", "class", "target", "y") if name in table.column_names]
+        if not candidates:
+            raise InputError(f"{file}: {found}, expected one named 'label'")
+        label_column = candidates[0]
+    elif label_column not in table.column_names:
+        raise InputError(f"{file}: {found}, expected one named {label_column!r}")
+    return image[0], label_column
+
+
+def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
+    """The names in the hub's schema metadata, if there are any."""
+    try:
+        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
+        return [str(name) for name in features[column]["names"]]
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _encode_labels(column: pa.ChunkedArray, names: list[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+    if column.null_count:
+        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
+        raise InputError(f"{where} has {column.null_count} rows without a label (first: row {row}), expected none")
+    return encode_labels(column.to_numpy(), names, where)
+
+
+def encode_labels(values: np.ndarray, names: list[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Labels as 0…k-1 with class names. Integers keep their value and must leave no gap; other values are sorted.
+
+    Raises InputError for labels that are missing, fractional, out of range, or of fewer than two classes.
+    """
+    values = np.asarray(values)
+    if values.ndim != 1:
+        raise InputError(f"{where} has shape {values.shape}, expected one label an example")
+    if values.dtype.kind == "f":
+        if not np.isfinite(values).all():
+            raise InputError(f"{where} has {int((~np.isfinite(values)).sum())} rows that are NaN or infinite, expected a class each")
+        if (values != np.round(values)).any():
+            raise InputError(f"{where} has fractional values (first: {values[values != np.round(values)][0]}), expected classes")
+        values = values.astype(np.int64)
+    if values.dtype.kind in "iub":
+        labels = values.astype(np.int64)
+        classes = names or [str(k) for k in range(int(labels.max()) + 1 if labels.max() < 10**6 else 0)]
+        if labels.min() < 0 or labels.max() >= len(classes):
+            raise InputError(f"{where} ranges over {labels.min()}…{labels.max()}, expected 0…{max(len(classes) - 1, 1)}")
+    else:
+        missing = int(sum(value is None for value in values))
+        if missing:
+            raise InputError(f"{where} has {missing} rows without a label, expected none")
+        found, labels = np.unique(values.astype(str), return_inverse=True)
+        classes = names or [str(name) for name in found]
+        if names:
+            raise InputError(f"{where} has type {values.dtype}, expected integers for the {len(names)} named classes")
+    if len(classes) < 2:
+        raise InputError(f"{where} has {len(classes)} class, expected at least two")
+    return torch.from_numpy(labels.astype(np.int64)), tuple(classes)
+
+
+def check_no_empty_class(split: Split, where: str) -> None:
+    """Raise InputError if some class has no example."""
+    counts = torch.bincount(split.labels, minlength=split.n_classes)
+    empty = [split.classes[int(k)] for k in torch.nonzero(counts == 0).flatten()[:5]]
+    if empty:
+        raise InputError(f"{where} has no example of {int((counts == 0).sum())} of {split.n_classes} classes (such as {empty[0]!r}), expected some of each")
+
+
+def read_image_folder(folder: Path, classes: list[str] | None = None) -> Split:
+    """FOLDER/CLASS/*.png|jpg: one class a sub-folder, in alphabetical order.
+
+    classes: the classes of the train split, for a test split. Raises InputError for none, empty or unknown ones.
+    """
+    found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    strangers = sorted(set(found) - set(classes or found))
+    if strangers:
+        raise InputError(f"{folder} has class {strangers[0]!r}, which the train split lacks, expected {', '.join((classes or [])[:10])}")
+    classes = classes or found
+    files: list[Path] = []
+    labels: list[int] = []
+    for k, name in enumerate(classes):
+        members = sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if name in found else []
+        files += members
+        labels += [k] * len(members)
+    if not files:
+        raise InputError(f"{folder} has no images, expected {folder}/CLASS/*.png or *.jpg")
+    if len(classes) < 2:
+        raise InputError(f"{folder} has {len(classes)} class folder, expected at least two")
+    images = cached(files, lambda: decode_images(lambda i: files[i].read_bytes(), len(files), lambda i: str(files[i])))
+    return Split(images, torch.tensor(labels), tuple(classes))
+
+
+def read_npz(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of an .npz with x_train, y_train, x_test, y_test (and optionally classes); no pickles."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+    except (BadZipFile, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
+        raise InputError(f"{path} is not a readable .npz of plain arrays: {str(error).splitlines()[0]}") from None
+    missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in arrays]
+    if missing:
+        raise InputError(f"{path} has arrays {sorted(arrays)}, expected x_train, y_train, x_test, y_test")
+    return arrays
+
+
+def files_digest(path: Path) -> str:
+    """SHA-256 over the names and bytes of a file, or of all files below a folder."""
+    digest = hashlib.sha256()
+    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
+        digest.update(f"{'' if path.is_file() else file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+        with open(file, "rb") as handle:
+            while block := handle.read(1 << 22):
+                digest.update(block)
+    return digest.hexdigest()

@@ -1,0 +1,211 @@
+"""`load_dataset`: a name, a path or arrays → one `Dataset`."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shattering import seeds
+from shattering.data import disk
+from shattering.data.dataset import Dataset, Split
+from shattering.errors import InputError
+
+DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
+
+
+@dataclass(frozen=True)
+class HubSource:
+    """A dataset of the Hugging Face hub: repository, folder of its Parquet files there, label column."""
+
+    repository: str
+    folder: str
+    label: str
+    description: str
+
+
+HUB: dict[str, HubSource] = {
+    "mnist": HubSource("ylecun/mnist", "mnist", "label", "handwritten digits, 28x28 grey, 60,000 + 10,000"),
+    "fashion-mnist": HubSource("zalando-datasets/fashion_mnist", "fashion_mnist", "label", "clothes, 28x28 grey, 60,000 + 10,000"),
+    "cifar10": HubSource("uoft-cs/cifar10", "plain_text", "label", "photographs of 10 classes, 32x32 colour, 50,000 + 10,000"),
+    "cifar100": HubSource("uoft-cs/cifar100", "cifar100", "fine_label", "photographs of 100 classes, 32x32 colour, 50,000 + 10,000"),
+}
+DATASETS: dict[str, str] = {
+    "digits": "scikit-learn's handwritten digits, 8x8 grey, 1,297 + 500; embedded, offline",
+    **{name: source.description for name, source in HUB.items()},
+}
+
+
+def load_dataset(source, n_train: int | None = None, n_test: int | None = None, seed: int = 0) -> Dataset:
+    """Load a dataset whole, or class-balanced subsets of it.
+
+    source: a name in `DATASETS`; a path to an image folder (train/CLASS/*.png|jpg and test/…), an .npz with
+        x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with train*.parquet and
+        test*.parquet) with an image and a label column; a tuple (x_train, y_train, x_test, y_test) of NumPy
+        arrays or torch tensors; or a Dataset.
+    n_train, n_test: sizes of class-balanced subsets drawn by `seed`; None: everything.
+    seed: also draws the held-out fifth where a source has no test split.
+
+    Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
+    (NAME/train*.parquet), else downloaded from the Hugging Face hub. Raises InputError for anything unknown,
+    unreadable or inconsistent.
+    """
+    if isinstance(source, Dataset):
+        dataset = source
+    elif isinstance(source, (tuple, list)) and len(source) == 4:
+        dataset = dataset_from_arrays(*source)
+    elif isinstance(source, (str, Path)):
+        dataset = _load_named(str(source)) if str(source) in DATASETS else _load_path(Path(source), seed)
+    else:
+        raise InputError(f"dataset is a {type(source).__name__}, expected a name, a path, a Dataset or (x_train, y_train, x_test, y_test)")
+    disk.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
+    return dataset.limit(n_train, n_test, seed)
+
+
+def identity(source: str) -> str:
+    """What identifies a dataset in a run: its name, or the digest of its files, wherever they lie.
+
+    Raises InputError for what is neither a known name nor a path.
+    """
+    return source if source in DATASETS else f"sha256:{disk.files_digest(_existing(Path(source)))}"
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise InputError(f"unknown dataset {str(path)!r}; known: {', '.join(DATASETS)}, or the path of a file or folder")
+    return path
+
+
+def _load_named(name: str) -> Dataset:
+    if name == "digits":
+        return _digits()
+    source = HUB[name]
+    files = _local_files(name) or _download(name, source)
+    (train, encoding), (test, _) = (disk.read_parquet(files[part], source.label) for part in ("train", "test"))
+    variant = f"{name} (JPEG)" if encoding == "JPEG" else name  # re-encoded with loss: the originals are not JPEG
+    return Dataset(train, test, name, variant)
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    images = torch.from_numpy((bunch.images * (255 / 16)).round().astype(np.uint8))[:, None]
+    whole = Split(images, torch.from_numpy(bunch.target.astype(np.int64)), tuple(str(k) for k in range(10)))
+    order = torch.from_numpy(seeds.generator(0, "data/digits").permutation(len(whole)))
+    test, train = order[:DIGITS_TEST].sort().values, order[DIGITS_TEST:].sort().values
+    return Dataset(whole.subset(train), whole.subset(test), "digits")
+
+
+def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
+    parts = {"train": sorted(folder.glob("train*.parquet"))}
+    for name in ("test", "validation", "val"):
+        parts["test"] = sorted(folder.glob(f"{name}*.parquet"))
+        if parts["test"]:
+            break
+    return parts
+
+
+def _local_files(name: str) -> dict[str, list[Path]] | None:
+    base = os.environ.get("SHATTERING_DATA")
+    parts = _parquet_parts(Path(base) / name) if base else {}
+    return parts if parts.get("train") and parts.get("test") else None
+
+
+def _download(name: str, source: HubSource) -> dict[str, list[Path]]:
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = snapshot_download(source.repository, repo_type="dataset", allow_patterns=f"{source.folder}/*.parquet")
+    except Exception as error:  # the hub's client raises many kinds; all mean that the files are not to be had
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise InputError(
+            f"dataset {name!r} is not in SHATTERING_DATA ({os.environ.get('SHATTERING_DATA', 'not set')}) "
+            f"and cannot be downloaded from the Hugging Face hub: {reason}"
+        ) from None
+    parts = _parquet_parts(Path(folder) / source.folder)
+    if not (parts["train"] and parts["test"]):
+        raise InputError(f"{source.repository} on the Hugging Face hub has no {source.folder}/train*.parquet and test*.parquet")
+    return parts
+
+
+def _load_path(path: Path, seed: int) -> Dataset:
+    _existing(path)
+    if path.suffix == ".npz":
+        arrays = disk.read_npz(path)
+        return dataset_from_arrays(
+            *(arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")), classes=arrays.get("classes"), channels="last", name=path.stem
+        )
+    if path.is_file():
+        if path.suffix != ".parquet":
+            raise InputError(f"{path} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")
+        return _hold_out(disk.read_parquet([path])[0], path.stem, seed)
+    parts = _parquet_parts(path)
+    if parts["train"]:
+        train = disk.read_parquet(parts["train"])[0]
+        return Dataset(train, disk.read_parquet(parts["test"])[0], path.name) if parts["test"] else _hold_out(train, path.name, seed)
+    if (path / "train").is_dir():
+        train = disk.read_image_folder(path / "train")
+        for name in ("test", "val", "validation"):
+            if (path / name).is_dir():
+                return Dataset(train, disk.read_image_folder(path / name, list(train.classes)), path.name)
+        return _hold_out(train, path.name, seed)
+    raise InputError(f"{path} has neither train/CLASS/ folders nor train*.parquet files")
+
+
+def _hold_out(split: Split, name: str, seed: int) -> Dataset:
+    """A dataset whose test split is a random fifth of the only split there is."""
+    if len(split) < 5:
+        raise InputError(f"{name} has {len(split)} examples and no test split, expected at least 5 to hold out a fifth")
+    order = torch.from_numpy(seeds.generator(seed, "data/hold-out").permutation(len(split)))
+    n_test = len(split) // 5
+    test, train = order[:n_test].sort().values, order[n_test:].sort().values
+    return Dataset(split.subset(train), split.subset(test), name, f"{name} (a fifth held out)")
+
+
+def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, channels: str | None = None, name: str = "arrays") -> Dataset:
+    """A Dataset from NumPy arrays or torch tensors.
+
+    x: (n, features), (n, height, width), or (n, height, width, channels) / (n, channels, height, width):
+        uint8 in 0…255, or floats in natural units (pixels in 0…1).
+    y: (n,) integers 0…k-1, or strings.
+    classes: names of the classes 0…k-1. channels: "first" or "last"; None: whichever axis has length 1, 3 or 4,
+        and if both do, last for NumPy and first for torch.
+
+    Raises InputError for shapes, types or values that do not fit.
+    """
+    train_images, test_images = (as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test")))
+    y_train, y_test = (np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y) for y in (y_train, y_test))
+    names = None if classes is None else [str(c) for c in classes]
+    labels, found = disk.encode_labels(y_train, names, "y_train")
+    if y_test.dtype.kind in "USO":
+        strangers = sorted(set(map(str, y_test)) - set(found))
+        if strangers:
+            raise InputError(f"y_test has class {strangers[0]!r}, which y_train lacks")
+        lookup = {c: k for k, c in enumerate(found)}
+        test_labels = torch.tensor([lookup[str(c)] for c in y_test])
+    else:
+        test_labels, _ = disk.encode_labels(y_test, list(found), "y_test")
+    for x, y, where in ((train_images, labels, "train"), (test_images, test_labels, "test")):
+        if len(x) != len(y):
+            raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
+    return Dataset(Split(train_images, labels, found), Split(test_images, test_labels, found), name)
+
+
+def as_images(x, channels: str | None = None, where: str = "images") -> torch.Tensor:
+    """Arrays as (n, channels, height, width) or (n, features), uint8 or float32. See `dataset_from_arrays`."""
+    from_torch = isinstance(x, torch.Tensor)
+    images = x.detach().cpu() if from_torch else torch.from_numpy(np.array(x, order="C"))
+    if images.dtype != torch.uint8:
+        if not images.dtype.is_floating_point:
+            raise InputError(f"{where} have type {images.dtype}, expected uint8 (0…255) or floats")
+        images = images.to(torch.float32)
+    if images.ndim == 3:
+        return images[:, None]
+    if images.ndim == 4:
+        if channels is None:
+            first, last = images.shape[1] in (1, 3, 4), images.shape[3] in (1, 3, 4)
+            channels = "last" if last and not (first and from_torch) else "first"
+        return images.permute(0, 3, 1, 2).contiguous() if channels == "last" else images
+    return images

@@ -1,0 +1,16 @@
+"""Learners: scikit-learn estimators whose constructor arguments are their specification."""
+
+from sklearn.base import BaseEstimator
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, Perceptron
+from sklearn.neighbors import KNeighborsClassifier
+
+from shattering.learners.network import NetworkClassifier
+
+LEARNERS: dict[str, type[BaseEstimator]] = {
+    "network": NetworkClassifier,
+    "random-forest": RandomForestClassifier,
+    "logistic-regression": LogisticRegression,
+    "nearest-neighbors": KNeighborsClassifier,
+    "perceptron": Perceptron,
+}

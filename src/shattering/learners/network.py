@@ -1,0 +1,297 @@
+"""`NetworkClassifier`: a scikit-learn classifier that trains a torch module by SGD (ICLR 2017, appendix A)."""
+
+import json
+from collections.abc import Callable
+from contextlib import nullcontext
+from numbers import Integral, Real
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.torch
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from shattering import networks, seeds
+from shattering.data import preprocess
+from shattering.data.dataset import Split
+from shattering.data.sources import as_images
+from shattering.errors import InputError, unknown
+from shattering.learners import training
+
+_PRECISIONS = ("float32", "bfloat16")
+_STANDARDIZE = ("auto", "image", "feature", "none")
+
+
+class NetworkClassifier(ClassifierMixin, BaseEstimator):
+    """A network trained by SGD with momentum and an exponentially decaying learning rate.
+
+    network: a name in `shattering.networks.NETWORKS`, or a factory (image_shape, n_classes) → torch module.
+    epochs: the budget. batch_size: examples an update.
+    learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise). momentum: in 0…1.
+    decay: factor on the learning rate after every epoch, or after every `decay_steps` updates if that is given.
+    weight_decay: coefficient c of c/2 |w|^2, over all parameters.
+    stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
+    evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
+    crop: side of the central crop in pixels; "auto": 28 for 32x32 images, as the papers crop CIFAR-10, else none.
+    standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
+        "image" for images, "feature" for tables.
+    precision: "float32", or "bfloat16" (autocast). compile: use torch.compile.
+    device: "auto" (CUDA, else MPS, else CPU), or a torch device.
+    order_seed: of the batch order; None: random_state. random_state: of initialization and batch order.
+    checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them.
+
+    Attributes after `fit`: module_, classes_, image_shape_ (after cropping), device_, history_ (a DataFrame, one
+    row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running: each batch just before its
+    update), full_train_loss and full_train_accuracy (evaluation mode; NaN where not evaluated), test_loss and
+    test_accuracy, seconds), n_iter_ (epochs trained), epochs_to_fit_ (first epoch after which the training set was
+    seen to be fitted, or None), interpolated_ (fitted at the end), diverged_ (a loss was not finite),
+    train_loss_, train_accuracy_ (at the end, evaluation mode), n_parameters_.
+    """
+
+    takes_splits = True
+    not_identity = ("device", "compile", "checkpoint_every", "random_state")  # a run has its seed outside the learner
+
+    def __init__(
+        self,
+        network="mlp-1x512",
+        *,
+        epochs=100,
+        batch_size=128,
+        learning_rate=None,
+        momentum=0.9,
+        decay=0.95,
+        decay_steps=None,
+        weight_decay=0.0,
+        stop_when_fitted=False,
+        evaluate_train=False,
+        crop="auto",
+        standardize="auto",
+        precision="float32",
+        compile=False,
+        device="auto",
+        checkpoint_every=30.0,
+        order_seed=None,
+        random_state=0,
+    ):
+        self.network = network
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.decay = decay
+        self.decay_steps = decay_steps
+        self.weight_decay = weight_decay
+        self.stop_when_fitted = stop_when_fitted
+        self.evaluate_train = evaluate_train
+        self.crop = crop
+        self.standardize = standardize
+        self.precision = precision
+        self.compile = compile
+        self.device = device
+        self.checkpoint_every = checkpoint_every
+        self.order_seed = order_seed
+        self.random_state = random_state
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+        for name in ("epochs", "batch_size"):
+            _check(name, getattr(self, name), Integral, 1)
+        for name in ("learning_rate", "decay_steps", "order_seed"):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), Real if name == "learning_rate" else Integral, 0 if name != "decay_steps" else 1)
+        _check("momentum", self.momentum, Real, 0, 1)
+        _check("decay", self.decay, Real, 0, 1)
+        _check("weight_decay", self.weight_decay, Real, 0)
+        _check("checkpoint_every", self.checkpoint_every, Real, 0)
+        for name in ("stop_when_fitted", "evaluate_train", "compile"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
+        if self.crop not in ("auto", None):
+            _check("crop", self.crop, Integral, 1)
+        if self.standardize not in _STANDARDIZE:
+            raise unknown("standardize", self.standardize, _STANDARDIZE)
+        if self.precision not in _PRECISIONS:
+            raise unknown("precision", self.precision, _PRECISIONS)
+        if isinstance(self.network, str) and self.network not in networks.NETWORKS:
+            raise unknown("network", self.network, networks.NETWORKS)
+        if not isinstance(self.network, str) and not callable(self.network):
+            raise InputError(f"network is a {type(self.network).__name__}, expected a name or a factory (image_shape, n_classes) → module")
+
+    def fit(
+        self,
+        X,
+        y=None,
+        *,
+        test: Split | None = None,
+        checkpoint: str | Path | None = None,
+        on_epoch: Callable[[dict], None] | None = None,
+    ):
+        """Train on a Split, or on images (n, c, h, w) or features (n, d) with labels y (n,).
+
+        test: a split to evaluate after every epoch, against its labels. checkpoint: a file to resume from and to
+        keep checkpoints in; a resumed fit has the history of an uninterrupted one (bitwise on the CPU).
+        on_epoch: called with each row of the history. Raises InputError for bad parameters or data.
+        """
+        self.check_params()
+        images, labels = self._training_data(X, y)
+        seed = _as_seed(self.random_state)
+        self._prepare(images, seed)
+        module = self.module_
+        train = self._examples(images, labels)
+        monitored = None if test is None else self._examples(test.images, test.labels)
+        compiled = torch.compile(module) if self.compile else module
+        key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
+        result = training.fit(
+            compiled, train, monitored, self._recipe(seed), checkpoint=Path(checkpoint) if checkpoint else None, key=key, on_epoch=on_epoch
+        )
+        self.history_ = pd.DataFrame(result.history)
+        self.n_iter_ = len(result.history)
+        self.epochs_to_fit_ = result.epochs_to_fit
+        self.diverged_ = result.diverged
+        self.train_loss_, self.train_accuracy_ = training.evaluate(module, train, self._autocast)
+        self.interpolated_ = self.train_accuracy_ == 1.0
+        return self
+
+    def decision_function(self, X) -> np.ndarray:
+        """Logits (n, classes); for two classes their difference (n,), as scikit-learn has it."""
+        logits = self.logits(X).numpy()
+        return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
+
+    def logits(self, X) -> torch.Tensor:
+        """Logits (n, classes) float32 on the CPU, for a Split or images."""
+        check_is_fitted(self)
+        images = X.images if isinstance(X, Split) else self._input_images(X)
+        if tuple(images.shape[1:]) != self._raw_shape:
+            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._raw_shape} as in fit")
+        data = self._examples(images, torch.zeros(len(images), dtype=torch.int64))
+        return training.compute_logits(self.module_, data, self._autocast).cpu()
+
+    def predict_proba(self, X) -> np.ndarray:
+        """Class probabilities (n, classes): the softmax of the logits."""
+        return torch.softmax(self.logits(X).double(), 1).numpy()
+
+    def predict(self, X) -> np.ndarray:
+        """The most probable class of each example (n,)."""
+        return self.classes_[self.logits(X).argmax(1).numpy()]
+
+    def score(self, X, y=None, sample_weight=None) -> float:
+        """Accuracy in 0…1 on a Split, or on images with labels y."""
+        return super().score(X, X.labels.numpy() if isinstance(X, Split) else y, sample_weight)
+
+    def save(self, path: str | Path) -> None:
+        """Weights and preprocessing as safetensors."""
+        check_is_fitted(self)
+        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.module_.state_dict().items()}
+        if self._scaler:
+            tensors |= {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std}
+        meta = {"image_shape": list(self._raw_shape), "classes": self.classes_.tolist()}
+        safetensors.torch.save_file(tensors, path, {"shattering": json.dumps(meta)})
+
+    def load(self, path: str | Path):
+        """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history."""
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                meta = json.loads((file.metadata() or {})["shattering"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+            raise InputError(f"{path} is not a model that `save` wrote: {error}") from None
+        self.classes_ = np.array(meta["classes"])
+        self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
+        if self._scaler:
+            self._scaler.mean, self._scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
+        self.module_.load_state_dict(tensors)
+        return self
+
+    def _identity(self) -> dict:
+        return {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
+
+    def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
+        """Raw images and labels 0…k-1; sets classes_ (and n_features_in_ for tables)."""
+        if isinstance(X, Split):
+            self.classes_ = np.arange(X.n_classes)
+            return X.images, X.labels
+        if y is None:
+            raise InputError("requires y to be passed, but the target y is None")
+        if getattr(X, "ndim", 2) == 4:
+            images, y = as_images(X), np.asarray(y)
+            if len(images) != len(y):
+                raise InputError(f"X has {len(images)} examples and y has {len(y)} labels, expected as many")
+        else:
+            X, y = validate_data(self, X, y, dtype=np.float32)
+            images = torch.from_numpy(np.array(X))
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError("y has 1 class, expected at least two classes")
+        return images, torch.from_numpy(labels.astype(np.int64))
+
+    def _input_images(self, X) -> torch.Tensor:
+        if getattr(X, "ndim", 2) == 4:
+            return as_images(X)
+        return torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
+
+    def _prepare(self, images: torch.Tensor, seed: int) -> None:
+        """Set up preprocessing and a fresh module for images of this shape."""
+        self._raw_shape = tuple(images.shape[1:])
+        per_feature = self.standardize == "feature" or (self.standardize == "auto" and images.ndim == 2)
+        self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop())) if per_feature else None
+        self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop()).shape[1:])
+        self.device_ = training.resolve_device(self.device)
+        module = networks.build_network(self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"))
+        self._channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        memory_format = torch.channels_last if self._channels_last else torch.preserve_format
+        self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
+        self.n_parameters_ = networks.count_parameters(module)
+
+    def _crop(self) -> int | None:
+        return (28 if self._raw_shape[-2:] == (32, 32) and len(self._raw_shape) == 3 else None) if self.crop == "auto" else self.crop
+
+    def _examples(self, images: torch.Tensor, labels: torch.Tensor) -> training.Examples:
+        """Preprocess in blocks, straight into place on the device."""
+        channels_last = self._channels_last and images.ndim == 4
+        shape = self.image_shape_[1:] + self.image_shape_[:1] if channels_last else self.image_shape_
+        out = torch.empty((len(images), *shape), device=self.device_)
+        per_image = self.standardize == "image" or (self.standardize == "auto" and images.ndim == 4)
+        for start in range(0, len(images), 4096):
+            block = preprocess.to_float(preprocess.center_crop(images[start : start + 4096], self._crop()))
+            block = self._scaler(block) if self._scaler else preprocess.standardize_images(block) if per_image else block
+            out[start : start + 4096] = block.permute(0, 2, 3, 1) if channels_last else block
+        return training.Examples(out, labels.to(self.device_), channels_last)
+
+    def _recipe(self, seed: int) -> training.Recipe:
+        rate = networks.initial_learning_rate(self.network) if self.learning_rate is None else self.learning_rate
+        return training.Recipe(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=float(rate),
+            momentum=self.momentum,
+            decay=self.decay,
+            decay_steps=self.decay_steps,
+            weight_decay=self.weight_decay,
+            order_seed=seed if self.order_seed is None else int(self.order_seed),
+            stop_when_fitted=self.stop_when_fitted,
+            evaluate_train=self.evaluate_train,
+            autocast=self._autocast,
+            checkpoint_every=self.checkpoint_every,
+        )
+
+    def _autocast(self):
+        return torch.autocast(self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+
+
+def _as_seed(random_state) -> int:
+    """scikit-learn's random_state as an integer: an integer is itself, None is fresh entropy."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)
+
+
+def _check(name: str, value: object, kind: type, low: float, high: float = float("inf")) -> None:
+    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:  # type: ignore[operator]
+        what = "a whole number" if kind is Integral else "a number"
+        raise InputError(f"{name} is {value!r}, expected {what} {f'in {low}…{high}' if high < float('inf') else f'of at least {low}'}")

@@ -1,0 +1,50 @@
+"""Network architectures: name → constructor (image_shape, n_classes) → module."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from shattering.errors import InputError, unknown
+from shattering.networks.alexnet import alexnet, small_cnn
+from shattering.networks.inception import inception, inception_without_batch_norm
+from shattering.networks.mlp import mlp_1x512, mlp_3x512
+
+Factory = Callable[[tuple[int, ...], int], nn.Module]
+
+NETWORKS: dict[str, Factory] = {
+    "inception": inception,
+    "inception-no-bn": inception_without_batch_norm,
+    "alexnet": alexnet,
+    "mlp-3x512": mlp_3x512,
+    "mlp-1x512": mlp_1x512,
+    "small-cnn": small_cnn,
+}
+_INITIAL_LEARNING_RATES = {"inception": 0.1, "inception-no-bn": 0.1}  # ICLR 2017, appendix A; 0.01 for the others
+CIFAR_SHAPE = (3, 28, 28)
+
+
+def initial_learning_rate(network: str | Factory) -> float:
+    """The papers' initial learning rate for a network: 0.1 for the Inceptions, 0.01 otherwise."""
+    return _INITIAL_LEARNING_RATES.get(network, 0.01) if isinstance(network, str) else 0.01
+
+
+def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classes: int, seed: int) -> nn.Module:
+    """A freshly initialized network; the global generators are left as they were.
+
+    network: a name in `NETWORKS`, or a factory (image_shape, n_classes) → module with n_classes outputs.
+    Raises InputError for an unknown name, or a network that images of this shape do not fit.
+    """
+    if isinstance(network, str) and network not in NETWORKS:
+        raise unknown("network", network, NETWORKS)
+    if isinstance(network, str) and not network.startswith("mlp") and len(image_shape) != 3:
+        raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
+    factory = NETWORKS[network] if isinstance(network, str) else network
+    with torch.random.fork_rng(devices=[]):
+        torch.random.default_generator.manual_seed(seed)
+        return factory(image_shape, n_classes)
+
+
+def count_parameters(module: nn.Module) -> int:
+    """The number of trainable scalars."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)

@@ -1,0 +1,168 @@
+"""Randomizations of a dataset (ICLR 2017, section 2.1; CACM 2021, section 2).
+
+Two orthogonal axes, in the papers' words: `labels` (probability of corruption) and `pixels`. All noise is a
+pure function of (seed, example id), so a tensor in memory, a streaming worker and a resumed run get the
+same bytes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from shattering import seeds
+from shattering.data.dataset import Dataset, Split
+from shattering.data.preprocess import to_float
+from shattering.errors import InputError, unknown
+
+Pixels = Literal["true", "shuffled", "random", "gaussian"]
+LabelMode = Literal["redraw", "flip", "permute"]
+
+
+@dataclass(frozen=True)
+class Randomization:
+    """What is randomized, and how much.
+
+    labels: probability in 0…1 that a label is corrupted, independently for each example.
+    pixels: "true"; "shuffled" (one random permutation of the pixel positions for all images, train and test);
+        "random" (another permutation for each image); "gaussian" (independent normal pixels with the mean and
+        the standard deviation that each channel has over the training images; not clipped).
+    label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the same,
+        so about labels * (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or "permute"
+        (the corrupted labels are permuted among themselves, which keeps class counts).
+    permute_channels: permute all values of an image instead of keeping a pixel's channels together.
+
+    Raises InputError for values out of range.
+    """
+
+    labels: float = 0.0
+    pixels: Pixels = "true"
+    label_mode: LabelMode = "redraw"
+    permute_channels: bool = False
+
+    def __post_init__(self):
+        if isinstance(self.labels, bool) or not isinstance(self.labels, (int, float)) or not 0 <= self.labels <= 1:
+            raise InputError(f"labels is {self.labels!r}, expected a probability of corruption in 0…1")
+        object.__setattr__(self, "labels", float(self.labels))
+        if self.pixels not in get_args(Pixels):
+            raise unknown("pixels", self.pixels, get_args(Pixels))
+        if self.label_mode not in get_args(LabelMode):
+            raise unknown("label_mode", self.label_mode, get_args(LabelMode))
+
+    @property
+    def title(self) -> str:
+        """In the papers' words, e.g. "random labels", "50% corrupted labels, shuffled pixels"."""
+        kind = {"redraw": "", "flip": " (flipped)", "permute": " (permuted)"}[self.label_mode] if self.labels else ""
+        words = []
+        if self.labels == 1:
+            words.append(f"random labels{kind}")
+        elif self.labels:
+            words.append(f"{100 * self.labels:.4g}% corrupted labels{kind}")
+        if self.pixels != "true":
+            words.append("Gaussian pixels" if self.pixels == "gaussian" else f"{self.pixels} pixels")
+        return ", ".join(words) or "true labels"
+
+    def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
+        """The corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test"."""
+        true = split.true_labels.numpy()
+        if not self.labels:
+            return split.true_labels
+        words = seeds.words(seed, f"labels/{part}", split.ids.numpy())
+        corrupted = seeds.uniform(words[:, 0]) < self.labels
+        k = split.n_classes
+        if self.label_mode == "redraw":
+            new = (words[:, 1] % np.uint64(k)).astype(np.int64)
+        elif self.label_mode == "flip":
+            new = (true + 1 + (words[:, 1] % np.uint64(k - 1)).astype(np.int64)) % k
+        else:
+            rows = np.flatnonzero(corrupted)
+            new = true.copy()
+            new[rows] = true[rows[np.argsort(words[rows, 2], kind="stable")]]
+        return torch.from_numpy(np.where(corrupted, new, true))
+
+    def pixel_transform(self, seed: int, part: str, moments: "Moments") -> Callable[[np.ndarray, int], np.ndarray]:
+        """(image (c, …), example id) → randomized image of the same shape."""
+        shape, size = moments.shape, int(np.prod(moments.shape))
+        positions = size if self.permute_channels else size // shape[0]
+        if self.pixels == "shuffled":
+            shared = np.argsort(seeds.generator(seed, "pixels/shared").bit_generator.random_raw(positions))
+            return lambda image, _: _permute(image, shared)
+        if self.pixels == "random":
+            return lambda image, i: _permute(image, np.argsort(_raw(seed, part, i, positions)))
+        if self.pixels == "gaussian":
+            return lambda _, i: moments.draw(seeds.generator(seed, f"pixels/{part}", i))
+        return lambda image, _: image
+
+    def images(self, split: Split, seed: int, part: str, moments: "Moments") -> torch.Tensor:
+        """The randomized images of a split, by `pixel_transform` of each."""
+        if self.pixels == "true":
+            return split.images
+        transform = self.pixel_transform(seed, part, moments)
+        source = split.images.numpy()
+        flat = source.ndim == 2
+        out = np.empty(source.shape, dtype=np.float32 if self.pixels == "gaussian" else source.dtype)
+        for row, example in enumerate(split.ids.tolist()):
+            image = transform(source[row][None] if flat else source[row], example)
+            out[row] = image[0] if flat else image
+        return torch.from_numpy(out)
+
+
+def _raw(seed: int, part: str, index: int, n: int) -> np.ndarray:
+    return seeds.generator(seed, f"pixels/{part}", index).bit_generator.random_raw(n)
+
+
+def _permute(image: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Permute the positions of an image (c, …), or all its values if `order` is as long."""
+    return image.reshape(-1, len(order))[:, order].reshape(image.shape)
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and standard deviation of each channel over the training images, in natural units (pixels in 0…1).
+
+    shape: (channels, height, width), or (1, features) with moments per feature for tables.
+    """
+
+    shape: tuple[int, ...]
+    mean: np.ndarray
+    std: np.ndarray
+
+    @classmethod
+    def of(cls, images: torch.Tensor) -> "Moments":
+        """Moments of (n, c, h, w) or (n, features) images, in float64, without a float copy of them all."""
+        if images.ndim == 2:
+            std, mean = torch.std_mean(to_float(images).double(), dim=0, correction=0)
+            return cls((1, images.shape[1]), mean[None].numpy(), std[None].numpy())
+        n, total, squares = 0, 0.0, 0.0
+        for block in images.split(4096):
+            values = to_float(block).double()
+            n += values[:, 0].numel()
+            total = total + values.sum((0, 2, 3))
+            squares = squares + values.square().sum((0, 2, 3))
+        mean = torch.as_tensor(total) / n
+        std = (torch.as_tensor(squares) / n - mean.square()).clamp(min=0).sqrt()
+        return cls(tuple(images.shape[1:]), mean[:, None, None].numpy(), std[:, None, None].numpy())
+
+    def draw(self, generator: np.random.Generator) -> np.ndarray:
+        """One image (float32) of independent normal pixels with these moments."""
+        return (self.mean + self.std * generator.standard_normal(self.shape)).astype(np.float32)
+
+
+def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> Dataset:
+    """A randomized copy: pixels of both splits, labels of the train split; test labels stay true.
+
+    The moments for Gaussian pixels are those of the given train split.
+    """
+    r, train, test = randomization, dataset.train, dataset.test
+    moments = Moments.of(train.images) if r.pixels == "gaussian" else Moments(_shape(train), np.zeros(1), np.zeros(1))
+    return replace(
+        dataset,
+        train=replace(train, images=r.images(train, seed, "train", moments), labels=r.corrupt(train, seed, "train")),
+        test=replace(test, images=r.images(test, seed, "test", moments)),
+    )
+
+
+def _shape(split: Split) -> tuple[int, ...]:
+    return split.image_shape if len(split.image_shape) == 3 else (1, *split.image_shape)
