@@ -1,0 +1,59 @@
+"""Would this model fit noise just as well? Randomization tests for any model, data and training recipe.
+
+The names below are imported when they are first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "Dataset": "data.dataset",
+    "Split": "data.dataset",
+    "DATASETS": "data.sources",
+    "load_dataset": "data.sources",
+    "dataset_from_arrays": "data.sources",
+    "Randomization": "randomization",
+    "randomize": "randomization",
+    "NETWORKS": "networks",
+    "LEARNERS": "learners",
+    "NetworkClassifier": "learners.network",
+    "RunSpec": "runs.spec",
+    "Run": "runs.store",
+    "Store": "runs.store",
+    "grid": "runs.grid",
+    "run": "runs.run",
+    "sweep": "runs.sweep",
+    "runs_table": "report.tables",
+    "summary_table": "report.tables",
+    "write_report": "report.page",
+    "InputError": "errors",
+}
+__all__ = sorted(_WHERE)
+
+if TYPE_CHECKING:
+    from shattering.data.dataset import Dataset, Split
+    from shattering.data.sources import DATASETS, dataset_from_arrays, load_dataset
+    from shattering.errors import InputError
+    from shattering.learners import LEARNERS
+    from shattering.learners.network import NetworkClassifier
+    from shattering.networks import NETWORKS
+    from shattering.randomization import Randomization, randomize
+    from shattering.report.page import write_report
+    from shattering.report.tables import runs_table, summary_table
+    from shattering.runs.grid import grid
+    from shattering.runs.run import run
+    from shattering.runs.spec import RunSpec
+    from shattering.runs.store import Run, Store
+    from shattering.runs.sweep import sweep
+
+
+def __getattr__(name: str):
+    if name not in _WHERE:
+        raise AttributeError(f"module 'shattering' has no attribute {name!r}")
+    return getattr(import_module(f"shattering.{_WHERE[name]}"), name)
+
+
+def __dir__():
+    return [*globals(), *__all__]

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -103,6 +104,7 @@ def cached(files: Sequence[Path], decode: Callable[[], torch.Tensor]) -> torch.T
         safetensors.torch.save_file({"images": images}, aside)
         os.replace(aside, path)
     except OSError as error:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
         warnings.warn(f"decoded images are not cached in {path.parent}: {error.strerror}", stacklevel=2)
     return images

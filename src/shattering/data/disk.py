@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -17,8 +18,10 @@ from shattering.errors import InputError
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-def read_parquet(files: list[Path], label_column: str | None = None) -> tuple[Split, str]:
+def read_parquet(files: list[Path], label_column: str | None = None, classes: Sequence[str] | None = None) -> tuple[Split, str]:
     """Parquet files with an image and a label column, as the Hugging Face hub serves them.
+
+    label_column: its name; None: the first of the usual ones. classes: those of the train split, for a test split.
 
     Returns the split and the encoding of its images ("JPEG", "PNG", …). Raises InputError for files that
     cannot be read, columns that cannot be found, and labels with holes.
@@ -38,15 +41,15 @@ def read_parquet(files: list[Path], label_column: str | None = None) -> tuple[Sp
     if column.null_count:
         raise InputError(f"column {image_column!r} of {files[0]} has {column.null_count} rows without image bytes, expected none")
     column = column.combine_chunks()
-    names = _class_names(table.schema, label_column)
-    labels, classes = _encode_labels(table[label_column], names, f"column {label_column!r} of {files[0]}")
+    names = _class_names(table.schema, label_column) or classes
+    labels, found = _encode_labels(table[label_column], names, f"column {label_column!r} of {files[0]}")
     first = column[0].as_buffer().to_pybytes()[:4]
     encoding = "JPEG" if first[:2] == b"\xff\xd8" else "PNG" if first == b"\x89PNG" else "other"
     images = cached(
         files,
         lambda: decode_images(lambda i: column[i].as_py(), len(column), lambda i: f"row {i} of column {image_column!r} of {files[0]}"),
     )
-    return Split(images, labels, classes), encoding
+    return Split(images, labels, found), encoding
 
 
 def _columns(table: pa.Table, file: Path, label_column: str | None) -> tuple[str, str]:
@@ -78,43 +81,50 @@ def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
         return None
 
 
-def _encode_labels(column: pa.ChunkedArray, names: list[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+def _encode_labels(column: pa.ChunkedArray, names: Sequence[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise InputError(f"{where} has {column.null_count} rows without a label (first: row {row}), expected none")
     return encode_labels(column.to_numpy(), names, where)
 
 
-def encode_labels(values: np.ndarray, names: list[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """Labels as 0…k-1 with class names. Integers keep their value and must leave no gap; other values are sorted.
+def encode_labels(values: np.ndarray, names: Sequence[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+    """Labels as 0…k-1 with class names. Integers keep their value; other values become their place among the names.
 
-    Raises InputError for labels that are missing, fractional, out of range, or of fewer than two classes.
+    names: of the classes, if they are known; else integers are named by themselves, other values sorted.
+    Raises InputError for labels that are missing, fractional, out of range, unknown, or of fewer than two classes.
     """
     values = np.asarray(values)
-    if values.ndim != 1:
-        raise InputError(f"{where} has shape {values.shape}, expected one label an example")
+    if values.ndim != 1 or len(values) == 0:
+        raise InputError(f"{where} has shape {values.shape}, expected one label an example, and at least one")
     if values.dtype.kind == "f":
-        if not np.isfinite(values).all():
-            raise InputError(f"{where} has {int((~np.isfinite(values)).sum())} rows that are NaN or infinite, expected a class each")
-        if (values != np.round(values)).any():
-            raise InputError(f"{where} has fractional values (first: {values[values != np.round(values)][0]}), expected classes")
-        values = values.astype(np.int64)
+        values = _whole(values, where)
     if values.dtype.kind in "iub":
         labels = values.astype(np.int64)
         classes = names or [str(k) for k in range(int(labels.max()) + 1 if labels.max() < 10**6 else 0)]
         if labels.min() < 0 or labels.max() >= len(classes):
             raise InputError(f"{where} ranges over {labels.min()}…{labels.max()}, expected 0…{max(len(classes) - 1, 1)}")
     else:
-        missing = int(sum(value is None for value in values))
+        missing = sum(value is None for value in values)
         if missing:
             raise InputError(f"{where} has {missing} rows without a label, expected none")
-        found, labels = np.unique(values.astype(str), return_inverse=True)
+        found, inverse = np.unique(values.astype(str), return_inverse=True)
         classes = names or [str(name) for name in found]
-        if names:
-            raise InputError(f"{where} has type {values.dtype}, expected integers for the {len(names)} named classes")
+        strangers = sorted(set(found) - set(classes))
+        if strangers:
+            raise InputError(f"{where} has class {str(strangers[0])!r}, expected one of {', '.join(classes[:10])}")
+        labels = np.array([list(classes).index(name) for name in found])[inverse]
     if len(classes) < 2:
         raise InputError(f"{where} has {len(classes)} class, expected at least two")
     return torch.from_numpy(labels.astype(np.int64)), tuple(classes)
+
+
+def _whole(values: np.ndarray, where: str) -> np.ndarray:
+    if not np.isfinite(values).all():
+        raise InputError(f"{where} has {int((~np.isfinite(values)).sum())} rows that are NaN or infinite, expected a class each")
+    if (values != np.round(values)).any():
+        raise InputError(f"{where} has fractional values (first: {values[values != np.round(values)][0]}), expected classes")
+    return values.astype(np.int64)
 
 
 def check_no_empty_class(split: Split, where: str) -> None:
@@ -122,7 +132,8 @@ def check_no_empty_class(split: Split, where: str) -> None:
     counts = torch.bincount(split.labels, minlength=split.n_classes)
     empty = [split.classes[int(k)] for k in torch.nonzero(counts == 0).flatten()[:5]]
     if empty:
-        raise InputError(f"{where} has no example of {int((counts == 0).sum())} of {split.n_classes} classes (such as {empty[0]!r}), expected some of each")
+        none = int((counts == 0).sum())
+        raise InputError(f"{where} has no example of {none} of {split.n_classes} classes (such as {empty[0]!r}), expected some of each")
 
 
 def read_image_folder(folder: Path, classes: list[str] | None = None) -> Split:
@@ -152,7 +163,7 @@ def read_image_folder(folder: Path, classes: list[str] | None = None) -> Split:
 def read_npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz with x_train, y_train, x_test, y_test (and optionally classes); no pickles."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (BadZipFile, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
         raise InputError(f"{path} is not a readable .npz of plain arrays: {str(error).splitlines()[0]}") from None

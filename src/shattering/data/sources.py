@@ -82,7 +82,8 @@ def _load_named(name: str) -> Dataset:
         return _digits()
     source = HUB[name]
     files = _local_files(name) or _download(name, source)
-    (train, encoding), (test, _) = (disk.read_parquet(files[part], source.label) for part in ("train", "test"))
+    train, encoding = disk.read_parquet(files["train"], source.label)
+    test, _ = disk.read_parquet(files["test"], source.label, train.classes)
     variant = f"{name} (JPEG)" if encoding == "JPEG" else name  # re-encoded with loss: the originals are not JPEG
     return Dataset(train, test, name, variant)
 
@@ -144,7 +145,10 @@ def _load_path(path: Path, seed: int) -> Dataset:
     parts = _parquet_parts(path)
     if parts["train"]:
         train = disk.read_parquet(parts["train"])[0]
-        return Dataset(train, disk.read_parquet(parts["test"])[0], path.name) if parts["test"] else _hold_out(train, path.name, seed)
+        disk.check_no_empty_class(train, f"the train split of {path.name}")
+        if not parts["test"]:
+            return _hold_out(train, path.name, seed)
+        return Dataset(train, disk.read_parquet(parts["test"], classes=train.classes)[0], path.name)
     if (path / "train").is_dir():
         train = disk.read_image_folder(path / "train")
         for name in ("test", "val", "validation"):
@@ -179,14 +183,7 @@ def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, chann
     y_train, y_test = (np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y) for y in (y_train, y_test))
     names = None if classes is None else [str(c) for c in classes]
     labels, found = disk.encode_labels(y_train, names, "y_train")
-    if y_test.dtype.kind in "USO":
-        strangers = sorted(set(map(str, y_test)) - set(found))
-        if strangers:
-            raise InputError(f"y_test has class {strangers[0]!r}, which y_train lacks")
-        lookup = {c: k for k, c in enumerate(found)}
-        test_labels = torch.tensor([lookup[str(c)] for c in y_test])
-    else:
-        test_labels, _ = disk.encode_labels(y_test, list(found), "y_test")
+    test_labels, _ = disk.encode_labels(y_test, found, "y_test")
     for x, y, where in ((train_images, labels, "train"), (test_images, test_labels, "test")):
         if len(x) != len(y):
             raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")

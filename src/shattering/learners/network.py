@@ -177,7 +177,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X) -> np.ndarray:
         """The most probable class of each example (n,)."""
-        return self.classes_[self.logits(X).argmax(1).numpy()]
+        best = self.logits(X).argmax(1).numpy()
+        return self.classes_[best]
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Accuracy in 0…1 on a Split, or on images with labels y."""

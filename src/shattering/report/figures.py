@@ -1,0 +1,128 @@
+"""Stored runs → Altair charts in the form of the papers' figures."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from shattering.report.tables import summary_table
+from shattering.runs.store import Run
+
+COLORS = {  # dark enough for lines and text on white
+    "true labels": "#1769aa",
+    "50% corrupted labels": "#8a6d00",
+    "random labels": "#c62828",
+    "shuffled pixels": "#2e7d32",
+    "random pixels": "#ad1aa6",
+    "Gaussian pixels": "#00838f",
+}
+_POINTS = 300  # of one curve; longer histories are thinned evenly
+_SIZE = {"width": 400, "height": 280}
+
+
+def loss_curves(runs: Sequence[Run]) -> alt.Chart | None:
+    """Figure 1a: running training loss over steps, a line a run, a panel a dataset and model. None without histories."""
+    frames = []
+    for run in runs:
+        title = run.spec.randomization.title
+        if run.status != "done" or title not in COLORS or run.history.empty:
+            continue
+        history = run.history.iloc[:: max(1, len(run.history) // _POINTS)]
+        frames.append(
+            history[["step", "epoch", "train_loss", "train_accuracy", "test_accuracy"]].assign(
+                randomization=title, model=_panel(run), seed=run.spec.seed, run=run.folder.name
+            )
+        )
+    if not frames:
+        return None
+    data = pd.concat(frames)
+    pick = alt.selection_point(fields=["randomization"], bind="legend")
+    present = [name for name in COLORS if name in set(data["randomization"])]
+    lines = (
+        alt.Chart(data)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("step:Q", title="step"),
+            y=alt.Y("train_loss:Q", title="training loss (nats)"),
+            color=alt.Color(
+                "randomization:N",
+                scale=alt.Scale(domain=present, range=[COLORS[name] for name in present]),
+                title=None,
+                legend=alt.Legend(orient="bottom", columns=3, symbolStrokeWidth=3, labelLimit=0),
+            ),
+            detail="run:N",
+            opacity=alt.condition(pick, alt.value(1.0), alt.value(0.12)),
+            tooltip=[
+                alt.Tooltip("randomization:N"),
+                alt.Tooltip("seed:O"),
+                alt.Tooltip("epoch:Q"),
+                alt.Tooltip("train_loss:Q", format=".4f"),
+                alt.Tooltip("train_accuracy:Q", format=".1%"),
+                alt.Tooltip("test_accuracy:Q", format=".1%"),
+            ],
+        )
+        .add_params(pick)
+    )
+    return _panels(lines, data)
+
+
+def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | None:
+    """Figure 1c: test error after training over the probability of label corruption, with chance. None without data."""
+    summary = summary_table(runs)
+    if summary.empty:
+        return None
+    data = summary[(summary["pixels"] == "true") & (summary["seeds"] > 0)].copy()
+    if data["labels"].nunique() < 2:
+        return None
+    data["error"] = 1 - data["test_accuracy"].astype(float)
+    data["sd"] = data["test_sd"].astype(float).fillna(0)
+    data["low"], data["high"] = data["error"] - data["sd"], data["error"] + data["sd"]
+    several = data.groupby("dataset")["n_train"].nunique().max() > 1 or data["dataset"].nunique() > 1
+    data["series"] = [f"{m} ({d}, n = {n:,})" if several else m for m, d, n in zip(data["model"], data["dataset"], data["n_train"], strict=True)]
+    base = alt.Chart(data.astype({"recipe": str})).encode(
+        x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
+        color=alt.Color(
+            "series:N",
+            title=None,
+            scale=alt.Scale(range=["#1769aa", "#c62828", "#2e7d32", "#ad1aa6", "#8a6d00", "#00838f"]),
+            legend=alt.Legend(orient="bottom", symbolStrokeWidth=3, labelLimit=0),
+        ),
+        detail=["recipe:N", "label_mode:N"],
+    )
+    line = base.mark_line(strokeWidth=2, point={"size": 60, "filled": True}).encode(
+        y=alt.Y("error:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        tooltip=[
+            alt.Tooltip("series:N"),
+            alt.Tooltip("labels:Q", format=".0%"),
+            alt.Tooltip("error:Q", format=".1%"),
+            alt.Tooltip("sd:Q", format=".1%", title="sd over seeds"),
+            alt.Tooltip("seeds:Q"),
+        ],
+    )
+    bars = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
+    chance = pd.DataFrame({"chance": sorted({1 - c for c in data["chance"]})}).assign(text="chance")
+    rule = alt.Chart(chance).mark_rule(strokeDash=[5, 4], color="#666").encode(y="chance:Q")
+    text = alt.Chart(chance).mark_text(align="left", dx=4, dy=-7, color="#555").encode(y="chance:Q", x=alt.value(0), text="text")
+    return alt.layer(line, bars, rule, text).properties(**_SIZE)
+
+
+def _panel(run: Run) -> str:
+    return f"{run.spec.model_name}, {run.result['dataset']}, n = {run.result['n_train']:,}"
+
+
+def _panels(chart: alt.Chart, data: pd.DataFrame):
+    names = list(dict.fromkeys(data["model"]))
+    if len(names) == 1:
+        return chart.properties(title=names[0], **_SIZE)
+    header = alt.Header(title=None, labelFontSize=13, labelFontWeight="bold")
+    return chart.properties(**_SIZE).facet(facet=alt.Facet("model:N", header=header, sort=names), columns=2).resolve_scale(x="independent")
+
+
+def to_spec(chart) -> dict:
+    """A chart as Vega-Lite JSON with its data inline."""
+    themed = chart.configure(font="system-ui, sans-serif", background="white").configure_axis(
+        labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor="#e8e8e8"
+    )
+    themed = themed.configure_legend(labelFontSize=12).configure_view(stroke=None)
+    with alt.data_transformers.enable("default", max_rows=None):
+        return themed.to_dict()

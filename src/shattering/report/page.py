@@ -1,0 +1,120 @@
+"""One self-contained HTML page from a store: opens offline, needs nothing beside it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import jinja2
+import vl_convert
+from PIL import Image
+
+from shattering import __version__
+from shattering.report import figures
+from shattering.report.tables import PIXELS, recipe, summary_table, verdicts
+from shattering.runs.store import Run, write_aside
+
+
+def write_report(runs: Sequence[Run], path: Path, title: str = "Randomization tests") -> Path:
+    """Write the page of these runs to `path` and return it. Raises OSError if it cannot be written."""
+    html = render(runs, title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_aside(path, lambda aside: aside.write_text(html))
+    return path
+
+
+def render(runs: Sequence[Run], title: str = "Randomization tests") -> str:
+    """The page as text. All text from runs is escaped."""
+    loader = jinja2.PackageLoader("shattering.report", "templates")
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters |= {"percent": _percent, "number": _number}
+    charts = {"loss": figures.loss_curves(runs), "corruption": figures.test_error_over_corruption(runs)}
+    specs = {name: figures.to_spec(chart) for name, chart in charts.items() if chart is not None}
+    summary = summary_table(runs)
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        version=__version__,
+        written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        verdicts=verdicts(summary) if len(summary) else [],
+        groups=[] if summary.empty else _groups(summary),
+        charts=specs,
+        vega=vl_convert.javascript_bundle() if specs else "",
+        strips=_strips(runs),
+        runs=[_line(run) for run in runs],
+        missing=[run for run in runs if run.status != "done"],
+        machines=_machines(runs),
+    )
+
+
+def _groups(summary) -> list[dict]:
+    """The summary's rows by dataset, size, model and recipe."""
+    keys = ["dataset", "model", "recipe", "n_train"]
+    return [
+        {**dict(zip(keys, key, strict=True)), "rows": rows.astype(object).where(rows.notna(), None).to_dict("records")}
+        for key, rows in summary.groupby(keys, dropna=False, sort=False)
+    ]
+
+
+def _strips(runs: Sequence[Run]) -> list[dict]:
+    """One strip of example images for each dataset and randomization, with the labels that the learner was given."""
+    strips: dict[tuple, dict] = {}
+    for run in runs:
+        picture = run.folder / "examples.png"
+        title = run.spec.randomization.title
+        key = (run.spec.dataset, title)
+        if run.status != "done" or key in strips or not picture.exists():
+            continue
+        examples = run.result["examples"]
+        strips[key] = {
+            "dataset": run.result["dataset"],
+            "title": title,
+            "order": (PIXELS.index(run.spec.randomization.pixels), run.spec.randomization.labels, title),
+            "tiles": [{**e, "src": src} for e, src in zip(examples, _tiles(picture, len(examples)), strict=True)],
+        }
+    return sorted(strips.values(), key=lambda strip: (strip["dataset"], *strip["order"]))
+
+
+def _tiles(picture: Path, n: int) -> list[str]:
+    """The n equal images that lie side by side in a picture, as data URLs."""
+    urls = []
+    with Image.open(picture) as strip:
+        width = strip.width // n
+        for i in range(n):
+            png = io.BytesIO()
+            strip.crop((i * width, 0, (i + 1) * width, strip.height)).save(png, format="PNG")
+            urls.append("data:image/png;base64," + base64.b64encode(png.getvalue()).decode())
+    return urls
+
+
+def _line(run: Run) -> dict:
+    return {
+        "name": run.folder.name,
+        "status": run.status,
+        "seed": run.spec.seed,
+        "error": run.error,
+        "recipe": recipe(run),
+        "result": run.result,
+        "provenance": run.provenance,
+    }
+
+
+def _machines(runs: Sequence[Run]) -> list[dict]:
+    """The distinct environments of the done runs, with how many ran in each."""
+    found: dict[str, dict] = {}
+    for run in runs:
+        if not run.provenance:
+            continue
+        p = run.provenance
+        key = str([p["versions"], p["processor"], p["cores"], p["threads"], p["device"], p["git_revision"], p["dataset_fingerprint"]])
+        entry = found.setdefault(key, {**p, "dataset": run.result["dataset"], "runs": 0})
+        entry["runs"] += 1
+    return list(found.values())
+
+
+def _percent(value: float | None, digits: int = 1) -> str:
+    return "–" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:,.0f}" if float(value).is_integer() else f"{value:,.1f}"

@@ -1,0 +1,45 @@
+import os
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import settings
+
+from shattering.data.dataset import Dataset, Split
+
+torch.set_num_threads(1)
+settings.register_profile("shattering", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("shattering")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory, monkeypatch):
+    """No test reads or writes the user's cache."""
+    monkeypatch.setenv("SHATTERING_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def real_data(monkeypatch) -> Path:
+    """The folder of real images, whole; the test is skipped, saying so, where there is none."""
+    folder = os.environ.get("SHATTERING_DATA")
+    if not folder or not Path(folder, "cifar10").is_dir():
+        pytest.skip("real images: SHATTERING_DATA names no folder with cifar10/ and mnist/")
+    return Path(folder)
+
+
+def make_split(n=40, shape=(3, 6, 5), n_classes=4, seed=0, dtype=torch.uint8) -> Split:
+    generator = np.random.default_rng(seed)
+    images = torch.from_numpy(generator.integers(0, 256, (n, *shape), dtype=np.uint8))
+    if dtype == torch.float32:
+        images = images.float() / 255
+    labels = torch.from_numpy(generator.permutation(np.arange(n) % n_classes))
+    return Split(images, labels, tuple(f"class{k}" for k in range(n_classes)))
+
+
+@pytest.fixture
+def dataset() -> Dataset:
+    return Dataset(make_split(), make_split(n=16, seed=1))

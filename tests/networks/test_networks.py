@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shattering.errors import InputError
+from shattering.networks import CIFAR_SHAPE, NETWORKS, build_network, count_parameters, initial_learning_rate
+
+PAPER = {"inception": 1_649_402, "inception-no-bn": 1_649_402, "alexnet": 1_387_786, "mlp-3x512": 1_735_178, "mlp-1x512": 1_209_866}
+
+
+@pytest.mark.parametrize(("name", "count"), PAPER.items())
+def test_parameter_counts_are_the_papers(name, count):
+    assert count_parameters(build_network(name, CIFAR_SHAPE, 10, 0)) == count
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("shape", [(3, 28, 28), (1, 8, 8), (3, 32, 32), (4, 13, 17), (1, 28, 28)])
+def test_networks_adapt_to_images_and_classes(name, shape):
+    module = build_network(name, shape, 7, 0).eval()
+    assert module(torch.zeros(2, *shape)).shape == (2, 7)
+
+
+def test_inception_maps_are_28_14_7_and_336_wide():
+    module = build_network("inception", CIFAR_SHAPE, 10, 0).eval()
+    sizes = []
+    for part in module[:-3]:
+        part.register_forward_hook(lambda _, __, out: sizes.append(tuple(out.shape[1:])))
+    module(torch.zeros(1, *CIFAR_SHAPE))
+    assert [h for _, h, _ in sizes] == [28] * 3 + [14] * 5 + [7] * 3
+    assert [c for c, _, _ in sizes] == [96, 64, 80, 160, 160, 160, 160, 144, 240, 336, 336]
+
+
+def test_without_batch_norm_there_is_none_and_with_it_there_is_no_scale():
+    norms = [m for m in build_network("inception", CIFAR_SHAPE, 10, 0).modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms
+    assert all([name for name, _ in norm.named_parameters()] == ["bias"] for norm in norms)
+    plain = build_network("inception-no-bn", CIFAR_SHAPE, 10, 0)
+    assert not [m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    assert all(m.bias is not None for m in plain.modules() if isinstance(m, nn.Conv2d))
+
+
+def test_alexnet_pools_then_normalizes():
+    kinds = [type(m) for m in build_network("alexnet", CIFAR_SHAPE, 10, 0).children()]
+    assert kinds[:4] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.LocalResponseNorm]
+
+
+def test_initialization_depends_on_the_seed_alone_and_leaves_the_global_generator():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    one, two, other = (build_network("small-cnn", (1, 8, 8), 10, seed) for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    weights = [np.concatenate([p.detach().flatten() for p in m.parameters()]) for m in (one, two, other)]
+    assert (weights[0] == weights[1]).all()
+    assert (weights[0] != weights[2]).any()
+
+
+def test_any_factory_works_and_bad_input_is_named():
+    assert build_network(lambda shape, k: nn.Sequential(nn.Flatten(), nn.Linear(12, k)), (3, 2, 2), 5, 0)(torch.zeros(1, 3, 2, 2)).shape == (1, 5)
+    with pytest.raises(InputError, match="unknown network 'resnet'; known: alexnet"):
+        build_network("resnet", CIFAR_SHAPE, 10, 0)
+    with pytest.raises(InputError, match=r"network 'alexnet' got examples of shape \(20,\), expected images"):
+        build_network("alexnet", (20,), 10, 0)
+
+
+def test_learning_rates():
+    assert [initial_learning_rate(n) for n in ("inception", "inception-no-bn", "alexnet", "mlp-1x512")] == [0.1, 0.1, 0.01, 0.01]
