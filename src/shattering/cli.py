@@ -350,8 +350,9 @@ def _print_summary(runs) -> None:
 
     summary = summary_table(runs)
     console = Console()
-    for (dataset, model, _, n), rows in summary.groupby(["dataset", "model", "recipe", "n_train"], dropna=False, sort=False):
-        table = Table(title=f"{model} on {dataset}, {n} training images", title_justify="left", title_style="bold")
+    for (dataset, model, recipe, n), rows in summary.groupby(["dataset", "model", "recipe", "n_train"], dropna=False, sort=False):
+        title = f"{model} on {dataset}, {n} training images" + (f"\n{recipe}" if recipe else "")
+        table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("randomization")
         for column in ("train %", "test %", "gap", "epochs to fit", "seeds"):
             table.add_column(column, justify="right")
@@ -368,7 +369,7 @@ def _cells(row: dict) -> list[str]:
         return [row["randomization"], "–", "–", "–", "–", seeds]
     train, test, fit = row["train_accuracy"], row["test_accuracy"], row["epochs_to_fit"]
     spread = "" if row["test_sd"] is None else f" ± {100 * row['test_sd']:.1f}"
-    numbers = [f"{100 * train:.1f}", f"{100 * test:.1f}{spread}", f"{100 * (train - test):.1f}", "–" if fit is None else f"{fit:g}"]
+    numbers = [f"{100 * train:.1f}", f"{100 * test:.1f}{spread}", f"{100 * (train - test):.1f}", "–" if fit is None else f"{fit:.4g}"]
     return [row["randomization"], *numbers, seeds]
 
 

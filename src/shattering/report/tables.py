@@ -49,9 +49,9 @@ def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
 
 
 def recipe(run: Run) -> str:
-    """The learner's parameters that are not at their defaults, as canonical JSON; "" if all are."""
-    params = {k: v for k, v in run.spec.identity().get("params", {}).items() if k != "network"}  # type: ignore[union-attr]
-    return json.dumps(params, sort_keys=True) if params else ""
+    """The learner's parameters that are not at their defaults, but for the network, as JSON; "" if all are."""
+    params = {name: value for name, value in run.spec.recipe().items() if name != "network"}
+    return json.dumps(params) if params else ""
 
 
 GROUP = ["dataset", "n_train", "model", "recipe", "pixels", "label_mode", "labels"]

@@ -1,0 +1,173 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from shattering import NetworkClassifier, Randomization, load_dataset, randomize
+from shattering.errors import InputError
+from tests.conftest import make_split
+
+# One check is skipped by scikit-learn itself (array API inputs need SCIPY_ARRAY_API); none is excluded here.
+QUICK = NetworkClassifier(epochs=30, batch_size=16, learning_rate=0.05)
+
+
+@parametrize_with_checks([QUICK])
+def test_scikit_learn_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_it_fits_random_labels_and_says_so(seed):
+    data = randomize(load_dataset("digits", n_train=200, seed=seed), Randomization(1.0), seed)
+    net = NetworkClassifier(epochs=80, batch_size=20, learning_rate=0.05, stop_when_fitted=True, random_state=seed)
+    net.fit(data.train, test=data.test)
+    assert net.interpolated_
+    assert net.score(data.train) == 1
+    assert net.epochs_to_fit_ == net.n_iter_ < 80
+    assert not net.diverged_
+    assert 0.0 <= net.score(data.test) < 0.25
+
+
+def test_it_goes_on_after_fitting_unless_told_to_stop():
+    data = load_dataset("digits", n_train=100)
+    net = NetworkClassifier(epochs=30, batch_size=10, learning_rate=0.05).fit(data.train)
+    assert net.epochs_to_fit_ < net.n_iter_ == 30
+
+
+def test_not_fitting_is_a_result():
+    net = NetworkClassifier(epochs=1, learning_rate=1e-6).fit(make_split())
+    assert (net.interpolated_, net.epochs_to_fit_, net.diverged_) == (False, None, False)
+
+
+def test_diverging_is_a_result():
+    net = NetworkClassifier(epochs=50, learning_rate=1e25, network="mlp-3x512").fit(make_split(n=300))
+    assert net.diverged_
+    assert net.n_iter_ < 50
+    assert net.epochs_to_fit_ is None
+    assert not net.interpolated_
+    assert net.predict(make_split()).shape == (40,)
+
+
+def test_cifar_images_are_cropped_as_in_the_paper():
+    net = NetworkClassifier("inception", epochs=1).fit(make_split(n=10, shape=(3, 32, 32), n_classes=10))
+    assert net.image_shape_ == (3, 28, 28)
+    assert net.n_parameters_ == 1_649_402
+    assert NetworkClassifier(epochs=1, crop=None).fit(make_split(n=10, shape=(3, 32, 32))).image_shape_ == (3, 32, 32)
+    assert NetworkClassifier(epochs=1, crop=4).fit(make_split(n=10)).image_shape_ == (3, 4, 4)
+
+
+@pytest.mark.parametrize("network", ["small-cnn", "inception", "mlp-1x512"])
+def test_save_and_load(tmp_path, network):
+    split = make_split(n=30, shape=(1, 8, 8))
+    net = NetworkClassifier(network, epochs=2).fit(split)
+    net.save(tmp_path / "m.safetensors")
+    again = clone(net).load(tmp_path / "m.safetensors")
+    assert (again.predict_proba(split) == net.predict_proba(split)).all()
+    assert (again.classes_ == net.classes_).all()
+    with pytest.raises(InputError, match="is not a model that `save` wrote"):
+        (tmp_path / "bad").write_bytes(b"nonsense")
+        clone(net).load(tmp_path / "bad")
+
+
+def test_save_and_load_keep_feature_scaling_and_class_names(tmp_path):
+    x, y = np.random.default_rng(0).normal(5, 10, (60, 4)), np.array(["no", "yes"] * 30)
+    net = NetworkClassifier(epochs=5).fit(x, y)
+    net.save(tmp_path / "m")
+    again = clone(net).load(tmp_path / "m")
+    assert (again.predict(x) == net.predict(x)).all()
+    assert set(again.predict(x)) <= {"no", "yes"}
+
+
+def test_seeds_of_initialization_and_order_are_separate():
+    split = make_split()
+
+    def start_and_end(**seeds):
+        first = NetworkClassifier(epochs=1, learning_rate=0.0, batch_size=8, **seeds).fit(split).module_[1].weight.detach()
+        return first, NetworkClassifier(epochs=1, batch_size=8, **seeds).fit(split).module_[1].weight.detach()
+
+    init, end = start_and_end(random_state=1)
+    same_init, other_end = start_and_end(random_state=1, order_seed=2)
+    other_init, _ = start_and_end(random_state=2, order_seed=1)
+    assert torch.equal(init, same_init)
+    assert not torch.equal(end, other_end)
+    assert not torch.equal(init, other_init)
+
+
+def test_global_generators_are_left_alone():
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    expected = torch.rand(2), np.random.rand(2)  # noqa: NPY002
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002
+    NetworkClassifier("small-cnn", epochs=1).fit(make_split(shape=(3, 8, 8)))
+    assert torch.equal(torch.rand(2), expected[0])
+    assert (np.random.rand(2) == expected[1]).all()  # noqa: NPY002
+
+
+def test_any_factory_and_raw_images():
+    factory = lambda shape, k: nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], k))  # noqa: E731
+    split = make_split()
+    net = NetworkClassifier(factory, epochs=2).fit(split.images, split.labels)
+    assert net.predict(split.images.numpy()).shape == (40,)
+    assert net.n_parameters_ == 90 * 4 + 4
+
+
+def test_bfloat16_trains():
+    data = load_dataset("digits", n_train=200)
+    net = NetworkClassifier(epochs=10, batch_size=20, learning_rate=0.05, precision="bfloat16").fit(data.train)
+    assert net.score(data.train) > 0.95
+
+
+def test_compile_is_asked_for(monkeypatch):
+    asked = []
+    monkeypatch.setattr(torch, "compile", lambda module: asked.append(module) or module)
+    net = NetworkClassifier(epochs=1, compile=True).fit(make_split())
+    assert asked == [net.module_]
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"network": "vgg"}, "unknown network 'vgg'; known: alexnet"),
+        ({"network": 3}, "network is a int, expected a name or a factory"),
+        ({"epochs": 0}, "epochs is 0, expected a whole number of at least 1"),
+        ({"epochs": 1.5}, r"epochs is 1.5, expected a whole number"),
+        ({"batch_size": -1}, "batch_size is -1"),
+        ({"learning_rate": -0.1}, "learning_rate is -0.1, expected a number of at least 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan"),
+        ({"momentum": 2}, "momentum is 2, expected a number in 0…1"),
+        ({"decay": 1.1}, "decay is 1.1, expected a number in 0…1"),
+        ({"decay_steps": 0}, "decay_steps is 0, expected a whole number of at least 1"),
+        ({"weight_decay": "much"}, "weight_decay is 'much'"),
+        ({"stop_when_fitted": "no"}, "stop_when_fitted is 'no', expected true or false"),
+        ({"crop": 99}, "crop is 99, expected 1…5"),
+        ({"standardize": "zca"}, "unknown standardize 'zca'"),
+        ({"precision": "int4"}, "unknown precision 'int4'; known: bfloat16, float32"),
+        ({"device": "abacus"}, "device 'abacus' is not available"),
+    ],
+)
+def test_bad_parameters(params, message):
+    with pytest.raises(InputError, match=message):
+        NetworkClassifier(**params).fit(make_split())
+
+
+def test_bad_data():
+    split = make_split()
+    net = NetworkClassifier(epochs=1).fit(split)
+    with pytest.raises(InputError, match=r"images have shape \(3, 8, 8\), expected \(3, 6, 5\) as in fit"):
+        net.predict(make_split(shape=(3, 8, 8)))
+    with pytest.raises(InputError, match="X has 40 examples and y has 3 labels"):
+        NetworkClassifier().fit(split.images, [0, 1, 2])
+    with pytest.raises(ValueError, match="NaN"):
+        NetworkClassifier().fit(np.array([[np.nan, 1.0], [0.0, 1.0]]), [0, 1])
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("network", ["mlp-1x512", "small-cnn", "inception"])
+def test_cuda_agrees_with_the_cpu(network):
+    data = load_dataset("digits", n_train=256)
+    cpu, gpu = (NetworkClassifier(network, epochs=2, device=d).fit(data.train, test=data.test) for d in ("cpu", "cuda"))
+    np.testing.assert_allclose(cpu.history_["train_loss"], gpu.history_["train_loss"], rtol=2e-2)
+    assert gpu.device_.type == "cuda"

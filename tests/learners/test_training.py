@@ -1,0 +1,132 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from shattering.errors import InputError
+from shattering.learners import training
+from shattering.learners.network import NetworkClassifier
+from tests import oracles
+from tests.conftest import make_split
+
+
+def linear(shape, k):
+    return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(shape), k, bias=False))
+
+
+@pytest.mark.parametrize(("decay_steps", "momentum", "weight_decay"), [(None, 0.9, 0.0), (3, 0.9, 0.01), (2, 0.0, 0.1)])
+def test_updates_agree_with_the_formula(decay_steps, momentum, weight_decay):
+    split = make_split(n=20)
+    recipe = {"epochs": 3, "batch_size": 6, "learning_rate": 0.1, "decay": 0.5, "decay_steps": decay_steps}
+    ours = NetworkClassifier(linear, momentum=momentum, weight_decay=weight_decay, device="cpu", random_state=4, **recipe)
+    ours.fit(split)
+    start = NetworkClassifier(linear, epochs=1, learning_rate=0.0, device="cpu", random_state=4).fit(split)
+    data = ours._examples(split.images, split.labels)
+    batches = [rows for epoch in range(3) for rows in training.batch_rows(20, 6, 4, epoch)]
+    assert [len(b) for b in batches[:4]] == [6, 6, 6, 2]
+
+    def gradient(rows):
+        def of(weight):
+            w = torch.tensor(weight, dtype=torch.float64, requires_grad=True)
+            F.cross_entropy(data.images[rows].flatten(1).double() @ w.T, data.labels[rows]).backward()
+            assert w.grad is not None
+            return w.grad.numpy()
+
+        return of
+
+    rates = [0.1 * 0.5 ** (step // decay_steps if decay_steps else step // 4) for step in range(12)]
+    first = start.module_[1].weight.detach().double().numpy()
+    expected = oracles.sgd_with_momentum(first, [gradient(rows) for rows in batches], rates, momentum, weight_decay)
+    np.testing.assert_allclose(ours.module_[1].weight.detach(), expected, atol=1e-5)
+    assert ours.history_["learning_rate"].tolist() == [rates[0], rates[4], rates[8]]
+
+
+def test_running_and_full_metrics():
+    split, test = make_split(n=30), make_split(n=9, seed=3)
+    net = NetworkClassifier(linear, epochs=1, learning_rate=0.0, evaluate_train=True, batch_size=7).fit(split, test=test)
+    row = net.history_.iloc[0]
+    proba = net.predict_proba(split)
+    assert row["train_accuracy"] == pytest.approx((proba.argmax(1) == split.labels.numpy()).mean())
+    assert row["train_loss"] == pytest.approx(-np.log(proba[np.arange(30), split.labels]).mean(), rel=1e-5)
+    assert row["full_train_loss"] == pytest.approx(row["train_loss"], rel=1e-5)
+    assert row["full_train_accuracy"] == pytest.approx(row["train_accuracy"])
+    assert row["test_accuracy"] == pytest.approx(net.score(test))
+    assert (row["epoch"], row["step"]) == (1, 5)
+    assert row["seconds"] > 0
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 33])
+def test_every_example_once_an_epoch_and_no_batch_of_one(n):
+    batches = training.batch_rows(n, 8, seed=1, epoch=2)
+    assert sorted(torch.cat(batches).tolist()) == list(range(n))
+    assert n == 1 or min(map(len, batches)) > 1
+    assert [b.tolist() for b in batches] == [b.tolist() for b in training.batch_rows(n, 8, 1, 2)]
+    if n > 7:
+        assert torch.cat(batches).tolist() != torch.cat(training.batch_rows(n, 8, 1, 3)).tolist()
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(epoch):
+    def on_epoch(row):
+        if row["epoch"] == epoch:
+            raise Stop
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("network", ["mlp-1x512", "inception"])
+def test_a_resumed_fit_is_bitwise_the_uninterrupted_one(tmp_path, network):
+    split, test = make_split(n=40, shape=(1, 8, 8)), make_split(n=10, shape=(1, 8, 8), seed=1)
+    make = lambda: NetworkClassifier(network, epochs=4, batch_size=16, decay_steps=2, checkpoint_every=0, device="cpu", random_state=3)  # noqa: E731
+    whole = make().fit(split, test=test)
+    with pytest.raises(Stop):
+        make().fit(split, test=test, checkpoint=tmp_path / "c.pt", on_epoch=stop_after(2))
+    seen = []
+    resumed = make().fit(split, test=test, checkpoint=tmp_path / "c.pt", on_epoch=lambda row: seen.append(row["epoch"]))
+    assert seen == [3, 4]
+    assert whole.history_.drop(columns="seconds").equals(resumed.history_.drop(columns="seconds"))
+    for a, b in zip(whole.module_.state_dict().values(), resumed.module_.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_checkpoints_of_something_else_or_damaged_are_refused(tmp_path):
+    split, path = make_split(), tmp_path / "c.pt"
+    NetworkClassifier(epochs=1, checkpoint_every=0).fit(split, checkpoint=path)
+    with pytest.raises(InputError, match="belongs to other data or parameters"):
+        NetworkClassifier(epochs=1, batch_size=7).fit(split, checkpoint=path)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(InputError, match="is not readable, remove it to start again"):
+        NetworkClassifier(epochs=1).fit(split, checkpoint=path)
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    split, path = make_split(), tmp_path / "c.pt"
+    NetworkClassifier(epochs=2, checkpoint_every=0).fit(split, checkpoint=path)
+    before = path.read_bytes()
+
+    def full(*_):
+        raise RuntimeError("[enforce fail at inline_container.cc] . PytorchStreamWriter failed writing file\nstack")
+
+    monkeypatch.setattr(torch, "save", full)
+    path_training = torch.load(path, weights_only=True)["training"]
+    assert len(path_training["history"]) == 2
+    with pytest.raises(OSError, match=r"^checkpoint .*c.pt cannot be written: .*failed writing file$"):
+        training.save_checkpoint(path, "", nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)], 0.1), training.Training())
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
+
+
+def test_devices():
+    assert training.resolve_device("cpu").type == "cpu"
+    assert training.resolve_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(InputError, match="device 'abacus' is not available"):
+        training.resolve_device("abacus")
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="device 'cuda' is not available"):
+            training.resolve_device("cuda")

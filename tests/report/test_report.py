@@ -1,0 +1,100 @@
+import re
+from dataclasses import replace
+
+import pytest
+
+from shattering import Randomization, RunSpec, Store, run, runs_table, summary_table, write_report
+from shattering.report import figures, page
+from shattering.report.tables import verdicts
+
+PARAMS = {"epochs": 3, "batch_size": 20, "device": "cpu"}
+SPECS = [RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(p), params=PARAMS, seed=s) for p in (0, 0.5, 1) for s in (0, 1)]
+NOISE = [replace(SPECS[0], randomization=Randomization(pixels=p)) for p in ("gaussian", "shuffled", "random")]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("store"))
+    for spec in [*SPECS, *NOISE]:
+        run(spec, store)
+    return store
+
+
+@pytest.fixture
+def broken_store(store, tmp_path):
+    """Done, failed and interrupted runs."""
+    other = Store(tmp_path)
+    for spec in SPECS[:2]:
+        run(spec, other)
+    other.fail(SPECS[2], "<script>alert('it broke')</script>")
+    other.fail(SPECS[4], "x")
+    (other.folder(SPECS[4]) / "failed.json").unlink()
+    return other
+
+
+def test_summary_is_over_seeds_in_the_papers_order(store):
+    summary, table = summary_table(store.runs()), runs_table(store.runs())
+    assert summary["randomization"].tolist() == [
+        *("true labels", "50% corrupted labels", "random labels", "shuffled pixels", "random pixels", "Gaussian pixels")
+    ]
+    assert summary["seeds"].tolist() == [2, 2, 2, 1, 1, 1]
+    random = table[table["labels"] == 1]
+    row = summary[summary["labels"] == 1].iloc[0]
+    assert row["test_accuracy"] == pytest.approx(random["test_accuracy"].mean())
+    assert row["test_sd"] == pytest.approx(random["test_accuracy"].std())
+    assert row["chance"] == 0.1
+    assert row["fitted"] == random["interpolated"].sum()
+
+
+def test_runs_that_are_not_done_stay_in_the_tables(broken_store):
+    summary = summary_table(broken_store.runs()).set_index("labels")
+    assert summary.loc[0.5, "failed"] == 1
+    assert summary["not_done"].tolist() == [0, 1, 1]
+    assert runs_table(broken_store.runs())["status"].tolist().count("done") == 2
+
+
+def test_verdicts_state_what_was_measured(store):
+    (sentence,) = verdicts(summary_table(store.runs()))
+    row = summary_table(store.runs()).set_index(["pixels", "labels"]).loc[("true", 1.0)]
+    assert ("fits random labels" in sentence) == (row["fitted"] == 2)
+    assert f"test accuracy {row['test_accuracy']:.1%} (chance 10.0%)" in sentence
+    assert not verdicts(summary_table(store.runs()[:2]))
+
+
+def test_figures_hold_every_run(store):
+    spec = figures.to_spec(figures.loss_curves(store.runs()))
+    (rows,) = spec["datasets"].values()
+    assert {row["randomization"] for row in rows} == set(figures.COLORS)
+    assert len({row["run"] for row in rows}) == 9
+    assert len(rows) == 27
+    spec = figures.to_spec(figures.test_error_over_corruption(store.runs()))
+    errors = [row for rows in spec["datasets"].values() for row in rows if "error" in row]
+    assert sorted(row["labels"] for row in errors) == [0, 0.5, 1]
+
+
+def test_the_page_is_whole_and_self_contained(store, tmp_path):
+    html = write_report(store.runs(), tmp_path / "new" / "r.html").read_text()
+    assert html.count('class="tiles"') == 6
+    assert len(html) < 6e6
+    markup = re.sub(r"<script.*?</script>", "", html, flags=re.S)
+    assert not re.findall(r"(?:src|href)=[\"']?(?!data:)[^\"' >]+", markup), "nothing is loaded from elsewhere"
+    assert 'id="chart-loss"' in html
+    assert 'id="chart-corruption"' in html
+    assert "not done" not in markup
+
+
+def test_the_page_says_loudly_what_is_missing_and_escapes_it(broken_store):
+    html = page.render(broken_store.runs())
+    assert "2 of 4 runs are not done" in html
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+    assert "no finished run" in html
+
+
+def test_a_page_of_nothing_and_of_learners_without_epochs(tmp_path):
+    assert "The store holds no runs" in page.render([])
+    store = Store(tmp_path)
+    run(RunSpec("digits", n_train=100, learner="nearest-neighbors"), store)
+    html = page.render(store.runs())
+    assert "nearest-neighbors on digits" in html
+    assert "chart-loss" not in html

@@ -1,0 +1,153 @@
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from shattering.cli import main
+from tests.networks.test_networks import PAPER
+
+QUICK = ["--n-train", "100", "--n-test", "50", "--set", "epochs=2", "--set", "device=cpu"]
+
+
+@pytest.fixture
+def cli(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments):
+        try:
+            code = main([str(a) for a in arguments])
+        except SystemExit as stop:
+            code = stop.code
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_run_status_show_and_report(cli, tmp_path):
+    code, out, _ = cli("run", "--labels", "0.5", *QUICK, "--json")
+    assert code == 0
+    run = json.loads(out)
+    assert run["spec"] == {"n_train": 100, "n_test": 50, "randomization": run["spec"]["randomization"], "params": {"epochs": 2, "device": "cpu"}}
+    code, out, _ = cli("run", "--labels", "0.5", *QUICK)
+    assert f"{run['result']['test_accuracy']:.4f}" in out
+    code, out, _ = cli("status", "--json")
+    assert [r["run_id"] for r in json.loads(out)] == [run["run_id"]]
+    code, out, _ = cli("status")
+    assert out.splitlines()[-1] == "1 done"
+    code, out, _ = cli("show", run["run_id"][:6])
+    assert "changed_fraction" in out
+    assert "git_revision" in out
+    code, out, _ = cli("show", run["run_id"], "--json")
+    assert len(json.loads(out)["history"]) == 2
+    code, out, _ = cli("report", "--out", "r.html")
+    assert (code, (tmp_path / "r.html").exists()) == (0, True)
+
+
+def test_every_option_of_run_reaches_the_spec(cli):
+    options = ["--pixels", "random", "--label-mode", "flip", "--labels", "1", "--permute-channels", "--seed", "3", "--data-seed", "4"]
+    code, out, _ = cli("run", *options, "--noise-seed", "5", "--dataset", "digits", *QUICK, "--store", "s", "--json")
+    assert code == 0
+    spec = json.loads(out)["spec"]
+    assert spec["randomization"] == {"labels": 1.0, "pixels": "random", "label_mode": "flip", "permute_channels": True}
+    assert (spec["seed"], spec["data_seed"], spec["noise_seed"]) == (3, 4, 5)
+    code, out, _ = cli("run", "--learner", "random-forest", "--set", "n_estimators=5", "--n-train", "50", "--json")
+    assert json.loads(out)["spec"]["learner"] == "random-forest"
+
+
+def test_sweep_by_options_and_by_file(cli, tmp_path):
+    code, out, _ = cli("sweep", "--labels", "0,1", "--seed", "0,1", *QUICK, "--json", "--jobs", "2")
+    assert (code, len(json.loads(out)["runs"])) == (0, 4)
+    (tmp_path / "grid.toml").write_text('labels = [0, 1]\nseed = [0, 1]\nn_train = 100\nn_test = 50\nset = {epochs = 2, device = "cpu"}\n')
+    code, out, err = cli("sweep", "grid.toml")
+    assert code == 0
+    assert err == "", "nothing was left to run"
+    assert "random labels" in out
+    assert "mlp-1x512" in out
+
+
+def test_lists(cli):
+    for what in ("datasets", "networks", "learners"):
+        code, out, _ = cli("list", what)
+        assert code == 0
+        names = [row["name"] for row in json.loads(cli("list", what, "--json")[1])]
+        assert [line.split()[0] for line in out.splitlines()] == names
+    rows = {row["name"]: row["parameters"] for row in json.loads(cli("list", "networks", "--json")[1])}
+    assert {name: rows[name] for name in PAPER} == PAPER
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ([], 2, "Expected one of"),
+        (["rnu"], 2, "Unrecognized options: rnu"),
+        (["run", "--labls", "1"], 2, "--labls"),
+        (["run", "--labels", "x"], 2, "--labels"),
+        (["list", "models"], 2, "models"),
+        (["show"], 2, "show"),
+        (["run", "--labels", "2"], 1, "labels is 2.0, expected a probability of corruption in 0…1"),
+        (["run", "--pixels", "noise"], 1, "unknown pixels 'noise'; known:"),
+        (["run", "--dataset", "cifar11"], 1, "unknown dataset 'cifar11'; known: digits"),
+        (["run", "--learner", "svm"], 1, "unknown learner 'svm'; known:"),
+        (["run", "--set", "network=vgg"], 1, "unknown network 'vgg'; known:"),
+        (["run", "--set", "epoch=3"], 1, "unknown parameter of learner 'network': 'epoch'"),
+        (["run", "--set", "epochs"], 1, "--set is 'epochs', expected name=value"),
+        (["run", "--set", "device=abacus"], 1, "device 'abacus' is not available"),
+        (["run", "--n-train", "99999"], 1, "n_train is 99999, expected 1…1297"),
+        (["sweep"], 1, "sweep got neither a file nor an option"),
+        (["sweep", "none.toml"], 1, "sweep file none.toml is not readable"),
+        (["sweep", "none.toml", "--seed", "1"], 1, "sweep got the file none.toml and --seed, expected one or the other"),
+        (["sweep", "--seed", "1", "--jobs", "0"], 1, "jobs is 0, expected at least 1"),
+        (["sweep", "--labels", "0,half"], 1, "labels is 'half'"),
+        (["status"], 1, "store runs does not exist"),
+        (["status", "--store", "/dev/null"], 1, "store /dev/null is a file"),
+        (["show", "abc"], 1, "start with 'abc': found none"),
+        (["report"], 1, "store runs does not exist"),
+    ],
+)
+def test_errors_are_one_line(cli, arguments, code, message):
+    status, out, err = cli(*arguments)
+    assert status == code
+    assert out == ""
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_sweep_with_a_failed_run_exits_with_1(cli):
+    code, out, err = cli("sweep", "--n-train", "99999", "--seed", "0")
+    assert code == 1
+    assert "n_train is 99999" in err
+    assert "1 not done" in out
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys\nfrom shattering.cli import main\ntry:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\nprint(sorted(set(sys.modules) & {'torch', 'numpy', 'pandas', 'sklearn', 'pyarrow'}))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.splitlines()[-1] == "[]"
+    assert "--permute-channels" in out
+
+
+def test_output_cut_short_is_no_error(tmp_path):
+    command = f"{sys.executable} -m shattering list networks | head -1"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=True)
+    assert result.stderr == ""
+    assert result.stdout.startswith("inception")
+
+
+def test_demo(cli, tmp_path):
+    """The whole demonstration, as `make demo` gives it."""
+    start = time.monotonic()
+    code, out, _ = cli("demo", "--out", "demo.html")
+    assert code == 0
+    assert f"Report: {tmp_path / 'demo.html'}" in out
+    for network in ("mlp-1x512", "small-cnn"):
+        assert f"{network} fits random labels on 1,000 images of digits" in out
+    runs = json.loads(cli("status", "--json")[1])
+    assert len(runs) == 16
+    assert all(r["result"]["interpolated"] for r in runs), [r["folder"] for r in runs if not r["result"]["interpolated"]]
+    noise = [r for r in runs if r["spec"]["randomization"]["labels"] == 1 or r["spec"]["randomization"]["pixels"] in ("random", "gaussian")]
+    assert len(noise) == 6
+    assert all(abs(r["result"]["test_accuracy"] - 0.1) < 0.08 for r in noise)
+    print(f"demo: {time.monotonic() - start:.0f} s")
