@@ -32,6 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shattering import NetworkClassifier, Split
 from shattering.networks import CIFAR_SHAPE, build_network
+from shattering.runs.run import _processor
 
 N, BATCH, STEPS = 50_000, 128, 12
 
@@ -138,9 +139,7 @@ def main() -> None:
         "repeats": options.repeats,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "processor": next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), platform.machine())
-        if os.path.exists("/proc/cpuinfo")
-        else platform.machine(),
+        "processor": _processor(),
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(result, indent=1))

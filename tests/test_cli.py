@@ -30,7 +30,12 @@ def test_run_status_show_and_report(cli, tmp_path):
     code, out, _ = cli("run", "--labels", "0.5", *QUICK, "--json")
     assert code == 0
     run = json.loads(out)
-    assert run["spec"] == {"n_train": 100, "n_test": 50, "randomization": run["spec"]["randomization"], "params": {"epochs": 2, "device": "cpu"}}
+    assert run["spec"] == {
+        "n_train": 100,
+        "n_test": 50,
+        "randomization": run["spec"]["randomization"],
+        "params": {"epochs": 2, "device": "cpu"},
+    }
     code, out, _ = cli("run", "--labels", "0.5", *QUICK)
     assert f"{run['result']['test_accuracy']:.4f}" in out
     code, out, _ = cli("status", "--json")
@@ -123,7 +128,14 @@ def test_a_sweep_with_a_failed_run_exits_with_1(cli):
 
 
 def test_help_imports_nothing_heavy():
-    code = "import sys\nfrom shattering.cli import main\ntry:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\nprint(sorted(set(sys.modules) & {'torch', 'numpy', 'pandas', 'sklearn', 'pyarrow'}))"
+    code = """
+import sys
+from shattering.cli import main
+try:
+    main(["run", "--help"])
+except SystemExit:
+    print(sorted(set(sys.modules) & {"torch", "numpy", "pandas", "sklearn", "pyarrow"}))
+"""
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out.splitlines()[-1] == "[]"
     assert "--permute-channels" in out
@@ -147,7 +159,8 @@ def test_demo(cli, tmp_path):
     runs = json.loads(cli("status", "--json")[1])
     assert len(runs) == 16
     assert all(r["result"]["interpolated"] for r in runs), [r["folder"] for r in runs if not r["result"]["interpolated"]]
-    noise = [r for r in runs if r["spec"]["randomization"]["labels"] == 1 or r["spec"]["randomization"]["pixels"] in ("random", "gaussian")]
+    kinds = [r["spec"].get("randomization", {"labels": 0, "pixels": "true"}) for r in runs]
+    noise = [r for r, kind in zip(runs, kinds, strict=True) if kind["labels"] == 1 or kind["pixels"] in ("random", "gaussian")]
     assert len(noise) == 6
     assert all(abs(r["result"]["test_accuracy"] - 0.1) < 0.08 for r in noise)
     print(f"demo: {time.monotonic() - start:.0f} s")

@@ -127,7 +127,9 @@ def test_a_pixel_keeps_its_channels_together_unless_told_otherwise():
 def test_shuffling_uses_one_permutation_and_random_another_each():
     row = torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8)
     split = Split(row.repeat(20, 1, 1, 1), torch.arange(20) % 2, ("a", "b"))
-    distinct = {k: len(randomize(Dataset(split, split), Randomization(pixels=k)).train.images.unique(dim=0)) for k in ("shuffled", "random")}
+    distinct = {
+        k: len(randomize(Dataset(split, split), Randomization(pixels=k)).train.images.unique(dim=0)) for k in ("shuffled", "random")
+    }
     assert distinct == {"shuffled": 1, "random": 20}
 
 

@@ -304,7 +304,9 @@ def _epoch_line(epochs: int | None):
 
     def show(row: dict) -> None:
         test = f"  test {row['test_accuracy']:6.1%}"
-        line = f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  train {row['train_accuracy']:6.1%}{test}  {row['seconds']:.1f} s"
+        line = (
+            f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  train {row['train_accuracy']:6.1%}{test}  {row['seconds']:.1f} s"
+        )
         print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
 
     yield show
@@ -346,20 +348,20 @@ def _print_summary(runs) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from shattering.report.tables import summary_table, verdicts
+    from shattering.report.tables import by_subject, summary_rows, verdicts
 
-    summary = summary_table(runs)
-    console = Console()
-    for (dataset, model, recipe, n), rows in summary.groupby(["dataset", "model", "recipe", "n_train"], dropna=False, sort=False):
-        title = f"{model} on {dataset}, {n} training images" + (f"\n{recipe}" if recipe else "")
+    rows, console = summary_rows(runs), Console()
+    for subject in by_subject(rows):
+        title = f"{subject['model']} on {subject['dataset']}, {subject['n_train'] or 'all'} training images"
+        title += f"\n{subject['recipe']}" if subject["recipe"] else ""
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("randomization")
         for column in ("train %", "test %", "gap", "epochs to fit", "seeds"):
             table.add_column(column, justify="right")
-        for row in rows.astype(object).where(rows.notna(), None).to_dict("records"):
+        for row in subject["rows"]:
             table.add_row(*_cells(row))
         console.print(table)
-    for sentence in verdicts(summary):
+    for sentence in verdicts(rows):
         print(sentence)
 
 
@@ -389,7 +391,10 @@ def _networks() -> list[dict]:
 def _learners() -> list[dict]:
     from shattering.learners import LEARNERS
 
-    return [{"name": name, "class": f"{cls.__module__.partition('._')[0]}.{cls.__name__}", "text": _first_line(cls)} for name, cls in LEARNERS.items()]
+    return [
+        {"name": name, "class": f"{cls.__module__.partition('._')[0]}.{cls.__name__}", "text": _first_line(cls)}
+        for name, cls in LEARNERS.items()
+    ]
 
 
 def _first_line(thing: object) -> str:

@@ -105,7 +105,9 @@ def test_no_hub_is_one_sentence(monkeypatch):
 
     monkeypatch.delenv("SHATTERING_DATA", raising=False)
     monkeypatch.setattr("huggingface_hub.snapshot_download", snapshot_download)
-    with pytest.raises(InputError, match=r"^dataset 'mnist' is not in SHATTERING_DATA \(not set\) and cannot be downloaded .*: no route to host$"):
+    with pytest.raises(
+        InputError, match=r"^dataset 'mnist' is not in SHATTERING_DATA \(not set\) and cannot be downloaded .*: no route to host$"
+    ):
         load_dataset("mnist")
 
 
@@ -267,14 +269,20 @@ def truncated_image(root):
         (truncated_parquet, r"train.parquet is not a readable Parquet file: "),
         (truncated_image, r"row 3 of column 'img' of .*train.parquet is not a readable image: "),
         (lambda p: write_parquet(p / "train.parquet", [b"", *pictures(3)], [0, 1] * 2), "row 0 of column 'img' .* is not a readable image"),
-        (lambda p: write_parquet(p / "train.parquet", [*pictures(3), *pictures(1, 7, 7)], [0, 1] * 2), r"mixed sizes: row 0 .* is 5x6 and row 3 .* is 7x7 pixels"),
+        (
+            lambda p: write_parquet(p / "train.parquet", [*pictures(3), *pictures(1, 7, 7)], [0, 1] * 2),
+            r"mixed sizes: row 0 .* is 5x6 and row 3 .* is 7x7 pixels",
+        ),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0, None, 1, None]), r"has 2 rows without a label \(first: row 1\)"),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0, 2] * 2), r"the train split of .* has no example of 1 of 3 classes"),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0, 5] * 2, ["a", "b"]), r"ranges over 0…5, expected 0…1"),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0] * 4), r"has 1 class, expected at least two"),
         (lambda p: write_parquet(p / "train.parquet", [None, *pictures(3)], [0, 1] * 2), r"has 1 rows without image bytes"),
         (lambda p: write_parquet(p / "train.parquet", [], pa.array([], pa.int64())), r"has no rows|found columns"),
-        (lambda p: pq.write_table(pa.table({"a": [1], "b": [2]}), p / "train.parquet"), r"found columns \['a', 'b'\], expected exactly one with encoded images"),
+        (
+            lambda p: pq.write_table(pa.table({"a": [1], "b": [2]}), p / "train.parquet"),
+            r"found columns \['a', 'b'\], expected exactly one with encoded images",
+        ),
     ],
 )
 def test_bad_parquet(tmp_path, make, message):
@@ -307,7 +315,7 @@ def test_bad_folders_and_archives(tmp_path):
     with pytest.raises(InputError, match=r"b.npz is not a readable .npz of plain arrays"):
         load_dataset(tmp_path / "b.npz")
     (tmp_path / "c.npz").write_bytes(b"PK\x03\x04 and no more")
-    with pytest.raises(InputError, match="is not a readable .npz"):
+    with pytest.raises(InputError, match=r"is not a readable \.npz"):
         load_dataset(tmp_path / "c.npz")
 
 

@@ -66,8 +66,8 @@ def test_save_and_load(tmp_path, network):
     again = clone(net).load(tmp_path / "m.safetensors")
     assert (again.predict_proba(split) == net.predict_proba(split)).all()
     assert (again.classes_ == net.classes_).all()
+    (tmp_path / "bad").write_bytes(b"nonsense")
     with pytest.raises(InputError, match="is not a model that `save` wrote"):
-        (tmp_path / "bad").write_bytes(b"nonsense")
         clone(net).load(tmp_path / "bad")
 
 

@@ -57,7 +57,9 @@ def test_initialization_depends_on_the_seed_alone_and_leaves_the_global_generato
 
 
 def test_any_factory_works_and_bad_input_is_named():
-    assert build_network(lambda shape, k: nn.Sequential(nn.Flatten(), nn.Linear(12, k)), (3, 2, 2), 5, 0)(torch.zeros(1, 3, 2, 2)).shape == (1, 5)
+    assert build_network(lambda shape, k: nn.Sequential(nn.Flatten(), nn.Linear(12, k)), (3, 2, 2), 5, 0)(
+        torch.zeros(1, 3, 2, 2)
+    ).shape == (1, 5)
     with pytest.raises(InputError, match="unknown network 'resnet'; known: alexnet"):
         build_network("resnet", CIFAR_SHAPE, 10, 0)
     with pytest.raises(InputError, match=r"network 'alexnet' got examples of shape \(20,\), expected images"):

@@ -5,10 +5,12 @@ import pytest
 
 from shattering import Randomization, RunSpec, Store, run, runs_table, summary_table, write_report
 from shattering.report import figures, page
-from shattering.report.tables import verdicts
+from shattering.report.tables import summary_rows, verdicts
 
 PARAMS = {"epochs": 3, "batch_size": 20, "device": "cpu"}
-SPECS = [RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(p), params=PARAMS, seed=s) for p in (0, 0.5, 1) for s in (0, 1)]
+SPECS = [
+    RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(p), params=PARAMS, seed=s) for p in (0, 0.5, 1) for s in (0, 1)
+]
 NOISE = [replace(SPECS[0], randomization=Randomization(pixels=p)) for p in ("gaussian", "shuffled", "random")]
 
 
@@ -54,11 +56,11 @@ def test_runs_that_are_not_done_stay_in_the_tables(broken_store):
 
 
 def test_verdicts_state_what_was_measured(store):
-    (sentence,) = verdicts(summary_table(store.runs()))
+    (sentence,) = verdicts(summary_rows(store.runs()))
     row = summary_table(store.runs()).set_index(["pixels", "labels"]).loc[("true", 1.0)]
     assert ("fits random labels" in sentence) == (row["fitted"] == 2)
     assert f"test accuracy {row['test_accuracy']:.1%} (chance 10.0%)" in sentence
-    assert not verdicts(summary_table(store.runs()[:2]))
+    assert not verdicts(summary_rows(store.runs()[:2]))
 
 
 def test_figures_hold_every_run(store):

@@ -50,9 +50,7 @@ class Split:
 
     def subset(self, rows: torch.Tensor) -> "Split":
         """The examples at positions `rows`, with their ids."""
-        return replace(
-            self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], true_labels=self.true_labels[rows]
-        )
+        return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], true_labels=self.true_labels[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +101,7 @@ class Dataset:
         for split in (self.train, self.test):
             for tensor in (split.images, split.labels, split.ids):
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
-                digest.update(tensor.contiguous().numpy())
+                digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
 
 

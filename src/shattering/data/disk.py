@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from shattering.data.decode import cached, decode_images
 from shattering.data.dataset import Split
+from shattering.data.decode import cached, decode_images
 from shattering.errors import InputError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -91,9 +91,9 @@ def _load_named(name: str) -> Dataset:
 def _digits() -> Dataset:
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    images = torch.from_numpy((bunch.images * (255 / 16)).round().astype(np.uint8))[:, None]
-    whole = Split(images, torch.from_numpy(bunch.target.astype(np.int64)), tuple(str(k) for k in range(10)))
+    pixels, target = load_digits(return_X_y=True)  # 0…16
+    images = torch.from_numpy((pixels * (255 / 16)).round().astype(np.uint8)).view(-1, 1, 8, 8)
+    whole = Split(images, torch.from_numpy(target.astype(np.int64)), tuple(str(k) for k in range(10)))
     order = torch.from_numpy(seeds.generator(0, "data/digits").permutation(len(whole)))
     test, train = order[:DIGITS_TEST].sort().values, order[DIGITS_TEST:].sort().values
     return Dataset(whole.subset(train), whole.subset(test), "digits")
@@ -136,7 +136,10 @@ def _load_path(path: Path, seed: int) -> Dataset:
     if path.suffix == ".npz":
         arrays = disk.read_npz(path)
         return dataset_from_arrays(
-            *(arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")), classes=arrays.get("classes"), channels="last", name=path.stem
+            *(arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")),
+            classes=arrays.get("classes"),
+            channels="last",
+            name=path.stem,
         )
     if path.is_file():
         if path.suffix != ".parquet":

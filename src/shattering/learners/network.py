@@ -144,7 +144,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         module = self.module_
         train = self._examples(images, labels)
         monitored = None if test is None else self._examples(test.images, test.labels)
-        compiled = torch.compile(module) if self.compile else module
+        compiled: nn.Module = torch.compile(module) if self.compile else module  # type: ignore[assignment]
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         result = training.fit(
             compiled, train, monitored, self._recipe(seed), checkpoint=Path(checkpoint) if checkpoint else None, key=key, on_epoch=on_epoch
@@ -250,7 +250,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.n_parameters_ = networks.count_parameters(module)
 
     def _crop(self) -> int | None:
-        return (28 if self._raw_shape[-2:] == (32, 32) and len(self._raw_shape) == 3 else None) if self.crop == "auto" else self.crop
+        if self.crop == "auto":
+            return 28 if len(self._raw_shape) == 3 and self._raw_shape[1:] == (32, 32) else None
+        return self.crop  # type: ignore[return-value]
 
     def _examples(self, images: torch.Tensor, labels: torch.Tensor) -> training.Examples:
         """Preprocess in blocks, straight into place on the device."""

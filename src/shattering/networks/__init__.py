@@ -41,7 +41,7 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
     factory = NETWORKS[network] if isinstance(network, str) else network
     with torch.random.fork_rng(devices=[]):
-        torch.random.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         return factory(image_shape, n_classes)
 
 

@@ -1,5 +1,6 @@
 """Multi-layer perceptrons (ICLR 2017, appendix A)."""
 
+from itertools import pairwise
 from math import prod
 
 from torch import nn
@@ -9,7 +10,7 @@ def mlp(image_shape: tuple[int, ...], n_classes: int, hidden: tuple[int, ...]) -
     """Fully connected layers with ReLU after each hidden one; images are flattened."""
     widths = [prod(image_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
-    for fan_in, fan_out in zip(widths, widths[1:], strict=False):
+    for fan_in, fan_out in pairwise(widths):
         layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], n_classes))
 

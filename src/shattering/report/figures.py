@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from shattering.report.tables import summary_table
+from shattering.report.tables import summary_rows
 from shattering.runs.store import Run
 
 COLORS = {  # dark enough for lines and text on white
@@ -20,7 +20,7 @@ _POINTS = 300  # of one curve; longer histories are thinned evenly
 _SIZE = {"width": 400, "height": 280}
 
 
-def loss_curves(runs: Sequence[Run]) -> alt.Chart | None:
+def loss_curves(runs: Sequence[Run]) -> alt.Chart | alt.FacetChart | None:
     """Figure 1a: running training loss over steps, a line a run, a panel a dataset and model. None without histories."""
     frames = []
     for run in runs:
@@ -66,20 +66,17 @@ def loss_curves(runs: Sequence[Run]) -> alt.Chart | None:
     return _panels(lines, data)
 
 
-def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | None:
+def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | alt.FacetChart | None:
     """Figure 1c: test error after training over the probability of label corruption, with chance. None without data."""
-    summary = summary_table(runs)
-    if summary.empty:
+    rows = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"]]
+    if len({row["labels"] for row in rows}) < 2:
         return None
-    data = summary[(summary["pixels"] == "true") & (summary["seeds"] > 0)].copy()
-    if data["labels"].nunique() < 2:
-        return None
-    data["error"] = 1 - data["test_accuracy"].astype(float)
-    data["sd"] = data["test_sd"].astype(float).fillna(0)
-    data["low"], data["high"] = data["error"] - data["sd"], data["error"] + data["sd"]
-    several = data.groupby("dataset")["n_train"].nunique().max() > 1 or data["dataset"].nunique() > 1
-    data["series"] = [f"{m} ({d}, n = {n:,})" if several else m for m, d, n in zip(data["model"], data["dataset"], data["n_train"], strict=True)]
-    base = alt.Chart(data.astype({"recipe": str})).encode(
+    one_dataset = len({(row["dataset"], row["n_train"]) for row in rows}) == 1
+    for row in rows:
+        row["error"], sd = 1 - row["test_accuracy"], row["test_sd"] or 0
+        row["low"], row["high"] = row["error"] - sd, row["error"] + sd
+        row["series"] = row["model"] if one_dataset else f"{row['model']} ({row['dataset']}, n = {row['n_train']:,})"
+    base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
         color=alt.Color(
             "series:N",
@@ -95,12 +92,12 @@ def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | None:
             alt.Tooltip("series:N"),
             alt.Tooltip("labels:Q", format=".0%"),
             alt.Tooltip("error:Q", format=".1%"),
-            alt.Tooltip("sd:Q", format=".1%", title="sd over seeds"),
+            alt.Tooltip("test_sd:Q", format=".1%", title="sd over seeds"),
             alt.Tooltip("seeds:Q"),
         ],
     )
     bars = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
-    chance = pd.DataFrame({"chance": sorted({1 - c for c in data["chance"]})}).assign(text="chance")
+    chance = pd.DataFrame({"chance": sorted({1 - row["chance"] for row in rows}), "text": "chance"})
     rule = alt.Chart(chance).mark_rule(strokeDash=[5, 4], color="#666").encode(y="chance:Q")
     text = alt.Chart(chance).mark_text(align="left", dx=4, dy=-7, color="#555").encode(y="chance:Q", x=alt.value(0), text="text")
     return alt.layer(line, bars, rule, text).properties(**_SIZE)
@@ -110,7 +107,7 @@ def _panel(run: Run) -> str:
     return f"{run.spec.model_name}, {run.result['dataset']}, n = {run.result['n_train']:,}"
 
 
-def _panels(chart: alt.Chart, data: pd.DataFrame):
+def _panels(chart: alt.Chart, data: pd.DataFrame) -> alt.Chart | alt.FacetChart:
     names = list(dict.fromkeys(data["model"]))
     if len(names) == 1:
         return chart.properties(title=names[0], **_SIZE)

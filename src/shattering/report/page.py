@@ -12,7 +12,7 @@ from PIL import Image
 
 from shattering import __version__
 from shattering.report import figures
-from shattering.report.tables import PIXELS, recipe, summary_table, verdicts
+from shattering.report.tables import PIXELS, by_subject, recipe, summary_rows, verdicts
 from shattering.runs.store import Run, write_aside
 
 
@@ -31,29 +31,20 @@ def render(runs: Sequence[Run], title: str = "Randomization tests") -> str:
     environment.filters |= {"percent": _percent, "number": _number}
     charts = {"loss": figures.loss_curves(runs), "corruption": figures.test_error_over_corruption(runs)}
     specs = {name: figures.to_spec(chart) for name, chart in charts.items() if chart is not None}
-    summary = summary_table(runs)
+    rows = summary_rows(runs)
     return environment.get_template("report.html.j2").render(
         title=title,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        verdicts=verdicts(summary) if len(summary) else [],
-        groups=[] if summary.empty else _groups(summary),
+        verdicts=verdicts(rows),
+        groups=by_subject(rows),
         charts=specs,
-        vega=vl_convert.javascript_bundle() if specs else "",
+        vega=vl_convert.javascript_bundle("") if specs else "",
         strips=_strips(runs),
         runs=[_line(run) for run in runs],
         missing=[run for run in runs if run.status != "done"],
         machines=_machines(runs),
     )
-
-
-def _groups(summary) -> list[dict]:
-    """The summary's rows by dataset, size, model and recipe."""
-    keys = ["dataset", "model", "recipe", "n_train"]
-    return [
-        {**dict(zip(keys, key, strict=True)), "rows": rows.astype(object).where(rows.notna(), None).to_dict("records")}
-        for key, rows in summary.groupby(keys, dropna=False, sort=False)
-    ]
 
 
 def _strips(runs: Sequence[Run]) -> list[dict]:
