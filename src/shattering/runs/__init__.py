@@ -1,0 +1,1 @@
+"""Runs: specified, executed once, stored, swept."""

@@ -1,0 +1,164 @@
+"""`RunSpec`: all that determines a run's result, and its identity."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from sklearn.base import BaseEstimator
+
+from shattering.data import sources
+from shattering.errors import InputError, unknown
+from shattering.learners import LEARNERS
+from shattering.randomization import Randomization
+
+_NEVER_IDENTITY = ("n_jobs", "verbose", "random_state")  # of scikit-learn's estimators
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """(dataset, sizes, randomization, learner, seeds).
+
+    dataset: a name in `DATASETS`, or a path that `load_dataset` takes. n_train, n_test: class-balanced subsets.
+    learner: a name in `LEARNERS`; params: its constructor arguments, as JSON values.
+    seed: gives the independent seeds of data subset, noise, initialization and batch order. data_seed, noise_seed:
+        replace it for these two (None: seed), so that one source of variance can be held fixed; a network's own
+        `order_seed` does the same for the batch order.
+
+    Raises InputError for unknown names and values out of range.
+    """
+
+    dataset: str = "digits"
+    n_train: int | None = None
+    n_test: int | None = None
+    randomization: Randomization = field(default_factory=Randomization)
+    learner: str = "network"
+    params: Mapping[str, object] = field(default_factory=dict)
+    seed: int = 0
+    data_seed: int | None = None
+    noise_seed: int | None = None
+
+    def __post_init__(self):
+        for name in ("n_train", "n_test", "seed", "data_seed", "noise_seed"):
+            value, low = getattr(self, name), 1 if name.startswith("n_") else 0
+            if value is None and name != "seed":
+                continue
+            if isinstance(value, bool) or not isinstance(value, int) or value < low:
+                raise InputError(f"{name} is {value!r}, expected a whole number of at least {low}")
+        if self.learner not in LEARNERS:
+            raise unknown("learner", self.learner, LEARNERS)
+        defaults = self._defaults()
+        for name, value in self.params.items():
+            if name not in defaults:
+                raise unknown(f"parameter of learner {self.learner!r}:", name, defaults)
+            _canonical(value, name)
+        learner = self.build()
+        if hasattr(learner, "check_params"):
+            learner.check_params()  # type: ignore[attr-defined]
+
+    @property
+    def resolved_data_seed(self) -> int:
+        return self.seed if self.data_seed is None else self.data_seed
+
+    @property
+    def resolved_noise_seed(self) -> int:
+        return self.seed if self.noise_seed is None else self.noise_seed
+
+    @property
+    def model_name(self) -> str:
+        """The network's name, or the learner's."""
+        return str(self.params.get("network", "mlp-1x512")) if self.learner == "network" else self.learner
+
+    def build(self) -> BaseEstimator:
+        """The unfitted learner."""
+        params = dict(self.params)
+        if "random_state" in self._defaults():
+            params["random_state"] = self.seed
+        return LEARNERS[self.learner](**params)
+
+    def recipe(self) -> dict:
+        """The learner's parameters that determine the result and are not at their defaults, in canonical form."""
+        excluded = (*_NEVER_IDENTITY, *getattr(LEARNERS[self.learner], "not_identity", ()))
+        params = _without_defaults(self.params, self._defaults())
+        return {name: _canonical(value, name) for name, value in sorted(params.items()) if name not in excluded}
+
+    def identity(self) -> dict:
+        """What determines the result, and nothing else; fields at their defaults are left out.
+
+        Device, threads, checkpoint interval, and where the data lie are not part of it.
+        """
+        r = asdict(self.randomization)
+        if not r["labels"]:
+            del r["label_mode"]
+        if r["pixels"] in ("true", "gaussian"):
+            del r["permute_channels"]
+        parts = {
+            "dataset": sources.identity(self.dataset),
+            "n_train": self.n_train,
+            "n_test": self.n_test,
+            "randomization": _without_defaults(r, asdict(Randomization())) or None,
+            "learner": self.learner,
+            "params": self.recipe() or None,
+            "seed": self.seed,
+            "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
+            "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
+        }
+        return {name: _canonical(value, name) for name, value in parts.items() if value is not None}
+
+    @property
+    def run_id(self) -> str:
+        """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON of `identity`."""
+        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    @property
+    def folder_name(self) -> str:
+        """A readable name with the run id at its end."""
+        r = self.randomization
+        parts = [Path(self.dataset).stem, f"n{self.n_train}" if self.n_train else "", self.model_name]
+        parts += [f"labels{r.labels:g}" if r.labels else "", r.pixels if r.pixels != "true" else "", f"s{self.seed}"]
+        name = "-".join(part for part in parts if part)
+        return "".join(c if c.isalnum() or c in "-._" else "_" for c in name) + f"-{self.run_id}"
+
+    def to_json(self) -> dict:
+        """A JSON object that `from_json` reads; fields at their defaults are left out."""
+        return _without_defaults(asdict(self), asdict(RunSpec()))
+
+    @classmethod
+    def from_json(cls, data: object) -> "RunSpec":
+        """The spec that `to_json` wrote. Raises InputError for unknown fields."""
+        if not isinstance(data, dict):
+            raise InputError(f"a run's specification is a {type(data).__name__}, expected an object")
+        known = {f.name for f in fields(cls)}
+        for name in data:
+            if name not in known:
+                raise unknown("field of a run's specification:", name, known)
+        try:
+            randomization = Randomization(**data.get("randomization", {}))
+        except TypeError as error:
+            raise InputError(f"randomization is {data['randomization']!r}: {error}") from None
+        return cls(**{**data, "randomization": randomization})
+
+    def _defaults(self) -> dict:
+        return LEARNERS[self.learner]().get_params()
+
+
+def _without_defaults(values: Mapping, defaults: Mapping) -> dict:
+    return {name: value for name, value in values.items() if value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)}
+
+
+def _canonical(value: object, name: str) -> object:
+    """A JSON value with one spelling a number (1.0 is 1). Raises InputError for what JSON cannot hold."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"{name} is {value}, expected a finite number")
+        return int(value) if value.is_integer() else value
+    if isinstance(value, Mapping):
+        return {str(k): _canonical(v, f"{name}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_canonical(v, name) for v in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    raise InputError(f"{name} is a {type(value).__name__}, expected a value that JSON can hold")

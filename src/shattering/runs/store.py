@@ -1,0 +1,146 @@
+"""`Store`: one folder a run, of JSON, Parquet and safetensors; every file is written aside and renamed."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from shattering.errors import InputError
+from shattering.runs.spec import RunSpec
+
+Status = Literal["done", "failed", "running", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """A stored run. result, provenance: empty unless done. error: why it failed, else None."""
+
+    spec: RunSpec
+    folder: Path
+    status: Status
+    result: dict
+    provenance: dict
+    error: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        return self.folder.name.rpartition("-")[2]
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch; see `NetworkClassifier`. Empty for learners without epochs."""
+        return pd.read_parquet(self.folder / "history.parquet")
+
+    def model(self):
+        """The fitted learner, from the stored weights. Raises InputError if there are none."""
+        path = self.folder / "model.safetensors"
+        if not path.exists():
+            raise InputError(f"run {self.folder.name} has no stored model")
+        return self.spec.build().load(path)  # type: ignore[attr-defined]
+
+
+class Store:
+    """A folder of runs. Any number of processes may use one at once."""
+
+    def __init__(self, root: str | Path = "runs"):
+        self.root = Path(root)
+        if self.root.exists() and not self.root.is_dir():
+            raise InputError(f"store {self.root} is a file, expected a folder")
+
+    def folder(self, spec: RunSpec) -> Path:
+        """Where a run is, or would be."""
+        run_id = spec.run_id
+        return next(self.root.glob(f"*-{run_id}"), self.root / spec.folder_name)
+
+    def runs(self) -> list[Run]:
+        """All runs, sorted by folder name. Raises InputError if there is no store."""
+        if not self.root.is_dir():
+            raise InputError(f"store {self.root} does not exist, expected a folder of runs")
+        return [self.read(path.parent) for path in sorted(self.root.glob("*/spec.json"))]
+
+    def find(self, text: str) -> Run:
+        """The one run whose id or folder name starts with text. Raises InputError if it is not one."""
+        folders = [p.parent for p in self.root.glob("*/spec.json")]
+        hits = [f for f in folders if f.name.startswith(text) or f.name.rpartition("-")[2].startswith(text)]
+        if len(hits) != 1:
+            found = "none" if not hits else f"{len(hits)} ({', '.join(sorted(h.name for h in hits)[:3])}, …)"
+            raise InputError(f"runs in {self.root} that start with {text!r}: found {found}, expected one")
+        return self.read(hits[0])
+
+    def get(self, spec: RunSpec) -> Run | None:
+        """The run of a spec, or None if the store has nothing of it."""
+        folder = self.folder(spec)
+        return self.read(folder) if (folder / "spec.json").exists() else None
+
+    def read(self, folder: Path) -> Run:
+        """The run in a folder. Raises InputError for files that are damaged."""
+        spec = RunSpec.from_json(_read_json(folder / "spec.json"))
+        if (folder / "result.json").exists():
+            return Run(spec, folder, "done", _read_json(folder / "result.json"), _read_json(folder / "provenance.json"))
+        if self.is_locked(folder):
+            return Run(spec, folder, "running", {}, {})
+        if (folder / "failed.json").exists():
+            return Run(spec, folder, "failed", {}, {}, str(_read_json(folder / "failed.json")["error"]))
+        return Run(spec, folder, "interrupted", {}, {})
+
+    @contextmanager
+    def lock(self, folder: Path) -> Iterator[None]:
+        """Hold a run; waits for whoever holds it. The system releases it when the holder dies."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / "lock"):
+            yield
+
+    def is_locked(self, folder: Path) -> bool:
+        """Whether some process works on a run."""
+        if not (folder / "lock").exists():
+            return False
+        try:
+            with FileLock(folder / "lock", timeout=0):
+                return False
+        except Timeout:
+            return True
+
+    def fail(self, spec: RunSpec, error: str) -> None:
+        """Mark a run as failed; a later sweep tries it again."""
+        folder = self.folder(spec)
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (folder / "spec.json").exists():
+            write_json(folder / "spec.json", spec.to_json())
+        write_json(folder / "failed.json", {"error": error})
+
+
+def write_aside(path: Path, write: Callable[[Path], object]) -> None:
+    """Have `write` make a file beside `path`, then put it in its place in one step.
+
+    Raises OSError in one sentence; what stood at `path` is then unharmed.
+    """
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(aside)
+        os.replace(aside, path)
+    except Exception as error:
+        aside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            raise OSError(errno.ENOSPC, f"no space left to write {path}; free some and give the same command again") from None
+        raise
+
+
+def write_json(path: Path, data: object) -> None:
+    """Write JSON, indented, aside and renamed."""
+    text = json.dumps(data, indent=1, allow_nan=False) + "\n"
+    write_aside(path, lambda aside: aside.write_text(text))
+
+
+def _read_json(path: Path) -> dict:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} is not readable, remove its folder to run it again: {error}") from None

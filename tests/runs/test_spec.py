@@ -1,0 +1,145 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from shattering import InputError, Randomization, RunSpec, grid
+from shattering.runs.grid import parse_list, parse_settings, parse_value, read_grid
+
+BASE = RunSpec("digits", n_train=100, params={"network": "small-cnn", "epochs": 3}, seed=1)
+
+
+def test_ids_are_fixed_for_good():
+    """Stored runs are found by these ids: a change here orphans every run."""
+    assert RunSpec().run_id == "9a027fc1a8a2"
+    assert BASE.run_id == "685f37b96950"
+    assert replace(BASE, randomization=Randomization(0.5, "gaussian")).run_id == "43fc7986dfd6"
+
+
+@pytest.mark.parametrize(
+    "same",
+    [
+        replace(BASE, params={"epochs": 3, "network": "small-cnn"}),
+        replace(BASE, params={**BASE.params, "momentum": 0.9, "weight_decay": 0, "decay_steps": None}),
+        replace(BASE, params={**BASE.params, "device": "cpu", "checkpoint_every": 1.0, "compile": True}),
+        replace(BASE, data_seed=1, noise_seed=1),
+        replace(BASE, randomization=Randomization(0, label_mode="flip", permute_channels=True)),
+        RunSpec.from_json(json.loads(json.dumps(BASE.to_json()))),
+    ],
+)
+def test_what_does_not_determine_the_result_is_not_in_the_id(same):
+    assert same.run_id == BASE.run_id
+
+
+def test_what_determines_the_result_is_in_the_id():
+    different = [
+        replace(BASE, dataset="mnist"),
+        replace(BASE, n_train=101),
+        replace(BASE, n_test=50),
+        replace(BASE, randomization=Randomization(0.5)),
+        replace(BASE, randomization=Randomization(0.5, label_mode="flip")),
+        replace(BASE, randomization=Randomization(pixels="shuffled")),
+        replace(BASE, randomization=Randomization(pixels="shuffled", permute_channels=True)),
+        replace(BASE, learner="random-forest", params={}),
+        replace(BASE, params={**BASE.params, "epochs": 4}),
+        replace(BASE, params={**BASE.params, "precision": "bfloat16"}),
+        replace(BASE, params={**BASE.params, "order_seed": 0}),
+        replace(BASE, seed=2),
+        replace(BASE, data_seed=2),
+        replace(BASE, noise_seed=2),
+    ]
+    assert len({spec.run_id for spec in [BASE, *different]}) == len(different) + 1
+
+
+def test_a_number_has_one_spelling():
+    assert len({RunSpec(params={"learning_rate": value}).run_id for value in (1, 1.0, 1e0)}) == 1
+
+
+def test_true_is_not_one():
+    one, true = (RunSpec(learner="random-forest", params={"warm_start": value}) for value in (1, True))
+    assert one.identity() != true.identity() or json.dumps(one.identity()) != json.dumps(true.identity())
+
+
+def test_a_path_is_identified_by_content_and_named_by_its_stem(tmp_path):
+    data = __import__("shattering").load_dataset("digits", n_train=50, n_test=20)
+    (tmp_path / "a").mkdir()
+    one, two = (RunSpec(str(data.to_npz(tmp_path / name))) for name in ("mine", "a/moved"))
+    assert one.run_id == two.run_id
+    assert one.folder_name.startswith("mine-mlp-1x512-s0-")
+
+
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [
+        ({"learner": "svm"}, "unknown learner 'svm'; known: logistic-regression"),
+        ({"params": {"epoch": 3}}, "unknown parameter of learner 'network': 'epoch'; known: batch_size"),
+        ({"params": {"epochs": -3}}, "epochs is -3"),
+        ({"params": {"network": object()}}, "network is a object, expected a value that JSON can hold"),
+        ({"params": {"decay": float("inf")}}, "decay is inf, expected a finite number"),
+        ({"seed": -1}, "seed is -1, expected a whole number of at least 0"),
+        ({"seed": None}, "seed is None"),
+        ({"n_train": 0}, "n_train is 0, expected a whole number of at least 1"),
+        ({"n_train": 2.5}, "n_train is 2.5"),
+        ({"n_test": True}, "n_test is True"),
+    ],
+)
+def test_bad_specs(bad, message):
+    with pytest.raises(InputError, match=message):
+        RunSpec(**bad)
+
+
+def test_bad_json():
+    with pytest.raises(InputError, match="unknown field of a run's specification: 'labels'"):
+        RunSpec.from_json({"labels": 1})
+    with pytest.raises(InputError, match="is a list, expected an object"):
+        RunSpec.from_json([])
+    with pytest.raises(InputError, match="randomization is"):
+        RunSpec.from_json({"randomization": {"noise": 1}})
+
+
+def test_grid_is_the_product_in_order():
+    specs = grid({"labels": [0, 1], "seed": [3, 4]}, {"network": ["small-cnn", "mlp-1x512"], "epochs": 2})
+    assert len(specs) == 8
+    assert [(s.randomization.labels, s.seed, s.params["network"]) for s in specs[:3]] == [
+        (0.0, 3, "small-cnn"),
+        (0.0, 3, "mlp-1x512"),
+        (0.0, 4, "small-cnn"),
+    ]
+    assert all(s.params["epochs"] == 2 for s in specs)
+
+
+def test_sweep_files(tmp_path):
+    toml, several = tmp_path / "a.toml", tmp_path / "b.toml"
+    toml.write_text('dataset = "digits"\nlabels = [0, 0.5]\n[set]\nnetwork = ["small-cnn"]\nepochs = 2\n')
+    several.write_text('[[grid]]\nlabels = 1.0\n[[grid]]\npixels = ["random", "gaussian"]\nset = {epochs = 3}\n')
+    (tmp_path / "c.json").write_text('{"labels": [0, 0.5], "dataset": "digits", "set": {"network": "small-cnn", "epochs": 2}}')
+    assert [s.run_id for s in read_grid(toml)] == [s.run_id for s in read_grid(tmp_path / "c.json")]
+    assert len(read_grid(several)) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("labels = [", "is not readable"),
+        ("labels = []", "labels is an empty list, expected at least one value"),
+        ("nosuch = 1", "unknown field of a sweep: 'nosuch'; known: data_seed"),
+        ("labels = 3", "labels is 3, expected a probability"),
+        ("grid = [1]", "holds a int, expected tables of axes"),
+    ],
+)
+def test_bad_sweep_files(tmp_path, text, message):
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_grid(tmp_path / "a.toml")
+    with pytest.raises(InputError, match="is not readable"):
+        read_grid(tmp_path / "none.toml")
+
+
+def test_values_of_the_command_line():
+    assert [parse_value(t) for t in ("3", "0.5", "true", "False", "none", "mlp-1x512", "[1,2]")] == [3, 0.5, True, False, None, "mlp-1x512", [1, 2]]
+    assert parse_list("0,0.5, 1") == [0, 0.5, 1]
+    assert parse_list("small-cnn,mlp-1x512") == ["small-cnn", "mlp-1x512"]
+    assert parse_settings(("batch-size=3", "network=a")) == {"batch_size": 3, "network": "a"}
+    assert parse_settings(("epochs=3,4",), lists=True) == {"epochs": [3, 4]}
+    with pytest.raises(InputError, match="--set is 'epochs', expected name=value"):
+        parse_settings(("epochs",))

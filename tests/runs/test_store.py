@@ -1,0 +1,41 @@
+import pytest
+
+from shattering import InputError, RunSpec, Store, run
+from tests.runs.test_run import SPEC
+
+
+def test_finding_runs(tmp_path):
+    store = Store(tmp_path)
+    done = run(SPEC, store)
+    assert store.find(done.run_id[:5]).folder == done.folder
+    assert store.find("digits").folder == done.folder
+    assert [r.run_id for r in store.runs()] == [SPEC.run_id]
+    assert store.get(RunSpec()) is None
+    with pytest.raises(InputError, match="start with 'zzz': found none, expected one"):
+        store.find("zzz")
+    store.fail(RunSpec(), "because")
+    with pytest.raises(InputError, match=r"found 2 \(digits"):
+        store.find("digits")
+
+
+def test_statuses(tmp_path):
+    store = Store(tmp_path)
+    folder = store.folder(SPEC)
+    store.fail(SPEC, "because")
+    assert (store.get(SPEC).status, store.get(SPEC).error) == ("failed", "because")
+    with store.lock(folder):
+        assert store.get(SPEC).status == "running"
+    (folder / "failed.json").unlink()
+    assert store.get(SPEC).status == "interrupted"
+
+
+def test_bad_stores(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file is a file, expected a folder"):
+        Store(tmp_path / "file")
+    with pytest.raises(InputError, match="none does not exist, expected a folder of runs"):
+        Store(tmp_path / "none").runs()
+    done = run(SPEC, Store(tmp_path / "s"))
+    (done.folder / "result.json").write_text('{"train_acc')
+    with pytest.raises(InputError, match=r"result.json is not readable, remove its folder to run it again"):
+        Store(tmp_path / "s").runs()

@@ -1,0 +1,116 @@
+import io
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+from rich.console import Console
+
+from shattering import Randomization, RunSpec, Store, sweep
+from shattering.runs import sweep as module  # noqa: F401
+
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
+QUICK = {"epochs": 2, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
+LONG = {**QUICK, "epochs": 60, "batch_size": 10}
+
+
+def specs(n, params=QUICK):
+    return [RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(1.0), params=params, seed=s) for s in range(n)]
+
+
+class Killer(threading.Thread):
+    """Kills the worker of a run, `times` times, each time once it has a checkpoint."""
+
+    def __init__(self, store, spec, times):
+        super().__init__(daemon=True)
+        self.store, self.spec, self.times, self.killed = store, spec, times, []
+
+    def run(self):
+        checkpoint = self.store.folder(self.spec) / "checkpoint.pt"
+        while len(self.killed) < self.times:
+            for process in multiprocessing.active_children():
+                if process.name == self.spec.folder_name and process.pid not in self.killed and checkpoint.exists():
+                    os.kill(process.pid, signal.SIGKILL)
+                    self.killed.append(process.pid)
+            time.sleep(0.01)
+
+
+def test_a_sweep_runs_what_is_missing_in_order(tmp_path):
+    store, output = Store(tmp_path), io.StringIO()
+    first = sweep(specs(2), store, jobs=2)
+    again = sweep([*specs(3), specs(1)[0]], store, jobs=2, console=Console(file=output))
+    assert [r.spec.seed for r in again] == [0, 1, 2]
+    assert all(r.status == "done" for r in again)
+    assert [r.provenance["started"] for r in first] == [r.provenance["started"] for r in again[:2]]
+    assert output.getvalue().count("done ") == 1
+
+
+def test_a_killed_worker_is_retried_and_resumes(tmp_path):
+    store = Store(tmp_path)
+    victim, other = specs(2, LONG)
+    killer = Killer(store, victim, times=1)
+    killer.start()
+    runs = sweep([victim, other], store, jobs=2)
+    assert len(killer.killed) == 1
+    assert [r.status for r in runs] == ["done", "done"]
+    whole = sweep([victim], Store(tmp_path / "whole"))[0]
+    assert (runs[0].folder / "history.parquet").read_bytes() == (whole.folder / "history.parquet").read_bytes()
+
+
+def test_a_run_whose_workers_always_die_fails_and_the_others_go_on(tmp_path):
+    store = Store(tmp_path)
+    victim, *others = specs(3, LONG)
+    killer = Killer(store, victim, times=2)
+    killer.start()
+    runs = sweep([victim, *others], store, jobs=2)
+    assert len(killer.killed) == 2
+    assert [r.status for r in runs] == ["failed", "done", "done"]
+    assert runs[0].error == "the worker process died 2 times (exit code -9)"
+    assert sweep([victim], store)[0].status == "done", "a later sweep tries it again"
+
+
+def test_bad_input_fails_one_run_without_a_retry(tmp_path):
+    bad = RunSpec("digits", n_train=5000)
+    output = io.StringIO()
+    runs = sweep([bad, *specs(1)], Store(tmp_path), jobs=1, console=Console(file=output))
+    assert [r.status for r in runs] == ["failed", "done"]
+    assert "n_train is 5000, expected 1…1297" in runs[0].error
+    assert "n_train is 5000" in output.getvalue()
+
+
+def command(store, n=4, epochs=2, jobs=2):
+    options = ["--n-train", "100", "--n-test", "50", "--seed", ",".join(map(str, range(n))), "--set", f"epochs={epochs}"]
+    return [sys.executable, "-m", "shattering", "sweep", *options, "--set", "batch_size=10", "--jobs", str(jobs), "--store", str(store)]
+
+
+def test_two_sweeps_at_once_do_each_run_once(tmp_path):
+    processes = [subprocess.Popen(command(tmp_path, epochs=15), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)]
+    lines = [line for p in processes for line in p.communicate(timeout=200)[1].splitlines()]
+    assert [p.returncode for p in processes] == [0, 0]
+    assert len(Store(tmp_path).runs()) == 4
+    executed = [line for line in lines if line.startswith("done") and "by another process" not in line]
+    assert len(executed) + sum("by another process" in line for line in lines) == 8
+    epochs = {r.folder.name: len(r.history) for r in Store(tmp_path).runs()}
+    assert set(epochs.values()) == {15}
+
+
+def test_ctrl_c_then_the_same_command(tmp_path):
+    long = command(tmp_path, n=2, epochs=200)
+    process = subprocess.Popen(long, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("*/spec.json"))) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert errors.strip().splitlines()[-1] == "shattering: interrupted; the same command resumes"
+    assert "Traceback" not in errors
+    assert [r.status for r in Store(tmp_path).runs()] == ["interrupted"] * 2
+    subprocess.run(long, check=True, capture_output=True)
+    assert [r.status for r in Store(tmp_path).runs()] == ["done"] * 2
