@@ -25,16 +25,18 @@ LabelMode = Literal["redraw", "flip", "permute"]
 class Randomization:
     """What is randomized, and how much.
 
-    labels: probability in 0…1 that a label is corrupted, independently for each example.
-    pixels: "true"; "shuffled" (one random permutation of the pixel positions for all images, train and test);
-        "random" (another permutation for each image); "gaussian" (independent normal pixels with the mean and
-        the standard deviation that each channel has over the training images; not clipped).
-    label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the same,
-        so about labels * (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or "permute"
-        (the corrupted labels are permuted among themselves, which keeps class counts).
-    permute_channels: permute all values of an image instead of keeping a pixel's channels together.
+    Args:
+        labels: probability in 0…1 that a label is corrupted, independently for each example.
+        pixels: "true"; "shuffled" (one random permutation of the pixel positions for all images, train and test);
+            "random" (another permutation for each image); "gaussian" (independent normal pixels with the mean and
+            the standard deviation that each channel has over the training images; not clipped).
+        label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the
+            same, so about labels (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or
+            "permute" (the corrupted labels are permuted among themselves, which keeps class counts).
+        permute_channels: permute all values of an image instead of keeping a pixel's channels together.
 
-    Raises InputError for values out of range.
+    Raises:
+        InputError: for values out of range.
     """
 
     labels: float = 0.0

@@ -1,4 +1,6 @@
 import re
+import shutil
+import subprocess
 from dataclasses import replace
 
 import pytest
@@ -100,3 +102,15 @@ def test_a_page_of_nothing_and_of_learners_without_epochs(tmp_path):
     html = page.render(store.runs())
     assert "nearest-neighbors on digits" in html
     assert "chart-loss" not in html
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here to draw the page with")
+def test_the_page_draws_its_figures_in_a_browser(store, tmp_path):
+    path = write_report(store.runs(), tmp_path / "r.html")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
+    command = ["chromium", "--headless", *quiet, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom"]
+    dom = subprocess.run([*command, path.as_uri()], capture_output=True, text=True, timeout=120, check=True).stdout
+    for name, text in (("loss", "training loss (nats)"), ("corruption", "label corruption")):
+        drawn = dom.partition(f'id="chart-{name}"')[2].partition("<figcaption>")[0]
+        assert "<svg" in drawn
+        assert text in drawn

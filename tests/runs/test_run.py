@@ -120,7 +120,9 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     before = len(torch.load(killed.folder / "checkpoint.pt", weights_only=True)["training"]["history"])
     assert 0 < before < 60
 
-    outputs = [subprocess.run([*command, str(tmp_path / name)], env=environment, capture_output=True, check=True) for name in ("killed", "whole")]
+    outputs = [
+        subprocess.run([*command, str(tmp_path / name)], env=environment, capture_output=True, check=True) for name in ("killed", "whole")
+    ]
     resumed, whole = (Store(tmp_path / name).runs()[0] for name in ("killed", "whole"))
     for name in ("history.parquet", "model.safetensors", "result.json"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name
@@ -143,7 +145,7 @@ def test_a_full_disk_is_one_sentence_and_harms_nothing(tmp_path, monkeypatch):
     assert "no space left" in store.get(SPEC).error
     assert {p.name: p.read_bytes() for p in kept.folder.iterdir()} == before
     assert run(SPEC, store).status == "done"
-    assert not [p for p in tmp_path.rglob("*.tmp")]
+    assert not list(tmp_path.rglob("*.tmp"))
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")

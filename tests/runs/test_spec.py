@@ -136,7 +136,15 @@ def test_bad_sweep_files(tmp_path, text, message):
 
 
 def test_values_of_the_command_line():
-    assert [parse_value(t) for t in ("3", "0.5", "true", "False", "none", "mlp-1x512", "[1,2]")] == [3, 0.5, True, False, None, "mlp-1x512", [1, 2]]
+    assert [parse_value(t) for t in ("3", "0.5", "true", "False", "none", "mlp-1x512", "[1,2]")] == [
+        3,
+        0.5,
+        True,
+        False,
+        None,
+        "mlp-1x512",
+        [1, 2],
+    ]
     assert parse_list("0,0.5, 1") == [0, 0.5, 1]
     assert parse_list("small-cnn,mlp-1x512") == ["small-cnn", "mlp-1x512"]
     assert parse_settings(("batch-size=3", "network=a")) == {"batch_size": 3, "network": "a"}

@@ -88,7 +88,9 @@ def command(store, n=4, epochs=2, jobs=2):
 
 
 def test_two_sweeps_at_once_do_each_run_once(tmp_path):
-    processes = [subprocess.Popen(command(tmp_path, epochs=15), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)]
+    processes = [
+        subprocess.Popen(command(tmp_path, epochs=15), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)
+    ]
     lines = [line for p in processes for line in p.communicate(timeout=200)[1].splitlines()]
     assert [p.returncode for p in processes] == [0, 0]
     assert len(Store(tmp_path).runs()) == 4

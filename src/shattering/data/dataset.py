@@ -15,12 +15,16 @@ from shattering.errors import InputError
 class Split:
     """Labelled examples in memory.
 
-    images: (n, channels, height, width), or (n, features) for tables; uint8 in 0…255, or float32 in
-        natural units (for pixels: 0…1). The type carries the scale, so it is applied exactly once.
-    labels: (n,) int64 in 0…len(classes)-1: the labels that a learner sees.
-    classes: names of the classes.
-    ids: (n,) int64, the index of each example in its source; stable under subsetting.
-    true_labels: (n,) int64, the labels before any randomization.
+    Args:
+        images: (n, channels, height, width), or (n, features) for tables; uint8 in 0…255, or float32 in
+            natural units (for pixels: 0…1). The type carries the scale, so it is applied exactly once.
+        labels: (n,) int64 in 0…len(classes)-1: the labels that a learner sees.
+        classes: names of the classes.
+        ids: (n,) int64, the index of each example in its source; stable under subsetting. Default: 0…n-1.
+        true_labels: (n,) int64, the labels before any randomization. Default: labels.
+
+    Raises:
+        InputError: for shapes, types or values that do not fit.
     """
 
     images: torch.Tensor
@@ -57,7 +61,11 @@ class Split:
 class Dataset:
     """A train and a test split over the same classes.
 
-    name: what it is called; variant: that, with what figures from it must say (e.g. "cifar10 (JPEG)").
+    Args:
+        train: what learners are trained on.
+        test: what they are tested on.
+        name: what it is called.
+        variant: the name with what figures from it must say, e.g. "cifar10 (JPEG)". Default: name.
     """
 
     train: Split

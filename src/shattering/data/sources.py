@@ -40,16 +40,20 @@ DATASETS: dict[str, str] = {
 def load_dataset(source, n_train: int | None = None, n_test: int | None = None, seed: int = 0) -> Dataset:
     """Load a dataset whole, or class-balanced subsets of it.
 
-    source: a name in `DATASETS`; a path to an image folder (train/CLASS/*.png|jpg and test/…), an .npz with
-        x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with train*.parquet and
-        test*.parquet) with an image and a label column; a tuple (x_train, y_train, x_test, y_test) of NumPy
-        arrays or torch tensors; or a Dataset.
-    n_train, n_test: sizes of class-balanced subsets drawn by `seed`; None: everything.
-    seed: also draws the held-out fifth where a source has no test split.
-
     Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
-    (NAME/train*.parquet), else downloaded from the Hugging Face hub. Raises InputError for anything unknown,
-    unreadable or inconsistent.
+    (``NAME/train*.parquet``), else downloaded from the Hugging Face hub.
+
+    Args:
+        source: a name in `DATASETS`; a path to an image folder (``train/CLASS/*.png|jpg`` and ``test/…``), an
+            .npz with x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with
+            ``train*.parquet`` and ``test*.parquet``) with an image and a label column; a tuple
+            (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; or a Dataset.
+        n_train: size of a class-balanced subset of the train split, drawn by `seed`; None: all of it.
+        n_test: the same for the test split.
+        seed: also draws the held-out fifth where a source has no test split.
+
+    Raises:
+        InputError: for anything unknown, unreadable or inconsistent.
     """
     if isinstance(source, Dataset):
         dataset = source
@@ -174,13 +178,19 @@ def _hold_out(split: Split, name: str, seed: int) -> Dataset:
 def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, channels: str | None = None, name: str = "arrays") -> Dataset:
     """A Dataset from NumPy arrays or torch tensors.
 
-    x: (n, features), (n, height, width), or (n, height, width, channels) / (n, channels, height, width):
-        uint8 in 0…255, or floats in natural units (pixels in 0…1).
-    y: (n,) integers 0…k-1, or strings.
-    classes: names of the classes 0…k-1. channels: "first" or "last"; None: whichever axis has length 1, 3 or 4,
-        and if both do, last for NumPy and first for torch.
+    Args:
+        x_train: (n, features), (n, height, width), or (n, height, width, channels) / (n, channels, height, width):
+            uint8 in 0…255, or floats in natural units (pixels in 0…1).
+        y_train: (n,) integers 0…k-1, or strings.
+        x_test: the same for the test split.
+        y_test: the same for the test split.
+        classes: names of the classes 0…k-1.
+        channels: "first" or "last"; None: whichever axis has length 1, 3 or 4, and if both do, last for NumPy
+            and first for torch.
+        name: what the dataset is called.
 
-    Raises InputError for shapes, types or values that do not fit.
+    Raises:
+        InputError: for shapes, types or values that do not fit.
     """
     train_images, test_images = (as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test")))
     y_train, y_test = (np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y) for y in (y_train, y_test))

@@ -30,27 +30,43 @@ _STANDARDIZE = ("auto", "image", "feature", "none")
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
     """A network trained by SGD with momentum and an exponentially decaying learning rate.
 
-    network: a name in `shattering.networks.NETWORKS`, or a factory (image_shape, n_classes) → torch module.
-    epochs: the budget. batch_size: examples an update.
-    learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise). momentum: in 0…1.
-    decay: factor on the learning rate after every epoch, or after every `decay_steps` updates if that is given.
-    weight_decay: coefficient c of c/2 |w|^2, over all parameters.
-    stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
-    evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
-    crop: side of the central crop in pixels; "auto": 28 for 32x32 images, as the papers crop CIFAR-10, else none.
-    standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
-        "image" for images, "feature" for tables.
-    precision: "float32", or "bfloat16" (autocast). compile: use torch.compile.
-    device: "auto" (CUDA, else MPS, else CPU), or a torch device.
-    order_seed: of the batch order; None: random_state. random_state: of initialization and batch order.
-    checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them.
+    Args:
+        network: a name in `shattering.networks.NETWORKS`, or a factory (image_shape, n_classes) → torch module.
+        epochs: the budget.
+        batch_size: examples an update.
+        learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise).
+        momentum: in 0…1.
+        decay: factor on the learning rate after every epoch, or after every `decay_steps` updates if that is given.
+        decay_steps: see `decay`.
+        weight_decay: coefficient c of c/2 times the squared norm of all parameters.
+        stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
+        evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
+        crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
+            CIFAR-10, else none.
+        standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
+            "image" for images, "feature" for tables.
+        precision: "float32", or "bfloat16" (autocast).
+        compile: use torch.compile.
+        device: "auto" (CUDA, else MPS, else CPU), or a torch device.
+        checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them.
+        order_seed: of the batch order; None: random_state.
+        random_state: of initialization and batch order.
 
-    Attributes after `fit`: module_, classes_, image_shape_ (after cropping), device_, history_ (a DataFrame, one
-    row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running: each batch just before its
-    update), full_train_loss and full_train_accuracy (evaluation mode; NaN where not evaluated), test_loss and
-    test_accuracy, seconds), n_iter_ (epochs trained), epochs_to_fit_ (first epoch after which the training set was
-    seen to be fitted, or None), interpolated_ (fitted at the end), diverged_ (a loss was not finite),
-    train_loss_, train_accuracy_ (at the end, evaluation mode), n_parameters_.
+    Attributes:
+        module_: the trained torch module.
+        classes_: (k,) the classes.
+        image_shape_: shape of an image after cropping.
+        device_: where it was trained.
+        history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
+            each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
+            not evaluated), test_loss and test_accuracy, seconds. Losses in nats, accuracies in 0…1.
+        n_iter_: epochs trained.
+        epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
+        interpolated_: whether it is fitted at the end.
+        diverged_: whether a loss was not finite.
+        train_loss_: at the end, in evaluation mode.
+        train_accuracy_: at the end, in evaluation mode.
+        n_parameters_: trainable scalars.
     """
 
     takes_splits = True
@@ -133,9 +149,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     ):
         """Train on a Split, or on images (n, c, h, w) or features (n, d) with labels y (n,).
 
-        test: a split to evaluate after every epoch, against its labels. checkpoint: a file to resume from and to
-        keep checkpoints in; a resumed fit has the history of an uninterrupted one (bitwise on the CPU).
-        on_epoch: called with each row of the history. Raises InputError for bad parameters or data.
+        Args:
+            X: a Split, or arrays.
+            y: labels, unless X is a Split.
+            test: a split to evaluate after every epoch, against its labels.
+            checkpoint: a file to resume from and to keep checkpoints in; a resumed fit has the history of an
+                uninterrupted one (bitwise on the CPU).
+            on_epoch: called with each row of the history.
+
+        Raises:
+            InputError: for bad parameters or data.
         """
         self.check_params()
         images, labels = self._training_data(X, y)

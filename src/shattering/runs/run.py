@@ -5,6 +5,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -43,10 +44,8 @@ def run(spec: RunSpec, store: Store, on_epoch: Callable[[dict], None] | None = N
 
 
 def _try_to_fail(store: Store, spec: RunSpec, error: Exception) -> None:
-    try:
+    with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
         store.fail(spec, f"{type(error).__name__}: {error}")
-    except OSError:
-        pass  # no space for the mark either; the error itself is on its way to the user
 
 
 def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | None) -> None:

@@ -21,13 +21,19 @@ _NEVER_IDENTITY = ("n_jobs", "verbose", "random_state")  # of scikit-learn's est
 class RunSpec:
     """(dataset, sizes, randomization, learner, seeds).
 
-    dataset: a name in `DATASETS`, or a path that `load_dataset` takes. n_train, n_test: class-balanced subsets.
-    learner: a name in `LEARNERS`; params: its constructor arguments, as JSON values.
-    seed: gives the independent seeds of data subset, noise, initialization and batch order. data_seed, noise_seed:
-        replace it for these two (None: seed), so that one source of variance can be held fixed; a network's own
-        `order_seed` does the same for the batch order.
+    Args:
+        dataset: a name in `DATASETS`, or a path that `load_dataset` takes.
+        n_train: size of a class-balanced subset of the train split; None: all of it.
+        n_test: the same for the test split.
+        randomization: of the data.
+        learner: a name in `LEARNERS`.
+        params: the learner's constructor arguments, as JSON values.
+        seed: gives the independent seeds of data subset, noise, initialization and batch order.
+        data_seed: replaces it for the subset (None: seed), so that one source of variance can be held fixed.
+        noise_seed: replaces it for the randomization; a network's own `order_seed`, for the batch order.
 
-    Raises InputError for unknown names and values out of range.
+    Raises:
+        InputError: for unknown names and values out of range.
     """
 
     dataset: str = "digits"
@@ -146,7 +152,11 @@ class RunSpec:
 
 
 def _without_defaults(values: Mapping, defaults: Mapping) -> dict:
-    return {name: value for name, value in values.items() if value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)}
+    return {
+        name: value
+        for name, value in values.items()
+        if value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)
+    }
 
 
 def _canonical(value: object, name: str) -> object:

@@ -146,7 +146,13 @@ class _Overview:
 
     def __init__(self, console: Console | None, total: int, done: int):
         self.console = console
-        columns = (TextColumn("{task.description}"), BarColumn(20), TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TimeRemainingColumn())
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
         self.live = console is not None and console.is_terminal
         self.progress = Progress(*columns, console=console, disable=not self.live)
         self.total, self.done = total, done
