@@ -40,12 +40,13 @@ class Demo(_Stored):
     def execute(self) -> int:
         from shattering.demo import demo_specs
         from shattering.report.page import write_report
+        from shattering.report.text import print_summary
         from shattering.runs.store import Store
 
         runs = _sweep(demo_specs(self.seed), Store(self.store), self.jobs)
         path = write_report(runs, self.out, "Would it fit noise just as well? Two networks on handwritten digits")
         if not self.json:
-            _print_summary(runs)
+            print_summary(runs)
             print(f"Report: {path.resolve()}")
         return _finish(runs, self.json, {"report": str(path.resolve())})
 
@@ -80,6 +81,7 @@ class Run(_Stored):
     """Seed of the randomization, if another."""
 
     def execute(self) -> int:
+        from shattering.report.text import print_run
         from shattering.runs.grid import grid, parse_settings
         from shattering.runs.run import run
         from shattering.runs.store import Store
@@ -91,7 +93,7 @@ class Run(_Stored):
         if self.json:
             _print_json(_summary(done))
         else:
-            _print_run(done)
+            print_run(done)
         return 0
 
 
@@ -135,6 +137,7 @@ class Sweep(_Stored):
     """Runs at a time, each in a process of its own."""
 
     def execute(self) -> int:
+        from shattering.report.text import print_summary
         from shattering.runs.grid import grid, parse_list, parse_settings, read_grid
         from shattering.runs.store import Store
 
@@ -149,7 +152,7 @@ class Sweep(_Stored):
             specs = grid({k: parse_list(v) for k, v in given.items()}, parse_settings(self.set, lists=True))
         runs = _sweep(specs, Store(self.store), self.jobs)
         if not self.json:
-            _print_summary(runs)
+            print_summary(runs)
         return _finish(runs, self.json, {})
 
 
@@ -178,17 +181,14 @@ class Status(_Stored):
     """Show the state of every run in a store."""
 
     def execute(self) -> int:
+        from shattering.report.text import print_status
         from shattering.runs.store import Store
 
         runs = Store(self.store).runs()
         if self.json:
             _print_json([_summary(run) for run in runs])
-            return 0
-        for run in runs:
-            what = f"train {run.result['train_accuracy']:.1%}  test {run.result['test_accuracy']:.1%}" if run.result else run.error or ""
-            print(f"{run.status:11}  {run.folder.name}  {what}")
-        counts = {s: sum(run.status == s for run in runs) for s in ("done", "running", "interrupted", "failed")}
-        print(", ".join(f"{n} {s}" for s, n in counts.items() if n) or "no runs")
+        else:
+            print_status(runs)
         return 0
 
 
@@ -200,6 +200,7 @@ class Show(_Stored):
     """The start of a run's id or folder name."""
 
     def execute(self) -> int:
+        from shattering.report.text import print_run
         from shattering.runs.store import Store
 
         run = Store(self.store).find(self.run)
@@ -207,7 +208,7 @@ class Show(_Stored):
             history = run.history.astype(object).where(run.history.notna(), None).to_dict("records") if run.status == "done" else []
             _print_json({**_summary(run), "provenance": run.provenance, "history": history})
         else:
-            _print_run(run, full=True)
+            print_run(run, full=True)
         return 0
 
 
@@ -326,53 +327,6 @@ def _summary(run) -> dict:
         "spec": run.spec.to_json(),
         "result": run.result,
     }
-
-
-def _print_run(run, full: bool = False) -> None:
-    print(f"{run.folder}: {run.status}" + (f" ({run.error})" if run.error else ""))
-    if full:
-        print("spec        " + json.dumps(run.spec.to_json()))
-    for name, value in run.result.items():
-        if name != "examples":
-            print(f"{name:34} {value:.4f}" if isinstance(value, float) else f"{name:34} {value}")
-    if full and run.status == "done":
-        for name, value in run.provenance.items():
-            if name != "epoch_seconds":
-                print(f"{name:34} {value}")
-        if len(run.history):
-            print(run.history.to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
-
-
-def _print_summary(runs) -> None:
-    """A table, one row a configuration."""
-    from rich.console import Console
-    from rich.table import Table
-
-    from shattering.report.tables import by_subject, summary_rows, verdicts
-
-    rows, console = summary_rows(runs), Console()
-    for subject in by_subject(rows):
-        title = f"{subject['model']} on {subject['dataset']}, {subject['n_train'] or 'all'} training images"
-        title += f"\n{subject['recipe']}" if subject["recipe"] else ""
-        table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("randomization")
-        for column in ("train %", "test %", "gap", "epochs to fit", "seeds"):
-            table.add_column(column, justify="right")
-        for row in subject["rows"]:
-            table.add_row(*_cells(row))
-        console.print(table)
-    for sentence in verdicts(rows):
-        print(sentence)
-
-
-def _cells(row: dict) -> list[str]:
-    seeds = f"{row['seeds']}" + (f" ({row['not_done']} not done)" if row["not_done"] else "")
-    if not row["seeds"]:
-        return [row["randomization"], "–", "–", "–", "–", seeds]
-    train, test, fit = row["train_accuracy"], row["test_accuracy"], row["epochs_to_fit"]
-    spread = "" if row["test_sd"] is None else f" ± {100 * row['test_sd']:.1f}"
-    numbers = [f"{100 * train:.1f}", f"{100 * test:.1f}{spread}", f"{100 * (train - test):.1f}", "–" if fit is None else f"{fit:.4g}"]
-    return [row["randomization"], *numbers, seeds]
 
 
 def _datasets() -> list[dict]:

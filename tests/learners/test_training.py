@@ -130,3 +130,9 @@ def test_devices():
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="device 'cuda' is not available"):
             training.resolve_device("cuda")
+
+
+def test_checkpoints_do_not_depend_on_compilation():
+    module = nn.Linear(2, 2)
+    compiled = torch.compile(module, backend="eager")
+    assert training._plain(compiled) is training._plain(module) is module  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -174,10 +175,16 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def files_digest(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file, or of all files below a folder."""
+    """SHA-256 over the names and bytes of a file, or of all files below a folder; read once unless they change."""
+    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
+    return _digest(path, tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
+
+
+@lru_cache
+def _digest(path: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
     digest = hashlib.sha256()
-    for file in [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file()):
-        digest.update(f"{'' if path.is_file() else file.relative_to(path).as_posix()}\0{file.stat().st_size}\0".encode())
+    for file, size, _ in files:
+        digest.update(f"{file.relative_to(path).as_posix() if file != path else ''}\0{size}\0".encode())
         with open(file, "rb") as handle:
             while block := handle.read(1 << 22):
                 digest.update(block)

@@ -232,7 +232,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return self
 
     def _identity(self) -> dict:
-        return {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
+        params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
+        if callable(self.network):
+            params["network"] = f"{self.network.__module__}.{getattr(self.network, '__qualname__', type(self.network).__name__)}"
+        return params
 
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
         """Raw images and labels 0…k-1; sets classes_ (and n_features_in_ for tables)."""
@@ -241,7 +244,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             return X.images, X.labels
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
-        if getattr(X, "ndim", 2) == 4:
+        if getattr(X, "ndim", 2) in (3, 4):
             images, y = as_images(X), np.asarray(y)
             if len(images) != len(y):
                 raise InputError(f"X has {len(images)} examples and y has {len(y)} labels, expected as many")
@@ -255,7 +258,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         return images, torch.from_numpy(labels.astype(np.int64))
 
     def _input_images(self, X) -> torch.Tensor:
-        if getattr(X, "ndim", 2) == 4:
+        if getattr(X, "ndim", 2) in (3, 4):
             return as_images(X)
         return torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
 

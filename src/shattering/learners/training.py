@@ -77,10 +77,10 @@ def resolve_device(device: str) -> torch.device:
         raise InputError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
 
 
-def batch_rows(n: int, batch_size: int, seed: int, epoch: int) -> list[torch.Tensor]:
+def batch_rows(n: int, batch_size: int, seed: int, epoch: int, device: torch.device | str = "cpu") -> list[torch.Tensor]:
     """The rows of each batch of an epoch, a function of (seed, epoch) alone. A last batch of one joins its neighbour."""
     generator = torch.Generator().manual_seed(seeds.integer(seed, "order", epoch))
-    batches = list(torch.randperm(n, generator=generator).split(batch_size))
+    batches = list(torch.randperm(n, generator=generator).to(device).split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:  # batch normalization has no variance on one example
         batches[-2:] = [torch.cat(batches[-2:])]
     return batches
@@ -93,8 +93,7 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Exampl
     loss_sum = torch.zeros((), device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
     rate = recipe.learning_rate_at(epoch, state.step)
-    for rows in batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch):
-        rows = rows.to(device, non_blocking=True)
+    for rows in batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch, device):
         for group in optimizer.param_groups:
             group["lr"] = recipe.learning_rate_at(epoch, state.step)
         labels = data.labels[rows]
@@ -183,13 +182,18 @@ def _finished(state: Training, recipe: Recipe) -> bool:
 def save_checkpoint(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, state: Training) -> None:
     """Write aside and rename, so that a kill leaves the old checkpoint or the new one."""
     aside = path.with_name(path.name + ".tmp")
-    content = {"key": key, "model": model.state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state)}
+    content = {"key": key, "model": _plain(model).state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state)}
     try:
         torch.save(content, aside)
         os.replace(aside, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         aside.unlink(missing_ok=True)
         raise OSError(f"checkpoint {path} cannot be written: {str(error).splitlines()[0]}") from None
+
+
+def _plain(model: nn.Module) -> nn.Module:
+    """The module that torch.compile wrapped, so that checkpoints fit compiled and plain ones alike."""
+    return getattr(model, "_orig_mod", model)
 
 
 def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Training:
@@ -199,6 +203,6 @@ def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optim
         raise InputError(f"checkpoint {path} is not readable, remove it to start again: {str(error).splitlines()[0]}") from None
     if content["key"] != key:
         raise InputError(f"checkpoint {path} belongs to other data or parameters, expected {key}, found {content['key']}")
-    model.load_state_dict(content["model"])
+    _plain(model).load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
     return Training(**content["training"])

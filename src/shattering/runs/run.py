@@ -55,6 +55,7 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | Non
     data = randomize(data, spec.randomization, spec.resolved_noise_seed)
     learner = spec.build()
     checkpoint = folder / "checkpoint.pt"
+    resumed = checkpoint.exists()
     if getattr(learner, "takes_splits", False):
         learner.fit(data.train, test=data.test, checkpoint=checkpoint, on_epoch=on_epoch)  # type: ignore[attr-defined]
     else:
@@ -70,7 +71,7 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | Non
     _save_examples(data.train, folder / "examples.png")
     provenance = _provenance(getattr(learner, "device_", torch.device("cpu")))
     provenance |= {"dataset_fingerprint": fingerprint, "started": started.isoformat(timespec="seconds")}
-    provenance |= {"seconds": seconds, "epoch_seconds": epoch_seconds}
+    provenance |= {"seconds": seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
     write_json(folder / "provenance.json", provenance)
     write_json(folder / "result.json", result)  # last: its presence says that the run is done
     for leftover in (checkpoint, folder / "failed.json"):

@@ -34,10 +34,20 @@ class Run:
     def run_id(self) -> str:
         return self.folder.name.rpartition("-")[2]
 
+    @property
+    def outcome(self) -> str:
+        """Train and test accuracy, or the error, for a line about this run."""
+        if self.result:
+            return f"train {self.result['train_accuracy']:.1%}  test {self.result['test_accuracy']:.1%}"
+        return self.error or ""
+
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch; see `NetworkClassifier`. Empty for learners without epochs."""
-        return pd.read_parquet(self.folder / "history.parquet")
+        """One row an epoch; see `NetworkClassifier`. Empty for learners without epochs.
+
+        The seconds of the epochs come from the provenance: the stored history is the same for the same run.
+        """
+        return pd.read_parquet(self.folder / "history.parquet").assign(seconds=self.provenance["epoch_seconds"])
 
     def model(self):
         """The fitted learner, from the stored weights. Raises InputError if there are none."""
@@ -57,8 +67,10 @@ class Store:
 
     def folder(self, spec: RunSpec) -> Path:
         """Where a run is, or would be."""
-        run_id = spec.run_id
-        return next(self.root.glob(f"*-{run_id}"), self.root / spec.folder_name)
+        usual = self.root / spec.folder_name
+        if usual.exists():
+            return usual
+        return next(self.root.glob(f"*-{spec.run_id}"), usual)  # the data may have had another name
 
     def runs(self) -> list[Run]:
         """All runs, sorted by folder name. Raises InputError if there is no store."""

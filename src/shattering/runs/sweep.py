@@ -182,6 +182,4 @@ class _Overview:
         if task is not None:
             self.progress.remove_task(task)
         if self.console is not None:
-            result = run.result
-            what = note or (f"train {result['train_accuracy']:.1%}  test {result['test_accuracy']:.1%}" if result else run.error)
-            self.console.print(f"{run.status:7} {run.folder.name}  {what}", highlight=False, markup=False, soft_wrap=True)
+            self.console.print(f"{run.status:7} {run.folder.name}  {note or run.outcome}", highlight=False, markup=False, soft_wrap=True)

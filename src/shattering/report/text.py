@@ -1,0 +1,57 @@
+"""Stored runs → the terminal."""
+
+import json
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+from shattering.report.tables import by_subject, summary_rows, verdicts
+from shattering.runs.store import Run
+
+
+def print_status(runs: Sequence[Run]) -> None:
+    """One line a run, and how many there are of each status."""
+    for run in runs:
+        print(f"{run.status:11}  {run.folder.name}  {run.outcome}")
+    counts = {s: sum(run.status == s for run in runs) for s in ("done", "running", "interrupted", "failed")}
+    print(", ".join(f"{n} {s}" for s, n in counts.items() if n) or "no runs")
+
+
+def print_run(run: Run, full: bool = False) -> None:
+    """A run's result; full: also its specification, provenance and history."""
+    print(f"{run.folder}: {run.status}" + (f" ({run.error})" if run.error else ""))
+    lines = {"spec": json.dumps(run.spec.to_json())} if full else {}
+    lines |= {name: value for name, value in run.result.items() if name != "examples"}
+    lines |= {name: value for name, value in run.provenance.items() if full and name != "epoch_seconds"}
+    for name, value in lines.items():
+        print(f"{name:34} {value:.4f}" if isinstance(value, float) else f"{name:34} {value}")
+    if full and run.status == "done" and len(run.history):
+        print(run.history.to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
+
+
+def print_summary(runs: Sequence[Run]) -> None:
+    """A table for each dataset, model and recipe, one row a randomization; then what they say."""
+    rows, console = summary_rows(runs), Console()
+    for subject in by_subject(rows):
+        title = f"{subject['model']} on {subject['dataset']}, {subject['n_train'] or 'all'} training images"
+        title += f"\n{subject['recipe']}" if subject["recipe"] else ""
+        table = Table(title=title, title_justify="left", title_style="bold")
+        table.add_column("randomization")
+        for column in ("train %", "test %", "gap", "epochs to fit", "seeds"):
+            table.add_column(column, justify="right")
+        for row in subject["rows"]:
+            table.add_row(*_cells(row))
+        console.print(table)
+    for sentence in verdicts(rows):
+        print(sentence)
+
+
+def _cells(row: dict) -> list[str]:
+    seeds = f"{row['seeds']}" + (f" ({row['not_done']} not done)" if row["not_done"] else "")
+    if not row["seeds"]:
+        return [row["randomization"], "–", "–", "–", "–", seeds]
+    train, test, fit = row["train_accuracy"], row["test_accuracy"], row["epochs_to_fit"]
+    spread = "" if row["test_sd"] is None else f" ± {100 * row['test_sd']:.1f}"
+    numbers = [f"{100 * train:.1f}", f"{100 * test:.1f}{spread}", f"{100 * (train - test):.1f}", "–" if fit is None else f"{fit:.4g}"]
+    return [row["randomization"], *numbers, seeds]
