@@ -58,6 +58,15 @@ def test_running_and_full_metrics():
     assert row["seconds"] > 0
 
 
+@pytest.mark.parametrize(
+    ("n", "batch_size", "steps"), [(50000, 128, None), (49920, 128, 391), (49921, 128, None), (300, 16, 391), (10**6, 128, None)]
+)
+def test_the_rate_decays_every_epoch_but_no_sooner_than_in_the_paper(n, batch_size, steps):
+    assert NetworkClassifier(batch_size=batch_size)._recipe(0, n).decay_steps == steps
+    assert NetworkClassifier(decay_steps=7)._recipe(0, n).decay_steps == 7
+    assert NetworkClassifier(decay_steps=None)._recipe(0, n).decay_steps is None
+
+
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 33])
 def test_every_example_once_an_epoch_and_no_batch_of_one(n):
     batches = training.batch_rows(n, 8, seed=1, epoch=2)

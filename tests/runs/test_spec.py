@@ -20,7 +20,7 @@ def test_ids_are_fixed_for_good():
     "same",
     [
         replace(BASE, params={"epochs": 3, "network": "small-cnn"}),
-        replace(BASE, params={**BASE.params, "momentum": 0.9, "weight_decay": 0, "decay_steps": None}),
+        replace(BASE, params={**BASE.params, "momentum": 0.9, "weight_decay": 0, "decay_steps": "auto"}),
         replace(BASE, params={**BASE.params, "device": "cpu", "checkpoint_every": 1.0, "compile": True}),
         replace(BASE, data_seed=1, noise_seed=1),
         replace(BASE, randomization=Randomization(0, label_mode="flip", permute_channels=True)),

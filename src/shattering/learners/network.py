@@ -24,6 +24,7 @@ from shattering.errors import InputError, unknown
 from shattering.learners import training
 
 _PRECISIONS = ("float32", "bfloat16")
+_PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 _STANDARDIZE = ("auto", "image", "feature", "none")
 
 
@@ -36,8 +37,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         batch_size: examples an update.
         learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise).
         momentum: in 0…1.
-        decay: factor on the learning rate after every epoch, or after every `decay_steps` updates if that is given.
-        decay_steps: see `decay`.
+        decay: factor on the learning rate after every `decay_steps` updates.
+        decay_steps: an integer; None: an epoch; "auto": an epoch, but at least 391 updates, the papers' epoch (50,000
+            images in batches of 128). With fewer images the rate would else die before the network has fitted.
         weight_decay: coefficient c of c/2 times the squared norm of all parameters.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
         evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
@@ -81,7 +83,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         learning_rate=None,
         momentum=0.9,
         decay=0.95,
-        decay_steps=None,
+        decay_steps="auto",
         weight_decay=0.0,
         stop_when_fitted=False,
         evaluate_train=False,
@@ -117,9 +119,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """Raise InputError for the first parameter out of range, without fitting."""
         for name in ("epochs", "batch_size"):
             _check(name, getattr(self, name), Integral, 1)
-        for name in ("learning_rate", "decay_steps", "order_seed"):
-            if getattr(self, name) is not None:
-                _check(name, getattr(self, name), Real if name == "learning_rate" else Integral, 0 if name != "decay_steps" else 1)
+        if self.learning_rate is not None:
+            _check("learning_rate", self.learning_rate, Real, 0)
+        if self.order_seed is not None:
+            _check("order_seed", self.order_seed, Integral, 0)
+        if self.decay_steps not in ("auto", None):
+            _check("decay_steps", self.decay_steps, Integral, 1)
         _check("momentum", self.momentum, Real, 0, 1)
         _check("decay", self.decay, Real, 0, 1)
         _check("weight_decay", self.weight_decay, Real, 0)
@@ -170,7 +175,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         compiled: nn.Module = torch.compile(module) if self.compile else module  # type: ignore[assignment]
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         result = training.fit(
-            compiled, train, monitored, self._recipe(seed), checkpoint=Path(checkpoint) if checkpoint else None, key=key, on_epoch=on_epoch
+            compiled,
+            train,
+            monitored,
+            self._recipe(seed, len(labels)),
+            checkpoint=Path(checkpoint) if checkpoint else None,
+            key=key,
+            on_epoch=on_epoch,
         )
         self.history_ = pd.DataFrame(result.history)
         self.n_iter_ = len(result.history)
@@ -292,7 +303,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             out[start : start + 4096] = block.permute(0, 2, 3, 1) if channels_last else block
         return training.Examples(out, labels.to(self.device_), channels_last)
 
-    def _recipe(self, seed: int) -> training.Recipe:
+    def _recipe(self, seed: int, n: int) -> training.Recipe:
         rate = networks.initial_learning_rate(self.network) if self.learning_rate is None else self.learning_rate
         return training.Recipe(
             epochs=self.epochs,
@@ -300,7 +311,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             learning_rate=float(rate),
             momentum=self.momentum,
             decay=self.decay,
-            decay_steps=self.decay_steps,
+            decay_steps=self._decay_steps(n),
             weight_decay=self.weight_decay,
             order_seed=seed if self.order_seed is None else int(self.order_seed),
             stop_when_fitted=self.stop_when_fitted,
@@ -308,6 +319,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             autocast=self._autocast,
             checkpoint_every=self.checkpoint_every,
         )
+
+    def _decay_steps(self, n: int) -> int | None:
+        if self.decay_steps == "auto":
+            return None if n > (_PAPER_EPOCH - 1) * self.batch_size else _PAPER_EPOCH
+        return self.decay_steps  # type: ignore[return-value]
 
     def _autocast(self):
         return torch.autocast(self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()

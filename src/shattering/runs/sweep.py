@@ -172,14 +172,17 @@ class _Overview:
         if task is None or "epoch" not in row:
             return
         note = f"epoch {row['epoch']}/{epochs}  train {row['train_accuracy']:.1%}  test {row['test_accuracy']:.1%}"
-        before = self.progress.tasks[self.progress.task_ids.index(task)].completed / (epochs or 1)
         self.progress.update(task, total=epochs, completed=row["epoch"], note=note)
-        self.progress.advance(self.whole, row["epoch"] / (epochs or 1) - before)
+        self._update_whole()
+
+    def _update_whole(self) -> None:
+        running = sum(t.percentage / 100 for t in self.progress.tasks if t.id != self.whole and t.total)
+        self.progress.update(self.whole, completed=self.done + running, note=f"{self.done}/{self.total}")
 
     def finish(self, task: TaskID | None, run: Run, note: str = "") -> None:
         self.done += 1
-        self.progress.update(self.whole, completed=self.done, note=f"{self.done}/{self.total}")
         if task is not None:
             self.progress.remove_task(task)
+        self._update_whole()
         if self.console is not None:
             self.console.print(f"{run.status:7} {run.folder.name}  {note or run.outcome}", highlight=False, markup=False, soft_wrap=True)
