@@ -100,6 +100,21 @@ def test_two_sweeps_at_once_do_each_run_once(tmp_path):
     assert set(epochs.values()) == {15}
 
 
+def test_workers_end_with_a_killed_sweep_and_leave_runs_to_resume(tmp_path):
+    process = subprocess.Popen(command(tmp_path, n=2, epochs=3000), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while len(list(tmp_path.glob("*/spec.json"))) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    process.kill()
+    process.wait()
+    store = Store(tmp_path)
+    while any(r.status == "running" for r in store.runs()):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert [r.status for r in store.runs()] == ["interrupted"] * 2
+
+
 def test_ctrl_c_then_the_same_command(tmp_path):
     long = command(tmp_path, n=2, epochs=200)
     process = subprocess.Popen(long, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)

@@ -129,13 +129,18 @@ def _context():
 
 
 def _work(connection: Any, spec: dict, root: str, threads: int) -> None:
-    """The worker process. Ends silently with its parent: there is then nobody to report to."""
+    """The worker process. It ends with its parent, at the end of an epoch, and leaves the run interrupted."""
+
+    def report(row: dict) -> None:
+        try:
+            connection.send(row)
+        except OSError:
+            raise SystemExit(1) from None  # not an Exception: the run has not failed
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     torch.set_num_threads(threads)
     try:
-        run(RunSpec.from_json(spec), Store(root), on_epoch=connection.send)
-    except BrokenPipeError:
-        raise SystemExit(1) from None
+        run(RunSpec.from_json(spec), Store(root), on_epoch=report)
     except Exception as error:
         connection.send({"error": str(error)})
         raise SystemExit(1) from None
