@@ -82,7 +82,7 @@ def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | alt.Face
             "series:N",
             title=None,
             scale=alt.Scale(range=["#1769aa", "#c62828", "#2e7d32", "#ad1aa6", "#8a6d00", "#00838f"]),
-            legend=alt.Legend(orient="bottom", symbolStrokeWidth=3, labelLimit=0),
+            legend=alt.Legend(orient="bottom", columns=2, symbolStrokeWidth=3, labelLimit=0),
         ),
         detail=["recipe:N", "label_mode:N"],
     )
