@@ -104,7 +104,7 @@ class _Worker:
         self.attempt = attempt
         self.connection, theirs = context.Pipe(duplex=False)
         arguments = (theirs, self.spec.to_json(), str(self.store.root), self.threads)
-        self.process = context.Process(target=_work, args=arguments, name=self.spec.folder_name, daemon=True)  # type: ignore[attr-defined]
+        self.process = context.Process(target=_work, args=arguments, name=self.spec.folder_name)  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
 
