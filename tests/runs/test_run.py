@@ -176,6 +176,11 @@ def test_runs_of_a_dataset_given_by_path(tmp_path):
     assert Store(tmp_path / "store").runs()[0].status == "done", "it can be listed though its data have moved"
 
 
+def test_fewer_examples_than_classes(tmp_path):
+    done = run(replace(SPEC, n_train=5), Store(tmp_path))
+    assert (done.result["n_train"], len(done.result["examples"])) == (5, 5)
+
+
 def test_examples_show_what_the_learner_was_given(tmp_path):
     from PIL import Image
 

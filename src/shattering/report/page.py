@@ -12,7 +12,7 @@ from PIL import Image
 
 from shattering import __version__
 from shattering.report import figures
-from shattering.report.tables import PIXELS, by_subject, recipe, summary_rows, verdicts
+from shattering.report.tables import PIXELS, by_subject, summary_rows, verdicts
 from shattering.runs.store import Run, write_aside
 
 
@@ -84,7 +84,6 @@ def _line(run: Run) -> dict:
         "status": run.status,
         "seed": run.spec.seed,
         "error": run.error,
-        "recipe": recipe(run),
         "result": run.result,
         "provenance": run.provenance,
     }

@@ -116,9 +116,9 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
 
 
 def _example_rows(split: Split) -> list[int]:
-    """The first example of each of the first classes."""
+    """The first example of each of the first classes that the split has."""
     true = split.true_labels
-    return [int((true == k).nonzero()[0]) for k in range(min(split.n_classes, EXAMPLES))]
+    return [int((true == k).nonzero()[0]) for k in true.unique()[:EXAMPLES].tolist()]
 
 
 def _examples(split: Split) -> list[dict]:
