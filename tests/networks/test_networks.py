@@ -5,6 +5,7 @@ from torch import nn
 
 from shattering.errors import InputError
 from shattering.networks import CIFAR_SHAPE, NETWORKS, build_network, count_parameters, initial_learning_rate
+from shattering.networks.alexnet import LocalResponseNorm
 
 PAPER = {"inception": 1_649_402, "inception-no-bn": 1_649_402, "alexnet": 1_387_786, "mlp-3x512": 1_735_178, "mlp-1x512": 1_209_866}
 
@@ -42,7 +43,13 @@ def test_without_batch_norm_there_is_none_and_with_it_there_is_no_scale():
 
 def test_alexnet_pools_then_normalizes():
     kinds = [type(m) for m in build_network("alexnet", CIFAR_SHAPE, 10, 0).children()]
-    assert kinds[:4] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d, nn.LocalResponseNorm]
+    assert kinds[:4] == [nn.Conv2d, nn.ReLU, nn.MaxPool2d, LocalResponseNorm]
+
+
+def test_local_response_normalization_is_torchs():
+    images = 3 * torch.randn(2, 64, 5, 4, generator=torch.Generator().manual_seed(0))
+    expected = nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0)(images)  # torch divides alpha by the size
+    torch.testing.assert_close(LocalResponseNorm(64)(images), expected)
 
 
 def test_initialization_depends_on_the_seed_alone_and_leaves_the_global_generator():

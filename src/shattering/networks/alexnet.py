@@ -1,8 +1,28 @@
 """Small AlexNet (ICLR 2017, appendix A) and a smaller convolutional network for small images."""
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from shattering.networks.mlp import mlp
+
+
+class LocalResponseNorm(nn.Module):
+    """x / (k + alpha Σ x²)^0.75, the sum over the `radius` channels on either side and the channel itself.
+
+    The same function as torch.nn.LocalResponseNorm(2 radius + 1, alpha (2 radius + 1), 0.75, k), which sums by a
+    three-dimensional pooling; a product with a banded matrix is several times faster.
+    """
+
+    def __init__(self, channels: int, radius: int = 4, alpha: float = 0.001 / 9, k: float = 1.0):
+        super().__init__()
+        self.k = k
+        distance = (torch.arange(channels)[:, None] - torch.arange(channels)).abs()
+        self.register_buffer("band", alpha * (distance <= radius).float()[:, :, None, None], persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        scale = (F.conv2d(images.square(), self.band) + self.k).rsqrt()  # type: ignore[arg-type]
+        return images * (scale * scale.sqrt())
 
 
 def _halved(size: int, times: int) -> int:
@@ -24,7 +44,7 @@ def alexnet(image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
             nn.Conv2d(fan_in, 64, 5, padding=2),
             nn.ReLU(),
             nn.MaxPool2d(3, 2, padding=1),
-            nn.LocalResponseNorm(9, alpha=0.001, beta=0.75, k=1.0),  # torch divides alpha by the size, 9
+            LocalResponseNorm(64),
         ]
     return nn.Sequential(*layers, mlp((64, _halved(height, 2), _halved(width, 2)), n_classes, (384, 192)))
 
