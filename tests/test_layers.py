@@ -10,6 +10,7 @@ import shattering
 ROOT = Path(shattering.__file__).parent
 LAYERS = [
     ["errors"],
+    ["stats"],
     ["seeds"],
     ["data"],
     ["randomization"],
@@ -18,6 +19,7 @@ LAYERS = [
     ["runs"],
     ["demo"],
     ["report"],
+    ["paper"],
     ["cli"],
     ["__main__"],
 ]

@@ -153,15 +153,21 @@ class Moments:
 
 
 def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> Dataset:
-    """A randomized copy: pixels of both splits, labels of the train split; test labels stay true.
+    """A randomized copy: pixels of all splits, labels of the train and validation splits; test labels stay true.
 
-    The moments for Gaussian pixels are those of the given train split.
+    The validation split was held out of the train split, and has its noise. The moments for Gaussian pixels are those of
+    the given train split.
     """
     r, train, test = randomization, dataset.train, dataset.test
     moments = Moments.of(train.images) if r.pixels == "gaussian" else Moments(_shape(train), np.zeros(1), np.zeros(1))
+
+    def randomized(split: Split) -> Split:
+        return replace(split, images=r.images(split, seed, "train", moments), labels=r.corrupt(split, seed, "train"))
+
     return replace(
         dataset,
-        train=replace(train, images=r.images(train, seed, "train", moments), labels=r.corrupt(train, seed, "train")),
+        train=randomized(train),
+        validation=randomized(dataset.validation) if dataset.validation else None,
         test=replace(test, images=r.images(test, seed, "test", moments)),
     )
 

@@ -122,7 +122,7 @@ def test_bfloat16_trains():
 
 def test_compile_is_asked_for(monkeypatch):
     asked = []
-    monkeypatch.setattr(torch, "compile", lambda module: asked.append(module) or module)
+    monkeypatch.setattr(torch, "compile", lambda module, **_: asked.append(module) or module)
     net = NetworkClassifier(epochs=1, compile=True).fit(make_split())
     assert asked == [net.module_]
 

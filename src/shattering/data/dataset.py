@@ -66,12 +66,14 @@ class Dataset:
         test: what they are tested on.
         name: what it is called.
         variant: the name with what figures from it must say, e.g. "cifar10 (JPEG)". Default: name.
+        validation: examples held out of the train split, with its noise, to choose by; None: none.
     """
 
     train: Split
     test: Split
     name: str = "arrays"
     variant: str = ""
+    validation: Split | None = None
 
     def __post_init__(self):
         if not self.variant:
@@ -86,10 +88,22 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         return self.train.classes
 
-    def limit(self, n_train: int | None = None, n_test: int | None = None, seed: int = 0) -> "Dataset":
-        """Class-balanced, seeded subsets of the splits; None keeps a split whole."""
-        train = balanced_subset(self.train, n_train, seed, "train")
-        return replace(self, train=train, test=balanced_subset(self.test, n_test, seed, "test"))
+    def limit(self, n_train: int | None = None, n_test: int | None = None, seed: int = 0, n_validation: int | None = None) -> "Dataset":
+        """Class-balanced, seeded subsets of the splits; None keeps a split whole.
+
+        n_validation: examples of the train split to hold out, beside the n_train that stay (None: what is left).
+        The training examples of a given n_train are the same with and without a validation split.
+        """
+        test = balanced_subset(self.test, n_test, seed, "test")
+        if n_validation is None:
+            return replace(self, train=balanced_subset(self.train, n_train, seed, "train"), test=test)
+        room = len(self.train) - (n_train or 1)
+        if not 1 <= n_validation <= room:
+            raise InputError(f"n_validation is {n_validation}, expected 1…{room}, which n_train leaves")
+        n_train = n_train or len(self.train) - n_validation
+        order = _balanced_order(self.train, seed, "train")
+        held_out = self.train.subset(order[n_train : n_train + n_validation].sort().values)
+        return replace(self, train=balanced_subset(self.train, n_train, seed, "train"), test=test, validation=held_out)
 
     def to_npz(self, path: str | Path) -> Path:
         """Save as an .npz that `load_dataset` reads (channels last), so that arrays can be named in a run."""
@@ -106,7 +120,7 @@ class Dataset:
     def fingerprint(self) -> str:
         """SHA-256 of images, labels and class names."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
-        for split in (self.train, self.test):
+        for split in (self.train, self.test, *([self.validation] if self.validation else [])):
             for tensor in (split.images, split.labels, split.ids):
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().data)
@@ -144,11 +158,15 @@ def balanced_subset(split: Split, n: int | None, seed: int, purpose: str) -> Spl
         return split
     if not 1 <= n <= len(split):
         raise InputError(f"n_{purpose} is {n}, expected 1…{len(split)}")
+    return split.subset(_balanced_order(split, seed, purpose)[:n].sort().values)
+
+
+def _balanced_order(split: Split, seed: int, purpose: str) -> torch.Tensor:
+    """A permutation of the rows, in whole rounds of one example per class while there are such."""
     order = seeds.generator(seed, f"data/{purpose}").permutation(len(split))
     labels = split.true_labels.numpy()[order]
     rank = np.empty(len(order), dtype=np.int64)  # position of each example within its class
     for k in range(split.n_classes):
         members = np.flatnonzero(labels == k)
         rank[members] = np.arange(len(members))
-    chosen = order[np.argsort(rank, kind="stable")[:n]]  # whole rounds of one example per class
-    return split.subset(torch.from_numpy(np.sort(chosen)))
+    return torch.from_numpy(order[np.argsort(rank, kind="stable")])

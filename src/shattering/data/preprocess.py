@@ -43,4 +43,4 @@ class FeatureScaler:
         self.mean, self.std = mean.float(), torch.where(std > 0, std, 1.0).float()
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        return (images - self.mean) / self.std
+        return (images - self.mean.to(images.device)) / self.std.to(images.device)

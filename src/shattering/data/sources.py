@@ -37,7 +37,7 @@ DATASETS: dict[str, str] = {
 }
 
 
-def load_dataset(source, n_train: int | None = None, n_test: int | None = None, seed: int = 0) -> Dataset:
+def load_dataset(source, n_train: int | None = None, n_test: int | None = None, seed: int = 0, n_validation: int | None = None) -> Dataset:
     """Load a dataset whole, or class-balanced subsets of it.
 
     Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
@@ -51,6 +51,7 @@ def load_dataset(source, n_train: int | None = None, n_test: int | None = None, 
         n_train: size of a class-balanced subset of the train split, drawn by `seed`; None: all of it.
         n_test: the same for the test split.
         seed: also draws the held-out fifth where a source has no test split.
+        n_validation: size of a class-balanced validation split, held out of the train split; None: there is none.
 
     Raises:
         InputError: for anything unknown, unreadable or inconsistent.
@@ -64,7 +65,7 @@ def load_dataset(source, n_train: int | None = None, n_test: int | None = None, 
     else:
         raise InputError(f"dataset is a {type(source).__name__}, expected a name, a path, a Dataset or (x_train, y_train, x_test, y_test)")
     disk.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
-    return dataset.limit(n_train, n_test, seed)
+    return dataset.limit(n_train, n_test, seed, n_validation)
 
 
 def identity(source: str) -> str:

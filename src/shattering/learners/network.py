@@ -18,6 +18,7 @@ from torch import nn
 
 from shattering import networks, seeds
 from shattering.data import preprocess
+from shattering.data.augment import Augmentation, strengths
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
 from shattering.errors import InputError, unknown
@@ -41,6 +42,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         decay_steps: an integer; None: an epoch; "auto": an epoch, but at least 391 updates, the papers' epoch (50,000
             images in batches of 128). With fewer images the rate would else die before the network has fitted.
         weight_decay: coefficient c of c/2 times the squared norm of all parameters.
+        dropout: rate at which the inputs of every linear layer, but for a network's first layer, are set to zero.
+        augment: None, a name in `shattering.data.augment.AUGMENTATIONS`, a list of them, or a mapping from names to
+            strengths. Every epoch sees new versions of the training images; their labels stay. Evaluation is on the
+            images as they are.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
         evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
         crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
@@ -51,7 +56,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         compile: use torch.compile.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device.
         checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them.
-        order_seed: of the batch order; None: random_state.
+        order_seed: of the batch order, dropout and augmentation; None: random_state.
         random_state: of initialization and batch order.
 
     Attributes:
@@ -61,7 +66,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         device_: where it was trained.
         history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
-            not evaluated), test_loss and test_accuracy, seconds. Losses in nats, accuracies in 0…1.
+            not evaluated), test_loss and test_accuracy (NaN without a test split), validation_loss and
+            validation_accuracy (if there is a validation split), seconds. With augmentation, the running ones are on
+            the augmented images. Losses in nats, accuracies in 0…1.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
         interpolated_: whether it is fitted at the end.
@@ -85,6 +92,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         decay=0.95,
         decay_steps="auto",
         weight_decay=0.0,
+        dropout=0.0,
+        augment=None,
         stop_when_fitted=False,
         evaluate_train=False,
         crop="auto",
@@ -104,6 +113,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.decay = decay
         self.decay_steps = decay_steps
         self.weight_decay = weight_decay
+        self.dropout = dropout
+        self.augment = augment
         self.stop_when_fitted = stop_when_fitted
         self.evaluate_train = evaluate_train
         self.crop = crop
@@ -128,6 +139,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         _check("momentum", self.momentum, Real, 0, 1)
         _check("decay", self.decay, Real, 0, 1)
         _check("weight_decay", self.weight_decay, Real, 0)
+        _check("dropout", self.dropout, Real, 0, 1)
+        strengths(self.augment)
         _check("checkpoint_every", self.checkpoint_every, Real, 0)
         for name in ("stop_when_fitted", "evaluate_train", "compile"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
@@ -149,6 +162,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         y=None,
         *,
         test: Split | None = None,
+        validation: Split | None = None,
         checkpoint: str | Path | None = None,
         on_epoch: Callable[[dict], None] | None = None,
     ):
@@ -158,6 +172,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             X: a Split, or arrays.
             y: labels, unless X is a Split.
             test: a split to evaluate after every epoch, against its labels.
+            validation: another one, to choose by.
             checkpoint: a file to resume from and to keep checkpoints in; a resumed fit has the history of an
                 uninterrupted one (bitwise on the CPU).
             on_epoch: called with each row of the history.
@@ -170,15 +185,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         seed = _as_seed(self.random_state)
         self._prepare(images, seed)
         module = self.module_
-        train = self._examples(images, labels)
-        monitored = None if test is None else self._examples(test.images, test.labels)
-        compiled: nn.Module = torch.compile(module) if self.compile else module  # type: ignore[assignment]
+        clean = self._examples(images, labels)
+        watched = {
+            name: self._examples(split.images, split.labels) for name, split in (("test", test), ("validation", validation)) if split
+        }
+        compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         result = training.fit(
             compiled,
-            train,
-            monitored,
+            self._augmented(images, labels, seed) or clean,
+            watched,
             self._recipe(seed, len(labels)),
+            clean=clean,
             checkpoint=Path(checkpoint) if checkpoint else None,
             key=key,
             on_epoch=on_epoch,
@@ -187,7 +205,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = len(result.history)
         self.epochs_to_fit_ = result.epochs_to_fit
         self.diverged_ = result.diverged
-        self.train_loss_, self.train_accuracy_ = training.evaluate(module, train, self._autocast)
+        self.train_loss_, self.train_accuracy_ = training.evaluate(module, clean, self._autocast)
         self.interpolated_ = self.train_accuracy_ == 1.0
         return self
 
@@ -281,6 +299,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop()).shape[1:])
         self.device_ = training.resolve_device(self.device)
         module = networks.build_network(self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"))
+        if self.dropout:
+            networks.add_dropout(module, self.dropout)
         self._channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
         memory_format = torch.channels_last if self._channels_last else torch.preserve_format
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
@@ -296,12 +316,40 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         channels_last = self._channels_last and images.ndim == 4
         shape = self.image_shape_[1:] + self.image_shape_[:1] if channels_last else self.image_shape_
         out = torch.empty((len(images), *shape), device=self.device_)
-        per_image = self.standardize == "image" or (self.standardize == "auto" and images.ndim == 4)
         for start in range(0, len(images), 4096):
-            block = preprocess.to_float(preprocess.center_crop(images[start : start + 4096], self._crop()))
-            block = self._scaler(block) if self._scaler else preprocess.standardize_images(block) if per_image else block
+            block = self._standardized(preprocess.to_float(preprocess.center_crop(images[start : start + 4096], self._crop())))
             out[start : start + 4096] = block.permute(0, 2, 3, 1) if channels_last else block
         return training.Examples(out, labels.to(self.device_), channels_last)
+
+    def _augmented(self, images: torch.Tensor, labels: torch.Tensor, seed: int) -> training.Examples | None:
+        """Examples whose images are augmented when they are used; None without augmentation."""
+        if not self.augment:
+            return None
+        augmentation = Augmentation(strengths(self.augment), self.image_shape_[1:])  # type: ignore[arg-type]
+        augmentation.check(self._raw_shape)
+        memory_format = torch.channels_last if self._channels_last else torch.preserve_format
+
+        def augment(batch: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+            return self._standardized(augmentation(preprocess.to_float(batch), draws)).contiguous(memory_format=memory_format)
+
+        order_seed, n = self._order_seed(seed), len(images)
+        return training.Examples(
+            images.to(self.device_), labels.to(self.device_), False, augment, lambda epoch: augmentation.draw(n, order_seed, epoch)
+        )
+
+    def _standardized(self, images: torch.Tensor) -> torch.Tensor:
+        if self._scaler:
+            return self._scaler(images)
+        per_image = self.standardize == "image" or (self.standardize == "auto" and images.ndim == 4)
+        return preprocess.standardize_images(images) if per_image else images
+
+    def _compiled(self, module: nn.Module) -> nn.Module:
+        """On a GPU with CUDA graphs, which save the launches of many small kernels."""
+        mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
+        return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]
+
+    def _order_seed(self, seed: int) -> int:
+        return seed if self.order_seed is None else int(self.order_seed)
 
     def _recipe(self, seed: int, n: int) -> training.Recipe:
         rate = networks.initial_learning_rate(self.network) if self.learning_rate is None else self.learning_rate
@@ -313,7 +361,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             decay=self.decay,
             decay_steps=self._decay_steps(n),
             weight_decay=self.weight_decay,
-            order_seed=seed if self.order_seed is None else int(self.order_seed),
+            order_seed=self._order_seed(seed),
             stop_when_fitted=self.stop_when_fitted,
             evaluate_train=self.evaluate_train,
             autocast=self._autocast,

@@ -3,8 +3,8 @@
 import math
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
@@ -21,15 +21,29 @@ FIT_CHECK = 0.99  # running accuracy from which a full evaluation decides whethe
 
 @dataclass(frozen=True)
 class Examples:
-    """Preprocessed images and labels on the device. images: (n, height, width, c) if channels_last, else (n, …)."""
+    """Images and labels on the device. images: (n, height, width, c) if channels_last, else (n, …).
+
+    The images are preprocessed, unless there is an `augment`: then they are as they were given, and it makes this
+    epoch's version of the images of a batch, preprocessed: (images (b, c, h, w), draws (b, k)) → (b, c, h', w'). Its
+    draws for a whole epoch, (n, k) on the CPU, come from `draw(epoch)`.
+    """
 
     images: torch.Tensor
     labels: torch.Tensor
     channels_last: bool
+    augment: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+    draw: Callable[[int], torch.Tensor] | None = None
 
     def batch(self, rows: torch.Tensor | slice) -> torch.Tensor:
         images = self.images[rows] if isinstance(rows, slice) else self.images.index_select(0, rows)  # five times faster than [rows]
         return images.permute(0, 3, 1, 2) if self.channels_last else images
+
+    def epoch(self, epoch: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        """rows → the images of a batch, as they are in this epoch."""
+        if self.augment is None or self.draw is None:
+            return self.batch
+        augment, draws = self.augment, self.draw(epoch).to(self.labels.device)
+        return lambda rows: augment(self.batch(rows), draws.index_select(0, rows))
 
 
 @dataclass(frozen=True)
@@ -87,25 +101,30 @@ def batch_rows(n: int, batch_size: int, seed: int, epoch: int, device: torch.dev
 
 
 def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Examples, recipe: Recipe, state: Training) -> dict:
-    """One pass over the data. Returns running (online) loss and accuracy: of each batch just before its update."""
+    """One pass over the data. Returns running (online) loss and accuracy: of each batch just before its update.
+
+    Randomness inside the model, such as dropout, is a function of (seed, epoch); no global generator is changed.
+    """
     model.train()
     epoch, device = len(state.history), data.labels.device
     loss_sum = torch.zeros((), device=device)
     correct = torch.zeros((), dtype=torch.int64, device=device)
-    rate = recipe.learning_rate_at(epoch, state.step)
-    for rows in batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch, device):
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate_at(epoch, state.step)
-        labels = data.labels[rows]
-        with recipe.autocast():
-            logits = model(data.batch(rows))
-            loss = F.cross_entropy(logits, labels)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        loss_sum += loss.detach() * len(rows)
-        correct += (logits.detach().argmax(1) == labels).sum()
-        state.step += 1
+    rate, images = recipe.learning_rate_at(epoch, state.step), data.epoch(epoch)
+    with _seeded(device, seeds.integer(recipe.order_seed, "dropout", epoch)):
+        for rows in batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch, device):
+            for group in optimizer.param_groups:
+                group["lr"] = recipe.learning_rate_at(epoch, state.step)
+            labels = data.labels[rows]
+            network = model if len(rows) == recipe.batch_size else _plain(model)  # compiled for one shape alone
+            with recipe.autocast():
+                logits = network(images(rows))
+                loss = F.cross_entropy(logits, labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss_sum += loss.detach() * len(rows)
+            correct += (logits.detach().argmax(1) == labels).sum()
+            state.step += 1
     n = len(data.labels)
     return {
         "epoch": epoch + 1,
@@ -114,6 +133,20 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Exampl
         "train_loss": loss_sum.item() / n,
         "train_accuracy": correct.item() / n,
     }
+
+
+@contextmanager
+def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch's generators for the CPU and this device, and put them back afterwards."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda):
+        torch.default_generator.manual_seed(seed)
+        if cuda:
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        yield
 
 
 @torch.no_grad()
@@ -135,9 +168,10 @@ def evaluate(model: nn.Module, data: Examples, autocast: Callable[[], AbstractCo
 def fit(
     model: nn.Module,
     train: Examples,
-    test: Examples | None,
+    watched: Mapping[str, Examples],
     recipe: Recipe,
     *,
+    clean: Examples | None = None,
     checkpoint: Path | None = None,
     key: str = "",
     on_epoch: Callable[[dict], None] | None = None,
@@ -147,22 +181,26 @@ def fit(
     Fitted means: every training example is classified as labelled, in evaluation mode. This is checked after each
     epoch whose running accuracy is at least `FIT_CHECK`, until it holds for the first time.
 
-    checkpoint: a file to resume from if it exists, and to write after epochs that end `checkpoint_every` seconds or
-    more after the last one. key: what the checkpoint must belong to. on_epoch: called with each row of the history.
+    watched: name → examples to evaluate after every epoch. clean: the training examples without augmentation, which
+    are those that have to be fitted; None: train. checkpoint: a file to resume from if it exists, and to write after
+    epochs that end `checkpoint_every` seconds or more after the last one. key: what the checkpoint must belong to.
+    on_epoch: called with each row of the history. Evaluation does not use a compiled model: its batches have other
+    shapes.
     """
     optimizer = torch.optim.SGD(
         model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
     state = _resume(checkpoint, key, model, optimizer) if checkpoint and checkpoint.exists() else Training()
-    saved = time.monotonic()
+    plain, saved = _plain(model), time.monotonic()
     while len(state.history) < recipe.epochs and not _finished(state, recipe):
         start = time.perf_counter()
         row = train_epoch(model, optimizer, train, recipe, state)
         checks = state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK
         state.diverged = not math.isfinite(row["train_loss"])
-        full = evaluate(model, train, recipe.autocast) if recipe.evaluate_train or checks else (math.nan, math.nan)
+        full = evaluate(plain, clean or train, recipe.autocast) if recipe.evaluate_train or checks else (math.nan, math.nan)
         row["full_train_loss"], row["full_train_accuracy"] = full
-        row["test_loss"], row["test_accuracy"] = evaluate(model, test, recipe.autocast) if test else (math.nan, math.nan)
+        for name, examples in watched.items():
+            row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(plain, examples, recipe.autocast)
         row["seconds"] = time.perf_counter() - start
         state.history.append(row)
         if full[1] == 1 and state.epochs_to_fit is None:

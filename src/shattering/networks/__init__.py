@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from shattering.errors import InputError, unknown
 from shattering.networks.alexnet import alexnet, small_cnn
@@ -43,6 +44,19 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return factory(image_shape, n_classes)
+
+
+def add_dropout(module: nn.Module, rate: float) -> None:
+    """Drop inputs of every linear layer, but for the network's first layer, at this rate while training.
+
+    Raises InputError for a network without such a layer.
+    """
+    layers = [m for m in module.modules() if any(p.requires_grad for p in m.parameters(recurse=False))]
+    linear = [m for m in layers[1:] if isinstance(m, nn.Linear)]
+    if not linear:
+        raise InputError("dropout needs a linear layer behind another layer, and the network has none")
+    for layer in linear:
+        layer.register_forward_pre_hook(lambda layer, inputs: F.dropout(inputs[0], rate, layer.training))
 
 
 def count_parameters(module: nn.Module) -> int:

@@ -50,14 +50,14 @@ def _try_to_fail(store: Store, spec: RunSpec, error: Exception) -> None:
 
 def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | None) -> None:
     started, clock = datetime.now(UTC), time.perf_counter()
-    data = load_dataset(spec.dataset, spec.n_train, spec.n_test, spec.resolved_data_seed)
+    data = load_dataset(spec.dataset, spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
     fingerprint = data.fingerprint()
     data = randomize(data, spec.randomization, spec.resolved_noise_seed)
     learner = spec.build()
     checkpoint = folder / "checkpoint.pt"
     resumed = checkpoint.exists()
     if getattr(learner, "takes_splits", False):
-        learner.fit(data.train, test=data.test, checkpoint=checkpoint, on_epoch=on_epoch)  # type: ignore[attr-defined]
+        learner.fit(data.train, test=data.test, validation=data.validation, checkpoint=checkpoint, on_epoch=on_epoch)  # type: ignore[attr-defined]
     else:
         learner.fit(_table(data.train), data.train.labels.numpy())  # type: ignore[attr-defined]
     result, seconds = _result(spec, data, learner), time.perf_counter() - clock
@@ -94,6 +94,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
     train, true_train = _accuracy(learner, data.train, data.train.true_labels)
     test, test_on_corrupted = _accuracy(learner, data.test, corrupted_test)
     epochs = getattr(learner, "n_iter_", None) if getattr(learner, "takes_splits", False) else None
+    history = getattr(learner, "history_", pd.DataFrame())
     return {
         "dataset": data.variant,
         "n_train": len(data.train),
@@ -106,6 +107,8 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "test_accuracy": test,
         "test_accuracy_on_corrupted_labels": test_on_corrupted,
         "interpolated": train == 1.0,
+        "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
+        **early_stopping(history),
         "epochs": epochs,
         "epochs_to_fit": getattr(learner, "epochs_to_fit_", None),
         "diverged": getattr(learner, "diverged_", False),
@@ -113,6 +116,24 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         "examples": _examples(data.train),
     }
+
+
+def early_stopping(history: pd.DataFrame) -> dict:
+    """What stopping early would have given (ICLR 2017, section 3), from the evaluations after each epoch.
+
+    best_test_accuracy, best_test_epoch: the best along the way, as the paper reports it. Chosen on the test set, it is
+    an upper bound, not an estimate (the paper's footnote 3). With a validation split also the rigorous version:
+    best_validation_accuracy, best_validation_epoch (the first best), and test_accuracy_at_best_validation.
+    """
+    out: dict = {}
+    for name in ("test", "validation"):
+        column = f"{name}_accuracy"
+        if column in history and bool(history[column].notna().any()):
+            best = history[column].idxmax()
+            out |= {f"best_{column}": float(history.loc[best, column]), f"best_{name}_epoch": int(history.loc[best, "epoch"])}
+            if name == "validation":
+                out["test_accuracy_at_best_validation"] = float(history.loc[best, "test_accuracy"])
+    return out
 
 
 def _example_rows(split: Split) -> list[int]:

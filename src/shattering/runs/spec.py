@@ -25,6 +25,7 @@ class RunSpec:
         dataset: a name in `DATASETS`, or a path that `load_dataset` takes.
         n_train: size of a class-balanced subset of the train split; None: all of it.
         n_test: the same for the test split.
+        n_validation: size of a validation split held out of the train split, beside n_train; None: there is none.
         randomization: of the data.
         learner: a name in `LEARNERS`.
         params: the learner's constructor arguments, as JSON values.
@@ -45,9 +46,10 @@ class RunSpec:
     seed: int = 0
     data_seed: int | None = None
     noise_seed: int | None = None
+    n_validation: int | None = None
 
     def __post_init__(self):
-        for name in ("n_train", "n_test", "seed", "data_seed", "noise_seed"):
+        for name in ("n_train", "n_test", "n_validation", "seed", "data_seed", "noise_seed"):
             value, low = getattr(self, name), 1 if name.startswith("n_") else 0
             if value is None and name != "seed":
                 continue
@@ -104,6 +106,7 @@ class RunSpec:
             "dataset": sources.identity(self.dataset),
             "n_train": self.n_train,
             "n_test": self.n_test,
+            "n_validation": self.n_validation,
             "randomization": _without_defaults(r, asdict(Randomization())) or None,
             "learner": self.learner,
             "params": self.recipe() or None,

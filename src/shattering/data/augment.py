@@ -1,0 +1,137 @@
+"""Augmentation: a new random version of every image in every epoch, computed a batch at a time on the images' device.
+
+The random numbers of an image are a function of (seed, epoch, position), so they depend neither on the batch order nor
+on the device, and switching one augmentation on shifts no other.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from shattering import seeds
+from shattering.errors import InputError, unknown
+
+AUGMENTATIONS: dict[str, tuple[float, float]] = {  # name → (default strength, greatest)
+    "crop": (-1.0, 1024.0),  # zeros padded on each side before a window is cut; -1: see `Augmentation`
+    "flip": (0.5, 1.0),  # probability of a left-right flip
+    "rotation": (25.0, 180.0),  # largest angle in degrees; ICLR 2017, appendix E
+    "brightness": (32 / 255, 1.0),  # largest shift; this and the next three as in TensorFlow's Inception recipe
+    "contrast": (0.5, 1.0),  # largest relative change of the distance from the mean of each channel
+    "saturation": (0.5, 1.0),  # largest relative change
+    "hue": (0.2, 0.5),  # largest shift, in turns of the colour circle
+}
+_DRAWS = ("top", "left", *list(AUGMENTATIONS)[1:])
+_COLOURS = ("saturation", "hue")
+
+
+def strengths(augment: object) -> dict[str, float]:
+    """The strength of each augmentation that is on.
+
+    augment: None, a name in `AUGMENTATIONS`, a list of names, or a mapping from names to strengths (None: the
+    default). Raises InputError for unknown names and strengths out of range.
+    """
+    named: Mapping = augment if isinstance(augment, Mapping) else dict.fromkeys([augment] if isinstance(augment, str) else augment or [])  # type: ignore[call-overload]
+    out = {}
+    for name, value in named.items():
+        if name not in AUGMENTATIONS:
+            raise unknown("augmentation", name, AUGMENTATIONS)
+        default, most = AUGMENTATIONS[name]
+        value = default if value is None else value
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not (value == default or 0 <= value <= most):
+            raise InputError(f"augmentation {name} is {value!r}, expected a number in 0…{most:g}")
+        out[name] = float(value)
+    return out
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Random versions of images.
+
+    Args:
+        strengths: of the augmentations that are on, as `strengths` gives them.
+        size: (height, width) of what comes out. "crop" cuts it at a random place; the others leave it at the centre.
+            By default "crop" pads images that are no larger than it with zeros, an eighth of their side.
+    """
+
+    strengths: Mapping[str, float]
+    size: tuple[int, int]
+
+    def draw(self, n: int, seed: int, epoch: int) -> torch.Tensor:
+        """The random numbers of an epoch: (n, 8) in [0, 1), on the CPU."""
+        generator = torch.Generator().manual_seed(seeds.integer(seed, "augment", epoch))
+        return torch.rand(n, len(_DRAWS), generator=generator)
+
+    def __call__(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
+        """The versions of images (b, c, h, w), float in natural units, that draws (b, 8) stand for: (b, c, *size).
+
+        Geometry by bilinear interpolation, with zeros outside. Where colours change, pixels are clipped to 0…1.
+        """
+        of = dict(zip(_DRAWS, draws.to(images.device).unbind(1), strict=True))
+        images = F.grid_sample(images, self._grid(images.shape[2:], of), align_corners=False)
+        if self.strengths.keys() & {"brightness", "contrast", "saturation", "hue"}:
+            images = self._recolour(images, {k: v[:, None, None, None] for k, v in of.items()}).clamp(0, 1)
+        return images
+
+    def check(self, image_shape: tuple[int, ...]) -> None:
+        """Raise InputError if images of this shape cannot be augmented so."""
+        if len(image_shape) != 3:
+            raise InputError(f"augmentation got examples of shape {image_shape}, expected images (channels, height, width)")
+        for name in _COLOURS:
+            if name in self.strengths and image_shape[0] != 3:
+                raise InputError(f"augmentation {name} got images with {image_shape[0]} channels, expected 3 (red, green, blue)")
+
+    def _grid(self, full: torch.Size, of: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Where each output pixel comes from: (b, height, width, 2), in grid_sample's coordinates."""
+        top, left = ((whole - part) // 2 for whole, part in zip(full, self.size, strict=True))
+        rows = torch.arange(self.size[0], device=of["top"].device, dtype=torch.float32)[None, :, None]
+        columns = torch.arange(self.size[1], device=of["top"].device, dtype=torch.float32)[None, None, :]
+        y = rows + self._start("top", full[0], self.size[0], top, of)[:, None, None]
+        x = columns + self._start("left", full[1], self.size[1], left, of)[:, None, None]
+        y, x = y - (full[0] - 1) / 2, x - (full[1] - 1) / 2  # from the centre of the image
+        x = torch.where((of["flip"] < self.strengths.get("flip", 0.0))[:, None, None], -x, x)
+        angle = (2 * of["rotation"] - 1) * math.radians(self.strengths.get("rotation", 0.0))
+        cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
+        return torch.stack([2 * (cos * x - sin * y) / full[1], 2 * (sin * x + cos * y) / full[0]], -1)
+
+    def _start(self, name: str, whole: int, part: int, centre: int, of: dict[str, torch.Tensor]) -> torch.Tensor:
+        """First row (or column) of each window."""
+        if "crop" not in self.strengths:
+            return torch.full_like(of[name], centre)
+        given = self.strengths["crop"]
+        pad = int(given) if given >= 0 else 0 if whole > part else max(1, whole // 8)
+        return (of[name] * (whole + 2 * pad - part + 1)).floor() - pad
+
+    def _recolour(self, images: torch.Tensor, of: dict[str, torch.Tensor]) -> torch.Tensor:
+        change = {name: (2 * of[name] - 1) * self.strengths.get(name, 0.0) for name in ("brightness", "contrast", *_COLOURS)}
+        images = images + change["brightness"]
+        mean = images.mean((2, 3), keepdim=True)
+        images = mean + (1 + change["contrast"]) * (images - mean)
+        if not self.strengths.keys() & set(_COLOURS):
+            return images
+        hue, saturation, value = to_hsv(images.clamp(0, 1))
+        return from_hsv(hue + change["hue"][:, 0], (saturation * (1 + change["saturation"][:, 0])).clamp(0, 1), value)
+
+
+def to_hsv(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Hue in turns, saturation and value, (b, h, w) each, of images (b, 3, h, w) in 0…1."""
+    red, green, blue = images.unbind(1)
+    value, low = images.amax(1), images.amin(1)
+    spread = value - low
+    safe = spread.clamp(min=1e-12)
+    sector = torch.where(
+        value == red, (green - blue) / safe, torch.where(value == green, 2 + (blue - red) / safe, 4 + (red - green) / safe)
+    )
+    return (sector / 6) % 1, spread / value.clamp(min=1e-12), value
+
+
+def from_hsv(hue: torch.Tensor, saturation: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """The images (b, 3, h, w) in 0…1 of hue (any number of turns), saturation and value (b, h, w)."""
+
+    def channel(offset: int) -> torch.Tensor:
+        k = (offset + 6 * hue) % 6
+        return value - value * saturation * torch.minimum(k, 4 - k).clamp(0, 1)
+
+    return torch.stack([channel(5), channel(3), channel(1)], 1)
