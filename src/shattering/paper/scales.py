@@ -1,8 +1,7 @@
 """How large the papers' experiments are run: the same code, other data, budgets and seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 
 from shattering.errors import unknown
 from shattering.randomization import Randomization
@@ -26,7 +25,7 @@ class Scale:
         epochs: the budget of a run.
         long_epochs: the budget with augmented images and random labels, where the rate hardly decays.
         stop_when_fitted: end a run once its training set is fitted.
-        seeds: network → how many seeds; "" for those not named.
+        seeds: network → how many seeds; one for those not named.
         precision: of the convolutional networks.
     """
 
@@ -38,11 +37,11 @@ class Scale:
     epochs: int = 100
     long_epochs: int = 400
     stop_when_fitted: bool = False
-    seeds: Mapping[str, int] = MappingProxyType({"": 1})
+    seeds: Mapping[str, int] = field(default_factory=dict)
     precision: str = "float32"
 
     def n_seeds(self, network: str) -> int:
-        return self.seeds.get(network, self.seeds[""])
+        return self.seeds.get(network, 1)
 
     def specs(self, network: str, labels: float = 0.0, pixels: str = "true", validation: bool = False, **params) -> list[RunSpec]:
         """A configuration's runs, one a seed. params: of the learner, beside those of the scale."""
@@ -71,10 +70,10 @@ SCALES = {
         epochs=100,
         long_epochs=200,
         stop_when_fitted=True,
-        seeds={"": 3, "inception": 1, "inception-no-bn": 1, "alexnet": 1},
+        seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         precision="bfloat16",
     ),
-    "full": Scale("full", seeds={"": 3, "inception": 1, "inception-no-bn": 1, "alexnet": 1}, precision="bfloat16"),
+    "full": Scale("full", seeds={"mlp-1x512": 3, "mlp-3x512": 3}, precision="bfloat16"),
 }
 
 
