@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     runs = [run for run in Store(HERE.parent / "results").runs() if run.spec.dataset == "digits"]
-    charts = [figures.loss_curves(runs), figures.test_error_over_corruption(runs)]
+    charts = [figures.loss_curves(runs), figures.error_curves(runs)]
     spec = figures.to_spec(alt.hconcat(*charts, spacing=40).resolve_scale(color="independent"))
     (HERE / "images" / "demo.png").write_bytes(vl_convert.vegalite_to_png(spec, scale=1.5))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Literal, Union
 
 import tyro
-from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, subcommand
+from tyro.conf import FlagCreatePairsOff, Positional, UseAppendAction, arg, subcommand
 
 from shattering.errors import InputError
 
@@ -61,6 +61,8 @@ class Run(_Stored):
     """Training examples, a class-balanced subset."""
     n_test: int | None = None
     """Test examples, a class-balanced subset."""
+    n_validation: int | None = None
+    """Training examples to hold out, beside n_train, and evaluate."""
     labels: float = 0.0
     """Probability of label corruption, 0 to 1."""
     pixels: str = "true"
@@ -98,7 +100,7 @@ class Run(_Stored):
 
 
 _AXES = (
-    *("dataset", "n_train", "n_test", "labels", "pixels", "label_mode", "permute_channels"),
+    *("dataset", "n_train", "n_test", "n_validation", "labels", "pixels", "label_mode", "permute_channels"),
     *("learner", "seed", "data_seed", "noise_seed"),
 )
 
@@ -115,6 +117,8 @@ class Sweep(_Stored):
     """Sizes of training sets."""
     n_test: str | None = None
     """Sizes of test sets."""
+    n_validation: str | None = None
+    """Sizes of validation sets."""
     labels: str | None = None
     """Probabilities of label corruption."""
     pixels: str | None = None
@@ -235,6 +239,45 @@ class Report(_Stored):
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class Paper(_Stored):
+    """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
+
+    what: Positional[Literal["table1", "table4", "figure1a", "figure1b", "figure1c", "figure2b", "all-cifar"]]
+    """Which; all-cifar is all of these."""
+    scale: Literal["demo", "small", "full"] = "demo"
+    """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
+    jobs: int | None = None
+    """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU."""
+    from_: Annotated[Path | None, arg(name="from")] = None
+    """Redraw from this folder of runs, and run nothing."""
+    out: Path = Path("paper")
+    """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
+
+    def execute(self) -> int:
+        from shattering.paper import reproduce
+        from shattering.paper.scales import SCALES
+        from shattering.paper.text import print_result
+        from shattering.runs.store import Store
+
+        names, scale = reproduce.find_experiments(self.what), SCALES[self.scale]
+        store = Store(self.store if self.from_ is None else self.from_)
+        if self.from_ is None:
+            specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))
+            _sweep(specs, store, reproduce.default_jobs() if self.jobs is None else self.jobs)
+        elif not self.from_.is_dir():
+            raise InputError(f"--from is {self.from_}, expected a folder of runs")
+        results = [reproduce.make_result(name, scale, store) for name in names]
+        files = [file for result in results for file in reproduce.write_result(result, self.out)]
+        if self.json:
+            _print_json({"results": [result.to_json() for result in results], "files": [str(file.resolve()) for file in files]})
+        else:
+            for result in results:
+                print_result(result)
+            print(*(f"Page: {file.resolve()}" for file in files if file.suffix == ".html"), sep="\n")
+        return 1 if any(result.not_done for result in results) else 0
+
+
 Command = Union[  # noqa: UP007
     Annotated[Demo, subcommand("demo")],
     Annotated[Run, subcommand("run")],
@@ -243,6 +286,7 @@ Command = Union[  # noqa: UP007
     Annotated[Status, subcommand("status")],
     Annotated[Show, subcommand("show")],
     Annotated[Report, subcommand("report")],
+    Annotated[Paper, subcommand("paper")],
 ]
 
 

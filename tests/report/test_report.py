@@ -71,7 +71,7 @@ def test_figures_hold_every_run(store):
     assert {row["randomization"] for row in rows} == set(figures.COLORS)
     assert len({row["run"] for row in rows}) == 9
     assert len(rows) == 27
-    spec = figures.to_spec(figures.test_error_over_corruption(store.runs()))
+    spec = figures.to_spec(figures.error_curves(store.runs()))
     errors = [row for rows in spec["datasets"].values() for row in rows if "error" in row]
     assert sorted(row["labels"] for row in errors) == [0, 0.5, 1]
 

@@ -66,9 +66,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         device_: where it was trained.
         history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
-            not evaluated), test_loss and test_accuracy (NaN without a test split), validation_loss and
-            validation_accuracy (if there is a validation split), seconds. With augmentation, the running ones are on
-            the augmented images. Losses in nats, accuracies in 0…1.
+            not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
+            was given), seconds. With augmentation, the running ones are on the augmented images. Losses in nats, accuracies in 0…1.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
         interpolated_: whether it is fitted at the end.
@@ -186,15 +185,16 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self._prepare(images, seed)
         module = self.module_
         clean = self._examples(images, labels)
-        watched = {
-            name: self._examples(split.images, split.labels) for name, split in (("test", test), ("validation", validation)) if split
-        }
+        watched = {name: split for name, split in (("test", test), ("validation", validation)) if split}
+        for name, split in watched.items():
+            if split.image_shape != self._raw_shape:
+                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         result = training.fit(
             compiled,
             self._augmented(images, labels, seed) or clean,
-            watched,
+            {name: self._examples(split.images, split.labels) for name, split in watched.items()},
             self._recipe(seed, len(labels)),
             clean=clean,
             checkpoint=Path(checkpoint) if checkpoint else None,

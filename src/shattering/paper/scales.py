@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shattering.errors import unknown
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
@@ -57,11 +56,6 @@ class Scale:
         )
         return [replace(spec, seed=seed) for seed in range(self.n_seeds(network))]
 
-    @property
-    def size(self) -> str:
-        """What to say of a figure's size: its training set."""
-        return f"all of {self.dataset}" if self.n_train is None else f"n = {self.n_train:,} of {self.dataset}"
-
 
 SCALES = {
     "demo": Scale("demo", "digits", 500, None, 100, epochs=200, long_epochs=300, stop_when_fitted=True),
@@ -75,10 +69,3 @@ SCALES = {
     ),
     "full": Scale("full", seeds={"mlp-1x512": 3, "mlp-3x512": 3}, precision="bfloat16"),
 }
-
-
-def find_scale(name: str) -> Scale:
-    """The scale of a name. Raises InputError for an unknown one."""
-    if name not in SCALES:
-        raise unknown("scale", name, SCALES)
-    return SCALES[name]

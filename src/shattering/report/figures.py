@@ -1,13 +1,16 @@
 """Stored runs → Altair charts in the form of the papers' figures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import altair as alt
 import pandas as pd
+import vl_convert
 
 from shattering.report.tables import summary_rows
-from shattering.runs.store import Run
+from shattering.runs.store import Run, write_aside
 
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 COLORS = {  # dark enough for lines and text on white
     "true labels": "#1769aa",
     "50% corrupted labels": "#8a6d00",
@@ -16,11 +19,12 @@ COLORS = {  # dark enough for lines and text on white
     "random pixels": "#ad1aa6",
     "Gaussian pixels": "#00838f",
 }
+SERIES_COLORS = ["#1769aa", "#c62828", "#2e7d32", "#ad1aa6", "#8a6d00", "#00838f"]
 _POINTS = 300  # of one curve; longer histories are thinned evenly
-_SIZE = {"width": 400, "height": 280}
+SIZE = {"width": 400, "height": 280}
 
 
-def loss_curves(runs: Sequence[Run]) -> alt.Chart | alt.FacetChart | None:
+def loss_curves(runs: Sequence[Run]) -> Chart | None:
     """Figure 1a: running training loss over steps, a line a run, a panel a dataset and model. None without histories."""
     frames = []
     for run in runs:
@@ -42,7 +46,7 @@ def loss_curves(runs: Sequence[Run]) -> alt.Chart | alt.FacetChart | None:
         alt.Chart(data)
         .mark_line(strokeWidth=2)
         .encode(
-            x=alt.X("step:Q", title="step"),
+            x=alt.X("step:Q", title="step", axis=alt.Axis(format="~s")),
             y=alt.Y("train_loss:Q", title="training loss (nats)"),
             color=alt.Color(
                 "randomization:N",
@@ -66,8 +70,11 @@ def loss_curves(runs: Sequence[Run]) -> alt.Chart | alt.FacetChart | None:
     return _panels(lines, data)
 
 
-def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | alt.FacetChart | None:
-    """Figure 1c: test error after training over the probability of label corruption, with chance. None without data."""
+def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]] = ()) -> Chart | None:
+    """Figure 1c: test error after training over the probability of label corruption, with chance. None without data.
+
+    theirs: (model, corruption, error) of points to draw beside ours, as open diamonds.
+    """
     rows = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"]]
     if len({row["labels"] for row in rows}) < 2:
         return None
@@ -81,7 +88,7 @@ def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | alt.Face
         color=alt.Color(
             "series:N",
             title=None,
-            scale=alt.Scale(range=["#1769aa", "#c62828", "#2e7d32", "#ad1aa6", "#8a6d00", "#00838f"]),
+            scale=alt.Scale(range=SERIES_COLORS),
             legend=alt.Legend(orient="bottom", columns=2, symbolStrokeWidth=3, labelLimit=0),
         ),
         detail=["recipe:N", "label_mode:N"],
@@ -100,19 +107,21 @@ def test_error_over_corruption(runs: Sequence[Run]) -> alt.LayerChart | alt.Face
     chance = pd.DataFrame({"chance": sorted({1 - row["chance"] for row in rows}), "text": "chance"})
     rule = alt.Chart(chance).mark_rule(strokeDash=[5, 4], color="#666").encode(y="chance:Q")
     text = alt.Chart(chance).mark_text(align="left", dx=4, dy=-7, color="#555").encode(y="chance:Q", x=alt.value(0), text="text")
-    return alt.layer(line, bars, rule, text).properties(**_SIZE)
+    points = pd.DataFrame(theirs, columns=pd.Index(["series", "labels", "error"]))
+    diamonds = alt.Chart(points).mark_point(shape="diamond", size=110, strokeWidth=2).encode(x="labels:Q", y="error:Q", color="series:N")
+    return alt.layer(line, bars, rule, text, *([diamonds] if theirs else [])).properties(**SIZE)
 
 
 def _panel(run: Run) -> str:
     return f"{run.spec.model_name}, {run.result['dataset']}, n = {run.result['n_train']:,}"
 
 
-def _panels(chart: alt.Chart, data: pd.DataFrame) -> alt.Chart | alt.FacetChart:
+def _panels(chart: alt.Chart, data: pd.DataFrame) -> Chart:
     names = list(dict.fromkeys(data["model"]))
     if len(names) == 1:
-        return chart.properties(title=names[0], **_SIZE)
+        return chart.properties(title=names[0], **SIZE)
     header = alt.Header(title=None, labelFontSize=13, labelFontWeight="bold")
-    return chart.properties(**_SIZE).facet(facet=alt.Facet("model:N", header=header, sort=names), columns=2).resolve_scale(x="independent")
+    return chart.properties(**SIZE).facet(facet=alt.Facet("model:N", header=header, sort=names), columns=2).resolve_scale(x="independent")
 
 
 def to_spec(chart) -> dict:
@@ -123,3 +132,15 @@ def to_spec(chart) -> dict:
     themed = themed.configure_legend(labelFontSize=12).configure_view(stroke=None)
     with alt.data_transformers.enable("default", max_rows=None):
         return themed.to_dict()
+
+
+def save(chart: Chart, path: Path) -> Path:
+    """Write a chart as the .pdf, .svg or .png (at twice the size) that the path names. Needs no browser."""
+    spec, kind = to_spec(chart), path.suffix[1:]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if kind == "svg":
+        content = vl_convert.vegalite_to_svg(spec).encode()
+    else:
+        content = vl_convert.vegalite_to_png(spec, scale=2) if kind == "png" else vl_convert.vegalite_to_pdf(spec)
+    write_aside(path, lambda aside: aside.write_bytes(content))
+    return path

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,32 +18,46 @@ from shattering.runs.store import Run, write_aside
 
 def write_report(runs: Sequence[Run], path: Path, title: str = "Randomization tests") -> Path:
     """Write the page of these runs to `path` and return it. Raises OSError if it cannot be written."""
-    html = render(runs, title)
+    return write_page(render(runs, title), path)
+
+
+def write_page(html: str, path: Path) -> Path:
+    """Write a page, and the folders above it. Raises OSError if it cannot be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_aside(path, lambda aside: aside.write_text(html))
     return path
 
 
 def render(runs: Sequence[Run], title: str = "Randomization tests") -> str:
-    """The page as text. All text from runs is escaped."""
+    """The page of these runs as text. All text from runs is escaped."""
+    charts = {"loss": figures.loss_curves(runs), "corruption": figures.error_curves(runs)}
+    rows = summary_rows(runs)
+    return render_template("report.html.j2", runs, title, charts, verdicts=verdicts(rows), groups=by_subject(rows), strips=_strips(runs))
+
+
+def render_template(
+    name: str,
+    runs: Sequence[Run],
+    title: str,
+    charts: Mapping[str, figures.Chart | None],
+    filters: Mapping[str, Callable] | None = None,
+    **context,
+) -> str:
+    """A page of these runs by a template: its own context, and what all pages have: charts, missing runs, provenance."""
     loader = jinja2.PackageLoader("shattering.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"percent": _percent, "number": _number}
-    charts = {"loss": figures.loss_curves(runs), "corruption": figures.test_error_over_corruption(runs)}
+    environment.filters |= {"percent": _percent, "number": _number, **(filters or {})}
     specs = {name: figures.to_spec(chart) for name, chart in charts.items() if chart is not None}
-    rows = summary_rows(runs)
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template(name).render(
         title=title,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        verdicts=verdicts(rows),
-        groups=by_subject(rows),
         charts=specs,
         vega=vl_convert.javascript_bundle() if specs else "",  # type: ignore[call-arg]  # its stub lacks the default
-        strips=_strips(runs),
         runs=[_line(run) for run in runs],
         missing=[run for run in runs if run.status != "done"],
         machines=_machines(runs),
+        **context,
     )
 
 

@@ -16,12 +16,12 @@ from filelock import FileLock, Timeout
 from shattering.errors import InputError
 from shattering.runs.spec import RunSpec
 
-Status = Literal["done", "failed", "running", "interrupted"]
+Status = Literal["done", "failed", "running", "interrupted", "missing"]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A stored run. result, provenance: empty unless done. error: why it failed, else None."""
+    """A stored run. status: "missing" if a store has nothing of it. result, provenance: empty unless done. error: why it failed."""
 
     spec: RunSpec
     folder: Path

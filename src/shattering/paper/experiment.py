@@ -1,0 +1,163 @@
+"""What the papers' experiments share: stored runs of a configuration, tables, claims, and the result they make up."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+from shattering.paper.scales import Scale
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Run, Store
+from shattering.stats import accuracy_interval
+
+FITS = 0.99  # training accuracy from which a table's row counts as fitted; the paper's lowest is 99.21 %
+NEAR = 0.03  # of accuracy: what counts as the same test accuracy
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a configuration: one run a seed, done or not."""
+
+    runs: list[Run]
+
+    @cached_property
+    def done(self) -> list[Run]:
+        return [run for run in self.runs if run.status == "done"]
+
+    def values(self, name: str) -> list[float]:
+        """A field of the results, over the seeds that are done and have it."""
+        return [run.result[name] for run in self.done if run.result.get(name) is not None]
+
+    def mean(self, name: str) -> float | None:
+        values = self.values(name)
+        return fmean(values) if values else None
+
+    def spread(self, name: str) -> float | None:
+        """Standard deviation over seeds; None for fewer than two."""
+        values = self.values(name)
+        return stdev(values) if len(values) > 1 else None
+
+    def test_interval(self) -> tuple[float, float] | None:
+        """See `accuracy_interval`; None without a run that is done."""
+        values = self.values("test_accuracy")
+        return accuracy_interval(values, self.done[0].result["n_test"]) if values else None
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds are done, of how many."""
+        n, of = len(self.done), len(self.runs)
+        return str(n) if n == of else f"{n} of {of}"
+
+
+class Runs:
+    """Stored runs by their specification. Runs that a store lacks have the status "missing"."""
+
+    def __init__(self, store: Store, scale: Scale):
+        self.store = store
+        self.scale = scale
+        self.seen: dict[str, Run] = {}
+
+    def outcome(self, specs: Sequence[RunSpec]) -> Outcome:
+        return Outcome([self._find(spec) for spec in specs])
+
+    @property
+    def size(self) -> str:
+        """What to say of these runs beside the papers': how many images of what; the variant of the data as far as runs are done."""
+        done = next((run.result for run in self.seen.values() if run.result), None)
+        dataset = done["dataset"] if done else self.scale.dataset
+        n = done["n_train"] if done else self.scale.n_train
+        return f"n = {n:,} of {dataset}" if n else f"all of {dataset}"
+
+    def _find(self, spec: RunSpec) -> Run:
+        run_id = spec.run_id
+        if run_id not in self.seen:
+            self.seen[run_id] = self.store.get(spec) or Run(spec, self.store.folder(spec), "missing", {}, {})
+        return self.seen[run_id]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table. kind: how values are shown; percent, share: they are in 0…1; paper: the paper printed them in percent."""
+
+    key: str
+    label: str
+    kind: Literal["text", "percent", "share", "paper", "number"] = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain values under columns, None where there is none."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: list[dict[str, Any]]
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One of the papers' claims, judged by a rule on stored runs. holds: None where runs that it needs are missing."""
+
+    name: str
+    says: str
+    rule: str
+    holds: bool | None
+    evidence: str
+
+    @property
+    def verdict(self) -> str:
+        return "not judged" if self.holds is None else "holds" if self.holds else "does not hold"
+
+
+def judge(name: str, says: str, rule: str, found: dict[str, float | None], holds: Any, form: str = "{:.1%}") -> Claim:
+    """A claim on named values: `holds` says of the values whether they satisfy the rule. Not judged where one is missing."""
+    missing = [key for key, value in found.items() if value is None]
+    evidence = "; ".join(f"{key}: {'missing' if value is None else form.format(value)}" for key, value in found.items())
+    return Claim(name, says, rule, None if missing or not found else bool(holds(found)), evidence)
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table or figure of the papers, made from stored runs.
+
+    scale: its name. size: what was trained on, in words. charts: name → (altair chart, caption).
+    """
+
+    name: str
+    title: str
+    scale: str
+    size: str
+    runs: list[Run]
+    tables: list[Table] = field(default_factory=list)
+    charts: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def not_done(self) -> list[Run]:
+        return [run for run in self.runs if run.status != "done"]
+
+    def to_json(self) -> dict:
+        """Everything but the charts, as a JSON object."""
+        return {
+            "experiment": self.name,
+            "title": self.title,
+            "scale": self.scale,
+            "size": self.size,
+            "tables": [{"title": t.title, "rows": t.rows, "note": t.note} for t in self.tables],
+            "claims": [vars(c) | {"verdict": c.verdict} for c in self.claims],
+            "runs": [{"run": run.folder.name, "status": run.status, "error": run.error} for run in self.runs],
+        }
+
+
+def show(value: object, kind: str) -> str:
+    """A value of a table as text; see `Column`."""
+    if value is None:
+        return "–"
+    form = {"percent": "{:.2f}", "share": "{:.0%}", "paper": "{:.2f}", "number": "{:,.4g}"}.get(kind, "{}")
+    return str(value) if isinstance(value, str) else form.format(100 * value if kind == "percent" else value)  # type: ignore[operator]
+
+
+def answers(*rules: tuple[str, bool]) -> str:
+    """A row's verdict: each rule and whether it is satisfied."""
+    return "; ".join(f"{rule}: {'yes' if satisfied else 'no'}" for rule, satisfied in rules)

@@ -1,0 +1,78 @@
+"""From an experiment's name to its runs, and from its runs to its page and pictures."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from shattering.errors import unknown
+from shattering.paper import figure1a, figure1b, figure1c, figure2b, table1, table4
+from shattering.paper.experiment import Result, Runs, show
+from shattering.paper.scales import CONVOLUTIONAL, Scale
+from shattering.report.figures import save
+from shattering.report.page import render_template, write_page
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Store
+
+EXPERIMENTS: dict[str, ModuleType] = {
+    "table1": table1,
+    "figure1a": figure1a,
+    "figure1b": figure1b,
+    "figure1c": figure1c,
+    "figure2b": figure2b,
+    "table4": table4,
+}
+PICTURES = ("pdf", "svg", "png")
+
+
+def find_experiments(name: str) -> list[str]:
+    """The names that a name stands for; "all-cifar" is all. Raises InputError for an unknown one."""
+    if name != "all-cifar" and name not in EXPERIMENTS:
+        raise unknown("experiment", name, [*EXPERIMENTS, "all-cifar"])
+    return list(EXPERIMENTS) if name == "all-cifar" else [name]
+
+
+def experiment_specs(names: Sequence[str], scale: Scale) -> list[RunSpec]:
+    """The runs of these experiments, each once.
+
+    The first seed of everything comes before the second of anything, and within a seed the rows of tables come before
+    what they do not need: wherever a sweep is stopped, what is done completes as many rows as it can.
+    """
+    found = {spec.run_id: spec for name in names for spec in EXPERIMENTS[name].specs(scale)}
+    return sorted(found.values(), key=lambda spec: spec.seed)
+
+
+def for_this_machine(specs: Sequence[RunSpec]) -> list[RunSpec]:
+    """On a CUDA device, with the convolutional networks compiled; what a run is does not change by it."""
+    if not torch.cuda.is_available():
+        return list(specs)
+    return [replace(s, params={**s.params, "compile": True}) if s.model_name in CONVOLUTIONAL else s for s in specs]
+
+
+def default_jobs() -> int:
+    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill."""
+    return 4 if torch.cuda.is_available() else os.cpu_count() or 1
+
+
+def make_result(name: str, scale: Scale, store: Store) -> Result:
+    """An experiment's table or figure from the runs that a store has; runs it lacks show as missing."""
+    return EXPERIMENTS[name].result(scale, Runs(store, scale))
+
+
+def render_result(result: Result) -> str:
+    """The HTML page of a result."""
+    charts = {name: chart for name, (chart, _) in result.charts.items()}
+    context = {"scale": result.scale, "size": result.size, "tables": result.tables, "claims": result.claims}
+    captions = {name: caption for name, (_, caption) in result.charts.items()}
+    return render_template("paper.html.j2", result.runs, result.title, charts, {"cell": show}, captions=captions, **context)
+
+
+def write_result(result: Result, folder: Path) -> list[Path]:
+    """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG. Returns the files, the page first."""
+    files = [write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")]
+    for name, (chart, _) in result.charts.items():
+        files += [save(chart, folder / f"{name}-{result.scale}.{kind}") for kind in PICTURES]
+    return files

@@ -1,0 +1,26 @@
+"""Results → the terminal."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from shattering.paper.experiment import Result, show
+
+
+def print_result(result: Result) -> None:
+    """Its tables, then each claim with its verdict, rule and evidence."""
+    console = Console()
+    console = console if console.is_terminal else Console(width=240)  # a file or a pipe does not wrap
+    for table in result.tables:
+        shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        for column in table.columns:
+            shown.add_column(column.label, justify="left" if column.kind == "text" else "right")
+        for row in table.rows:
+            shown.add_row(*(show(row[column.key], column.kind) for column in table.columns))
+        console.print(shown, markup=False, highlight=False)
+        print(table.note, end="\n\n")
+    for claim in result.claims:
+        verdict = claim.verdict if claim.holds else claim.verdict.upper()
+        print(f"{verdict}: {claim.name}\n    rule: {claim.rule}\n    found: {claim.evidence}")
+    if result.not_done:
+        print(f"{len(result.not_done)} of {len(result.runs)} runs are not done, and missing above.")
