@@ -1,0 +1,23 @@
+from dataclasses import replace
+
+import pytest
+
+from shattering import Store, sweep
+from shattering.paper.reproduce import EXPERIMENTS, experiment_specs
+from shattering.paper.scales import Scale
+
+TINY = Scale("tiny", "digits", 30, 20, 10, epochs=2, long_epochs=3, seeds={"mlp-1x512": 3})
+
+
+def quick(specs):
+    """The same runs, on the CPU."""
+    return [replace(spec, params={**spec.params, "device": "cpu"}) for spec in specs]
+
+
+@pytest.fixture(scope="session")
+def tiny_store(tmp_path_factory):
+    """Every run of every experiment at a tiny scale."""
+    store = Store(tmp_path_factory.mktemp("tiny"))
+    runs = sweep(quick(experiment_specs(list(EXPERIMENTS), TINY)), store, jobs=2)
+    assert [run.error for run in runs if run.status != "done"] == []
+    return store
