@@ -4,9 +4,9 @@ import pytest
 
 from shattering import Store, sweep
 from shattering.paper.reproduce import EXPERIMENTS, experiment_specs
-from shattering.paper.scales import Scale
+from shattering.paper.scales import NETWORKS, Scale
 
-TINY = Scale("tiny", "digits", 30, 20, 10, epochs=2, long_epochs=3, seeds={"mlp-1x512": 3})
+TINY = Scale("tiny", "digits", 30, 20, 10, epochs=dict.fromkeys(NETWORKS, 2), long_epochs=3, seeds={"mlp-1x512": 3})
 
 
 def quick(specs):

@@ -116,10 +116,10 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Exampl
                 group["lr"] = recipe.learning_rate_at(epoch, state.step)
             labels = data.labels[rows]
             network = model if len(rows) == recipe.batch_size else _plain(model)  # compiled for one shape alone
+            optimizer.zero_grad()
             with recipe.autocast():
                 logits = network(images(rows))
                 loss = F.cross_entropy(logits, labels)
-            optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             loss_sum += loss.detach() * len(rows)

@@ -7,6 +7,7 @@ from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
 CONVOLUTIONAL = ("inception", "inception-no-bn", "alexnet")
+NETWORKS = (*CONVOLUTIONAL, "mlp-3x512", "mlp-1x512")
 WEIGHT_DECAY = 5e-4  # the "default coefficient", which the paper does not give
 CORRUPTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 
@@ -21,8 +22,8 @@ class Scale:
         n_train: training images; None: all.
         n_test: test images; None: all.
         n_validation: held out, beside n_train, where early stopping is made rigorous.
-        epochs: the budget of a run.
-        long_epochs: the budget with augmented images and random labels, where the rate hardly decays.
+        epochs: network → the budget of a run in epochs; 100 for those not named.
+        long_epochs: the budget of Inception with augmented images and random labels, where the rate hardly decays.
         stop_when_fitted: end a run once its training set is fitted.
         seeds: network → how many seeds; one for those not named.
         precision: of the convolutional networks.
@@ -33,8 +34,8 @@ class Scale:
     n_train: int | None = None
     n_test: int | None = None
     n_validation: int = 5000
-    epochs: int = 100
-    long_epochs: int = 400
+    epochs: Mapping[str, int] = field(default_factory=dict)
+    long_epochs: int = 200
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
     precision: str = "float32"
@@ -44,7 +45,7 @@ class Scale:
 
     def specs(self, network: str, labels: float = 0.0, pixels: str = "true", validation: bool = False, **params) -> list[RunSpec]:
         """A configuration's runs, one a seed. params: of the learner, beside those of the scale."""
-        common: dict[str, object] = {"network": network, "epochs": self.epochs, "stop_when_fitted": self.stop_when_fitted}
+        common: dict[str, object] = {"network": network, "epochs": self.epochs.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
         common["precision"] = self.precision if network in CONVOLUTIONAL else "float32"
         spec = RunSpec(
             self.dataset,
@@ -58,14 +59,13 @@ class Scale:
 
 
 SCALES = {
-    "demo": Scale("demo", "digits", 500, None, 100, epochs=200, long_epochs=300, stop_when_fitted=True),
+    "demo": Scale("demo", "digits", 300, None, 100, epochs=dict.fromkeys(NETWORKS, 200), long_epochs=300, stop_when_fitted=True),
     "small": Scale(
         *("small", "cifar10", 2000, 1000, 500),
-        epochs=100,
         long_epochs=200,
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         precision="bfloat16",
     ),
-    "full": Scale("full", seeds={"mlp-1x512": 3, "mlp-3x512": 3}, precision="bfloat16"),
+    "full": Scale("full", epochs=dict.fromkeys(CONVOLUTIONAL, 60), seeds={"mlp-1x512": 2, "mlp-3x512": 2}, precision="bfloat16"),
 }

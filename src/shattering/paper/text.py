@@ -1,4 +1,4 @@
-"""Results → the terminal."""
+"""Results → the terminal, and Markdown."""
 
 from rich import box
 from rich.console import Console
@@ -24,3 +24,17 @@ def print_result(result: Result) -> None:
         print(f"{verdict}: {claim.name}\n    rule: {claim.rule}\n    found: {claim.evidence}")
     if result.not_done:
         print(f"{len(result.not_done)} of {len(result.runs)} runs are not done, and missing above.")
+
+
+def to_markdown(result: Result, *pictures: str) -> str:
+    """A section of Markdown: title, pictures, tables, and the claims with their verdicts."""
+    lines = [f"## {result.title}, scale {result.scale}", "", *pictures]
+    for table in result.tables:
+        lines += ["", f"**{table.title}.**", ""]
+        lines.append("| " + " | ".join(column.label for column in table.columns) + " |")
+        lines.append("|" + "|".join("---" if column.kind == "text" else "--:" for column in table.columns) + "|")
+        lines += ["| " + " | ".join(show(row[column.key], column.kind) for column in table.columns) + " |" for row in table.rows]
+        lines += ["", table.note]
+    lines += ["", "| claim | rule | found | verdict |", "|---|---|---|---|"]
+    lines += [f"| {claim.name} | {claim.rule} | {claim.evidence} | **{claim.verdict}** |" for claim in result.claims]
+    return "\n".join([*lines, ""])
