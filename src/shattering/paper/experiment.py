@@ -78,11 +78,15 @@ class Runs:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. kind: how values are shown; percent, share: they are in 0…1; paper: the paper printed them in percent."""
+    """A column of a table.
+
+    kind: how values are shown. prose: text that may be broken into lines; percent, share: values in 0…1; paper: values
+    that the paper printed in percent.
+    """
 
     key: str
     label: str
-    kind: Literal["text", "percent", "share", "paper", "number"] = "text"
+    kind: Literal["text", "prose", "percent", "share", "paper", "number"] = "text"
 
 
 @dataclass(frozen=True)

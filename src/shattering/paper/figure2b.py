@@ -94,7 +94,7 @@ def _chart(runs: list[Run]) -> Chart | None:
         "series:N",
         title=None,
         scale=alt.Scale(domain=order, range=SERIES_COLORS),
-        legend=alt.Legend(orient="bottom", columns=2, symbolStrokeWidth=3, labelLimit=0),
+        legend=alt.Legend(orient="bottom", columns=2, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3, labelLimit=0),
     )
     x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
     drawn = (

@@ -21,7 +21,7 @@ COLUMNS = (
     Column("interval", "95 % interval"),
     Column("seeds", "seeds"),
     Column("epochs", "epochs", "number"),
-    Column("verdict", "verdict"),
+    Column("verdict", "verdict", "prose"),
 )
 
 

@@ -24,7 +24,7 @@ COLUMNS = (
     Column("clean", "as they are, %", "percent"),
     Column("seeds", "seeds"),
     Column("epochs", "epochs", "number"),
-    Column("verdict", "verdict"),
+    Column("verdict", "verdict", "prose"),
 )
 ALEXNET_COLUMNS = (
     Column("weight_decay", "weight decay coefficient"),
@@ -32,7 +32,7 @@ ALEXNET_COLUMNS = (
     Column("loss", "training loss (nats)", "number"),
     Column("seeds", "seeds"),
     Column("epochs", "epochs", "number"),
-    Column("verdict", "verdict"),
+    Column("verdict", "verdict", "prose"),
 )
 
 

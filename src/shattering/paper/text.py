@@ -14,7 +14,7 @@ def print_result(result: Result) -> None:
     for table in result.tables:
         shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in table.columns:
-            shown.add_column(column.label, justify="left" if column.kind == "text" else "right")
+            shown.add_column(column.label, justify="left" if column.kind in ("text", "prose") else "right")
         for row in table.rows:
             shown.add_row(*(show(row[column.key], column.kind) for column in table.columns))
         console.print(shown, markup=False, highlight=False)
@@ -32,7 +32,7 @@ def to_markdown(result: Result, *pictures: str) -> str:
     for table in result.tables:
         lines += ["", f"**{table.title}.**", ""]
         lines.append("| " + " | ".join(column.label for column in table.columns) + " |")
-        lines.append("|" + "|".join("---" if column.kind == "text" else "--:" for column in table.columns) + "|")
+        lines.append("|" + "|".join("---" if column.kind in ("text", "prose") else "--:" for column in table.columns) + "|")
         lines += ["| " + " | ".join(show(row[column.key], column.kind) for column in table.columns) + " |" for row in table.rows]
         lines += ["", table.note]
     lines += ["", "| claim | rule | found | verdict |", "|---|---|---|---|"]

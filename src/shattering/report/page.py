@@ -12,7 +12,7 @@ from PIL import Image
 
 from shattering import __version__
 from shattering.report import figures
-from shattering.report.tables import PIXELS, by_subject, summary_rows, verdicts
+from shattering.report.tables import PIXELS, by_subject, recipe, summary_rows, verdicts
 from shattering.runs.store import Run, write_aside
 
 
@@ -46,7 +46,7 @@ def render_template(
     """A page of these runs by a template: its own context, and what all pages have: charts, missing runs, provenance."""
     loader = jinja2.PackageLoader("shattering.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters |= {"percent": _percent, "number": _number, **(filters or {})}
+    environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
     specs = {name: figures.to_spec(chart) for name, chart in charts.items() if chart is not None}
     return environment.get_template(name).render(
         title=title,
@@ -90,6 +90,12 @@ def _tiles(picture: Path, n: int) -> list[str]:
             strip.crop((i * width, 0, (i + 1) * width, strip.height)).save(png, format="PNG")
             urls.append("data:image/png;base64," + base64.b64encode(png.getvalue()).decode())
     return urls
+
+
+def _what(run: Run) -> str:
+    """What a run is, in words."""
+    parts = [run.spec.model_name, run.spec.randomization.title, recipe(run)]
+    return ", ".join(part for part in parts if part)
 
 
 def _line(run: Run) -> dict:
