@@ -1,5 +1,6 @@
 """Redraw every number and picture of the docs from the stored runs: `python docs/redraw.py`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -8,12 +9,13 @@ import vl_convert
 from shattering import Store
 from shattering.paper.reproduce import EXPERIMENTS, make_result
 from shattering.paper.scales import SCALES
-from shattering.paper.text import to_markdown
+from shattering.paper.text import table_to_markdown, to_markdown
 from shattering.report import figures
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
 PAGES = (("small", list(EXPERIMENTS)), ("full", ["table1", "table4"]))  # at full scale, what has been run of it
+MARKS = ("<!-- drawn by docs/redraw.py -->", "<!-- end -->")
 INTRODUCTION = """# Results, theirs and ours
 
 All of this is drawn from the stored runs in `results/` by `python docs/redraw.py`; nothing is typed in. At the scale *small*
@@ -40,7 +42,32 @@ def results_page() -> str:
     return "\n".join(parts)
 
 
+def readme_section() -> str:
+    """What the README says of the results: the rows of table 1 run in full, and the verdicts on the claims."""
+    store = Store(RESULTS)
+    (table,) = make_result("table1", SCALES["full"], store).tables
+    done = replace(table, rows=[row for row in table.rows if row["verdict"] != "missing"])
+    lines = [f"Table 1 in full, the rows run so far. {table.title}.", "", table_to_markdown(done), "", table.note, ""]
+    results = [make_result(name, SCALES["small"], store) for name in EXPERIMENTS]
+    lines += [
+        f"The papers' claims, each judged by a rule on runs with {results[0].size}:",
+        "",
+        "| claim | found | verdict |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {claim.name} | {claim.evidence} | **{claim.verdict}** |" for result in results for claim in result.claims]
+    return "\n".join(lines)
+
+
+def with_section(readme: str) -> str:
+    """The README with this section between its two marks."""
+    start, _, rest = readme.partition(MARKS[0])
+    return f"{start}{MARKS[0]}\n{readme_section()}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}"
+
+
 def main() -> None:
+    readme = HERE.parent / "README.md"
+    readme.write_text(with_section(readme.read_text()))
     (HERE / "images" / "demo.png").write_bytes(demo_picture())
     (HERE / "results.md").write_text(results_page())
     for scale, names in PAGES:

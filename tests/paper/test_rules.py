@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shattering import Store
-from shattering.paper import figure1a, figure1b, figure1c, figure2b, table1, table4
+from shattering.paper import figure1a, figure1b, figure1c, figure2b, reference, table1, table4
 from shattering.paper.experiment import Column, Outcome, Runs, answers, judge, show
 from shattering.paper.reproduce import EXPERIMENTS, experiment_specs, find_experiments
 from shattering.paper.scales import SCALES, Scale
@@ -104,6 +104,18 @@ def test_numbers_as_in_the_paper_satisfy_every_claim():
     found = claims(as_in_the_paper)
     assert len(found) == 13
     assert {name: c.evidence for name, c in found.items() if not c.holds} == {}
+
+
+def test_the_papers_own_numbers_satisfy_the_claims_of_table_1():
+    rows = {spec.run_id: row for row in reference.TABLE_1 for spec in table1.row_specs(TINY, row)}
+
+    def make(spec):
+        row = rows[spec.run_id]
+        return {"train_accuracy": row.train / 100, "test_accuracy": row.test / 100}, history([1.0])
+
+    result = table1.result(TINY, Made(make))
+    assert [c.holds for c in result.claims] == [True] * 4
+    assert {row["verdict"] for row in result.tables[0].rows} == {"train ≥ 99%: yes; test within 3 points: yes"}
 
 
 def spoil(matches, **result):

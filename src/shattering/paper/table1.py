@@ -109,9 +109,9 @@ def _claims(scale: Scale, runs: Runs) -> list[Claim]:
         judge(
             "regularizers help",
             "Both regularization techniques help to improve the generalization performance.",
-            "for every model, the best regularized test accuracy is at least that without regularizers",
+            "on average over the models, the best regularized test accuracy is higher than that without regularizers",
             helps,
-            lambda found: all(found[f"{name}, best"] >= found[f"{name}, none"] for name in plain),
+            lambda found: sum(found[f"{name}, best"] - found[f"{name}, none"] for name in plain) > 0,
         ),
         judge(
             "regularizers are not needed",

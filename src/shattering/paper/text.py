@@ -4,7 +4,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
-from shattering.paper.experiment import Result, show
+from shattering.paper.experiment import Result, Table, show
 
 
 def print_result(result: Result) -> None:
@@ -30,11 +30,15 @@ def to_markdown(result: Result, *pictures: str) -> str:
     """A section of Markdown: title, pictures, tables, and the claims with their verdicts."""
     lines = [f"## {result.title}, scale {result.scale}", "", *pictures]
     for table in result.tables:
-        lines += ["", f"**{table.title}.**", ""]
-        lines.append("| " + " | ".join(column.label for column in table.columns) + " |")
-        lines.append("|" + "|".join("---" if column.kind in ("text", "prose") else "--:" for column in table.columns) + "|")
-        lines += ["| " + " | ".join(show(row[column.key], column.kind) for column in table.columns) + " |" for row in table.rows]
-        lines += ["", table.note]
+        lines += ["", f"**{table.title}.**", "", table_to_markdown(table), "", table.note]
     lines += ["", "| claim | rule | found | verdict |", "|---|---|---|---|"]
     lines += [f"| {claim.name} | {claim.rule} | {claim.evidence} | **{claim.verdict}** |" for claim in result.claims]
     return "\n".join([*lines, ""])
+
+
+def table_to_markdown(table: Table) -> str:
+    """The rows of a table under its column labels."""
+    left = [column.kind in ("text", "prose") for column in table.columns]
+    lines = ["| " + " | ".join(column.label for column in table.columns) + " |", "|" + "|".join("---" if t else "--:" for t in left) + "|"]
+    lines += ["| " + " | ".join(show(row[column.key], column.kind) for column in table.columns) + " |" for row in table.rows]
+    return "\n".join(lines)
