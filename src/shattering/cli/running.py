@@ -1,0 +1,202 @@
+"""Commands that run something: demo, run, sweep, paper."""
+
+import contextlib
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, UseAppendAction, arg
+
+from shattering.cli.common import Flag, Stored, finish, print_json, summary, sweep_with_overview
+from shattering.errors import InputError
+
+
+@dataclass(frozen=True)
+class Demo(Stored):
+    """The paper's point on embedded data in about a minute; writes an HTML report."""
+
+    out: Path = Path("report.html")
+    """The report to write."""
+    seed: int = 0
+    """Seed of data, noise, initialization and order."""
+    jobs: int = os.cpu_count() or 1
+    """Runs at a time."""
+
+    def execute(self) -> int:
+        from shattering.demo import demo_specs
+        from shattering.report.page import write_report
+        from shattering.runs.store import Store
+
+        runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs)
+        path = write_report(runs, self.out, "Would it fit noise just as well? Two networks on handwritten digits")
+        if not self.json:
+            print_summary(runs)
+            print(f"Report: {path.resolve()}")
+        return finish(runs, self.json, {"report": str(path.resolve())})
+
+
+@dataclass(frozen=True)
+class Run(Stored):
+    """Execute one run, or resume it; a run that is done is only shown."""
+
+    dataset: str = "digits"
+    """A name (see `list datasets`) or a path."""
+    n_train: int | None = None
+    """Training examples, a class-balanced subset."""
+    n_test: int | None = None
+    """Test examples, a class-balanced subset."""
+    n_validation: int | None = None
+    """Training examples to hold out, beside n_train, and evaluate."""
+    labels: float = 0.0
+    """Probability of label corruption, 0 to 1."""
+    pixels: str = "true"
+    """true, shuffled, random or gaussian."""
+    label_mode: str = "redraw"
+    """What a corrupted label becomes: redraw, flip or permute."""
+    permute_channels: Flag = False
+    """Permute all values of an image, not its pixels."""
+    learner: str = "network"
+    """A name (see `list learners`)."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """A parameter of the learner, as name=value."""
+    seed: int = 0
+    """Seed of data, noise, initialization and order."""
+    data_seed: int | None = None
+    """Seed of the subset, if another."""
+    noise_seed: int | None = None
+    """Seed of the randomization, if another."""
+
+    def execute(self) -> int:
+        from shattering.report.text import print_run
+        from shattering.runs.grid import grid, parse_settings
+        from shattering.runs.run import run
+        from shattering.runs.store import Store
+
+        axes = {name: getattr(self, name) for name in _AXES}
+        (spec,) = grid({k: v for k, v in axes.items() if v is not None}, parse_settings(self.set))
+        with _epoch_line(getattr(spec.build(), "epochs", None)) as show:
+            done = run(spec, Store(self.store), on_epoch=show)
+        if self.json:
+            print_json(summary(done))
+        else:
+            print_run(done)
+        return 0
+
+
+_AXES = (
+    *("dataset", "n_train", "n_test", "n_validation", "labels", "pixels", "label_mode", "permute_channels"),
+    *("learner", "seed", "data_seed", "noise_seed"),
+)
+
+
+@dataclass(frozen=True)
+class Sweep(Stored):
+    """Run what is missing of a grid: a FILE (TOML or JSON), or options with comma lists."""
+
+    file: Positional[Path | None] = None
+    """Axes and values, e.g. labels = [0, 0.5, 1]; parameters of the learner under [set]."""
+    dataset: str | None = None
+    """Names or paths."""
+    n_train: str | None = None
+    """Sizes of training sets."""
+    n_test: str | None = None
+    """Sizes of test sets."""
+    n_validation: str | None = None
+    """Sizes of validation sets."""
+    labels: str | None = None
+    """Probabilities of label corruption."""
+    pixels: str | None = None
+    """true, shuffled, random, gaussian."""
+    label_mode: str | None = None
+    """redraw, flip, permute."""
+    permute_channels: str | None = None
+    """true, false."""
+    learner: str | None = None
+    """Names."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """A parameter of the learner, as name=value,value."""
+    seed: str | None = None
+    """Seeds."""
+    data_seed: str | None = None
+    """Seeds of the subset."""
+    noise_seed: str | None = None
+    """Seeds of the randomization."""
+    jobs: int = 1
+    """Runs at a time, each in a process of its own."""
+
+    def execute(self) -> int:
+        from shattering.runs.grid import grid, parse_list, parse_settings, read_grid
+        from shattering.runs.store import Store
+
+        given = {name: getattr(self, name) for name in _AXES if getattr(self, name) is not None}
+        if self.file is not None:
+            if given or self.set:
+                raise InputError(f"sweep got the file {self.file} and --{next(iter([*given, 'set']))}, expected one or the other")
+            specs = read_grid(self.file)
+        else:
+            if not given and not self.set:
+                raise InputError("sweep got neither a file nor an option, expected one or the other")
+            specs = grid({k: parse_list(v) for k, v in given.items()}, parse_settings(self.set, lists=True))
+        runs = sweep_with_overview(specs, Store(self.store), self.jobs)
+        if not self.json:
+            print_summary(runs)
+        return finish(runs, self.json, {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paper(Stored):
+    """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
+
+    what: Positional[Literal["table1", "table4", "figure1a", "figure1b", "figure1c", "figure2b", "all-cifar"]]
+    """Which; all-cifar is all of these."""
+    scale: Literal["demo", "small", "full"] = "demo"
+    """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
+    jobs: int | None = None
+    """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU."""
+    from_: Annotated[Path | None, arg(name="from")] = None
+    """Redraw from this folder of runs, and run nothing."""
+    out: Path = Path("paper")
+    """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
+
+    def execute(self) -> int:
+        from shattering.paper import reproduce
+        from shattering.paper.scales import SCALES
+        from shattering.paper.text import print_result
+        from shattering.runs.store import Store
+
+        names, scale = reproduce.find_experiments(self.what), SCALES[self.scale]
+        store = Store(self.store if self.from_ is None else self.from_)
+        if self.from_ is None:
+            specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))
+            sweep_with_overview(specs, store, reproduce.default_jobs() if self.jobs is None else self.jobs)
+        elif not self.from_.is_dir():
+            raise InputError(f"--from is {self.from_}, expected a folder of runs")
+        results = [reproduce.make_result(name, scale, store) for name in names]
+        files = [file for result in results for file in reproduce.write_result(result, self.out)]
+        if self.json:
+            print_json({"results": [result.to_json() for result in results], "files": [str(file.resolve()) for file in files]})
+        else:
+            for result in results:
+                print_result(result)
+            print(*(f"Page: {file.resolve()}" for file in files if file.suffix == ".html"), sep="\n")
+        return 1 if any(result.not_done for result in results) else 0
+
+
+@contextlib.contextmanager
+def _epoch_line(epochs: int | None):
+    """A line on the terminal that is rewritten after every epoch; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+
+    def show(row: dict) -> None:
+        test = f"  test {row['test_accuracy']:6.1%}"
+        line = (
+            f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  train {row['train_accuracy']:6.1%}{test}  {row['seconds']:.1f} s"
+        )
+        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
+
+    yield show
+    print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -1,0 +1,114 @@
+"""Commands that show something: list, status, show, report."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional
+
+from shattering.cli.common import Flag, Stored, print_json, summary
+
+
+@dataclass(frozen=True)
+class List:
+    """Show what there is to choose from."""
+
+    what: Positional[Literal["datasets", "networks", "learners"]]
+    """Which list."""
+    json: Flag = False
+    """Print JSON."""
+
+    def execute(self) -> int:
+        rows = {"datasets": _datasets, "networks": _networks, "learners": _learners}[self.what]()
+        if self.json:
+            print_json(rows)
+        else:
+            width = max(len(row["name"]) for row in rows)
+            for row in rows:
+                print(f"{row['name']:{width}}  " + "  ".join(str(v) for k, v in row.items() if k != "name"))
+        return 0
+
+
+@dataclass(frozen=True)
+class Status(Stored):
+    """Show the state of every run in a store."""
+
+    def execute(self) -> int:
+        from shattering.report.text import print_status
+        from shattering.runs.store import Store
+
+        runs = Store(self.store).runs()
+        if self.json:
+            print_json([summary(run) for run in runs])
+        else:
+            print_status(runs)
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Show(Stored):
+    """Show one run: what was run, what came of it, where and with what."""
+
+    run: Positional[str]
+    """The start of a run's id or folder name."""
+
+    def execute(self) -> int:
+        from shattering.report.text import print_run
+        from shattering.runs.store import Store
+
+        run = Store(self.store).find(self.run)
+        if self.json:
+            history = run.history.astype(object).where(run.history.notna(), None).to_dict("records") if run.status == "done" else []
+            print_json({**summary(run), "provenance": run.provenance, "history": history})
+        else:
+            print_run(run, full=True)
+        return 0
+
+
+@dataclass(frozen=True)
+class Report(Stored):
+    """Write an HTML page of all runs in a store."""
+
+    out: Path = Path("report.html")
+    """The page to write."""
+    title: str = "Randomization tests"
+    """Its title."""
+
+    def execute(self) -> int:
+        from shattering.report.page import write_report
+        from shattering.runs.store import Store
+
+        runs = Store(self.store).runs()
+        path = write_report(runs, self.out, self.title)
+        not_done = sum(run.status != "done" for run in runs)
+        if self.json:
+            print_json({"report": str(path.resolve()), "runs": len(runs), "not_done": not_done})
+        else:
+            print(f"Report: {path.resolve()} ({len(runs)} runs{f', {not_done} of them NOT DONE' if not_done else ''})")
+        return 0
+
+
+def _datasets() -> list[dict]:
+    from shattering.data.sources import DATASETS
+
+    return [{"name": name, "description": text} for name, text in DATASETS.items()]
+
+
+def _networks() -> list[dict]:
+    from shattering.networks import CIFAR_SHAPE, NETWORKS, build_network, count_parameters
+
+    counts = {name: count_parameters(build_network(name, CIFAR_SHAPE, 10, seed=0)) for name in NETWORKS}
+    return [{"name": name, "parameters": count, "text": _first_line(NETWORKS[name])} for name, count in counts.items()]
+
+
+def _learners() -> list[dict]:
+    from shattering.learners import LEARNERS
+
+    return [
+        {"name": name, "class": f"{cls.__module__.partition('._')[0]}.{cls.__name__}", "text": _first_line(cls)}
+        for name, cls in LEARNERS.items()
+    ]
+
+
+def _first_line(thing: object) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
