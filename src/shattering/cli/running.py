@@ -27,6 +27,7 @@ class Demo(Stored):
     def execute(self) -> int:
         from shattering.demo import demo_specs
         from shattering.report.page import write_report
+        from shattering.report.text import print_summary
         from shattering.runs.store import Store
 
         runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs)
@@ -127,6 +128,7 @@ class Sweep(Stored):
     """Runs at a time, each in a process of its own."""
 
     def execute(self) -> int:
+        from shattering.report.text import print_summary
         from shattering.runs.grid import grid, parse_list, parse_settings, read_grid
         from shattering.runs.store import Store
 
