@@ -171,3 +171,15 @@ def test_cuda_agrees_with_the_cpu(network):
     cpu, gpu = (NetworkClassifier(network, epochs=2, device=d).fit(data.train, test=data.test) for d in ("cpu", "cuda"))
     np.testing.assert_allclose(cpu.history_["train_loss"], gpu.history_["train_loss"], rtol=2e-2)
     assert gpu.device_.type == "cuda"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+@pytest.mark.parametrize("network", ["inception", "alexnet"])
+def test_cuda_graphs_and_augmentation_on_the_device_agree_with_plain_training(network):
+    data = load_dataset("digits", n_train=300)  # two full batches, which are compiled, and one that is not
+    common = {"epochs": 3, "device": "cuda", "augment": ["crop", "rotation"], "precision": "bfloat16"}
+    plain, compiled = (NetworkClassifier(network, compile=c, **common).fit(data.train, test=data.test) for c in (False, True))
+    np.testing.assert_allclose(plain.history_["train_loss"], compiled.history_["train_loss"], rtol=5e-2)
+    again = NetworkClassifier(network, compile=True, dropout=0.2, **common).fit(data.train)
+    once_more = NetworkClassifier(network, compile=True, dropout=0.2, **common).fit(data.train)
+    np.testing.assert_allclose(again.history_["train_loss"], once_more.history_["train_loss"], rtol=5e-2)
