@@ -67,7 +67,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
             not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
-            was given), seconds. With augmentation, the running ones are on the augmented images. Losses in nats, accuracies in 0…1.
+            was given), seconds. With augmentation, the running ones are on the augmented images. Losses in nats,
+            accuracies in 0…1.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
         interpolated_: whether it is fitted at the end.
@@ -327,7 +328,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             return None
         augmentation = Augmentation(strengths(self.augment), self.image_shape_[1:])  # type: ignore[arg-type]
         augmentation.check(self._raw_shape)
-        memory_format = torch.channels_last if self._channels_last else torch.preserve_format
+        memory_format = torch.channels_last if self._channels_last else torch.contiguous_format
 
         def augment(batch: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
             return self._standardized(augmentation(preprocess.to_float(batch), draws)).contiguous(memory_format=memory_format)
