@@ -6,6 +6,7 @@ from torch import nn
 from shattering.errors import InputError
 from shattering.networks import CIFAR_SHAPE, NETWORKS, build_network, count_parameters, initial_learning_rate
 from shattering.networks.alexnet import LocalResponseNorm
+from shattering.networks.inception import inception
 
 PAPER = {"inception": 1_649_402, "inception-no-bn": 1_649_402, "alexnet": 1_387_786, "mlp-3x512": 1_735_178, "mlp-1x512": 1_209_866}
 
@@ -39,6 +40,16 @@ def test_without_batch_norm_there_is_none_and_with_it_there_is_no_scale():
     plain = build_network("inception-no-bn", CIFAR_SHAPE, 10, 0)
     assert not [m for m in plain.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     assert all(m.bias is not None for m in plain.modules() if isinstance(m, nn.Conv2d))
+
+
+def test_without_batch_norm_images_are_told_apart_at_initialization():
+    images = torch.randn(50, *CIFAR_SHAPE, generator=torch.Generator().manual_seed(0))
+    default = build_network(lambda shape, k: inception(shape, k, batch_norm=False), CIFAR_SHAPE, 10, 0)
+    ours = build_network("inception-no-bn", CIFAR_SHAPE, 10, 0)
+    with torch.no_grad():
+        spread = [network[:-1](images).std(0).mean().item() for network in (default, ours)]
+    assert spread[1] > 0.02
+    assert spread[1] > 50 * spread[0]
 
 
 def test_alexnet_pools_then_normalizes():

@@ -11,7 +11,7 @@ class LocalResponseNorm(nn.Module):
     """x / (k + alpha Σ x²)^0.75, the sum over the `radius` channels on either side and the channel itself.
 
     The same function as torch.nn.LocalResponseNorm(2 radius + 1, alpha (2 radius + 1), 0.75, k), which sums by a
-    three-dimensional pooling; a product with a banded matrix is several times faster.
+    three-dimensional pooling; a product with a banded matrix is faster.
     """
 
     def __init__(self, channels: int, radius: int = 4, alpha: float = 0.001 / 9, k: float = 1.0):

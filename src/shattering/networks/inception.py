@@ -57,8 +57,8 @@ def inception(image_shape: tuple[int, ...], n_classes: int, batch_norm: bool = T
 def inception_without_batch_norm(image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
     """Small Inception with every batch normalization removed and a bias in each convolution instead: 1,649,402 parameters.
 
-    Its convolutions are initialized after He et al. (2015): with PyTorch's default, the signal dies on the way through
-    twelve layers, and the loss stays where it began.
+    Its convolutions are initialized after He et al. (2015): with PyTorch's default, which suits one layer followed by
+    batch normalization, the differences between images die on the way through twelve layers.
     """
     network = inception(image_shape, n_classes, batch_norm=False)
     for layer in network.modules():
