@@ -118,7 +118,11 @@ def test_paper_redraws_from_stored_runs_and_runs_nothing(cli, tiny_store, tmp_pa
     assert code == 0
     found = json.loads(out)
     assert [r["experiment"] for r in found["results"]] == list(reproduce.EXPERIMENTS)
-    assert len(found["files"]) == 6 + 3 * 3, "a page each; pictures of three figures, as nothing overfits here for figure 1b"
+    assert len(found["files"]) == 1 + 6 + 3 * 3, "an index, a page each; pictures of three figures, as nothing overfits for figure 1b"
+    index = (tmp_path / "drawn" / "index-tiny.html").read_text()
+    links = re.findall(r'<a href="([^"]+)"', index)
+    assert [(tmp_path / "drawn" / link).exists() for link in links] == [True] * 6
+    assert all(claim["name"] in unescape(index) for result in found["results"] for claim in result["claims"])
     assert sorted((p, p.stat().st_mtime_ns) for p in tiny_store.root.rglob("*")) == before
     code, out, _ = cli("paper", "table1", "--from", tiny_store.root)
     assert code == 0

@@ -176,7 +176,8 @@ class Paper(Stored):
         elif not self.from_.is_dir():
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         results = [reproduce.make_result(name, scale, store) for name in names]
-        files = [file for result in results for file in reproduce.write_result(result, self.out)]
+        files = [reproduce.write_index(results, self.out)] if len(results) > 1 else []
+        files += [file for result in results for file in reproduce.write_result(result, self.out)]
         if self.json:
             print_json({"results": [result.to_json() for result in results], "files": [str(file.resolve()) for file in files]})
         else:

@@ -70,6 +70,14 @@ def render_result(result: Result) -> str:
     return render_template("paper.html.j2", result.runs, result.title, charts, {"cell": show}, captions=captions, **context)
 
 
+def write_index(results: Sequence[Result], folder: Path) -> Path:
+    """Write a page that leads to the pages of several results, and has all their claims."""
+    runs = list({run.run_id: run for result in results for run in result.runs}.values())
+    context = {"scale": results[0].scale, "size": results[0].size, "claims": [claim for result in results for claim in result.claims]}
+    html = render_template("index.html.j2", runs, "The papers' CIFAR-10 experiments", {}, results=results, **context)
+    return write_page(html, folder / f"index-{results[0].scale}.html")
+
+
 def write_result(result: Result, folder: Path) -> list[Path]:
     """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG. Returns the files, the page first."""
     files = [write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")]

@@ -63,7 +63,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     outcomes = {row: runs.outcome(row_specs(scale, row)) for row in TABLE_4}
     sweep = {c: runs.outcome(alexnet_specs(scale, c)) for c in ALEXNET_WEIGHT_DECAYS}
     main = Table(
-        f"Random labels of Ours with {runs.size}; theirs with n = {reference.N_TRAIN:,} of CIFAR-10",
+        f"Random labels; ours with {runs.size}; theirs with n = {reference.N_TRAIN:,} of CIFAR-10",
         COLUMNS,
         [_row(row, outcome) for row, outcome in outcomes.items()],
         "With cropping and augmentation the figure is the online accuracy of the last epoch, on augmented images, as in the paper; beside "
