@@ -102,8 +102,8 @@ class Dataset:
             raise InputError(f"n_validation is {n_validation}, expected 1…{room}, which n_train leaves")
         n_train = n_train or len(self.train) - n_validation
         order = _balanced_order(self.train, seed, "train")
-        held_out = self.train.subset(order[n_train : n_train + n_validation].sort().values)
-        return replace(self, train=balanced_subset(self.train, n_train, seed, "train"), test=test, validation=held_out)
+        train, held_out = (self.train.subset(rows.sort().values) for rows in (order[:n_train], order[n_train : n_train + n_validation]))
+        return replace(self, train=train, test=test, validation=held_out)
 
     def to_npz(self, path: str | Path) -> Path:
         """Save as an .npz that `load_dataset` reads (channels last), so that arrays can be named in a run."""

@@ -1,6 +1,6 @@
 """What the papers' experiments share: stored runs of a configuration, tables, claims, and the result they make up."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, stdev
@@ -32,6 +32,11 @@ class Outcome:
     def mean(self, name: str) -> float | None:
         values = self.values(name)
         return fmean(values) if values else None
+
+    def mean_of(self, measure: Callable[[Run], float | None]) -> float | None:
+        """The mean of a measure over the seeds that are done; None unless each of them has it."""
+        values = [measure(run) for run in self.done]
+        return None if None in values or not values else fmean(values)  # type: ignore[arg-type]
 
     def spread(self, name: str) -> float | None:
         """Standard deviation over seeds; None for fewer than two."""

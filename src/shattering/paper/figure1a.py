@@ -39,11 +39,9 @@ def steps_to_converge(losses: list[float], steps: list[int], n_classes: int) -> 
 
 
 def _converging(outcome: Outcome) -> float | None:
-    """The mean over seeds; None unless every seed that is done converges."""
-    found = [
-        steps_to_converge(run.history["train_loss"].tolist(), run.history["step"].tolist(), run.result["n_classes"]) for run in outcome.done
-    ]
-    return None if None in found or not found else sum(found) / len(found)  # type: ignore[arg-type]
+    return outcome.mean_of(
+        lambda run: steps_to_converge(run.history["train_loss"].tolist(), run.history["step"].tolist(), run.result["n_classes"])
+    )
 
 
 def result(scale: Scale, runs: Runs) -> Result:

@@ -43,17 +43,12 @@ def time_to_overfit(history: pd.DataFrame, accuracy: float = OVERFIT) -> int | N
     return next((int(step) for step, running in reached if running >= accuracy), None)
 
 
-def mean_time(outcome: Outcome) -> float | None:
-    """The mean over seeds; None unless every seed that is done overfits."""
-    times = [time_to_overfit(run.history) for run in outcome.done]
-    return None if None in times or not times else sum(times) / len(times)  # type: ignore[arg-type]
-
-
 def result(scale: Scale, runs: Runs) -> Result:
     """The figure, from stored runs."""
     rows, ratios = [], {}
-    for network, by_corruption in outcomes(scale, runs).items():
-        times = {p: mean_time(outcome) for p, outcome in by_corruption.items()}
+    by_network = outcomes(scale, runs)
+    for network, by_corruption in by_network.items():
+        times = {p: outcome.mean_of(lambda run: time_to_overfit(run.history)) for p, outcome in by_corruption.items()}
         for p, outcome in by_corruption.items():
             ratio = None if times[p] is None or times[0.0] is None else times[p] / times[0.0]  # type: ignore[operator]
             ratios[network, p] = ratio
@@ -77,7 +72,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         f"Updates until the running training accuracy first reaches {OVERFIT:.0%} over an epoch, relative to uncorrupted labels, "
         f"{runs.size}. The paper's figure has the same axes and series with n = 50,000, and does not define the time."
     )
-    found = [run for by_corruption in outcomes(scale, runs).values() for outcome in by_corruption.values() for run in outcome.runs]
+    found = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
     drawn = [row for row in rows if row["ratio"] is not None]
     charts = {"figure1b": (_chart(drawn), caption)} if drawn else {}
     return Result("figure1b", TITLE, scale.name, runs.size, found, [table], charts, [_claim(ratios)])
@@ -97,8 +92,7 @@ def _chart(rows: list[dict]) -> Chart:
             alt.Tooltip("steps:Q", format=",.0f"),
         ],
     )
-    line = base.mark_line(strokeWidth=2, point={"size": 60, "filled": True})
-    return alt.layer(line).properties(**SIZE)
+    return base.mark_line(strokeWidth=2, point={"size": 60, "filled": True}).properties(**SIZE)
 
 
 def _claim(ratios: dict[tuple[str, float], float | None]) -> Claim:

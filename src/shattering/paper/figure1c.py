@@ -53,10 +53,10 @@ def result(scale: Scale, runs: Runs) -> Result:
     note = "The paper draws the curves without printing numbers; those at the ends are in its table 1."
     table = Table(f"Test error, ours with {runs.size}", COLUMNS, rows, note)
     charts = {"figure1c": (chart, caption)} if chart is not None else {}
-    return Result("figure1c", TITLE, scale.name, runs.size, found, [table], charts, [_claim(rows, scale)])
+    return Result("figure1c", TITLE, scale.name, runs.size, found, [table], charts, [_claim(rows)])
 
 
-def _claim(rows: list[dict], scale: Scale) -> Claim:
+def _claim(rows: list[dict]) -> Claim:
     chance = 0.9  # the error of guessing among ten classes, which all scales have
     found = {f"{row['model']}, {row['labels']:.0%}": row["error"] for row in rows}
 

@@ -104,11 +104,10 @@ def _theirs(row: Table4Row) -> str:
 
 def _alexnet_row(weight_decay: float, outcome: Outcome) -> dict:
     train = outcome.mean("train_accuracy")
-    losses = [float(run.history["train_loss"].iloc[-1]) for run in outcome.done]
     return {
         "weight_decay": f"{weight_decay:g}",
         "train": train,
-        "loss": sum(losses) / len(losses) if losses else None,
+        "loss": outcome.mean_of(lambda run: float(run.history["train_loss"].iloc[-1])),
         "seeds": outcome.seeds,
         "epochs": outcome.mean("epochs"),
         "verdict": "missing" if train is None else answers((f"train ≥ {FITS:.0%}", train >= FITS)),
