@@ -18,3 +18,14 @@ def sgd_with_momentum(weight, gradients, rates, momentum, decay):
         velocity = momentum * velocity + gradient(weight) + decay * weight
         weight = weight - rate * velocity
     return weight
+
+
+def gaussian_gram(a, b, gamma):
+    """exp(-gamma |x - x'|²), entry by entry."""
+    return np.array([[np.exp(-gamma * sum((u - v) ** 2 for u, v in zip(x, z, strict=True))) for z in b] for x in a])
+
+
+def kernel_interpolation(X, y, new, gamma, ridge):
+    """Dual coefficients, and values at new points."""
+    dual = np.linalg.solve(gaussian_gram(X, X, gamma) + ridge * np.eye(len(X)), y)
+    return dual, gaussian_gram(new, X, gamma) @ dual

@@ -15,6 +15,8 @@ LAYERS = [
     ["data"],
     ["randomization"],
     ["networks"],
+    ["linalg"],
+    ["features"],
     ["learners"],
     ["runs"],
     ["demo"],

@@ -19,6 +19,8 @@ _WHERE = {
     "NETWORKS": "networks",
     "LEARNERS": "learners",
     "NetworkClassifier": "learners.network",
+    "KernelInterpolator": "learners.kernel",
+    "KernelInterpolatorClassifier": "learners.kernel",
     "RunSpec": "runs.spec",
     "Run": "runs.store",
     "Store": "runs.store",
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from shattering.data.sources import DATASETS, dataset_from_arrays, load_dataset
     from shattering.errors import InputError
     from shattering.learners import LEARNERS
+    from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
     from shattering.learners.network import NetworkClassifier
     from shattering.networks import NETWORKS
     from shattering.randomization import Randomization, randomize

@@ -5,10 +5,12 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
 
+from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 
 LEARNERS: dict[str, type[BaseEstimator]] = {
     "network": NetworkClassifier,
+    "kernel": KernelInterpolatorClassifier,
     "random-forest": RandomForestClassifier,
     "logistic-regression": LogisticRegression,
     "nearest-neighbors": KNeighborsClassifier,

@@ -1,0 +1,261 @@
+"""Minimum-norm interpolation in a reproducing kernel Hilbert space (ICLR 2017, section 5), as scikit-learn estimators."""
+
+import math
+import sys
+import warnings
+from collections.abc import Callable
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from shattering.errors import InputError, unknown
+from shattering.features import FEATURES
+from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
+from shattering.linalg.plan import Plan, make_plan
+from shattering.linalg.solve import Solution, solve
+
+_KERNELS = ("gaussian", "linear")
+_ENTRIES = 2**24  # of a block of the kernel between new points and those of fit
+
+
+class _KernelMachine(BaseEstimator):
+    not_identity = ("device", "memory_limit")
+
+    def __init__(
+        self,
+        kernel: str | Callable = "gaussian",
+        *,
+        gamma: float | str = "scale",
+        ridge=0.0,
+        features: str | None = None,
+        solver="auto",
+        precision="float32",
+        tol=1e-6,
+        max_steps=1000,
+        memory_limit=None,
+        device="cpu",
+        verbose=False,
+    ):
+        self.kernel = kernel
+        self.gamma = gamma
+        self.ridge = ridge
+        self.features = features
+        self.solver = solver
+        self.precision = precision
+        self.tol = tol
+        self.max_steps = max_steps
+        self.memory_limit = memory_limit
+        self.device = device
+        self.verbose = verbose
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+        if not callable(self.kernel) and self.kernel not in _KERNELS:
+            raise unknown("kernel", self.kernel, _KERNELS)
+        if self.gamma != "scale" and not (_is_number(self.gamma) and self.gamma > 0):  # type: ignore[operator]
+            raise InputError(f"gamma is {self.gamma!r}, expected a number above 0, or 'scale'")
+        for name in ("ridge", "tol"):
+            if not (_is_number(getattr(self, name)) and getattr(self, name) >= 0):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected a number of at least 0")
+        if self.features is not None and self.features not in FEATURES:
+            raise unknown("features", self.features, FEATURES)
+        self.plan(1, 1)
+
+    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
+        """How n points with d features would be solved: solver, bytes of memory, seconds.
+
+        Raises InputError where that does not fit into memory.
+        """
+        return make_plan(n, d, n_targets, self.solver, self.precision, self.memory_limit, torch.device(self.device))
+
+    def _fit(self, X: np.ndarray, targets: np.ndarray):
+        """targets: (n, k) float64."""
+        self.check_params()
+        self._transformer = FEATURES[self.features]().fit(X) if self.features else None
+        self._points = self._as_points(X)
+        self.kernel_ = self._resolve_kernel()
+        gram = KernelGram(self.kernel_, self._points)
+        return self._solve(gram, torch.from_numpy(targets).to(self._points.device))
+
+    def _solve(self, gram, targets: Tensor):
+        self.plan_ = self.plan(gram.n, gram.features, targets.shape[1])
+        say = (lambda text: print(text, file=sys.stderr, flush=True)) if self.verbose else None
+        if say:
+            say(str(self.plan_))
+        found = solve(gram, targets, self.ridge, self.plan_, self.tol, self.max_steps, say)
+        self._keep(found, targets)
+        return self
+
+    def _keep(self, found: Solution, targets: Tensor) -> None:
+        self.dual_coef_ = found.x.cpu().numpy()
+        self.residual_, self.condition_, self.steps_ = found.residual, found.condition, found.steps
+        self.solver_, self.precision_, self.rank_, self.seconds_ = found.how, found.precision, found.rank, found.seconds
+        # K x = targets - ridge x, up to the residual
+        squares = (found.x * (targets - self.ridge * found.x)).sum(0).clamp(min=0)
+        self.norms_ = squares.sqrt().cpu().numpy()
+        self.norm_ = float(squares.sum().sqrt())
+        self.interpolated_ = self.ridge == 0 and found.residual <= self.tol
+        self.n_conflicts_ = 0
+        if found.residual > self.tol:
+            self.n_conflicts_ = _count_conflicts(self._points.cpu().numpy(), targets.cpu().numpy())
+            warnings.warn(self._what_failed(), ConvergenceWarning, stacklevel=4)
+
+    def _what_failed(self) -> str:
+        text = f"the relative residual is {self.residual_:.1e}, above tol={self.tol:g}"
+        if self.rank_ is not None:
+            text += f": the Gram matrix of {len(self.dual_coef_):,} points is singular, of rank {self.rank_:,} in float64"
+        if self.n_conflicts_:
+            text += f", and {self.n_conflicts_:,} points coincide with points that have other targets"
+        return text + "; the solution is that of least squares" if self.rank_ is not None else text
+
+    @property
+    def summary_(self) -> dict:
+        """What a stored run keeps of a fit."""
+        check_is_fitted(self)
+        return {
+            "norm": self.norm_,
+            "norms": self.norms_.tolist(),
+            "residual": self.residual_,
+            "condition": self.condition_,
+            "solver": self.solver_,
+            "solver_precision": self.precision_,
+            "solver_steps": self.steps_,
+            "solver_memory": self.plan_.memory,
+            "solver_seconds": self.seconds_,
+            "rank": self.rank_,
+            "conflicts": self.n_conflicts_,
+        }
+
+    def _resolve_kernel(self) -> Kernel:
+        if callable(self.kernel):
+            return from_numpy_kernel(self.kernel)
+        if self.kernel == "linear":
+            return linear
+        if self.gamma != "scale":
+            return Gaussian(float(self.gamma))
+        variance = float(self._points.double().var(correction=0))
+        return Gaussian(1.0 / (self._points.shape[1] * variance) if variance else 1.0)
+
+    def _as_points(self, X: np.ndarray) -> Tensor:
+        points = self._transformer.transform(X) if self._transformer else X
+        return torch.from_numpy(np.array(points, order="C")).to(self.device)
+
+    def _values(self, X: np.ndarray) -> np.ndarray:
+        """(n, k) float64: the kernel expansion at points."""
+        coefficients = torch.from_numpy(self.dual_coef_).to(self._points.device)
+        points, centers = self._as_points(X), self._points.double()
+        out = torch.empty((len(points), coefficients.shape[1]), dtype=torch.float64)
+        for rows in slices(len(points), max(1, _ENTRIES // len(centers))):
+            out[rows] = (self.kernel_(points[rows].double(), centers) @ coefficients).cpu()
+        return out.numpy()
+
+
+_DOC = """
+
+    With ridge 0, the function of least norm in the kernel's Hilbert space among all that interpolate; in float64 residuals,
+    whatever the precision of the factor. Gram matrices of 60,000 points fit into 8 GB.
+
+    Args:
+        kernel: "gaussian", exp(-gamma |x - x'|²); "linear", <x, x'>; or a function of arrays (a, d), (b, d) → (a, b), such
+            as those of sklearn.metrics.pairwise.
+        gamma: of the Gaussian kernel, in 1 / (squared units of X); "scale": 1 / (d times the variance of X).
+        ridge: added to the diagonal of the Gram matrix.
+        features: a name in `shattering.features.FEATURES`, applied to X (images as rows) first.
+        solver: "cholesky", "cg" (conjugate gradients, preconditioned by a randomly pivoted Cholesky factor), or "auto":
+            the first of them that fits into memory.
+        precision: "float32" or "float64", of the factor or the products. Residuals are in float64 either way, and where
+            float32 does not reach tol, float64 follows.
+        tol: on the relative residual |Y - (K + ridge) A| / |Y|.
+        max_steps: of conjugate gradients.
+        memory_limit: bytes; None: what is available.
+        device: of torch.
+        verbose: print the plan, with its estimates, and the progress to standard error.
+
+    Attributes:
+        dual_coef_: (n, k) coefficients of the kernel at the points, one column a {target}.
+        norms_: (k,) norms in the Hilbert space, one a {target}.
+        norm_: the square root of the sum of their squares.
+        residual_: as for tol, in float64.
+        condition_: an estimate, from below, of the condition number of the Gram matrix.
+        interpolated_: whether ridge is 0 and the residual at most tol.
+        solver_: what solved: "cholesky", "cg", or "low rank" (least squares) where the Gram matrix is singular.
+        precision_: that was enough.
+        steps_: of conjugate gradients or refinement.
+        rank_: of a singular Gram matrix, else None.
+        n_conflicts_: points that coincide with others of different targets (counted where tol is not reached).
+        plan_: the estimate of memory and time made before the fit.
+        seconds_: time by stage.
+
+    Raises:
+        InputError: (fit) for bad parameters, and, before any work, where memory would not do, with what would.
+
+    Warns:
+        ConvergenceWarning: where tol is not reached, with the reason.
+    """
+
+
+class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
+    __doc__ = "Minimum-norm kernel interpolation of real targets." + _DOC.format(target="target")
+
+    def fit(self, X, y):
+        """Fit to X (n, d) and y (n,) or (n, k)."""
+        X, y = map(np.asarray, validate_data(self, X, y, dtype=[np.float32, np.float64], multi_output=True, y_numeric=True))
+        self._one_target = y.ndim == 1
+        return self._fit(X, np.array(y.reshape(len(X), -1), dtype=np.float64))
+
+    def predict(self, X) -> np.ndarray:
+        """(n,) or (n, k), as y was."""
+        check_is_fitted(self)
+        values = self._values(np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False)))
+        return values[:, 0] if self._one_target else values
+
+
+class KernelInterpolatorClassifier(ClassifierMixin, _KernelMachine):
+    __doc__ = "Minimum-norm kernel interpolation of one-hot class targets (0 and 1); the largest value wins." + _DOC.format(target="class")
+
+    def fit(self, X, y):
+        """Fit to X (n, d) and class labels y (n,)."""
+        X, y = map(np.asarray, validate_data(self, X, y, dtype=[np.float32, np.float64]))
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError("y has 1 class, expected at least two classes")
+        return self._fit(X, np.eye(len(self.classes_))[labels])
+
+    def decision_function(self, X) -> np.ndarray:
+        """(n, classes); for two classes their difference (n,), as scikit-learn has it."""
+        values = self._class_values(X)
+        return values[:, 1] - values[:, 0] if values.shape[1] == 2 else values
+
+    def predict(self, X) -> np.ndarray:
+        """The class of largest value (n,)."""
+        best = self._class_values(X).argmax(1)
+        return self.classes_[best]
+
+    def _class_values(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        return self._values(np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False)))
+
+
+def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:
+    """How many points equal another point whose targets differ."""
+    _, group = np.unique(points, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    n = group.max() + 1
+    differs = np.zeros(n, dtype=bool)
+    for column in targets.T:
+        low, high = np.full(n, np.inf), np.full(n, -np.inf)
+        np.minimum.at(low, group, column)
+        np.maximum.at(high, group, column)
+        differs |= low < high
+    return int(differs[group].sum())
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)

@@ -1,0 +1,54 @@
+"""Conjugate gradients for several right-hand sides at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Iterations:
+    """solution (n, k); residual: |targets - matrix solution| / |targets|, Frobenius, as the recurrence has it."""
+
+    solution: Tensor
+    residual: float
+    steps: int
+
+
+def conjugate_gradients(
+    product: Callable[[Tensor], Tensor],
+    targets: Tensor,
+    precondition: Callable[[Tensor], Tensor],
+    tolerance: float,
+    max_steps: int,
+    on_step: Callable[[int, float], None] | None = None,
+) -> Iterations:
+    """Solve matrix x = targets from x = 0, until the residual is at most the tolerance.
+
+    Args:
+        product: x (n, k) → matrix @ x, in whatever precision; the recurrences are in that of the targets.
+        targets: (n, k) float64. Columns are independent: each has its own step lengths.
+        precondition: r (n, k) → an approximation of the solution for r, linear, symmetric and positive definite.
+        tolerance: on the relative residual.
+        max_steps: products at most.
+        on_step: called with the step and the residual.
+    """
+    x, r = torch.zeros_like(targets), targets.clone()
+    size = targets.norm().item()
+    residual, step = 1.0 if size else 0.0, 0
+    z = precondition(r)
+    direction, rz = z, (r * z).sum(0)
+    while residual > tolerance and step < max_steps:
+        step += 1
+        moved = product(direction)
+        curvature = (direction * moved).sum(0)
+        length = torch.where(curvature > 0, rz / curvature, 0.0)
+        x, r = x + length * direction, r - length * moved
+        residual = r.norm().item() / size
+        if on_step:
+            on_step(step, residual)
+        z = precondition(r)
+        rz, before = (r * z).sum(0), rz
+        direction = z + torch.where(before > 0, rz / before, 0.0) * direction
+    return Iterations(x, residual, step)

@@ -1,0 +1,78 @@
+"""Randomly pivoted Cholesky: a low-rank factor of a positive semi-definite matrix from few of its columns.
+
+Chen, Epperly, Tropp and Webber (2023); in blocks with rejection: Epperly, Tropp and Webber (2024), algorithm 2.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from shattering.linalg.gram import Gram
+
+_BLOCK = 256  # pivots drawn together
+
+
+def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, tolerance: float = 0.0) -> Tensor:
+    """F (n, r) with F F' ≈ gram, r ≤ rank.
+
+    Each pivot is drawn in proportion to the diagonal that is left. Ends below the rank where the trace that is left is
+    a share of at most `tolerance` of the matrix's, or is rounding.
+    """
+    generator = np.random.default_rng(seed)
+    full = gram.diagonal()
+    left = full.clone()
+    factor = torch.empty((gram.n, min(rank, gram.n)), dtype=dtype, device=full.device)
+    done = 0
+    while done < factor.shape[1] and float(left.sum()) > tolerance * float(full.sum()):
+        chances = (left / left.sum()).cpu().numpy()
+        draws = np.unique(generator.choice(gram.n, min(_BLOCK, factor.shape[1] - done), p=chances))
+        pivots = torch.from_numpy(draws).to(full.device)
+        columns = gram.columns(pivots, dtype).addmm_(factor[:, :done], factor[pivots, :done].T, alpha=-1)
+        kept, corner = _accept(columns[pivots].double(), left[pivots], generator)
+        if not len(kept):
+            break
+        new = slice(done, done + len(kept))
+        factor[:, new] = torch.linalg.solve_triangular(corner.T.to(dtype), columns[:, kept], upper=True, left=False)
+        left = (left - factor[:, new].double().square().sum(1)).clamp_(min=0)
+        left[pivots[kept]] = 0
+        done = new.stop
+    return factor[:, :done]
+
+
+def _accept(rest: Tensor, diagonal: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Of pivots drawn together, those that drawing one by one would have kept, and the Cholesky factor of their block.
+
+    rest: (b, b) what is left of the matrix at the pivots. diagonal: (b,) what they were drawn by.
+    """
+    rest, kept = rest.clone(), []
+    thresholds = diagonal * torch.from_numpy(generator.random(len(diagonal))).to(diagonal)
+    for i in range(len(rest)):
+        if rest[i, i] > thresholds[i]:
+            kept.append(i)
+            rest[i, i:] /= rest[i, i].sqrt()
+            rest[i + 1 :, i + 1 :] -= torch.outer(rest[i, i + 1 :], rest[i, i + 1 :])
+    index = torch.tensor(kept, dtype=torch.int64, device=rest.device)
+    return index, rest[index][:, index].triu().T
+
+
+class Preconditioner:
+    """The inverse of F F' + shift I, by the Woodbury identity."""
+
+    def __init__(self, factor: Tensor, shift: float):
+        self.factor, self.shift = factor, shift
+        inner = (factor.T @ factor).double()
+        inner.diagonal().add_(shift)
+        self.inner = torch.linalg.cholesky(inner)
+
+    def __call__(self, vectors: Tensor) -> Tensor:
+        """(n, k) float64 → the same."""
+        inside = (self.factor.T @ vectors.to(self.factor.dtype)).double()
+        inside = torch.cholesky_solve(inside, self.inner)
+        return (vectors - (self.factor @ inside.to(self.factor.dtype)).double()) / self.shift
+
+
+def least_squares(factor: Tensor, targets: Tensor) -> Tensor:
+    """The x of least norm in the span of F that minimizes |F F' x - targets|, for F (n, r) float64 of full column rank."""
+    q, r = torch.linalg.qr(factor)  # F = QR, F F' = Q (R R') Q'
+    inside = torch.linalg.solve_triangular(r, q.T @ targets, upper=True)
+    return q @ torch.linalg.solve_triangular(r.T, inside, upper=False)

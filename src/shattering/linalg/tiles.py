@@ -1,0 +1,71 @@
+"""The lower triangle of a symmetric matrix in square tiles: half the memory, and no array larger than a tile."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from shattering.linalg.gram import Gram, slices, symmetric_product
+
+TILE = 5000
+
+
+class NotPositiveDefinite(ArithmeticError):
+    """A pivot of the factorization is not positive. row: of the tile where it was met."""
+
+    def __init__(self, row: int):
+        super().__init__(f"the matrix is not positive definite in working precision (rows from {row})")
+        self.row = row
+
+
+class LowerTiles:
+    """gram + ridge I, tiles on and below the diagonal.
+
+    `factorize` replaces them by those of the Cholesky factor.
+    """
+
+    def __init__(self, gram: Gram, ridge: float, dtype: torch.dtype, size: int = TILE):
+        self.n, self.size = gram.n, size
+        self.pieces = slices(gram.n, size)
+        self.tiles = [[gram.block(rows, cols, dtype) for cols in self.pieces[: i + 1]] for i, rows in enumerate(self.pieces)]
+        for row in self.tiles:
+            row[-1].diagonal().add_(ridge)
+
+    def product(self, vectors: Tensor) -> Tensor:
+        """matrix @ vectors, (n, k) of the tiles' type."""
+        return symmetric_product(lambda r, c: self.tiles[r.start // self.size][c.start // self.size], self.n, self.size, vectors)
+
+    def factorize(self, on_column: Callable[[int, int], None] | None = None) -> None:
+        """Cholesky in place: matrix = L L'. on_column: called with the columns of tiles done, and of how many.
+
+        Raises NotPositiveDefinite.
+        """
+        tiles = self.tiles
+        for j, row in enumerate(tiles):
+            for left in row[:j]:
+                row[j].addmm_(left, left.T, alpha=-1)
+            row[j], info = torch.linalg.cholesky_ex(row[j])
+            if info.item():
+                raise NotPositiveDefinite(self.pieces[j].start)
+            for below in tiles[j + 1 :]:
+                for k in range(j):
+                    below[j].addmm_(below[k], row[k].T, alpha=-1)
+                below[j] = torch.linalg.solve_triangular(row[j].T, below[j], upper=True, left=False)
+            if on_column:
+                on_column(j + 1, len(tiles))
+
+    def solve(self, vectors: Tensor) -> Tensor:
+        """The solution of L L' x = vectors, (n, k), after `factorize`; rounded to the tiles' type."""
+        x = [vectors[piece].to(self.tiles[0][0].dtype) for piece in self.pieces]
+        for j, row in enumerate(self.tiles):
+            for k in range(j):
+                x[j] = x[j] - row[k] @ x[k]
+            x[j] = torch.linalg.solve_triangular(row[j], x[j], upper=False)
+        for j in reversed(range(len(self.tiles))):
+            x[j] = torch.linalg.solve_triangular(self.tiles[j][j].T, x[j], upper=True)
+            for k in range(j):
+                x[k] = x[k] - self.tiles[j][k].T @ x[j]
+        return torch.cat(x).to(vectors.dtype)
+
+    def diagonal(self) -> Tensor:
+        return torch.cat([row[-1].diagonal() for row in self.tiles])
