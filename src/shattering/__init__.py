@@ -21,6 +21,7 @@ _WHERE = {
     "NetworkClassifier": "learners.network",
     "KernelInterpolator": "learners.kernel",
     "KernelInterpolatorClassifier": "learners.kernel",
+    "RandomConvClassifier": "learners.random_conv",
     "RunSpec": "runs.spec",
     "Run": "runs.store",
     "Store": "runs.store",
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from shattering.learners import LEARNERS
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
     from shattering.learners.network import NetworkClassifier
+    from shattering.learners.random_conv import RandomConvClassifier
     from shattering.networks import NETWORKS
     from shattering.randomization import Randomization, randomize
     from shattering.report.page import write_report

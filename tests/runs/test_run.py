@@ -192,3 +192,15 @@ def test_examples_show_what_the_learner_was_given(tmp_path):
         row = int((data.train.ids == example["id"]).nonzero())
         assert (strip[:, 8 * place : 8 * place + 8] == data.train.images[row, 0].numpy()).all()
         assert (example["label"], example["true_label"]) == (str(int(data.train.labels[row])), str(place))
+
+
+def test_a_kernel_run_keeps_its_norms_residual_and_validation_accuracy(tmp_path):
+    spec = RunSpec("digits", n_train=200, n_test=100, n_validation=50, learner="kernel", params={"gamma": 0.05})
+    result = run(spec, Store(tmp_path)).result
+    assert result["interpolated"]
+    assert result["train_accuracy"] == 1
+    assert result["residual"] <= 1e-6
+    assert result["norm"] == pytest.approx(sum(v**2 for v in result["norms"]) ** 0.5)
+    assert result["condition"] > 1
+    assert result["solver_memory"] > 200 * 200 * 2
+    assert 0.5 < result["validation_accuracy"] <= 1

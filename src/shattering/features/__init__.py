@@ -1,3 +1,5 @@
 """Fixed features of images: a literal name → a scikit-learn transformer of images given as rows."""
 
-FEATURES: dict[str, type] = {}
+from shattering.features.gabor import GaborFeatures
+
+FEATURES: dict[str, type] = {"gabor": GaborFeatures}

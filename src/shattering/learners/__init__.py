@@ -7,10 +7,12 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.random_conv import RandomConvClassifier
 
 LEARNERS: dict[str, type[BaseEstimator]] = {
     "network": NetworkClassifier,
     "kernel": KernelInterpolatorClassifier,
+    "random-conv": RandomConvClassifier,
     "random-forest": RandomForestClassifier,
     "logistic-regression": LogisticRegression,
     "nearest-neighbors": KNeighborsClassifier,

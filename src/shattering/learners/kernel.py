@@ -1,32 +1,24 @@
 """Minimum-norm interpolation in a reproducing kernel Hilbert space (ICLR 2017, section 5), as scikit-learn estimators."""
 
-import math
-import sys
-import warnings
 from collections.abc import Callable
-from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, MultiOutputMixin, RegressorMixin
-from sklearn.exceptions import ConvergenceWarning
+from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from shattering.errors import InputError, unknown
 from shattering.features import FEATURES
+from shattering.learners.minimum_norm import MinimumNorm, is_number
 from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
-from shattering.linalg.plan import Plan, make_plan
-from shattering.linalg.solve import Solution, solve
 
 _KERNELS = ("gaussian", "linear")
 _ENTRIES = 2**24  # of a block of the kernel between new points and those of fit
 
 
-class _KernelMachine(BaseEstimator):
-    not_identity = ("device", "memory_limit")
-
+class _KernelMachine(MinimumNorm):
     def __init__(
         self,
         kernel: str | Callable = "gaussian",
@@ -58,21 +50,11 @@ class _KernelMachine(BaseEstimator):
         """Raise InputError for the first parameter out of range, without fitting."""
         if not callable(self.kernel) and self.kernel not in _KERNELS:
             raise unknown("kernel", self.kernel, _KERNELS)
-        if self.gamma != "scale" and not (_is_number(self.gamma) and self.gamma > 0):  # type: ignore[operator]
+        if self.gamma != "scale" and not (is_number(self.gamma) and self.gamma > 0):  # type: ignore[operator]
             raise InputError(f"gamma is {self.gamma!r}, expected a number above 0, or 'scale'")
-        for name in ("ridge", "tol"):
-            if not (_is_number(getattr(self, name)) and getattr(self, name) >= 0):
-                raise InputError(f"{name} is {getattr(self, name)!r}, expected a number of at least 0")
         if self.features is not None and self.features not in FEATURES:
             raise unknown("features", self.features, FEATURES)
-        self.plan(1, 1)
-
-    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
-        """How n points with d features would be solved: solver, bytes of memory, seconds.
-
-        Raises InputError where that does not fit into memory.
-        """
-        return make_plan(n, d, n_targets, self.solver, self.precision, self.memory_limit, torch.device(self.device))
+        self._check_solver()
 
     def _fit(self, X: np.ndarray, targets: np.ndarray):
         """targets: (n, k) float64."""
@@ -81,56 +63,8 @@ class _KernelMachine(BaseEstimator):
         self._points = self._as_points(X)
         self.kernel_ = self._resolve_kernel()
         gram = KernelGram(self.kernel_, self._points)
-        return self._solve(gram, torch.from_numpy(targets).to(self._points.device))
-
-    def _solve(self, gram, targets: Tensor):
-        self.plan_ = self.plan(gram.n, gram.features, targets.shape[1])
-        say = (lambda text: print(text, file=sys.stderr, flush=True)) if self.verbose else None
-        if say:
-            say(str(self.plan_))
-        found = solve(gram, targets, self.ridge, self.plan_, self.tol, self.max_steps, say)
-        self._keep(found, targets)
+        self._solve(gram, torch.from_numpy(targets).to(self._points.device), self._points.cpu().numpy())
         return self
-
-    def _keep(self, found: Solution, targets: Tensor) -> None:
-        self.dual_coef_ = found.x.cpu().numpy()
-        self.residual_, self.condition_, self.steps_ = found.residual, found.condition, found.steps
-        self.solver_, self.precision_, self.rank_, self.seconds_ = found.how, found.precision, found.rank, found.seconds
-        # K x = targets - ridge x, up to the residual
-        squares = (found.x * (targets - self.ridge * found.x)).sum(0).clamp(min=0)
-        self.norms_ = squares.sqrt().cpu().numpy()
-        self.norm_ = float(squares.sum().sqrt())
-        self.interpolated_ = self.ridge == 0 and found.residual <= self.tol
-        self.n_conflicts_ = 0
-        if found.residual > self.tol:
-            self.n_conflicts_ = _count_conflicts(self._points.cpu().numpy(), targets.cpu().numpy())
-            warnings.warn(self._what_failed(), ConvergenceWarning, stacklevel=4)
-
-    def _what_failed(self) -> str:
-        text = f"the relative residual is {self.residual_:.1e}, above tol={self.tol:g}"
-        if self.rank_ is not None:
-            text += f": the Gram matrix of {len(self.dual_coef_):,} points is singular, of rank {self.rank_:,} in float64"
-        if self.n_conflicts_:
-            text += f", and {self.n_conflicts_:,} points coincide with points that have other targets"
-        return text + "; the solution is that of least squares" if self.rank_ is not None else text
-
-    @property
-    def summary_(self) -> dict:
-        """What a stored run keeps of a fit."""
-        check_is_fitted(self)
-        return {
-            "norm": self.norm_,
-            "norms": self.norms_.tolist(),
-            "residual": self.residual_,
-            "condition": self.condition_,
-            "solver": self.solver_,
-            "solver_precision": self.precision_,
-            "solver_steps": self.steps_,
-            "solver_memory": self.plan_.memory,
-            "solver_seconds": self.seconds_,
-            "rank": self.rank_,
-            "conflicts": self.n_conflicts_,
-        }
 
     def _resolve_kernel(self) -> Kernel:
         if callable(self.kernel):
@@ -241,21 +175,3 @@ class KernelInterpolatorClassifier(ClassifierMixin, _KernelMachine):
     def _class_values(self, X) -> np.ndarray:
         check_is_fitted(self)
         return self._values(np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False)))
-
-
-def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:
-    """How many points equal another point whose targets differ."""
-    _, group = np.unique(points, axis=0, return_inverse=True)
-    group = group.reshape(-1)
-    n = group.max() + 1
-    differs = np.zeros(n, dtype=bool)
-    for column in targets.T:
-        low, high = np.full(n, np.inf), np.full(n, -np.inf)
-        np.minimum.at(low, group, column)
-        np.maximum.at(high, group, column)
-        differs |= low < high
-    return int(differs[group].sum())
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)

@@ -15,6 +15,7 @@ class Gram(Protocol):
 
     n: int
     features: int  # what an entry costs: multiplications
+    noise: float  # share of the trace below which there is rounding alone
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
         """Its entries in these rows and columns, in memory of their own."""
@@ -75,6 +76,7 @@ class KernelGram:
         self.kernel = kernel
         self.points = points
         self.n, self.features = points.shape
+        self.noise = 1e-13
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
         block = self.kernel(self.points[rows].to(dtype), self.points[cols].to(dtype))

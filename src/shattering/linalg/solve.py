@@ -15,7 +15,6 @@ from shattering.linalg.tiles import TILE, LowerTiles, NotPositiveDefinite
 
 Say = Callable[[str], None]
 _REFINEMENTS = 10
-_NOTHING_LEFT = 1e-13  # share of the trace below which a float64 factor is complete
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class _Work:
         """Least squares by a pivoted Cholesky factor, of as many columns as memory holds."""
         self.seconds, self.clock = {}, time.perf_counter()
         rank = min(self.gram.n, int(available_memory(self.targets.device) / (8 * 4 * self.gram.n)))
-        factor = pivoted_cholesky(self.gram, rank, torch.float64, seed=0, tolerance=_NOTHING_LEFT)
+        factor = pivoted_cholesky(self.gram, rank, torch.float64, seed=0, tolerance=self.gram.noise)
         x = least_squares(factor, self.targets)
         singular = torch.linalg.svdvals(factor)
         residual = self._residual(x)

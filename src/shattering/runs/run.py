@@ -106,6 +106,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "train_accuracy_on_true_labels": true_train,
         "test_accuracy": test,
         "test_accuracy_on_corrupted_labels": test_on_corrupted,
+        **_validation(data, learner, history),
         "interpolated": train == 1.0,
         "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
         **early_stopping(history),
@@ -114,8 +115,16 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "diverged": getattr(learner, "diverged_", False),
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
+        **getattr(learner, "summary_", {}),
         "examples": _examples(data.train),
     }
+
+
+def _validation(data: Dataset, learner, history: pd.DataFrame) -> dict:
+    """validation_accuracy at the end, for learners whose history does not have it."""
+    if data.validation is None or not history.empty:
+        return {}
+    return {"validation_accuracy": _accuracy(learner, data.validation, data.validation.true_labels)[0]}
 
 
 def early_stopping(history: pd.DataFrame) -> dict:

@@ -1,0 +1,80 @@
+"""The Gram matrix of random convolutional features, filter block by filter block: the features are never held together."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from shattering.errors import InputError
+from shattering.features.random_conv import FILTERS, RandomConvFeatures
+from shattering.linalg.stored import StoredGram
+
+_SAVE_EVERY = 300.0  # seconds
+
+
+def gram_key(features: RandomConvFeatures, dtype: torch.dtype = torch.float32) -> str:
+    """What the blocks of fitted features, and their sum, depend on: images, recipe, seed, type; not how many filters there are."""
+    images = hashlib.sha256(features.training_images_.numpy().data).hexdigest()
+    parts = [images, features.recipe, features.patch, features.n_patches, features.random_state, FILTERS, str(dtype)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def gram_parts(features: RandomConvFeatures) -> list[tuple[int, int]]:
+    """The blocks of filters as a stored Gram matrix names them: (number, filters)."""
+    return [(number, piece.stop - piece.start) for number, piece in enumerate(features.blocks())]
+
+
+def accumulate_gram(
+    features: RandomConvFeatures,
+    path: str | Path | None = None,
+    blocks: Sequence[int] | None = None,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    save_every: float = _SAVE_EVERY,
+    say: Callable[[str], None] | None = None,
+) -> StoredGram:
+    """Z Z' over the training images of fitted features (n, n), Z their features of all filters, or of some blocks.
+
+    Memory: 2 n² bytes (4 n² in float64, for sums that keep small eigenvalues right), and a block of features.
+
+    With a path, the sum so far is saved there (at least every `save_every` seconds, and at the end), and a later call goes
+    on from it: after a kill, or with more filters. To spread the work, give each process or machine a path and some of
+    the blocks, and add the files up with `merge_grams`.
+
+    Raises:
+        InputError: where the path holds blocks other than these, or something else.
+    """
+    wanted = [part for part in gram_parts(features) if blocks is None or part[0] in blocks]
+    path, key = Path(path) if path else None, gram_key(features, dtype)
+    images = features.training_images_.flatten(1).to(device)
+    gram = StoredGram.load(path, key, device) if path and path.exists() else StoredGram.zeros(len(images), dtype, device)
+    if extra := set(gram.parts) - set(wanted):
+        raise InputError(f"{path} has filter block {min(extra)[0]}, which is not among those asked for; remove it, or name another file")
+    saved = time.monotonic()
+    for done, part in enumerate(wanted):
+        if part in gram.parts:
+            continue
+        gram.add(part, features.scaled_block(part[0], images)[0])
+        last = len(gram.parts) == len(wanted)
+        if say:
+            say(f"Gram matrix: {done + 1} of {len(wanted)} blocks of filters")
+        if path and (last or time.monotonic() - saved >= save_every):
+            gram.save(path, key)
+            saved = time.monotonic()
+    return gram
+
+
+def merge_grams(
+    paths: Sequence[str | Path], out: str | Path, features: RandomConvFeatures, dtype: torch.dtype = torch.float32
+) -> StoredGram:
+    """Add up files that `accumulate_gram` wrote for different blocks of the same features, into one. Raises InputError if they are not."""
+    key = gram_key(features, dtype)
+    first, *rest = (Path(path) for path in paths)
+    gram = StoredGram.load(first, key)
+    for path in rest:
+        gram.add_gram(StoredGram.load(path, key))
+    gram.save(Path(out), key)
+    return gram

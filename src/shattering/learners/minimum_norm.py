@@ -1,0 +1,111 @@
+"""What all minimum-norm interpolators share: the solution of their Gram system, and what is told of it."""
+
+import math
+import sys
+import warnings
+from numbers import Real
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
+from torch import Tensor
+
+from shattering.errors import InputError
+from shattering.linalg.gram import Gram
+from shattering.linalg.plan import Plan, make_plan
+from shattering.linalg.solve import Solution, solve
+
+
+class MinimumNorm(BaseEstimator):
+    """Base of estimators with the parameters ridge, solver, precision, tol, max_steps, memory_limit, device and verbose.
+
+    See `KernelInterpolator` for them, and for the attributes of a fit.
+    """
+
+    not_identity = ("device", "memory_limit")
+
+    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
+        """How n points with d features would be solved: solver, bytes of memory, seconds.
+
+        Raises InputError where that does not fit into memory.
+        """
+        p = self.get_params()
+        return make_plan(n, d, n_targets, p["solver"], p["precision"], p["memory_limit"], torch.device(p["device"]))
+
+    def _check_solver(self) -> None:
+        params = self.get_params()
+        for name in ("ridge", "tol"):
+            if not (is_number(params[name]) and params[name] >= 0):
+                raise InputError(f"{name} is {params[name]!r}, expected a number of at least 0")
+        self.plan(1, 1)
+
+    def _solve(self, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
+        """Set the attributes of a fit; the coefficients (n, k). points: (n, d), where coinciding ones are looked for."""
+        p = self.get_params()
+        self.plan_ = self.plan(gram.n, gram.features, targets.shape[1])
+        say = (lambda text: print(text, file=sys.stderr, flush=True)) if p["verbose"] else None
+        if say:
+            say(str(self.plan_))
+        found = solve(gram, targets, p["ridge"], self.plan_, p["tol"], p["max_steps"], say)
+        self._keep(found, targets, p["ridge"])
+        self.interpolated_ = p["ridge"] == 0 and found.residual <= p["tol"]
+        self.n_conflicts_ = 0
+        if found.residual > p["tol"]:
+            self.n_conflicts_ = _count_conflicts(points, targets.cpu().numpy())
+            warnings.warn(self._what_failed(p["tol"]), ConvergenceWarning, stacklevel=4)
+        return found.x
+
+    def _keep(self, found: Solution, targets: Tensor, ridge: float) -> None:
+        self.dual_coef_ = found.x.cpu().numpy()
+        self.residual_, self.condition_, self.steps_ = found.residual, found.condition, found.steps
+        self.solver_, self.precision_, self.rank_, self.seconds_ = found.how, found.precision, found.rank, found.seconds
+        # K x = targets - ridge x, up to the residual
+        squares = (found.x * (targets - ridge * found.x)).sum(0).clamp(min=0)
+        self.norms_ = squares.sqrt().cpu().numpy()
+        self.norm_ = float(squares.sum().sqrt())
+
+    def _what_failed(self, tol: float) -> str:
+        text = f"the relative residual is {self.residual_:.1e}, above tol={tol:g}"
+        if self.rank_ is not None:
+            text += f": the Gram matrix of {len(self.dual_coef_):,} points is singular, of rank {self.rank_:,} in float64"
+        if self.n_conflicts_:
+            text += f", and {self.n_conflicts_:,} points coincide with points that have other targets"
+        return text + "; the solution is that of least squares" if self.rank_ is not None else text
+
+    @property
+    def summary_(self) -> dict:
+        """What a stored run keeps of a fit."""
+        check_is_fitted(self)
+        return {
+            "norm": self.norm_,
+            "norms": self.norms_.tolist(),
+            "residual": self.residual_,
+            "condition": self.condition_,
+            "solver": self.solver_,
+            "solver_precision": self.precision_,
+            "solver_steps": self.steps_,
+            "solver_memory": self.plan_.memory,
+            "solver_seconds": self.seconds_,
+            "rank": self.rank_,
+            "conflicts": self.n_conflicts_,
+        }
+
+
+def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:
+    """How many points equal another point whose targets differ."""
+    _, group = np.unique(points, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    n = group.max() + 1
+    differs = np.zeros(n, dtype=bool)
+    for column in targets.T:
+        low, high = np.full(n, np.inf), np.full(n, -np.inf)
+        np.minimum.at(low, group, column)
+        np.maximum.at(high, group, column)
+        differs |= low < high
+    return int(differs[group].sum())
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)

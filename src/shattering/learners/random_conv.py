@@ -1,0 +1,157 @@
+"""The linear model on random convolutional features, by its Gram matrix (ICLR 2017, section 5 and table 3)."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.base import ClassifierMixin
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import Tensor
+
+from shattering.data.decode import cache_folder
+from shattering.errors import InputError
+from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts
+from shattering.features.random_conv import RandomConvFeatures
+from shattering.learners.minimum_norm import MinimumNorm
+from shattering.linalg.gram import slices
+from shattering.linalg.stored import StoredGram
+
+
+class RandomConvClassifier(ClassifierMixin, MinimumNorm):
+    """Minimum-norm linear classifier on random convolutional features of images, one-hot targets (0 and 1).
+
+    The kernel is <z(x), z(x')>, scaled so that the training images have 1 on average; plus 1 (a constant feature) where the
+    recipe standardizes the features, which else could not fit a constant. Any number of filters fits: the
+    Gram matrix is accumulated over blocks of them, and features are computed again for the weights and for predictions.
+
+    Args:
+        n_filters: any number; see `RandomConvFeatures` for it and the next three.
+        recipe: "a" or "b".
+        patch: side of a patch, in pixels.
+        image_shape: (c, h, w) of a row; None: square, with one channel or three.
+        ridge: added to the diagonal of the Gram matrix of this kernel.
+        cache: where to keep the Gram matrix, so that a killed fit goes on where it was, and one with more filters, or
+            another ridge, from there: a folder, "auto" (the cache of the library), or None (nowhere).
+        random_state: an integer.
+        precision: "float32" or "float64", of the Gram matrix and its factor. In float32, directions in which the images'
+            features vary by less than about 1e-3 of their size are lost in rounding.
+        solver, tol, max_steps, memory_limit, device, verbose: as in `KernelInterpolator`.
+
+    Attributes:
+        coef_: (features, k) weights; intercept_: (k,).
+        features_: the fitted `RandomConvFeatures`.
+        classes_, dual_coef_, norm_, norms_, residual_, condition_, interpolated_, plan_, …: as in `KernelInterpolator`.
+
+    Raises:
+        InputError: (fit) for bad parameters, rows that are no images, and where memory would not do.
+
+    Warns:
+        ConvergenceWarning: where tol is not reached, as with fewer features than images.
+    """
+
+    not_identity = (*MinimumNorm.not_identity, "cache", "random_state")
+
+    def __init__(
+        self,
+        n_filters=256,
+        *,
+        recipe="a",
+        patch=6,
+        image_shape=None,
+        ridge=0.0,
+        solver="auto",
+        precision="float32",
+        tol=1e-6,
+        max_steps=1000,
+        memory_limit=None,
+        device="cpu",
+        cache=None,
+        random_state=0,
+        verbose=False,
+    ):
+        self.n_filters = n_filters
+        self.recipe = recipe
+        self.patch = patch
+        self.image_shape = image_shape
+        self.ridge = ridge
+        self.solver = solver
+        self.precision = precision
+        self.tol = tol
+        self.max_steps = max_steps
+        self.memory_limit = memory_limit
+        self.device = device
+        self.cache = cache
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+        self._check_solver()
+        self._features().check_params()
+
+    def fit(self, X, y):
+        """Fit to images X (n, c h w), in 0…1, and class labels y (n,)."""
+        self.check_params()
+        X, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
+        check_classification_targets(y)
+        self.classes_, labels = np.unique(y, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError("y has 1 class, expected at least two classes")
+        self.features_ = self._features().fit(X)
+        self.plan(len(X), 1, len(self.classes_))  # refused before the Gram matrix is begun
+        gram = self._gram()
+        self.scale_ = gram.scale = len(X) / float(gram.values.diagonal().double().sum())
+        gram.constant = float(self.features_.recipe_.scaled)
+        targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self.device)
+        coefficients = self._solve(gram, targets, X)
+        self.intercept_ = gram.constant * coefficients.sum(0).cpu().numpy()
+        self._weigh(coefficients)
+        return self
+
+    def decision_function(self, X) -> np.ndarray:
+        """(n, classes); for two classes their difference (n,), as scikit-learn has it."""
+        values = self._values(X)
+        return values[:, 1] - values[:, 0] if values.shape[1] == 2 else values
+
+    def predict(self, X) -> np.ndarray:
+        """The class of largest value (n,)."""
+        best = self._values(X).argmax(1)
+        return self.classes_[best]
+
+    def _features(self) -> RandomConvFeatures:
+        return RandomConvFeatures(
+            self.n_filters, recipe=self.recipe, patch=self.patch, image_shape=self.image_shape, random_state=self.random_state
+        )
+
+    def _gram(self) -> StoredGram:
+        dtype = getattr(torch, self.precision)
+        say = (lambda text: print(text, file=sys.stderr, flush=True)) if self.verbose else None
+        if self.cache is None:
+            return accumulate_gram(self.features_, dtype=dtype, device=self.device, say=say)
+        folder = cache_folder() / "grams" if self.cache == "auto" else Path(self.cache)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{gram_key(self.features_, dtype)}.gram"
+        has_more = path.exists() and set(StoredGram.parts_in(path)) - set(gram_parts(self.features_))
+        return accumulate_gram(self.features_, None if has_more else path, dtype=dtype, device=self.device, say=say)
+
+    def _weigh(self, coefficients: Tensor) -> None:
+        """Weights of the features, and their standardization, from the coefficients of the training images."""
+        images, coefficients = self.features_.training_images_.flatten(1).to(self.device), coefficients * self.scale_
+        self._blocks = []
+        for number in range(len(self.features_.blocks())):
+            features, mean, deviation = self.features_.scaled_block(number, images)
+            weights = torch.stack([features[rows].double().T @ coefficients[rows] for rows in slices(len(images), 4096)]).sum(0)
+            self._blocks.append((mean, deviation, weights))
+        self.coef_ = torch.cat([weights for _, _, weights in self._blocks]).cpu().numpy()
+
+    def _values(self, X) -> np.ndarray:
+        check_is_fitted(self)
+        images = torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
+        out = torch.zeros((len(images), len(self.classes_)), dtype=torch.float64)
+        for number, (mean, deviation, weights) in enumerate(self._blocks):
+            for rows in slices(len(images), 4096):
+                features = (self.features_.block(number, images[rows].to(self.device)) - mean) / deviation
+                out[rows] += (features.double() @ weights).cpu()
+        return out.numpy() + self.intercept_

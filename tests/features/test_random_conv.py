@@ -1,0 +1,174 @@
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+
+from shattering.errors import InputError
+from shattering.features import random_conv
+from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts, merge_grams
+from shattering.features.random_conv import RECIPES, RandomConvFeatures
+from shattering.learners.random_conv import RandomConvClassifier
+from shattering.linalg.stored import StoredGram
+from tests import oracles
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch):
+    monkeypatch.setattr(random_conv, "FILTERS", 8)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(0).random((70, 3 * 20 * 20), dtype=np.float32)
+
+
+def fitted(images, n_filters=20, **params):
+    return RandomConvFeatures(n_filters, n_patches=500, **params).fit(images)
+
+
+@pytest.mark.parametrize("recipe", ["a", "b"])
+def test_features_agree_with_the_slow_obvious_version(images, recipe):
+    features = fitted(images, 3, recipe=recipe, random_state=4)
+    patches = features._draw_patches("patches", 0, 500).double().numpy()
+    filters = features._draw_patches("filters", 0, 8)[:3].double().numpy()
+    expected = np.stack([oracles.random_conv(x.reshape(3, 20, 20) * 255.0, patches, filters, RECIPES[recipe]) for x in images])
+    if recipe == "b":
+        expected = (expected - expected.mean(0)) / expected.std(0)
+    found = features.transform(images)
+    np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_the_sizes_of_the_recipes_on_cifar():
+    images = np.random.default_rng(0).random((5, 3072), dtype=np.float32)
+    for recipe, per_filter in (("a", 18), ("b", 8)):
+        features = fitted(images, 4, recipe=recipe)
+        assert features.features_per_filter_ == per_filter
+        assert features.transform(images).shape == (5, 4 * per_filter)
+
+
+def test_more_filters_extend_fewer(images):
+    few, many = fitted(images, 16).transform(images), fitted(images, 40).transform(images)
+    np.testing.assert_array_equal(many[:, : few.shape[1]], few)
+    assert not np.array_equal(fitted(images, 16, random_state=1).transform(images), few)
+
+
+def test_a_patch_of_one_colour_has_no_response():
+    images = np.full((3, 3 * 20 * 20), 0.7, dtype=np.float32)
+    images[0] = np.random.default_rng(0).random(1200)
+    assert np.isfinite(fitted(images).transform(images)).all()
+
+
+@pytest.mark.parametrize("recipe", ["a", "b"])
+def test_the_gram_matrix_by_blocks(images, recipe):
+    features = fitted(images, recipe=recipe)
+    z = features.transform(images).astype(np.float64)
+    gram = accumulate_gram(features)
+    everything = slice(0, 70)
+    np.testing.assert_allclose(gram.block(everything, everything, torch.float64), z @ z.T, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(gram.columns(torch.tensor([3, 50]), torch.float64), (z @ z.T)[:, [3, 50]], rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(gram.diagonal(), (z**2).sum(1), rtol=1e-4)
+
+
+def _accumulate_and_die(images, path, after):
+    random_conv.FILTERS = 8
+
+    def say(text):
+        if text.startswith(f"Gram matrix: {after + 1} "):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    accumulate_gram(fitted(images), path, save_every=0, say=say)
+
+
+def test_a_kill_resumes_to_the_same_matrix(images, tmp_path):
+    whole = accumulate_gram(fitted(images))
+    path = tmp_path / "sum.gram"
+    for after in (1, 2):
+        process = multiprocessing.get_context("fork").Process(target=_accumulate_and_die, args=(images, path, after))
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        assert StoredGram.parts_in(path) == gram_parts(fitted(images))[:after]
+    resumed = accumulate_gram(fitted(images), path)
+    assert torch.equal(resumed.values.tril(), whole.values.tril())
+    assert torch.equal(StoredGram.load(path, gram_key(fitted(images))).values.tril(), whole.values.tril())
+
+
+def test_blocks_spread_over_machines_add_up(images, tmp_path):
+    features = fitted(images)
+    paths = [tmp_path / f"{k}.gram" for k in range(3)]
+    for k, path in enumerate(paths):
+        accumulate_gram(fitted(images), path, blocks=range(k, 3, 3))
+    merged = merge_grams(paths, tmp_path / "all.gram", features)
+    torch.testing.assert_close(merged.values.tril(), accumulate_gram(features).values.tril())
+    again = accumulate_gram(features, tmp_path / "all.gram")
+    assert torch.equal(again.values, merged.values)
+    with pytest.raises(InputError, match=r"both Gram matrices have the part \(1, 8\)"):
+        merge_grams([paths[1], paths[1]], tmp_path / "twice.gram", features)
+
+
+def test_files_that_do_not_fit_are_refused(images, tmp_path):
+    path = tmp_path / "a.gram"
+    accumulate_gram(fitted(images), path)
+    with pytest.raises(InputError, match="holds the Gram matrix of something else"):
+        accumulate_gram(fitted(images, random_state=1), path)
+    with pytest.raises(InputError, match="has filter block 1, which is not among those asked for"):
+        accumulate_gram(fitted(images, 8), path)
+    path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match="not a stored Gram matrix, or is damaged"):
+        accumulate_gram(fitted(images), path)
+
+
+@pytest.mark.parametrize("recipe", ["a", "b"])
+@pytest.mark.parametrize(("ridge", "precision", "off"), [(0.0, "float64", 1e-6), (0.1, "float64", 1e-6), (0.1, "float32", 1e-3)])
+def test_the_classifier_is_the_linear_model_on_its_features(images, recipe, ridge, precision, off):
+    labels = np.arange(70) % 3
+    model = RandomConvClassifier(60, recipe=recipe, ridge=ridge, precision=precision).fit(images[:60], labels[:60])
+    z, new = (model.features_.transform(x).astype(np.float64) for x in (images[:60], images[60:]))
+    scale = 1 / (z**2).sum(1).mean()
+    constant = float(recipe == "b")
+    dual = np.linalg.solve(scale * z @ z.T + constant + ridge * np.eye(60), np.eye(3)[labels[:60]])
+    weights, intercept = scale * z.T @ dual, constant * dual.sum(0)
+    np.testing.assert_allclose(model.coef_, weights, atol=off * abs(weights).max())
+    np.testing.assert_allclose(model.decision_function(images[60:]), new @ weights + intercept, atol=10 * off)
+    assert model.norm_ == pytest.approx(np.sqrt(np.linalg.norm(weights) ** 2 / scale + (constant * dual.sum(0) ** 2).sum()), rel=off)
+    assert model.interpolated_ == (ridge == 0)
+
+
+def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):
+    labels = np.arange(70) % 3
+    values = {}
+    for n_filters in (8, 24, 16):  # computed, extended, and from zero beside the file that has more
+        kept = RandomConvClassifier(n_filters, ridge=0.1, cache=tmp_path).fit(images, labels).decision_function(images)
+        values[n_filters] = kept
+        np.testing.assert_allclose(
+            kept, RandomConvClassifier(n_filters, ridge=0.1).fit(images, labels).decision_function(images), atol=1e-5
+        )
+    (file,) = tmp_path.iterdir()
+    assert len(StoredGram.parts_in(file)) == 3
+
+
+def test_fewer_features_than_images_are_least_squares(images):
+    labels = np.arange(70) % 3
+    with pytest.warns(ConvergenceWarning, match="of 70 points is singular, of rank 40 "):
+        model = RandomConvClassifier(20, precision="float64").fit(images, labels)
+    z = model.features_.transform(images).astype(np.float64)
+    np.testing.assert_allclose(model.decision_function(images), z @ np.linalg.lstsq(z, np.eye(3)[labels])[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        ({"recipe": "c"}, "unknown recipe 'c'; known: a, b"),
+        ({"n_filters": 0}, "n_filters is 0, expected a whole number of at least 1"),
+        ({"patch": 21}, r"patch is 21, expected 1…20 for images of 20x20 pixels"),
+        ({"image_shape": (1, 5, 5)}, "image_shape is"),
+        ({"ridge": -1}, "ridge is -1"),
+    ],
+)
+def test_bad_parameters(images, params, message):
+    with pytest.raises(InputError, match=message):
+        RandomConvClassifier(**{"n_filters": 8, **params}).fit(images, np.arange(70) % 3)
