@@ -29,7 +29,7 @@ from shattering import NetworkClassifier, Split
 from shattering.learners.training import resolve_device
 from shattering.networks import CIFAR_SHAPE, build_network
 from shattering.paper.reference import MODEL_NAMES
-from shattering.paper.reproduce import EXPERIMENTS, experiment_specs
+from shattering.paper.reproduce import experiment_specs, find_experiments
 from shattering.paper.scales import CONVOLUTIONAL, SCALES
 
 BATCH = 128
@@ -88,7 +88,7 @@ def train_mlp(steps: int) -> None:
 def plan_minutes(rates: dict[str, float]) -> dict[str, float]:
     """Minutes of training of `all-cifar --scale full`, by network."""
     minutes: dict[str, float] = defaultdict(float)
-    for spec in experiment_specs(list(EXPERIMENTS), SCALES["full"]):
+    for spec in experiment_specs(find_experiments("all-cifar"), SCALES["full"]):
         minutes[spec.model_name] += spec.params["epochs"] * (spec.n_train or 50_000) / rates[spec.model_name] / 60  # type: ignore[operator]
     return dict(minutes)
 

@@ -18,6 +18,7 @@ LAYERS = [
     ["linalg"],
     ["features"],
     ["learners"],
+    ["studies"],
     ["runs"],
     ["demo"],
     ["report"],

@@ -1,12 +1,21 @@
 """What the commands share."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, overload
 
 from tyro.conf import FlagCreatePairsOff
 
 from shattering.errors import InputError
+
+if TYPE_CHECKING:
+    from shattering.runs.spec import RunSpec
+    from shattering.runs.store import AnySpec, Run, Store
+    from shattering.runs.store import Stored as StoredRun
 
 Flag = FlagCreatePairsOff[bool]
 
@@ -19,7 +28,11 @@ class Stored:
     """Print JSON."""
 
 
-def sweep_with_overview(specs, store, jobs: int):
+@overload
+def sweep_with_overview(specs: Sequence[RunSpec], store: Store, jobs: int) -> Sequence[Run]: ...
+@overload
+def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int) -> Sequence[StoredRun]: ...
+def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int) -> Sequence[StoredRun]:
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
     from rich.console import Console

@@ -70,7 +70,7 @@ class Run(Stored):
     """Seed of the randomization, if another."""
 
     def execute(self) -> int:
-        from shattering.report.text import print_run
+        from shattering.report.text import print_stored
         from shattering.runs.grid import grid, parse_settings
         from shattering.runs.run import run
         from shattering.runs.store import Store
@@ -82,7 +82,7 @@ class Run(Stored):
         if self.json:
             print_json(summary(done))
         else:
-            print_run(done)
+            print_stored(done)
         return 0
 
 
@@ -147,12 +147,32 @@ class Sweep(Stored):
         return finish(runs, self.json, {})
 
 
+Experiment = Literal[
+    "table1",
+    "table3",
+    "table4",
+    "figure1a",
+    "figure1b",
+    "figure1c",
+    "figure2b",
+    "all-cifar",
+    "norm",
+    "gradient-descent",
+    "hessian",
+    "interpolators",
+    "polynomial",
+    "perceptron",
+    "double-descent",
+    "all-linear",
+]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Paper(Stored):
     """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
 
-    what: Positional[Literal["table1", "table4", "figure1a", "figure1b", "figure1c", "figure2b", "all-cifar"]]
-    """Which; all-cifar is all of these."""
+    what: Positional[Experiment]
+    """Which; all-cifar and all-linear are all of a line."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     jobs: int | None = None
@@ -172,11 +192,11 @@ class Paper(Stored):
         store = Store(self.store if self.from_ is None else self.from_)
         if self.from_ is None:
             specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))
-            sweep_with_overview(specs, store, reproduce.default_jobs() if self.jobs is None else self.jobs)
+            sweep_with_overview(specs, store, reproduce.default_jobs(names) if self.jobs is None else self.jobs)
         elif not self.from_.is_dir():
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         results = [reproduce.make_result(name, scale, store) for name in names]
-        files = [reproduce.write_index(results, self.out)] if len(results) > 1 else []
+        files = [reproduce.write_index(results, self.what, self.out)] if len(results) > 1 else []
         files += [file for result in results for file in reproduce.write_result(result, self.out)]
         if self.json:
             print_json({"results": [result.to_json() for result in results], "files": [str(file.resolve()) for file in files]})

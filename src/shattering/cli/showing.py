@@ -31,13 +31,13 @@ class List:
 
 @dataclass(frozen=True)
 class Status(Stored):
-    """Show the state of every run in a store."""
+    """Show the state of every run and study in a store."""
 
     def execute(self) -> int:
         from shattering.report.text import print_status
         from shattering.runs.store import Store
 
-        runs = Store(self.store).runs()
+        runs = Store(self.store).everything()
         if self.json:
             print_json([summary(run) for run in runs])
         else:
@@ -47,21 +47,23 @@ class Status(Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class Show(Stored):
-    """Show one run: what was run, what came of it, where and with what."""
+    """Show one run or study: what was run, what came of it, where and with what."""
 
     run: Positional[str]
     """The start of a run's id or folder name."""
 
     def execute(self) -> int:
-        from shattering.report.text import print_run
-        from shattering.runs.store import Store
+        from shattering.report.text import print_stored
+        from shattering.runs.store import Run, Store
 
         run = Store(self.store).find(self.run)
         if self.json:
-            history = run.history.astype(object).where(run.history.notna(), None).to_dict("records") if run.status == "done" else []
-            print_json({**summary(run), "provenance": run.provenance, "history": history})
+            rows = (run.history if isinstance(run, Run) else run.table) if run.status == "done" else None
+            records = [] if rows is None else rows.astype(object).where(rows.notna(), None).to_dict("records")
+            name = "history" if isinstance(run, Run) else "table"
+            print_json({**summary(run), "provenance": run.provenance, name: records})
         else:
-            print_run(run, full=True)
+            print_stored(run, full=True)
         return 0
 
 

@@ -8,7 +8,8 @@ from typing import Any, Literal
 
 from shattering.paper.scales import Scale
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run, Store
+from shattering.runs.store import Record, Run, Store, Stored
+from shattering.runs.study import StudySpec
 from shattering.stats import accuracy_interval
 
 FITS = 0.99  # training accuracy from which a table's row counts as fitted; the paper's lowest is 99.21 %
@@ -80,6 +81,10 @@ class Runs:
             self.seen[run_id] = self.store.get(spec) or Run(spec, self.store.folder(spec), "missing", {}, {})
         return self.seen[run_id]
 
+    def records(self, specs: Sequence[StudySpec]) -> list[Record]:
+        """Stored studies; those the store lacks with the status "missing"."""
+        return [self.store.get(spec) or Record(spec, self.store.folder(spec), "missing", {}, {}) for spec in specs]
+
 
 @dataclass(frozen=True)
 class Column:
@@ -137,13 +142,13 @@ class Result:
     title: str
     scale: str
     size: str
-    runs: list[Run]
+    runs: Sequence[Stored]
     tables: list[Table] = field(default_factory=list)
     charts: dict[str, tuple[Any, str]] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
 
     @property
-    def not_done(self) -> list[Run]:
+    def not_done(self) -> list[Stored]:
         return [run for run in self.runs if run.status != "done"]
 
     def to_json(self) -> dict:

@@ -9,13 +9,28 @@ from types import ModuleType
 import torch
 
 from shattering.errors import unknown
-from shattering.paper import figure1a, figure1b, figure1c, figure2b, table1, table4
+from shattering.paper import (
+    double_descent,
+    figure1a,
+    figure1b,
+    figure1c,
+    figure2b,
+    gradient_descent,
+    hessian,
+    interpolators,
+    norm,
+    perceptron,
+    polynomial,
+    table1,
+    table3,
+    table4,
+)
 from shattering.paper.experiment import Result, Runs, show
 from shattering.paper.scales import CONVOLUTIONAL, Scale
 from shattering.report.figures import save
 from shattering.report.page import render_template, write_page
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Store
+from shattering.runs.store import AnySpec, Store
 
 EXPERIMENTS: dict[str, ModuleType] = {
     "table1": table1,
@@ -24,18 +39,30 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "figure1c": figure1c,
     "figure2b": figure2b,
     "table4": table4,
+    "table3": table3,
+    "norm": norm,
+    "gradient-descent": gradient_descent,
+    "hessian": hessian,
+    "interpolators": interpolators,
+    "polynomial": polynomial,
+    "perceptron": perceptron,
+    "double-descent": double_descent,
+}
+GROUPS = {  # name → title, experiments
+    "all-cifar": ("The papers' CIFAR-10 experiments", list(EXPERIMENTS)[:6]),
+    "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:]),
 }
 PICTURES = ("pdf", "svg", "png")
 
 
 def find_experiments(name: str) -> list[str]:
-    """The names that a name stands for; "all-cifar" is all. Raises InputError for an unknown one."""
-    if name != "all-cifar" and name not in EXPERIMENTS:
-        raise unknown("experiment", name, [*EXPERIMENTS, "all-cifar"])
-    return list(EXPERIMENTS) if name == "all-cifar" else [name]
+    """The names that a name stands for. Raises InputError for an unknown one."""
+    if name not in GROUPS and name not in EXPERIMENTS:
+        raise unknown("experiment", name, [*EXPERIMENTS, *GROUPS])
+    return GROUPS[name][1] if name in GROUPS else [name]
 
 
-def experiment_specs(names: Sequence[str], scale: Scale) -> list[RunSpec]:
+def experiment_specs(names: Sequence[str], scale: Scale) -> list[AnySpec]:
     """The runs of these experiments, each once.
 
     The first seed of everything comes before the second of anything, and within a seed the rows of tables come before
@@ -45,15 +72,18 @@ def experiment_specs(names: Sequence[str], scale: Scale) -> list[RunSpec]:
     return sorted(found.values(), key=lambda spec: spec.seed)
 
 
-def for_this_machine(specs: Sequence[RunSpec]) -> list[RunSpec]:
+def for_this_machine(specs: Sequence[AnySpec]) -> list[AnySpec]:
     """On a CUDA device, with the convolutional networks compiled; what a run is does not change by it."""
     if not torch.cuda.is_available():
         return list(specs)
-    return [replace(s, params={**s.params, "compile": True}) if s.model_name in CONVOLUTIONAL else s for s in specs]
+    compiled = [isinstance(s, RunSpec) and s.model_name in CONVOLUTIONAL for s in specs]
+    return [replace(s, params={**s.params, "compile": True}) if c else s for s, c in zip(specs, compiled, strict=True)]
 
 
-def default_jobs() -> int:
-    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill."""
+def default_jobs(names: Sequence[str]) -> int:
+    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill; kernels have all to themselves."""
+    if "table3" in names or "norm" in names:
+        return 1
     return 4 if torch.cuda.is_available() else os.cpu_count() or 1
 
 
@@ -70,12 +100,12 @@ def render_result(result: Result) -> str:
     return render_template("paper.html.j2", result.runs, result.title, charts, {"cell": show}, captions=captions, **context)
 
 
-def write_index(results: Sequence[Result], folder: Path) -> Path:
-    """Write a page that leads to the pages of several results, and has all their claims."""
+def write_index(results: Sequence[Result], group: str, folder: Path) -> Path:
+    """Write a page that leads to the pages of a group's results, and has all their claims."""
     runs = list({run.run_id: run for result in results for run in result.runs}.values())
     context = {"scale": results[0].scale, "size": results[0].size, "claims": [claim for result in results for claim in result.claims]}
-    html = render_template("index.html.j2", runs, "The papers' CIFAR-10 experiments", {}, results=results, **context)
-    return write_page(html, folder / f"index-{results[0].scale}.html")
+    html = render_template("index.html.j2", runs, GROUPS[group][0], {}, results=results, **context)
+    return write_page(html, folder / f"{group}-{results[0].scale}.html")
 
 
 def write_result(result: Result, folder: Path) -> list[Path]:

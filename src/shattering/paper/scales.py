@@ -69,3 +69,59 @@ SCALES = {
     ),
     "full": Scale("full", epochs=dict.fromkeys(CONVOLUTIONAL, 60), seeds={"mlp-1x512": 2, "mlp-3x512": 2}, precision="bfloat16"),
 }
+
+
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # on kernels whose diagonal is 1 (on average)
+GAMMA_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the bandwidths tried on the hold-out
+
+
+@dataclass(frozen=True)
+class KernelScale:
+    """A size of section 5's experiments, and the choices made on a hold-out of the training images.
+
+    Args:
+        grey: dataset in the place of MNIST.
+        color: dataset in the place of CIFAR-10.
+        n_train, n_test: images of either; None: all.
+        n_select, n_holdout: training and held-out images for the choices.
+        gammas: of the Gaussian kernel on raw grey pixels ("raw"), their Gabor features ("gabor"), and raw pixels of the
+            color dataset ("color"). The first is the first author's for MNIST; the others are the best on the hold-out.
+        filters: how many random filters, ascending.
+        conv: further parameters of `RandomConvClassifier`.
+        ridges: the best of `RIDGES` on the hold-out, for these three and "conv".
+        n_study, n_study_test: images of the studies.
+    """
+
+    grey: str
+    color: str
+    n_train: int | None
+    n_test: int | None
+    n_select: int
+    n_holdout: int
+    gammas: Mapping[str, float]
+    filters: tuple[int, ...]
+    conv: Mapping[str, object]
+    ridges: Mapping[str, float]
+    n_study: int
+    n_study_test: int
+
+
+_GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.005}
+_RIDGES = {"raw": 1e-3, "gabor": 1e-3, "color": 1e-2, "conv": 1e-2}
+KERNEL_SCALES = {
+    "demo": KernelScale(
+        *("digits", "digits", None, None, 600, 400),
+        gammas={"raw": 0.1, "gabor": 1.7, "color": 0.1},
+        filters=(64, 256),
+        conv={"patch": 3},
+        ridges=_RIDGES,
+        n_study=500,
+        n_study_test=500,
+    ),
+    "small": KernelScale(
+        *("mnist", "cifar10", 10_000, None, 10_000, 5000), _GAMMAS, (256, 512, 1024, 2048), {"cache": "auto"}, _RIDGES, 1000, 1000
+    ),
+    "full": KernelScale(
+        *("mnist", "cifar10", None, None, 10_000, 5000), _GAMMAS, (256, 1024, 4096, 8192, 32_000), {"cache": "auto"}, _RIDGES, 2000, 2000
+    ),
+}

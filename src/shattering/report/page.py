@@ -13,7 +13,7 @@ from PIL import Image
 from shattering import __version__
 from shattering.report import figures
 from shattering.report.tables import PIXELS, by_subject, recipe, summary_rows, verdicts
-from shattering.runs.store import Run, write_aside
+from shattering.runs.store import Run, Stored, write_aside
 
 
 def write_report(runs: Sequence[Run], path: Path, title: str = "Randomization tests") -> Path:
@@ -37,7 +37,7 @@ def render(runs: Sequence[Run], title: str = "Randomization tests") -> str:
 
 def render_template(
     name: str,
-    runs: Sequence[Run],
+    runs: Sequence[Stored],
     title: str,
     charts: Mapping[str, figures.Chart | None],
     filters: Mapping[str, Callable] | None = None,
@@ -92,32 +92,48 @@ def _tiles(picture: Path, n: int) -> list[str]:
     return urls
 
 
-def _what(run: Run) -> str:
-    """What a run is, in words."""
+def _what(run: Stored) -> str:
+    """What a run or study is, in words."""
+    if not isinstance(run, Run):
+        return run.spec.title  # type: ignore[attr-defined]
     parts = [run.spec.model_name, run.spec.randomization.title, recipe(run)]
     return ", ".join(part for part in parts if part)
 
 
-def _line(run: Run) -> dict:
+def _line(run: Stored) -> dict:
     return {
         "name": run.folder.name,
         "status": run.status,
         "seed": run.spec.seed,
         "error": run.error,
+        "outcome": run.outcome,
         "result": run.result,
         "provenance": run.provenance,
     }
 
 
-def _machines(runs: Sequence[Run]) -> list[dict]:
+def _machines(runs: Sequence[Stored]) -> list[dict]:
     """The distinct environments of the done runs, with how many ran in each."""
     found: dict[str, dict] = {}
     for run in runs:
         if not run.provenance:
             continue
         p = run.provenance
-        key = str([p["versions"], p["processor"], p["cores"], p["threads"], p["device"], p["git_revision"], p["dataset_fingerprint"]])
-        entry = found.setdefault(key, {**p, "dataset": run.result["dataset"], "runs": 0})
+        key = str(
+            [
+                p["versions"],
+                p["processor"],
+                p["cores"],
+                p["threads"],
+                p["device"],
+                p["git_revision"],
+                p.get("dataset_fingerprint"),
+                run.result.get("data"),
+            ]
+        )
+        entry = found.setdefault(
+            key, {"dataset_fingerprint": "", **p, "dataset": run.result.get("dataset") or run.result["data"], "runs": 0}
+        )
         entry["runs"] += 1
     return list(found.values())
 

@@ -7,10 +7,10 @@ from rich.console import Console
 from rich.table import Table
 
 from shattering.report.tables import by_subject, summary_rows, verdicts
-from shattering.runs.store import Run
+from shattering.runs.store import Record, Run, Stored
 
 
-def print_status(runs: Sequence[Run]) -> None:
+def print_status(runs: Sequence[Stored]) -> None:
     """One line a run, and how many there are of each status."""
     for run in runs:
         print(f"{run.status:11}  {run.folder.name}  {run.outcome}")
@@ -18,16 +18,17 @@ def print_status(runs: Sequence[Run]) -> None:
     print(", ".join(f"{n} {s}" for s, n in counts.items() if n) or "no runs")
 
 
-def print_run(run: Run, full: bool = False) -> None:
-    """A run's result; full: also its specification, provenance and history."""
+def print_stored(run: Run | Record, full: bool = False) -> None:
+    """The result of a run or study; full: also its specification, provenance, and history or table."""
     print(f"{run.folder}: {run.status}" + (f" ({run.error})" if run.error else ""))
     lines = {"spec": json.dumps(run.spec.to_json())} if full else {}
     lines |= {name: value for name, value in run.result.items() if name != "examples"}
     lines |= {name: value for name, value in run.provenance.items() if full and name != "epoch_seconds"}
     for name, value in lines.items():
         print(f"{name:34} {value:.4f}" if isinstance(value, float) else f"{name:34} {value}")
-    if full and run.status == "done" and len(run.history):
-        print(run.history.to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
+    rows = (run.history if isinstance(run, Run) else run.table) if full and run.status == "done" else None
+    if rows is not None and len(rows):
+        print(rows.to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
 
 
 def print_summary(runs: Sequence[Run]) -> None:

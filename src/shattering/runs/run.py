@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,18 @@ from shattering.data.preprocess import to_float
 from shattering.data.sources import load_dataset
 from shattering.randomization import randomize
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run, Store, write_aside, write_json
+from shattering.runs.store import AnySpec, Record, Run, Store, write_aside, write_json
+from shattering.runs.study import StudySpec
 
 EXAMPLES = 10  # training images kept as a picture
 
 
-def run(spec: RunSpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Run:
-    """The stored run of a spec: executed now unless it is there, resumed if it was interrupted.
+@overload
+def run(spec: RunSpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Run: ...
+@overload
+def run(spec: StudySpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Record: ...
+def run(spec: AnySpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Run | Record:
+    """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
     Waits if another process is at it. on_epoch: called with each row of the history. Raises InputError for bad
     input and OSError where the store cannot be written, after marking the run as failed.
@@ -36,16 +42,29 @@ def run(spec: RunSpec, store: Store, on_epoch: Callable[[dict], None] | None = N
         if not (folder / "result.json").exists():
             write_json(folder / "spec.json", spec.to_json())
             try:
-                _execute(spec, folder, on_epoch)
+                if isinstance(spec, RunSpec):
+                    _execute(spec, folder, on_epoch)
+                else:
+                    _execute_study(spec, folder)
             except Exception as error:
                 _try_to_fail(store, spec, error)
                 raise
         return store.read(folder)
 
 
-def _try_to_fail(store: Store, spec: RunSpec, error: Exception) -> None:
+def _try_to_fail(store: Store, spec: AnySpec, error: Exception) -> None:
     with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
         store.fail(spec, f"{type(error).__name__}: {error}")
+
+
+def _execute_study(spec: StudySpec, folder: Path) -> None:
+    started, clock = datetime.now(UTC), time.perf_counter()
+    result, table = spec.execute()
+    write_aside(folder / "table.parquet", lambda path: table.to_parquet(path, index=False))
+    provenance = _provenance(torch.device("cpu")) | {"started": started.isoformat(timespec="seconds")}
+    write_json(folder / "provenance.json", provenance | {"seconds": time.perf_counter() - clock})
+    write_json(folder / "result.json", result)  # last: its presence says that it is done
+    (folder / "failed.json").unlink(missing_ok=True)
 
 
 def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | None) -> None:

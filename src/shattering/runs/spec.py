@@ -61,7 +61,7 @@ class RunSpec:
         for name, value in self.params.items():
             if name not in defaults:
                 raise unknown(f"parameter of learner {self.learner!r}:", name, defaults)
-            _canonical(value, name)
+            canonical(value, name)
         learner = self.build()
         if hasattr(learner, "check_params"):
             learner.check_params()  # type: ignore[attr-defined]
@@ -90,7 +90,7 @@ class RunSpec:
         """The learner's parameters that determine the result and are not at their defaults, in canonical form."""
         excluded = (*_NEVER_IDENTITY, *getattr(LEARNERS[self.learner], "not_identity", ()))
         params = _without_defaults(self.params, self._defaults())
-        return {name: _canonical(value, name) for name, value in sorted(params.items()) if name not in excluded}
+        return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in excluded}
 
     def identity(self) -> dict:
         """What determines the result, and nothing else; fields at their defaults are left out.
@@ -114,7 +114,7 @@ class RunSpec:
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
             "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
         }
-        return {name: _canonical(value, name) for name, value in parts.items() if value is not None}
+        return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
     @property
     def run_id(self) -> str:
@@ -162,16 +162,16 @@ def _without_defaults(values: Mapping, defaults: Mapping) -> dict:
     }
 
 
-def _canonical(value: object, name: str) -> object:
+def canonical(value: object, name: str) -> object:
     """A JSON value with one spelling a number (1.0 is 1). Raises InputError for what JSON cannot hold."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise InputError(f"{name} is {value}, expected a finite number")
         return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
-        return {str(k): _canonical(v, f"{name}.{k}") for k, v in value.items()}
+        return {str(k): canonical(v, f"{name}.{k}") for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_canonical(v, name) for v in value]
+        return [canonical(v, name) for v in value]
     if value is None or isinstance(value, (str, int)):
         return value
     raise InputError(f"{name} is a {type(value).__name__}, expected a value that JSON can hold")

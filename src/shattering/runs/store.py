@@ -8,22 +8,29 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, overload
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from shattering.errors import InputError
 from shattering.runs.spec import RunSpec
+from shattering.runs.study import StudySpec
 
 Status = Literal["done", "failed", "running", "interrupted", "missing"]
 
 
-@dataclass(frozen=True)
-class Run:
-    """A stored run. status: "missing" if a store has nothing of it. result, provenance: empty unless done. error: why it failed."""
+AnySpec = RunSpec | StudySpec
 
-    spec: RunSpec
+
+@dataclass(frozen=True)
+class Stored:
+    """What a store has of a spec.
+
+    status: "missing" if it has nothing of it. result, provenance: empty unless done. error: why it failed.
+    """
+
+    spec: AnySpec
     folder: Path
     status: Status
     result: dict
@@ -33,6 +40,19 @@ class Run:
     @property
     def run_id(self) -> str:
         return self.folder.name.rpartition("-")[2]
+
+    @property
+    def outcome(self) -> str:
+        """What came of it, or the error, for a line about it."""
+        numbers = [f"{name} {value:.4g}" for name, value in self.result.items() if isinstance(value, float)]
+        return self.error or "  ".join(numbers[:4])
+
+
+@dataclass(frozen=True)
+class Run(Stored):
+    """A stored run of a learner."""
+
+    spec: RunSpec
 
     @property
     def outcome(self) -> str:
@@ -57,6 +77,18 @@ class Run:
         return self.spec.build().load(path)  # type: ignore[attr-defined]
 
 
+@dataclass(frozen=True)
+class Record(Stored):
+    """A stored study."""
+
+    spec: StudySpec
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The study's table."""
+        return pd.read_parquet(self.folder / "table.parquet")
+
+
 class Store:
     """A folder of runs. Any number of processes may use one at once."""
 
@@ -65,7 +97,7 @@ class Store:
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"store {self.root} is a file, expected a folder")
 
-    def folder(self, spec: RunSpec) -> Path:
+    def folder(self, spec: AnySpec) -> Path:
         """Where a run is, or would be."""
         usual = self.root / spec.folder_name
         if usual.exists():
@@ -73,12 +105,16 @@ class Store:
         return next(self.root.glob(f"*-{spec.run_id}"), usual)  # the data may have had another name
 
     def runs(self) -> list[Run]:
-        """All runs, sorted by folder name. Raises InputError if there is no store."""
+        """All runs of learners, sorted by folder name. Raises InputError if there is no store."""
+        return [stored for stored in self.everything() if isinstance(stored, Run)]
+
+    def everything(self) -> list[Run | Record]:
+        """All runs and studies, sorted by folder name. Raises InputError if there is no store."""
         if not self.root.is_dir():
             raise InputError(f"store {self.root} does not exist, expected a folder of runs")
         return [self.read(path.parent) for path in sorted(self.root.glob("*/spec.json"))]
 
-    def find(self, text: str) -> Run:
+    def find(self, text: str) -> Run | Record:
         """The one run whose id or folder name starts with text. Raises InputError if it is not one."""
         folders = [p.parent for p in self.root.glob("*/spec.json")]
         hits = [f for f in folders if f.name.startswith(text) or f.name.rpartition("-")[2].startswith(text)]
@@ -87,21 +123,25 @@ class Store:
             raise InputError(f"runs in {self.root} that start with {text!r}: found {found}, expected one")
         return self.read(hits[0])
 
-    def get(self, spec: RunSpec) -> Run | None:
+    @overload
+    def get(self, spec: RunSpec) -> Run | None: ...
+    @overload
+    def get(self, spec: StudySpec) -> Record | None: ...
+    def get(self, spec: AnySpec) -> Run | Record | None:
         """The run of a spec, or None if the store has nothing of it."""
         folder = self.folder(spec)
-        return self.read(folder) if (folder / "spec.json").exists() else None
+        return self.read(folder) if (folder / "spec.json").exists() else None  # type: ignore[return-value]
 
-    def read(self, folder: Path) -> Run:
+    def read(self, folder: Path) -> Run | Record:
         """The run in a folder. Raises InputError for files that are damaged."""
-        spec = RunSpec.from_json(_read_json(folder / "spec.json"))
+        spec = read_spec(_read_json(folder / "spec.json"))
         if (folder / "result.json").exists():
-            return Run(spec, folder, "done", _read_json(folder / "result.json"), _read_json(folder / "provenance.json"))
+            return stored(spec, folder, "done", _read_json(folder / "result.json"), _read_json(folder / "provenance.json"))
         if self.is_locked(folder):
-            return Run(spec, folder, "running", {}, {})
+            return stored(spec, folder, "running")
         if (folder / "failed.json").exists():
-            return Run(spec, folder, "failed", {}, {}, str(_read_json(folder / "failed.json")["error"]))
-        return Run(spec, folder, "interrupted", {}, {})
+            return stored(spec, folder, "failed", error=str(_read_json(folder / "failed.json")["error"]))
+        return stored(spec, folder, "interrupted")
 
     @contextmanager
     def lock(self, folder: Path) -> Iterator[None]:
@@ -120,13 +160,27 @@ class Store:
         except Timeout:
             return True
 
-    def fail(self, spec: RunSpec, error: str) -> None:
+    def fail(self, spec: AnySpec, error: str) -> None:
         """Mark a run as failed; a later sweep tries it again."""
         folder = self.folder(spec)
         folder.mkdir(parents=True, exist_ok=True)
         if not (folder / "spec.json").exists():
             write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "failed.json", {"error": error})
+
+
+def read_spec(data: dict) -> AnySpec:
+    """The spec of a run or study from its JSON. Raises InputError for unknown fields."""
+    return StudySpec.from_json(data) if "study" in data else RunSpec.from_json(data)
+
+
+def stored(
+    spec: AnySpec, folder: Path, status: Status, result: dict | None = None, provenance: dict | None = None, error: str | None = None
+) -> Run | Record:
+    """A `Run` or a `Record`, as the spec is."""
+    if isinstance(spec, StudySpec):
+        return Record(spec, folder, status, result or {}, provenance or {}, error)
+    return Run(spec, folder, status, result or {}, provenance or {}, error)
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> None:

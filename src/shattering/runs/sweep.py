@@ -5,11 +5,11 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, overload
 
 import torch
 from rich.console import Console
@@ -17,13 +17,17 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run, Store
+from shattering.runs.store import AnySpec, Record, Run, Store, Stored, read_spec
 
 _PRELOAD = ["torch._dynamo", "pyarrow.parquet", "sklearn.datasets", "PIL.PngImagePlugin"]  # what a run imports late
 ATTEMPTS = 2  # a run whose worker is killed is tried once more
 
 
-def sweep(specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None) -> list[Run]:
+@overload
+def sweep(specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run]: ...
+@overload
+def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run | Record]: ...
+def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run | Record]:
     """Run what the store lacks, `jobs` at a time, and return the runs of all specs in their order.
 
     Done runs are skipped, interrupted ones resumed at their last checkpoint, failed ones tried again. A worker that
@@ -54,11 +58,11 @@ def sweep(specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Consol
     return [store.read(store.folder(spec)) for spec in unique.values()]
 
 
-def _is_done(store: Store, spec: RunSpec) -> bool:
+def _is_done(store: Store, spec: AnySpec) -> bool:
     return (store.folder(spec) / "result.json").exists()
 
 
-def _next_free(pending: deque[RunSpec], store: Store, overview: "_Overview") -> RunSpec | None:
+def _next_free(pending: deque[AnySpec], store: Store, overview: "_Overview") -> AnySpec | None:
     """Take the next run that nobody is at; drop those that somebody else has done meanwhile."""
     for _ in range(len(pending)):
         spec = pending.popleft()
@@ -87,16 +91,19 @@ def _settle(worker: "_Worker", store: Store, overview: "_Overview") -> None:
 class _Worker:
     """A process that executes one run and reports its epochs."""
 
-    spec: RunSpec
+    spec: AnySpec
     store: Store
     threads: int
     task: TaskID | None
     attempt: int = 0
     raised: bool = False
+    epochs: int | None = None
     process: BaseProcess = field(init=False)
     connection: Any = field(init=False)  # its class depends on the system
 
     def __post_init__(self):
+        if isinstance(self.spec, RunSpec):
+            self.epochs = getattr(self.spec.build(), "epochs", None)
         self.start(1)
 
     def start(self, attempt: int) -> None:
@@ -113,7 +120,7 @@ class _Worker:
             while self.connection.poll():
                 message = self.connection.recv()
                 self.raised = self.raised or "error" in message
-                overview.update(self.task, message, getattr(self.spec.build(), "epochs", None))
+                overview.update(self.task, message, self.epochs)
         except (EOFError, OSError):
             pass  # it has ended; its exit code tells how
 
@@ -140,7 +147,7 @@ def _work(connection: Any, spec: dict, root: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     torch.set_num_threads(threads)
     try:
-        run(RunSpec.from_json(spec), Store(root), on_epoch=report)
+        run(read_spec(spec), Store(root), on_epoch=report)
     except Exception as error:
         connection.send({"error": str(error)})
         raise SystemExit(1) from None
@@ -170,7 +177,7 @@ class _Overview:
     def __exit__(self, *_):
         self.progress.stop()
 
-    def start(self, spec: RunSpec) -> TaskID:
+    def start(self, spec: AnySpec) -> TaskID:
         return self.progress.add_task(spec.folder_name, total=None, note="starting")
 
     def update(self, task: TaskID | None, row: dict, epochs: int | None) -> None:
@@ -184,7 +191,7 @@ class _Overview:
         running = sum(t.percentage / 100 for t in self.progress.tasks if t.id != self.whole and t.total)
         self.progress.update(self.whole, completed=self.done + running, note=f"{self.done}/{self.total}")
 
-    def finish(self, task: TaskID | None, run: Run, note: str = "") -> None:
+    def finish(self, task: TaskID | None, run: Stored, note: str = "") -> None:
         self.done += 1
         if task is not None:
             self.progress.remove_task(task)
