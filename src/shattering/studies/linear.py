@@ -86,7 +86,7 @@ def hessian(seed: int, *, n: int = 40, d: int = 120) -> tuple[dict, pd.DataFrame
     numbers: dict = {"data": f"{n} Gaussian points in {d} dimensions", "d": d}
     rows, found = [], []
     for name, w in solutions.items():
-        matrix = torch.autograd.functional.hessian(lambda v: ((points @ v - targets) ** 2).mean(), torch.from_numpy(w)).numpy()
+        matrix = np.asarray(torch.autograd.functional.hessian(lambda v: ((points @ v - targets) ** 2).mean(), torch.from_numpy(w)))
         found.append(matrix)
         values = np.linalg.eigvalsh(matrix)[::-1]
         rows += [{"solution": name, "index": i, "eigenvalue": float(v)} for i, v in enumerate(values)]
