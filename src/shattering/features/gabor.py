@@ -14,7 +14,7 @@ from shattering.linalg.gram import slices
 
 
 class GaborFeatures(TransformerMixin, BaseEstimator):
-    """Local averages of |image * Gabor wavelet|, and of the image, for images given as rows.
+    """Local averages of the energies (absolute values) of Gabor wavelets, and of the image, for images given as rows.
 
     The papers give no bank ("a Gabor wavelet transform"); this one's defaults were chosen on a hold-out of MNIST.
 

@@ -96,7 +96,7 @@ _DOC = """
     whatever the precision of the factor. Gram matrices of 60,000 points fit into 8 GB.
 
     Args:
-        kernel: "gaussian", exp(-gamma |x - x'|²); "linear", <x, x'>; or a function of arrays (a, d), (b, d) → (a, b), such
+        kernel: "gaussian", exp(-gamma ‖x - x'‖²); "linear", <x, x'>; or a function of arrays (a, d), (b, d) → (a, b), such
             as those of sklearn.metrics.pairwise.
         gamma: of the Gaussian kernel, in 1 / (squared units of X); "scale": 1 / (d times the variance of X).
         ridge: added to the diagonal of the Gram matrix.
@@ -105,7 +105,7 @@ _DOC = """
             the first of them that fits into memory.
         precision: "float32" or "float64", of the factor or the products. Residuals are in float64 either way, and where
             float32 does not reach tol, float64 follows.
-        tol: on the relative residual |Y - (K + ridge) A| / |Y|.
+        tol: on the relative residual ‖Y - (K + ridge) A‖ / ‖Y‖.
         max_steps: of conjugate gradients.
         memory_limit: bytes; None: what is available.
         device: of torch.

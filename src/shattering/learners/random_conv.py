@@ -40,7 +40,8 @@ class RandomConvClassifier(ClassifierMixin, MinimumNorm):
         solver, tol, max_steps, memory_limit, device, verbose: as in `KernelInterpolator`.
 
     Attributes:
-        coef_: (features, k) weights; intercept_: (k,).
+        coef_: (features, k) weights.
+        intercept_: (k,).
         features_: the fitted `RandomConvFeatures`.
         classes_, dual_coef_, norm_, norms_, residual_, condition_, interpolated_, plan_, …: as in `KernelInterpolator`.
 

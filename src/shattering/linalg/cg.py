@@ -9,7 +9,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Iterations:
-    """solution (n, k); residual: |targets - matrix solution| / |targets|, Frobenius, as the recurrence has it."""
+    """solution (n, k); residual: ‖targets - matrix solution‖ / ‖targets‖, Frobenius, as the recurrence has it."""
 
     solution: Tensor
     residual: float

@@ -36,7 +36,7 @@ def linear(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Gaussian:
-    """exp(-gamma |x - x'|²), with one matrix product a block.
+    """exp(-gamma ‖x - x'‖²), with one matrix product a block.
 
     The products are of points relative to the mean of b: where all points are far from zero, as much as their distances
     would be lost in rounding else.

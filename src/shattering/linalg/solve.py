@@ -21,7 +21,7 @@ _REFINEMENTS = 10
 class Solution:
     """What was found.
 
-    x: (n, k) float64. residual: |targets - (gram + ridge I) x| / |targets|, Frobenius, with the matrix in float64.
+    x: (n, k) float64. residual: ‖targets - (gram + ridge I) x‖ / ‖targets‖, Frobenius, with the matrix in float64.
     how: "cholesky", "cg", or "low rank" (least squares, for a matrix that is singular in float64). precision: that was
     enough in the end. steps: conjugate gradient steps. condition: an estimate, from below, of the matrix's condition
     number. rank: of the matrix where it was found to be singular.

@@ -1,0 +1,116 @@
+"""Cost of minimum-norm kernel interpolation: ours against the obvious SciPy route, and over n.
+
+    python benchmarks/kernel.py [--dataset mnist] [--n 15000] [--repeats 3] [--sizes 5000 10000 …] [--json FILE]
+
+The Gaussian kernel (gamma 0.02) on raw pixels in 0…1, one-hot targets, no ridge; float64 residual at most 1e-6.
+  scipy     pdist, squareform, exp, scipy.linalg.solve(assume_a="pos"), cdist
+  cholesky  ours, tiled, float32 with refinement
+  cg        ours, conjugate gradients
+Every fit is in a process of its own. Memory is the peak of that process less what it held before the fit (library and
+data). Parts are interleaved; figures are medians. --sizes: also the time of ours over n, with the fitted exponent.
+"""
+
+import argparse
+import json
+import math
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import numpy as np
+import scipy
+import torch
+
+from shattering import KernelInterpolatorClassifier, load_dataset
+from shattering.data.preprocess import to_float
+from shattering.runs.run import _processor
+
+GAMMA = 0.02
+
+
+def peak() -> int:
+    """Bytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+def by_scipy(X: np.ndarray, y: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, dict]:
+    from scipy.linalg import solve
+    from scipy.spatial.distance import cdist, pdist, squareform
+
+    K = np.exp(-GAMMA * squareform(pdist(X, "sqeuclidean")))
+    dual = solve(K, np.eye(10)[y], assume_a="pos")
+    return (np.exp(-GAMMA * cdist(test, X, "sqeuclidean")) @ dual).argmax(1), {}
+
+
+def by_ours(solver: str, X: np.ndarray, y: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, dict]:
+    model = KernelInterpolatorClassifier(gamma=GAMMA, solver=solver).fit(X, y)
+    start = time.perf_counter()
+    predicted = model.predict(test)
+    return predicted, {"predict": time.perf_counter() - start, **model.summary_}
+
+
+def one(how: str, n: int, dataset: str, out: Path) -> None:
+    """Fit once in this process and write what came of it."""
+    data = load_dataset(dataset, None if n >= 60_000 else n)
+    X, test = (to_float(s.images).flatten(1).numpy() for s in (data.train, data.test))
+    y, truth = data.train.labels.numpy(), data.test.labels.numpy()
+    before, start = peak(), time.perf_counter()
+    predicted, more = by_scipy(X, y, test) if how == "scipy" else by_ours(how, X, y, test)
+    seconds = time.perf_counter() - start
+    np.save(out, predicted)
+    print(json.dumps({"seconds": seconds, "memory": peak() - before, "error": float((predicted != truth).mean()), **more}))
+
+
+def apart(how: str, n: int, dataset: str, out: Path) -> dict:
+    """The same in a process of its own."""
+    command = [sys.executable, __file__, "--one", how, "--n", str(n), "--dataset", dataset, "--out", str(out)]
+    return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="mnist")
+    parser.add_argument("--n", type=int, default=15_000)
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--sizes", type=int, nargs="*", default=[])
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--one", help=argparse.SUPPRESS)
+    parser.add_argument("--out", type=Path, default=Path("predictions.npy"), help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        one(options.one, options.n, options.dataset, options.out)
+        return
+    result: dict = {"dataset": options.dataset, "n": options.n, "repeats": options.repeats}
+    found: dict[str, list[dict]] = {"scipy": [], "cholesky": [], "cg": []}
+    predictions = {}
+    for _ in range(options.repeats):
+        for how, measured in found.items():
+            measured.append(apart(how, options.n, options.dataset, options.out))
+            predictions[how] = np.load(options.out)
+    for how, measured in found.items():
+        result[how] = {key: statistics.median(m[key] for m in measured) for key in ("seconds", "memory", "error")}
+    for how in ("cholesky", "cg"):
+        result[f"scipy_over_{how}_seconds"] = result["scipy"]["seconds"] / result[how]["seconds"]
+        result[f"{how}_over_scipy_memory"] = result[how]["memory"] / result["scipy"]["memory"]
+        result[f"{how}_same_predictions"] = float((predictions[how] == predictions["scipy"]).mean())
+    for how in ("cholesky", "cg") if options.sizes else ():
+        result[f"{how}_over_n"] = over_n = {n: apart(how, n, options.dataset, options.out) for n in options.sizes}
+        slope = np.polyfit([math.log(n) for n in over_n], [math.log(m["seconds"]) for m in over_n.values()], 1)[0]
+        result[f"{how}_exponent"] = float(slope)
+    options.out.unlink(missing_ok=True)
+    result |= {"torch": torch.__version__, "scipy": scipy.__version__, "python": platform.python_version()}
+    result |= {"processor": _processor(), "threads": torch.get_num_threads()}
+    print(json.dumps(result, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
