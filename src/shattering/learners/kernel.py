@@ -31,7 +31,7 @@ class _KernelMachine(MinimumNorm):
         tol=1e-6,
         max_steps=1000,
         memory_limit=None,
-        device="cpu",
+        device="auto",
         verbose=False,
     ):
         self.kernel = kernel
@@ -78,7 +78,7 @@ class _KernelMachine(MinimumNorm):
 
     def _as_points(self, X: np.ndarray) -> Tensor:
         points = self._transformer.transform(X) if self._transformer else X
-        return torch.from_numpy(np.array(points, order="C")).to(self.device)
+        return torch.from_numpy(np.array(points, order="C")).to(self._device())
 
     def _values(self, X: np.ndarray) -> np.ndarray:
         """(n, k) float64: the kernel expansion at points."""
@@ -108,7 +108,7 @@ _DOC = """
         tol: on the relative residual ‖Y - (K + ridge) A‖ / ‖Y‖.
         max_steps: of conjugate gradients.
         memory_limit: bytes; None: what is available.
-        device: of torch.
+        device: "auto" (CUDA, else the CPU), or a torch device.
         verbose: print the plan, with its estimates, and the progress to standard error.
 
     Attributes:

@@ -32,7 +32,12 @@ class MinimumNorm(BaseEstimator):
         Raises InputError where that does not fit into memory.
         """
         p = self.get_params()
-        return make_plan(n, d, n_targets, p["solver"], p["precision"], p["memory_limit"], torch.device(p["device"]))
+        return make_plan(n, d, n_targets, p["solver"], p["precision"], p["memory_limit"], self._device())
+
+    def _device(self) -> torch.device:
+        """What "auto" stands for is CUDA, else the CPU: MPS has no float64."""
+        name = self.get_params()["device"]
+        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
     def _check_solver(self) -> None:
         params = self.get_params()

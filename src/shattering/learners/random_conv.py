@@ -67,7 +67,7 @@ class RandomConvClassifier(ClassifierMixin, MinimumNorm):
         tol=1e-6,
         max_steps=1000,
         memory_limit=None,
-        device="cpu",
+        device="auto",
         cache=None,
         random_state=0,
         verbose=False,
@@ -105,7 +105,7 @@ class RandomConvClassifier(ClassifierMixin, MinimumNorm):
         gram = self._gram()
         self.scale_ = gram.scale = len(X) / float(gram.values.diagonal().double().sum())
         gram.constant = float(self.features_.recipe_.scaled)
-        targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self.device)
+        targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
         coefficients = self._solve(gram, targets, X)
         self.intercept_ = gram.constant * coefficients.sum(0).cpu().numpy()
         self._weigh(coefficients)
@@ -130,16 +130,16 @@ class RandomConvClassifier(ClassifierMixin, MinimumNorm):
         dtype = getattr(torch, self.precision)
         say = (lambda text: print(text, file=sys.stderr, flush=True)) if self.verbose else None
         if self.cache is None:
-            return accumulate_gram(self.features_, dtype=dtype, device=self.device, say=say)
+            return accumulate_gram(self.features_, dtype=dtype, device=self._device(), say=say)
         folder = cache_folder() / "grams" if self.cache == "auto" else Path(self.cache)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{gram_key(self.features_, dtype)}.gram"
         has_more = path.exists() and set(StoredGram.parts_in(path)) - set(gram_parts(self.features_))
-        return accumulate_gram(self.features_, None if has_more else path, dtype=dtype, device=self.device, say=say)
+        return accumulate_gram(self.features_, None if has_more else path, dtype=dtype, device=self._device(), say=say)
 
     def _weigh(self, coefficients: Tensor) -> None:
         """Weights of the features, and their standardization, from the coefficients of the training images."""
-        images, coefficients = self.features_.training_images_.flatten(1).to(self.device), coefficients * self.scale_
+        images, coefficients = self.features_.training_images_.flatten(1).to(self._device()), coefficients * self.scale_
         self._blocks = []
         for number in range(len(self.features_.blocks())):
             features, mean, deviation = self.features_.scaled_block(number, images)
@@ -153,6 +153,6 @@ class RandomConvClassifier(ClassifierMixin, MinimumNorm):
         out = torch.zeros((len(images), len(self.classes_)), dtype=torch.float64)
         for number, (mean, deviation, weights) in enumerate(self._blocks):
             for rows in slices(len(images), 4096):
-                features = (self.features_.block(number, images[rows].to(self.device)) - mean) / deviation
+                features = (self.features_.block(number, images[rows].to(self._device())) - mean) / deviation
                 out[rows] += (features.double() @ weights).cpu()
         return out.numpy() + self.intercept_

@@ -83,7 +83,12 @@ def _chart(rows: pd.DataFrame, n: int) -> Chart:
         alt.Chart(data)
         .mark_line(strokeWidth=2, point={"size": 40, "filled": True})
         .encode(
-            x=alt.X("width:Q", title="random features", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s")),
+            x=alt.X(
+                "width:Q",
+                title="random features",
+                scale=alt.Scale(type="log"),
+                axis=alt.Axis(format="~s", labelOverlap="greedy", labelSeparation=6),
+            ),
             y=alt.Y("test:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("series:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom")),
             tooltip=["series:N", "width:Q", alt.Tooltip("train:Q", format=".1%"), alt.Tooltip("test:Q", format=".1%")],

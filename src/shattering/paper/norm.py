@@ -93,7 +93,9 @@ def _chart(points: pd.DataFrame) -> Chart:
         alt.Chart(points)
         .mark_line(strokeWidth=1.5, point={"filled": True, "size": 70})
         .encode(
-            x=alt.X("norm:Q", title="norm", scale=alt.Scale(type="log", nice=True)),
+            x=alt.X(
+                "norm:Q", title="norm", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", labelOverlap="greedy", labelSeparation=6)
+            ),
             y=alt.Y("error:Q", title="hold-out error", axis=alt.Axis(format=".1%"), scale=alt.Scale(zero=True)),
             order="gamma:Q",
             color=alt.Color("model:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom")),

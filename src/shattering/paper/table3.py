@@ -227,7 +227,12 @@ def _charts(k: KernelScale, filters: dict[tuple[int, float], Outcome]) -> dict[s
 
 def _filters_chart(points: pd.DataFrame, k: KernelScale) -> Chart:
     color = alt.Color("ridge:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom"))
-    x = alt.X("filters:Q", title="random filters", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s"))
+    x = alt.X(
+        "filters:Q",
+        title="random filters",
+        scale=alt.Scale(type="log"),
+        axis=alt.Axis(format="~s", labelOverlap="greedy", labelSeparation=6),
+    )
     y = alt.Y("error:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     tooltip = ["ridge:N", "filters:Q", alt.Tooltip("error:Q", format=".1%")]
     lines = alt.Chart(points).mark_line(strokeWidth=2, point={"filled": True, "size": 60}).encode(x=x, y=y, color=color, tooltip=tooltip)

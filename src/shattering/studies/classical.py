@@ -14,7 +14,7 @@ from shattering.data.sources import load_dataset
 
 
 def _polynomial(degree: int) -> Pipeline:
-    return make_pipeline(PolynomialFeatures(degree), LinearRegression())
+    return make_pipeline(PolynomialFeatures(degree), LinearRegression(tol=0))  # whose default cuts small singular values off
 
 
 def polynomial(seed: int, *, n: int = 10, noise: float = 0.3, degrees: int = 9, n_holdout: int = 100) -> tuple[dict, pd.DataFrame]:
