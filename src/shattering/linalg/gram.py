@@ -10,6 +10,9 @@ from torch import Tensor
 Kernel = Callable[[Tensor, Tensor], Tensor]  # (a, d), (b, d) → (a, b), of their type and on their device
 
 
+EXACT_BLOCK = 2048  # rows and columns of a block that is computed in float64 and thrown away
+
+
 class Gram(Protocol):
     """A symmetric positive semi-definite n x n matrix."""
 
@@ -126,4 +129,4 @@ def symmetric_product(block: Callable[[slice, slice], Tensor], n: int, size: int
 
 def exact_product(gram: Gram, vectors: Tensor) -> Tensor:
     """gram @ vectors in float64, holding one block at a time. vectors: (n, k) float64."""
-    return symmetric_product(lambda rows, cols: gram.block(rows, cols, torch.float64), gram.n, 2048, vectors)
+    return symmetric_product(lambda rows, cols: gram.block(rows, cols, torch.float64), gram.n, EXACT_BLOCK, vectors)

@@ -9,12 +9,12 @@ import psutil
 import torch
 
 from shattering.errors import InputError, unknown
+from shattering.linalg.gram import EXACT_BLOCK
 from shattering.linalg.tiles import TILE
 
 Solver = Literal["cholesky", "cg"]
 SOLVERS = ("auto", "cholesky", "cg")
 PRECISIONS = ("float32", "float64")
-EXACT_BLOCK = 2048
 _CG_STEPS = 300  # for the estimate of time alone
 
 

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from shattering.linalg.gram import Gram, slices, symmetric_product
 
-TILE = 5000
+TILE = 5000  # rows and columns: 100 MB in float32, enough for products at full speed
 
 
 class NotPositiveDefinite(ArithmeticError):
@@ -24,9 +24,9 @@ class LowerTiles:
     `factorize` replaces them by those of the Cholesky factor.
     """
 
-    def __init__(self, gram: Gram, ridge: float, dtype: torch.dtype, size: int = TILE):
-        self.n, self.size = gram.n, size
-        self.pieces = slices(gram.n, size)
+    def __init__(self, gram: Gram, ridge: float, dtype: torch.dtype):
+        self.n, self.size = gram.n, TILE
+        self.pieces = slices(gram.n, TILE)
         self.tiles = [[gram.block(rows, cols, dtype) for cols in self.pieces[: i + 1]] for i, rows in enumerate(self.pieces)]
         for row in self.tiles:
             row[-1].diagonal().add_(ridge)

@@ -1,0 +1,172 @@
+"""Parts of the solvers against dense algebra, in tiles and blocks that do not divide n."""
+
+import numpy as np
+import pytest
+import torch
+
+from shattering.learners.kernel import KernelInterpolator
+from shattering.linalg import gram, solve, stored, tiles
+from shattering.linalg.cg import conjugate_gradients
+from shattering.linalg.gram import Gaussian, KernelGram, exact_product, linear
+from shattering.linalg.low_rank import Preconditioner, least_squares, pivoted_cholesky
+from shattering.linalg.stored import StoredGram
+from shattering.linalg.tiles import LowerTiles, NotPositiveDefinite
+
+N = 53
+
+
+@pytest.fixture(params=[1, 7, 26, 53, 60])
+def small_tiles(request, monkeypatch):
+    """Everything that goes by tiles or blocks goes by these."""
+    for module, name in ((tiles, "TILE"), (solve, "TILE"), (gram, "EXACT_BLOCK"), (stored, "_ROWS")):
+        monkeypatch.setattr(module, name, request.param)
+
+
+@pytest.fixture
+def points():
+    return torch.randn((N, 6), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+@pytest.fixture
+def vectors():
+    return torch.randn((N, 3), generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+def dense(points, gamma=0.3):
+    return torch.exp(-gamma * torch.cdist(points, points) ** 2)
+
+
+def test_tiles_multiply_factorize_and_solve(small_tiles, points, vectors):
+    matrix = dense(points) + 0.1 * torch.eye(N, dtype=torch.float64)
+    lower = LowerTiles(KernelGram(Gaussian(0.3), points), 0.1, torch.float64)
+    torch.testing.assert_close(lower.product(vectors), matrix @ vectors)
+    seen = []
+    lower.factorize(lambda done, of: seen.append((done, of)))
+    assert seen == [(i + 1, len(lower.pieces)) for i in range(len(lower.pieces))]
+    torch.testing.assert_close(lower.diagonal(), torch.linalg.cholesky(matrix).diagonal())
+    torch.testing.assert_close(lower.solve(vectors), torch.linalg.solve(matrix, vectors))
+
+
+def test_half_of_the_matrix_is_stored(monkeypatch, points):
+    monkeypatch.setattr(tiles, "TILE", 10)
+    lower = LowerTiles(KernelGram(linear, points), 0.0, torch.float32)
+    stored_values = sum(tile.numel() for row in lower.tiles for tile in row)
+    assert stored_values <= N * (N + 10) / 2
+    assert max(tile.numel() for row in lower.tiles for tile in row) == 100
+
+
+def test_a_matrix_that_is_not_positive_definite_is_refused_where_it_shows(monkeypatch, points):
+    monkeypatch.setattr(tiles, "TILE", 10)
+    with pytest.raises(NotPositiveDefinite, match="rows from 0") as found:
+        LowerTiles(KernelGram(linear, points), -100.0, torch.float64).factorize()
+    assert found.value.row == 0
+    doubled = torch.cat([points, points[:1]])
+    with pytest.raises(NotPositiveDefinite) as found:
+        LowerTiles(KernelGram(Gaussian(0.3), doubled), -1e-6, torch.float64).factorize()
+    assert found.value.row == 50
+
+
+@pytest.mark.parametrize("kernel", [linear, Gaussian(0.3)])
+def test_a_gram_matrix_by_blocks_columns_and_diagonal(small_tiles, points, vectors, kernel):
+    matrix = dense(points) if isinstance(kernel, Gaussian) else points @ points.T
+    found = KernelGram(kernel, points)
+    torch.testing.assert_close(found.block(slice(3, 20), slice(0, 9), torch.float64), matrix[3:20, :9])
+    torch.testing.assert_close(found.columns(torch.tensor([5, 50, 2]), torch.float64), matrix[:, [5, 50, 2]])
+    torch.testing.assert_close(found.diagonal(), matrix.diagonal())
+    torch.testing.assert_close(exact_product(found, vectors), matrix @ vectors)
+
+
+def test_a_stored_matrix_by_blocks_columns_and_diagonal(small_tiles, points, vectors, tmp_path):
+    whole = StoredGram.zeros(N, torch.float64)
+    whole.add((0, 2), points[:, :2])
+    whole.add((1, 4), points[:, 2:])
+    whole.scale, whole.constant = 0.5, 2.0
+    matrix = 0.5 * points @ points.T + 2
+    torch.testing.assert_close(whole.block(slice(20, 53), slice(20, 53), torch.float64), matrix[20:, 20:])
+    torch.testing.assert_close(whole.block(slice(20, 30), slice(0, 20), torch.float64), matrix[20:30, :20])
+    torch.testing.assert_close(whole.columns(torch.tensor([50, 0, 7]), torch.float64), matrix[:, [50, 0, 7]])
+    torch.testing.assert_close(whole.diagonal(), matrix.diagonal())
+    torch.testing.assert_close(exact_product(whole, vectors), matrix @ vectors)
+    whole.save(tmp_path / "a.gram", "key")
+    again = StoredGram.load(tmp_path / "a.gram", "key")
+    assert torch.equal(again.values.tril(), whole.values.tril())
+    assert again.parts == [(0, 2), (1, 4)]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_pivoted_cholesky_is_below_the_matrix_and_close_to_the_best_of_its_rank(points, seed):
+    matrix = dense(points)
+    factor = pivoted_cholesky(KernelGram(Gaussian(0.3), points), 15, torch.float64, seed)
+    assert factor.shape == (N, 15)
+    rest = matrix - factor @ factor.T
+    assert torch.linalg.eigvalsh(rest).min() > -1e-10
+    best = torch.linalg.eigvalsh(matrix).flip(0)[15:].sum()
+    assert best <= rest.trace() <= 3 * best
+    assert torch.equal(factor, pivoted_cholesky(KernelGram(Gaussian(0.3), points), 15, torch.float64, seed))
+
+
+def test_pivoted_cholesky_ends_at_the_rank(points):
+    factor = pivoted_cholesky(KernelGram(linear, points), N, torch.float64, 0, tolerance=1e-13)
+    assert factor.shape == (N, 6)
+    torch.testing.assert_close(factor @ factor.T, points @ points.T)
+
+
+def test_pivots_are_drawn_by_what_is_left(points):
+    """One far point among many that are alike is chosen early."""
+    clustered = torch.cat([1e-3 * points, torch.tensor([[9.0] * 6], dtype=torch.float64)])
+    factor = pivoted_cholesky(KernelGram(Gaussian(0.3), clustered), 4, torch.float64, 0)
+    assert (1 - factor.square().sum(1)).max() < 1e-3
+
+
+def test_the_preconditioner_is_an_inverse(points, vectors):
+    factor = points[:, :4]
+    found = Preconditioner(factor, 0.2)(vectors)
+    torch.testing.assert_close(factor @ (factor.T @ found) + 0.2 * found, vectors)
+
+
+def test_least_squares_is_the_pseudo_inverse(points, vectors):
+    torch.testing.assert_close(least_squares(points, vectors), torch.linalg.pinv(points @ points.T, rtol=1e-10) @ vectors)
+
+
+def test_conjugate_gradients_solve_every_column_and_stop(points, vectors):
+    matrix = dense(points) + 0.01 * torch.eye(N, dtype=torch.float64)
+    targets = torch.cat([vectors, torch.zeros((N, 1), dtype=torch.float64)], 1)
+    steps = []
+    found = conjugate_gradients(lambda v: matrix @ v, targets, lambda r: r, 1e-10, 500, lambda step, residual: steps.append(residual))
+    torch.testing.assert_close(found.solution, torch.linalg.solve(matrix, targets))
+    assert found.residual <= 1e-10
+    assert len(steps) == found.steps < 120
+    few = conjugate_gradients(lambda v: matrix @ v, targets, lambda r: r, 1e-10, 3)
+    assert few.steps == 3
+    assert few.residual > 1e-10
+    none = conjugate_gradients(lambda v: matrix @ v, 0 * targets, lambda r: r, 1e-10, 3)
+    assert (none.steps, none.residual) == (0, 0.0)
+    exact = conjugate_gradients(lambda v: matrix @ v, targets, lambda r: torch.linalg.solve(matrix, r), 1e-10, 10)
+    assert exact.steps == 1
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+@pytest.mark.parametrize("condition", [1e2, 1e6, 1e10])
+def test_both_routes_agree_at_any_condition(small_tiles, solver, condition):
+    """Points on a line, closer and closer: residuals stay small, by whatever it takes."""
+    gamma = {1e2: 30.0, 1e6: 4.0, 1e10: 1.0}[condition]
+    X = np.linspace(-1, 1, 9)[:, None]
+    y = np.cos(3 * X[:, 0])
+    matrix = np.exp(-gamma * (X - X.T) ** 2)
+    model = KernelInterpolator(gamma=gamma, solver=solver, tol=1e-8).fit(X, y)
+    assert model.residual_ <= 1e-8
+    assert np.linalg.norm(matrix @ model.dual_coef_[:, 0] - y) <= 3e-8 * np.linalg.norm(y)
+    new = np.linspace(-1, 1, 50)[:, None]
+    exact = np.exp(-gamma * (new - X.T) ** 2) @ np.linalg.solve(matrix, y)
+    np.testing.assert_allclose(model.predict(new), exact, atol=1e-4)
+
+
+def test_the_default_cuda_device_gives_what_the_cpu_gives():
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(500, 20)), generator.normal(size=(500, 4))
+    for solver in ("cholesky", "cg"):
+        cpu, gpu = (KernelInterpolator(gamma=0.1, solver=solver, device=d).fit(X, y) for d in ("cpu", "cuda"))
+        np.testing.assert_allclose(gpu.dual_coef_, cpu.dual_coef_, atol=1e-5)
+        np.testing.assert_allclose(gpu.predict(X), cpu.predict(X), atol=1e-6)
