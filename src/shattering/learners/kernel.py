@@ -118,6 +118,7 @@ _DOC = """
         residual_: as for tol, in float64.
         condition_: an estimate, from below, of the condition number of the Gram matrix.
         interpolated_: whether ridge is 0 and the residual at most tol.
+        fitted_: (of the classifier) (n,) the classes of the training points, as their values in float64 have them.
         solver_: what solved: "cholesky", "cg", or "low rank" (least squares) where the Gram matrix is singular.
         precision_: that was enough.
         steps_: of conjugate gradients or refinement.
@@ -160,7 +161,9 @@ class KernelInterpolatorClassifier(ClassifierMixin, _KernelMachine):
         self.classes_, labels = np.unique(y, return_inverse=True)
         if len(self.classes_) < 2:
             raise InputError("y has 1 class, expected at least two classes")
-        return self._fit(X, np.eye(len(self.classes_))[labels])
+        self._fit(X, np.eye(len(self.classes_))[labels])
+        self.fitted_ = self.classes_[self._fitted.argmax(1)]
+        return self
 
     def decision_function(self, X) -> np.ndarray:
         """(n, classes); for two classes their difference (n,), as scikit-learn has it."""

@@ -54,7 +54,7 @@ class MinimumNorm(BaseEstimator):
         if say:
             say(str(self.plan_))
         found = solve(gram, targets, p["ridge"], self.plan_, p["tol"], p["max_steps"], say)
-        self._keep(found, targets, p["ridge"])
+        self._keep(found)
         self.interpolated_ = p["ridge"] == 0 and found.residual <= p["tol"]
         self.n_conflicts_ = 0
         if found.residual > p["tol"]:
@@ -62,12 +62,12 @@ class MinimumNorm(BaseEstimator):
             warnings.warn(self._what_failed(p["tol"]), ConvergenceWarning, stacklevel=4)
         return found.x
 
-    def _keep(self, found: Solution, targets: Tensor, ridge: float) -> None:
+    def _keep(self, found: Solution) -> None:
         self.dual_coef_ = found.x.cpu().numpy()
         self.residual_, self.condition_, self.steps_ = found.residual, found.condition, found.steps
         self.solver_, self.precision_, self.rank_, self.seconds_ = found.how, found.precision, found.rank, found.seconds
-        # K x = targets - ridge x, up to the residual
-        squares = (found.x * (targets - ridge * found.x)).sum(0).clamp(min=0)
+        self._fitted = found.fitted.cpu().numpy()
+        squares = (found.x * found.fitted).sum(0).clamp(min=0)
         self.norms_ = squares.sqrt().cpu().numpy()
         self.norm_ = float(squares.sum().sqrt())
 

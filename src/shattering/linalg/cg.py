@@ -9,9 +9,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Iterations:
-    """solution (n, k); residual: ‖targets - matrix solution‖ / ‖targets‖, Frobenius, as the recurrence has it."""
+    """solution and rest = targets - matrix @ solution (n, k), as the recurrence has it; residual: ‖rest‖ / ‖targets‖, Frobenius."""
 
     solution: Tensor
+    rest: Tensor
     residual: float
     steps: int
 
@@ -51,4 +52,4 @@ def conjugate_gradients(
         z = precondition(r)
         rz, before = (r * z).sum(0), rz
         direction = z + torch.where(before > 0, rz / before, 0.0) * direction
-    return Iterations(x, residual, step)
+    return Iterations(x, r, residual, step)

@@ -21,13 +21,14 @@ _REFINEMENTS = 10
 class Solution:
     """What was found.
 
-    x: (n, k) float64. residual: ‖targets - (gram + ridge I) x‖ / ‖targets‖, Frobenius, with the matrix in float64.
-    how: "cholesky", "cg", or "low rank" (least squares, for a matrix that is singular in float64). precision: that was
-    enough in the end. steps: conjugate gradient steps. condition: an estimate, from below, of the matrix's condition
-    number. rank: of the matrix where it was found to be singular.
+    x: (n, k) float64. fitted: gram @ x, in float64. residual: ‖targets - (gram + ridge I) x‖ / ‖targets‖, Frobenius, with
+    the matrix in float64. how: "cholesky", "cg", or "low rank" (least squares, for a matrix that is singular in float64).
+    precision: that was enough in the end. steps: conjugate gradient steps. condition: an estimate, from below, of the
+    matrix's condition number. rank: of the matrix where it was found to be singular. seconds: by stage.
     """
 
     x: Tensor
+    fitted: Tensor
     residual: float
     how: str
     precision: str
@@ -79,10 +80,11 @@ class _Work:
         factor = pivoted_cholesky(self.gram, rank, torch.float64, seed=0, tolerance=self.gram.noise)
         x = least_squares(factor, self.targets)
         singular = torch.linalg.svdvals(factor)
-        residual = self._residual(x)
+        fitted = exact_product(self.gram, x)
+        residual = self._relative(self.targets - fitted)
         self._lap("solve")
         condition = float(singular[0] / singular[-1]) ** 2
-        return Solution(x, residual, "low rank", "float64", 0, condition, factor.shape[1], self.seconds)
+        return Solution(x, fitted, residual, "low rank", "float64", 0, condition, factor.shape[1], self.seconds)
 
     def _cholesky(self, plan: Plan) -> Solution | None:
         tiles = LowerTiles(self.gram, self.ridge, plan.dtype)
@@ -118,20 +120,19 @@ class _Work:
                 lambda v: product(v.to(dtype)).double(), r, precondition, inner, self.max_steps - steps, self._told("conjugate gradients")
             )
             steps += found.steps
-            x_next = x + found.solution
-            r_next = self.targets - self._exact(x_next)
-            before, residual = residual, self._relative(r_next)
-            if residual >= before:
-                residual = before
+            better = x + found.solution
+            rest = self.targets - self._exact(better)
+            if self._relative(rest) >= residual:
                 break
-            x, r = x_next, r_next
+            x, r, residual = better, rest, self._relative(rest)
         self._lap("solve")
         sizes = self.targets.norm(dim=0)
         inverse = (x.norm(dim=0) / sizes)[sizes > 0].max().item() if bool((sizes > 0).any()) else 0.0
-        return self._solution(Iterations(x, residual, steps), "cg", plan, largest * inverse)
+        return self._solution(Iterations(x, r, residual, steps), "cg", plan, largest * inverse)
 
     def _solution(self, found: Iterations, how: str, plan: Plan, condition: float) -> Solution:
-        return Solution(found.solution, found.residual, how, plan.precision, found.steps, condition, None, self.seconds)
+        fitted = self.targets - found.rest - self.ridge * found.solution
+        return Solution(found.solution, fitted, found.residual, how, plan.precision, found.steps, condition, None, self.seconds)
 
     def _recomputed(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
         def product(vectors: Tensor) -> Tensor:
@@ -142,9 +143,6 @@ class _Work:
 
     def _exact(self, vectors: Tensor) -> Tensor:
         return exact_product(self.gram, vectors).add_(vectors, alpha=self.ridge)
-
-    def _residual(self, x: Tensor) -> float:
-        return self._relative(self.targets - self._exact(x))
 
     def _relative(self, r: Tensor) -> float:
         size = self.targets.norm().item()

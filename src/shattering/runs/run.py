@@ -102,15 +102,20 @@ def _table(split: Split) -> np.ndarray:
     return to_float(split.images).flatten(1).numpy()
 
 
-def _accuracy(learner, split: Split, labels: torch.Tensor) -> tuple[float, float]:
-    predicted = learner.predict(split if getattr(learner, "takes_splits", False) else _table(split))
+def _accuracy(learner, split: Split, labels: torch.Tensor, fitted: bool = False) -> tuple[float, float]:
+    """Accuracies against the split's labels and against others. fitted: it is the training split, which some learners have predicted."""
+    predicted = (
+        learner.fitted_
+        if fitted and hasattr(learner, "fitted_")
+        else learner.predict(split if getattr(learner, "takes_splits", False) else _table(split))
+    )
     return tuple(float((predicted == y.numpy()).mean()) for y in (split.labels, labels))  # type: ignore[return-value]
 
 
 def _result(spec: RunSpec, data: Dataset, learner) -> dict:
     r = spec.randomization
     corrupted_test = r.corrupt(data.test, spec.resolved_noise_seed, "test")
-    train, true_train = _accuracy(learner, data.train, data.train.true_labels)
+    train, true_train = _accuracy(learner, data.train, data.train.true_labels, fitted=True)
     test, test_on_corrupted = _accuracy(learner, data.test, corrupted_test)
     epochs = getattr(learner, "n_iter_", None) if getattr(learner, "takes_splits", False) else None
     history = getattr(learner, "history_", pd.DataFrame())
