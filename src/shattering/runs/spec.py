@@ -118,9 +118,8 @@ class RunSpec:
 
     @property
     def run_id(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON of `identity`."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """The first 12 hexadecimal digits of a hash of `identity`."""
+        return id_of(self.identity())
 
     @property
     def folder_name(self) -> str:
@@ -152,6 +151,12 @@ class RunSpec:
 
     def _defaults(self) -> dict:
         return LEARNERS[self.learner]().get_params()
+
+
+def id_of(identity: Mapping) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def _without_defaults(values: Mapping, defaults: Mapping) -> dict:

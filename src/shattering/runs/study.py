@@ -1,13 +1,11 @@
 """`StudySpec`: a computation that is no training of a learner on a dataset, stored and identified like one."""
 
-import hashlib
 import inspect
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from shattering.errors import InputError, unknown
-from shattering.runs.spec import canonical
+from shattering.runs.spec import canonical, id_of
 from shattering.studies import STUDIES
 
 
@@ -55,9 +53,8 @@ class StudySpec:
 
     @property
     def run_id(self) -> str:
-        """The first 12 hexadecimal digits of the SHA-256 of the canonical JSON of `identity`."""
-        text = json.dumps(self.identity(), sort_keys=True, separators=(",", ":"), allow_nan=False)
-        return hashlib.sha256(text.encode()).hexdigest()[:12]
+        """The first 12 hexadecimal digits of a hash of `identity`."""
+        return id_of(self.identity())
 
     @property
     def folder_name(self) -> str:
