@@ -14,7 +14,8 @@ import pytest
 import torch
 
 from shattering import InputError, Randomization, RunSpec, Store, load_dataset, randomize, run
-from shattering.runs.store import write_aside, write_json
+from shattering.files import write_aside
+from shattering.runs.store import write_json
 
 PARAMS = {"epochs": 3, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
 SPEC = RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(0.5, "shuffled"), params=PARAMS, seed=2)

@@ -1,7 +1,6 @@
 """A Gram matrix that is accumulated: the lower triangle in memory, and in a file that survives a kill."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from shattering.errors import InputError
+from shattering.files import write_aside
 from shattering.linalg.gram import lower_blocks, slices
 
 _ROWS = 2500
@@ -71,16 +71,15 @@ class StoredGram:
 
     def save(self, path: Path, key: str) -> None:
         """Write the lower triangle, aside and renamed. key: what it is a Gram matrix of."""
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
         header = json.dumps({"key": key, "n": self.n, "type": str(self.values.dtype)[6:], "parts": self.parts}).encode()
-        try:
+
+        def write(aside: Path) -> None:
             with aside.open("wb") as file:
                 file.write(len(header).to_bytes(8, "little") + header)
                 for rows in slices(self.n, _ROWS):
                     file.write(self.values[rows, : rows.stop].cpu().contiguous().numpy().data)
-            os.replace(aside, path)
-        finally:
-            aside.unlink(missing_ok=True)
+
+        write_aside(path, write)
 
     @classmethod
     def parts_in(cls, path: Path) -> list[tuple]:

@@ -7,8 +7,9 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from shattering.files import write_aside
 from shattering.report.tables import summary_rows
-from shattering.runs.store import Run, write_aside
+from shattering.runs.store import Run
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 COLORS = {  # dark enough for lines and text on white

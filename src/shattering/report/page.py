@@ -11,9 +11,10 @@ import vl_convert
 from PIL import Image
 
 from shattering import __version__
+from shattering.files import write_aside
 from shattering.report import figures
 from shattering.report.tables import PIXELS, by_subject, recipe, summary_rows, verdicts
-from shattering.runs.store import Run, Stored, write_aside
+from shattering.runs.store import Run, Stored
 
 
 def write_report(runs: Sequence[Run], path: Path, title: str = "Randomization tests") -> Path:

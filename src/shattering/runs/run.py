@@ -19,9 +19,10 @@ from PIL import Image
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import load_dataset
+from shattering.files import write_aside
 from shattering.randomization import randomize
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import AnySpec, Record, Run, Store, write_aside, write_json
+from shattering.runs.store import AnySpec, Record, Run, Store, write_json
 from shattering.runs.study import StudySpec
 
 EXAMPLES = 10  # training images kept as a picture

@@ -1,9 +1,7 @@
 """`Store`: one folder a run, of JSON, Parquet and safetensors; every file is written aside and renamed."""
 
-import errno
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +12,7 @@ import pandas as pd
 from filelock import FileLock, Timeout
 
 from shattering.errors import InputError
+from shattering.files import write_aside
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
 
@@ -181,22 +180,6 @@ def stored(
     if isinstance(spec, StudySpec):
         return Record(spec, folder, status, result or {}, provenance or {}, error)
     return Run(spec, folder, status, result or {}, provenance or {}, error)
-
-
-def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` make a file beside `path`, then put it in its place in one step.
-
-    Raises OSError in one sentence; what stood at `path` is then unharmed.
-    """
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(aside)
-        os.replace(aside, path)
-    except Exception as error:
-        aside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-            raise OSError(errno.ENOSPC, f"no space left to write {path}; free some and give the same command again") from None
-        raise
 
 
 def write_json(path: Path, data: object) -> None:
