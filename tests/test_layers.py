@@ -18,6 +18,7 @@ LAYERS = [
     ["networks"],
     ["linalg"],
     ["features"],
+    ["relu"],
     ["learners"],
     ["studies"],
     ["runs"],

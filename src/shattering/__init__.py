@@ -22,6 +22,10 @@ _WHERE = {
     "KernelInterpolator": "learners.kernel",
     "KernelInterpolatorClassifier": "learners.kernel",
     "RandomConvClassifier": "learners.random_conv",
+    "ReluInterpolator": "learners.relu",
+    "ReluInterpolatorClassifier": "learners.relu",
+    "DeepReluInterpolator": "learners.relu",
+    "DeepReluInterpolatorClassifier": "learners.relu",
     "RunSpec": "runs.spec",
     "Run": "runs.store",
     "Store": "runs.store",
@@ -43,6 +47,12 @@ if TYPE_CHECKING:
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
     from shattering.learners.network import NetworkClassifier
     from shattering.learners.random_conv import RandomConvClassifier
+    from shattering.learners.relu import (
+        DeepReluInterpolator,
+        DeepReluInterpolatorClassifier,
+        ReluInterpolator,
+        ReluInterpolatorClassifier,
+    )
     from shattering.networks import NETWORKS
     from shattering.randomization import Randomization, randomize
     from shattering.report.page import write_report

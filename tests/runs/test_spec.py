@@ -71,7 +71,7 @@ def test_a_path_is_identified_by_content_and_named_by_its_stem(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"learner": "svm"}, "unknown learner 'svm'; known: kernel, logistic-regression"),
+        ({"learner": "svm"}, "unknown learner 'svm'; known: deep-relu, kernel, logistic-regression"),
         ({"params": {"epoch": 3}}, "unknown parameter of learner 'network': 'epoch'; known: augment"),
         ({"params": {"epochs": -3}}, "epochs is -3"),
         ({"params": {"network": object()}}, "network is a object, expected a value that JSON can hold"),

@@ -110,8 +110,8 @@ def _plan(n: int, features: int, targets: int, solver: str, stored: bool, precis
 
 
 def preconditioner_rank(n: int) -> int:
-    """5 % of n: more costs as much as it saves (benchmarks/kernel.py)."""
-    return min(n, max(16, n // 20))
+    """8 % of n: more costs as much as it saves."""
+    return min(n, max(16, n // 12))
 
 
 @cache

@@ -112,23 +112,15 @@ class _Work:
         precondition = Preconditioner(factor, shift)
         self._lap("precondition")
         largest = _power_iterations(product, self.targets, dtype, 10)
-        floor = 1e-5 if dtype == torch.float32 else 1e-13
-        x, r, steps, residual = torch.zeros_like(self.targets), self.targets, 0, 1.0
-        while residual > self.tolerance and steps < self.max_steps:
-            inner = max(floor, self.tolerance / residual / 2)
-            found = conjugate_gradients(
-                lambda v: product(v.to(dtype)).double(), r, precondition, inner, self.max_steps - steps, self._told("conjugate gradients")
-            )
-            steps += found.steps
-            better = x + found.solution
-            rest = self.targets - self._exact(better)
-            if self._relative(rest) >= residual:
-                break
-            x, r, residual = better, rest, self._relative(rest)
+        found = conjugate_gradients(
+            lambda v: product(v.to(dtype)).double(),
+            *(self.targets, precondition, self.tolerance, self.max_steps, self._told("conjugate gradients")),
+            exact=self._exact,
+        )
         self._lap("solve")
         sizes = self.targets.norm(dim=0)
-        inverse = (x.norm(dim=0) / sizes)[sizes > 0].max().item() if bool((sizes > 0).any()) else 0.0
-        return self._solution(Iterations(x, r, residual, steps), "cg", plan, largest * inverse)
+        inverse = (found.solution.norm(dim=0) / sizes)[sizes > 0].max().item() if bool((sizes > 0).any()) else 0.0
+        return self._solution(found, "cg", plan, largest * inverse)
 
     def _solution(self, found: Iterations, how: str, plan: Plan, condition: float) -> Solution:
         fitted = self.targets - found.rest - self.ridge * found.solution

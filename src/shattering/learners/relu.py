@@ -1,0 +1,274 @@
+"""The 2n + d ReLU interpolator (ICLR 2017, theorem 1) and its deep version (corollary 1), as scikit-learn estimators."""
+
+import time
+import warnings
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
+
+from shattering.errors import InputError
+from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
+from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
+from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks
+from shattering.relu.rows import Rows, distinct, project, survey
+from shattering.seeds import generator
+
+_CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
+
+
+class _ReluInterpolator(BaseEstimator):
+    not_identity = ("random_state",)
+
+    def __init__(self, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
+        self.candidates = candidates
+        self.rounds = rounds
+        self.tol = tol
+        self.random_state = random_state
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+        p = self.get_params()
+        for name, low in (("candidates", 1), ("rounds", 0), ("depth", 2), ("random_state", 0)):
+            if name in p and (isinstance(p[name], bool) or not isinstance(p[name], (int, np.integer)) or p[name] < low):
+                raise InputError(f"{name} is {p[name]!r}, expected a whole number of at least {low}")
+        if isinstance(p["tol"], (bool, str)) or not p["tol"] >= 0:
+            raise InputError(f"tol is {p['tol']!r}, expected a number of at least 0")
+
+    def module(self) -> ReluNetwork | DeepReluNetwork:
+        """The network, a torch module (m, …) → (m,) in float64, whose parameters number exactly `n_parameters_`."""
+        check_is_fitted(self)
+        if self._depth == 2:
+            return ReluNetwork(self.direction_, self.hinges_.thresholds, self.hinges_.weights)
+        return DeepReluNetwork(self.direction_, self.hinges_.knots, self.hinges_.values, self.offset_, self._depth)
+
+    @property
+    def _depth(self) -> int:
+        return self.get_params().get("depth", 2)
+
+    def _build(self, rows: Rows, targets: np.ndarray) -> None:
+        """Set the attributes of a fit. targets: (n,) float64."""
+        self.check_params()
+        self.seconds_, self._clock = {}, time.perf_counter()
+        hashes, largest = survey(rows)
+        kept = distinct(rows, targets, hashes)
+        self._lap("survey")
+        if len(kept) < len(targets):
+            rows, targets = _Selected(rows, kept), targets[kept]
+        draws = generator(int(self.random_state), "direction")
+        found = best_of(rows, targets, largest, draws, self.candidates)
+        self._lap("candidates")
+        found = turned(rows, targets, found, largest, self.rounds)
+        self._lap("turn")
+        self.direction_, self.exact_projections_, self.rounds_ = found.direction, found.exact, found.rounds
+        order = np.argsort(found.values, kind="stable")
+        self.offset_ = 0.0 if self._depth == 2 else min(float(targets.min()), 0.0)
+        self.hinges_ = interpolate(found.values[order], targets[order] - self.offset_)
+        self._lap("solve")
+        self._measure(len(kept))
+        self._lap("check")
+
+    def _measure(self, n: int) -> None:
+        """What the fit reports of itself."""
+        h, network = self.hinges_, self.module()
+        self.n_points_, self.n_parameters_ = n, sum(p.numel() for p in network.parameters())
+        scale = float(np.ptp(h.knots)) or 1.0
+        gaps = np.diff(h.knots) / scale
+        self.smallest_gap_ = float(gaps.min()) if n > 1 else 1.0
+        self.smallest_eigenvalue_ = smallest_eigenvalue(h.knots, h.thresholds)
+        self.weight_bound_ = weight_bound(h.knots, h.values, h.thresholds)
+        self.largest_weight_ = float(network.weights.detach().abs().max())
+        checked = self._to_check(n)
+        found = forward_in_blocks(network, h.knots[checked])
+        errors = np.abs(found - self.offset_ - h.values[checked])
+        self.max_error_, self.n_checked_ = float(errors.max()), len(checked)
+
+    def _to_check(self, n: int) -> np.ndarray:
+        """Which knots the forward pass is tried at: all, or as many as time allows: the steepest, the last, and a random rest."""
+        affordable = max(1000, _CHECKED // n)
+        if n <= affordable:
+            return np.arange(n)
+        steep = np.argsort(-np.abs(self.hinges_.weights))[: affordable // 4]
+        rest = generator(int(self.random_state), "checked").choice(n, affordable // 2, replace=False)
+        return np.unique(np.concatenate([steep, rest, [n - 1]]))
+
+    def _lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.seconds_[name], self._clock = now - self._clock, now
+
+    def _values(self, rows: Rows) -> np.ndarray:
+        """(m,) the network's function, evaluated from the nearest point on the line (see `Hinges`)."""
+        z = project(rows, self.direction_[:, None])[:, 0]
+        if self._depth > 3:
+            z = np.minimum(z, self.hinges_.knots[-1])  # clipped, as in the network
+        return self.hinges_(z) + self.offset_
+
+    def _warn(self, found: float, unit: str) -> None:
+        warnings.warn(
+            f"the plain forward pass is wrong by up to {found:.2g}{unit}: the closest points along the direction are "
+            f"{self.smallest_gap_:.1e} of the range apart, too close for float64; predict() evaluates the same function without that error",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+    @property
+    def summary_(self) -> dict:
+        """What a stored run keeps of a fit."""
+        check_is_fitted(self)
+        names = ("n_points", "smallest_gap", "smallest_eigenvalue", "weight_bound", "largest_weight", "max_error", "n_checked")
+        return {name: getattr(self, f"{name}_") for name in names} | {
+            "exact_projections": self.exact_projections_,
+            "rounds": self.rounds_,
+            "build_seconds": self.seconds_,
+        }
+
+
+class _Selected:
+    """Some rows of others."""
+
+    def __init__(self, rows: Rows, numbers: np.ndarray):
+        self._rows, self._numbers = rows, numbers
+        self.shape, self.dtype = (len(numbers), *rows.shape[1:]), rows.dtype
+
+    def __getitem__(self, index) -> np.ndarray:
+        return self._rows[self._numbers[index]]
+
+
+def _is_lazy(X) -> bool:
+    """Whether X gives rows by their numbers without being an array or a table."""
+    has = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
+    loaded = any(hasattr(X, name) for name in ("__array_function__", "__torch_function__", "iloc")) or issparse(X)
+    return has and not loaded
+
+
+def _rows(estimator, X, reset: bool) -> Rows:
+    """X as rows; arrays are checked, what is lazy only for its shape."""
+    if not _is_lazy(X):
+        return np.asarray(validate_data(estimator, X, dtype="numeric", reset=reset))
+    if len(X.shape) != 2 or min(X.shape) < 1:
+        raise InputError(f"X has shape {X.shape}, expected (n, d)")
+    if reset:
+        estimator.n_features_in_ = X.shape[1]
+    elif X.shape[1] != estimator.n_features_in_:
+        raise InputError(
+            f"X has {X.shape[1]} features, but {type(estimator).__name__} is expecting {estimator.n_features_in_} features as input"
+        )
+    return X
+
+
+class _Regression(RegressorMixin, _ReluInterpolator):
+    def fit(self, X, y):
+        """Fit to X (n, d) and real targets y (n,)."""
+        rows, targets = _rows(self, X, reset=True), np.asarray(column_or_1d(y, warn=True), dtype=np.float64)
+        check_consistent_length(X, targets)
+        assert_all_finite(targets, input_name="y")
+        self._build(rows, targets)
+        reach = float(np.ptp(targets)) or 1.0
+        self.interpolated_ = self.max_error_ <= self.tol * reach
+        if not self.interpolated_:
+            self._warn(self.max_error_, f", {self.max_error_ / reach:.2g} of the targets' range")
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """The function's values (m,)."""
+        check_is_fitted(self)
+        return self._values(_rows(self, X, reset=False))
+
+
+class _Classification(ClassifierMixin, _ReluInterpolator):
+    def fit(self, X, y):
+        """Fit to X (n, d) and class labels y (n,); their targets are 0, 1, 2, …"""
+        rows, labels = _rows(self, X, reset=True), column_or_1d(y, warn=True)
+        check_consistent_length(X, labels)
+        assert_all_finite(labels, input_name="y")
+        check_classification_targets(labels)
+        self.classes_, codes = np.unique(labels, return_inverse=True)
+        if len(self.classes_) < 2:
+            raise InputError("y has 1 class, expected at least two classes")
+        self._build(rows, codes.astype(np.float64))
+        self.interpolated_ = self.max_error_ < 0.5
+        if not self.interpolated_ or self.max_error_ > self.tol * len(self.classes_):
+            self._warn(self.max_error_, " of the distance between two classes")
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """The class whose number is nearest to the function's value (m,)."""
+        check_is_fitted(self)
+        values = self._values(_rows(self, X, reset=False))
+        return self.classes_[np.rint(np.clip(values, 0, len(self.classes_) - 1)).astype(np.intp)]
+
+
+_DOC = """
+
+    A direction along which the points lie well apart, a hinge at every point, and weights in closed form: O(n d + n log n) time
+    a round of turning the direction, and O(n) memory beside the data, which are read in blocks.
+
+    Args:{depth}
+        candidates: random directions to choose from.
+        rounds: how often the best of them may be turned to move the closest points of different targets apart.
+        tol: warn where the plain forward pass is further from a target than this, in units of the targets' range.
+        random_state: an integer.
+
+    Attributes:
+        direction_: a (d,) float64.
+        hinges_: the points along it, thresholds, weights and slopes.
+        n_points_: distinct points; equal rows of equal targets are one.
+        n_parameters_: of `module()`, counted: {count}.
+        smallest_gap_: between neighbours on the line, as a share of the range of all.
+        smallest_eigenvalue_: lemma 1's, min_i x_i - b_i.
+        weight_bound_: what follows from it for the weights (`shattering.relu.hinges.weight_bound`).
+        largest_weight_: in absolute value.
+        max_error_: of the plain float64 forward pass of `module()`, over n_checked_ points: all of them, or, where n is large, the
+            steepest and a random rest.
+        exact_projections_: whether <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255.
+        rounds_: how often the direction was turned.
+        interpolated_: {within}.
+        seconds_: time by stage.
+
+    X is an array, or anything with shape (n, d), dtype and rows by slices and ascending numbers (an HDF5 or Zarr array), which
+    is read a block at a time.
+
+    Raises:
+        InputError: (fit) for bad parameters, and for equal rows of different targets, naming them.
+
+    Warns:
+        ConvergenceWarning: where float64 does not hold the function to tol.
+    """
+_DEPTH = """
+        depth: layers with weights, at least 2; see `shattering.relu.networks.DeepReluNetwork`."""
+_DEEP = "2n + d + 2 (depth - 3) + 2"
+
+
+class ReluInterpolator(_Regression):
+    __doc__ = "The two-layer ReLU network with 2n + d weights that takes any real targets on n distinct points." + _DOC.format(
+        depth="", count="2 n_points_ + d", within="whether the error is within tol"
+    )
+
+
+class ReluInterpolatorClassifier(_Classification):
+    __doc__ = "The two-layer ReLU network with 2n + d weights that takes any labels on n distinct points." + _DOC.format(
+        depth="", count="2 n_points_ + d", within="whether every label is right in the forward pass"
+    )
+
+
+class DeepReluInterpolator(_Regression):
+    __doc__ = "A ReLU network of any depth k, width O(n / k) and O(n + d) weights that takes any real targets." + _DOC.format(
+        depth=_DEPTH, count=_DEEP, within="whether the error is within tol"
+    )
+
+    def __init__(self, depth=8, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
+        super().__init__(candidates=candidates, rounds=rounds, tol=tol, random_state=random_state)
+        self.depth = depth
+
+
+class DeepReluInterpolatorClassifier(_Classification):
+    __doc__ = "A ReLU network of any depth k, width O(n / k) and O(n + d) weights that takes any labels." + _DOC.format(
+        depth=_DEPTH, count=_DEEP, within="whether every label is right in the forward pass"
+    )
+
+    def __init__(self, depth=8, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
+        super().__init__(candidates=candidates, rounds=rounds, tol=tol, random_state=random_state)
+        self.depth = depth

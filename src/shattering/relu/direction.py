@@ -1,0 +1,131 @@
+"""A direction along which points lie well apart.
+
+Between two neighbours along the direction the interpolating function has the slope |y_i - y_j| over their distance, and the
+rounding errors of the network grow with these slopes. So directions are judged by them, and the best of a few random ones is
+turned, by the smallest change that moves the closest pairs (those that matter: of different targets) apart.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.linalg import LinAlgError, cho_factor, cho_solve
+
+from shattering.relu.rows import Rows, as_float64, project
+
+CANDIDATES = 16  # random directions, of which the best is kept
+ROUNDS = 8  # of turning it at most
+_PAIRS = 2500  # pairs held at most; fewer where there are fewer dimensions
+_MARGIN = 1.5  # pairs held are those up to this many times less steep than allowed
+_BEYOND = 1.25  # pairs are moved this much further apart than needed
+
+
+@dataclass(frozen=True)
+class Projection:
+    """direction: (d,) float64. values: (n,) float64, the points along it. steepness: see `steepness`.
+
+    exact: whether the values are free of rounding, in any order of summation: the points are whole numbers, and the
+    direction's entries are on a grid coarse enough. rounds: how often it was turned.
+    """
+
+    direction: np.ndarray
+    values: np.ndarray
+    steepness: float
+    exact: bool
+    rounds: int = 0
+
+
+def steepness(values: np.ndarray, targets: np.ndarray) -> float:
+    """The root of the sum of all squared slopes between neighbours, with the values' range as the unit of length.
+
+    Infinite where points of different targets coincide. Times float64's precision, it is the size of the network's error.
+    """
+    slopes = _slopes(values, targets)[1]
+    steepest = slopes.max(initial=0.0)
+    if not steepest or np.isinf(steepest):
+        return float(steepest)
+    return float(np.linalg.norm(slopes / steepest) * steepest * np.ptp(values))
+
+
+def best_of(rows: Rows, targets: np.ndarray, largest: float | None, generator: np.random.Generator, candidates: int) -> Projection:
+    """The least steep of random directions. largest: see `survey`; with it directions are on a grid."""
+    d = rows.shape[1]
+    directions = generator.normal(size=(d, candidates)) if d > 1 else np.ones((1, 1))
+    directions = np.stack([on_grid(a, largest) for a in directions.T], axis=1)
+    values = project(rows, directions)
+    found = [steepness(column, targets) for column in values.T]
+    best = int(np.argmin(found))
+    return Projection(directions[:, best].copy(), values[:, best].copy(), found[best], largest is not None)
+
+
+def on_grid(direction: np.ndarray, largest: float | None) -> np.ndarray:
+    """The direction scaled to entries of at most 1, and, given the largest absolute value of whole-numbered points, rounded
+    so that every sum of products is exact in float64."""
+    direction = direction / np.abs(direction).max()
+    if largest is None:
+        return direction
+    total = np.abs(direction).sum() + len(direction) * 2.0**-30
+    bits = math.floor(53 - math.log2(total * max(largest, 1.0)))
+    return np.rint(direction * 2.0**bits) * 2.0**-bits
+
+
+def turned(rows: Rows, targets: np.ndarray, start: Projection, largest: float | None, rounds: int = ROUNDS) -> Projection:
+    """The least steep direction found while turning it, until no pair is steeper than what can be reached."""
+    best = now = start
+    for step in range(rounds):
+        change = _change(rows, targets, now.values)
+        if change is None:
+            break
+        direction = on_grid(now.direction + change, largest)
+        values = project(rows, direction[:, None])[:, 0]
+        now = Projection(direction, values, steepness(values, targets), start.exact, step + 1)
+        if now.steepness < best.steepness:
+            best = now
+    return best
+
+
+def _slopes(values: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Points in ascending order (n,), and the absolute slopes between neighbours (n - 1,)."""
+    order = np.argsort(values, kind="stable")
+    gaps, rises = np.diff(values[order]), np.abs(np.diff(targets[order]))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return order, np.where(rises > 0, rises / gaps, 0.0)
+
+
+def _change(rows: Rows, targets: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+    """The smallest change of direction that brings the steepest pairs down to the allowed slope and keeps the next ones.
+
+    None where nothing is steeper, or there are too few dimensions.
+    """
+    order, slopes = _slopes(values, targets)
+    held = min(_PAIRS, 3 * rows.shape[1] // 4, len(slopes))
+    if held < 1:
+        return None
+    pairs = np.argpartition(-slopes, held - 1)[:held]
+    allowed = _MARGIN * slopes[pairs].min()
+    steep = slopes[pairs] > allowed
+    if not steep.any() or allowed == 0:
+        return None
+    left, right = order[pairs], order[pairs + 1]
+    gaps = values[right] - values[left]
+    rises = np.abs(targets[right] - targets[left])
+    wanted = np.where(steep, _BEYOND * rises / allowed - gaps, 0.0)
+    return _least_norm(_rows_at(rows, right) - _rows_at(rows, left), wanted)
+
+
+def _rows_at(rows: Rows, numbers: np.ndarray) -> torch.Tensor:
+    """(k, d) float64; rows are asked for in ascending order, each once."""
+    ascending, where = np.unique(numbers, return_inverse=True)
+    return as_float64(np.asarray(rows[ascending]))[torch.from_numpy(where)]
+
+
+def _least_norm(differences: torch.Tensor, wanted: np.ndarray) -> np.ndarray | None:
+    """The smallest change with differences @ change = wanted; slightly regularized, as differences may depend on each other."""
+    gram = (differences @ differences.T).numpy()
+    gram[np.diag_indices_from(gram)] += 1e-9 * np.trace(gram) / len(gram)
+    try:
+        factor = cho_factor(gram, lower=True, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        return None
+    return (torch.from_numpy(cho_solve(factor, wanted, check_finite=False)) @ differences).numpy()

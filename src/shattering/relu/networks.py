@@ -1,0 +1,139 @@
+"""The interpolating networks as torch modules."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from shattering.relu.hinges import interpolate
+
+_LANES = 32  # at least as many as the sums that a matrix product runs side by side in float64, on common processors
+
+
+def summation_order(n: int) -> np.ndarray:
+    """(n,) the order of n hinges, sorted by threshold, in which their sum loses least.
+
+    A steep piece is one large weight and, at the next hinge, nearly its negative. A matrix product adds every k-th term to
+    one of k running sums; in sorted order the two land in different ones, which then grow like a random walk of large
+    numbers. Here neighbours come k apart and so meet in the same sum.
+    """
+    rows = -(-n // _LANES)
+    order = np.arange(rows * _LANES).reshape(_LANES, rows).T.ravel()
+    return order[order < n]
+
+
+class ReluNetwork(nn.Module):
+    """Theorem 1's two-layer network: x → sum_j w_j max(<a, x> - b_j, 0), with exactly 2n + d parameters.
+
+    Args:
+        direction: a (d,), which all hidden units share.
+        thresholds: b (n,), ascending; kept in the order of `summation_order`.
+        weights: w (n,).
+    """
+
+    def __init__(self, direction: np.ndarray, thresholds: np.ndarray, weights: np.ndarray):
+        super().__init__()
+        order = summation_order(len(weights))
+        self.direction, self.thresholds, self.weights = map(_parameter, (direction, thresholds[order], weights[order]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(m, …) of d features → (m,)."""
+        return self.on_line(_project(x, self.direction))
+
+    def on_line(self, z: Tensor) -> Tensor:
+        """The same from <a, x> (m,)."""
+        return F.relu(z[:, None] - self.thresholds) @ self.weights
+
+
+class DeepReluNetwork(nn.Module):
+    """Corollary 1's network of depth k >= 3: width at most ceil(n / max(k - 3, 1)) + 4, and
+    2n + d + 2 max(k - 3, 0) + 2 parameters.
+
+    The points on the line are divided into k - 3 groups. Every hidden layer passes on the coordinate t and the sum so far,
+    clips t to the interval of a group to come (in two layers, of one unit each), and has the hinges of one group on its
+    clipped coordinate, which add the group's part to the sum. So no term is larger than what a group needs. (The papers'
+    proof has a multiplexer instead, which picks one of k functions.) All other connections are 1 or -1. A network of
+    depth 3 has a single group, not clipped.
+
+    Args:
+        direction: a (d,).
+        knots: the points on the line (n,), ascending.
+        values: (n,) targets there less the offset, none below 0, so that sums of them pass through ReLU.
+        offset: added to the output.
+        depth: k, layers with weights: k - 1 hidden ones and the output. With more than n + 3 the rest would only pass values on
+            and is left out.
+    """
+
+    def __init__(self, direction: np.ndarray, knots: np.ndarray, values: np.ndarray, offset: float, depth: int):
+        super().__init__()
+        groups = min(max(depth - 3, 1), len(knots))
+        ends = np.array([len(knots) * (g + 1) // groups for g in range(groups)])
+        start = float(knots[0]) - (float(np.ptp(knots)) / len(knots) or 1.0)
+        t = knots - start
+        rights = t[ends - 1]
+        lengths = np.diff(rights, prepend=0.0)
+        rises = np.concatenate([[0.0], values[ends[:-1] - 1]])
+        parts = []
+        for g, (first, end) in enumerate(zip([0, *ends[:-1]], ends, strict=True)):
+            local = lengths[g] - (rights[g] - t[first:end]) if depth > 3 else t  # in floating point as in the forward pass
+            part = interpolate(local, values[first:end] - rises[g], start=0.0)
+            order = summation_order(end - first)
+            parts.append((part.thresholds[order], part.weights[order]))
+        self.depth, self.groups = depth, groups
+        self.direction, self.start, self.offset = map(_parameter, (direction, start, offset))
+        self.thresholds, self.weights = (_parameter(np.concatenate(arrays)) for arrays in zip(*parts, strict=True))
+        if depth > 3:
+            self.rights, self.lengths = _parameter(rights), _parameter(lengths)
+        self.sizes = [len(thresholds) for thresholds, _ in parts]
+
+    @property
+    def width(self) -> int:
+        """Units of the widest hidden layer, those that only pass values on included."""
+        if self.depth == 3:
+            return self.sizes[0]
+        layers = range(1, self.groups + 3)
+        hinges = [0, 0, *self.sizes]
+        return max(
+            h + (i < self.groups) + (i <= self.groups) + (2 <= i <= self.groups + 1) + (i >= 4) for i, h in zip(layers, hinges, strict=True)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(m, …) of d features → (m,)."""
+        return self.on_line(_project(x, self.direction))
+
+    def on_line(self, z: Tensor) -> Tensor:
+        """The same from <a, x> (m,). Every F.relu is a hidden layer's, of values of the layer before."""
+        line = z - self.start
+        t = F.relu(line)
+        thresholds, weights = self.thresholds.split(self.sizes), self.weights.split(self.sizes)
+        if self.depth == 3:
+            return self.offset + F.relu(t[:, None] - thresholds[0]) @ weights[0]
+        total = torch.zeros_like(t)
+        for g in range(self.groups):
+            clipped = F.relu(self.lengths[g] - F.relu(self.rights[g] - (t if g else line)))
+            total = F.relu(total) + F.relu(clipped[:, None] - thresholds[g]) @ weights[g]
+        return self.offset + total
+
+
+def forward_in_blocks(network: ReluNetwork | DeepReluNetwork, z: np.ndarray, entries: int = 2**18) -> np.ndarray:
+    """The network's plain forward pass from <a, x> (m,), a bounded number of hidden values at a time."""
+    width = max(network.sizes) if isinstance(network, DeepReluNetwork) else len(network.thresholds)
+    step = max(1, entries // width)
+    with torch.no_grad():
+        found = [network.on_line(part) for part in torch.from_numpy(z).split(step)]
+    return torch.cat(found).numpy() if found else np.empty(0)
+
+
+def n_parameters(n: int, d: int, depth: int) -> int:
+    """How many parameters the network of this depth has: 2n + d in depth 2, as theorem 1 has it."""
+    return 2 * n + d + {2: 0, 3: 2}.get(depth, 2 + 2 * min(depth - 3, n))
+
+
+def _parameter(value: np.ndarray | float) -> nn.Parameter:
+    return nn.Parameter(torch.tensor(value, dtype=torch.float64))
+
+
+def _project(x: Tensor, direction: Tensor) -> Tensor:
+    return x.reshape(len(x), math.prod(x.shape[1:])).to(direction.dtype) @ direction
