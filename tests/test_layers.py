@@ -20,6 +20,7 @@ LAYERS = [
     ["features"],
     ["relu"],
     ["learners"],
+    ["capacity"],
     ["studies"],
     ["runs"],
     ["demo"],

@@ -19,14 +19,15 @@ def integer(seed: int, purpose: str, index: int = 0) -> int:
     return int.from_bytes(_digest(seed, purpose, index)[:8], "little") >> 1
 
 
-def _philox(seed: int, purpose: str, counter: int) -> np.random.Philox:
+def philox(seed: int, purpose: str, counter: int) -> np.random.Philox:
+    """The bit generator at a counter; a step of it is four 64-bit words."""
     key = np.frombuffer(_digest(seed, purpose, 0)[:16], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter)
 
 
 def generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
     """The NumPy generator of example `index`: streams of different indices never overlap."""
-    return np.random.Generator(_philox(seed, purpose, index << 128))
+    return np.random.Generator(philox(seed, purpose, index << 128))
 
 
 def words(seed: int, purpose: str, indices: np.ndarray) -> np.ndarray:
@@ -36,9 +37,9 @@ def words(seed: int, purpose: str, indices: np.ndarray) -> np.ndarray:
         return np.empty((0, 4), dtype=np.uint64)
     low, high = int(indices.min()), int(indices.max())
     if high - low <= 4 * indices.size + 1024:  # dense: one pass over the range
-        block = _philox(seed, purpose, low).random_raw(4 * (high - low + 1)).reshape(-1, 4)
+        block = philox(seed, purpose, low).random_raw(4 * (high - low + 1)).reshape(-1, 4)
         return block[indices - low]
-    return np.stack([_philox(seed, purpose, int(i)).random_raw(4) for i in indices])
+    return np.stack([philox(seed, purpose, int(i)).random_raw(4) for i in indices])
 
 
 def uniform(word: np.ndarray) -> np.ndarray:

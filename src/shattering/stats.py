@@ -20,5 +20,12 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
         n = n_test * len(accuracies)
         pooled = stats.binomtest(round(fmean(accuracies) * n), n).proportion_ci(level, method="wilson")
         return float(pooled.low), float(pooled.high)
-    half = stats.sem(accuracies) * stats.t.ppf((1 + level) / 2, len(accuracies) - 1)
-    return max(0.0, fmean(accuracies) - half), min(1.0, fmean(accuracies) + half)
+    return mean_interval(accuracies, 0.0, 1.0, level)  # type: ignore[return-value]
+
+
+def mean_interval(values: Sequence[float], low: float, high: float, level: float = 0.95) -> tuple[float, float] | None:
+    """Student's t interval for the mean of values that lie in low…high; None for fewer than two."""
+    if len(values) < 2:
+        return None
+    half = stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1)
+    return max(low, fmean(values) - half), min(high, fmean(values) + half)

@@ -33,7 +33,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     """A network trained by SGD with momentum and an exponentially decaying learning rate.
 
     Args:
-        network: a name in `shattering.networks.NETWORKS`, or a factory (image_shape, n_classes) → torch module.
+        network: a name in `shattering.networks.NETWORKS`, "mlp-LxU" (L hidden layers of U units), or a factory (image_shape, n_classes)
+            → torch module.
         epochs: the budget.
         batch_size: examples an update.
         learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise).
@@ -151,8 +152,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             raise unknown("standardize", self.standardize, _STANDARDIZE)
         if self.precision not in _PRECISIONS:
             raise unknown("precision", self.precision, _PRECISIONS)
-        if isinstance(self.network, str) and self.network not in networks.NETWORKS:
-            raise unknown("network", self.network, networks.NETWORKS)
+        if isinstance(self.network, str):
+            networks.find_network(self.network)
         if not isinstance(self.network, str) and not callable(self.network):
             raise InputError(f"network is a {type(self.network).__name__}, expected a name or a factory (image_shape, n_classes) → module")
 

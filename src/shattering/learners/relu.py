@@ -13,7 +13,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 from shattering.errors import InputError
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
-from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks
+from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
 from shattering.relu.rows import Rows, distinct, project, survey
 from shattering.seeds import generator
 
@@ -42,7 +42,8 @@ class _ReluInterpolator(BaseEstimator):
         """The network, a torch module (m, …) → (m,) in float64, whose parameters number exactly `n_parameters_`."""
         check_is_fitted(self)
         if self._depth == 2:
-            return ReluNetwork(self.direction_, self.hinges_.thresholds, self.hinges_.weights)
+            order = summation_order(len(self.hinges_.weights))
+            return ReluNetwork(self.direction_, self.hinges_.thresholds[order], self.hinges_.weights[order])
         return DeepReluNetwork(self.direction_, self.hinges_.knots, self.hinges_.values, self.offset_, self._depth)
 
     @property
@@ -64,9 +65,9 @@ class _ReluInterpolator(BaseEstimator):
         found = turned(rows, targets, found, largest, self.rounds)
         self._lap("turn")
         self.direction_, self.exact_projections_, self.rounds_ = found.direction, found.exact, found.rounds
-        order = np.argsort(found.values, kind="stable")
+        order = np.argsort(found.points, kind="stable")
         self.offset_ = 0.0 if self._depth == 2 else min(float(targets.min()), 0.0)
-        self.hinges_ = interpolate(found.values[order], targets[order] - self.offset_)
+        self.hinges_ = interpolate(found.points[order], targets[order] - self.offset_)
         self._lap("solve")
         self._measure(len(kept))
         self._lap("check")

@@ -1,6 +1,8 @@
 """Network architectures: name → constructor (image_shape, n_classes) → module."""
 
+import re
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -9,7 +11,7 @@ from torch.nn import functional as F
 from shattering.errors import InputError, unknown
 from shattering.networks.alexnet import alexnet, small_cnn
 from shattering.networks.inception import inception, inception_without_batch_norm
-from shattering.networks.mlp import mlp_1x512, mlp_3x512
+from shattering.networks.mlp import mlp, mlp_1x512, mlp_3x512
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
 
@@ -25,6 +27,20 @@ _INITIAL_LEARNING_RATES = {"inception": 0.1, "inception-no-bn": 0.1}  # ICLR 201
 CIFAR_SHAPE = (3, 28, 28)
 
 
+def find_network(name: str) -> Factory:
+    """The constructor of a name in `NETWORKS`, or of "mlp-LxU": L hidden layers of U units.
+
+    Raises InputError for another name.
+    """
+    if name in NETWORKS:
+        return NETWORKS[name]
+    sizes = re.fullmatch(r"mlp-([1-9]\d{0,2})x([1-9]\d{0,5})", name)
+    if not sizes:
+        raise unknown("network", name, [*NETWORKS, "mlp-LxU (L hidden layers of U units)"])
+    layers, units = map(int, sizes.groups())
+    return partial(mlp, hidden=(units,) * layers)
+
+
 def initial_learning_rate(network: str | Factory) -> float:
     """The papers' initial learning rate for a network: 0.1 for the Inceptions, 0.01 otherwise."""
     return _INITIAL_LEARNING_RATES.get(network, 0.01) if isinstance(network, str) else 0.01
@@ -33,14 +49,12 @@ def initial_learning_rate(network: str | Factory) -> float:
 def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classes: int, seed: int) -> nn.Module:
     """A freshly initialized network; the global generators are left as they were.
 
-    network: a name in `NETWORKS`, or a factory (image_shape, n_classes) → module with n_classes outputs.
+    network: a name that `find_network` knows, or a factory (image_shape, n_classes) → module with n_classes outputs.
     Raises InputError for an unknown name, or a network that images of this shape do not fit.
     """
-    if isinstance(network, str) and network not in NETWORKS:
-        raise unknown("network", network, NETWORKS)
+    factory = find_network(network) if isinstance(network, str) else network
     if isinstance(network, str) and not network.startswith("mlp") and len(image_shape) != 3:
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
-    factory = NETWORKS[network] if isinstance(network, str) else network
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return factory(image_shape, n_classes)

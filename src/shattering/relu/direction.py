@@ -17,20 +17,20 @@ from shattering.relu.rows import Rows, as_float64, project
 CANDIDATES = 16  # random directions, of which the best is kept
 ROUNDS = 8  # of turning it at most
 _PAIRS = 2500  # pairs held at most; fewer where there are fewer dimensions
-_MARGIN = 1.5  # pairs held are those up to this many times less steep than allowed
+_MARGIN = 2.0  # pairs held are those up to this many times less steep than allowed
 _BEYOND = 1.25  # pairs are moved this much further apart than needed
 
 
 @dataclass(frozen=True)
 class Projection:
-    """direction: (d,) float64. values: (n,) float64, the points along it. steepness: see `steepness`.
+    """direction: (d,) float64. points: (n,) float64, their place along it. steepness: see `steepness`.
 
-    exact: whether the values are free of rounding, in any order of summation: the points are whole numbers, and the
+    exact: whether these are free of rounding, in any order of summation: the points are whole numbers, and the
     direction's entries are on a grid coarse enough. rounds: how often it was turned.
     """
 
     direction: np.ndarray
-    values: np.ndarray
+    points: np.ndarray
     steepness: float
     exact: bool
     rounds: int = 0
@@ -74,7 +74,7 @@ def turned(rows: Rows, targets: np.ndarray, start: Projection, largest: float | 
     """The least steep direction found while turning it, until no pair is steeper than what can be reached."""
     best = now = start
     for step in range(rounds):
-        change = _change(rows, targets, now.values)
+        change = _change(rows, targets, now.points)
         if change is None:
             break
         direction = on_grid(now.direction + change, largest)

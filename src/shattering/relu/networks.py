@@ -29,14 +29,18 @@ class ReluNetwork(nn.Module):
 
     Args:
         direction: a (d,), which all hidden units share.
-        thresholds: b (n,), ascending; kept in the order of `summation_order`.
+        thresholds: b (n,).
         weights: w (n,).
     """
 
     def __init__(self, direction: np.ndarray, thresholds: np.ndarray, weights: np.ndarray):
         super().__init__()
-        order = summation_order(len(weights))
-        self.direction, self.thresholds, self.weights = map(_parameter, (direction, thresholds[order], weights[order]))
+        self.direction, self.thresholds, self.weights = map(_parameter, (direction, thresholds, weights))
+
+    @property
+    def width(self) -> int:
+        """Hidden units."""
+        return len(self.weights)
 
     def forward(self, x: Tensor) -> Tensor:
         """(m, …) of d features → (m,)."""
@@ -119,8 +123,7 @@ class DeepReluNetwork(nn.Module):
 
 def forward_in_blocks(network: ReluNetwork | DeepReluNetwork, z: np.ndarray, entries: int = 2**18) -> np.ndarray:
     """The network's plain forward pass from <a, x> (m,), a bounded number of hidden values at a time."""
-    width = max(network.sizes) if isinstance(network, DeepReluNetwork) else len(network.thresholds)
-    step = max(1, entries // width)
+    step = max(1, entries // network.width)
     with torch.no_grad():
         found = [network.on_line(part) for part in torch.from_numpy(z).split(step)]
     return torch.cat(found).numpy() if found else np.empty(0)

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import overload
 
-import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
@@ -20,6 +19,7 @@ from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import load_dataset
 from shattering.files import write_aside
+from shattering.learners.on_splits import fit_split, predict_split
 from shattering.randomization import randomize
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, write_json
@@ -76,10 +76,7 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | Non
     learner = spec.build()
     checkpoint = folder / "checkpoint.pt"
     resumed = checkpoint.exists()
-    if getattr(learner, "takes_splits", False):
-        learner.fit(data.train, test=data.test, validation=data.validation, checkpoint=checkpoint, on_epoch=on_epoch)  # type: ignore[attr-defined]
-    else:
-        learner.fit(_table(data.train), data.train.labels.numpy())  # type: ignore[attr-defined]
+    fit_split(learner, data.train, test=data.test, validation=data.validation, checkpoint=checkpoint, on_epoch=on_epoch)
     result, seconds = _result(spec, data, learner), time.perf_counter() - clock
 
     history = getattr(learner, "history_", pd.DataFrame({"epoch": []}))
@@ -98,18 +95,9 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | Non
         leftover.unlink(missing_ok=True)
 
 
-def _table(split: Split) -> np.ndarray:
-    """(n, features) float32 in natural units, for learners that take tables."""
-    return to_float(split.images).flatten(1).numpy()
-
-
 def _accuracy(learner, split: Split, labels: torch.Tensor, fitted: bool = False) -> tuple[float, float]:
     """Accuracies against the split's labels and against others. fitted: it is the training split, which some learners have predicted."""
-    predicted = (
-        learner.fitted_
-        if fitted and hasattr(learner, "fitted_")
-        else learner.predict(split if getattr(learner, "takes_splits", False) else _table(split))
-    )
+    predicted = predict_split(learner, split, fitted)
     return tuple(float((predicted == y.numpy()).mean()) for y in (split.labels, labels))  # type: ignore[return-value]
 
 

@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator
 
 from shattering.data import sources
 from shattering.errors import InputError, unknown
-from shattering.learners import LEARNERS
+from shattering.learners import LEARNERS, build_learner
 from shattering.randomization import Randomization
 
 _NEVER_IDENTITY = ("n_jobs", "verbose", "random_state")  # of scikit-learn's estimators
@@ -55,16 +55,9 @@ class RunSpec:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise InputError(f"{name} is {value!r}, expected a whole number of at least {low}")
-        if self.learner not in LEARNERS:
-            raise unknown("learner", self.learner, LEARNERS)
-        defaults = self._defaults()
         for name, value in self.params.items():
-            if name not in defaults:
-                raise unknown(f"parameter of learner {self.learner!r}:", name, defaults)
             canonical(value, name)
-        learner = self.build()
-        if hasattr(learner, "check_params"):
-            learner.check_params()  # type: ignore[attr-defined]
+        self.build()
 
     @property
     def resolved_data_seed(self) -> int:
@@ -81,10 +74,7 @@ class RunSpec:
 
     def build(self) -> BaseEstimator:
         """The unfitted learner."""
-        params = dict(self.params)
-        if "random_state" in self._defaults():
-            params["random_state"] = self.seed
-        return LEARNERS[self.learner](**params)
+        return build_learner(self.learner, self.params, self.seed)
 
     def recipe(self) -> dict:
         """The learner's parameters that determine the result and are not at their defaults, in canonical form."""

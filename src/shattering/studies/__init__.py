@@ -1,4 +1,4 @@
-"""Studies: computations on linear models and kernels that show what the papers say of them.
+"""Studies: computations that show what the papers say of linear models, kernels, capacity and stability.
 
 A study is a function (seed, parameters with defaults) → (numbers, table): a dictionary of JSON values with an entry "data"
 that says what it was computed on, and a DataFrame.
@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import pandas as pd
 
+from shattering.studies.capacity import rademacher, rademacher_classes, stability
 from shattering.studies.classical import perceptron, polynomial
 from shattering.studies.kernels import double_descent, interpolators
 from shattering.studies.linear import gradient_descent, hessian
+from shattering.studies.relu import corollary1, theorem1
 
 STUDIES: dict[str, Callable[..., tuple[dict, pd.DataFrame]]] = {
     "gradient-descent": gradient_descent,
@@ -19,4 +21,9 @@ STUDIES: dict[str, Callable[..., tuple[dict, pd.DataFrame]]] = {
     "double-descent": double_descent,
     "polynomial": polynomial,
     "perceptron": perceptron,
+    "theorem1": theorem1,
+    "corollary1": corollary1,
+    "rademacher": rademacher,
+    "rademacher-classes": rademacher_classes,
+    "stability": stability,
 }

@@ -1,0 +1,27 @@
+"""Any learner on a `Split`: ours take one, scikit-learn's take a table."""
+
+from typing import Any
+
+import numpy as np
+
+from shattering.data.dataset import Split
+from shattering.data.preprocess import to_float
+
+
+def table(split: Split) -> np.ndarray:
+    """(n, features) float32 in natural units, for learners that take tables."""
+    return to_float(split.images).flatten(1).numpy()
+
+
+def fit_split(learner: Any, split: Split, **watch) -> Any:
+    """Fit to the split's labels. watch: arguments of `fit` for learners that take splits; not passed to others."""
+    if getattr(learner, "takes_splits", False):
+        return learner.fit(split, **watch)
+    return learner.fit(table(split), split.labels.numpy())
+
+
+def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarray:
+    """Predicted classes (n,). fitted: the split is the training split, which some learners have predicted in `fit`."""
+    if fitted and hasattr(learner, "fitted_"):
+        return learner.fitted_
+    return learner.predict(split if getattr(learner, "takes_splits", False) else table(split))
