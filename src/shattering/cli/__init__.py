@@ -10,6 +10,7 @@ from typing import Annotated, Union
 import tyro
 from tyro.conf import subcommand
 
+from shattering.cli.capacity import Capacity
 from shattering.cli.running import Demo, Paper, Run, Sweep
 from shattering.cli.showing import List, Report, Show, Status
 from shattering.errors import InputError
@@ -23,6 +24,7 @@ Command = Union[  # noqa: UP007
     Annotated[Show, subcommand("show")],
     Annotated[Report, subcommand("report")],
     Annotated[Paper, subcommand("paper")],
+    Annotated[Capacity, subcommand("capacity")],
 ]
 
 

@@ -164,6 +164,11 @@ Experiment = Literal[
     "perceptron",
     "double-descent",
     "all-linear",
+    "theorem1",
+    "corollary1",
+    "rademacher",
+    "stability",
+    "all-capacity",
 ]
 
 
@@ -172,7 +177,7 @@ class Paper(Stored):
     """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
 
     what: Positional[Experiment]
-    """Which; all-cifar and all-linear are all of a line."""
+    """Which; all-cifar, all-linear and all-capacity are all of a line."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     jobs: int | None = None

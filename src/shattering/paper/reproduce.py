@@ -10,6 +10,7 @@ import torch
 
 from shattering.errors import unknown
 from shattering.paper import (
+    corollary1,
     double_descent,
     figure1a,
     figure1b,
@@ -21,9 +22,12 @@ from shattering.paper import (
     norm,
     perceptron,
     polynomial,
+    rademacher,
+    stability,
     table1,
     table3,
     table4,
+    theorem1,
 )
 from shattering.paper.experiment import Result, Runs, show
 from shattering.paper.scales import CONVOLUTIONAL, Scale
@@ -47,10 +51,15 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "polynomial": polynomial,
     "perceptron": perceptron,
     "double-descent": double_descent,
+    "theorem1": theorem1,
+    "corollary1": corollary1,
+    "rademacher": rademacher,
+    "stability": stability,
 }
 GROUPS = {  # name → title, experiments
     "all-cifar": ("The papers' CIFAR-10 experiments", list(EXPERIMENTS)[:6]),
-    "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:]),
+    "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:14]),
+    "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:]),
 }
 PICTURES = ("pdf", "svg", "png")
 

@@ -106,7 +106,7 @@ class KernelScale:
     n_study_test: int
 
 
-_GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.005}
+_GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.01}
 _RIDGES = {"raw": 1e-3, "gabor": 1e-3, "color": 1e-2, "conv": 1e-2}
 KERNEL_SCALES = {
     "demo": KernelScale(
@@ -123,5 +123,39 @@ KERNEL_SCALES = {
     ),
     "full": KernelScale(
         *("mnist", "cifar10", None, None, 10_000, 5000), _GAMMAS, (256, 1024, 4096, 8192, 32_000), {"cache": "auto"}, _RIDGES, 2000, 2000
+    ),
+}
+
+
+@dataclass(frozen=True)
+class CapacityScale:
+    """A size of the experiments on capacity and stability (section 2.2, theorem 1 and corollary 1).
+
+    Args:
+        dataset: of all.
+        sizes: numbers of images whose random labels are interpolated by construction.
+        noise: the same of images of random bytes, for numbers that the dataset does not have.
+        trained: numbers of images for networks of the same size, trained by SGD.
+        n_rademacher, n_draws: images, and draws of signs.
+        n_stability, n_replaced: images, and how many of them are replaced.
+        epochs: the budget of trained networks.
+    """
+
+    dataset: str
+    sizes: tuple[int, ...]
+    noise: tuple[int, ...]
+    trained: tuple[int, ...]
+    n_rademacher: int
+    n_draws: int
+    n_stability: int
+    n_replaced: int
+    epochs: int
+
+
+CAPACITY_SCALES = {
+    "demo": CapacityScale("digits", (100, 300, 1000), (), (100, 300), 200, 5, 200, 10, epochs=200),
+    "small": CapacityScale("cifar10", (500, 2000, 10_000, 50_000), (), (500, 1000, 2000), 1000, 10, 500, 20, epochs=200),
+    "full": CapacityScale(
+        *("cifar10", (500, 2000, 10_000, 50_000), (200_000, 1_281_167), (500, 2000, 10_000, 50_000), 1000, 20, 2000, 20), epochs=100
     ),
 }

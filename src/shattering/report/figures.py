@@ -25,6 +25,12 @@ _POINTS = 300  # of one curve; longer histories are thinned evenly
 SIZE = {"width": 400, "height": 280}
 
 
+def log_axis(title: str, field: str, form: str) -> dict:
+    """Arguments of alt.X or alt.Y for a logarithmic axis whose labels do not overlap."""
+    axis = alt.Axis(format=form, labelOverlap="greedy", labelSeparation=6)
+    return {"shorthand": f"{field}:Q", "title": title, "scale": alt.Scale(type="log"), "axis": axis}
+
+
 def loss_curves(runs: Sequence[Run]) -> Chart | None:
     """Figure 1a: running training loss over steps, a line a run, a panel a dataset and model. None without histories."""
     frames = []

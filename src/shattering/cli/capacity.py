@@ -1,0 +1,148 @@
+"""`capacity`: how much a learner can fit. Each command runs what is missing, then prints a table and writes a page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Union
+
+from tyro.conf import OmitArgPrefixes, UseAppendAction, subcommand
+
+from shattering.cli.common import Stored, print_json, sweep_with_overview
+
+if TYPE_CHECKING:
+    from shattering.paper.experiment import Result
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OfLearner(Stored):
+    dataset: str = "digits"
+    """A name (see `list datasets`) or a path."""
+    learner: str = "network"
+    """A name (see `list learners`)."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """A parameter of the learner, as name=value."""
+    seed: int = 0
+    """Seed of the subset, the noise and the learner."""
+    out: Path = Path("capacity")
+    """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
+
+    def _params(self) -> dict:
+        from shattering.learners import build_learner
+        from shattering.runs.grid import parse_settings
+
+        params = parse_settings(self.set)
+        build_learner(self.learner, params, self.seed)  # refused here rather than in a worker
+        return params
+
+    def _title(self) -> str:
+        return " ".join([self.learner, *self.set])
+
+    def _finish(self, result: Result) -> int:
+        from shattering.paper import reproduce
+        from shattering.paper.text import print_result
+
+        files = reproduce.write_result(result, self.out)
+        if self.json:
+            print_json(result.to_json() | {"files": [str(file.resolve()) for file in files]})
+        else:
+            print_result(result)
+            print(f"Page: {files[0].resolve()}")
+        return 1 if result.not_done else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rademacher(_OfLearner):
+    """Empirical Rademacher complexity: how well the learner fits random signs, beside closed forms of norm-bounded classes."""
+
+    n: int = 200
+    """Training images."""
+    draws: int = 10
+    """Draws of random signs."""
+
+    def execute(self) -> int:
+        from shattering.paper.rademacher import make_result
+        from shattering.runs.store import Store
+        from shattering.runs.study import StudySpec
+
+        common = {"dataset": self.dataset, "n": self.n, "n_draws": self.draws}
+        specs = [
+            StudySpec("rademacher-classes", common, self.seed),
+            StudySpec("rademacher", {**common, "learner": self.learner, "params": self._params()}, self.seed),
+        ]
+        closed, trained = sweep_with_overview(specs, Store(self.store), 1)
+        return self._finish(make_result("rademacher", "capacity", {self._title(): trained}, closed))  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stability(_OfLearner):
+    """Uniform stability: what replacing one training example changes, on true and on random labels."""
+
+    n: int = 200
+    """Training images."""
+    replaced: int = 20
+    """Examples replaced, one at a time."""
+
+    def execute(self) -> int:
+        from shattering.paper.stability import LABELS, make_result
+        from shattering.runs.store import Store
+        from shattering.runs.study import StudySpec
+
+        common = {"dataset": self.dataset, "n": self.n, "n_replaced": self.replaced, "learner": self.learner, "params": self._params()}
+        specs = [StudySpec("stability", {**common, "labels": p}, self.seed) for p in LABELS.values()]
+        records = sweep_with_overview(specs, Store(self.store), 1)
+        return self._finish(
+            make_result("stability", "capacity", dict(zip([(self._title(), kind) for kind in LABELS], records, strict=True)))
+        )  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShatterPoint(_OfLearner):
+    """The largest number of random labels that the learner fits, by bisection over stored runs."""
+
+    accuracy: float = 0.99
+    """On the training labels: what counts as fitted."""
+    n_min: int = 100
+    """Where the search begins."""
+    n_max: int | None = None
+    """The most to try. Default: all training images."""
+    n_test: int | None = None
+    """Test images of each run. Default: 1,000, or all if there are fewer."""
+    steps: int = 4
+    """Sizes tried a doubling of n."""
+    seeds: int = 1
+    """Runs of each size, all of which have to fit."""
+
+    def execute(self) -> int:
+        import sys
+
+        from shattering.data.sources import load_dataset
+        from shattering.paper.shatter_point import make_result
+        from shattering.runs.shatter_point import shatter_point
+        from shattering.runs.spec import RunSpec
+        from shattering.runs.store import Store
+
+        n_test = self.n_test or min(1000, len(load_dataset(self.dataset).test))
+        spec = RunSpec(self.dataset, n_test=n_test, learner=self.learner, params=self._params(), seed=self.seed)
+
+        def show(run) -> None:
+            print(f"n = {run.spec.n_train:,}, seed {run.spec.seed}: {run.result['train_accuracy']:.1%} fitted", file=sys.stderr, flush=True)
+
+        found = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, show)
+        return self._finish(make_result({self._title(): found}))
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """How much a learner can fit: Rademacher complexity, shatter point, stability."""
+
+    of: OmitArgPrefixes[
+        Union[  # noqa: UP007
+            Annotated[Rademacher, subcommand("rademacher", prefix_name=False)],
+            Annotated[ShatterPoint, subcommand("shatter-point", prefix_name=False)],
+            Annotated[Stability, subcommand("stability", prefix_name=False)],
+        ]
+    ]
+
+    def execute(self) -> int:
+        return self.of.execute()
