@@ -71,7 +71,7 @@ class Rademacher(_OfLearner):
             StudySpec("rademacher", {**common, "learner": self.learner, "params": self._params()}, self.seed),
         ]
         closed, trained = sweep_with_overview(specs, Store(self.store), 1)
-        return self._finish(make_result("rademacher", "capacity", {self._title(): trained}, closed))  # type: ignore[arg-type]
+        return self._finish(make_result("rademacher", "capacity", {self._title(): trained}, closed))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,9 +91,8 @@ class Stability(_OfLearner):
         common = {"dataset": self.dataset, "n": self.n, "n_replaced": self.replaced, "learner": self.learner, "params": self._params()}
         specs = [StudySpec("stability", {**common, "labels": p}, self.seed) for p in LABELS.values()]
         records = sweep_with_overview(specs, Store(self.store), 1)
-        return self._finish(
-            make_result("stability", "capacity", dict(zip([(self._title(), kind) for kind in LABELS], records, strict=True)))
-        )  # type: ignore[arg-type]
+        found = {(self._title(), kind): record for kind, record in zip(LABELS, records, strict=True)}
+        return self._finish(make_result("stability", "capacity", found))
 
 
 @dataclass(frozen=True, kw_only=True)

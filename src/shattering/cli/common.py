@@ -14,8 +14,9 @@ from shattering.errors import InputError
 
 if TYPE_CHECKING:
     from shattering.runs.spec import RunSpec
-    from shattering.runs.store import AnySpec, Run, Store
+    from shattering.runs.store import AnySpec, Record, Run, Store
     from shattering.runs.store import Stored as StoredRun
+    from shattering.runs.study import StudySpec
 
 Flag = FlagCreatePairsOff[bool]
 
@@ -30,6 +31,8 @@ class Stored:
 
 @overload
 def sweep_with_overview(specs: Sequence[RunSpec], store: Store, jobs: int) -> Sequence[Run]: ...
+@overload
+def sweep_with_overview(specs: Sequence[StudySpec], store: Store, jobs: int) -> Sequence[Record]: ...
 @overload
 def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int) -> Sequence[StoredRun]: ...
 def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int) -> Sequence[StoredRun]:

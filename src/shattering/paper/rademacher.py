@@ -73,7 +73,7 @@ def make_result(name: str, scale: str, trained: dict[str, Record], closed: Recor
         Table(f"Norm-bounded classes on the same examples, {size}", CLASSES, [{**c, "interval": interval(c)} for c in classes], CLASS_NOTE),
     ]
     bars = [{"learner": row["learner"], "kind": "by training", **record.result} for row, record in zip(rows, trained.values(), strict=True)]
-    bars = [bar for bar in bars if "value" in bar] + [{"learner": c["kind"], "kind": "closed form, bounded norm", **c} for c in classes]
+    bars = [bar for bar in bars if "value" in bar] + [c | {"learner": c["kind"], "kind": "closed form, bounded norm"} for c in classes]
     caption = f"Correlation with random signs, {size}; intervals over draws. 1 is what fits every labeling."
     charts = {name: (_chart(pd.DataFrame(bars)), caption)} if bars else {}
     return Result(name, TITLE, scale, size, [closed, *trained.values()], tables, charts, _claims(trained, classes))
