@@ -24,8 +24,8 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
 import torch
-from kernel import peak
 
+from kernel import peak
 from shattering import ReluInterpolatorClassifier, load_dataset, seeds
 from shattering.relu.direction import best_of
 from shattering.relu.hinges import midway

@@ -14,6 +14,11 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
         "interpolators": {"n": 40, "n_test": 20},
         "double-descent": {"n": 30, "n_test": 20, "widths": [10, 30, 60]},
         "perceptron": {"n": 45, "passes": 3},
+        "theorem1": {"n": 40},
+        "corollary1": {"n": 40, "depths": [2, 5]},
+        "rademacher": {"n": 20, "n_draws": 2, "params": {"epochs": 3}},
+        "rademacher-classes": {"n": 20},
+        "stability": {"n": 20, "n_replaced": 2, "params": {"epochs": 3}},
     }
     specs = [StudySpec(name, small.get(name, {})) for name in STUDIES]
     first, second = (sweep(specs, Store(tmp_path / name), jobs=2) for name in "ab")
@@ -116,7 +121,7 @@ def test_double_descent_is_of_least_norm_on_nested_features():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("alchemy",), "unknown study 'alchemy'; known: double-descent, gradient-descent"),
+        (("alchemy",), "unknown study 'alchemy'; known: corollary1, double-descent, gradient-descent"),
         (("hessian", {"m": 1}), "unknown parameter of study 'hessian': 'm'; known: d, n"),
         (("hessian", {"n": float("nan")}), "n is nan, expected a finite number"),
         (("hessian", {}, -1), "seed is -1"),

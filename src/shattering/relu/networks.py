@@ -123,10 +123,11 @@ class DeepReluNetwork(nn.Module):
 
 def forward_in_blocks(network: ReluNetwork | DeepReluNetwork, z: np.ndarray, entries: int = 2**18) -> np.ndarray:
     """The network's plain forward pass from <a, x> (m,), a bounded number of hidden values at a time."""
-    step = max(1, entries // network.width)
+    step, out = max(1, entries // network.width), np.empty(len(z))
     with torch.no_grad():
-        found = [network.on_line(part) for part in torch.from_numpy(z).split(step)]
-    return torch.cat(found).numpy() if found else np.empty(0)
+        for start in range(0, len(z), step):  # into one array: small tensors kept between large ones would pin the memory of these
+            out[start : start + step] = network.on_line(torch.from_numpy(z[start : start + step])).numpy()
+    return out
 
 
 def n_parameters(n: int, d: int, depth: int) -> int:
