@@ -222,7 +222,7 @@ _DOC = """
         smallest_eigenvalue_: lemma 1's, min_i x_i - b_i.
         weight_bound_: what follows from it for the weights (`shattering.relu.hinges.weight_bound`).
         largest_weight_: in absolute value.
-        max_error_: of the plain float64 forward pass of `module()`, over n_checked_ points: all of them, or, where n is large, the
+        max_error_: of the plain float64 forward pass of `module()`, over `n_checked_` points: all of them, or, where n is large, the
             steepest and a random rest.
         exact_projections_: whether <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255.
         rounds_: how often the direction was turned.
@@ -245,13 +245,13 @@ _DEEP = "2n + d + 2 (depth - 3) + 2"
 
 class ReluInterpolator(_Regression):
     __doc__ = "The two-layer ReLU network with 2n + d weights that takes any real targets on n distinct points." + _DOC.format(
-        depth="", count="2 n_points_ + d", within="whether the error is within tol"
+        depth="", count="2n + d for these n", within="whether the error is within tol"
     )
 
 
 class ReluInterpolatorClassifier(_Classification):
     __doc__ = "The two-layer ReLU network with 2n + d weights that takes any labels on n distinct points." + _DOC.format(
-        depth="", count="2 n_points_ + d", within="whether every label is right in the forward pass"
+        depth="", count="2n + d for these n", within="whether every label is right in the forward pass"
     )
 
 

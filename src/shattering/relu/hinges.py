@@ -80,7 +80,7 @@ def smallest_eigenvalue(points: np.ndarray, thresholds: np.ndarray) -> float:
 
 
 def weight_bound(points: np.ndarray, values: np.ndarray, thresholds: np.ndarray) -> float:
-    """What lemma 1's eigenvalue says of the weights: |w_j| <= 2 R / min_i(x_i - b_i), with R the range of the values and 0.
+    """What lemma 1's eigenvalue says of the weights: at most 2 R / min_i(x_i - b_i) in size, with R the range of the values and 0.
 
     It holds for thresholds at the previous point, where a weight is a difference of two slopes, each at most R over a gap.
     In general the eigenvalue alone bounds nothing, as the matrix is not symmetric.
