@@ -168,8 +168,13 @@ def show(value: object, kind: str) -> str:
     """A value of a table as text; see `Column`."""
     if value is None:
         return "–"
-    form = {"percent": "{:.2f}", "share": "{:.0%}", "paper": "{:.2f}", "number": "{:,.4g}"}.get(kind, "{}")
-    return str(value) if isinstance(value, str) else form.format(100 * value if kind == "percent" else value)  # type: ignore[operator]
+    if isinstance(value, str):
+        return value
+    number = float(value)  # type: ignore[arg-type]
+    if kind == "number":
+        return f"{int(number):,}" if number.is_integer() and abs(number) < 1e15 else f"{number:,.4g}"
+    form = {"percent": "{:.2f}", "share": "{:.0%}", "paper": "{:.2f}"}.get(kind)
+    return form.format(100 * number if kind == "percent" else number) if form else str(value)
 
 
 def answers(*rules: tuple[str, bool]) -> str:

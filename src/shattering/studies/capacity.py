@@ -39,11 +39,12 @@ def rademacher(
 
 
 def rademacher_classes(
-    seed: int, *, dataset: str = "digits", n: int = 200, n_draws: int = 10, gamma: float = 0.05
+    seed: int, *, dataset: str = "digits", n: int = 200, n_draws: int = 10, gamma: float | None = None
 ) -> tuple[dict, pd.DataFrame]:
     """The closed forms on the same images and signs, of classes whose values lie in -1…1 on these images, as a classifier's do.
 
-    "linear": {x → <w, x>: ‖w‖ <= 1 / max ‖x‖}; "gaussian kernel": the unit ball of its Hilbert space, exp(-gamma ‖x - x'‖²).
+    "linear": {x → <w, x>: ‖w‖ <= 1 / max ‖x‖}; "gaussian kernel": the unit ball of its Hilbert space, exp(-gamma ‖x - x'‖²),
+    with gamma 1 / (d times the variance of all values) unless given.
     Table: kind, value, low, high (95 %, over draws), bound (Jensen's, for any data of these norms), and needed: the
     radius, in units of the class's, of the smallest ball with a function that takes the first draw's signs exactly
     (missing where none does).
@@ -52,6 +53,7 @@ def rademacher_classes(
     X = as_table(data.train).astype(np.float64)
     signs, largest = random_signs(n, n_draws, seed), float(np.linalg.norm(X, axis=1).max())
     squares = (X * X).sum(1)
+    gamma = gamma or 1 / (X.shape[1] * X.var())
     gaussian = np.exp(-gamma * np.maximum(squares[:, None] + squares - 2 * X @ X.T, 0))
     found = {
         "linear": (of_linear_class(X, 1 / largest, signs), X @ X.T / largest**2),
