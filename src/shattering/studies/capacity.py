@@ -53,8 +53,8 @@ def rademacher_classes(
     X = as_table(data.train).astype(np.float64)
     signs, largest = random_signs(n, n_draws, seed), float(np.linalg.norm(X, axis=1).max())
     squares = (X * X).sum(1)
-    gamma = gamma or 1 / (X.shape[1] * X.var())
-    gaussian = np.exp(-gamma * np.maximum(squares[:, None] + squares - 2 * X @ X.T, 0))
+    bandwidth = gamma or 1 / (X.shape[1] * X.var())
+    gaussian = np.exp(-bandwidth * np.maximum(squares[:, None] + squares - 2 * X @ X.T, 0))
     found = {
         "linear": (of_linear_class(X, 1 / largest, signs), X @ X.T / largest**2),
         "gaussian kernel": (of_kernel_class(gaussian, 1.0, signs), gaussian),
