@@ -7,14 +7,22 @@ import altair as alt
 import vl_convert
 
 from shattering import Store
+from shattering.paper import shatter_point
+from shattering.paper.experiment import Result
 from shattering.paper.reproduce import find_experiments, make_result
 from shattering.paper.scales import SCALES
 from shattering.paper.text import table_to_markdown, to_markdown
 from shattering.report import figures
+from shattering.runs.shatter_point import ShatterPoint
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
-PAGES = (("small", find_experiments("all-cifar")), ("full", ["table1", "table4"]))  # at full scale, what has been run of it
+PAGES = (  # at full scale, what has been run of it
+    ("small", find_experiments("all-cifar")),
+    ("full", ["table1", "table4"]),
+    ("small", find_experiments("all-capacity")),
+)
+SHATTER_POINTS = {"MLP 1x4": "mlp-1x4", "MLP 1x16": "mlp-1x16", "MLP 1x64": "mlp-1x64", "random forest": "random-forest"}
 MARKS = ("<!-- drawn by docs/redraw.py -->", "<!-- end -->")
 INTRODUCTION = """# Results, theirs and ours
 
@@ -36,10 +44,20 @@ def results_page() -> str:
     parts = [INTRODUCTION]
     for scale, names in PAGES:
         for name in names:
-            result = make_result(name, SCALES[scale], Store(RESULTS))
-            pictures = [f"![{caption}](images/{chart}-{scale}.png)\n\n*{caption}*\n" for chart, (_, caption) in result.charts.items()]
-            parts.append(to_markdown(result, *pictures))
-    return "\n".join(parts)
+            parts.append(_section(make_result(name, SCALES[scale], Store(RESULTS))))
+    return "\n".join([*parts, _section(shatter_points())])
+
+
+def _section(result: Result) -> str:
+    pictures = [f"![{caption}](images/{chart}-{result.scale}.png)\n\n*{caption}*\n" for chart, (_, caption) in result.charts.items()]
+    return to_markdown(result, *pictures)
+
+
+def shatter_points() -> Result:
+    """What the stored runs of random labels say of these learners."""
+    runs = [run for run in Store(RESULTS).runs() if run.spec.dataset == "cifar10" and run.spec.randomization.title == "random labels"]
+    found = {title: [run for run in runs if run.spec.model_name == name] for title, name in SHATTER_POINTS.items()}
+    return shatter_point.make_result({title: ShatterPoint.of(group, 0.99) for title, group in found.items() if group})
 
 
 def readme_section() -> str:
@@ -74,6 +92,8 @@ def main() -> None:
         for name in names:
             for chart, (drawing, _) in make_result(name, SCALES[scale], Store(RESULTS)).charts.items():
                 figures.save(drawing, HERE / "images" / f"{chart}-{scale}.png")
+    for chart, (drawing, _) in shatter_points().charts.items():
+        figures.save(drawing, HERE / "images" / f"{chart}-capacity.png")
 
 
 if __name__ == "__main__":

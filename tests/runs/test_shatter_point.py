@@ -2,7 +2,7 @@ import pytest
 
 from shattering import InputError, RunSpec, Store
 from shattering.runs import shatter_point as module
-from shattering.runs.shatter_point import shatter_point
+from shattering.runs.shatter_point import ShatterPoint, shatter_point
 
 TREE = RunSpec(learner="random-forest", params={"n_estimators": 1, "bootstrap": False, "max_leaf_nodes": 40}, n_test=20)
 
@@ -39,6 +39,15 @@ def test_a_learner_of_known_capacity(tmp_path):
     assert {f.stat().st_mtime_ns for f in tmp_path.rglob("result.json")} == before
     easier = shatter_point(TREE, store, accuracy=0.5, n_min=20)
     assert easier.n > found.n
+
+
+def test_what_stored_runs_say(tmp_path):
+    store = Store(tmp_path)
+    found = shatter_point(TREE, store, accuracy=1.0, n_min=20, n_seeds=2)
+    again = ShatterPoint.of([r for r in store.runs() if r.spec.learner == "random-forest"], 1.0)
+    assert again == found
+    assert {r.spec.seed for r in found.runs} == {0, 1}
+    assert ShatterPoint.of([], 1.0).n is None
 
 
 def test_a_learner_that_fits_everything(tmp_path):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from shattering.paper.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.paper.scales import KERNEL_SCALES, Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
 
@@ -83,12 +83,7 @@ def _chart(rows: pd.DataFrame, n: int) -> Chart:
         alt.Chart(data)
         .mark_line(strokeWidth=2, point={"size": 40, "filled": True})
         .encode(
-            x=alt.X(
-                "width:Q",
-                title="random features",
-                scale=alt.Scale(type="log"),
-                axis=alt.Axis(format="~s", labelOverlap="greedy", labelSeparation=6),
-            ),
+            x=alt.X(**log_axis("random features", "width", "~s")),
             y=alt.Y("test:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=alt.Color("series:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom")),
             tooltip=["series:N", "width:Q", alt.Tooltip("train:Q", format=".1%"), alt.Tooltip("test:Q", format=".1%")],

@@ -5,7 +5,7 @@ import pandas as pd
 
 from shattering.paper.experiment import Column, Result, Runs, Table, judge
 from shattering.paper.scales import KERNEL_SCALES, Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: interpolating solutions that do not generalize"
@@ -72,7 +72,7 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 def _chart(table: pd.DataFrame) -> Chart:
     base = alt.Chart(table).encode(
-        x=alt.X("norm:Q", title="norm", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", labelOverlap="greedy", labelSeparation=6)),
+        x=alt.X(**log_axis("norm", "norm", "~s")),
         y=alt.Y("test_accuracy:Q", title="test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
         color=alt.Color("function:N", scale=alt.Scale(range=SERIES_COLORS), title=None, legend=alt.Legend(orient="bottom", columns=2)),
         tooltip=["function:N", alt.Tooltip("norm:Q", format=".4g"), alt.Tooltip("test_accuracy:Q", format=".1%")],

@@ -7,7 +7,7 @@ from shattering.paper import reference
 from shattering.paper.experiment import Column, Outcome, Result, Runs, Table, judge
 from shattering.paper.scales import GAMMA_FACTORS, KERNEL_SCALES, Scale
 from shattering.paper.table3 import KERNELS, choice_specs, error, kernel_of, path_specs
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Section 5: the norm does not predict the error"
@@ -93,9 +93,7 @@ def _chart(points: pd.DataFrame) -> Chart:
         alt.Chart(points)
         .mark_line(strokeWidth=1.5, point={"filled": True, "size": 70})
         .encode(
-            x=alt.X(
-                "norm:Q", title="norm", scale=alt.Scale(type="log"), axis=alt.Axis(format="~s", labelOverlap="greedy", labelSeparation=6)
-            ),
+            x=alt.X(**log_axis("norm", "norm", "~s")),
             y=alt.Y("error:Q", title="hold-out error", axis=alt.Axis(format=".1%"), scale=alt.Scale(zero=True)),
             order="gamma:Q",
             color=alt.Color("model:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom")),

@@ -9,7 +9,7 @@ import pandas as pd
 from shattering.paper.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, judge
 from shattering.paper.reference import TABLE_3, Table3Row
 from shattering.paper.scales import GAMMA_FACTORS, KERNEL_SCALES, RIDGES, KernelScale, Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 3: generalization of kernel models, without and with ridge"
@@ -227,12 +227,7 @@ def _charts(k: KernelScale, filters: dict[tuple[int, float], Outcome]) -> dict[s
 
 def _filters_chart(points: pd.DataFrame, k: KernelScale) -> Chart:
     color = alt.Color("ridge:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom"))
-    x = alt.X(
-        "filters:Q",
-        title="random filters",
-        scale=alt.Scale(type="log"),
-        axis=alt.Axis(format="~s", labelOverlap="greedy", labelSeparation=6),
-    )
+    x = alt.X(**log_axis("random filters", "filters", "~s"))
     y = alt.Y("error:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     tooltip = ["ridge:N", "filters:Q", alt.Tooltip("error:Q", format=".1%")]
     lines = alt.Chart(points).mark_line(strokeWidth=2, point={"filled": True, "size": 60}).encode(x=x, y=y, color=color, tooltip=tooltip)

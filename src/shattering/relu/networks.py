@@ -48,7 +48,7 @@ class ReluNetwork(nn.Module):
 
     def on_line(self, z: Tensor) -> Tensor:
         """The same from <a, x> (m,)."""
-        return F.relu(z[:, None] - self.thresholds) @ self.weights
+        return _hinges(z, self.thresholds) @ self.weights
 
 
 class DeepReluNetwork(nn.Module):
@@ -108,16 +108,16 @@ class DeepReluNetwork(nn.Module):
         return self.on_line(_project(x, self.direction))
 
     def on_line(self, z: Tensor) -> Tensor:
-        """The same from <a, x> (m,). Every F.relu is a hidden layer's, of values of the layer before."""
+        """The same from <a, x> (m,). Every ReLU is a hidden layer's, of values of the layer before."""
         line = z - self.start
         t = F.relu(line)
         thresholds, weights = self.thresholds.split(self.sizes), self.weights.split(self.sizes)
         if self.depth == 3:
-            return self.offset + F.relu(t[:, None] - thresholds[0]) @ weights[0]
+            return self.offset + _hinges(t, thresholds[0]) @ weights[0]
         total = torch.zeros_like(t)
         for g in range(self.groups):
             clipped = F.relu(self.lengths[g] - F.relu(self.rights[g] - (t if g else line)))
-            total = F.relu(total) + F.relu(clipped[:, None] - thresholds[g]) @ weights[g]
+            total = F.relu(total) + _hinges(clipped, thresholds[g]) @ weights[g]
         return self.offset + total
 
 
@@ -133,6 +133,11 @@ def forward_in_blocks(network: ReluNetwork | DeepReluNetwork, z: np.ndarray, ent
 def n_parameters(n: int, d: int, depth: int) -> int:
     """How many parameters the network of this depth has: 2n + d in depth 2, as theorem 1 has it."""
     return 2 * n + d + {2: 0, 3: 2}.get(depth, 2 + 2 * min(depth - 3, n))
+
+
+def _hinges(z: Tensor, thresholds: Tensor) -> Tensor:
+    """(m, n): max(z_i - b_j, 0), in one array."""
+    return (z[:, None] - thresholds).relu_()
 
 
 def _parameter(value: np.ndarray | float) -> nn.Parameter:

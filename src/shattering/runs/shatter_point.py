@@ -1,6 +1,6 @@
 """How many random labels a learner can fit: the shatter point, by bisection over stored runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import pandas as pd
@@ -26,6 +26,17 @@ class ShatterPoint:
     n_failed: int | None
     accuracy: float
     runs: tuple[Run, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[Run], accuracy: float) -> "ShatterPoint":
+        """What these runs, of one learner on random labels, say."""
+        ordered = sorted(runs, key=lambda r: (r.spec.n_train or 0, r.spec.seed))
+        sizes = {r.spec.n_train: True for r in ordered}
+        for r in ordered:
+            sizes[r.spec.n_train] &= r.result["train_accuracy"] >= accuracy
+        failed = next((n for n, fitted in sizes.items() if not fitted), None)
+        fitted = [n for n, whole in sizes.items() if whole and n and (failed is None or n < failed)]
+        return cls(fitted[-1] if fitted else None, failed, accuracy, tuple(ordered))
 
     @property
     def n_parameters(self) -> int | None:
@@ -100,9 +111,8 @@ def shatter_point(
                     on_run(runs[n][-1])
         return all(r.result["train_accuracy"] >= accuracy for r in runs[n])
 
-    n, failed = _search(fits, lambda k: min(high, round(n_min * 2 ** (k / steps))), low, high, steps)
-    found = sorted((r for group in runs.values() for r in group), key=lambda r: (r.spec.n_train or 0, r.spec.seed))
-    return ShatterPoint(n, failed, accuracy, tuple(found))
+    _search(fits, lambda k: min(high, round(n_min * 2 ** (k / steps))), low, high, steps)
+    return ShatterPoint.of((r for group in runs.values() for r in group), accuracy)
 
 
 def _search(fits: Callable[[int], bool], size: Callable[[int], int], low: int, high: int, steps: int) -> tuple[int | None, int | None]:
