@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin, MultiOutputMixin, RegressorMixin
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from shattering.errors import InputError, unknown
 from shattering.features import FEATURES
-from shattering.learners.minimum_norm import MinimumNorm, is_number
+from shattering.learners.classes import class_codes
+from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier, is_number
 from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
 
 _KERNELS = ("gaussian", "linear")
@@ -80,8 +80,10 @@ class _KernelMachine(MinimumNorm):
         points = self._transformer.transform(X) if self._transformer else X
         return torch.from_numpy(np.array(points, order="C")).to(self._device())
 
-    def _values(self, X: np.ndarray) -> np.ndarray:
+    def _values(self, X) -> np.ndarray:
         """(n, k) float64: the kernel expansion at points."""
+        check_is_fitted(self)
+        X = np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
         coefficients = torch.from_numpy(self.dual_coef_).to(self._points.device)
         points, centers = self._as_points(X), self._points.double()
         out = torch.empty((len(points), coefficients.shape[1]), dtype=torch.float64)
@@ -146,35 +148,17 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
 
     def predict(self, X) -> np.ndarray:
         """(n,) or (n, k), as y was."""
-        check_is_fitted(self)
-        values = self._values(np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False)))
+        values = self._values(X)
         return values[:, 0] if self._one_target else values
 
 
-class KernelInterpolatorClassifier(ClassifierMixin, _KernelMachine):
+class KernelInterpolatorClassifier(OneHotClassifier, _KernelMachine):
     __doc__ = "Minimum-norm kernel interpolation of one-hot class targets (0 and 1); the largest value wins." + _DOC.format(target="class")
 
     def fit(self, X, y):
         """Fit to X (n, d) and class labels y (n,)."""
         X, y = map(np.asarray, validate_data(self, X, y, dtype=[np.float32, np.float64]))
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError("y has 1 class, expected at least two classes")
+        self.classes_, labels = class_codes(y)
         self._fit(X, np.eye(len(self.classes_))[labels])
         self.fitted_ = self.classes_[self._fitted.argmax(1)]
         return self
-
-    def decision_function(self, X) -> np.ndarray:
-        """(n, classes); for two classes their difference (n,), as scikit-learn has it."""
-        values = self._class_values(X)
-        return values[:, 1] - values[:, 0] if values.shape[1] == 2 else values
-
-    def predict(self, X) -> np.ndarray:
-        """The class of largest value (n,)."""
-        best = self._class_values(X).argmax(1)
-        return self.classes_[best]
-
-    def _class_values(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        return self._values(np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False)))

@@ -7,7 +7,7 @@ from numbers import Real
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
@@ -96,6 +96,20 @@ class MinimumNorm(BaseEstimator):
             "rank": self.rank_,
             "conflicts": self.n_conflicts_,
         }
+
+
+class OneHotClassifier(ClassifierMixin):
+    """Of classes by one value each, `_values` (n, classes): the largest wins."""
+
+    def decision_function(self, X) -> np.ndarray:
+        """(n, classes); for two classes their difference (n,), as scikit-learn has it."""
+        values = self._values(X)  # type: ignore[attr-defined]
+        return values[:, 1] - values[:, 0] if values.shape[1] == 2 else values
+
+    def predict(self, X) -> np.ndarray:
+        """The class of largest value (n,)."""
+        best = self._values(X).argmax(1)  # type: ignore[attr-defined]
+        return self.classes_[best]  # type: ignore[attr-defined]
 
 
 def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:

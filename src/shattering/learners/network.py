@@ -12,7 +12,6 @@ import safetensors
 import safetensors.torch
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
@@ -23,6 +22,7 @@ from shattering.data.dataset import Split
 from shattering.data.sources import as_images
 from shattering.errors import InputError, unknown
 from shattering.learners import training
+from shattering.learners.classes import class_codes
 
 _PRECISIONS = ("float32", "bfloat16")
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
@@ -282,10 +282,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         else:
             X, y = validate_data(self, X, y, dtype=np.float32)
             images = torch.from_numpy(np.array(X))
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError("y has 1 class, expected at least two classes")
+        self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
 
     def _input_images(self, X) -> torch.Tensor:

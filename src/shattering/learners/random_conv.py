@@ -5,21 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from shattering.data.decode import cache_folder
-from shattering.errors import InputError
 from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts
 from shattering.features.random_conv import RandomConvFeatures
-from shattering.learners.minimum_norm import MinimumNorm
+from shattering.learners.classes import class_codes
+from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import slices
 from shattering.linalg.stored import StoredGram
 
 
-class RandomConvClassifier(ClassifierMixin, MinimumNorm):
+class RandomConvClassifier(OneHotClassifier, MinimumNorm):
     """Minimum-norm linear classifier on random convolutional features of images, one-hot targets (0 and 1).
 
     The kernel is <z(x), z(x')>, scaled so that the training images have 1 on average; plus 1 (a constant feature) where the
@@ -96,10 +94,7 @@ class RandomConvClassifier(ClassifierMixin, MinimumNorm):
         """Fit to images X (n, c h w), in 0…1, and class labels y (n,)."""
         self.check_params()
         X, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
-        check_classification_targets(y)
-        self.classes_, labels = np.unique(y, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError("y has 1 class, expected at least two classes")
+        self.classes_, labels = class_codes(y)
         self.features_ = self._features().fit(X)
         self.plan(len(X), 1, len(self.classes_))  # refused before the Gram matrix is begun
         gram = self._gram()
@@ -111,16 +106,6 @@ class RandomConvClassifier(ClassifierMixin, MinimumNorm):
         self.intercept_ = gram.constant * coefficients.sum(0).cpu().numpy()
         self._weigh(coefficients)
         return self
-
-    def decision_function(self, X) -> np.ndarray:
-        """(n, classes); for two classes their difference (n,), as scikit-learn has it."""
-        values = self._values(X)
-        return values[:, 1] - values[:, 0] if values.shape[1] == 2 else values
-
-    def predict(self, X) -> np.ndarray:
-        """The class of largest value (n,)."""
-        best = self._values(X).argmax(1)
-        return self.classes_[best]
 
     def _features(self) -> RandomConvFeatures:
         return RandomConvFeatures(

@@ -7,10 +7,10 @@ import numpy as np
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from shattering.errors import InputError
+from shattering.learners.classes import class_codes
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
@@ -185,10 +185,7 @@ class _Classification(ClassifierMixin, _ReluInterpolator):
         rows, labels = _rows(self, X, reset=True), column_or_1d(y, warn=True)
         check_consistent_length(X, labels)
         assert_all_finite(labels, input_name="y")
-        check_classification_targets(labels)
-        self.classes_, codes = np.unique(labels, return_inverse=True)
-        if len(self.classes_) < 2:
-            raise InputError("y has 1 class, expected at least two classes")
+        self.classes_, codes = class_codes(labels)
         self._build(rows, codes.astype(np.float64))
         self.interpolated_ = self.max_error_ < 0.5
         if not self.interpolated_ or self.max_error_ > self.tol * len(self.classes_):

@@ -3,8 +3,8 @@
 import altair as alt
 import pandas as pd
 
+from shattering.paper import rademacher
 from shattering.paper.experiment import Claim, Column, Result, Runs, Table, judge
-from shattering.paper.rademacher import interval
 from shattering.paper.scales import CAPACITY_SCALES, CapacityScale, Scale
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.store import Record
@@ -31,13 +31,8 @@ NOTE = (
 
 def learners(k: CapacityScale) -> dict[str, tuple[str, dict]]:
     """Title → (learner, parameters)."""
-    return {
-        "MLP 1x512": ("network", {"network": "mlp-1x512", "epochs": k.epochs, "stop_when_fitted": True}),
-        "random forest": ("random-forest", {}),
-        "nearest neighbour": ("nearest-neighbors", {"n_neighbors": 1}),
-        "kernel interpolation": ("kernel", {}),
-        "kernel, ridge 100": ("kernel", {"ridge": 100.0}),
-    }
+    interpolating = {title: how for title, how in rademacher.learners(k).items() if title != "logistic regression"}
+    return {**interpolating, "kernel, ridge 100": ("kernel", {"ridge": 100.0})}
 
 
 def study_specs(k: CapacityScale) -> dict[tuple[str, str], StudySpec]:
@@ -86,9 +81,9 @@ def _row(learner: str, labels: str, r: dict) -> dict:
         "labels": labels,
         "uniform": r.get("uniform"),
         "own": r.get("own"),
-        "own_interval": interval(r, "own_low", "own_high", "{:.0%}"),
+        "own_interval": rademacher.interval(r, "own_low", "own_high", "{:.0%}"),
         "changed": r.get("changed"),
-        "changed_interval": interval(r, "changed_low", "changed_high", "{:.1%}"),
+        "changed_interval": rademacher.interval(r, "changed_low", "changed_high", "{:.1%}"),
         "replaced": r.get("n_replaced"),
     }
 

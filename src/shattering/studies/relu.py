@@ -21,7 +21,7 @@ BUILDS = (
     "the direction turned",
     "hidden units ordered",
 )
-_HINGES = 2_000_000_000  # at points where a network's error is measured
+_HINGES = 4_000_000_000  # at points where a network's error is measured
 _TERMS = 10_000_000  # of exact sums
 
 
