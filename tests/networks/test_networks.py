@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from shattering.errors import InputError
-from shattering.networks import CIFAR_SHAPE, NETWORKS, build_network, count_parameters, initial_learning_rate
+from shattering.networks import CIFAR_SHAPE, NETWORKS, build_network, count_parameters, find_network, initial_learning_rate
 from shattering.networks.alexnet import LocalResponseNorm
 from shattering.networks.inception import inception
 
@@ -86,3 +86,16 @@ def test_any_factory_works_and_bad_input_is_named():
 
 def test_learning_rates():
     assert [initial_learning_rate(n) for n in ("inception", "inception-no-bn", "alexnet", "mlp-1x512")] == [0.1, 0.1, 0.01, 0.01]
+
+
+@pytest.mark.parametrize(("name", "hidden"), [("mlp-1x7", (7,)), ("mlp-4x33", (33,) * 4)])
+def test_perceptrons_of_any_size_by_name(name, hidden):
+    module = build_network(name, (3, 4, 5), 6, seed=0)
+    linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
+    assert [m.out_features for m in linear] == [*hidden, 6]
+
+
+@pytest.mark.parametrize("name", ["mlp-0x3", "mlp-1x0", "mlp-x5", "mlp-3", "mlp-1x5x5", "resnet"])
+def test_names_that_are_no_network(name):
+    with pytest.raises(InputError, match=f"unknown network '{name}'.*mlp-LxU"):
+        find_network(name)
