@@ -20,7 +20,9 @@ RESULTS = HERE.parent / "results"
 PAGES = (  # at full scale, what has been run of it
     ("small", find_experiments("all-cifar")),
     ("full", ["table1", "table4"]),
+    ("small", find_experiments("all-linear")),
     ("small", find_experiments("all-capacity")),
+    ("full", ["theorem1", "corollary1"]),
 )
 SHATTER_POINTS = {"MLP 1x4": "mlp-1x4", "MLP 1x16": "mlp-1x16", "MLP 1x64": "mlp-1x64", "random forest": "random-forest"}
 MARKS = ("<!-- drawn by docs/redraw.py -->", "<!-- end -->")

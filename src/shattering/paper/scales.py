@@ -107,7 +107,7 @@ class KernelScale:
 
 
 _GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.01}
-_RIDGES = {"raw": 1e-3, "gabor": 1e-3, "color": 1e-2, "conv": 1e-2}
+_RIDGES = {"raw": 1e-3, "gabor": 1e-3, "color": 1e-1, "conv": 1e-2}
 KERNEL_SCALES = {
     "demo": KernelScale(
         *("digits", "digits", None, None, 600, 400),
