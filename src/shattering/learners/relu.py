@@ -201,8 +201,9 @@ class _Classification(ClassifierMixin, _ReluInterpolator):
 
 _DOC = """
 
-    A direction along which the points lie well apart, a hinge at every point, and weights in closed form: O(n d + n log n) time
-    a round of turning the direction, and O(n) memory beside the data, which are read in blocks.
+    A direction along which the points lie well apart, a hinge at every point, and weights in closed form: O(n d + n log n) time,
+    with one pass over the data and a least-norm problem of at most 2,500 pairs a round of turning the direction; O(n) memory
+    beside the data, which are read in blocks.
 
     Args:{depth}
         candidates: random directions to choose from.
