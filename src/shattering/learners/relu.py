@@ -160,6 +160,12 @@ def _rows(estimator, X, reset: bool) -> Rows:
     return X
 
 
+class _Deep(_ReluInterpolator):
+    def __init__(self, depth=8, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
+        super().__init__(candidates=candidates, rounds=rounds, tol=tol, random_state=random_state)
+        self.depth = depth
+
+
 class _Regression(RegressorMixin, _ReluInterpolator):
     def fit(self, X, y):
         """Fit to X (n, d) and real targets y (n,)."""
@@ -238,7 +244,7 @@ _DOC = """
     """
 _DEPTH = """
         depth: layers with weights, at least 2; see `shattering.relu.networks.DeepReluNetwork`."""
-_DEEP = "2n + d + 2 (depth - 3) + 2"
+_DEEP = "2n + d + 2 (depth - 3) + 2 from depth 3 on, 2n + d in depth 2"
 
 
 class ReluInterpolator(_Regression):
@@ -253,21 +259,13 @@ class ReluInterpolatorClassifier(_Classification):
     )
 
 
-class DeepReluInterpolator(_Regression):
+class DeepReluInterpolator(_Regression, _Deep):
     __doc__ = "A ReLU network of any depth k, width O(n / k) and O(n + d) weights that takes any real targets." + _DOC.format(
         depth=_DEPTH, count=_DEEP, within="whether the error is within tol"
     )
 
-    def __init__(self, depth=8, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
-        super().__init__(candidates=candidates, rounds=rounds, tol=tol, random_state=random_state)
-        self.depth = depth
 
-
-class DeepReluInterpolatorClassifier(_Classification):
+class DeepReluInterpolatorClassifier(_Classification, _Deep):
     __doc__ = "A ReLU network of any depth k, width O(n / k) and O(n + d) weights that takes any labels." + _DOC.format(
         depth=_DEPTH, count=_DEEP, within="whether every label is right in the forward pass"
     )
-
-    def __init__(self, depth=8, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
-        super().__init__(candidates=candidates, rounds=rounds, tol=tol, random_state=random_state)
-        self.depth = depth
