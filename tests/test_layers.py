@@ -25,6 +25,7 @@ LAYERS = [
     ["runs"],
     ["demo"],
     ["report"],
+    ["testing"],
     ["paper"],
     ["cli"],
     ["__main__"],

@@ -32,6 +32,8 @@ _WHERE = {
     "grid": "runs.grid",
     "run": "runs.run",
     "sweep": "runs.sweep",
+    "randomization_test": "testing.front",
+    "RandomizationTest": "testing.result",
     "runs_table": "report.tables",
     "summary_table": "report.tables",
     "write_report": "report.page",
@@ -62,6 +64,8 @@ if TYPE_CHECKING:
     from shattering.runs.spec import RunSpec
     from shattering.runs.store import Run, Store
     from shattering.runs.sweep import sweep
+    from shattering.testing.front import randomization_test
+    from shattering.testing.result import RandomizationTest
 
 
 def __getattr__(name: str):

@@ -17,7 +17,7 @@ from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.errors import InputError, unknown
 
-Pixels = Literal["true", "shuffled", "random", "gaussian"]
+Pixels = Literal["true", "shuffled", "random", "gaussian", "within-class"]
 LabelMode = Literal["redraw", "flip", "permute"]
 
 
@@ -29,7 +29,9 @@ class Randomization:
         labels: probability in 0…1 that a label is corrupted, independently for each example.
         pixels: "true"; "shuffled" (one random permutation of the pixel positions for all images, train and test);
             "random" (another permutation for each image); "gaussian" (independent normal pixels with the mean and
-            the standard deviation that each channel has over the training images; not clipped).
+            the standard deviation that each channel has over the training images; not clipped); "within-class" (each
+            pixel, or feature, is permuted among the examples of a class, in every split by itself: single pixels say
+            of the class what they did, but no longer together; Ojala and Garriga 2010, test 2).
         label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the
             same, so about labels (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or
             "permute" (the corrupted labels are permuted among themselves, which keeps class counts).
@@ -63,7 +65,9 @@ class Randomization:
         elif self.labels:
             words.append(f"{100 * self.labels:.4g}% corrupted labels{kind}")
         if self.pixels != "true":
-            words.append("Gaussian pixels" if self.pixels == "gaussian" else f"{self.pixels} pixels")
+            words.append(
+                {"gaussian": "Gaussian pixels", "within-class": "pixels permuted within class"}.get(self.pixels, f"{self.pixels} pixels")
+            )
         return ", ".join(words) or "true labels"
 
     def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
@@ -85,7 +89,12 @@ class Randomization:
         return torch.from_numpy(np.where(corrupted, new, true))
 
     def pixel_transform(self, seed: int, part: str, moments: "Moments") -> Callable[[np.ndarray, int], np.ndarray]:
-        """(image (c, …), example id) → randomized image of the same shape."""
+        """(image (c, …), example id) → randomized image of the same shape.
+
+        Raises InputError for "within-class", which is a function of the whole split.
+        """
+        if self.pixels == "within-class":
+            raise InputError("pixels 'within-class' permutes among the examples of a split, expected one that works image by image")
         shape, size = moments.shape, int(np.prod(moments.shape))
         positions = size if self.permute_channels else size // shape[0]
         if self.pixels == "shuffled":
@@ -101,6 +110,8 @@ class Randomization:
         """The randomized images of a split, by `pixel_transform` of each."""
         if self.pixels == "true":
             return split.images
+        if self.pixels == "within-class":
+            return self._within_class(split, seed, part)
         transform = self.pixel_transform(seed, part, moments)
         source = split.images.numpy()
         flat = source.ndim == 2
@@ -109,6 +120,18 @@ class Randomization:
             image = transform(source[row][None] if flat else source[row], example)
             out[row] = image[0] if flat else image
         return torch.from_numpy(out)
+
+    def _within_class(self, split: Split, seed: int, part: str) -> torch.Tensor:
+        """Every column of the images permuted among the examples of each (true) class; a pixel's channels are one column."""
+        n, channels = len(split), 1 if self.permute_channels or split.images.ndim == 2 else split.image_shape[0]
+        columns = split.images.numpy().reshape(n, channels, -1)
+        out, true = np.empty_like(columns), split.true_labels.numpy()
+        for k in range(split.n_classes):
+            rows = np.flatnonzero(true == k)
+            words = seeds.generator(seed, f"pixels/{part}", k).bit_generator
+            for column in range(columns.shape[2]):
+                out[rows, :, column] = columns[rows[np.argsort(words.random_raw(len(rows)))], :, column]
+        return torch.from_numpy(out.reshape(split.images.shape))
 
 
 def _raw(seed: int, part: str, index: int, n: int) -> np.ndarray:

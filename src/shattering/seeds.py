@@ -1,11 +1,14 @@
 """Independent random streams from one seed: (seed, purpose, index) → generator.
 
 Every stream is counter-based or freshly seeded, so adding a draw to one never shifts another, and
-no global generator is touched. Purposes in use: "data" (subset and hold-out), "labels/train",
+no global generator is touched. Purposes in use: "data" (subset, hold-out and folds), "labels/train",
 "labels/test", "pixels/train", "pixels/test", "pixels/shared" (noise), "init" and "order" (training).
 """
 
 import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -45,3 +48,20 @@ def words(seed: int, purpose: str, indices: np.ndarray) -> np.ndarray:
 def uniform(word: np.ndarray) -> np.ndarray:
     """64-bit words as floats in [0, 1) with 53 random bits."""
     return (word >> np.uint64(11)) * 2.0**-53
+
+
+@contextmanager
+def everywhere(seed: int) -> Iterator[None]:
+    """Seed the global generators of Python, NumPy and torch for code that is not ours, and put them back afterwards."""
+    import torch
+
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng():
+        try:
+            random.seed(seed)
+            np.random.seed(seed % 2**32)  # noqa: NPY002
+            torch.manual_seed(seed)
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])  # noqa: NPY002

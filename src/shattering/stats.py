@@ -1,6 +1,7 @@
-"""Confidence intervals."""
+"""Confidence intervals and permutation p-values."""
 
 from collections.abc import Sequence
+from math import hypot
 from statistics import fmean
 
 from scipy import stats
@@ -29,3 +30,25 @@ def mean_interval(values: Sequence[float], low: float, high: float, level: float
         return None
     half = stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1)
     return max(low, fmean(values) - half), min(high, fmean(values) + half)
+
+
+def permutation_p_value(score: float, null_scores: Sequence[float]) -> float:
+    """(C + 1) / (B + 1), with C of the B null scores at least as good as the score; higher is better.
+
+    Never below its floor, 1 / (B + 1) (Ojala and Garriga 2010, definition 1; Phipson and Smyth 2010). Raises InputError
+    without null scores.
+    """
+    if not len(null_scores):
+        raise InputError("null_scores is empty, expected at least one draw")
+    return (sum(null >= score for null in null_scores) + 1) / (len(null_scores) + 1)
+
+
+def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]) -> tuple[float, float]:
+    """A confidence interval for the difference a - b of independent estimates, from an interval of each at that level.
+
+    The square-and-add rule (Newcombe 1998, method 10; MOVER: Zou and Donner 2008), which keeps the asymmetry of the intervals.
+    """
+    difference = a - b
+    below = hypot(a - a_interval[0], b_interval[1] - b)
+    above = hypot(a_interval[1] - a, b - b_interval[0])
+    return difference - below, difference + above

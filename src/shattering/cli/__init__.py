@@ -13,10 +13,12 @@ from tyro.conf import subcommand
 from shattering.cli.capacity import Capacity
 from shattering.cli.running import Demo, Paper, Run, Sweep
 from shattering.cli.showing import List, Report, Show, Status
+from shattering.cli.testing import Test
 from shattering.errors import InputError
 
 Command = Union[  # noqa: UP007
     Annotated[Demo, subcommand("demo")],
+    Annotated[Test, subcommand("test")],
     Annotated[Run, subcommand("run")],
     Annotated[Sweep, subcommand("sweep")],
     Annotated[List, subcommand("list")],

@@ -105,6 +105,22 @@ class Dataset:
         train, held_out = (self.train.subset(rows.sort().values) for rows in (order[:n_train], order[n_train : n_train + n_validation]))
         return replace(self, train=train, test=test, validation=held_out)
 
+    def fold(self, number: int, of: int, seed: int = 0) -> "Dataset":
+        """Cross-validation within the train split: test on one of its stratified folds, train on the others.
+
+        The folds are made of the true labels; the test fold keeps the labels that the train split has, corrupted or not.
+        Raises InputError if a class is smaller than the number of folds.
+        """
+        from sklearn.model_selection import StratifiedKFold
+
+        train = self.train
+        smallest = int(torch.bincount(train.true_labels, minlength=train.n_classes).min())
+        if smallest < of:
+            raise InputError(f"the smallest class of {self.name} has {smallest} examples, expected at least {of} for {of} folds")
+        splitter = StratifiedKFold(of, shuffle=True, random_state=seeds.integer(seed, "data/folds") % 2**32)
+        rest, held_out = list(splitter.split(np.zeros(len(train)), train.true_labels.numpy()))[number]
+        return replace(self, train=train.subset(torch.from_numpy(rest)), test=train.subset(torch.from_numpy(held_out)), validation=None)
+
     def to_npz(self, path: str | Path) -> Path:
         """Save as an .npz that `load_dataset` reads (channels last), so that arrays can be named in a run."""
         arrays = {}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from shattering import seeds
-from shattering.data import disk
+from shattering.data import disk, others
 from shattering.data.dataset import Dataset, Split
 from shattering.errors import InputError
 
@@ -47,7 +47,8 @@ def load_dataset(source, n_train: int | None = None, n_test: int | None = None, 
         source: a name in `DATASETS`; a path to an image folder (``train/CLASS/*.png|jpg`` and ``test/…``), an
             .npz with x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with
             ``train*.parquet`` and ``test*.parquet``) with an image and a label column; a tuple
-            (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; or a Dataset.
+            (X, y) or (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; a torch dataset of (image, label)
+            pairs, or a pair of them (train, test); a Hugging Face `Dataset` or `DatasetDict`; or a Dataset.
         n_train: size of a class-balanced subset of the train split, drawn by `seed`; None: all of it.
         n_test: the same for the test split.
         seed: also draws the held-out fifth where a source has no test split.
@@ -56,16 +57,33 @@ def load_dataset(source, n_train: int | None = None, n_test: int | None = None, 
     Raises:
         InputError: for anything unknown, unreadable or inconsistent.
     """
-    if isinstance(source, Dataset):
-        dataset = source
-    elif isinstance(source, (tuple, list)) and len(source) == 4:
-        dataset = dataset_from_arrays(*source)
-    elif isinstance(source, (str, Path)):
-        dataset = _load_named(str(source)) if str(source) in DATASETS else _load_path(Path(source), seed)
-    else:
-        raise InputError(f"dataset is a {type(source).__name__}, expected a name, a path, a Dataset or (x_train, y_train, x_test, y_test)")
+    dataset = _load_any(source, seed)
     disk.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
     return dataset.limit(n_train, n_test, seed, n_validation)
+
+
+def _load_any(source, seed: int) -> Dataset:
+    if isinstance(source, Dataset):
+        return source
+    if isinstance(source, (str, Path)):
+        return _load_named(str(source)) if str(source) in DATASETS else _load_path(Path(source), seed)
+    if others.is_hub(source):
+        return others.from_hub(source, lambda split, name: _hold_out(split, name, seed))
+    if isinstance(source, (tuple, list)) and len(source) == 4:
+        return dataset_from_arrays(*source)
+    if isinstance(source, (tuple, list)) and len(source) == 2:
+        if all(others.is_torch(part) for part in source):
+            train, test = map(others.read_torch, source)
+            return dataset_from_arrays(*train, *test, channels="first", name=type(source[0]).__name__)
+        return _hold_out(dataset_from_arrays(*source, *source).train, "arrays", seed)
+    if others.is_torch(source):
+        images, labels = others.read_torch(source)
+        whole = dataset_from_arrays(images, labels, images, labels, channels="first")
+        return _hold_out(whole.train, type(source).__name__, seed)
+    raise InputError(
+        f"dataset is a {type(source).__name__}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
+        "a Dataset, or a torch or Hugging Face dataset"
+    )
 
 
 def identity(source: str) -> str:

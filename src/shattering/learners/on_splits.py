@@ -1,11 +1,13 @@
 """Any learner on a `Split`: ours take one, scikit-learn's take a table."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
+from shattering.errors import InputError
 
 
 def table(split: Split) -> np.ndarray:
@@ -25,3 +27,12 @@ def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarra
     if fitted and hasattr(learner, "fitted_"):
         return learner.fitted_
     return learner.predict(split if getattr(learner, "takes_splits", False) else table(split))
+
+
+def score_split(scorer: Callable, learner: Any, split: Split) -> float:
+    """A scorer of scikit-learn's on a split, against its labels. Raises InputError if the learner lacks what it needs."""
+    X = split.images.numpy() if getattr(learner, "takes_splits", False) else table(split)
+    try:
+        return float(scorer(learner, X, split.labels.numpy()))
+    except AttributeError as error:
+        raise InputError(f"scoring needs what the learner does not have: {error}") from None

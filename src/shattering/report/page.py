@@ -33,7 +33,9 @@ def render(runs: Sequence[Run], title: str = "Randomization tests") -> str:
     """The page of these runs as text. All text from runs is escaped."""
     charts = {"loss": figures.loss_curves(runs), "corruption": figures.error_curves(runs)}
     rows = summary_rows(runs)
-    return render_template("report.html.j2", runs, title, charts, verdicts=verdicts(rows), groups=by_subject(rows), strips=_strips(runs))
+    return render_template(
+        "report.html.j2", runs, title, charts, verdicts=verdicts(rows), groups=by_subject(rows), strips=picture_strips(runs)
+    )
 
 
 def render_template(
@@ -62,7 +64,7 @@ def render_template(
     )
 
 
-def _strips(runs: Sequence[Run]) -> list[dict]:
+def picture_strips(runs: Sequence[Run]) -> list[dict]:
     """One strip of example images for each dataset and randomization, with the labels that the learner was given."""
     strips: dict[tuple, dict] = {}
     for run in runs:

@@ -7,20 +7,24 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import overload
 
+import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from sklearn.metrics import get_scorer
 
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
-from shattering.data.sources import load_dataset
+from shattering.data.sources import identity, load_dataset
 from shattering.files import write_aside
-from shattering.learners.on_splits import fit_split, predict_split
+from shattering.learners.on_splits import fit_split, predict_split, score_split
 from shattering.randomization import randomize
+from shattering.runs import objects
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, write_json
 from shattering.runs.study import StudySpec
@@ -28,15 +32,19 @@ from shattering.runs.study import StudySpec
 EXAMPLES = 10  # training images kept as a picture
 
 
+OnEpoch = Callable[[dict], None]
+
+
 @overload
-def run(spec: RunSpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Run: ...
+def run(spec: RunSpec, store: Store, on_epoch: OnEpoch | None = None, given: objects.Objects | None = None) -> Run: ...
 @overload
-def run(spec: StudySpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Record: ...
-def run(spec: AnySpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Run | Record:
+def run(spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, given: objects.Objects | None = None) -> Record: ...
+def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, given: objects.Objects | None = None) -> Run | Record:
     """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
-    Waits if another process is at it. on_epoch: called with each row of the history. Raises InputError for bad
-    input and OSError where the store cannot be written, after marking the run as failed.
+    Waits if another process is at it. on_epoch: called with each row of the history. given: the objects that
+    the spec names. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as
+    failed.
     """
     folder = store.folder(spec)
     with store.lock(folder):
@@ -44,7 +52,7 @@ def run(spec: AnySpec, store: Store, on_epoch: Callable[[dict], None] | None = N
             write_json(folder / "spec.json", spec.to_json())
             try:
                 if isinstance(spec, RunSpec):
-                    _execute(spec, folder, on_epoch)
+                    _execute(spec, folder, on_epoch, given)
                 else:
                     _execute_study(spec, folder)
             except Exception as error:
@@ -68,15 +76,38 @@ def _execute_study(spec: StudySpec, folder: Path) -> None:
     (folder / "failed.json").unlink(missing_ok=True)
 
 
-def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | None) -> None:
+def load_data(spec: RunSpec, given: objects.Objects | None = None) -> tuple[Dataset, str]:
+    """The data of a spec as its learner is given them, and the fingerprint of what they were made from."""
+    natural, fingerprint = _load(spec, given)
+    data = randomize(natural, spec.randomization, spec.resolved_noise_seed)
+    if spec.folds is not None and spec.fold is not None:
+        data = data.fold(spec.fold, spec.folds, spec.resolved_data_seed)
+    return data, fingerprint
+
+
+_last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run of a series often wants the same data
+
+
+def _load(spec: RunSpec, given: objects.Objects | None) -> tuple[Dataset, str]:
+    is_object = objects.is_object(spec.dataset)
+    sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes)
+    if key not in _last_loaded:
+        _last_loaded.clear()
+        data = load_dataset(objects.find(spec.dataset, given) if is_object else spec.dataset, *sizes)
+        _last_loaded[key] = data, data.fingerprint()
+    return _last_loaded[key]
+
+
+def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: objects.Objects | None) -> None:
     started, clock = datetime.now(UTC), time.perf_counter()
-    data = load_dataset(spec.dataset, spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
-    fingerprint = data.fingerprint()
-    data = randomize(data, spec.randomization, spec.resolved_noise_seed)
-    learner = spec.build()
+    data, fingerprint = load_data(spec, given)
+    learner = spec.build(given)
     checkpoint = folder / "checkpoint.pt"
     resumed = checkpoint.exists()
+    fit_clock = time.perf_counter()
     fit_split(learner, data.train, test=data.test, validation=data.validation, checkpoint=checkpoint, on_epoch=on_epoch)
+    fit_seconds = time.perf_counter() - fit_clock
     result, seconds = _result(spec, data, learner), time.perf_counter() - clock
 
     history = getattr(learner, "history_", pd.DataFrame({"epoch": []}))
@@ -88,24 +119,21 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: Callable[[dict], None] | Non
     _save_examples(data.train, folder / "examples.png")
     provenance = _provenance(getattr(learner, "device_", torch.device("cpu")))
     provenance |= {"dataset_fingerprint": fingerprint, "started": started.isoformat(timespec="seconds")}
-    provenance |= {"seconds": seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
+    provenance |= {"seconds": seconds, "fit_seconds": fit_seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
     write_json(folder / "provenance.json", provenance)
     write_json(folder / "result.json", result)  # last: its presence says that the run is done
     for leftover in (checkpoint, folder / "failed.json"):
         leftover.unlink(missing_ok=True)
 
 
-def _accuracy(learner, split: Split, labels: torch.Tensor, fitted: bool = False) -> tuple[float, float]:
-    """Accuracies against the split's labels and against others. fitted: it is the training split, which some learners have predicted."""
-    predicted = predict_split(learner, split, fitted)
-    return tuple(float((predicted == y.numpy()).mean()) for y in (split.labels, labels))  # type: ignore[return-value]
+def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
+    return float((predicted == labels.numpy()).mean())
 
 
 def _result(spec: RunSpec, data: Dataset, learner) -> dict:
-    r = spec.randomization
-    corrupted_test = r.corrupt(data.test, spec.resolved_noise_seed, "test")
-    train, true_train = _accuracy(learner, data.train, data.train.true_labels, fitted=True)
-    test, test_on_corrupted = _accuracy(learner, data.test, corrupted_test)
+    corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
+    on_train, on_test = predict_split(learner, data.train, fitted=True), predict_split(learner, data.test)
+    train = _accuracy(on_train, data.train.labels)
     epochs = getattr(learner, "n_iter_", None) if getattr(learner, "takes_splits", False) else None
     history = getattr(learner, "history_", pd.DataFrame())
     return {
@@ -116,9 +144,9 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "image_shape": list(data.train.image_shape),
         "n_parameters": getattr(learner, "n_parameters_", None),
         "train_accuracy": train,
-        "train_accuracy_on_true_labels": true_train,
-        "test_accuracy": test,
-        "test_accuracy_on_corrupted_labels": test_on_corrupted,
+        "train_accuracy_on_true_labels": _accuracy(on_train, data.train.true_labels),
+        "test_accuracy": _accuracy(on_test, data.test.true_labels),
+        "test_accuracy_on_corrupted_labels": _accuracy(on_test, corrupted_test),
         **_validation(data, learner, history),
         "interpolated": train == 1.0,
         "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
@@ -126,18 +154,28 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "epochs": epochs,
         "epochs_to_fit": getattr(learner, "epochs_to_fit_", None),
         "diverged": getattr(learner, "diverged_", False),
+        "majority_share": float(data.train.labels.bincount().max()) / len(data.train),
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **getattr(learner, "summary_", {}),
+        **scores(spec.scoring, learner, data),
         "examples": _examples(data.train),
     }
+
+
+def scores(scoring: str | None, learner, data: Dataset) -> dict:
+    """train_score and test_score by one of scikit-learn's scorers (higher is better), against the labels of the splits."""
+    if scoring is None:
+        return {}
+    scorer = get_scorer(scoring)
+    return {f"{name}_score": score_split(scorer, learner, split) for name, split in (("train", data.train), ("test", data.test))}
 
 
 def _validation(data: Dataset, learner, history: pd.DataFrame) -> dict:
     """validation_accuracy at the end, for learners whose history does not have it."""
     if data.validation is None or not history.empty:
         return {}
-    return {"validation_accuracy": _accuracy(learner, data.validation, data.validation.true_labels)[0]}
+    return {"validation_accuracy": _accuracy(predict_split(learner, data.validation), data.validation.labels)}
 
 
 def early_stopping(history: pd.DataFrame) -> dict:
@@ -203,6 +241,7 @@ def _version(package: str) -> str | None:
         return None
 
 
+@lru_cache
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -211,6 +250,7 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
+@lru_cache
 def _git_revision() -> str | None:
     """The revision of the checkout that this code runs from (with "+" if it was changed since), or None."""
     try:

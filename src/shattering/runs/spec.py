@@ -8,11 +8,13 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 from sklearn.base import BaseEstimator
+from sklearn.metrics import get_scorer_names
 
 from shattering.data import sources
 from shattering.errors import InputError, unknown
 from shattering.learners import LEARNERS, build_learner
 from shattering.randomization import Randomization
+from shattering.runs import objects
 
 _NEVER_IDENTITY = ("n_jobs", "verbose", "random_state")  # of scikit-learn's estimators
 
@@ -22,16 +24,21 @@ class RunSpec:
     """(dataset, sizes, randomization, learner, seeds).
 
     Args:
-        dataset: a name in `DATASETS`, or a path that `load_dataset` takes.
+        dataset: a name in `DATASETS`, a path that `load_dataset` takes, or the name of an object (see `shattering.runs.objects`).
         n_train: size of a class-balanced subset of the train split; None: all of it.
         n_test: the same for the test split.
         n_validation: size of a validation split held out of the train split, beside n_train; None: there is none.
         randomization: of the data.
-        learner: a name in `LEARNERS`.
-        params: the learner's constructor arguments, as JSON values.
+        learner: a name in `LEARNERS`, or the name of an object.
+        params: the learner's constructor arguments, as JSON values; none for an object.
         seed: gives the independent seeds of data subset, noise, initialization and batch order.
         data_seed: replaces it for the subset (None: seed), so that one source of variance can be held fixed.
         noise_seed: replaces it for the randomization; a network's own `order_seed`, for the batch order.
+        folds: cross-validate: the (randomized) train split is cut into this many stratified folds, and this run tests
+            on fold number `fold`; the dataset's own test split is not used. None: there are no folds.
+        fold: 0…folds-1.
+        scoring: a name of scikit-learn's `get_scorer_names`, whose score on the train and test split is stored beside
+            the accuracies; higher is better, always. None: none.
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -47,6 +54,9 @@ class RunSpec:
     data_seed: int | None = None
     noise_seed: int | None = None
     n_validation: int | None = None
+    folds: int | None = None
+    fold: int | None = None
+    scoring: str | None = None
 
     def __post_init__(self):
         for name in ("n_train", "n_test", "n_validation", "seed", "data_seed", "noise_seed"):
@@ -55,9 +65,20 @@ class RunSpec:
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
                 raise InputError(f"{name} is {value!r}, expected a whole number of at least {low}")
+        if (self.folds is None) != (self.fold is None):
+            raise InputError(f"folds is {self.folds} and fold is {self.fold}, expected both or neither")
+        if self.folds is not None and self.fold is not None and not (self.folds >= 2 and 0 <= self.fold < self.folds):
+            raise InputError(f"fold is {self.fold} of {self.folds} folds, expected 0…folds-1 of at least 2")
+        if self.folds and (self.n_validation or self.n_test):
+            raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
+        if self.scoring is not None and self.scoring not in get_scorer_names():
+            raise unknown("scoring", self.scoring, get_scorer_names())
         for name, value in self.params.items():
             canonical(value, name)
-        self.build()
+        if not objects.is_object(self.learner):
+            self.build()
+        elif self.params:
+            raise InputError(f"params are {dict(self.params)}, expected none beside a learner that is an object")
 
     @property
     def resolved_data_seed(self) -> int:
@@ -70,14 +91,25 @@ class RunSpec:
     @property
     def model_name(self) -> str:
         """The network's name, or the learner's."""
+        if objects.is_object(self.learner):
+            return objects.label(self.learner)
         return str(self.params.get("network", "mlp-1x512")) if self.learner == "network" else self.learner
 
-    def build(self) -> BaseEstimator:
-        """The unfitted learner."""
+    @property
+    def dataset_name(self) -> str:
+        """What the dataset is called in titles and folder names."""
+        return objects.label(self.dataset) if objects.is_object(self.dataset) else Path(self.dataset).stem
+
+    def build(self, given: objects.Objects | None = None) -> BaseEstimator:
+        """The unfitted learner. Raises InputError for an object that is not among those `given`."""
+        if objects.is_object(self.learner):
+            return objects.with_seed(objects.find(self.learner, given), self.seed)
         return build_learner(self.learner, self.params, self.seed)
 
     def recipe(self) -> dict:
         """The learner's parameters that determine the result and are not at their defaults, in canonical form."""
+        if objects.is_object(self.learner):
+            return {}
         excluded = (*_NEVER_IDENTITY, *getattr(LEARNERS[self.learner], "not_identity", ()))
         params = _without_defaults(self.params, self._defaults())
         return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in excluded}
@@ -93,16 +125,19 @@ class RunSpec:
         if r["pixels"] in ("true", "gaussian"):
             del r["permute_channels"]
         parts = {
-            "dataset": sources.identity(self.dataset),
+            "dataset": objects.digest_of(self.dataset) if objects.is_object(self.dataset) else sources.identity(self.dataset),
             "n_train": self.n_train,
             "n_test": self.n_test,
             "n_validation": self.n_validation,
             "randomization": _without_defaults(r, asdict(Randomization())) or None,
-            "learner": self.learner,
+            "learner": objects.digest_of(self.learner) if objects.is_object(self.learner) else self.learner,
             "params": self.recipe() or None,
             "seed": self.seed,
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
             "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
+            "folds": self.folds,
+            "fold": self.fold,
+            "scoring": self.scoring,
         }
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
@@ -115,8 +150,9 @@ class RunSpec:
     def folder_name(self) -> str:
         """A readable name with the run id at its end."""
         r = self.randomization
-        parts = [Path(self.dataset).stem, f"n{self.n_train}" if self.n_train else "", self.model_name]
+        parts = [self.dataset_name, f"n{self.n_train}" if self.n_train else "", self.model_name]
         parts += [f"labels{r.labels:g}" if r.labels else "", r.pixels if r.pixels != "true" else "", f"s{self.seed}"]
+        parts += [f"fold{self.fold}of{self.folds}" if self.folds else ""]
         name = "-".join(part for part in parts if part)
         return "".join(c if c.isalnum() or c in "-._" else "_" for c in name) + f"-{self.run_id}"
 

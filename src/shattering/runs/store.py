@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 
 from shattering.errors import InputError
 from shattering.files import write_aside
+from shattering.runs.objects import Objects
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
 
@@ -68,12 +69,12 @@ class Run(Stored):
         """
         return pd.read_parquet(self.folder / "history.parquet").assign(seconds=self.provenance["epoch_seconds"])
 
-    def model(self):
-        """The fitted learner, from the stored weights. Raises InputError if there are none."""
+    def model(self, given: Objects | None = None):
+        """The fitted learner, from the stored weights. given: the learner, if it was an object. Raises InputError if there are none."""
         path = self.folder / "model.safetensors"
         if not path.exists():
             raise InputError(f"run {self.folder.name} has no stored model")
-        return self.spec.build().load(path)  # type: ignore[attr-defined]
+        return self.spec.build(given).load(path)  # type: ignore[attr-defined]
 
 
 @dataclass(frozen=True)

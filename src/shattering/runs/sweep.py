@@ -3,18 +3,23 @@
 import multiprocessing
 import os
 import signal
+import tempfile
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from multiprocessing.process import BaseProcess
+from pathlib import Path
 from typing import Any, overload
 
+import cloudpickle
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from shattering.runs.objects import Objects
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, Stored, read_spec
@@ -24,10 +29,16 @@ ATTEMPTS = 2  # a run whose worker is killed is tried once more
 
 
 @overload
-def sweep(specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run]: ...
+def sweep(
+    specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None, given: Objects | None = None
+) -> Sequence[Run]: ...
 @overload
-def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run | Record]: ...
-def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run | Record]:
+def sweep(
+    specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, given: Objects | None = None
+) -> Sequence[Run | Record]: ...
+def sweep(
+    specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, given: Objects | None = None
+) -> Sequence[Run | Record]:
     """Run what the store lacks, `jobs` at a time, and return the runs of all specs in their order.
 
     Done runs are skipped, interrupted ones resumed at their last checkpoint, failed ones tried again. A worker that
@@ -35,15 +46,17 @@ def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Consol
     waited for. On Ctrl-C the workers end and KeyboardInterrupt is raised; the same call resumes.
 
     console: where to show a live overview (a line a run where the output is no terminal); None: nowhere.
+    given: the objects that the specs name; the workers get copies.
     """
     unique = {spec.run_id: spec for spec in specs}
     pending = deque(spec for spec in unique.values() if not _is_done(store, spec))
-    with _Overview(console, len(unique), len(unique) - len(pending)) as overview:
+    with _Overview(console, len(unique), len(unique) - len(pending)) as overview, _handed_over(given) as objects:
         workers: list[_Worker] = []
         try:
             while pending or workers:
                 while pending and len(workers) < jobs and (spec := _next_free(pending, store, overview)):
-                    workers.append(_Worker(spec, store, max(1, (os.cpu_count() or 1) // jobs), overview.start(spec)))
+                    threads = max(1, (os.cpu_count() or 1) // jobs)
+                    workers.append(_Worker(spec, store, threads, overview.start(spec), given, objects))
                 wait([w.connection for w in workers] + [w.process.sentinel for w in workers], timeout=0.5) if workers else time.sleep(0.5)
                 for worker in workers:
                     worker.receive(overview)
@@ -56,6 +69,18 @@ def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Consol
             for worker in workers:
                 worker.process.join()
     return [store.read(store.folder(spec)) for spec in unique.values()]
+
+
+@contextmanager
+def _handed_over(given: Objects | None) -> Iterator[str | None]:
+    """The path of a private file, while the sweep lasts, from which its workers read the objects."""
+    if not given:
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="shattering-") as folder:  # readable by this user alone
+        path = Path(folder, "objects.pickle")
+        path.write_bytes(cloudpickle.dumps(dict(given)))
+        yield str(path)
 
 
 def _is_done(store: Store, spec: AnySpec) -> bool:
@@ -95,6 +120,8 @@ class _Worker:
     store: Store
     threads: int
     task: TaskID | None
+    given: Objects | None = None
+    objects: str | None = None
     attempt: int = 0
     raised: bool = False
     epochs: int | None = None
@@ -103,14 +130,14 @@ class _Worker:
 
     def __post_init__(self):
         if isinstance(self.spec, RunSpec):
-            self.epochs = getattr(self.spec.build(), "epochs", None)
+            self.epochs = getattr(self.spec.build(self.given), "epochs", None)
         self.start(1)
 
     def start(self, attempt: int) -> None:
         context = _context()
         self.attempt = attempt
         self.connection, theirs = context.Pipe(duplex=False)
-        arguments = (theirs, self.spec.to_json(), str(self.store.root), self.threads)
+        arguments = (theirs, self.spec.to_json(), str(self.store.root), self.threads, self.objects)
         self.process = context.Process(target=_work, args=arguments, name=self.spec.folder_name)  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
@@ -135,7 +162,7 @@ def _context():
     return context
 
 
-def _work(connection: Any, spec: dict, root: str, threads: int) -> None:
+def _work(connection: Any, spec: dict, root: str, threads: int, objects: str | None) -> None:
     """The worker process. It ends with its parent, at the end of an epoch, and leaves the run interrupted."""
 
     def report(row: dict) -> None:
@@ -147,7 +174,8 @@ def _work(connection: Any, spec: dict, root: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     torch.set_num_threads(threads)
     try:
-        run(read_spec(spec), Store(root), on_epoch=report)
+        given = cloudpickle.loads(Path(objects).read_bytes()) if objects else None
+        run(read_spec(spec), Store(root), on_epoch=report, given=given)
     except Exception as error:
         connection.send({"error": str(error)})
         raise SystemExit(1) from None

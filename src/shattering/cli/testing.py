@@ -1,0 +1,66 @@
+"""The command `test`: the front door on the command line."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tyro.conf import Positional, UseAppendAction
+
+from shattering.cli.common import Stored, print_json
+
+
+@dataclass(frozen=True, kw_only=True)
+class Test(Stored):
+    """Would this model fit noise just as well, and does it learn anything? Writes an HTML report."""
+
+    learner: Positional[str]
+    """file.py:name, package.module:name, or a name of `list learners` or `list networks`."""
+    data: str = "digits"
+    """A name (see `list datasets`) or a path."""
+    budget: str | None = None
+    """Time it may take, e.g. 5min."""
+    randomizations: str | None = None
+    """A comma list, e.g. permuted-labels,gaussian-pixels."""
+    n_draws: int = 19
+    """Draws for each permutation test."""
+    folds: int | None = None
+    """Cross-validate over so many folds."""
+    scoring: str | None = None
+    """One of scikit-learn's scorers, instead of accuracy."""
+    set: UseAppendAction[tuple[str, ...]] = ()
+    """A parameter of the learner, as name=value."""
+    inputs: Literal["auto", "table", "images"] = "auto"
+    """What estimators are given."""
+    n_train: int | None = None
+    """Training examples, a class-balanced subset."""
+    n_test: int | None = None
+    """Test examples, a class-balanced subset."""
+    seed: int = 0
+    """Seed of subset, randomizations, initialization and order."""
+    jobs: int = 1
+    """Fits at a time, each in a process of its own."""
+    out: Path = Path("report.html")
+    """The report to write."""
+
+    def execute(self) -> int:
+        from rich.console import Console
+
+        from shattering.runs.grid import parse_settings
+        from shattering.testing.front import randomization_test
+
+        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs", "store")
+        test = randomization_test(
+            self.learner,
+            self.data,
+            randomizations=self.randomizations.split(",") if self.randomizations else None,
+            recipe=parse_settings(self.set),
+            console=Console(stderr=True),
+            **{name: getattr(self, name) for name in same},
+        )
+        test.to_html(self.out)
+        if self.json:
+            print_json({**test.to_json(), "report": str(self.out.resolve())})
+        else:
+            print(test)
+            print(f"Report: {self.out.resolve()}")
+        return 1 if any(draw.status == "failed" for draw in test.draws) else 0

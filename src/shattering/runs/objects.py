@@ -1,0 +1,49 @@
+"""Learners and datasets that are objects of the user's, not names: a spec names them, the caller hands them over beside it."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.base import BaseEstimator, clone
+
+from shattering.errors import InputError
+
+Objects = Mapping[str, Any]
+_PREFIX = "object:"
+
+
+def name_of(label: str, digest: str) -> str:
+    """The name of an object in a spec: "object:LABEL:DIGEST". The digest of its content, and source, is its identity."""
+    return f"{_PREFIX}{label.replace(':', '.')}:{digest}"
+
+
+def is_object(name: str) -> bool:
+    """Whether a dataset or learner of a spec is an object."""
+    return name.startswith(_PREFIX) and name.count(":") == 2
+
+
+def label(name: str) -> str:
+    """What the object is called."""
+    return name.split(":")[1]
+
+
+def digest_of(name: str) -> str:
+    """The object's identity, without what it is called."""
+    return _PREFIX + name.split(":")[2]
+
+
+def find(name: str, given: Objects | None) -> Any:
+    """The object. Raises InputError if it is not among those given."""
+    if given is None or name not in given:
+        raise InputError(f"{label(name)} is an object that only the call that made this run had, expected it to be handed over again")
+    return given[name]
+
+
+def with_seed(learner: BaseEstimator, seed: int) -> BaseEstimator:
+    """A clone whose random states, nested ones too, are the seed wherever they are at their default; what the user has set stays."""
+    cloned: BaseEstimator = clone(learner)  # type: ignore[assignment]
+    default = inspect.signature(type(learner)).parameters.get("random_state")
+    unset = {"random_state": default.default if default else None}
+    params = cloned.get_params()
+    names = [name for name in params if name.split("__")[-1] == "random_state" and params[name] == unset.get(name)]
+    return cloned.set_params(**dict.fromkeys(names, seed))

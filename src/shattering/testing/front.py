@@ -1,0 +1,170 @@
+"""`randomization_test`: would this model fit noise just as well, and does it learn anything?"""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from sklearn.base import BaseEstimator
+
+from shattering.data.dataset import Dataset
+from shattering.data.sources import load_dataset
+from shattering.errors import InputError
+from shattering.randomization import Randomization
+from shattering.runs import objects
+from shattering.runs.run import run
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Store, stored
+from shattering.runs.sweep import sweep
+from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
+from shattering.testing.identity import digest
+from shattering.testing.learners import Inputs, as_learner
+from shattering.testing.result import Draw, RandomizationTest
+from shattering.testing.scheme import Scheme, find_randomizations, n_draws_of
+
+
+def randomization_test(
+    learner: Any,
+    data: Any,
+    *,
+    randomizations: Sequence[str | Randomization] | None = None,
+    n_draws: int | Mapping[str, int] = 19,
+    folds: int | None = None,
+    scoring: str | None = None,
+    recipe: Mapping[str, object] | None = None,
+    inputs: Inputs = "auto",
+    n_train: int | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+    budget: str | float | None = None,
+    jobs: int = 1,
+    store: str | Path | Store | None = None,
+    console: Console | None = None,
+) -> RandomizationTest:
+    """Fit a learner on data and on randomized copies of them, and compare.
+
+    Args:
+        learner: a scikit-learn classifier or pipeline, a skorch net, a torch module (class, factory or instance), a training
+            function (split, seed) → predict, or the name of one; see `shattering.testing.learners.as_learner`.
+        data: a name, a path, (X, y), (x_train, y_train, x_test, y_test), a `Dataset`, a torch or a Hugging Face dataset;
+            see `load_dataset`. Without a test split a fifth is held out, drawn by the seed.
+        randomizations: names in `shattering.testing.scheme.RANDOMIZATIONS`, or `Randomization`s. Default: permuted labels,
+            20 % corrupted labels, Gaussian inputs and features permuted within classes; for images also shuffled and random
+            pixels.
+        n_draws: random copies for each of the two permutation tests; 3 at most for the others. Or a mapping from names to
+            numbers. The least p-value is 1 / (n_draws + 1).
+        folds: cross-validate over this many stratified folds of the train split instead of testing on the test split, with
+            labels permuted before they are split, as scikit-learn's `permutation_test_score` does; None: do not.
+        scoring: a name of scikit-learn's scorers; None: accuracy. Higher is better, as there.
+        recipe: parameters of the learner; for torch modules those of `NetworkClassifier`, which trains them.
+        inputs: "table" or "images", for estimators that could be given either; "auto": images for skorch, else a table.
+        n_train: train on a class-balanced subset of this size.
+        n_test: test on a class-balanced subset of this size.
+        seed: gives the seeds of subset, randomizations, initialization and batch order.
+        budget: time that the call may take, such as "5min" or seconds: draws are made in rounds until it is used up, on fewer
+            training examples where that is needed, at the last with fewer epochs; the result says what was left out. A fit
+            that does not report its epochs is not interrupted, only not begun when it would end too late. None: no limit.
+        jobs: fits at a time; more than one are processes of their own, so scripts need `if __name__ == "__main__":`.
+        store: a folder to keep the runs in; the same call finds them there and runs only what is missing. None: they are
+            kept as long as the result.
+        console: where to show progress; None: nowhere.
+
+    Returns:
+        The result; a draw whose fit fails is in it, as failed.
+
+    Raises:
+        InputError: for bad input. What the learner raises on the natural data is raised.
+    """
+    clock = Clock(parse_budget(budget), time.perf_counter())
+    if jobs < 1:
+        raise InputError(f"jobs is {jobs}, expected at least 1")
+    name, estimator, params = as_learner(learner, recipe, inputs)
+    source, dataset = _as_data(data, seed)
+    given, spec = _named(name, estimator, source, dataset)
+    base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
+    base = replace(base, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
+    found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
+    base, left_out = plan(base, given, 1 + sum(found.values()), 1 + len(found), clock)
+    scheme = Scheme(base, found)
+    kept = tempfile.TemporaryDirectory(prefix="shattering-") if store is None else None
+    where = store if isinstance(store, Store) else Store(kept.name if kept else store)  # type: ignore[arg-type]
+    Execution(scheme, where, given, jobs, clock, console).execute()
+    draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
+    return RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, kept)
+
+
+def _as_data(data: Any, seed: int) -> tuple[str | None, Dataset]:
+    """The name or path that the data have, or None, and the data."""
+    source = str(data) if isinstance(data, (str, Path)) else None
+    return source, load_dataset(data, seed=seed)
+
+
+def _named(name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset) -> tuple[dict, dict]:
+    """The objects that runs are handed, and what their specs call learner and dataset."""
+    given: dict[str, Any] = {}
+    if estimator is not None:
+        name = objects.name_of(name, digest(estimator))
+        given[name] = estimator
+    if source is None:
+        source = objects.name_of(dataset.name, dataset.fingerprint()[:16])
+        given[source] = dataset
+    return given, {"learner": name, "dataset": source}
+
+
+@dataclass
+class Execution:
+    """Makes the draws of a scheme in their order, as long as there is time."""
+
+    scheme: Scheme
+    store: Store
+    given: objects.Objects
+    jobs: int
+    clock: Clock
+    console: Console | None
+    seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest draw so far
+
+    def execute(self) -> None:
+        (natural, number), *pending = self.scheme.order()
+        self._make([(natural, number)], raises=True)  # here, so that what is wrong with the learner is raised
+        total = len(pending)
+        while batch := self._next(pending):
+            self._make(batch)
+            pending = [draw for draw in pending if draw not in batch]
+            if self.console:
+                self.console.print(f"{total - len(pending)}/{total} draws  {batch[-1][0].title}", highlight=False)
+
+    def _next(self, pending: list[tuple[Randomization, int]]) -> list[tuple[Randomization, int]]:
+        """The next draws that are likely to end in time, as many as there are jobs (all, without a budget)."""
+        longest = max(self.seconds.values())
+        in_time = [draw for draw in pending if self.seconds.get(draw[0], longest) <= self.clock.left]
+        return in_time[: len(in_time) if self.clock.seconds is None and self.jobs > 1 else self.jobs]
+
+    def _make(self, draws: list[tuple[Randomization, int]], raises: bool = False) -> None:
+        start = time.perf_counter()
+        specs = [spec for r, draw in draws for spec in self.scheme.fits(r, draw)]
+        if self.jobs > 1 and not raises:
+            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, self.given)
+        else:
+            for spec in specs:
+                self._run(spec, raises)
+        for r, _ in draws:
+            self.seconds[r] = max(self.seconds.get(r, 0.0), time.perf_counter() - start)
+
+    def _run(self, spec: RunSpec, raises: bool) -> None:
+        try:
+            run(spec, self.store, on_epoch=None if raises else self.clock.check, given=self.given)
+        except OutOfTime:
+            return
+        except Exception:  # whatever the learner raises on noise; the run is marked as failed, with the error
+            if raises:
+                raise
+
+
+def _read(scheme: Scheme, store: Store, randomization: Randomization, draw: int) -> Draw:
+    runs = []
+    for spec in scheme.fits(randomization, draw):
+        runs.append(store.get(spec) or stored(spec, store.folder(spec), "missing"))
+    return Draw(randomization, draw, tuple(runs))

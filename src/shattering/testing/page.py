@@ -1,0 +1,71 @@
+"""The report of a randomization test: one page that opens offline; and its short form for notebooks."""
+
+import base64
+
+import vl_convert
+from markupsafe import Markup, escape
+
+from shattering import __version__
+from shattering.report import figures as report_figures
+from shattering.report.page import picture_strips, render_template
+from shattering.testing.figures import score_chart
+from shattering.testing.result import RandomizationTest
+from shattering.testing.scheme import NATURAL
+
+
+def render_test(test: RandomizationTest) -> str:
+    """The page as text. All text from outside is escaped."""
+    firsts = [test.of(r)[0].runs[0] for r in (NATURAL, *test.randomizations) if test.of(r)]
+    charts = {"scores": score_chart(test), "loss": report_figures.loss_curves(firsts)}
+    return render_template(
+        "test.html.j2",
+        test.runs,
+        f"{test.learner} on {test.dataset}",
+        charts,
+        filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
+        test=test,
+        rows=[
+            {k: None if v != v else v for k, v in row.items()}
+            for row in test.table.astype(object).where(test.table.notna(), None).to_dict("records")
+        ],
+        strips=picture_strips(test.runs),
+        methods=methods(test),
+    )
+
+
+def _score(test: RandomizationTest, value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{100 * value:.1f}" if test.scoring == "accuracy" else f"{value:.4g}"
+
+
+def notebook_html(test: RandomizationTest) -> str:
+    """Summary, table and chart for a notebook's cell; the chart is a picture, so that it shows everywhere."""
+    shown = test.table[["randomization", "draws", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
+    svg = vl_convert.vegalite_to_svg(report_figures.to_spec(score_chart(test)))
+    picture = base64.b64encode(svg.encode()).decode()
+    items = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in test.summary)
+    table = shown.to_html(index=False, na_rep="–", float_format=lambda v: f"{v:.4g}", border=0)
+    return (
+        f"<div><p><strong>{escape(test.learner)} on {escape(test.dataset)}</strong>, n = {test.n_train:,}</p><ul>{items}</ul>{table}"
+        f'<img alt="Train and test scores of every draw of each randomization" src="data:image/svg+xml;base64,{picture}"></div>'
+    )
+
+
+def methods(test: RandomizationTest) -> str:
+    """A paragraph for a paper's methods section: what was done, with which data, draws and versions."""
+    run = test.natural.runs[0]
+    spec, result, versions = run.spec, run.result, run.provenance["versions"]
+    noise = "; ".join(f"{r.title} ({len(test.of(r))} draws)" for r in test.randomizations)
+    how = f"{spec.folds}-fold stratified cross-validation" if spec.folds else f"a test set of {result['n_test']:,} examples"
+    tested = " ".join(
+        f"The permutation p-value for the null hypothesis that {t.null} is {t.p_value:.3g} ({t.n_as_good} of {t.n_draws} draws scored at "
+        f"least as high; (C + 1)/(B + 1), Ojala and Garriga 2010)."
+        for t in test.tests.values()
+    )
+    return (
+        f"We trained {test.learner} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and on randomized "
+        f"copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} Subset, noise, initialization and batch order "
+        f"have independent seeds derived from {spec.seed}. Run with shattering {__version__}, PyTorch {versions['torch']} and "
+        f"scikit-learn {versions['scikit-learn']} on {run.provenance['processor']}."
+    )

@@ -1,0 +1,307 @@
+"""`RandomizationTest`: what came of the draws of a test."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from statistics import fmean, stdev
+
+import pandas as pd
+
+from shattering import stats
+from shattering.errors import InputError
+from shattering.randomization import Randomization
+from shattering.runs.store import Run
+from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One fit of the learner on the natural data, or on one randomized copy of them: a run, or one for each fold.
+
+    Its numbers are means over the folds; None where a run of it is not done.
+    """
+
+    randomization: Randomization
+    number: int
+    runs: tuple[Run, ...]
+
+    @property
+    def status(self) -> str:
+        """ "done", or the first other status among its runs."""
+        return next((run.status for run in self.runs if run.status != "done"), "done")
+
+    @property
+    def train_score(self) -> float | None:
+        return self.mean("train_accuracy" if self.runs[0].spec.scoring is None else "train_score")
+
+    @property
+    def test_score(self) -> float | None:
+        """Against the true test labels; under cross-validation against the labels that the fold has, as scikit-learn does it."""
+        spec = self.runs[0].spec
+        if spec.scoring is not None:
+            return self.mean("test_score")
+        return self.mean("test_accuracy" if spec.folds is None else "test_accuracy_on_corrupted_labels")
+
+    @property
+    def fit_seconds(self) -> float | None:
+        return sum(run.provenance["fit_seconds"] for run in self.runs) if self.status == "done" else None
+
+    @property
+    def interpolated(self) -> bool | None:
+        """Whether every training example is classified as labelled, in every fold."""
+        return all(run.result["interpolated"] for run in self.runs) if self.status == "done" else None
+
+    @property
+    def n_test(self) -> int:
+        return sum(run.result["n_test"] for run in self.runs)
+
+    def mean(self, name: str) -> float | None:
+        """The mean of a number of the results over the folds; None if a fold lacks it."""
+        values = [run.result.get(name) for run in self.runs]
+        return None if None in values else fmean(values)  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class PermutationTest:
+    """A permutation p-value and what it was computed from. null: what is tested. Higher scores are better."""
+
+    null: str
+    score: float
+    null_scores: tuple[float, ...]
+
+    @property
+    def n_draws(self) -> int:
+        return len(self.null_scores)
+
+    @property
+    def n_as_good(self) -> int:
+        """How many null scores are at least as good as the natural one."""
+        return sum(null >= self.score for null in self.null_scores)
+
+    @property
+    def p_value(self) -> float:
+        return stats.permutation_p_value(self.score, self.null_scores)
+
+    @property
+    def floor(self) -> float:
+        """The least that the p-value can be with so many draws."""
+        return 1 / (self.n_draws + 1)
+
+
+@dataclass(frozen=True)
+class RandomizationTest:
+    """The result of `randomization_test`.
+
+    Args:
+        learner: what it is called.
+        draws: every draw that was planned, the natural one first, done or not.
+        left_out: what a budget left out, in sentences; empty if nothing was.
+        seconds: how long the call took.
+        kept: what keeps the runs on disk while this lives, if they are in no store.
+    """
+
+    learner: str
+    draws: tuple[Draw, ...]
+    left_out: tuple[str, ...] = ()
+    seconds: float = 0.0
+    kept: object = field(default=None, repr=False, compare=False)
+
+    @property
+    def natural(self) -> Draw:
+        return self.draws[0]
+
+    @property
+    def runs(self) -> list[Run]:
+        return [run for draw in self.draws for run in draw.runs]
+
+    @property
+    def dataset(self) -> str:
+        return self.natural.runs[0].result["dataset"]
+
+    @property
+    def n_train(self) -> int:
+        return self.natural.runs[0].result["n_train"]
+
+    @property
+    def scoring(self) -> str:
+        """What the scores are; higher is better."""
+        return self.natural.runs[0].spec.scoring or "accuracy"
+
+    @cached_property
+    def randomizations(self) -> list[Randomization]:
+        """Those compared, without the natural data."""
+        return [r for r in dict.fromkeys(draw.randomization for draw in self.draws) if r != NATURAL]
+
+    def of(self, randomization: Randomization, done: bool = True) -> list[Draw]:
+        """The draws of a randomization; done: only those that are."""
+        return [d for d in self.draws if d.randomization == randomization and (not done or d.status == "done")]
+
+    @property
+    def p_value(self) -> float | None:
+        """That of the labels' permutation test: of scores this good if labels did not depend on features; None if not drawn."""
+        test = self.tests.get(LABEL_TEST)
+        return test.p_value if test else None
+
+    @cached_property
+    def tests(self) -> Mapping[Randomization, PermutationTest]:
+        """The permutation tests (Ojala and Garriga 2010): test 1 permutes labels, test 2 features within each class.
+
+        The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value.
+        """
+        out = {}
+        for r in (LABEL_TEST, FEATURE_TEST):
+            nulls = self.scores(r)
+            if nulls:
+                out[r] = PermutationTest(TESTS[r], self.natural.test_score, tuple(nulls))  # type: ignore[arg-type]
+        return out
+
+    def scores(self, randomization: Randomization, which: str = "test_score") -> list[float]:
+        """The scores of the draws that are done."""
+        return [getattr(draw, which) for draw in self.of(randomization)]
+
+    @cached_property
+    def records(self) -> pd.DataFrame:
+        """One row a run: randomization, draw, fold, seed, status, train_score, test_score, interpolated, epochs, epochs_to_fit,
+        fit_seconds, run_id, error."""
+        return pd.DataFrame([_record(draw, run) for draw in self.draws for run in draw.runs]).convert_dtypes()
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """One row a randomization, the natural data first. Scores are means over draws; higher is better.
+
+        Columns: randomization; draws (done), not_done; train_score, test_score, gap (their difference); interpolated (share of
+        draws); epochs_to_fit (mean over the draws that fit), fit_seconds, time_ratio (to natural: of epochs to fit where both
+        are known, else of seconds) and time_in ("epochs" or "seconds"); effect (natural test score minus this one), effect_low,
+        effect_high (95 %), effect_sd (in standard deviations of the draws); p_value, n_as_good, p_floor for the two tests.
+        """
+        return pd.DataFrame([_row(self, r) for r in (NATURAL, *self.randomizations)]).convert_dtypes()
+
+    @cached_property
+    def summary(self) -> list[str]:
+        """What the numbers say, in sentences; see `shattering.testing.summary` for the threshold of each."""
+        from shattering.testing.summary import sentences
+
+        return sentences(self)
+
+    def plot(self):
+        """Train and test scores of every draw, an Altair chart."""
+        from shattering.testing.figures import score_chart
+
+        return score_chart(self)
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """The report, one page that opens offline, as text; written to `path` if one is given."""
+        from shattering.report.page import write_page
+        from shattering.testing.page import render_test
+
+        html = render_test(self)
+        if path is not None:
+            write_page(html, Path(path))
+        return html
+
+    def _repr_html_(self) -> str:
+        from shattering.testing.page import notebook_html
+
+        return notebook_html(self)
+
+    def to_json(self) -> dict:
+        """What a script needs: summary, table and records, with None for missing values."""
+        tables = {
+            name: frame.astype(object).where(frame.notna(), None) for name, frame in (("table", self.table), ("records", self.records))
+        }
+        about = {
+            "learner": self.learner,
+            "dataset": self.dataset,
+            "n_train": self.n_train,
+            "scoring": self.scoring,
+            "p_value": self.p_value,
+        }
+        return {**about, "seconds": self.seconds, "summary": self.summary, **{name: t.to_dict("records") for name, t in tables.items()}}
+
+    def __str__(self) -> str:
+        head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}"
+        shown = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
+        return "\n".join([head, shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–"), *self.summary])
+
+
+def _record(draw: Draw, run: Run) -> dict:
+    alone = Draw(draw.randomization, draw.number, (run,))
+    return {
+        "randomization": draw.randomization.title,
+        "draw": draw.number,
+        "fold": run.spec.fold,
+        "seed": run.spec.seed,
+        "status": run.status,
+        "train_score": alone.train_score,
+        "test_score": alone.test_score,
+        **{name: run.result.get(name) for name in ("interpolated", "epochs", "epochs_to_fit")},
+        "fit_seconds": run.provenance.get("fit_seconds"),
+        "run_id": run.run_id,
+        "error": run.error,
+    }
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _row(test: RandomizationTest, randomization: Randomization) -> dict:
+    draws, natural = test.of(randomization), test.natural
+    train, score = (_mean([getattr(d, name) for d in draws]) for name in ("train_score", "test_score"))
+    row = {
+        "randomization": randomization.title,
+        "draws": len(draws),
+        "not_done": len(test.of(randomization, done=False)) - len(draws),
+        "train_score": train,
+        "test_score": score,
+        "gap": None if train is None or score is None else train - score,
+        "interpolated": _mean([float(bool(d.interpolated)) for d in draws]),
+        "epochs_to_fit": _mean([d.mean("epochs_to_fit") for d in draws]),
+        "fit_seconds": _mean([d.fit_seconds for d in draws]),
+    }
+    row |= _time_ratio(row, natural) | _effect(test, randomization)
+    tested = test.tests.get(randomization)
+    fields = ("p_value", "n_as_good", "floor")
+    return row | {name if name != "floor" else "p_floor": getattr(tested, name) if tested else None for name in fields}
+
+
+def _time_ratio(row: dict, natural: Draw) -> dict:
+    if row["epochs_to_fit"] is not None and natural.mean("epochs_to_fit"):
+        return {"time_ratio": row["epochs_to_fit"] / natural.mean("epochs_to_fit"), "time_in": "epochs"}  # type: ignore[operator]
+    has_epochs = natural.mean("epochs") is not None
+    if row["fit_seconds"] is None or has_epochs or not natural.fit_seconds:
+        return {"time_ratio": None, "time_in": None}
+    return {"time_ratio": row["fit_seconds"] / natural.fit_seconds, "time_in": "seconds"}
+
+
+def _effect(test: RandomizationTest, randomization: Randomization) -> dict:
+    """How much better the natural score is, in the score's units with an interval, and in standard deviations of the draws."""
+    nulls = test.scores(randomization)
+    if randomization == NATURAL or not nulls:
+        return dict.fromkeys(("effect", "effect_low", "effect_high", "effect_sd"))
+    score = test.natural.test_score
+    if score is None:
+        raise InputError("the natural data have not been fitted, expected that before any comparison")
+    mean, spread = fmean(nulls), stdev(nulls) if len(nulls) > 1 else 0.0
+    low, high = interval_of_difference(test, randomization)
+    sd = (score - mean) / spread if spread else None
+    return {"effect": score - mean, "effect_low": low, "effect_high": high, "effect_sd": sd}
+
+
+def interval_of_difference(test: RandomizationTest, randomization: Randomization) -> tuple[float | None, float | None]:
+    """95 % interval for the natural score minus the mean over draws.
+
+    Accuracies: from Wilson's interval for the natural one and `stats.accuracy_interval` over the draws. Other scores: from
+    the spread of the draws alone; None for fewer than two.
+    """
+    natural, nulls = test.natural, test.scores(randomization)
+    score, mean = natural.test_score, fmean(nulls)
+    if score is None:
+        return None, None
+    if natural.runs[0].spec.scoring is None:
+        own, others = (stats.accuracy_interval(scores, natural.n_test) for scores in ([score], nulls))
+        return stats.difference_interval(score, own, mean, others)
+    spread = stats.mean_interval(nulls, float("-inf"), float("inf"))
+    return (None, None) if spread is None else stats.difference_interval(score, (score, score), mean, spread)

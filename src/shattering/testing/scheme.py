@@ -1,0 +1,84 @@
+"""Which randomizations a test compares, how often each is drawn, and the runs that makes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from shattering.errors import InputError, unknown
+from shattering.randomization import Randomization
+from shattering.runs.spec import RunSpec
+
+RANDOMIZATIONS: dict[str, Randomization] = {
+    "permuted-labels": Randomization(labels=1, label_mode="permute"),
+    "random-labels": Randomization(labels=1),
+    "corrupted-labels": Randomization(labels=0.2, label_mode="flip"),
+    "shuffled-pixels": Randomization(pixels="shuffled"),
+    "random-pixels": Randomization(pixels="random"),
+    "gaussian-pixels": Randomization(pixels="gaussian"),
+    "within-class": Randomization(pixels="within-class"),
+}
+NATURAL = Randomization()
+LABEL_TEST = RANDOMIZATIONS["permuted-labels"]
+FEATURE_TEST = RANDOMIZATIONS["within-class"]
+TESTS = {LABEL_TEST: "labels do not depend on the features", FEATURE_TEST: "within a class, features do not depend on each other"}
+FOR_IMAGES = ("permuted-labels", "corrupted-labels", "shuffled-pixels", "random-pixels", "gaussian-pixels", "within-class")
+FOR_TABLES = ("permuted-labels", "corrupted-labels", "gaussian-pixels", "within-class")
+FEW = 3  # draws of a randomization that is shown but not a test
+
+
+def find_randomizations(given: Sequence[str | Randomization] | None, is_image: bool) -> list[Randomization]:
+    """The randomizations given, by name or as such, without repetitions; None: those for images, or for tables.
+
+    Raises InputError for an unknown name, an empty list, and one that randomizes nothing.
+    """
+    if given is not None and (isinstance(given, (str, Randomization)) or not given):
+        raise InputError(f"randomizations is {given!r}, expected a list of at least one")
+    found = []
+    for one in (FOR_IMAGES if is_image else FOR_TABLES) if given is None else given:
+        if isinstance(one, str) and one not in RANDOMIZATIONS:
+            raise unknown("randomization", one, RANDOMIZATIONS)
+        found.append(RANDOMIZATIONS[one] if isinstance(one, str) else one)
+        if found[-1] == NATURAL:
+            raise InputError("randomizations has one that randomizes nothing; the natural data are always there")
+    return list(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """What is run: `natural`, the specs of the natural fit (one a fold), and those of every draw of each randomization.
+
+    draws: randomization → how often it is drawn.
+    """
+
+    natural: RunSpec
+    draws: Mapping[Randomization, int]
+
+    def fits(self, randomization: Randomization, draw: int) -> list[RunSpec]:
+        """The runs of a draw, one a fold. Draw 0 of the natural data has the test's seed, every other draw one of its own."""
+        base = self.natural
+        seed = base.seed if randomization == NATURAL else base.seed + 1 + draw
+        spec = replace(base, randomization=randomization, seed=seed, data_seed=base.resolved_data_seed)
+        return [spec] if base.folds is None else [replace(spec, fold=fold) for fold in range(base.folds)]
+
+    def order(self) -> list[tuple[Randomization, int]]:
+        """The draws in the order in which they are made: the natural one, then rounds over the randomizations.
+
+        Whenever this is cut short, every randomization has had its share.
+        """
+        rounds = [(draw, place, r) for place, (r, n) in enumerate(self.draws.items()) for draw in range(n)]
+        return [(NATURAL, 0), *((r, draw) for draw, _, r in sorted(rounds, key=lambda entry: entry[:2]))]
+
+
+def n_draws_of(randomizations: Sequence[Randomization], n_draws: int | Mapping[str, int]) -> dict[Randomization, int]:
+    """How often each is drawn. A number: for the two tests; the others get at most `FEW`. Raises InputError for less than 1."""
+    if isinstance(n_draws, Mapping):
+        for name in n_draws:
+            if name not in RANDOMIZATIONS:
+                raise unknown("randomization in n_draws:", name, RANDOMIZATIONS)
+        by_randomization = {RANDOMIZATIONS[name]: n for name, n in n_draws.items()}
+        out = {r: by_randomization.get(r, FEW) for r in randomizations}
+    else:
+        out = {r: n_draws if r in TESTS or not isinstance(n_draws, int) else min(n_draws, FEW) for r in randomizations}
+    for n in out.values():
+        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
+            raise InputError(f"n_draws is {n!r}, expected a whole number of at least 1")
+    return out

@@ -1,0 +1,126 @@
+"""A test's numbers in plain sentences. Each sentence has a threshold, named here and tested."""
+
+from collections.abc import Iterator
+
+from shattering.testing.result import PermutationTest, RandomizationTest
+from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS
+
+FITS = 0.99  # mean training accuracy from which a randomization counts as fitted (the papers fit exactly)
+PARTLY = 0.1  # of the way from chance to 1, from which it counts as partly memorized
+LEVEL = 0.05  # of a p-value
+SIMILAR_TIME = 1.5  # ratio up to which fitting noise takes "about as long"
+SMALL_FACTOR = 5.0  # ratio up to which it takes "a small factor" longer (ICLR 2017, section 2.2)
+PIXEL_NOISE = ("shuffled-pixels", "random-pixels", "gaussian-pixels")
+
+
+def sentences(test: RandomizationTest) -> list[str]:
+    """What a test says, most important first."""
+    return [*_learning(test), *_capacity(test), *_time(test), *_features(test), *_pixels(test), *_incomplete(test)]
+
+
+def _number(test: RandomizationTest, value: float) -> str:
+    return f"{value:.1%}" if test.scoring == "accuracy" else f"{value:.4g}"
+
+
+def _p(tested: PermutationTest) -> str:
+    at = ", the least that so many draws can show" if tested.n_as_good == 0 else ""
+    return f"p = {tested.p_value:.3g}: {tested.n_as_good} of {tested.n_draws} draws did as well{at}"
+
+
+def _learning(test: RandomizationTest) -> Iterator[str]:
+    tested = test.tests.get(LABEL_TEST)
+    if tested is None:
+        return
+    mean = sum(tested.null_scores) / tested.n_draws
+    scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} after training on permuted labels"
+    if tested.floor > LEVEL:
+        yield f"Whether it learns is not judged: with {tested.n_draws} draws p cannot be {LEVEL} or less ({scores}; {_p(tested)})."
+    elif tested.p_value <= LEVEL:
+        yield f"It learns from the labels: {scores} ({_p(tested)})."
+    else:
+        yield f"Nothing shows that it learns from the labels: {scores} ({_p(tested)})."
+
+
+def memorized(test: RandomizationTest) -> tuple[float, float] | None:
+    """(mean training accuracy on labels that have nothing to do with the features, accuracy of the best constant answer)."""
+    for r in (LABEL_TEST, RANDOMIZATIONS["random-labels"]):
+        draws = test.of(r)
+        if draws:
+            accuracies = [draw.mean("train_accuracy") for draw in draws]
+            return sum(accuracies) / len(accuracies), draws[0].mean("majority_share") or 1 / draws[0].runs[0].result["n_classes"]  # type: ignore[arg-type]
+    return None
+
+
+def _capacity(test: RandomizationTest) -> Iterator[str]:
+    found = memorized(test)
+    if found is None:
+        return
+    accuracy, chance = found
+    share = (accuracy - chance) / (1 - chance)
+    n = f"{test.n_train:,} training examples"
+    noise = f"{accuracy:.1%} training accuracy on labels that have nothing to do with the features"
+    if accuracy >= FITS:
+        yield (
+            f"It can memorize all {n}: {noise}. So its training accuracy says nothing about what it has learned, and its "
+            "capacity does not explain why it generalizes."
+        )
+    else:
+        what = f"It memorizes part of the {n}" if share >= PARTLY else "It hardly memorizes"
+        yield f"{what}: {noise} (a constant answer: {chance:.1%})."
+
+
+def _time(test: RandomizationTest) -> Iterator[str]:
+    rows = test.table.set_index("randomization")
+    if LABEL_TEST.title not in rows.index or test.natural.mean("epochs_to_fit") is None:
+        return
+    row = rows.loc[LABEL_TEST.title]
+    fitted = sum(bool(draw.interpolated) for draw in test.of(LABEL_TEST))
+    if row["time_in"] != "epochs" or fitted < row["draws"]:
+        return
+    ratio = float(row["time_ratio"])
+    epochs = f"{row['epochs_to_fit']:.4g} epochs against {test.natural.mean('epochs_to_fit'):.4g}"
+    if ratio <= SIMILAR_TIME:
+        yield f"Fitting permuted labels takes about as long as the true ones: {epochs} ({ratio:.2g} times)."
+    elif ratio <= SMALL_FACTOR:
+        yield f"Fitting permuted labels takes a small factor longer: {epochs} ({ratio:.2g} times)."
+    else:
+        yield f"Fitting permuted labels takes much longer: {epochs} ({ratio:.3g} times)."
+
+
+def _features(test: RandomizationTest) -> Iterator[str]:
+    tested = test.tests.get(FEATURE_TEST)
+    if tested is None or (LABEL_TEST in test.tests and test.tests[LABEL_TEST].p_value > LEVEL):
+        return
+    mean = sum(tested.null_scores) / tested.n_draws
+    scores = f"{_number(test, tested.score)}, against {_number(test, mean)} where each feature is permuted within its class"
+    if tested.floor > LEVEL:
+        yield f"Whether it uses how features go together is not judged: too few draws ({scores}; {_p(tested)})."
+    elif tested.p_value <= LEVEL:
+        yield f"It uses how features go together within a class: {scores} ({_p(tested)})."
+    else:
+        yield f"Nothing shows that it uses how features go together within a class: {scores} ({_p(tested)})."
+
+
+def _pixels(test: RandomizationTest) -> Iterator[str]:
+    fitted, unfitted = [], []
+    for name in PIXEL_NOISE:
+        r = RANDOMIZATIONS[name]
+        accuracies = [draw.mean("train_accuracy") for draw in test.of(r)]
+        if accuracies:
+            mean = sum(accuracies) / len(accuracies)  # type: ignore[arg-type]
+            (fitted if mean >= FITS else unfitted).append(f"{r.title} {mean:.1%}")
+    if fitted:
+        yield f"It fits inputs without their structure (training accuracy: {', '.join(fitted)})."
+    if unfitted:
+        yield f"It does not fit {', '.join(unfitted)} (training accuracy)."
+
+
+def _incomplete(test: RandomizationTest) -> Iterator[str]:
+    failed = [draw for draw in test.draws if draw.status == "failed"]
+    if failed:
+        error = next(run.error for draw in failed for run in draw.runs if run.error)
+        yield f"{len(failed)} of {len(test.draws)} draws FAILED; the first: {error}"
+    rest = sum(draw.status not in ("done", "failed") for draw in test.draws)
+    if rest:
+        yield f"{rest} of {len(test.draws)} draws were not made; every number says how many it is from."
+    yield from test.left_out

@@ -1,0 +1,66 @@
+"""`import_target`: "module:name" or "file.py:name" → the object. Importing it is the only code of the user's that runs."""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import cloudpickle
+
+from shattering.errors import InputError
+
+
+def is_target(text: str) -> bool:
+    """Whether a text has the form of a target."""
+    head, colon, name = text.rpartition(":")
+    return bool(colon and head and name.replace(".", "").isidentifier())
+
+
+def import_target(text: str) -> object:
+    """The object that "package.module:name" or "path/to/file.py:name" names; nested names have dots.
+
+    A file's folder is put on the module path, so that it can import its neighbours, as when it is run as a script.
+    Raises InputError for what does not exist, or raises while it is imported.
+    """
+    head, _, name = text.rpartition(":")
+    module = _from_file(Path(head)) if head.endswith(".py") else _from_path(head)
+    found: object = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            public = [n for n in dir(found) if not n.startswith("_")]
+            raise InputError(f"{head} has no {part!r}, expected one of: {', '.join(public[:20]) or 'nothing is defined there'}")
+        found = getattr(found, part)
+    return found
+
+
+def _from_file(path: Path) -> ModuleType:
+    path = path.resolve()
+    if not path.is_file():
+        raise InputError(f"{path} does not exist, expected a Python file")
+    name = path.stem if path.stem.isidentifier() else "user_model"
+    while name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(path):
+        name += "_"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} cannot be imported, expected a Python file")
+    module = importlib.util.module_from_spec(spec)
+    if str(path.parent) not in sys.path:
+        sys.path.insert(0, str(path.parent))
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever the user's file raises
+        del sys.modules[name]
+        raise InputError(f"{path} raised while it was imported: {type(error).__name__}: {error}") from error
+    cloudpickle.register_pickle_by_value(module)  # workers get what was imported, not what the file says by then
+    return module
+
+
+def _from_path(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise InputError(f"module {name!r} cannot be imported: {error}") from None
+    except Exception as error:
+        raise InputError(f"module {name!r} raised while it was imported: {type(error).__name__}: {error}") from error
