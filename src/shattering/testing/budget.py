@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 from sklearn.base import clone
@@ -22,6 +23,8 @@ PILOT = 0.03  # of the budget that one pilot fit may take
 LEAST_EXAMPLES = 500  # or 20 a class: no plan trains on fewer, unless there are fewer
 LEAST_TEST = 1000  # a plan that trains on fewer examples tests on as many as it trains on, and on no fewer than this
 LEAST_EPOCHS = 10
+_PILOT_EPOCHS = 3
+_MEASURABLE = 0.1  # seconds
 _LATE = 1.05  # of the budget: when a fit that reports its epochs is stopped
 
 
@@ -118,34 +121,37 @@ def _with_epochs(spec: RunSpec, given: Any, epochs: int) -> RunSpec:
     if not objects.is_object(spec.learner):
         return replace(spec, params={**spec.params, "epochs": epochs})
     name = objects.name_of(objects.label(spec.learner), f"{objects.digest_of(spec.learner).removeprefix('object:')}-{epochs}epochs")
-    given[name] = clone(given[spec.learner]).set_params(epochs=epochs)
+    given[name] = clone(given[spec.learner]).set_params(epochs=epochs)  # type: ignore[union-attr]
     return replace(spec, learner=name)
 
 
 def _measure(spec: RunSpec, given: objects.Objects, data: Dataset, clock: Clock) -> Cost:
-    """The cost of a fit, from pilot fits of growing size that together take a small part of the budget."""
+    """The cost of a fit, from pilot fits of doubling size, each a small part of the budget."""
     budget: float = clock.seconds  # type: ignore[assignment]
     epochs, whole = _epochs(spec, given), len(data.train)
     n = min(whole, max(200, 4 * data.train.n_classes))
     points: list[tuple[int, float]] = []
     while True:
-        points.append((n, _pilot(spec, given, data, n, 1 if epochs else None) * (epochs or 1)))
-        growth = _exponent(points)
-        if n == whole or points[-1][1] / (epochs or 1) * 2**growth > PILOT * budget:
+        points.append((n, _pilot(spec, given, data, n, epochs)))
+        growth = 1.0 if epochs else _exponent(points)  # an epoch is linear in n
+        spent = points[-1][1] / (epochs or 1) * (_PILOT_EPOCHS if epochs else 1)
+        if n == whole or spent * 2**growth > PILOT * budget:
             return Cost(points[-1][1], n, growth)
         n = min(whole, 2 * n)
 
 
 def _pilot(spec: RunSpec, given: objects.Objects, data: Dataset, n: int, epochs: int | None) -> float:
+    """Seconds of a fit on n examples, and predicting the test split; of a learner with epochs, of so many of the fastest of a few."""
     small = data.limit(n, _test_size(n, data), spec.resolved_data_seed)
-    learner = spec.build(given)
+    learner, ends = spec.build(given), [time.perf_counter()]
     if epochs:
-        learner.set_params(epochs=epochs)
-    start = time.perf_counter()
-    fit_split(learner, small.train, **({"test": small.test} if epochs else {}))
-    if not epochs:
-        predict_split(learner, small.test)
-    return time.perf_counter() - start
+        learner.set_params(epochs=_PILOT_EPOCHS)
+        fit_split(learner, small.train, test=small.test, on_epoch=lambda _: ends.append(time.perf_counter()))
+        spans = [b - a for a, b in pairwise(ends)]
+        return epochs * min(spans) if spans else epochs / _PILOT_EPOCHS * (time.perf_counter() - ends[0])
+    fit_split(learner, small.train)
+    predict_split(learner, small.test)
+    return time.perf_counter() - ends[0]
 
 
 def _test_size(n: int, data: Dataset) -> int:
@@ -153,8 +159,8 @@ def _test_size(n: int, data: Dataset) -> int:
 
 
 def _exponent(points: Sequence[tuple[int, float]]) -> float:
-    """The growth from the last two sizes, between linear and cubic."""
-    if len(points) < 2:
+    """The growth from the last two sizes, between linear and cubic; linear while fits are too short to tell."""
+    if len(points) < 2 or points[-2][1] < _MEASURABLE:
         return 1.0
     (n, a), (m, b) = points[-2:]
     return min(3.0, max(1.0, math.log(b / a) / math.log(m / n)))

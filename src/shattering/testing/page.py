@@ -24,10 +24,7 @@ def render_test(test: RandomizationTest) -> str:
         charts,
         filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
         test=test,
-        rows=[
-            {k: None if v != v else v for k, v in row.items()}
-            for row in test.table.astype(object).where(test.table.notna(), None).to_dict("records")
-        ],
+        rows=test.rows,
         strips=picture_strips(test.runs),
         methods=methods(test),
     )

@@ -175,7 +175,12 @@ class RandomizationTest:
         are known, else of seconds) and time_in ("epochs" or "seconds"); effect (natural test score minus this one), effect_low,
         effect_high (95 %), effect_sd (in standard deviations of the draws); p_value, n_as_good, p_floor for the two tests.
         """
-        return pd.DataFrame([_row(self, r) for r in (NATURAL, *self.randomizations)]).convert_dtypes()
+        return pd.DataFrame(self.rows).convert_dtypes()
+
+    @cached_property
+    def rows(self) -> list[dict]:
+        """The rows of `table` as dictionaries, None for missing values."""
+        return [_row(self, r) for r in (NATURAL, *self.randomizations)]
 
     @cached_property
     def summary(self) -> list[str]:
@@ -207,9 +212,7 @@ class RandomizationTest:
 
     def to_json(self) -> dict:
         """What a script needs: summary, table and records, with None for missing values."""
-        tables = {
-            name: frame.astype(object).where(frame.notna(), None) for name, frame in (("table", self.table), ("records", self.records))
-        }
+        records = self.records.astype(object).where(self.records.notna(), None).to_dict("records")
         about = {
             "learner": self.learner,
             "dataset": self.dataset,
@@ -217,10 +220,10 @@ class RandomizationTest:
             "scoring": self.scoring,
             "p_value": self.p_value,
         }
-        return {**about, "seconds": self.seconds, "summary": self.summary, **{name: t.to_dict("records") for name, t in tables.items()}}
+        return {**about, "seconds": self.seconds, "summary": self.summary, "table": self.rows, "records": records}
 
     def __str__(self) -> str:
-        head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}"
+        head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
         shown = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
         return "\n".join([head, shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–"), *self.summary])
 

@@ -60,12 +60,12 @@ class Scheme:
         return [spec] if base.folds is None else [replace(spec, fold=fold) for fold in range(base.folds)]
 
     def order(self) -> list[tuple[Randomization, int]]:
-        """The draws in the order in which they are made: the natural one, then rounds over the randomizations.
+        """The draws in the order in which they are made: the natural one, one of each randomization, then all evenly.
 
-        Whenever this is cut short, every randomization has had its share.
+        Whenever this is cut short, every randomization has had about the same share of its draws.
         """
-        rounds = [(draw, place, r) for place, (r, n) in enumerate(self.draws.items()) for draw in range(n)]
-        return [(NATURAL, 0), *((r, draw) for draw, _, r in sorted(rounds, key=lambda entry: entry[:2]))]
+        shares = [((draw > 0, draw / n, place), r, draw) for place, (r, n) in enumerate(self.draws.items()) for draw in range(n)]
+        return [(NATURAL, 0), *((r, draw) for _, r, draw in sorted(shares, key=lambda entry: entry[0]))]
 
 
 def n_draws_of(randomizations: Sequence[Randomization], n_draws: int | Mapping[str, int]) -> dict[Randomization, int]:

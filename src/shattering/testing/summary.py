@@ -1,6 +1,7 @@
 """A test's numbers in plain sentences. Each sentence has a threshold, named here and tested."""
 
 from collections.abc import Iterator
+from statistics import fmean
 
 from shattering.testing.result import PermutationTest, RandomizationTest
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS
@@ -31,7 +32,7 @@ def _learning(test: RandomizationTest) -> Iterator[str]:
     tested = test.tests.get(LABEL_TEST)
     if tested is None:
         return
-    mean = sum(tested.null_scores) / tested.n_draws
+    mean = fmean(tested.null_scores)
     scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} after training on permuted labels"
     if tested.floor > LEVEL:
         yield f"Whether it learns is not judged: with {tested.n_draws} draws p cannot be {LEVEL} or less ({scores}; {_p(tested)})."
@@ -47,7 +48,7 @@ def memorized(test: RandomizationTest) -> tuple[float, float] | None:
         draws = test.of(r)
         if draws:
             accuracies = [draw.mean("train_accuracy") for draw in draws]
-            return sum(accuracies) / len(accuracies), draws[0].mean("majority_share") or 1 / draws[0].runs[0].result["n_classes"]  # type: ignore[arg-type]
+            return fmean(accuracies), draws[0].mean("majority_share") or 1 / draws[0].runs[0].result["n_classes"]  # type: ignore[arg-type]
     return None
 
 
@@ -70,14 +71,10 @@ def _capacity(test: RandomizationTest) -> Iterator[str]:
 
 
 def _time(test: RandomizationTest) -> Iterator[str]:
-    rows = test.table.set_index("randomization")
-    if LABEL_TEST.title not in rows.index or test.natural.mean("epochs_to_fit") is None:
+    row = next((row for row in test.rows if row["randomization"] == LABEL_TEST.title), None)
+    if row is None or row["time_in"] != "epochs" or not all(draw.interpolated for draw in test.of(LABEL_TEST)):
         return
-    row = rows.loc[LABEL_TEST.title]
-    fitted = sum(bool(draw.interpolated) for draw in test.of(LABEL_TEST))
-    if row["time_in"] != "epochs" or fitted < row["draws"]:
-        return
-    ratio = float(row["time_ratio"])
+    ratio = row["time_ratio"]
     epochs = f"{row['epochs_to_fit']:.4g} epochs against {test.natural.mean('epochs_to_fit'):.4g}"
     if ratio <= SIMILAR_TIME:
         yield f"Fitting permuted labels takes about as long as the true ones: {epochs} ({ratio:.2g} times)."
@@ -91,7 +88,7 @@ def _features(test: RandomizationTest) -> Iterator[str]:
     tested = test.tests.get(FEATURE_TEST)
     if tested is None or (LABEL_TEST in test.tests and test.tests[LABEL_TEST].p_value > LEVEL):
         return
-    mean = sum(tested.null_scores) / tested.n_draws
+    mean = fmean(tested.null_scores)
     scores = f"{_number(test, tested.score)}, against {_number(test, mean)} where each feature is permuted within its class"
     if tested.floor > LEVEL:
         yield f"Whether it uses how features go together is not judged: too few draws ({scores}; {_p(tested)})."
@@ -107,7 +104,7 @@ def _pixels(test: RandomizationTest) -> Iterator[str]:
         r = RANDOMIZATIONS[name]
         accuracies = [draw.mean("train_accuracy") for draw in test.of(r)]
         if accuracies:
-            mean = sum(accuracies) / len(accuracies)  # type: ignore[arg-type]
+            mean = fmean(accuracies)  # type: ignore[arg-type]
             (fitted if mean >= FITS else unfitted).append(f"{r.title} {mean:.1%}")
     if fitted:
         yield f"It fits inputs without their structure (training accuracy: {', '.join(fitted)})."

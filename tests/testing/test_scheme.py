@@ -1,0 +1,66 @@
+import pytest
+
+from shattering.errors import InputError
+from shattering.randomization import Randomization
+from shattering.runs.spec import RunSpec
+from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, RANDOMIZATIONS, Scheme, find_randomizations, n_draws_of
+
+BASE = RunSpec("digits", learner="random-forest", seed=7, data_seed=7)
+
+
+def test_defaults_by_kind_of_data():
+    images, tables = find_randomizations(None, True), find_randomizations(None, False)
+    assert set(tables) < set(images)
+    assert images[0] == tables[0] == LABEL_TEST
+    assert {r.pixels for r in images} == {"true", "shuffled", "random", "gaussian", "within-class"}
+
+
+def test_names_and_objects_without_repetition():
+    own = Randomization(labels=0.3)
+    assert find_randomizations(["random-labels", own, Randomization(labels=1)], True) == [Randomization(labels=1), own]
+
+
+@pytest.mark.parametrize("bad", [[], "permuted-labels", ["nonsense"], [Randomization()]])
+def test_bad_randomizations(bad):
+    with pytest.raises(InputError, match="randomization"):
+        find_randomizations(bad, True)
+
+
+def test_draws_have_seeds_of_their_own_on_one_subset():
+    scheme = Scheme(BASE, {LABEL_TEST: 19, FEATURE_TEST: 19})
+    specs = [spec for r, draw in scheme.order() for spec in scheme.fits(r, draw)]
+    assert {spec.resolved_data_seed for spec in specs} == {7}
+    assert [spec.seed for spec in specs if spec.randomization == NATURAL] == [7]
+    for r in (LABEL_TEST, FEATURE_TEST):
+        assert sorted(spec.seed for spec in specs if spec.randomization == r) == list(range(8, 27)), "none shares the natural fit's"
+    assert len({spec.run_id for spec in specs}) == 39
+
+
+def test_any_beginning_of_the_order_has_even_shares():
+    draws = {LABEL_TEST: 19, RANDOMIZATIONS["gaussian-pixels"]: 3, FEATURE_TEST: 19}
+    order = Scheme(BASE, draws).order()
+    assert order[0] == (NATURAL, 0)
+    assert {r for r, _ in order[1:4]} == set(draws)
+    for end in range(4, len(order)):
+        shares = [sum(r == mine for r, _ in order[:end]) / n for mine, n in draws.items()]
+        assert max(shares) - min(shares) <= 1 / 3 + 1e-9
+    assert len(set(order)) == len(order) == 42
+
+
+def test_folds_are_runs_of_one_draw():
+    from dataclasses import replace
+
+    scheme = Scheme(replace(BASE, folds=3, fold=0), {LABEL_TEST: 2})
+    specs = scheme.fits(LABEL_TEST, 1)
+    assert [spec.fold for spec in specs] == [0, 1, 2]
+    assert len({spec.seed for spec in specs}) == 1
+
+
+def test_numbers_of_draws():
+    r = [LABEL_TEST, RANDOMIZATIONS["gaussian-pixels"]]
+    assert list(n_draws_of(r, 99).values()) == [99, 3]
+    assert list(n_draws_of(r, 2).values()) == [2, 2]
+    assert list(n_draws_of(r, {"permuted-labels": 9}).values()) == [9, 3]
+    for bad in (0, True, 1.5, {"permuted-labels": 0}, {"nonsense": 3}):
+        with pytest.raises(InputError, match="n_draws"):
+            n_draws_of(r, bad)  # type: ignore[arg-type]
