@@ -20,6 +20,7 @@ from shattering.data.preprocess import to_float
 from shattering.data.sources import load_dataset
 from shattering.files import write_aside
 from shattering.learners.on_splits import fit_split, predict_split
+from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, write_json
@@ -29,24 +30,32 @@ EXAMPLES = 10  # training images kept as a picture
 
 
 @overload
-def run(spec: RunSpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Run: ...
+def run(spec: RunSpec, store: Store, on_epoch: Callable[[dict], None] | None = None, log: Log = None) -> Run: ...
 @overload
-def run(spec: StudySpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Record: ...
-def run(spec: AnySpec, store: Store, on_epoch: Callable[[dict], None] | None = None) -> Run | Record:
+def run(spec: StudySpec, store: Store, on_epoch: Callable[[dict], None] | None = None, log: Log = None) -> Record: ...
+def run(spec: AnySpec, store: Store, on_epoch: Callable[[dict], None] | None = None, log: Log = None) -> Run | Record:
     """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
     Waits if another process is at it. on_epoch: called with each row of the history. Raises InputError for bad
     input and OSError where the store cannot be written, after marking the run as failed.
+
+    log: trackers to tell, "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" for what its environment variables
+    say), "wandb:PROJECT", or an object that follows `Logger`; or several in a list. It is no part of the run's identity:
+    a run that is already done is not logged again, and one that resumes goes on in the same run of the tracker. A
+    tracker that fails is left out with a warning; the run goes on. Raises InputError, before anything is stored, for
+    unknown names and libraries that are not installed.
     """
+    loggers = open_loggers(log)
     folder = store.folder(spec)
     with store.lock(folder):
         if not (folder / "result.json").exists():
             write_json(folder / "spec.json", spec.to_json())
             try:
-                if isinstance(spec, RunSpec):
-                    _execute(spec, folder, on_epoch)
-                else:
-                    _execute_study(spec, folder)
+                with followed(loggers, spec, folder, on_epoch) as each_epoch:
+                    if isinstance(spec, RunSpec):
+                        _execute(spec, folder, each_epoch)
+                    else:
+                        _execute_study(spec, folder)
             except Exception as error:
                 _try_to_fail(store, spec, error)
                 raise

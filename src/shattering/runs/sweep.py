@@ -15,6 +15,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from shattering.loggers import Log, logger_names
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, Stored, read_spec
@@ -24,10 +25,12 @@ ATTEMPTS = 2  # a run whose worker is killed is tried once more
 
 
 @overload
-def sweep(specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run]: ...
+def sweep(specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None, log: Log = None) -> Sequence[Run]: ...
 @overload
-def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run | Record]: ...
-def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None) -> Sequence[Run | Record]:
+def sweep(
+    specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, log: Log = None
+) -> Sequence[Run | Record]: ...
+def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, log: Log = None) -> Sequence[Run | Record]:
     """Run what the store lacks, `jobs` at a time, and return the runs of all specs in their order.
 
     Done runs are skipped, interrupted ones resumed at their last checkpoint, failed ones tried again. A worker that
@@ -35,7 +38,9 @@ def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Consol
     waited for. On Ctrl-C the workers end and KeyboardInterrupt is raised; the same call resumes.
 
     console: where to show a live overview (a line a run where the output is no terminal); None: nowhere.
+    log: trackers that the workers tell, as `run` does, but names only: objects stay in this process.
     """
+    names = logger_names(log)
     unique = {spec.run_id: spec for spec in specs}
     pending = deque(spec for spec in unique.values() if not _is_done(store, spec))
     with _Overview(console, len(unique), len(unique) - len(pending)) as overview:
@@ -43,7 +48,7 @@ def sweep(specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Consol
         try:
             while pending or workers:
                 while pending and len(workers) < jobs and (spec := _next_free(pending, store, overview)):
-                    workers.append(_Worker(spec, store, max(1, (os.cpu_count() or 1) // jobs), overview.start(spec)))
+                    workers.append(_Worker(spec, store, max(1, (os.cpu_count() or 1) // jobs), overview.start(spec), names))
                 wait([w.connection for w in workers] + [w.process.sentinel for w in workers], timeout=0.5) if workers else time.sleep(0.5)
                 for worker in workers:
                     worker.receive(overview)
@@ -95,6 +100,7 @@ class _Worker:
     store: Store
     threads: int
     task: TaskID | None
+    log: tuple[str, ...] = ()
     attempt: int = 0
     raised: bool = False
     epochs: int | None = None
@@ -110,7 +116,7 @@ class _Worker:
         context = _context()
         self.attempt = attempt
         self.connection, theirs = context.Pipe(duplex=False)
-        arguments = (theirs, self.spec.to_json(), str(self.store.root), self.threads)
+        arguments = (theirs, self.spec.to_json(), str(self.store.root), self.threads, self.log)
         self.process = context.Process(target=_work, args=arguments, name=self.spec.folder_name)  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
@@ -135,7 +141,7 @@ def _context():
     return context
 
 
-def _work(connection: Any, spec: dict, root: str, threads: int) -> None:
+def _work(connection: Any, spec: dict, root: str, threads: int, log: tuple[str, ...]) -> None:
     """The worker process. It ends with its parent, at the end of an epoch, and leaves the run interrupted."""
 
     def report(row: dict) -> None:
@@ -147,7 +153,7 @@ def _work(connection: Any, spec: dict, root: str, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     torch.set_num_threads(threads)
     try:
-        run(read_spec(spec), Store(root), on_epoch=report)
+        run(read_spec(spec), Store(root), on_epoch=report, log=log)
     except Exception as error:
         connection.send({"error": str(error)})
         raise SystemExit(1) from None
