@@ -22,6 +22,7 @@ LAYERS = [
     ["learners"],
     ["capacity"],
     ["studies"],
+    ["loggers"],
     ["runs"],
     ["demo"],
     ["report"],

@@ -30,19 +30,19 @@ class Stored:
 
 
 @overload
-def sweep_with_overview(specs: Sequence[RunSpec], store: Store, jobs: int) -> Sequence[Run]: ...
+def sweep_with_overview(specs: Sequence[RunSpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[Run]: ...
 @overload
-def sweep_with_overview(specs: Sequence[StudySpec], store: Store, jobs: int) -> Sequence[Record]: ...
+def sweep_with_overview(specs: Sequence[StudySpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[Record]: ...
 @overload
-def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int) -> Sequence[StoredRun]: ...
-def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int) -> Sequence[StoredRun]:
+def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[StoredRun]: ...
+def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[StoredRun]:
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
     from rich.console import Console
 
     from shattering.runs.sweep import sweep
 
-    return sweep(specs, store, jobs, Console(stderr=True))
+    return sweep(specs, store, jobs, Console(stderr=True), log)
 
 
 def finish(runs, as_json: bool, extra: dict) -> int:

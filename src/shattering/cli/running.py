@@ -68,6 +68,8 @@ class Run(Stored):
     """Seed of the subset, if another."""
     noise_seed: int | None = None
     """Seed of the randomization, if another."""
+    log: UseAppendAction[tuple[str, ...]] = ()
+    """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
         from shattering.report.text import print_stored
@@ -78,7 +80,7 @@ class Run(Stored):
         axes = {name: getattr(self, name) for name in _AXES}
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, parse_settings(self.set))
         with _epoch_line(getattr(spec.build(), "epochs", None)) as show:
-            done = run(spec, Store(self.store), on_epoch=show)
+            done = run(spec, Store(self.store), on_epoch=show, log=self.log)
         if self.json:
             print_json(summary(done))
         else:
@@ -126,6 +128,8 @@ class Sweep(Stored):
     """Seeds of the randomization."""
     jobs: int = 1
     """Runs at a time, each in a process of its own."""
+    log: UseAppendAction[tuple[str, ...]] = ()
+    """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
         from shattering.report.text import print_summary
@@ -141,7 +145,7 @@ class Sweep(Stored):
             if not given and not self.set:
                 raise InputError("sweep got neither a file nor an option, expected one or the other")
             specs = grid({k: parse_list(v) for k, v in given.items()}, parse_settings(self.set, lists=True))
-        runs = sweep_with_overview(specs, Store(self.store), self.jobs)
+        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log)
         if not self.json:
             print_summary(runs)
         return finish(runs, self.json, {})

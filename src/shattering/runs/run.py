@@ -23,8 +23,10 @@ from shattering.data.preprocess import to_float
 from shattering.data.sources import identity, load_dataset
 from shattering.files import write_aside
 from shattering.learners.on_splits import fit_split, predict_split, score_split
+from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
 from shattering.runs import objects
+from shattering.runs.objects import Objects
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, write_json
 from shattering.runs.study import StudySpec
@@ -36,25 +38,32 @@ OnEpoch = Callable[[dict], None]
 
 
 @overload
-def run(spec: RunSpec, store: Store, on_epoch: OnEpoch | None = None, given: objects.Objects | None = None) -> Run: ...
+def run(spec: RunSpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run: ...
 @overload
-def run(spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, given: objects.Objects | None = None) -> Record: ...
-def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, given: objects.Objects | None = None) -> Run | Record:
+def run(spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Record: ...
+def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run | Record:
     """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
-    Waits if another process is at it. on_epoch: called with each row of the history. given: the objects that
-    the spec names. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as
-    failed.
+    Waits if another process is at it. on_epoch: called with each row of the history. given: the objects that the spec
+    names. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as failed.
+
+    log: trackers to tell, "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" for what its environment variables
+    say), "wandb:PROJECT", or an object that follows `Logger`; or several in a list. It is no part of the run's identity:
+    a run that is already done is not logged again, and one that resumes goes on in the same run of the tracker. A
+    tracker that fails is left out with a warning; the run goes on. Raises InputError, before anything is stored, for
+    unknown names and libraries that are not installed.
     """
+    loggers = open_loggers(log)
     folder = store.folder(spec)
     with store.lock(folder):
         if not (folder / "result.json").exists():
             write_json(folder / "spec.json", spec.to_json())
             try:
-                if isinstance(spec, RunSpec):
-                    _execute(spec, folder, on_epoch, given)
-                else:
-                    _execute_study(spec, folder)
+                with followed(loggers, spec, folder, on_epoch) as each_epoch:
+                    if isinstance(spec, RunSpec):
+                        _execute(spec, folder, each_epoch, given)
+                    else:
+                        _execute_study(spec, folder)
             except Exception as error:
                 _try_to_fail(store, spec, error)
                 raise
@@ -76,7 +85,7 @@ def _execute_study(spec: StudySpec, folder: Path) -> None:
     (folder / "failed.json").unlink(missing_ok=True)
 
 
-def load_data(spec: RunSpec, given: objects.Objects | None = None) -> tuple[Dataset, str]:
+def load_data(spec: RunSpec, given: Objects | None = None) -> tuple[Dataset, str]:
     """The data of a spec as its learner is given them, and the fingerprint of what they were made from."""
     natural, fingerprint = _load(spec, given)
     data = randomize(natural, spec.randomization, spec.resolved_noise_seed)
@@ -88,7 +97,7 @@ def load_data(spec: RunSpec, given: objects.Objects | None = None) -> tuple[Data
 _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run of a series often wants the same data
 
 
-def _load(spec: RunSpec, given: objects.Objects | None) -> tuple[Dataset, str]:
+def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
     key = (spec.dataset if is_object else identity(spec.dataset), *sizes)
@@ -99,7 +108,7 @@ def _load(spec: RunSpec, given: objects.Objects | None) -> tuple[Dataset, str]:
     return _last_loaded[key]
 
 
-def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: objects.Objects | None) -> None:
+def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objects | None) -> None:
     started, clock = datetime.now(UTC), time.perf_counter()
     data, fingerprint = load_data(spec, given)
     learner = spec.build(given)

@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from shattering.loggers import Log, logger_names
 from shattering.runs.objects import Objects
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
@@ -30,14 +31,14 @@ ATTEMPTS = 2  # a run whose worker is killed is tried once more
 
 @overload
 def sweep(
-    specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None, given: Objects | None = None
+    specs: Iterable[RunSpec], store: Store, jobs: int = 1, console: Console | None = None, log: Log = None, given: Objects | None = None
 ) -> Sequence[Run]: ...
 @overload
 def sweep(
-    specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, given: Objects | None = None
+    specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, log: Log = None, given: Objects | None = None
 ) -> Sequence[Run | Record]: ...
 def sweep(
-    specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, given: Objects | None = None
+    specs: Iterable[AnySpec], store: Store, jobs: int = 1, console: Console | None = None, log: Log = None, given: Objects | None = None
 ) -> Sequence[Run | Record]:
     """Run what the store lacks, `jobs` at a time, and return the runs of all specs in their order.
 
@@ -46,8 +47,10 @@ def sweep(
     waited for. On Ctrl-C the workers end and KeyboardInterrupt is raised; the same call resumes.
 
     console: where to show a live overview (a line a run where the output is no terminal); None: nowhere.
+    log: trackers that the workers tell, as `run` does, but names only: objects stay in this process.
     given: the objects that the specs name; the workers get copies.
     """
+    names = logger_names(log)
     unique = {spec.run_id: spec for spec in specs}
     pending = deque(spec for spec in unique.values() if not _is_done(store, spec))
     with _Overview(console, len(unique), len(unique) - len(pending)) as overview, _handed_over(given) as objects:
@@ -56,7 +59,7 @@ def sweep(
             while pending or workers:
                 while pending and len(workers) < jobs and (spec := _next_free(pending, store, overview)):
                     threads = max(1, (os.cpu_count() or 1) // jobs)
-                    workers.append(_Worker(spec, store, threads, overview.start(spec), given, objects))
+                    workers.append(_Worker(spec, store, threads, overview.start(spec), names, given, objects))
                 wait([w.connection for w in workers] + [w.process.sentinel for w in workers], timeout=0.5) if workers else time.sleep(0.5)
                 for worker in workers:
                     worker.receive(overview)
@@ -120,6 +123,7 @@ class _Worker:
     store: Store
     threads: int
     task: TaskID | None
+    log: tuple[str, ...] = ()
     given: Objects | None = None
     objects: str | None = None
     attempt: int = 0
@@ -137,7 +141,7 @@ class _Worker:
         context = _context()
         self.attempt = attempt
         self.connection, theirs = context.Pipe(duplex=False)
-        arguments = (theirs, self.spec.to_json(), str(self.store.root), self.threads, self.objects)
+        arguments = (theirs, self.spec.to_json(), str(self.store.root), self.threads, self.log, self.objects)
         self.process = context.Process(target=_work, args=arguments, name=self.spec.folder_name)  # type: ignore[attr-defined]
         self.process.start()
         theirs.close()
@@ -162,7 +166,7 @@ def _context():
     return context
 
 
-def _work(connection: Any, spec: dict, root: str, threads: int, objects: str | None) -> None:
+def _work(connection: Any, spec: dict, root: str, threads: int, log: tuple[str, ...], objects: str | None) -> None:
     """The worker process. It ends with its parent, at the end of an epoch, and leaves the run interrupted."""
 
     def report(row: dict) -> None:
@@ -175,7 +179,7 @@ def _work(connection: Any, spec: dict, root: str, threads: int, objects: str | N
     torch.set_num_threads(threads)
     try:
         given = cloudpickle.loads(Path(objects).read_bytes()) if objects else None
-        run(read_spec(spec), Store(root), on_epoch=report, given=given)
+        run(read_spec(spec), Store(root), on_epoch=report, log=log, given=given)
     except Exception as error:
         connection.send({"error": str(error)})
         raise SystemExit(1) from None
