@@ -3,6 +3,7 @@
 import re
 import shutil
 from contextlib import contextmanager
+from itertools import pairwise
 
 import pytest
 
@@ -126,10 +127,12 @@ def test_every_figure_is_drawn_and_everything_has_a_name(browser, path):
         assert figures
         for figure in figures:
             assert figure.locator("svg .mark-line path").count() > 0
-            assert re.search(r"[a-z ()]+ over [a-z ]+, .+ to .+: .+ from [\d.]+ .*to [\d.]+", figure.locator(".drawing").get_attribute("aria-label"))
+            assert re.search(
+                r"[a-z ()]+ over [a-z ]+, .+ to .+: .+ from [\d.]+ .*to [\d.]+", figure.locator(".drawing").get_attribute("aria-label")
+            )
         levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => +h.localName[1])")
         assert levels[0] == 1
-        assert all(after - before <= 1 for before, after in zip(levels, levels[1:], strict=False))
+        assert all(after - before <= 1 for before, after in pairwise(levels))
         assert page.locator("html").get_attribute("lang") == "en"
         unnamed = "table:not([aria-label]), .scroll:not([role=region][aria-label][tabindex='0']), img:not([alt]), img[alt='']"
         assert page.locator(unnamed).count() == 0
@@ -170,7 +173,9 @@ def test_the_keyboard_reaches_everything_and_singles_out_series(browser, path):
 def test_printing_opens_what_is_folded(browser, path):
     with visit(browser, path) as page:
         assert page.locator("details[open]").count() == 0
-        page.evaluate("addEventListener('beforeprint', () => { window.open_in_print = document.querySelectorAll('details[open]').length; })")
+        page.evaluate(
+            "addEventListener('beforeprint', () => { window.open_in_print = document.querySelectorAll('details[open]').length; })"
+        )
         assert page.pdf(format="A4").startswith(b"%PDF")
         assert page.evaluate("window.open_in_print") == page.locator("details").count() > 0
         assert page.locator("details[open]").count() == 0

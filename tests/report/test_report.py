@@ -7,6 +7,7 @@ from shattering.report import figures, page
 from shattering.report.tables import summary_rows, verdicts
 from tests.report.conftest import SPECS
 
+
 @pytest.fixture
 def broken_store(store, tmp_path):
     """Done, failed and interrupted runs."""

@@ -43,16 +43,17 @@ def _panel(view: dict, rows: pd.DataFrame) -> str:
         values = [f"{_name(row, y, color)} {_form(row[x['field']], x)}" for row in rows.to_dict("records")]
         return f"{title}{_title(x)}: {'; '.join(values)}."
     series = rows.groupby(color["field"], sort=False) if color else [("", rows)]
-    lines = [f"{name} {_course(group, x['field'], y, _detail(view))}".strip() for name, group in series]
-    return f"{title}{_title(y)} over {_title(x)}, {_form(rows[x['field']].min(), x)} to {_form(rows[x['field']].max(), x)}: {'; '.join(lines)}."
+    courses = "; ".join(f"{name} {_course(group, x['field'], y, _detail(view))}".strip() for name, group in series)
+    start, end = (_form(value, x) for value in rows[x["field"]].agg(["min", "max"]))
+    return f"{title}{_title(y)} over {_title(x)}, {start} to {end}: {courses}."
 
 
 def _course(rows: pd.DataFrame, x: str, y: dict, detail: list[str]) -> str:
     """From where to where a series goes."""
     rows = rows.dropna(subset=[x, y["field"]]).sort_values(x, kind="stable")
-    ends = [(run[y["field"]].iloc[0], run[y["field"]].iloc[-1]) for _, run in (rows.groupby(detail) if detail else [("", rows)])]
-    if not ends or rows.empty:
+    if rows.empty:
         return "without values"
+    ends = [(run[y["field"]].iloc[0], run[y["field"]].iloc[-1]) for _, run in (rows.groupby(detail) if detail else [("", rows)])]
     first, last = (_form(sum(values) / len(ends), y) for values in zip(*ends, strict=True))
     return f"from {first} to {last}" if len(rows) > len(ends) else first
 

@@ -22,8 +22,19 @@ COLORS = {  # dark enough for lines and text on white
 }
 SERIES_COLORS = ["#1769aa", "#c62828", "#2e7d32", "#ad1aa6", "#8a6d00", "#00838f"]
 DARK = {  # what a page shows on a dark screen in place of each colour that charts are made with
-    **{"white": "#14181d", "#000": "#e8edf2", "#e8e8e8": "#333b44", "#888": "#8b96a2", "#666": "#9aa5b1", "#555": "#a9b4c0", "#222": "#fff"},
-    **{"#1769aa": "#6cb6f5", "#c62828": "#ff8a80", "#2e7d32": "#7fd184", "#ad1aa6": "#f08ee8", "#8a6d00": "#dcb63c", "#00838f": "#4fd0dc"},
+    "white": "#14181d",
+    "#000": "#e8edf2",
+    "#222": "#fff",
+    "#555": "#a9b4c0",
+    "#666": "#9aa5b1",
+    "#888": "#8b96a2",
+    "#e8e8e8": "#333b44",
+    "#1769aa": "#6cb6f5",
+    "#c62828": "#ff8a80",
+    "#2e7d32": "#7fd184",
+    "#ad1aa6": "#f08ee8",
+    "#8a6d00": "#dcb63c",
+    "#00838f": "#4fd0dc",
 }
 _POINTS = 300  # of one curve; longer histories are thinned evenly
 SIZE = {"width": 400, "height": 280}
