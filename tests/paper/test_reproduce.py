@@ -203,15 +203,3 @@ def test_ten_interruptions_change_nothing(tiny_store, tmp_path):
     assert ours.to_json() == theirs.to_json()
     for one, other in zip(ours.runs, theirs.runs, strict=True):
         assert (one.folder / "history.parquet").read_bytes() == (other.folder / "history.parquet").read_bytes()
-
-
-@pytest.mark.skipif(not shutil.which("chromium"), reason="no chromium here to draw the pages with")
-@pytest.mark.parametrize(("name", "text"), [("figure1a", "training loss (nats)"), ("figure2b", "with BatchNorm")])
-def test_pages_draw_their_figures_in_a_browser(tiny_store, tmp_path, name, text):
-    page = reproduce.write_result(reproduce.make_result(name, TINY, tiny_store), tmp_path)[0]
-    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-sync"]
-    command = ["chromium", "--headless", *quiet, f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=8000", "--dump-dom"]
-    dom = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=120, check=True).stdout
-    drawn = dom.partition(f'id="chart-{name}"')[2].partition("<figcaption>")[0]
-    assert "<svg" in drawn
-    assert text in drawn

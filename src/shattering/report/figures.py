@@ -8,7 +8,7 @@ import pandas as pd
 import vl_convert
 
 from shattering.files import write_aside
-from shattering.report.tables import summary_rows
+from shattering.report.tables import by_subject, summary_rows
 from shattering.runs.store import Run
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
@@ -21,6 +21,21 @@ COLORS = {  # dark enough for lines and text on white
     "Gaussian pixels": "#00838f",
 }
 SERIES_COLORS = ["#1769aa", "#c62828", "#2e7d32", "#ad1aa6", "#8a6d00", "#00838f"]
+DARK = {  # what a page shows on a dark screen in place of each colour that charts are made with
+    "white": "#14181d",
+    "#000": "#e8edf2",
+    "#222": "#fff",
+    "#555": "#a9b4c0",
+    "#666": "#9aa5b1",
+    "#888": "#8b96a2",
+    "#e8e8e8": "#333b44",
+    "#1769aa": "#6cb6f5",
+    "#c62828": "#ff8a80",
+    "#2e7d32": "#7fd184",
+    "#ad1aa6": "#f08ee8",
+    "#8a6d00": "#dcb63c",
+    "#00838f": "#4fd0dc",
+}
 _POINTS = 300  # of one curve; longer histories are thinned evenly
 SIZE = {"width": 400, "height": 280}
 
@@ -47,7 +62,7 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
     if not frames:
         return None
     data = pd.concat(frames)
-    pick = alt.selection_point(fields=["randomization"], bind="legend")
+    pick = alt.selection_point("pick", fields=["randomization"], bind="legend")
     present = [name for name in COLORS if name in set(data["randomization"])]
     lines = (
         alt.Chart(data)
@@ -80,10 +95,12 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
 def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]] = ()) -> Chart | None:
     """Figure 1c: test error after training over the probability of label corruption, with chance. None without data.
 
+    Drawn is what was trained at several probabilities.
     theirs: (model, corruption, error) of points to draw beside ours, as open diamonds.
     """
-    rows = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"]]
-    if len({row["labels"] for row in rows}) < 2:
+    done = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"]]
+    rows = [row for subject in by_subject(done) if len({row["labels"] for row in subject["rows"]}) > 1 for row in subject["rows"]]
+    if not rows:
         return None
     one_dataset = len({(row["dataset"], row["n_train"]) for row in rows}) == 1
     for row in rows:

@@ -1,6 +1,7 @@
 """One self-contained HTML page from a store: opens offline, needs nothing beside it."""
 
 import base64
+import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -13,8 +14,15 @@ from PIL import Image
 from shattering import __version__
 from shattering.files import write_aside
 from shattering.report import figures
+from shattering.report.describe import describe
 from shattering.report.tables import PIXELS, by_subject, recipe, summary_rows, verdicts
 from shattering.runs.store import Run, Stored
+
+CAPTIONS = {
+    "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. Drawn are true, half "
+    "corrupted and random labels and the pixel randomizations; the table has all. Click a legend entry to single it out.",
+    "corruption": "Test error at the end of training over the probability of label corruption, where there are several.",
+}
 
 
 def write_report(runs: Sequence[Run], path: Path, title: str = "Randomization tests") -> Path:
@@ -33,9 +41,8 @@ def render(runs: Sequence[Run], title: str = "Randomization tests") -> str:
     """The page of these runs as text. All text from runs is escaped."""
     charts = {"loss": figures.loss_curves(runs), "corruption": figures.error_curves(runs)}
     rows = summary_rows(runs)
-    return render_template(
-        "report.html.j2", runs, title, charts, verdicts=verdicts(rows), groups=by_subject(rows), strips=picture_strips(runs)
-    )
+    context = {"verdicts": verdicts(rows), "groups": by_subject(rows), "strips": picture_strips(runs), "captions": CAPTIONS}
+    return render_template("report.html.j2", runs, title, charts, **context)
 
 
 def render_template(
@@ -51,17 +58,29 @@ def render_template(
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
     specs = {name: figures.to_spec(chart) for name, chart in charts.items() if chart is not None}
+    ours, _, _ = loader.get_source(environment, "page.js")
+    scripts = [vl_convert.javascript_bundle(), ours] if specs else [ours]  # type: ignore[call-arg]  # its stub lacks the default
     return environment.get_template(name).render(
         title=title,
         version=__version__,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         charts=specs,
-        vega=vl_convert.javascript_bundle() if specs else "",  # type: ignore[call-arg]  # its stub lacks the default
+        alts={name: describe(spec) for name, spec in specs.items()},
+        dark=figures.DARK,
+        scripts=scripts,
+        policy=_policy(scripts),
         runs=[_line(run) for run in runs],
         missing=[run for run in runs if run.status != "done"],
         machines=_machines(runs),
         **context,
     )
+
+
+def _policy(scripts: Sequence[str]) -> str:
+    """A Content-Security-Policy: no request to anywhere, no eval, and no script but these."""
+    hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
+    allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
+    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def picture_strips(runs: Sequence[Run]) -> list[dict]:

@@ -146,7 +146,7 @@ class Execution:
         start = time.perf_counter()
         specs = [spec for r, draw in draws for spec in self.scheme.fits(r, draw)]
         if self.jobs > 1 and not raises:
-            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, self.given)
+            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, given=self.given)
         else:
             for spec in specs:
                 self._run(spec, raises)

@@ -1,0 +1,76 @@
+"""What there is to see in a chart, in words, for those who do not see it."""
+
+from collections.abc import Iterator
+
+import pandas as pd
+
+
+def describe(spec: dict) -> str:
+    """The axes of a Vega-Lite chart with its data inline, and where each series starts and ends; or each value, over names.
+
+    Of layers, the first is described. Series of several runs count as the means of their starts and ends.
+    """
+    return " ".join(_panel(view, rows) for view, rows in _views(spec, spec["datasets"], spec.get("data")))
+
+
+def _views(view: dict, datasets: dict, data: dict | None) -> Iterator[tuple[dict, pd.DataFrame]]:
+    """The single plots of a chart, each with its rows; a panel of facets has its title."""
+    data = view.get("data", data)
+    if "facet" in view:
+        assert data is not None
+        for name, rows in pd.DataFrame(datasets[data["name"]]).groupby(view["facet"]["field"], sort=False):
+            yield {**_first_layer(view["spec"]), "title": name}, rows
+    elif "hconcat" in view:
+        for part in view["hconcat"]:
+            yield from _views(part, datasets, data)
+    else:
+        layer = _first_layer(view)
+        yield layer, pd.DataFrame(datasets[layer.get("data", data)["name"]])
+
+
+def _first_layer(view: dict) -> dict:
+    """A plot, or its first layer with what all its layers share."""
+    if "layer" not in view:
+        return view
+    shared = {key: value for key, value in view.items() if key in ("data", "title")}
+    return {**shared, **_first_layer(view["layer"][0])}
+
+
+def _panel(view: dict, rows: pd.DataFrame) -> str:
+    x, y, color = (view["encoding"].get(name) for name in ("x", "y", "color"))
+    title = f"{view['title']}: " if view.get("title") else ""
+    if y["type"] == "nominal":
+        values = [f"{_name(row, y, color)} {_form(row[x['field']], x)}" for row in rows.to_dict("records")]
+        return f"{title}{_title(x)}: {'; '.join(values)}."
+    series = rows.groupby(color["field"], sort=False) if color else [("", rows)]
+    courses = "; ".join(f"{name} {_course(group, x['field'], y, _detail(view))}".strip() for name, group in series)
+    start, end = (_form(value, x) for value in rows[x["field"]].agg(["min", "max"]))
+    return f"{title}{_title(y)} over {_title(x)}, {start} to {end}: {courses}."
+
+
+def _course(rows: pd.DataFrame, x: str, y: dict, detail: list[str]) -> str:
+    """From where to where a series goes."""
+    rows = rows.dropna(subset=[x, y["field"]]).sort_values(x, kind="stable")
+    if rows.empty:
+        return "without values"
+    ends = [(run[y["field"]].iloc[0], run[y["field"]].iloc[-1]) for _, run in (rows.groupby(detail) if detail else [("", rows)])]
+    first, last = (_form(sum(values) / len(ends), y) for values in zip(*ends, strict=True))
+    return f"from {first} to {last}" if len(rows) > len(ends) else first
+
+
+def _detail(view: dict) -> list[str]:
+    detail = view["encoding"].get("detail", [])
+    return [channel["field"] for channel in (detail if isinstance(detail, list) else [detail])]
+
+
+def _name(row: dict, *channels: dict | None) -> str:
+    return ", ".join(str(row[channel["field"]]) for channel in channels if channel)
+
+
+def _title(channel: dict) -> str:
+    return channel.get("title") or channel["field"].replace("_", " ")
+
+
+def _form(value: float, channel: dict) -> str:
+    percent = (channel.get("axis") or {}).get("format", "").endswith("%")
+    return f"{100 * value:.1f} %" if percent else f"{value:,.0f}" if float(value).is_integer() else f"{value:.3g}"

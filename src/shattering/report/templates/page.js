@@ -1,0 +1,80 @@
+"use strict";
+// No eval (ast), so that the page's policy can forbid it; the pictures' names, sizes and colours are the page's.
+const EMBED = { actions: false, renderer: "svg", ast: true, defaultStyle: false };
+const NARROW = 640, AXIS = 80; // pixels; AXIS: what a chart needs beside its plot
+
+function element(name, parent, attributes = {}) {
+  const made = parent.appendChild(document.createElement(name));
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  return made;
+}
+
+/* Change a chart, in place, so that it fits into `room` pixels: plots no wider, panels and legends in one column. */
+function fit(node, room) {
+  if (typeof node !== "object" || node === null) return;
+  if (typeof node.width === "number") node.width = Math.min(node.width, room - AXIS);
+  if (room < NARROW) {
+    if ("columns" in node) node.columns = 1;
+    if (node.hconcat) [node.vconcat, node.hconcat] = [node.hconcat, undefined];
+  }
+  for (const [key, value] of Object.entries(node)) if (key !== "datasets") fit(value, room);
+}
+
+/* A button a series, in place of the legend, that no key reaches. Any number of them can be pressed. */
+function addSeries(figure, view, pick) {
+  const [field] = pick.select.fields, store = pick.name + "_store", colour = view.scale("color"), pressed = new Set();
+  for (const value of colour.domain()) {
+    const button = element("button", figure.querySelector(".series"), { type: "button", "aria-pressed": "false" });
+    button.innerHTML = `<svg viewBox="0 0 22 10" aria-hidden="true"><path d="M0 5H22" stroke="${colour(value)}" stroke-width="4"/></svg>`;
+    button.append(value);
+    button.addEventListener("click", () => {
+      if (!pressed.delete(value)) pressed.add(value);
+      view.data(store, [...pressed].map((one) => ({ unit: "", fields: [{ type: "E", field }], values: [one] }))).runAsync();
+    });
+    view.addSignalListener(pick.name, (_, chosen) => { // also after a click on a curve
+      pressed[chosen[field]?.includes(value) ? "add" : "delete"](value);
+      button.setAttribute("aria-pressed", pressed.has(value));
+    });
+  }
+}
+
+/* Saved is the chart as it was made, with its legend, whatever the page's width and colours. */
+async function save(spec, name, kind) {
+  const { view } = await vegaEmbed(document.createElement("div"), spec, EMBED);
+  const link = document.createElement("a");
+  link.href = await view.toImageURL(kind, 2);
+  link.download = `${name}.${kind}`;
+  link.click();
+  view.finalize();
+}
+
+async function draw(name, spec) {
+  const figure = document.getElementById("chart-" + name), drawing = figure.querySelector(".drawing");
+  const shown = structuredClone(spec), pick = shown.params?.find((param) => param.bind === "legend");
+  fit(shown, drawing.clientWidth);
+  if (pick) {
+    delete pick.bind;
+    (shown.spec ?? shown).encoding.color.legend = null;
+  }
+  try {
+    const { view } = await vegaEmbed(element("div", drawing), shown, EMBED);
+    if (pick) addSeries(figure, view, pick);
+  } catch (error) {
+    element("p", figure, { class: "failed", role: "alert" }).textContent = `This figure could not be drawn: ${error.message}`;
+    throw error;
+  }
+  for (const kind of ["svg", "png"]) {
+    const button = element("button", figure.querySelector(".save"), { type: "button" });
+    button.textContent = `Save ${kind.toUpperCase()}`;
+    button.addEventListener("click", () => save(spec, name, kind));
+  }
+}
+
+const opened = [];
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll("details:not([open])")) opened.push(details) && (details.open = true);
+});
+addEventListener("afterprint", () => {
+  while (opened.length) opened.pop().open = false;
+});
+for (const [name, spec] of Object.entries(JSON.parse(document.getElementById("specs").textContent))) draw(name, spec);

@@ -1,0 +1,208 @@
+"""The pages as a browser shows them: quiet, alone, drawn, within reach of the keyboard, legible in light, dark and print."""
+
+import re
+import shutil
+from contextlib import contextmanager
+from itertools import pairwise
+
+import pytest
+
+from shattering import Store, run, write_report
+from shattering.paper import reproduce
+from shattering.report.figures import DARK
+from tests.paper.conftest import TINY, quick
+
+CHROMIUM = shutil.which("chromium")
+pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here to show the pages with")
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+TEXT, MARK = 4.5, 3.0  # the least contrasts of WCAG 2.2, level AA
+
+
+@pytest.fixture(scope="session")
+def browser():
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright here to drive a browser with")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module", params=["report", "figure1a"])
+def path(request, store, tmp_path_factory):
+    """A page of real runs: the report, or that of a figure of the paper."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "report":
+        return write_report(store.runs(), folder / "report.html")
+    tiny = Store(folder / "store")
+    for spec in quick(reproduce.experiment_specs([request.param], TINY)):
+        run(spec, tiny)
+    return reproduce.write_result(reproduce.make_result(request.param, TINY, tiny), folder)[0]
+
+
+def open_page(context, path):
+    """The page, drawn; and what will be heard of it: messages, errors, requests for anything but itself."""
+    page, heard = context.new_page(), []
+    page.on("console", lambda message: heard.append(message.text))
+    page.on("pageerror", lambda error: heard.append(str(error)))
+    page.on("request", lambda request: request.url.startswith(("data:", path.as_uri())) or heard.append(request.url))
+    page.goto(path.as_uri())
+    for figure in page.locator(".chart").all():
+        figure.locator(".save button").last.wait_for()
+    return page, heard
+
+
+@contextmanager
+def visit(browser, path, **options):
+    """The page, drawn; fails if in the end anything was heard of it."""
+    with browser.new_context(viewport={"width": 1280, "height": 900}, **options) as context:
+        page, heard = open_page(context, path)
+        yield page
+        assert heard == []
+
+
+def luminance(color):
+    """The relative luminance of a CSS color, by WCAG."""
+    parts = [int(c) / 255 for c in re.findall(r"[\d.]+", color)[:3]]
+    r, g, b = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b
+
+
+def contrast(one, other):
+    dark, light = sorted([luminance(one), luminance(other)])
+    return (light + 0.05) / (dark + 0.05)
+
+
+COLOURS = """() => {
+  const ground = (e) => {
+    for (; e; e = e.parentElement) {
+      const colour = getComputedStyle(e).backgroundColor;
+      if (!/, 0\\)|transparent/.test(colour)) return colour;
+    }
+    return "rgb(255, 255, 255)";
+  };
+  const texts = [], marks = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement, style = getComputedStyle(element);
+    if (!walker.currentNode.data.trim() || !element.checkVisibility()) continue;
+    texts.push([walker.currentNode.data.trim(), element instanceof SVGElement ? style.fill : style.color, ground(element)]);
+  }
+  for (const mark of document.querySelectorAll(".role-mark > *, .series path, .bar i")) {
+    const { stroke, fill, backgroundColor } = getComputedStyle(mark);
+    const colour = mark.localName === "i" ? backgroundColor : stroke === "none" ? fill : stroke;
+    if (colour !== "none") marks.push([mark.outerHTML.slice(0, 80), colour, ground(mark.parentElement)]);
+  }
+  return { texts, marks, page: getComputedStyle(document.body).backgroundColor };
+}"""
+
+
+def assert_legible(colours):
+    assert len(colours["texts"]) > 50
+    assert len(colours["marks"]) > 5
+    assert [t for t in colours["texts"] if contrast(*t[1:]) < TEXT] == []
+    assert [m for m in colours["marks"] if contrast(*m[1:]) < MARK] == []
+
+
+def test_colours_are_legible_in_light_in_dark_and_in_print(browser, path):
+    with visit(browser, path, color_scheme="light") as page:
+        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+        light = page.evaluate(COLOURS)
+        page.emulate_media(color_scheme="dark")
+        dark = page.evaluate(COLOURS)
+        page.emulate_media(color_scheme="dark", media="print")
+        printed = page.evaluate(COLOURS)
+    for colours in (light, dark, printed):
+        assert_legible(colours)
+    assert luminance(light["page"]) == luminance(printed["page"]) == 1
+    assert luminance(dark["page"]) < 0.02
+    assert {ground for _, _, ground in light["marks"]}.isdisjoint(ground for _, _, ground in dark["marks"])
+    assert [m[1] for m in light["marks"]] == [m[1] for m in printed["marks"]]
+    assert {m[1] for m in light["marks"]}.isdisjoint(m[1] for m in dark["marks"]), "no colour of a chart was forgotten"
+
+
+def test_every_figure_is_drawn_and_everything_has_a_name(browser, path):
+    assert path.stat().st_size < 6e6
+    with visit(browser, path) as page:
+        figures = page.locator(".chart").all()
+        assert figures
+        for figure in figures:
+            assert figure.locator("svg .mark-line path").count() > 0
+            assert re.search(
+                r"[a-z ()]+ over [a-z ]+, .+ to .+: .+ from [\d.]+ .*to [\d.]+", figure.locator(".drawing").get_attribute("aria-label")
+            )
+        levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => +h.localName[1])")
+        assert levels[0] == 1
+        assert all(after - before <= 1 for before, after in pairwise(levels))
+        assert page.locator("html").get_attribute("lang") == "en"
+        unnamed = "table:not([aria-label]), .scroll:not([role=region][aria-label][tabindex='0']), img:not([alt]), img[alt='']"
+        assert page.locator(unnamed).count() == 0
+        page.set_viewport_size({"width": 400, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") == 400, "only tables scroll sideways"
+
+
+FOCUS = """() => {
+  const e = document.activeElement, { outlineStyle, outlineWidth } = getComputedStyle(e);
+  return e === document.body ? null : [[...document.querySelectorAll("*")].indexOf(e), outlineStyle, parseFloat(outlineWidth)];
+}"""
+REACHABLE = """() => [...document.querySelectorAll("a[href], button, summary, [tabindex='0']")]
+  .filter((e) => e.checkVisibility()).map((e) => [...document.querySelectorAll("*")].indexOf(e))"""
+
+
+def test_the_keyboard_reaches_everything_and_singles_out_series(browser, path):
+    with visit(browser, path) as page:
+        reachable = page.evaluate(REACHABLE)
+        reached = []
+        for _ in reachable:
+            page.keyboard.press("Tab")
+            reached.append(page.evaluate(FOCUS))
+        assert [index for index, _, _ in reached] == reachable
+        assert all(style == "solid" and width >= 2 for _, style, width in reached)
+        figure = page.locator(".chart", has=page.locator(".series button")).first
+        buttons, lines = figure.locator(".series button"), figure.locator(".drawing .mark-line path")
+        opacities = lambda: [float(line.get_attribute("opacity") or 1) for line in lines.all()]  # noqa: E731
+        buttons.nth(1).focus()
+        page.keyboard.press("Space")
+        figure.locator(".drawing path[opacity='0.12']").first.wait_for(state="attached")
+        assert [b.get_attribute("aria-pressed") for b in buttons.all()].index("true") == 1
+        assert 0 < opacities().count(1) < len(opacities())
+        page.keyboard.press("Space")
+        page.locator("button[aria-pressed=true]").wait_for(state="detached")
+        assert set(opacities()) == {1}
+
+
+def test_printing_opens_what_is_folded(browser, path):
+    with visit(browser, path) as page:
+        assert page.locator("details[open]").count() == 0
+        page.evaluate(
+            "addEventListener('beforeprint', () => { window.open_in_print = document.querySelectorAll('details[open]').length; })"
+        )
+        assert page.pdf(format="A4").startswith(b"%PDF")
+        assert page.evaluate("window.open_in_print") == page.locator("details").count() > 0
+        assert page.locator("details[open]").count() == 0
+
+
+def test_the_policy_forbids_requests_and_foreign_scripts(browser, path):
+    with browser.new_context() as context:
+        page, heard = open_page(context, path)
+        page.evaluate("document.addEventListener('securitypolicyviolation', (e) => (window.blocked ??= []).push(e.effectiveDirective))")
+        page.evaluate("""() => {
+          new Image().src = "https://example.invalid/x.png";
+          document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran = true" }));
+          return fetch("https://example.invalid").catch(() => null);
+        }""")
+        page.wait_for_function("window.blocked?.length === 3")
+        assert sorted(page.evaluate("window.blocked")) == ["connect-src", "img-src", "script-src-elem"]
+        assert page.evaluate("window.ran") is None
+        assert heard, "it can be heard"
+    assert "unsafe-eval" not in path.read_text().partition("<title>")[0]
+
+
+def test_saved_is_the_light_chart_with_its_legend(browser, path):
+    with visit(browser, path, color_scheme="dark", accept_downloads=True) as page:
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save SVG").first.press("Enter")
+        svg = download.value.path().read_text()
+    assert download.value.suggested_filename.endswith(".svg")
+    assert "role-legend" in svg
+    assert "random labels" in svg
+    assert not any(f'"{colour}"' in svg for colour in DARK.values())
