@@ -29,8 +29,6 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import numpy as np
 import pandas as pd
 import torch
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from sklearn.model_selection import StratifiedKFold
 
 from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize
@@ -90,6 +88,9 @@ def crossed(data: Dataset, seed: int) -> list[dict]:
 
 
 def judged(data: Dataset, labels: np.ndarray, probabilities: np.ndarray, epoch: int, seconds: float) -> dict:
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+
     clock = time.process_time()
     quality = get_label_quality_scores(labels, probabilities, method="self_confidence")
     issues = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
@@ -120,6 +121,17 @@ def one_seed(seed: int, parts: Path | None) -> dict:
     return result
 
 
+def overhead(repeats: int = 7) -> float:
+    """Processor seconds of an epoch of the MLP 1x512, the cheapest network, with tracking over without; medians, interleaved."""
+    train, seconds = load_dataset("cifar10", N, 10, 0).train, {False: [], True: []}
+    for _ in range(repeats):
+        for tracked, of in seconds.items():
+            net, ends = NetworkClassifier("mlp-1x512", epochs=3, device="cpu", track_examples=tracked), []
+            net.fit(train, on_epoch=lambda _, ends=ends: ends.append(time.process_time()))
+            of.append((ends[-1] - ends[0]) / 2)
+    return statistics.median(seconds[True]) / statistics.median(seconds[False])
+
+
 def best_epoch(rows: list[dict], name: str) -> int:
     return max(rows, key=lambda row: row[name]["average precision"])["epoch"]
 
@@ -141,6 +153,35 @@ def row_of(results: list[dict], side: str, name: str, epoch: int) -> dict:
     }
 
 
+def table(out: dict) -> str:
+    """The rankings as a table in Markdown: means, and ranges over seeds."""
+    kinds = [f"precision at {k}" for k in AT] + ["average precision"]
+    head = ["ranked by", "trainings", "epochs", *kinds, "processor seconds"]
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head)]
+    for row in out["rankings"]:
+        numbers = [f"{n['mean']:.2f} ({n['low']:.2f}–{n['high']:.2f})" if (n := row.get(kind)) else "–" for kind in kinds]
+        seconds = row["seconds"]
+        cells = [
+            row["by"],
+            row["trainings"],
+            row["epochs"],
+            *numbers,
+            f"{seconds['mean']:.0f} ({seconds['low']:.0f}–{seconds['high']:.0f})",
+        ]
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def rankings(chosen: dict, results: list[dict]) -> list[dict]:
+    """Every ranking after the epochs that were best for it on the chosen seed; some also after others, and at the end."""
+    epochs = {name: best_epoch(chosen["ours"]["epochs"], name) for name in SUSPICIONS}
+    rows = [row_of(results, "ours", name, n) for name, n in epochs.items()]
+    rows += [row_of(results, "ours", name, EPOCHS) for name in ("mean_loss", "final_loss") if epochs[name] != EPOCHS]
+    theirs = dict.fromkeys((best_epoch(chosen["cleanlab"], CONFIDENCE), epochs["mean_loss"], EPOCHS))
+    rows += [row_of(results, "cleanlab", CONFIDENCE, n) for n in theirs]
+    return [*rows, row_of(results, "cleanlab", "find_label_issues", next(iter(theirs)))]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -150,12 +191,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     chosen = one_seed(options.choose, options.parts)
-    epochs = {name: best_epoch(chosen["ours"]["epochs"], name) for name in SUSPICIONS}
-    theirs = best_epoch(chosen["cleanlab"], CONFIDENCE)
     results = [one_seed(seed, options.parts) for seed in options.seeds]
-    e = epochs["mean_loss"]
-    rows = [row_of(results, "ours", name, epochs[name]) for name in SUSPICIONS]
-    rows += [row_of(results, "cleanlab", name, n) for n in dict.fromkeys((theirs, e)) for name in (CONFIDENCE, "find_label_issues")]
     out = {
         "dataset": results[0]["dataset"],
         "n": N,
@@ -163,15 +199,16 @@ def main() -> None:
         "recipe": RECIPE,
         "seeds": options.seeds,
         "epochs_chosen_on_seed": options.choose,
-        "rankings": rows,
+        "rankings": rankings(chosen, results),
         "memorization": [{"seed": r["seed"], "start": r["ours"]["start"], "peak": r["ours"]["peak"]} for r in results],
+        "tracked_over_untracked": overhead(),
         "cleanlab": version("cleanlab"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": _processor(),
         "threads": torch.get_num_threads(),
     }
-    print(json.dumps(out, indent=1))
+    print(json.dumps(out, indent=1), table(out), sep="\n")
     if options.json:
         options.json.write_text(json.dumps(out, indent=1) + "\n")
 

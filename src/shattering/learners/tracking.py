@@ -67,17 +67,18 @@ class Tracker:
     def table(self, classes: np.ndarray) -> pd.DataFrame:
         """One row an example, in the order of the data.
 
-        Columns:
-            id, label, true_label, changed: which example it is; whether its two labels differ.
-            epochs_to_fit: first epoch from which it was classified as labelled at every presentation; missing if it was
-                not at the last one.
-            first_fit: first epoch in which it was classified as labelled; missing if never ("never learned").
-            forgetting_events: presentations at which it was misclassified, having been classified as labelled at the one
-                before. An example never learned has 0 here; Toneva et al. count it as forgotten infinitely often.
-            mean_loss, final_loss: over all presentations, and at the last one, in nats; NaN or infinite if training diverged.
-            final_prediction: at the last presentation.
+        - id, label, true_label, changed: which example it is; whether its two labels differ.
+        - epochs_to_fit: first epoch from which it was classified as labelled at every presentation; missing if it was
+          not at the last one.
+        - first_fit: first epoch in which it was classified as labelled; missing if never ("never learned").
+        - forgetting_events: presentations at which it was misclassified, having been classified as labelled at the one
+          before. An example never learned has 0 here; Toneva et al. count it as forgotten infinitely often.
+        - mean_loss, final_loss: over all presentations, and at the last one, in nats; NaN or infinite if training
+          diverged.
+        - final_prediction: at the last presentation.
 
-        classes: (k,) what the labels 0…k-1 stand for.
+        Args:
+            classes: (k,) what the labels 0…k-1 stand for.
         """
 
         def names(codes: torch.Tensor) -> np.ndarray:

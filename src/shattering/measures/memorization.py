@@ -16,12 +16,12 @@ from sklearn.metrics import average_precision_score
 
 from shattering.errors import InputError, unknown
 
-SUSPICIONS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
-    "mean_loss": lambda examples: examples["mean_loss"],
-    "final_loss": lambda examples: examples["final_loss"],
-    "epochs_to_fit": lambda examples: examples["epochs_to_fit"].astype("Float64").fillna(np.inf),
+SUSPICIONS: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
+    "mean_loss": lambda examples: examples["mean_loss"].to_numpy(float),
+    "final_loss": lambda examples: examples["final_loss"].to_numpy(float),
+    "epochs_to_fit": lambda examples: examples["epochs_to_fit"].to_numpy(float, na_value=np.inf),
     # those never learned count as forgotten infinitely often (Toneva et al. 2019, section 3)
-    "forgetting_events": lambda examples: examples["forgetting_events"].mask(examples["first_fit"].isna(), np.inf),
+    "forgetting_events": lambda examples: np.where(examples["first_fit"].isna(), np.inf, examples["forgetting_events"]),
 }
 
 
@@ -41,10 +41,10 @@ def label_error_ranking(examples: pd.DataFrame, by: str = "mean_loss") -> pd.Dat
     """
     if by not in SUSPICIONS:
         raise unknown("suspicion", by, SUSPICIONS)
-    suspicion = SUSPICIONS[by](examples).astype(float)
-    if suspicion.isna().any():
+    suspicion = SUSPICIONS[by](examples)
+    if np.isnan(suspicion).any():
         raise InputError(
-            f"{by} is NaN for {suspicion.isna().sum()} of {len(examples)} examples, expected those of a training that converged"
+            f"{by} is NaN for {np.isnan(suspicion).sum()} of {len(examples)} examples, expected those of a training that converged"
         )
     return examples.assign(suspicion=suspicion).sort_values(["suspicion", "id"], ascending=[False, True], ignore_index=True)
 
@@ -77,7 +77,7 @@ def precision_at_k(ranking: pd.DataFrame, k: int) -> float:
 
 def average_precision(ranking: pd.DataFrame) -> float:
     """Mean precision over the recalls, in 0…1 (scikit-learn's); NaN if no example is changed. By chance: the fraction changed."""
-    if not ranking["changed"].any():
+    if not ranking["changed"].to_numpy().any():
         return float("nan")
     return float(average_precision_score(ranking["changed"], ranking["suspicion"].rank(method="dense")))  # it takes no infinities
 
@@ -101,7 +101,7 @@ def memorization_start(history: pd.DataFrame) -> Moment | None:
     Raises InputError for a history without `track_examples`.
     """
     wrong, true = _curves(history)
-    memorizes = (wrong > true).to_numpy()
+    memorizes = wrong > true
     if not len(memorizes) or not memorizes[-1]:
         return None
     before = np.flatnonzero(~memorizes)
@@ -114,13 +114,13 @@ def peak(history: pd.DataFrame) -> Moment | None:
     None if there are no changed examples. Raises InputError for a history without `track_examples`.
     """
     _, true = _curves(history)
-    return _moment(history, int(true.argmax())) if true.notna().any() else None
+    return _moment(history, int(np.nanargmax(true))) if not np.isnan(true).all() else None
 
 
-def _curves(history: pd.DataFrame) -> tuple[pd.Series, pd.Series]:
+def _curves(history: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     if "corrupted_as_true" not in history:
         raise InputError("history has no column corrupted_as_true, expected that of a training with track_examples")
-    return history["corrupted_accuracy"], history["corrupted_as_true"]
+    return history["corrupted_accuracy"].to_numpy(float), history["corrupted_as_true"].to_numpy(float)
 
 
 def _moment(history: pd.DataFrame, row: int) -> Moment:

@@ -132,7 +132,7 @@ def memorization_curves(runs: Sequence[Run]) -> Chart | None:
     Of the running predictions (`Tracker.end_epoch`); a line a run, a panel a configuration. The rule is at
     `memorization_start`. None without runs with `track_examples` and changed labels.
     """
-    frames = [_fits(run) for run in runs if run.status == "done" and run.history.get("corrupted_as_true", pd.Series()).notna().any()]
+    frames = [_fits(run) for run in runs if run.status == "done" and _has_changed(run.history)]
     if not frames:
         return None
     data, names = pd.concat(frames), [name for name, _ in FITS.values()]
@@ -156,7 +156,11 @@ def memorization_curves(runs: Sequence[Run]) -> Chart | None:
     start = base.transform_filter(alt.FieldEqualPredicate(field="examples", equal=_START))
     rule = start.mark_rule(strokeDash=[5, 4], color="#666").encode(detail="run:N", tooltip=tooltip[:3])
     text = start.mark_text(align="left", dx=4, color="#555").encode(x="min(epoch):Q", y=alt.value(SIZE["height"] - 8), text="examples:N")
-    return _panels(alt.layer(lines, rule, text, data=data), data)
+    return _panels(alt.layer(lines, rule, text, data=data), data)  # type: ignore[arg-type]
+
+
+def _has_changed(history: pd.DataFrame) -> bool:
+    return "corrupted_as_true" in history and bool(history["corrupted_as_true"].notna().any())
 
 
 def _fits(run: Run) -> pd.DataFrame:
@@ -173,7 +177,7 @@ def _panel(run: Run) -> str:
     return f"{run.spec.model_name}, {run.result['dataset']}, n = {run.result['n_train']:,}"
 
 
-def _panels(chart: alt.Chart | alt.LayerChart, data: pd.DataFrame) -> Chart:
+def _panels(chart: alt.Chart, data: pd.DataFrame) -> Chart:
     names = list(dict.fromkeys(data["model"]))
     if len(names) == 1:
         return chart.properties(title=names[0], **SIZE)
