@@ -20,6 +20,7 @@ LAYERS = [
     ["features"],
     ["relu"],
     ["learners"],
+    ["measures"],
     ["capacity"],
     ["studies"],
     ["loggers"],

@@ -23,6 +23,7 @@ from shattering.data.sources import as_images
 from shattering.errors import InputError, unknown
 from shattering.learners import training
 from shattering.learners.classes import class_codes
+from shattering.learners.tracking import Tracker
 
 _PRECISIONS = ("float32", "bfloat16")
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
@@ -49,6 +50,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             images as they are.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
         evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
+        track_examples: record what becomes of each training example; the training is the same with and without.
         crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
             CIFAR-10, else none.
         standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
@@ -69,7 +71,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
             not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
             was given), seconds. With augmentation, the running ones are on the augmented images. Losses in nats,
-            accuracies in 0…1.
+            accuracies in 0…1. With track_examples also the columns of `Tracker.end_epoch`: the same for clean and
+            corrupted examples apart.
+        examples_: with track_examples, what became of each training example, as `Tracker.table` says; else None.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
         interpolated_: whether it is fitted at the end.
@@ -97,6 +101,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         augment=None,
         stop_when_fitted=False,
         evaluate_train=False,
+        track_examples=False,
         crop="auto",
         standardize="auto",
         precision="float32",
@@ -118,6 +123,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.augment = augment
         self.stop_when_fitted = stop_when_fitted
         self.evaluate_train = evaluate_train
+        self.track_examples = track_examples
         self.crop = crop
         self.standardize = standardize
         self.precision = precision
@@ -143,7 +149,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         _check("dropout", self.dropout, Real, 0, 1)
         strengths(self.augment)
         _check("checkpoint_every", self.checkpoint_every, Real, 0)
-        for name in ("stop_when_fitted", "evaluate_train", "compile"):
+        for name in ("stop_when_fitted", "evaluate_train", "track_examples", "compile"):
             if not isinstance(getattr(self, name), (bool, np.bool_)):
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
         if self.crop not in ("auto", None):
@@ -193,17 +199,20 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                 raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
+        tracker = self._tracker(X, labels)
         result = training.fit(
             compiled,
             self._augmented(images, labels, seed) or clean,
             {name: self._examples(split.images, split.labels) for name, split in watched.items()},
             self._recipe(seed, len(labels)),
             clean=clean,
+            tracker=tracker,
             checkpoint=Path(checkpoint) if checkpoint else None,
             key=key,
             on_epoch=on_epoch,
         )
         self.history_ = pd.DataFrame(result.history)
+        self.examples_ = tracker.table(self.classes_) if tracker else None
         self.n_iter_ = len(result.history)
         self.epochs_to_fit_ = result.epochs_to_fit
         self.diverged_ = result.diverged
@@ -264,6 +273,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _identity(self) -> dict:
         params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
+        if not self.track_examples:
+            del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
         if callable(self.network):
             params["network"] = f"{self.network.__module__}.{getattr(self.network, '__qualname__', type(self.network).__name__)}"
         return params
@@ -284,6 +295,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             images = torch.from_numpy(np.array(X))
         self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
+
+    def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
+        if not self.track_examples:
+            return None
+        true_labels, ids = (X.true_labels, X.ids) if isinstance(X, Split) else (labels, torch.arange(len(labels)))
+        return Tracker(labels, true_labels, ids, self.device_)
 
     def _input_images(self, X) -> torch.Tensor:
         if getattr(X, "ndim", 2) in (3, 4):

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from shattering import seeds
 from shattering.errors import InputError
+from shattering.learners.tracking import Tracker
 
 FIT_CHECK = 0.99  # running accuracy from which a full evaluation decides whether the training set is fitted
 
@@ -100,10 +101,13 @@ def batch_rows(n: int, batch_size: int, seed: int, epoch: int, device: torch.dev
     return batches
 
 
-def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Examples, recipe: Recipe, state: Training) -> dict:
+def train_epoch(
+    model: nn.Module, optimizer: torch.optim.Optimizer, data: Examples, recipe: Recipe, state: Training, tracker: Tracker | None = None
+) -> dict:
     """One pass over the data. Returns running (online) loss and accuracy: of each batch just before its update.
 
-    Randomness inside the model, such as dropout, is a function of (seed, epoch); no global generator is changed.
+    tracker: sees each batch, and adds its columns. Randomness inside the model, such as dropout, is a function of (seed,
+    epoch); no global generator is changed.
     """
     model.train()
     epoch, device = len(state.history), data.labels.device
@@ -124,6 +128,8 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Exampl
             optimizer.step()
             loss_sum += loss.detach() * len(rows)
             correct += (logits.detach().argmax(1) == labels).sum()
+            if tracker:
+                tracker.record(rows, logits.detach())
             state.step += 1
     n = len(data.labels)
     return {
@@ -132,6 +138,7 @@ def train_epoch(model: nn.Module, optimizer: torch.optim.Optimizer, data: Exampl
         "learning_rate": rate,
         "train_loss": loss_sum.item() / n,
         "train_accuracy": correct.item() / n,
+        **(tracker.end_epoch() if tracker else {}),
     }
 
 
@@ -172,6 +179,7 @@ def fit(
     recipe: Recipe,
     *,
     clean: Examples | None = None,
+    tracker: Tracker | None = None,
     checkpoint: Path | None = None,
     key: str = "",
     on_epoch: Callable[[dict], None] | None = None,
@@ -182,19 +190,19 @@ def fit(
     epoch whose running accuracy is at least `FIT_CHECK`, until it holds for the first time.
 
     watched: name → examples to evaluate after every epoch. clean: the training examples without augmentation, which
-    are those that have to be fitted; None: train. checkpoint: a file to resume from if it exists, and to write after
-    epochs that end `checkpoint_every` seconds or more after the last one. key: what the checkpoint must belong to.
-    on_epoch: called with each row of the history. Evaluation does not use a compiled model: its batches have other
-    shapes.
+    are those that have to be fitted; None: train. tracker: of the training examples. checkpoint: a file to resume from
+    if it exists, and to write after epochs that end `checkpoint_every` seconds or more after the last one. key: what the
+    checkpoint must belong to. on_epoch: called with each row of the history. Evaluation does not use a compiled model:
+    its batches have other shapes.
     """
     optimizer = torch.optim.SGD(
         model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
     )
-    state = _resume(checkpoint, key, model, optimizer) if checkpoint and checkpoint.exists() else Training()
+    state = _resume(checkpoint, key, model, optimizer, tracker) if checkpoint and checkpoint.exists() else Training()
     plain, saved = _plain(model), time.monotonic()
     while len(state.history) < recipe.epochs and not _finished(state, recipe):
         start = time.perf_counter()
-        row = train_epoch(model, optimizer, train, recipe, state)
+        row = train_epoch(model, optimizer, train, recipe, state, tracker)
         checks = state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK
         state.diverged = not math.isfinite(row["train_loss"])
         full = evaluate(plain, clean or train, recipe.autocast) if recipe.evaluate_train or checks else (math.nan, math.nan)
@@ -206,7 +214,7 @@ def fit(
         if full[1] == 1 and state.epochs_to_fit is None:
             state.epochs_to_fit = row["epoch"]
         if checkpoint and time.monotonic() - saved >= recipe.checkpoint_every:
-            save_checkpoint(checkpoint, key, model, optimizer, state)
+            save_checkpoint(checkpoint, key, model, optimizer, state, tracker)
             saved = time.monotonic()
         if on_epoch:
             on_epoch(row)
@@ -217,10 +225,13 @@ def _finished(state: Training, recipe: Recipe) -> bool:
     return state.diverged or (recipe.stop_when_fitted and state.epochs_to_fit is not None)
 
 
-def save_checkpoint(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, state: Training) -> None:
+def save_checkpoint(
+    path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, state: Training, tracker: Tracker | None = None
+) -> None:
     """Write aside and rename, so that a kill leaves the old checkpoint or the new one."""
     aside = path.with_name(path.name + ".tmp")
     content = {"key": key, "model": _plain(model).state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state)}
+    content |= {"tracking": tracker.state()} if tracker else {}
     try:
         torch.save(content, aside)
         os.replace(aside, path)
@@ -234,7 +245,7 @@ def _plain(model: nn.Module) -> nn.Module:
     return getattr(model, "_orig_mod", model)
 
 
-def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Training:
+def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optimizer, tracker: Tracker | None) -> Training:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
@@ -243,4 +254,6 @@ def _resume(path: Path, key: str, model: nn.Module, optimizer: torch.optim.Optim
         raise InputError(f"checkpoint {path} belongs to other data or parameters, expected {key}, found {content['key']}")
     _plain(model).load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
+    if tracker:
+        tracker.restore(content["tracking"])
     return Training(**content["training"])

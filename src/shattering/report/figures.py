@@ -8,6 +8,7 @@ import pandas as pd
 import vl_convert
 
 from shattering.files import write_aside
+from shattering.measures.memorization import memorization_start
 from shattering.report.tables import by_subject, summary_rows
 from shattering.runs.store import Run
 
@@ -36,6 +37,12 @@ DARK = {  # what a page shows on a dark screen in place of each colour that char
     "#8a6d00": "#dcb63c",
     "#00838f": "#4fd0dc",
 }
+FITS = {  # columns of the history of a tracked training
+    "clean_accuracy": ("clean, as labelled", "#1769aa"),
+    "corrupted_accuracy": ("wrong label, memorized", "#c62828"),
+    "corrupted_as_true": ("wrong label, predicted as the true class", "#2e7d32"),
+}
+_START = "memorization starts"
 _POINTS = 300  # of one curve; longer histories are thinned evenly
 SIZE = {"width": 400, "height": 280}
 
@@ -134,6 +141,53 @@ def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]]
     points = pd.DataFrame(theirs, columns=pd.Index(["series", "labels", "error"]))
     diamonds = alt.Chart(points).mark_point(shape="diamond", size=110, strokeWidth=2).encode(x="labels:Q", y="error:Q", color="series:N")
     return alt.layer(line, bars, rule, text, *([diamonds] if theirs else [])).properties(**SIZE)
+
+
+def memorization_curves(runs: Sequence[Run]) -> Chart | None:
+    """What is fitted of the clean and of the wrongly labelled examples, over epochs, with a rule where memorization starts.
+
+    Of the running predictions (`Tracker.end_epoch`); a line a run, a panel a configuration. The rule is at
+    `memorization_start`. None without runs with `track_examples` and changed labels.
+    """
+    frames = [_fits(run) for run in runs if run.status == "done" and _has_changed(run.history)]
+    if not frames:
+        return None
+    data, names = pd.concat(frames), [name for name, _ in FITS.values()]
+    pick = alt.selection_point(fields=["examples"], bind="legend")
+    base = alt.Chart().encode(x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)))
+    color = alt.Color(
+        "examples:N",
+        scale=alt.Scale(domain=names, range=[color for _, color in FITS.values()]),
+        title=None,
+        legend=alt.Legend(orient="bottom", columns=3, symbolStrokeWidth=3, labelLimit=0),
+    )
+    tooltip = [alt.Tooltip("examples:N"), alt.Tooltip("seed:O"), alt.Tooltip("epoch:Q"), alt.Tooltip("fraction:Q", format=".1%")]
+    lines = base.transform_filter(alt.FieldOneOfPredicate(field="examples", oneOf=names)).mark_line(strokeWidth=2)
+    lines = lines.encode(
+        y=alt.Y("fraction:Q", title="fraction of the examples", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=color,
+        detail="run:N",
+        tooltip=tooltip,
+        opacity=alt.condition(pick, alt.value(1.0), alt.value(0.12)),
+    ).add_params(pick)
+    start = base.transform_filter(alt.FieldEqualPredicate(field="examples", equal=_START))
+    rule = start.mark_rule(strokeDash=[5, 4], color="#666").encode(detail="run:N", tooltip=tooltip[:3])
+    text = start.mark_text(align="left", dx=4, color="#555").encode(x="min(epoch):Q", y=alt.value(SIZE["height"] - 8), text="examples:N")
+    return _panels(alt.layer(lines, rule, text, data=data), data)  # type: ignore[arg-type]
+
+
+def _has_changed(history: pd.DataFrame) -> bool:
+    return "corrupted_as_true" in history and bool(history["corrupted_as_true"].notna().any())
+
+
+def _fits(run: Run) -> pd.DataFrame:
+    """Long: epoch, examples, fraction; and one row for the start of memorization."""
+    history, start = run.history, memorization_start(run.history)
+    thinned = history.iloc[:: max(1, len(history) // _POINTS)].rename(columns={column: name for column, (name, _) in FITS.items()})
+    rows = thinned.melt("epoch", [name for name, _ in FITS.values()], "examples", "fraction")
+    if start:
+        rows = pd.concat([rows, pd.DataFrame({"epoch": [start.epoch], "examples": _START})])
+    return rows.assign(model=f"{_panel(run)}, {run.spec.randomization.title}", seed=run.spec.seed, run=run.folder.name)
 
 
 def _panel(run: Run) -> str:

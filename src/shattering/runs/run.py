@@ -123,6 +123,9 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     epoch_seconds = history["seconds"].tolist() if "seconds" in history else []
     history = history.drop(columns="seconds", errors="ignore")
     write_aside(folder / "history.parquet", lambda path: history.to_parquet(path, index=False))
+    examples = getattr(learner, "examples_", None)
+    if examples is not None:
+        write_aside(folder / "examples.parquet", lambda path: examples.to_parquet(path, index=False))
     if hasattr(learner, "save"):
         write_aside(folder / "model.safetensors", learner.save)  # type: ignore[attr-defined]
     _save_examples(data.train, folder / "examples.png")

@@ -69,6 +69,14 @@ class Run(Stored):
         """
         return pd.read_parquet(self.folder / "history.parquet").assign(seconds=self.provenance["epoch_seconds"])
 
+    @cached_property
+    def examples(self) -> pd.DataFrame:
+        """One row a training example; see `Tracker.table`. Raises InputError for a run without `track_examples`."""
+        path = self.folder / "examples.parquet"
+        if not path.exists():
+            raise InputError(f"run {self.folder.name} has no stored examples, expected one of a network with track_examples")
+        return pd.read_parquet(path)
+
     def model(self, given: Objects | None = None):
         """The fitted learner, from the stored weights. given: the learner, if it was an object. Raises InputError if there are none."""
         path = self.folder / "model.safetensors"

@@ -1,0 +1,122 @@
+"""`Tracker`: what becomes of each training example, recorded as it is presented."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import torch
+from torch.nn import functional as F
+
+
+class Tracker:
+    """Predictions and losses of n training examples, in one presentation an epoch, just before the update.
+
+    "Online", as Toneva et al. (ICLR 2019, section 3) define forgetting: on the batch as it is trained on, in training mode, with its
+    augmentation. It only reads logits, so the training is the same without it; it stays on the device, and is O(n) however many
+    epochs. Counted in whole epochs: an example is presented once in each.
+
+    Args:
+        labels: (n,) int64, what the examples are trained on.
+        true_labels: (n,) int64, the labels before any randomization. An example whose label is another one is *changed*.
+        ids: (n,) int64, names of the examples.
+        device: where the network is.
+    """
+
+    def __init__(self, labels: torch.Tensor, true_labels: torch.Tensor, ids: torch.Tensor, device: torch.device | str):
+        n, self.ids = len(labels), ids
+        self.labels, self.true_labels = labels.to(device), true_labels.to(device)
+        self.changed = self.labels != self.true_labels
+        self.epochs = 0
+        self.prediction = torch.zeros(n, dtype=torch.int64, device=device)  # of the last presentation, as is the loss
+        self.loss = torch.zeros(n, device=device)
+        self.loss_sum = torch.zeros(n, device=device)
+        self.first_fit = torch.zeros(n, dtype=torch.int64, device=device)  # 0: never
+        self.fit_since = torch.zeros(n, dtype=torch.int64, device=device)  # 0: not at the last presentation
+        self.forgotten = torch.zeros(n, dtype=torch.int64, device=device)
+
+    @torch.no_grad()
+    def record(self, rows: torch.Tensor, logits: torch.Tensor) -> None:
+        """The logits (b, classes) of a batch before its update; rows: (b,) its examples."""
+        self.prediction[rows] = logits.argmax(1)
+        self.loss[rows] = F.cross_entropy(logits.float(), self.labels[rows], reduction="none")
+
+    def end_epoch(self) -> dict[str, float]:
+        """Count the epoch in which every example has been recorded. Returns its columns of the history.
+
+        clean_accuracy, clean_loss: over the examples that are not changed. corrupted_accuracy, corrupted_loss: over the
+        changed ones, against the wrong label that they were given; what is fitted of it is memorized. corrupted_as_true:
+        fraction of the changed ones that are predicted as their true class. Accuracies in 0…1, losses in nats; NaN where
+        there are no such examples.
+        """
+        self.epochs += 1
+        fitted, was_fitted = self.prediction == self.labels, self.fit_since > 0
+        self.loss_sum += self.loss
+        self.forgotten += was_fitted & ~fitted
+        self.first_fit[fitted & (self.first_fit == 0)] = self.epochs
+        self.fit_since[fitted & ~was_fitted] = self.epochs
+        self.fit_since[~fitted] = 0
+        as_true = self.prediction == self.true_labels
+        return {
+            "clean_accuracy": _mean(fitted, ~self.changed),
+            "corrupted_accuracy": _mean(fitted, self.changed),
+            "corrupted_as_true": _mean(as_true, self.changed),
+            "clean_loss": _mean(self.loss, ~self.changed),
+            "corrupted_loss": _mean(self.loss, self.changed),
+        }
+
+    def table(self, classes: np.ndarray) -> pd.DataFrame:
+        """One row an example, in the order of the data.
+
+        - id, label, true_label, changed: which example it is; whether its two labels differ.
+        - epochs_to_fit: first epoch from which it was classified as labelled at every presentation; missing if it was
+          not at the last one.
+        - first_fit: first epoch in which it was classified as labelled; missing if never ("never learned").
+        - forgetting_events: presentations at which it was misclassified, having been classified as labelled at the one
+          before. An example never learned has 0 here; Toneva et al. count it as forgotten infinitely often.
+        - mean_loss, final_loss: over all presentations, and at the last one, in nats; NaN or infinite if training
+          diverged.
+        - final_prediction: at the last presentation.
+
+        Args:
+            classes: (k,) what the labels 0…k-1 stand for.
+        """
+
+        def names(codes: torch.Tensor) -> np.ndarray:
+            return classes[codes.cpu().numpy()]
+
+        return pd.DataFrame(
+            {
+                "id": self.ids.numpy(),
+                "label": names(self.labels),
+                "true_label": names(self.true_labels),
+                "changed": self.changed.cpu().numpy(),
+                "epochs_to_fit": _epoch(self.fit_since),
+                "first_fit": _epoch(self.first_fit),
+                "forgetting_events": self.forgotten.cpu().numpy(),
+                "mean_loss": (self.loss_sum / self.epochs).cpu().numpy(),
+                "final_loss": self.loss.cpu().numpy(),
+                "final_prediction": names(self.prediction),
+            }
+        )
+
+    def state(self) -> dict:
+        """What a checkpoint has to keep; `restore` takes it back."""
+        return {name: value for name, value in vars(self).items() if name not in ("ids", "labels", "true_labels", "changed")}
+
+    def restore(self, state: dict) -> None:
+        """Go on from where the tracker stood that gave this state."""
+        self.epochs = state["epochs"]
+        for name, value in state.items():
+            if name != "epochs":
+                getattr(self, name).copy_(value)
+
+
+def _mean(values: torch.Tensor, which: torch.Tensor) -> float:
+    """The mean over the chosen examples, NaN if there are none."""
+    n = which.sum().item()
+    return values[which].sum().item() / n if n else math.nan
+
+
+def _epoch(epochs: torch.Tensor) -> pd.Series:
+    """Epochs as whole numbers, missing where they are 0."""
+    return pd.Series(epochs.cpu().numpy(), dtype="Int64").replace(0, pd.NA)

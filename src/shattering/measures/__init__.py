@@ -1,0 +1,1 @@
+"""Measures of what a fitted learner does, as plain functions."""
