@@ -153,10 +153,12 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "n_train": len(data.train),
         "n_test": len(data.test),
         "n_classes": data.train.n_classes,
+        "classes": list(data.classes),
         "image_shape": list(data.train.image_shape),
         "n_parameters": getattr(learner, "n_parameters_", None),
         "train_accuracy": train,
         "train_accuracy_on_true_labels": _accuracy(on_train, data.train.true_labels),
+        **_on_changed(on_train, data.train),
         "test_accuracy": _accuracy(on_test, data.test.true_labels),
         "test_accuracy_on_corrupted_labels": _accuracy(on_test, corrupted_test),
         **_validation(data, learner, history),
@@ -173,6 +175,19 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         **scores(spec.scoring, learner, data),
         "examples": _examples(data.train),
     }
+
+
+def _on_changed(predicted: np.ndarray, split: Split) -> dict:
+    """Train accuracy on the examples with their true label, and on those with a wrong one; and how many of these are predicted as their
+    true class. Empty if no label is wrong."""
+    labels, true = split.labels.numpy(), split.true_labels.numpy()
+    changed = labels != true
+    if not changed.any() or changed.all():
+        return {}
+    fitted = predicted == labels
+    accuracies = {"unchanged": fitted[~changed], "changed": fitted[changed]}
+    out = {f"train_accuracy_on_{name}": float(values.mean()) for name, values in accuracies.items()}
+    return {**out, "changed_as_true": float((predicted == true)[changed].mean())}
 
 
 def scores(scoring: str | None, learner, data: Dataset) -> dict:

@@ -21,7 +21,7 @@ from shattering.runs.store import Store, stored
 from shattering.runs.sweep import sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.identity import digest
-from shattering.testing.learners import Inputs, as_learner
+from shattering.testing.learners import Inputs, as_learner, tracked
 from shattering.testing.result import Draw, RandomizationTest
 from shattering.testing.scheme import Scheme, find_randomizations, n_draws_of
 
@@ -81,7 +81,7 @@ def randomization_test(
     clock = Clock(parse_budget(budget), time.perf_counter())
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
-    name, estimator, params = as_learner(learner, recipe, inputs)
+    name, estimator, params = tracked(*as_learner(learner, recipe, inputs))
     source, dataset = _as_data(data, seed)
     given, spec = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)

@@ -189,6 +189,20 @@ class RandomizationTest:
 
         return sentences(self)
 
+    @cached_property
+    def memorization(self) -> list:
+        """What became of wrong labels, a `shattering.testing.memorization.Memorization` for each partial corruption drawn."""
+        from shattering.testing.memorization import memorization
+
+        return memorization(self)
+
+    @cached_property
+    def suspects(self) -> pd.DataFrame | None:
+        """The natural training examples, those whose label is likeliest wrong first; None without tracked epochs."""
+        from shattering.testing.memorization import suspects
+
+        return suspects(self)
+
     def plot(self):
         """Train and test scores of every draw, an Altair chart."""
         from shattering.testing.figures import score_chart
