@@ -100,10 +100,11 @@ _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run o
 def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
-    key = (spec.dataset if is_object else identity(spec.dataset), *sizes)
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None)
     if key not in _last_loaded:
         _last_loaded.clear()
-        data = load_dataset(objects.find(spec.dataset, given) if is_object else spec.dataset, *sizes)
+        source = objects.find(spec.dataset, given) if is_object else spec.dataset
+        data = load_dataset(source, *sizes, hold_out=spec.folds is None)
         _last_loaded[key] = data, data.fingerprint()
     return _last_loaded[key]
 
@@ -172,7 +173,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **getattr(learner, "summary_", {}),
-        **scores(spec.scoring, learner, data),
+        **_scores(spec.scoring, learner, data, corrupted_test),
         "examples": _examples(data.train),
     }
 
@@ -190,12 +191,16 @@ def _on_changed(predicted: np.ndarray, split: Split) -> dict:
     return {**out, "changed_as_true": float((predicted == true)[changed].mean())}
 
 
-def scores(scoring: str | None, learner, data: Dataset) -> dict:
-    """train_score and test_score by one of scikit-learn's scorers (higher is better), against the labels of the splits."""
+def _scores(scoring: str | None, learner, data: Dataset, corrupted_test: torch.Tensor) -> dict:
+    """The same accuracies by one of scikit-learn's scorers; higher is better."""
     if scoring is None:
         return {}
     scorer = get_scorer(scoring)
-    return {f"{name}_score": score_split(scorer, learner, split) for name, split in (("train", data.train), ("test", data.test))}
+    return {
+        "train_score": score_split(scorer, learner, data.train, data.train.labels),
+        "test_score": score_split(scorer, learner, data.test, data.test.true_labels),
+        "test_score_on_corrupted_labels": score_split(scorer, learner, data.test, corrupted_test),
+    }
 
 
 def _validation(data: Dataset, learner, history: pd.DataFrame) -> dict:

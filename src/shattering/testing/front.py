@@ -1,7 +1,9 @@
 """`randomization_test`: would this model fit noise just as well, and does it learn anything?"""
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -50,14 +52,14 @@ def randomization_test(
         learner: a scikit-learn classifier or pipeline, a skorch net, a torch module (class, factory or instance), a training
             function (split, seed) → predict, or the name of one; see `shattering.testing.learners.as_learner`.
         data: a name, a path, (X, y), (x_train, y_train, x_test, y_test), a `Dataset`, a torch or a Hugging Face dataset;
-            see `load_dataset`. Without a test split a fifth is held out, drawn by the seed.
+            see `load_dataset`. Without a test split a fifth is held out, drawn by the seed (but with folds nothing is).
         randomizations: names in `shattering.testing.scheme.RANDOMIZATIONS`, or `Randomization`s. Default: permuted labels,
             20 % corrupted labels, Gaussian inputs and features permuted within classes; for images also shuffled and random
             pixels.
         n_draws: random copies for each of the two permutation tests; 3 at most for the others. Or a mapping from names to
             numbers. The least p-value is 1 / (n_draws + 1).
-        folds: cross-validate over this many stratified folds of the train split instead of testing on the test split, with
-            labels permuted before they are split, as scikit-learn's `permutation_test_score` does; None: do not.
+        folds: cross-validate over this many stratified folds of the train split instead of testing on the test split, as
+            scikit-learn's `permutation_test_score` does; None: do not.
         scoring: a name of scikit-learn's scorers; None: accuracy. Higher is better, as there.
         recipe: parameters of the learner; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: "table" or "images", for estimators that could be given either; "auto": images for skorch, else a table.
@@ -82,24 +84,27 @@ def randomization_test(
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
     name, estimator, params = tracked(*as_learner(learner, recipe, inputs))
-    source, dataset = _as_data(data, seed)
+    source = str(data) if isinstance(data, (str, Path)) else None
+    dataset = load_dataset(data, seed=seed, hold_out=folds is None)
     given, spec = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     base = replace(base, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
     found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
     base, left_out = plan(base, given, 1 + sum(found.values()), 1 + len(found), clock)
     scheme = Scheme(base, found)
-    kept = tempfile.TemporaryDirectory(prefix="shattering-") if store is None else None
-    where = store if isinstance(store, Store) else Store(kept.name if kept else store)  # type: ignore[arg-type]
-    Execution(scheme, where, given, jobs, clock, console).execute()
-    draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
-    return RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, kept)
-
-
-def _as_data(data: Any, seed: int) -> tuple[str | None, Dataset]:
-    """The name or path that the data have, or None, and the data."""
-    source = str(data) if isinstance(data, (str, Path)) else None
-    return source, load_dataset(data, seed=seed)
+    folder = Path(tempfile.mkdtemp(prefix="shattering-")) if store is None else None
+    try:
+        where = store if isinstance(store, Store) else Store(folder or store)  # type: ignore[arg-type]
+        Execution(scheme, where, given, jobs, clock, console).execute()
+        draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
+        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start)
+    except BaseException:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if folder:
+        weakref.finalize(test, shutil.rmtree, folder, ignore_errors=True)  # its runs are kept as long as it lives
+    return test
 
 
 def _named(name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset) -> tuple[dict, dict]:

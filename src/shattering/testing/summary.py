@@ -34,7 +34,7 @@ def _learning(test: RandomizationTest) -> Iterator[str]:
     if tested is None:
         return
     mean = fmean(tested.null_scores)
-    scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} after training on permuted labels"
+    scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} where labels are permuted"
     if tested.floor > LEVEL:
         yield f"Whether it learns is not judged: with {tested.n_draws} draws p cannot be {LEVEL} or less ({scores}; {_p(tested)})."
     elif tested.p_value <= LEVEL:
