@@ -220,6 +220,30 @@ def test_names_from_outside_are_escaped(tmp_path):
     assert "<script>alert" not in html
 
 
+class Recorder:
+    """A tracker that remembers."""
+
+    def __init__(self):
+        self.epochs, self.results = [], []
+
+    def start(self, parameters):
+        pass
+
+    def epoch(self, row):
+        self.epochs.append(row)
+
+    def finish(self, results, picture):
+        self.results.append(results)
+
+
+def test_trackers_are_told_of_every_fit():
+    tracker = Recorder()
+    arguments = {"randomizations": ["permuted-labels"], "n_draws": 1, "recipe": {"epochs": 2}, **QUICK}
+    test = randomization_test("mlp-1x16", load_dataset("digits"), log=tracker, **arguments)
+    assert len(tracker.epochs) == 4
+    assert [result["test_accuracy"] for result in tracker.results] == [draw.test_score for draw in test.draws]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

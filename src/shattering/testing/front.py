@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from shattering.data.dataset import Dataset
 from shattering.data.sources import load_dataset
 from shattering.errors import InputError
+from shattering.loggers import Log
 from shattering.randomization import Randomization
 from shattering.runs import objects
 from shattering.runs.run import run
@@ -44,6 +45,7 @@ def randomization_test(
     budget: str | float | None = None,
     jobs: int = 1,
     store: str | Path | Store | None = None,
+    log: Log = None,
     console: Console | None = None,
 ) -> RandomizationTest:
     """Fit a learner on data and on randomized copies of them, and compare.
@@ -72,6 +74,7 @@ def randomization_test(
         jobs: fits at a time; more than one are processes of their own, so scripts need `if __name__ == "__main__":`.
         store: a folder to keep the runs in; the same call finds them there and runs only what is missing. None: they are
             kept as long as the result.
+        log: trackers to tell of every fit, such as "tensorboard:FOLDER"; see `shattering.runs.run.run`.
         console: where to show progress; None: nowhere.
 
     Returns:
@@ -95,7 +98,7 @@ def randomization_test(
     folder = Path(tempfile.mkdtemp(prefix="shattering-")) if store is None else None
     try:
         where = store if isinstance(store, Store) else Store(folder or store)  # type: ignore[arg-type]
-        Execution(scheme, where, given, jobs, clock, console).execute()
+        Execution(scheme, where, given, jobs, clock, console, log).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
         test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start)
     except BaseException:
@@ -129,6 +132,7 @@ class Execution:
     jobs: int
     clock: Clock
     console: Console | None
+    log: Log
     seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest draw so far
 
     def execute(self) -> None:
@@ -151,7 +155,7 @@ class Execution:
         start = time.perf_counter()
         specs = [spec for r, draw in draws for spec in self.scheme.fits(r, draw)]
         if self.jobs > 1 and not raises:
-            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, given=self.given)
+            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, self.log, self.given)
         else:
             for spec in specs:
                 self._run(spec, raises)
@@ -160,7 +164,7 @@ class Execution:
 
     def _run(self, spec: RunSpec, raises: bool) -> None:
         try:
-            run(spec, self.store, on_epoch=None if raises else self.clock.check, given=self.given)
+            run(spec, self.store, None if raises else self.clock.check, self.log, self.given)
         except OutOfTime:
             return
         except Exception:  # whatever the learner raises on noise; the run is marked as failed, with the error
