@@ -93,7 +93,7 @@ def randomization_test(
     where = store if isinstance(store, Store) else Store(kept.name if kept else store)  # type: ignore[arg-type]
     Execution(scheme, where, given, jobs, clock, console).execute()
     draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
-    return RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, kept)
+    return RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, kept, given=given)
 
 
 def _as_data(data: Any, seed: int) -> tuple[str | None, Dataset]:

@@ -11,7 +11,9 @@ import pandas as pd
 from shattering import stats
 from shattering.errors import InputError
 from shattering.randomization import Randomization
+from shattering.runs.objects import Objects
 from shattering.runs.store import Run
+from shattering.testing.finding import Finding
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS
 
 
@@ -99,6 +101,7 @@ class RandomizationTest:
         left_out: what a budget left out, in sentences; empty if nothing was.
         seconds: how long the call took.
         kept: what keeps the runs on disk while this lives, if they are in no store.
+        given: the objects that its runs name, such as a learner that is no name.
     """
 
     learner: str
@@ -106,6 +109,7 @@ class RandomizationTest:
     left_out: tuple[str, ...] = ()
     seconds: float = 0.0
     kept: object = field(default=None, repr=False, compare=False)
+    given: Objects | None = field(default=None, repr=False, compare=False)
 
     @property
     def natural(self) -> Draw:
@@ -189,6 +193,20 @@ class RandomizationTest:
 
         return sentences(self)
 
+    @cached_property
+    def diagnosis(self) -> list[Finding]:
+        """Why random labels were not fitted, most likely first; empty if they were, were not drawn, or nothing was found."""
+        from shattering.testing.diagnosis import diagnose_test
+
+        return diagnose_test(self)
+
+    @cached_property
+    def explanation(self) -> list[str]:
+        """`diagnosis` in lines, also where nothing was found; empty if random labels were fitted, or not drawn."""
+        from shattering.testing.diagnosis import explanation
+
+        return explanation(self)
+
     def plot(self):
         """Train and test scores of every draw, an Altair chart."""
         from shattering.testing.figures import score_chart
@@ -220,12 +238,15 @@ class RandomizationTest:
             "scoring": self.scoring,
             "p_value": self.p_value,
         }
+        about |= {"diagnosis": [finding.to_json() for finding in self.diagnosis]}
         return {**about, "seconds": self.seconds, "summary": self.summary, "table": self.rows, "records": records}
 
     def __str__(self) -> str:
         head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
         shown = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
-        return "\n".join([head, shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–"), *self.summary])
+        return "\n".join(
+            [head, shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–"), *self.summary, *self.explanation]
+        )
 
 
 def _record(draw: Draw, run: Run) -> dict:
