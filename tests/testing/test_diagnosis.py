@@ -4,17 +4,15 @@ import json
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
-from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 from torch import nn
@@ -25,10 +23,12 @@ from shattering.runs import objects
 from shattering.runs.run import load_data, run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
-from shattering.testing import budget, courses, limits
+from shattering.testing import budget, courses
 from shattering.testing.budget import Clock, Cost
 from shattering.testing.diagnosis import accuracy_bound, chance_of_true, diagnose, too_small
 from shattering.testing.front import randomization_test
+from shattering.testing.identity import digest
+from shattering.testing.learners import as_learner
 from shattering.testing.recipes import Trained, decay_over_pull, entropy, share_nearer
 from shattering.testing.scheme import LABEL_TEST
 from tests.testing.fakes import fake_draw, fake_test
@@ -134,19 +134,24 @@ def with_dropout(shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.7), nn.Linear(64, n_classes))
 
 
+def of_network(store, make, **recipe):
+    """The diagnosis of a network of the user's on 80 random labels."""
+    name, estimator, _ = as_learner(make, recipe)
+    given = {objects.name_of(name, digest(estimator)): estimator}
+    spec = RunSpec("digits", n_train=80, n_test=20, randomization=LABEL_TEST, learner=next(iter(given)), seed=1, data_seed=0)
+    return diagnose(run(spec, store, given=given), given)
+
+
 def test_batch_normalization_in_small_batches(store):
-    small = {"recipe": {"epochs": 40, "batch_size": 2, "learning_rate": 0.005}}
-    cause = "batch normalization in small batches"
-    found = of_labels(store, with_batch_norm, **small)
-    assert found.diagnosis[0].cause == cause
-    assert found.diagnosis[0].likelihood == "likely"
-    assert of_labels(store, without, **small).diagnosis == [], "without it the same recipe fits"
-    larger = of_labels(store, with_batch_norm, recipe={"epochs": 3, "batch_size": 32, "learning_rate": 0.1})
-    assert causes(larger.diagnosis) == [FEW]
+    small = {"epochs": 40, "batch_size": 2, "learning_rate": 0.005}
+    found = of_network(store, with_batch_norm, **small)
+    assert (found[0].cause, found[0].likelihood) == ("batch normalization in small batches", "likely")
+    assert of_network(store, without, **small) == [], "without it the same recipe fits"
+    assert causes(of_network(store, with_batch_norm, epochs=3, batch_size=16, learning_rate=0.1)) == [FEW]
 
 
 def test_dropout_of_the_network_itself(store):
-    found = of_labels(store, with_dropout, recipe={"epochs": 30, "batch_size": 32, "learning_rate": 0.1}).diagnosis
+    found = of_network(store, with_dropout, epochs=30, batch_size=32, learning_rate=0.1)
     assert found[0].cause == "dropout"
     assert "0.7, in the network's layers" in found[0].evidence
 
@@ -162,93 +167,6 @@ def test_shares_of_augmented_images():
 def test_entropy_is_the_loss_of_guessing():
     split = Split(torch.zeros(4, 2), torch.tensor([0, 0, 0, 1]), ("a", "b", "c"))
     assert entropy(split) == pytest.approx(-0.75 * math.log(0.75) - 0.25 * math.log(0.25))
-
-
-# histories by hand
-
-
-def history(losses, accuracies=None, rates=0.1):
-    losses = np.asarray(losses, dtype=float)
-    accuracies = np.full(len(losses), 0.5) if accuracies is None else accuracies
-    return pd.DataFrame({"train_loss": losses, "train_accuracy": accuracies, "learning_rate": rates * np.ones(len(losses))})
-
-
-def test_the_last_tenth_is_at_least_three_epochs():
-    assert [len(courses.tail(history(np.ones(n)))) for n in (2, 3, 30, 31, 100)] == [2, 3, 3, 4, 10]
-
-
-@pytest.mark.parametrize(
-    ("losses", "expected"),
-    [
-        ([1, 0.99, 0.98], 0.0101),
-        ([1, 0.9991, 0.9982], None),  # 0.09 % an epoch
-        ([1, 0.9989, 0.9978], 0.0011),
-        ([1, 0.9, 1, 0.9, 1, 0.95], None),  # scatter
-        ([1, 1.01, 1.02], None),
-        ([1], None),
-        ([1, math.nan, 1], None),
-    ],
-)
-def test_falls(losses, expected):
-    assert courses.fall(np.asarray(losses)) == (None if expected is None else pytest.approx(expected, rel=0.01))
-
-
-def test_too_few_epochs_by_hand():
-    rising = np.linspace(0.1, 0.5, 21)  # 2 % an epoch
-    (found,) = courses.too_few_epochs(history(np.linspace(2, 1, 21), rising))
-    assert "about 25 more" in found.evidence
-    assert found.likelihood == "likely"
-    slow = np.linspace(0.1, 0.14, 21)  # 0.2 % an epoch, 430 epochs
-    (found,) = courses.too_few_epochs(history(np.linspace(2, 1, 21), slow))
-    assert "more." not in found.evidence
-    assert found.likelihood == "possible"
-    assert list(courses.too_few_epochs(history(np.ones(21), rising))) == []
-    (found,) = courses.too_few_epochs(history([2.3]))
-    assert found.evidence.startswith("It trained for 1 epoch;")
-
-
-def test_extrapolation_counts_on_the_learning_rates_to_come():
-    rising, losses = np.linspace(0.1, 0.5, 21), np.linspace(2, 1, 21)
-    constant = courses.epochs_needed(history(losses, rising))
-    slowly = courses.epochs_needed(history(losses, rising, 0.99 ** np.arange(21)))
-    assert constant == 25
-    assert slowly is not None
-    assert 25 < slowly < 40
-    assert courses.epochs_needed(history(losses, rising, 0.9 ** np.arange(21))) is None, "the rates left add up to 9 epochs'"
-
-
-def test_decayed_too_soon_by_hand():
-    rates = 0.1 * 0.5 ** np.arange(20)  # below a tenth after four epochs
-    early = [2.3, 2.2, 2.1, 2.0]
-
-    def found(losses, rates=rates):
-        return list(courses.decayed_too_soon(history(losses, rates=rates)))
-
-    assert "below a tenth after epoch 4" in found([*early, *np.full(16, 1.95)])[0].evidence
-    assert "add up to 9.5e-07 times" in found([*early, *np.full(16, 1.95)])[0].evidence
-    assert not found([*early, *(1.95 * 0.98 ** np.arange(16))]), "it still fell by 2 % an epoch, of 5 % before"
-    assert found([*early, *(1.95 * 0.995 ** np.arange(16))])
-    assert not found(np.full(20, 1.95)), "it had stalled before"
-    assert not found([*early, *np.full(16, 1.95)], 0.1), "the rate is constant"
-    assert not found([*early, 1.95, 1.95], rates[:6]), "two epochs are too few to tell"
-
-
-@pytest.mark.parametrize(
-    ("losses", "noisy", "expected"),
-    [
-        ([4.7, *np.linspace(2.3, 1, 29)], False, "likely"),  # 2 ln 10 = 4.605
-        ([4.6, *np.linspace(2.3, 1, 29)], False, None),
-        ([*np.linspace(2.3, 1, 20), 1, 1, *np.full(8, 1.06)], False, "likely"),  # up by 6 %
-        ([*np.linspace(2.3, 1, 20), 1, 1, *np.full(8, 1.06)], True, "possible"),
-        ([*np.linspace(2.3, 1, 20), 1, 1, *np.full(8, 1.04)], False, None),
-        ([*np.linspace(2, 1, 27), 0.9, 1.2, 0.9], False, "likely"),  # scatter of 14 %
-        ([*np.linspace(2, 1, 27), 0.9, 1.2, 0.9], True, None),
-        ([*np.linspace(2, 1, 27), 0.95, 1.1, 0.95], False, None),  # 7 %
-    ],
-)
-def test_too_high_a_rate_by_hand(losses, noisy, expected):
-    found = list(courses.rate_too_high(history(losses), 10, False, noisy))
-    assert [f.likelihood for f in found] == ([expected] if expected else [])
 
 
 # data, labels and sizes
@@ -338,25 +256,6 @@ def test_linear_models_of_few_features(store):
     assert found[0].cause == "more examples than a linear model can shatter"
     assert "d + 1 = 6" in found[0].evidence
     assert causes(found, "possible") == ["C of LogisticRegression", "max_iter of LogisticRegression"]
-
-
-def listed(estimator, n=100, d=8):
-    return causes(limits.limits(estimator, {"n_train": n, "n_classes": 3, "image_shape": [d]}))
-
-
-def test_rows_of_the_table():
-    cover = "more examples than a linear model can shatter"
-    assert cover in listed(LogisticRegression(), n=10)
-    assert cover not in listed(LogisticRegression(), n=9), "d + 1"
-    assert cover not in listed(make_pipeline(PolynomialFeatures(3), LogisticRegression())), "features of unknown number"
-    assert listed(LogisticRegression(C=np.inf), n=9) == ["max_iter of LogisticRegression"]
-    assert listed(KNeighborsClassifier(1)) == listed(KNeighborsClassifier(5, weights="distance")) == []
-    assert listed(DecisionTreeClassifier()) == []
-    assert listed(RandomForestClassifier(bootstrap=False)) == []
-    assert "early_stopping of HistGradientBoostingClassifier" not in listed(HistGradientBoostingClassifier())
-    assert "early_stopping of HistGradientBoostingClassifier" in listed(HistGradientBoostingClassifier(), n=10_001)
-    assert "too few parameters" in listed(MLPClassifier((7,)))  # 9 * 7 + 8 * 3 = 87
-    assert "too few parameters" not in listed(MLPClassifier((9,)))  # 111
 
 
 # the test that it belongs to

@@ -8,12 +8,14 @@ import pandas as pd
 
 from shattering.testing.finding import Finding
 
-FALLS = 0.001  # of the loss an epoch, from which it counts as falling (and by twice the scatter, over the epochs looked at)
+FALLS = 0.001  # of the loss an epoch, from which it falls, if over the epochs looked at that is also twice its scatter
 SLOWER = 5.0  # times that the loss must fall more slowly after the learning rate has decayed than before
 DECAYED = 10.0  # the factor by which it must have decayed
 SPIKE = 2.0  # times ln k: a loss this high was thrown up by the updates
 RISES = 1.05  # ratio of the loss at the end to the least before, averages over as many epochs
 SCATTER = 0.1  # of the loss around its trend at the end, from which it counts as fluctuating
+TOO_SOON = "learning rate decayed too soon"
+DECAY_LESS = "Train with decay=1, or a larger decay or decay_steps."
 FARTHEST = 10  # times the epochs trained: no extrapolation goes beyond
 
 
@@ -80,49 +82,71 @@ def decayed_too_soon(history: pd.DataFrame) -> Iterator[Finding]:
     still = _still_to_come(rates)
     if still is not None:
         evidence += f" All learning rates to come, however many epochs, add up to {still / rates.sum():.2g} times those so far."
-    yield Finding("learning rate decayed too soon", evidence, "Train with decay=1, or a larger decay or decay_steps.", "likely")
+    yield Finding(TOO_SOON, evidence, DECAY_LESS, "likely")
+
+
+def still_falling(history: pd.DataFrame) -> float | None:
+    """The share of itself that the loss lost an epoch over the second half of the epochs, if it also did at the end; else None.
+
+    At the end: the average over the last tenth is below that over as many epochs before. A tenth alone can fall by chance.
+    """
+    losses, width = history["train_loss"].to_numpy(), len(tail(history))
+    falls = fall(recent(history)["train_loss"].to_numpy())
+    if falls is None or len(losses) < 2 * width:
+        return falls
+    return falls if losses[-width:].mean() <= (1 - FALLS * width) * losses[-2 * width : -width].mean() else None
+
+
+def recent(history: pd.DataFrame) -> pd.DataFrame:
+    """The second half of the epochs, at least three."""
+    return history.iloc[-max(3, math.ceil(len(history) / 2)) :]
 
 
 def too_few_epochs(history: pd.DataFrame) -> Iterator[Finding]:
-    """The loss was still falling when training stopped."""
-    end, n_epochs = tail(history), len(history)
-    losses, accuracies = end["train_loss"].to_numpy(), end["train_accuracy"].to_numpy()
+    """The loss was still falling when training stopped; likely if the accuracy was also on its way."""
+    half, n_epochs = recent(history), len(history)
+    losses, accuracies = half["train_loss"].to_numpy(), half["train_accuracy"].to_numpy()
     cause, remedy = "too few epochs", f"Train for more than {n_epochs} epochs, or with a higher learning rate."
     if n_epochs < 3 and np.isfinite(losses).all():
         ended = f"It trained for {n_epochs} epoch{'s' if n_epochs > 1 else ''}; the running loss of the last is {losses[-1]:.3g}."
         yield Finding(cause, ended, remedy, "likely")
         return
-    falls = fall(losses)
+    falls = still_falling(history)
     if falls is None:
         return
     evidence = (
-        f"The loss was still falling when training stopped, from {losses[0]:.3g} to {losses[-1]:.3g} over the last {len(end)} of "
+        f"The loss was still falling when training stopped, from {losses[0]:.3g} to {losses[-1]:.3g} over the last {len(half)} of "
         f"{n_epochs} epochs ({falls:.2%} an epoch), and the running accuracy went from {accuracies[0]:.1%} to {accuracies[-1]:.1%}."
     )
     needed = epochs_needed(history)
-    evidence += f" At this pace it would take about {needed:,} more." if needed else ""
+    evidence += f" At its last pace it would take about {needed:,} more." if needed else ""
     yield Finding(cause, evidence, remedy, "likely" if needed else "possible")
 
 
 def epochs_needed(history: pd.DataFrame) -> int | None:
     """Epochs until the running accuracy is 1 if it keeps its pace, in terms of the learning rates that are still to come.
 
-    None where that is not sound: it does not clearly rise, it would take more than `FARTHEST` times the epochs trained, or the
-    learning rate decays too fast to get there at all.
+    The pace is that of the last tenth of the epochs, or, where it does not clearly rise there, of the second half. None where
+    this is not sound: it rises in neither, it would take more than `FARTHEST` times the epochs trained, or the learning rate
+    decays too fast to get there at all.
     """
-    end, rates = tail(history), history["learning_rate"].to_numpy()
-    accuracies = end["train_accuracy"].to_numpy()
-    slope, scatter = trend(accuracies)
-    if len(end) < 3 or slope * (len(end) - 1) <= 2 * scatter or slope <= 0:
-        return None
-    epochs = (1 - accuracies[-1]) / slope  # of the mean learning rate of the epochs looked at
-    budget, factor = epochs * end["learning_rate"].mean(), _factor(rates)
-    if factor < 1:
-        share = budget * (1 - factor) / (rates[-1] * factor)
-        epochs = math.log(1 - share) / math.log(factor) if share < 1 else math.inf
-    else:
-        epochs = budget / rates[-1]
-    return max(1, math.ceil(epochs)) if epochs <= FARTHEST * len(history) else None
+    rates = history["learning_rate"].to_numpy()
+    for window in (tail(history), recent(history)):
+        accuracies = window["train_accuracy"].to_numpy()
+        slope, scatter = trend(accuracies) if len(window) >= 3 else (0.0, 0.0)
+        if slope * (len(window) - 1) > 2 * scatter:
+            epochs = epochs_at(rates, (1 - accuracies[-1]) / slope * window["learning_rate"].mean())
+            return max(1, math.ceil(epochs)) if epochs <= FARTHEST * len(history) else None
+    return None
+
+
+def epochs_at(rates: np.ndarray, total: float) -> float:
+    """How many more epochs until the learning rates to come, decaying as they did, add up to a total; infinite if never."""
+    factor = _factor(rates)
+    if factor >= 1 or rates[-1] <= 0:
+        return total / rates[-1] if rates[-1] > 0 else math.inf
+    share = total * (1 - factor) / (rates[-1] * factor)
+    return math.log(1 - share) / math.log(factor) if share < 1 else math.inf
 
 
 def _factor(rates: np.ndarray) -> float:

@@ -18,7 +18,17 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.training import batch_rows
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
-from shattering.testing.courses import decayed_too_soon, fall, rate_too_high, tail, too_few_epochs, trend
+from shattering.testing.courses import (
+    DECAY_LESS,
+    DECAYED,
+    TOO_SOON,
+    decayed_too_soon,
+    rate_too_high,
+    still_falling,
+    tail,
+    too_few_epochs,
+    trend,
+)
 from shattering.testing.finding import Finding, Likelihood
 
 GAP = 0.02  # of evaluated and running accuracy, beyond twice its standard error and what one epoch adds
@@ -103,27 +113,31 @@ def network_findings(run: Run, train: Split, given: Objects | None) -> Iterator[
     trained = Trained(run, train, given)
     noisy = bool(trained.learner.augment) or _dropout_rate(trained) > 0
     yield from batch_normalization(trained)
-    too_high = list(rate_too_high(run.history, train.n_classes, run.result["diverged"], noisy))
-    yield from too_high or ([] if noisy else stuck(trained))
+    of_rate = list(rate_too_high(run.history, train.n_classes, run.result["diverged"], noisy))
+    of_rate = of_rate or ([] if noisy else list(stuck(trained)))
+    yield from of_rate
     yield from augmentation(trained)
     yield from dropout(trained)
     yield from weight_decay(trained)
-    yield from decayed_too_soon(run.history)
+    if all(finding.cause != TOO_SOON for finding in of_rate):
+        yield from decayed_too_soon(run.history)
     yield from too_few_epochs(run.history)
 
 
 def stuck(trained: Trained) -> Iterator[Finding]:
     """The loss is that of guessing: the updates threw the network to where it learns nothing, or did not move it at all."""
     end, guessing = tail(trained.run.history)["train_loss"].to_numpy(), entropy(trained.train)
-    if not end.mean() >= GUESSING * guessing or fall(end) is not None or trained.logits is None:
+    if not end.mean() >= GUESSING * guessing or still_falling(trained.run.history) is not None or trained.logits is None:
         return
     moved = _distance(trained.module, trained.initial) / _norm(trained.initial)
-    rates = trained.run.history["learning_rate"]
+    first, last = trained.run.history["learning_rate"].iloc[[0, -1]]
     evidence = (
-        f"The loss stays at {end.mean():.4g}, and guessing by the labels' frequencies has {guessing:.4g}. With an initial learning rate of "
-        f"{rates.iloc[0]:.3g} training moved the weights by {moved:.2g} times their norm."
+        f"The loss stays at {end.mean():.4g}, and guessing by the labels' frequencies has {guessing:.4g}. With learning rates of "
+        f"{first:.3g} … {last:.3g} training moved the weights by {moved:.2g} times their norm."
     )
-    if moved < MOVED:
+    if moved < MOVED and last < first / DECAYED:
+        yield Finding(TOO_SOON, evidence, DECAY_LESS, "likely")
+    elif moved < MOVED:
         yield Finding("learning rate too low", evidence, "Train with a learning rate ten times as high.", "likely")
     elif not trained.learner.weight_decay:
         if _is_constant(trained.logits):
