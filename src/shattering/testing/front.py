@@ -100,7 +100,7 @@ def randomization_test(
         where = store if isinstance(store, Store) else Store(folder or store)  # type: ignore[arg-type]
         Execution(scheme, where, given, jobs, clock, console, log).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
-        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start)
+        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, given)
     except BaseException:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
