@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/shattering demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.installed docs
 	$(BIN)/ruff check
