@@ -11,6 +11,7 @@ author = "The shattering developers"
 copyright = "2026, The shattering developers"
 version = release = shattering.__version__
 extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_parser", "sphinx_gallery.gen_gallery"]
+default_role = "py:obj"  # single backquotes in docstrings
 napoleon_numpy_docstring = False
 exclude_patterns = ["_build", "gallery"]
 myst_heading_anchors = 3
@@ -31,4 +32,3 @@ html_title = "shattering"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
-suppress_warnings = ["myst.xref_missing"]

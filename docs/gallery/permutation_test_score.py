@@ -2,17 +2,19 @@
 Beside scikit-learn's permutation_test_score
 ============================================
 
-With ``folds``, ``randomization_test`` does what scikit-learn's ``permutation_test_score`` does: it permutes all labels, cross-validates on
-them, and asks how often that scores as well as the true labels did. It adds what the learner does on its training set, and Ojala and
-Garriga's second test, which permutes features instead of labels.
+With ``folds``, ``randomization_test`` does what scikit-learn's ``permutation_test_score``
+does: it permutes all labels, cross-validates on them, and asks how often that scores as
+well as the true labels did. It adds what the learner does on its training set, and Ojala
+and Garriga's second test, which permutes features instead of labels.
 """
 
 # %%
 # The same folds, the same score
 # ------------------------------
 #
-# Tumours: 569 patients, 30 measurements, two classes of different size. ``load_dataset`` holds out a fifth, because a test without folds
-# needs one; both functions below get the rest, and scikit-learn gets our folds.
+# Tumours: 569 patients, 30 measurements, two classes of different size. ``load_dataset``
+# holds out a fifth, because a test without folds needs one; both functions below get the
+# rest, and scikit-learn gets our folds.
 
 import altair as alt
 import numpy as np
@@ -32,9 +34,16 @@ tests = [np.isin(ids, data.fold(k, 5).test.ids.numpy()) for k in range(5)]
 model = make_pipeline(StandardScaler(), LogisticRegression())
 
 score, null_scores, p_value = permutation_test_score(
-    model, X, y, cv=[(np.flatnonzero(~t), np.flatnonzero(t)) for t in tests], n_permutations=19, random_state=0
+    model,
+    X,
+    y,
+    cv=[(np.flatnonzero(~t), np.flatnonzero(t)) for t in tests],
+    n_permutations=19,
+    random_state=0,
 )
-ours = randomization_test(model, data, folds=5, randomizations=["permuted-labels", "within-class"], n_draws=19)
+ours = randomization_test(
+    model, data, folds=5, randomizations=["permuted-labels", "within-class"], n_draws=19
+)
 
 pd.DataFrame(
     {
@@ -46,8 +55,8 @@ pd.DataFrame(
 )
 
 # %%
-# The scores agree, and so do the p-values, which are as small as 19 permutations allow: 1/20. The permutations themselves differ, so the
-# null scores agree only in distribution.
+# The scores agree, and so do the p-values, which are as small as 19 permutations allow:
+# 1/20. The permutations themselves differ, so the null scores agree only in distribution.
 
 label_test = next(iter(ours.tests.values()))
 nulls = pd.DataFrame(
@@ -61,18 +70,25 @@ ticks = (
     .mark_tick(thickness=2, opacity=0.6, color="#1769aa")
     .encode(x=alt.X("score:Q", title="accuracy"), y=alt.Y("by:N", title=None))
 )
-rule = alt.Chart(pd.DataFrame({"score": [score]})).mark_rule(color="#c62828", strokeWidth=2).encode(x="score:Q")
+rule = (
+    alt.Chart(pd.DataFrame({"score": [score]}))
+    .mark_rule(color="#c62828", strokeWidth=2)
+    .encode(x="score:Q")
+)
 alt.layer(ticks, rule).properties(
-    width=480, height=90, description="Null scores of both functions, spread alike; the score on true labels is far to their right"
+    width=360,
+    height=140,
+    description="Null scores of both functions, spread alike; the score on true labels is far to their right",
 )
 
 # %%
 # What it adds
 # ------------
 #
-# The training scores say how much of a random labelling the model takes in. The second test says whether it needs features *together*:
-# each feature is permuted among the examples of its class, so single features tell of the class what they did. Here nothing shows that
-# it does.
+# The training scores say how much of a random labelling the model takes in. The second test
+# says whether it needs features *together*: each feature is permuted among the examples of
+# its class, so single features tell of the class what they did. Here nothing shows that it
+# does.
 
 ours
 
@@ -80,11 +96,13 @@ ours
 # Where features matter together
 # ------------------------------
 #
-# In this table neither feature says anything of the class; their signs together say all. Permuting within classes takes that away, and the
-# tree falls to chance.
+# In this table neither feature says anything of the class; their signs together say all.
+# Permuting within classes takes that away, and the tree falls to chance.
 
 rng = np.random.default_rng(0)
 points = rng.normal(size=(300, 2))
 crossed = (points[:, 0] * points[:, 1] > 0).astype(int)
 
-randomization_test(DecisionTreeClassifier(), (points, crossed), folds=3, randomizations=["within-class"])
+randomization_test(
+    DecisionTreeClassifier(), (points, crossed), folds=3, randomizations=["within-class"]
+)
