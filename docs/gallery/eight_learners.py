@@ -208,7 +208,5 @@ order = [draw.randomization.title for draw in tests["random forest"].draws]
     )
     .properties(width=110, height=alt.Step(12))
     .facet(alt.Facet("learner:N", sort=list(tests), title=None), columns=4)
-    .properties(
-        description="Train and test accuracy of each of the eight learners on true and randomized digits"
-    )
+    .properties(description="Accuracies of eight learners on true and randomized digits")
 )

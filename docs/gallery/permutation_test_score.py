@@ -78,7 +78,7 @@ rule = (
 alt.layer(ticks, rule).properties(
     width=360,
     height=140,
-    description="Null scores of both functions, spread alike; the score on true labels is far to their right",
+    description="Null scores of both functions, and the score on true labels",
 )
 
 # %%

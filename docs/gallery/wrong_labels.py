@@ -33,9 +33,7 @@ spec = RunSpec(
     params={"epochs": 40, "batch_size": 32, "learning_rate": 0.05, "track_examples": True},
 )
 trained = run(spec, Store(mkdtemp()))
-print(
-    f"fitted: {trained.result['interpolated']}, test accuracy {trained.result['test_accuracy']:.1%}"
-)
+print("fitted:", trained.result["interpolated"])
 
 # %%
 # First the pattern, then the exceptions
@@ -47,10 +45,10 @@ print(
 
 start, best = memorization_start(trained.history), peak(trained.history)
 print(
-    f"memorization starts in epoch {start.epoch}; most wrong labels are seen through in epoch {best.epoch}: {best.corrupted_as_true:.0%}"
+    f"memorization starts in epoch {start.epoch}; most seen through in epoch {best.epoch}"
 )
 memorization_curves([trained]).properties(
-    description="Fractions of clean and wrong labels fitted over epochs; wrong labels are fitted later"
+    description="Fractions of clean and of wrong labels fitted, over epochs"
 )
 
 # %%
@@ -62,9 +60,8 @@ memorization_curves([trained]).properties(
 # look at the first images.
 
 ranking = label_error_ranking(trained.examples)
-print(
-    f"wrong among the first 25: {precision_at_k(ranking, 25):.0%}, among the first 50: {precision_at_k(ranking, 50):.0%}"
-)
+for k in (25, 50):
+    print(f"wrong among the first {k}: {precision_at_k(ranking, k):.0%}")
 ranking[
     ["id", "label", "true_label", "changed", "epochs_to_fit", "mean_loss", "final_loss"]
 ].head()
