@@ -164,3 +164,43 @@ def test_demo(cli, tmp_path):
     assert len(noise) == 6
     assert all(abs(r["result"]["test_accuracy"] - 0.1) < 0.08 for r in noise)
     print(f"demo: {time.monotonic() - start:.0f} s")
+
+
+def test_the_front_door(cli, tmp_path):
+    (tmp_path / "users_model.py").write_text("from sklearn.naive_bayes import GaussianNB\ndef build():\n    return GaussianNB()\n")
+    sizes = ["--data", "digits", "--n-train", "200", "--n-test", "100", "--n-draws", "2"]
+    code, out, err = cli("test", "users_model.py:build", *sizes, "--budget", "5min")
+    assert code == 0
+    assert "GaussianNB on digits, n = 200" in out
+    assert "random labels (permuted)" in out
+    assert "Report: " in out
+    assert "12/12 draws" in err
+    assert (tmp_path / "report.html").exists()
+    names = ["--randomizations", "permuted-labels,within-class", "--set", "n_neighbors=3", "--out", "other.html", "--json"]
+    code, out, _ = cli("test", "sklearn.neighbors:KNeighborsClassifier", *sizes, *names)
+    test = json.loads(out)
+    assert [row["randomization"] for row in test["table"]] == ["true labels", "random labels (permuted)", "pixels permuted within class"]
+    assert test["p_value"] == pytest.approx(1 / 3)
+    code, out, _ = cli("status")
+    assert out.splitlines()[-1] == "18 done"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "unknown learner 'nonsense'"),
+        (["missing.py:build"], "missing.py does not exist, expected a Python file"),
+        (["sklearn.svm:Nothing"], "sklearn.svm has no 'Nothing'"),
+        (["random-forest", "--data", "nowhere"], "unknown dataset 'nowhere'"),
+        (["random-forest", "--budget", "soon"], "budget is 'soon', expected a time such as '90s', '5min' or '1h'"),
+        (["random-forest", "--randomizations", "noise"], "unknown randomization 'noise'"),
+        (["random-forest", "--set", "nonsense=1"], "unknown parameter of learner 'random-forest': 'nonsense'"),
+        (["sklearn.svm:SVC", "--set", "nonsense=1"], "unknown parameter of SVC: 'nonsense'"),
+    ],
+)
+def test_bad_input_to_the_front_door(cli, arguments, message):
+    code, out, err = cli("test", *arguments)
+    assert (code, out) == (1, "")
+    assert err.startswith("shattering: ")
+    assert message in err
+    assert err.count("\n") == 1

@@ -1,6 +1,5 @@
 """README and docs: their numbers are those of the stored runs, their commands parse, their Python runs, their links lead somewhere."""
 
-import gc
 import importlib.util
 import re
 import shlex
@@ -91,7 +90,6 @@ def test_commands_are_found_where_they_are():
     assert len(COMMANDS) > 30
 
 
-@pytest.mark.filterwarnings("ignore:Implicitly cleaning up:ResourceWarning")  # of results that keep their runs themselves
 def test_the_python_of_the_start_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
@@ -102,8 +100,6 @@ def test_the_python_of_the_start_runs(tmp_path, monkeypatch):
     assert (tmp_path / "report.html").stat().st_size > 0
     assert names["test"].n_train == 143
     assert names["test"].p_value == 0.05
-    names.clear()
-    gc.collect()
 
 
 def test_links_lead_to_pages_and_headings():

@@ -10,11 +10,15 @@ BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parent.parent / "REA
 
 def test_blocks_run_and_do_what_the_comments_say(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    front: dict = {}
+    exec(BLOCKS[0], front)
+    assert front["test"].p_value == 1 / 20
+    assert (tmp_path / "report.html").exists()
     first: dict = {}
-    exec(BLOCKS[0], first)
+    exec(BLOCKS[1], first)
     assert first["model"].score(first["noise"].train) == 1
     assert first["model"].score(first["noise"].test) == pytest.approx(0.1, abs=0.08)
     second: dict = {}
-    exec(BLOCKS[1], second)
+    exec(BLOCKS[2], second)
     assert [run.status for run in second["runs"]] == ["done"] * 6
-    assert len(BLOCKS) == 2
+    assert len(BLOCKS) == 3

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from shattering import Store, run, write_report
+from shattering import Store, randomization_test, run, write_report
 from shattering.paper import reproduce
 from shattering.report.figures import DARK
 from tests.paper.conftest import TINY, quick
@@ -27,10 +27,14 @@ def browser():
         browser.close()
 
 
-@pytest.fixture(scope="module", params=["report", "figure1a"])
+@pytest.fixture(scope="module", params=["report", "figure1a", "test"])
 def path(request, store, tmp_path_factory):
-    """A page of real runs: the report, or that of a figure of the paper."""
+    """A page of real runs: the report, that of a figure of the paper, or that of a randomization test."""
     folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "test":
+        recipe = {"epochs": 12, "batch_size": 20, "learning_rate": 0.1}
+        randomization_test("mlp-1x64", "digits", n_draws=2, n_train=200, n_test=100, recipe=recipe).to_html(folder / "test.html")
+        return folder / "test.html"
     if request.param == "report":
         return write_report(store.runs(), folder / "report.html")
     tiny = Store(folder / "store")
@@ -126,10 +130,9 @@ def test_every_figure_is_drawn_and_everything_has_a_name(browser, path):
         figures = page.locator(".chart").all()
         assert figures
         for figure in figures:
-            assert figure.locator("svg .mark-line path").count() > 0
-            assert re.search(
-                r"[a-z ()]+ over [a-z ]+, .+ to .+: .+ from [\d.]+ .*to [\d.]+", figure.locator(".drawing").get_attribute("aria-label")
-            )
+            assert figure.locator("svg :is(.mark-line, .mark-symbol) path").count() > 0
+            alt = figure.locator(".drawing").get_attribute("aria-label")
+            assert re.search(r"[a-z ()]+ over [a-z ]+, .+ to .+: .+ from [\d.]+ .*to [\d.]+|[a-z ()]+: (.+ [\d.]+ %; ){5}", alt)
         levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => +h.localName[1])")
         assert levels[0] == 1
         assert all(after - before <= 1 for before, after in pairwise(levels))

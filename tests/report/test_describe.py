@@ -33,5 +33,7 @@ def test_bars_are_described_by_their_values_and_missing_values_are_said():
     rows = pd.DataFrame({"value": [0.25, 3.0], "name": ["one", "two"], "kind": ["k", "l"]})
     bars = alt.Chart(rows).mark_bar().encode(x=alt.X("value:Q", title="size"), y="name:N", color="kind:N")
     assert words(bars) == "size: one, k 0.25; two, l 3."
+    several = alt.Chart(pd.concat([rows, rows.assign(value=1.25)])).mark_point().encode(x="value:Q", y="name:N", color="kind:N")
+    assert words(several) == "value: one, k 0.75; two, l 2.12.", "the mean of several"
     points = alt.Chart(rows.assign(other=[1, None])).mark_point().encode(x="value:Q", y="other:Q", color="kind:N")
     assert words(points) == "other over value, 0.25 to 3: k 1; l without values."

@@ -24,7 +24,14 @@ PROVENANCE = {
 
 def fake_draw(r: Randomization = NATURAL, number: int = 0, train=1.0, test=0.9, status="done", **result) -> Draw:
     spec = RunSpec("digits", randomization=r, learner="random-forest", seed=number + (r != NATURAL))
-    numbers = {"train_accuracy": train, "test_accuracy": test, "interpolated": train == 1.0, "n_test": 500, "n_train": 1000}
+    numbers = {
+        "train_accuracy": train,
+        "test_accuracy": test,
+        "test_accuracy_on_corrupted_labels": test,
+        "interpolated": train == 1.0,
+        "n_test": 500,
+        "n_train": 1000,
+    }
     numbers |= {"n_classes": 10, "majority_share": 0.1, "dataset": "digits", "epochs": None, "epochs_to_fit": None, "examples": []}
     done = status == "done"
     error = "it broke" if status == "failed" else None

@@ -39,6 +39,8 @@ class Test(Stored):
     """Seed of subset, randomizations, initialization and order."""
     jobs: int = 1
     """Fits at a time, each in a process of its own."""
+    log: UseAppendAction[tuple[str, ...]] = ()
+    """A tracker to tell, e.g. tensorboard:FOLDER."""
     out: Path = Path("report.html")
     """The report to write."""
 
@@ -48,7 +50,7 @@ class Test(Stored):
         from shattering.runs.grid import parse_settings
         from shattering.testing.front import randomization_test
 
-        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs", "store")
+        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs", "store", "log")
         test = randomization_test(
             self.learner,
             self.data,

@@ -37,7 +37,14 @@ DATASETS: dict[str, str] = {
 }
 
 
-def load_dataset(source, n_train: int | None = None, n_test: int | None = None, seed: int = 0, n_validation: int | None = None) -> Dataset:
+def load_dataset(
+    source,
+    n_train: int | None = None,
+    n_test: int | None = None,
+    seed: int = 0,
+    n_validation: int | None = None,
+    hold_out: bool = True,
+) -> Dataset:
     """Load a dataset whole, or class-balanced subsets of it.
 
     Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
@@ -53,16 +60,18 @@ def load_dataset(source, n_train: int | None = None, n_test: int | None = None, 
         n_test: the same for the test split.
         seed: also draws the held-out fifth where a source has no test split.
         n_validation: size of a class-balanced validation split, held out of the train split; None: there is none.
+        hold_out: whether a source without a test split has a fifth held out; if not, its test split is its train split, which
+            is for cross-validation within the train split.
 
     Raises:
         InputError: for anything unknown, unreadable or inconsistent.
     """
-    dataset = _load_any(source, seed)
+    dataset = _load_any(source, seed if hold_out else None)
     disk.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
     return dataset.limit(n_train, n_test, seed, n_validation)
 
 
-def _load_any(source, seed: int) -> Dataset:
+def _load_any(source, seed: int | None) -> Dataset:
     if isinstance(source, Dataset):
         return source
     if isinstance(source, (str, Path)):
@@ -154,7 +163,7 @@ def _download(name: str, source: HubSource) -> dict[str, list[Path]]:
     return parts
 
 
-def _load_path(path: Path, seed: int) -> Dataset:
+def _load_path(path: Path, seed: int | None) -> Dataset:
     _existing(path)
     if path.suffix == ".npz":
         arrays = disk.read_npz(path)
@@ -184,8 +193,10 @@ def _load_path(path: Path, seed: int) -> Dataset:
     raise InputError(f"{path} has neither train/CLASS/ folders nor train*.parquet files")
 
 
-def _hold_out(split: Split, name: str, seed: int) -> Dataset:
-    """A dataset whose test split is a random fifth of the only split there is."""
+def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:
+    """A dataset whose test split is a random fifth of the only split there is; seed None: that split itself."""
+    if seed is None:
+        return Dataset(split, split, name)
     if len(split) < 5:
         raise InputError(f"{name} has {len(split)} examples and no test split, expected at least 5 to hold out a fifth")
     order = torch.from_numpy(seeds.generator(seed, "data/hold-out").permutation(len(split)))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import torch
 
 from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
@@ -29,10 +30,10 @@ def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarra
     return learner.predict(split if getattr(learner, "takes_splits", False) else table(split))
 
 
-def score_split(scorer: Callable, learner: Any, split: Split) -> float:
-    """A scorer of scikit-learn's on a split, against its labels. Raises InputError if the learner lacks what it needs."""
+def score_split(scorer: Callable, learner: Any, split: Split, labels: torch.Tensor) -> float:
+    """A scorer of scikit-learn's on a split, against these labels (n,). Raises InputError if the learner lacks what it needs."""
     X = split.images.numpy() if getattr(learner, "takes_splits", False) else table(split)
     try:
-        return float(scorer(learner, X, split.labels.numpy()))
+        return float(scorer(learner, X, labels.numpy()))
     except AttributeError as error:
         raise InputError(f"scoring needs what the learner does not have: {error}") from None

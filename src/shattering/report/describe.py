@@ -6,7 +6,7 @@ import pandas as pd
 
 
 def describe(spec: dict) -> str:
-    """The axes of a Vega-Lite chart with its data inline, and where each series starts and ends; or each value, over names.
+    """The axes of a Vega-Lite chart with its data inline, and where each series starts and ends; or the mean value, over names.
 
     Of layers, the first is described. Series of several runs count as the means of their starts and ends.
     """
@@ -40,7 +40,10 @@ def _panel(view: dict, rows: pd.DataFrame) -> str:
     x, y, color = (view["encoding"].get(name) for name in ("x", "y", "color"))
     title = f"{view['title']}: " if view.get("title") else ""
     if y["type"] == "nominal":
-        values = [f"{_name(row, y, color)} {_form(row[x['field']], x)}" for row in rows.to_dict("records")]
+        names = [channel["field"] for channel in (y, color) if channel]
+        groups = rows.groupby(list(dict.fromkeys(names)), sort=False, as_index=False)
+        means = groups.agg({x["field"]: "mean"}).to_dict("records")  # type: ignore[call-overload]
+        values = [f"{_name(row, y, color)} {_form(row[x['field']], x)}" for row in means]
         return f"{title}{_title(x)}: {'; '.join(values)}."
     series = rows.groupby(color["field"], sort=False) if color else [("", rows)]
     courses = "; ".join(f"{name} {_course(group, x['field'], y, _detail(view))}".strip() for name, group in series)

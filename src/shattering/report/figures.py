@@ -20,6 +20,9 @@ COLORS = {  # dark enough for lines and text on white
     "shuffled pixels": "#2e7d32",
     "random pixels": "#ad1aa6",
     "Gaussian pixels": "#00838f",
+    "random labels (permuted)": "#c62828",
+    "20% corrupted labels (flipped)": "#8a6d00",
+    "pixels permuted within class": "#6d4c41",
 }
 SERIES_COLORS = ["#1769aa", "#c62828", "#2e7d32", "#ad1aa6", "#8a6d00", "#00838f"]
 DARK = {  # what a page shows on a dark screen in place of each colour that charts are made with
@@ -36,6 +39,7 @@ DARK = {  # what a page shows on a dark screen in place of each colour that char
     "#ad1aa6": "#f08ee8",
     "#8a6d00": "#dcb63c",
     "#00838f": "#4fd0dc",
+    "#6d4c41": "#cfa898",
 }
 FITS = {  # columns of the history of a tracked training
     "clean_accuracy": ("clean, as labelled", "#1769aa"),

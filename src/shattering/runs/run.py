@@ -100,10 +100,11 @@ _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run o
 def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
-    key = (spec.dataset if is_object else identity(spec.dataset), *sizes)
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None)
     if key not in _last_loaded:
         _last_loaded.clear()
-        data = load_dataset(objects.find(spec.dataset, given) if is_object else spec.dataset, *sizes)
+        source = objects.find(spec.dataset, given) if is_object else spec.dataset
+        data = load_dataset(source, *sizes, hold_out=spec.folds is None)
         _last_loaded[key] = data, data.fingerprint()
     return _last_loaded[key]
 
@@ -153,10 +154,12 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "n_train": len(data.train),
         "n_test": len(data.test),
         "n_classes": data.train.n_classes,
+        "classes": list(data.classes),
         "image_shape": list(data.train.image_shape),
         "n_parameters": getattr(learner, "n_parameters_", None),
         "train_accuracy": train,
         "train_accuracy_on_true_labels": _accuracy(on_train, data.train.true_labels),
+        **_on_changed(on_train, data.train),
         "test_accuracy": _accuracy(on_test, data.test.true_labels),
         "test_accuracy_on_corrupted_labels": _accuracy(on_test, corrupted_test),
         **_validation(data, learner, history),
@@ -170,17 +173,34 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **getattr(learner, "summary_", {}),
-        **scores(spec.scoring, learner, data),
+        **_scores(spec.scoring, learner, data, corrupted_test),
         "examples": _examples(data.train),
     }
 
 
-def scores(scoring: str | None, learner, data: Dataset) -> dict:
-    """train_score and test_score by one of scikit-learn's scorers (higher is better), against the labels of the splits."""
+def _on_changed(predicted: np.ndarray, split: Split) -> dict:
+    """Train accuracy on the examples with their true label, and on those with a wrong one; and how many of these are predicted as their
+    true class. Empty if no label is wrong."""
+    labels, true = split.labels.numpy(), split.true_labels.numpy()
+    changed = labels != true
+    if not changed.any() or changed.all():
+        return {}
+    fitted = predicted == labels
+    accuracies = {"unchanged": fitted[~changed], "changed": fitted[changed]}
+    out = {f"train_accuracy_on_{name}": float(values.mean()) for name, values in accuracies.items()}
+    return {**out, "changed_as_true": float((predicted == true)[changed].mean())}
+
+
+def _scores(scoring: str | None, learner, data: Dataset, corrupted_test: torch.Tensor) -> dict:
+    """The same accuracies by one of scikit-learn's scorers; higher is better."""
     if scoring is None:
         return {}
     scorer = get_scorer(scoring)
-    return {f"{name}_score": score_split(scorer, learner, split) for name, split in (("train", data.train), ("test", data.test))}
+    return {
+        "train_score": score_split(scorer, learner, data.train, data.train.labels),
+        "test_score": score_split(scorer, learner, data.test, data.test.true_labels),
+        "test_score_on_corrupted_labels": score_split(scorer, learner, data.test, corrupted_test),
+    }
 
 
 def _validation(data: Dataset, learner, history: pd.DataFrame) -> dict:

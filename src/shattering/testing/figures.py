@@ -29,9 +29,9 @@ def score_chart(test: RandomizationTest) -> Chart:
     )
     points = base.mark_point(size=70, filled=True, opacity=0.75).encode(
         color=alt.Color("split:N", scale=colors, title=None, legend=alt.Legend(orient="bottom")),
-        shape=alt.Shape("split:N", sort=list(SPLITS), title=None),
+        shape=alt.Shape("split:N", scale=alt.Scale(domain=list(SPLITS)), title=None, legend=alt.Legend(orient="bottom")),
         tooltip=[alt.Tooltip("randomization:N"), alt.Tooltip("draw:O"), alt.Tooltip("split:N"), alt.Tooltip("score:Q", format=".4f")],
     )
     natural = pd.DataFrame({"score": [test.natural.test_score]})
     rule = alt.Chart(natural).mark_rule(strokeDash=[5, 4], color="#666").encode(x="score:Q")
-    return alt.layer(rule, points).properties(width=460, height=_ROW * len(order))
+    return alt.layer(points, rule).properties(width=460, height=_ROW * len(order))

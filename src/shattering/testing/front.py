@@ -1,7 +1,9 @@
 """`randomization_test`: would this model fit noise just as well, and does it learn anything?"""
 
+import shutil
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +15,7 @@ from sklearn.base import BaseEstimator
 from shattering.data.dataset import Dataset
 from shattering.data.sources import load_dataset
 from shattering.errors import InputError
+from shattering.loggers import Log
 from shattering.randomization import Randomization
 from shattering.runs import objects
 from shattering.runs.run import run
@@ -21,7 +24,7 @@ from shattering.runs.store import Store, stored
 from shattering.runs.sweep import sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.identity import digest
-from shattering.testing.learners import Inputs, as_learner
+from shattering.testing.learners import Inputs, as_learner, tracked
 from shattering.testing.result import Draw, RandomizationTest
 from shattering.testing.scheme import Scheme, find_randomizations, n_draws_of
 
@@ -42,6 +45,7 @@ def randomization_test(
     budget: str | float | None = None,
     jobs: int = 1,
     store: str | Path | Store | None = None,
+    log: Log = None,
     console: Console | None = None,
 ) -> RandomizationTest:
     """Fit a learner on data and on randomized copies of them, and compare.
@@ -50,14 +54,14 @@ def randomization_test(
         learner: a scikit-learn classifier or pipeline, a skorch net, a torch module (class, factory or instance), a training
             function (split, seed) → predict, or the name of one; see `shattering.testing.learners.as_learner`.
         data: a name, a path, (X, y), (x_train, y_train, x_test, y_test), a `Dataset`, a torch or a Hugging Face dataset;
-            see `load_dataset`. Without a test split a fifth is held out, drawn by the seed.
+            see `load_dataset`. Without a test split a fifth is held out, drawn by the seed (but with folds nothing is).
         randomizations: names in `shattering.testing.scheme.RANDOMIZATIONS`, or `Randomization`s. Default: permuted labels,
             20 % corrupted labels, Gaussian inputs and features permuted within classes; for images also shuffled and random
             pixels.
         n_draws: random copies for each of the two permutation tests; 3 at most for the others. Or a mapping from names to
             numbers. The least p-value is 1 / (n_draws + 1).
-        folds: cross-validate over this many stratified folds of the train split instead of testing on the test split, with
-            labels permuted before they are split, as scikit-learn's `permutation_test_score` does; None: do not.
+        folds: cross-validate over this many stratified folds of the train split instead of testing on the test split, as
+            scikit-learn's `permutation_test_score` does; None: do not.
         scoring: a name of scikit-learn's scorers; None: accuracy. Higher is better, as there.
         recipe: parameters of the learner; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: "table" or "images", for estimators that could be given either; "auto": images for skorch, else a table.
@@ -70,6 +74,7 @@ def randomization_test(
         jobs: fits at a time; more than one are processes of their own, so scripts need `if __name__ == "__main__":`.
         store: a folder to keep the runs in; the same call finds them there and runs only what is missing. None: they are
             kept as long as the result.
+        log: trackers to tell of every fit, such as "tensorboard:FOLDER"; see `shattering.runs.run.run`.
         console: where to show progress; None: nowhere.
 
     Returns:
@@ -81,25 +86,28 @@ def randomization_test(
     clock = Clock(parse_budget(budget), time.perf_counter())
     if jobs < 1:
         raise InputError(f"jobs is {jobs}, expected at least 1")
-    name, estimator, params = as_learner(learner, recipe, inputs)
-    source, dataset = _as_data(data, seed)
+    name, estimator, params = tracked(*as_learner(learner, recipe, inputs))
+    source = str(data) if isinstance(data, (str, Path)) else None
+    dataset = load_dataset(data, seed=seed, hold_out=folds is None)
     given, spec = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     base = replace(base, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
     found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
     base, left_out = plan(base, given, 1 + sum(found.values()), 1 + len(found), clock)
     scheme = Scheme(base, found)
-    kept = tempfile.TemporaryDirectory(prefix="shattering-") if store is None else None
-    where = store if isinstance(store, Store) else Store(kept.name if kept else store)  # type: ignore[arg-type]
-    Execution(scheme, where, given, jobs, clock, console).execute()
-    draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
-    return RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, kept)
-
-
-def _as_data(data: Any, seed: int) -> tuple[str | None, Dataset]:
-    """The name or path that the data have, or None, and the data."""
-    source = str(data) if isinstance(data, (str, Path)) else None
-    return source, load_dataset(data, seed=seed)
+    folder = Path(tempfile.mkdtemp(prefix="shattering-")) if store is None else None
+    try:
+        where = store if isinstance(store, Store) else Store(folder or store)  # type: ignore[arg-type]
+        Execution(scheme, where, given, jobs, clock, console, log).execute()
+        draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
+        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, given)
+    except BaseException:
+        if folder:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise
+    if folder:
+        weakref.finalize(test, shutil.rmtree, folder, ignore_errors=True)  # its runs are kept as long as it lives
+    return test
 
 
 def _named(name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset) -> tuple[dict, dict]:
@@ -124,6 +132,7 @@ class Execution:
     jobs: int
     clock: Clock
     console: Console | None
+    log: Log
     seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest draw so far
 
     def execute(self) -> None:
@@ -146,7 +155,7 @@ class Execution:
         start = time.perf_counter()
         specs = [spec for r, draw in draws for spec in self.scheme.fits(r, draw)]
         if self.jobs > 1 and not raises:
-            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, given=self.given)
+            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, self.log, self.given)
         else:
             for spec in specs:
                 self._run(spec, raises)
@@ -155,7 +164,7 @@ class Execution:
 
     def _run(self, spec: RunSpec, raises: bool) -> None:
         try:
-            run(spec, self.store, on_epoch=None if raises else self.clock.check, given=self.given)
+            run(spec, self.store, None if raises else self.clock.check, self.log, self.given)
         except OutOfTime:
             return
         except Exception:  # whatever the learner raises on noise; the run is marked as failed, with the error

@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch import nn
 
 from shattering import seeds
@@ -57,6 +57,13 @@ def as_learner(what: Any, recipe: Mapping[str, object] | None = None, inputs: In
     if callable(what):
         return _function(what, recipe, inputs)
     raise InputError(f"learner is a {type(what).__name__}, expected an estimator, a torch module, a training function or a name")
+
+
+def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[str, BaseEstimator | None, dict]:
+    """The same learner; a network records what becomes of each example."""
+    if isinstance(estimator, NetworkClassifier):
+        return name, clone(estimator).set_params(track_examples=True), params  # type: ignore[union-attr]
+    return name, estimator, {"track_examples": True, **params} if name == "network" and estimator is None else params
 
 
 def _named(name: str, recipe: dict) -> tuple[str, None, dict]:
@@ -234,8 +241,6 @@ class OnImages(ClassifierMixin, BaseEstimator):
         self.random_state = random_state
 
     def fit(self, split: Split, **_):
-        from sklearn.base import clone
-
         self.classes_ = np.arange(split.n_classes)
         with seeds.everywhere(self.random_state):
             self.estimator_ = clone(self.estimator)

@@ -12,14 +12,26 @@ from shattering.testing.figures import score_chart
 from shattering.testing.result import RandomizationTest
 from shattering.testing.scheme import NATURAL
 
+SUSPECTS = 20  # examples shown whose label is likely wrong
+CAPTIONS = {
+    "scores": "Train and test scores of every draw. The dashed line is the test score on the natural data.",
+    "memorization": "What is fitted of the clean and of the wrongly labelled training examples, epoch by epoch, just before each update; "
+    "the first draw.",
+    "loss": "Training loss over steps, averaged over each epoch, of the first draw of each randomization.",
+}
+
 
 def render_test(test: RandomizationTest) -> str:
     """The page as text. All text from outside is escaped."""
     firsts = [test.of(r)[0].runs[0] for r in (NATURAL, *test.randomizations) if test.of(r)]
-    charts = {"scores": score_chart(test), "loss": report_figures.loss_curves(firsts)}
+    charts = {
+        "scores": score_chart(test),
+        "memorization": report_figures.memorization_curves([run for run in firsts if run.spec.randomization.labels < 1]),
+        "loss": report_figures.loss_curves(firsts),
+    }
     return render_template(
         "test.html.j2",
-        test.runs,
+        [run for run in test.runs if run.status in ("done", "failed")],
         f"{test.learner} on {test.dataset}",
         charts,
         filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
@@ -27,7 +39,18 @@ def render_test(test: RandomizationTest) -> str:
         rows=test.rows,
         strips=picture_strips(test.runs),
         methods=methods(test),
+        captions=CAPTIONS,
+        suspects=_suspects(test),
     )
+
+
+def _suspects(test: RandomizationTest) -> list[dict]:
+    """The first of the natural examples whose label is likely wrong, with the names of the classes."""
+    if test.suspects is None:
+        return []
+    classes = test.natural.runs[0].result["classes"]
+    rows = test.suspects.head(SUSPECTS).astype(object).where(test.suspects.head(SUSPECTS).notna(), None).to_dict("records")
+    return [{**row, **{name: classes[row[name]] for name in ("label", "final_prediction")}} for row in rows]
 
 
 def _score(test: RandomizationTest, value: float | None) -> str:

@@ -1,17 +1,18 @@
 """`RandomizationTest`: what came of the draws of a test."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from statistics import fmean, stdev
+from statistics import fmean
 
 import pandas as pd
 
 from shattering import stats
-from shattering.errors import InputError
 from shattering.randomization import Randomization
+from shattering.runs.objects import Objects
 from shattering.runs.store import Run
+from shattering.testing.finding import Finding
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS
 
 
@@ -37,11 +38,18 @@ class Draw:
 
     @property
     def test_score(self) -> float | None:
-        """Against the true test labels; under cross-validation against the labels that the fold has, as scikit-learn does it."""
-        spec = self.runs[0].spec
-        if spec.scoring is not None:
-            return self.mean("test_score")
-        return self.mean("test_accuracy" if spec.folds is None else "test_accuracy_on_corrupted_labels")
+        """Against the true test labels, as the papers have it."""
+        return self.mean("test_accuracy" if self.runs[0].spec.scoring is None else "test_score")
+
+    @property
+    def null_score(self) -> float | None:
+        """Against test labels that are randomized as the training labels are, for a permutation test; the same where they are not.
+
+        This is the statistic of Ojala and Garriga, and of scikit-learn. Against the true test labels the null would be as valid,
+        but broad: where classes are clusters, a learner of permuted labels may happen to name them rightly.
+        """
+        name = "test_accuracy" if self.runs[0].spec.scoring is None else "test_score"
+        return self.mean(f"{name}_on_corrupted_labels")
 
     @property
     def fit_seconds(self) -> float | None:
@@ -98,14 +106,14 @@ class RandomizationTest:
         draws: every draw that was planned, the natural one first, done or not.
         left_out: what a budget left out, in sentences; empty if nothing was.
         seconds: how long the call took.
-        kept: what keeps the runs on disk while this lives, if they are in no store.
+        given: the objects that its runs name, such as a learner that is no name.
     """
 
     learner: str
     draws: tuple[Draw, ...]
     left_out: tuple[str, ...] = ()
     seconds: float = 0.0
-    kept: object = field(default=None, repr=False, compare=False)
+    given: Objects | None = field(default=None, repr=False, compare=False)
 
     @property
     def natural(self) -> Draw:
@@ -151,7 +159,7 @@ class RandomizationTest:
         """
         out = {}
         for r in (LABEL_TEST, FEATURE_TEST):
-            nulls = self.scores(r)
+            nulls = self.scores(r, "null_score")
             if nulls:
                 out[r] = PermutationTest(TESTS[r], self.natural.test_score, tuple(nulls))  # type: ignore[arg-type]
         return out
@@ -172,15 +180,18 @@ class RandomizationTest:
 
         Columns: randomization; draws (done), not_done; train_score, test_score, gap (their difference); interpolated (share of
         draws); epochs_to_fit (mean over the draws that fit), fit_seconds, time_ratio (to natural: of epochs to fit where both
-        are known, else of seconds) and time_in ("epochs" or "seconds"); effect (natural test score minus this one), effect_low,
-        effect_high (95 %), effect_sd (in standard deviations of the draws); p_value, n_as_good, p_floor for the two tests.
+        are known, else of seconds) and time_in ("epochs" or "seconds"); effect (natural test score minus the mean `null_score`),
+        effect_low, effect_high (95 %), effect_sd (in standard deviations of the draws); p_value, n_as_good, p_floor for the two
+        tests. test_score is against the true test labels.
         """
         return pd.DataFrame(self.rows).convert_dtypes()
 
     @cached_property
     def rows(self) -> list[dict]:
         """The rows of `table` as dictionaries, None for missing values."""
-        return [_row(self, r) for r in (NATURAL, *self.randomizations)]
+        from shattering.testing.rows import make_row
+
+        return [make_row(self, r) for r in (NATURAL, *self.randomizations)]
 
     @cached_property
     def summary(self) -> list[str]:
@@ -188,6 +199,34 @@ class RandomizationTest:
         from shattering.testing.summary import sentences
 
         return sentences(self)
+
+    @cached_property
+    def memorization(self) -> list:
+        """What became of wrong labels, a `shattering.testing.memorization.Memorization` for each partial corruption drawn."""
+        from shattering.testing.memorization import memorization
+
+        return memorization(self)
+
+    @cached_property
+    def suspects(self) -> pd.DataFrame | None:
+        """The natural training examples, those whose label is likeliest wrong first; None without tracked epochs."""
+        from shattering.testing.memorization import suspects
+
+        return suspects(self)
+
+    @cached_property
+    def diagnosis(self) -> list[Finding]:
+        """Why random labels were not fitted, most likely first; empty if they were, were not drawn, or nothing was found."""
+        from shattering.testing.diagnosis import diagnose_test
+
+        return diagnose_test(self)
+
+    @cached_property
+    def explanation(self) -> list[str]:
+        """`diagnosis` in lines, also where nothing was found; empty if random labels were fitted, or not drawn."""
+        from shattering.testing.diagnosis import explanation
+
+        return explanation(self)
 
     def plot(self):
         """Train and test scores of every draw, an Altair chart."""
@@ -220,12 +259,15 @@ class RandomizationTest:
             "scoring": self.scoring,
             "p_value": self.p_value,
         }
+        about |= {"diagnosis": [finding.to_json() for finding in self.diagnosis]}
         return {**about, "seconds": self.seconds, "summary": self.summary, "table": self.rows, "records": records}
 
     def __str__(self) -> str:
         head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
         shown = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
-        return "\n".join([head, shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–"), *self.summary])
+        return "\n".join(
+            [head, shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–"), *self.summary, *self.explanation]
+        )
 
 
 def _record(draw: Draw, run: Run) -> dict:
@@ -243,68 +285,3 @@ def _record(draw: Draw, run: Run) -> dict:
         "run_id": run.run_id,
         "error": run.error,
     }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return fmean(known) if known else None
-
-
-def _row(test: RandomizationTest, randomization: Randomization) -> dict:
-    draws, natural = test.of(randomization), test.natural
-    train, score = (_mean([getattr(d, name) for d in draws]) for name in ("train_score", "test_score"))
-    row = {
-        "randomization": randomization.title,
-        "draws": len(draws),
-        "not_done": len(test.of(randomization, done=False)) - len(draws),
-        "train_score": train,
-        "test_score": score,
-        "gap": None if train is None or score is None else train - score,
-        "interpolated": _mean([float(bool(d.interpolated)) for d in draws]),
-        "epochs_to_fit": _mean([d.mean("epochs_to_fit") for d in draws]),
-        "fit_seconds": _mean([d.fit_seconds for d in draws]),
-    }
-    row |= _time_ratio(row, natural) | _effect(test, randomization)
-    tested = test.tests.get(randomization)
-    fields = ("p_value", "n_as_good", "floor")
-    return row | {name if name != "floor" else "p_floor": getattr(tested, name) if tested else None for name in fields}
-
-
-def _time_ratio(row: dict, natural: Draw) -> dict:
-    if row["epochs_to_fit"] is not None and natural.mean("epochs_to_fit"):
-        return {"time_ratio": row["epochs_to_fit"] / natural.mean("epochs_to_fit"), "time_in": "epochs"}  # type: ignore[operator]
-    has_epochs = natural.mean("epochs") is not None
-    if row["fit_seconds"] is None or has_epochs or not natural.fit_seconds:
-        return {"time_ratio": None, "time_in": None}
-    return {"time_ratio": row["fit_seconds"] / natural.fit_seconds, "time_in": "seconds"}
-
-
-def _effect(test: RandomizationTest, randomization: Randomization) -> dict:
-    """How much better the natural score is, in the score's units with an interval, and in standard deviations of the draws."""
-    nulls = test.scores(randomization)
-    if randomization == NATURAL or not nulls:
-        return dict.fromkeys(("effect", "effect_low", "effect_high", "effect_sd"))
-    score = test.natural.test_score
-    if score is None:
-        raise InputError("the natural data have not been fitted, expected that before any comparison")
-    mean, spread = fmean(nulls), stdev(nulls) if len(nulls) > 1 else 0.0
-    low, high = interval_of_difference(test, randomization)
-    sd = (score - mean) / spread if spread else None
-    return {"effect": score - mean, "effect_low": low, "effect_high": high, "effect_sd": sd}
-
-
-def interval_of_difference(test: RandomizationTest, randomization: Randomization) -> tuple[float | None, float | None]:
-    """95 % interval for the natural score minus the mean over draws.
-
-    Accuracies: from Wilson's interval for the natural one and `stats.accuracy_interval` over the draws. Other scores: from
-    the spread of the draws alone; None for fewer than two.
-    """
-    natural, nulls = test.natural, test.scores(randomization)
-    score, mean = natural.test_score, fmean(nulls)
-    if score is None:
-        return None, None
-    if natural.runs[0].spec.scoring is None:
-        own, others = (stats.accuracy_interval(scores, natural.n_test) for scores in ([score], nulls))
-        return stats.difference_interval(score, own, mean, others)
-    spread = stats.mean_interval(nulls, float("-inf"), float("inf"))
-    return (None, None) if spread is None else stats.difference_interval(score, (score, score), mean, spread)

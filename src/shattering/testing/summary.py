@@ -11,12 +11,13 @@ PARTLY = 0.1  # of the way from chance to 1, from which it counts as partly memo
 LEVEL = 0.05  # of a p-value
 SIMILAR_TIME = 1.5  # ratio up to which fitting noise takes "about as long"
 SMALL_FACTOR = 5.0  # ratio up to which it takes "a small factor" longer (ICLR 2017, section 2.2)
+FINDS = 2.0  # times the precision by chance, from which the ranking by loss is said to find wrong labels
 PIXEL_NOISE = ("shuffled-pixels", "random-pixels", "gaussian-pixels")
 
 
 def sentences(test: RandomizationTest) -> list[str]:
     """What a test says, most important first."""
-    return [*_learning(test), *_capacity(test), *_time(test), *_features(test), *_pixels(test), *_incomplete(test)]
+    return [*_learning(test), *_capacity(test), *_time(test), *_features(test), *_wrong_labels(test), *_pixels(test), *_incomplete(test)]
 
 
 def _number(test: RandomizationTest, value: float) -> str:
@@ -33,7 +34,7 @@ def _learning(test: RandomizationTest) -> Iterator[str]:
     if tested is None:
         return
     mean = fmean(tested.null_scores)
-    scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} after training on permuted labels"
+    scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} where labels are permuted"
     if tested.floor > LEVEL:
         yield f"Whether it learns is not judged: with {tested.n_draws} draws p cannot be {LEVEL} or less ({scores}; {_p(tested)})."
     elif tested.p_value <= LEVEL:
@@ -96,6 +97,27 @@ def _features(test: RandomizationTest) -> Iterator[str]:
         yield f"It uses how features go together within a class: {scores} ({_p(tested)})."
     else:
         yield f"Nothing shows that it uses how features go together within a class: {scores} ({_p(tested)})."
+
+
+def _wrong_labels(test: RandomizationTest) -> Iterator[str]:
+    for m in test.memorization:
+        what = f"{m.changed:.0%} wrong labels"
+        if m.memorized >= FITS:
+            yield f"Of {what} it memorizes all ({m.memorized:.1%})."
+        elif m.memorized > m.as_true:
+            yield f"Of {what} it memorizes {m.memorized:.1%}, and predicts the true class of {m.as_true:.1%}."
+        else:
+            yield f"It sees through {m.as_true:.1%} of {what}, predicting their true class, and memorizes {m.memorized:.1%}."
+        if m.start and m.peak and m.start.epoch > m.peak.epoch:
+            yield (
+                f"Memorization starts at epoch {m.start.epoch}, with {m.start.clean_accuracy:.1%} of the clean examples fitted; at epoch "
+                f"{m.peak.epoch} it saw through {m.peak.corrupted_as_true:.1%} of the wrong labels."
+            )
+        if m.precision is not None and m.precision >= FINDS * m.changed:
+            yield (
+                f"Its mean loss finds wrong labels: as many as were planted, taken from the top of the ranking, are {m.precision:.0%} "
+                f"wrong ({m.changed:.0%} by chance)."
+            )
 
 
 def _pixels(test: RandomizationTest) -> Iterator[str]:

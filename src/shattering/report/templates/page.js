@@ -20,6 +20,12 @@ function fit(node, room) {
   for (const [key, value] of Object.entries(node)) if (key !== "datasets") fit(value, room);
 }
 
+function dropLegends(node) {
+  if (typeof node !== "object" || node === null) return;
+  if (node.encoding?.color) node.encoding.color.legend = null;
+  for (const [key, value] of Object.entries(node)) if (key !== "datasets") dropLegends(value);
+}
+
 /* A button a series, in place of the legend, that no key reaches. Any number of them can be pressed. */
 function addSeries(figure, view, pick) {
   const [field] = pick.select.fields, store = pick.name + "_store", colour = view.scale("color"), pressed = new Set();
@@ -54,7 +60,7 @@ async function draw(name, spec) {
   fit(shown, drawing.clientWidth);
   if (pick) {
     delete pick.bind;
-    (shown.spec ?? shown).encoding.color.legend = null;
+    dropLegends(shown);
   }
   try {
     const { view } = await vegaEmbed(element("div", drawing), shown, EMBED);

@@ -1,0 +1,267 @@
+import textwrap
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import permutation_test_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+
+from shattering import InputError, Randomization, Store, load_dataset, randomization_test
+from shattering.data.sources import dataset_from_arrays
+from shattering.runs.run import load_data
+from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL
+
+QUICK = {"n_train": 200, "n_test": 100}
+
+
+def table(seed=0, n=60, shift=1.0, d=4):
+    """Two classes of normal features, `shift` apart in each; float32, as runs have them."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    return (generator.normal(size=(n, d)) + shift * y[:, None]).astype(np.float32), y
+
+
+class Shared(np.random.RandomState):
+    """A generator whose permutations are those given, in turn."""
+
+    def __init__(self, permutations):
+        super().__init__(0)
+        self.given = iter(permutations)
+
+    def permutation(self, n):
+        return next(self.given)
+
+
+@pytest.mark.parametrize("scoring", [None, "balanced_accuracy", "neg_log_loss"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_it_agrees_with_scikit_learn_on_the_same_folds_and_permutations(seed, scoring, tmp_path):
+    X, y = table(seed, shift=0.5)
+    learner = LogisticRegression()
+    ours = randomization_test(
+        learner, (X, y), randomizations=["permuted-labels"], n_draws=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
+    )
+
+    whole = load_dataset((X, y, X, y), seed=seed).train
+    folds = [whole_fold(X, y, number, seed) for number in range(3)]
+    permutations = []
+    for draw in ours.of(LABEL_TEST):
+        labels = LABEL_TEST.corrupt(whole, draw.runs[0].spec.resolved_noise_seed, "train").numpy()
+        permutations.append(order_giving(y, labels))
+    score, nulls, p = permutation_test_score(
+        learner, X, y, cv=folds, n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
+    )
+    tested = ours.tests[LABEL_TEST]
+    assert tested.score == pytest.approx(score, abs=1e-12)
+    np.testing.assert_allclose(tested.null_scores, nulls, atol=1e-12)
+    assert ours.p_value == p
+
+
+def whole_fold(X, y, number, seed):
+    fold = dataset_from_arrays(X, y, X, y).fold(number, 3, seed)
+    return fold.train.ids.numpy(), fold.test.ids.numpy()
+
+
+def order_giving(y, labels):
+    """A permutation with y[permutation] = labels."""
+    order = np.empty(len(y), dtype=int)
+    for k in np.unique(y):
+        order[np.flatnonzero(labels == k)] = np.flatnonzero(y == k)
+    return order
+
+
+def test_p_values_are_uniform_under_the_null_and_small_off_it():
+    """Labels that do not depend on features: P(p <= a) = a at the multiples of 1/20, whatever the learner."""
+    ps = []
+    for seed in range(40):
+        X, y = table(seed, n=40, shift=0.0)
+        ps.append(randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"], n_draws=19, seed=seed).p_value)
+    ps = np.array(ps)
+    assert ps.min() >= 0.05
+    # ties between accuracies on few examples only make p larger: it must not be smaller than uniform
+    assert stats.kstest(ps, lambda a: np.floor(20 * np.asarray(a) + 1e-9) / 20, alternative="greater").pvalue > 0.01
+    assert 0.4 < ps.mean() < 0.7
+
+
+def test_it_finds_clusters_though_a_learner_of_permuted_labels_may_name_them_rightly():
+    X, y = table(0, n=100, shift=2.0)
+    test = randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"])
+    assert test.p_value == 0.05
+    assert max(test.scores(LABEL_TEST)) == test.natural.test_score, "against the true test labels it would not have been found"
+
+
+def test_features_that_say_something_only_together_are_told_from_those_that_say_it_alone():
+    generator = np.random.default_rng(0)
+    a, b = generator.choice([-1, 1], (2, 300))
+    together = np.stack([a, b], 1) + 0.1 * generator.normal(size=(300, 2))
+    alone = np.stack([a, a], 1) + 0.1 * generator.normal(size=(300, 2))
+    names = ["permuted-labels", "within-class"]
+    xor = randomization_test(KNeighborsClassifier(3), (together, (a * b + 1) // 2), randomizations=names)
+    same = randomization_test(KNeighborsClassifier(3), (alone, (a + 1) // 2), randomizations=names)
+    assert xor.tests[FEATURE_TEST].p_value == 0.05
+    assert same.tests[FEATURE_TEST].p_value > 0.2
+    assert xor.p_value == same.p_value == 0.05
+
+
+def test_a_second_call_finds_everything_and_an_edited_model_finds_nothing(tmp_path):
+    source = """
+        from sklearn.neighbors import KNeighborsClassifier
+        def build():
+            return wrapped(KNeighborsClassifier(1))
+        def wrapped(model):
+            return Scaled(model)
+        from sklearn.base import BaseEstimator, ClassifierMixin
+        class Scaled(ClassifierMixin, BaseEstimator):
+            def __init__(self, model=None):
+                self.model = model
+            def fit(self, X, y):
+                self.model.fit(2 * X, y)
+                return self
+            def predict(self, X):
+                return self.model.predict(2 * X)
+    """
+    file, store = tmp_path / "edited_model.py", tmp_path / "store"
+    arguments = {"data": "digits", "randomizations": ["permuted-labels"], "n_draws": 2, "store": store, **QUICK}
+
+    def runs():
+        file.write_text(textwrap.dedent(source))
+        return {run.run_id: run.provenance["started"] for run in randomization_test(f"{file}:build", **arguments).runs}
+
+    first = runs()
+    assert runs() == first
+    source = source.replace("2 * X, y", "3 * X, y")
+    edited = runs()
+    assert not set(edited) & set(first)
+    source = source.replace("3 * X, y", "2 * X, y")
+    assert runs() == first
+    assert len(Store(store).runs()) == 6
+
+
+class Picky(ClassifierMixin, BaseEstimator):
+    """Cannot stand labels that neighbours do not share."""
+
+    def __init__(self, breaks_on=None):
+        self.breaks_on = breaks_on
+
+    def fit(self, X, y):
+        self.inner_ = KNeighborsClassifier(5).fit(X, y)
+        if self.inner_.score(X, y) < 0.6 or self.breaks_on == "all":
+            raise RuntimeError("I will not learn this")
+        return self
+
+    def predict(self, X):
+        return self.inner_.predict(X)
+
+
+def test_a_draw_that_fails_stays_in_the_table_and_a_natural_fit_that_fails_is_raised():
+    test = randomization_test(Picky(), "digits", randomizations=["shuffled-pixels", "permuted-labels"], n_draws=2, **QUICK)
+    assert [draw.status for draw in test.of(LABEL_TEST, done=False)] == ["failed", "failed"]
+    assert test.p_value is None
+    assert "FAILED; the first: RuntimeError: I will not learn this" in "\n".join(test.summary)
+    assert list(test.table["not_done"]) == [0, 0, 2]
+    with pytest.raises(RuntimeError, match="I will not learn this"):
+        randomization_test(Picky("all"), "digits", **QUICK)
+
+
+def test_jobs_give_the_same_numbers_as_one(tmp_path):
+    X, y = table(3, n=80)
+    arguments = {"randomizations": ["permuted-labels", "gaussian-pixels"], "n_draws": 3, "seed": 5}
+    one = randomization_test(GaussianNB(), (X, y), **arguments)
+    two = randomization_test(GaussianNB(), (X, y), jobs=2, store=tmp_path, **arguments)
+    columns = ["randomization", "draw", "seed", "status", "train_score", "test_score", "run_id"]
+    pd.testing.assert_frame_equal(one.records[columns], two.records[columns])
+
+
+def test_a_network_is_tracked_and_says_when_it_memorizes():
+    recipe = {"epochs": 30, "batch_size": 20, "learning_rate": 0.1}
+    test = randomization_test("mlp-1x64", "digits", randomizations=["corrupted-labels"], n_draws=1, recipe=recipe, **QUICK)
+    (wrong,) = test.memorization
+    assert wrong.memorized > 0.9
+    assert wrong.memorized + wrong.as_true <= 1
+    assert wrong.start.epoch > wrong.peak.epoch
+    assert wrong.precision > 2 * wrong.changed
+    assert set(test.suspects["id"]) == set(load_data(test.natural.runs[0].spec)[0].train.ids.tolist())
+    assert test.suspects["suspicion"].is_monotonic_decreasing
+    assert "Memorization starts at epoch" in "\n".join(test.summary)
+
+
+def test_wrong_labels_at_the_end_are_known_of_every_learner():
+    test = randomization_test(KNeighborsClassifier(1), "digits", randomizations=["corrupted-labels"], n_draws=1, **QUICK)
+    (memorized,) = test.memorization
+    assert (memorized.memorized, memorized.clean, memorized.start) == (1.0, 1.0, None)
+    assert test.suspects is None
+    smooth = randomization_test(KNeighborsClassifier(7), "digits", randomizations=["corrupted-labels"], n_draws=1, **QUICK)
+    assert smooth.memorization[0].as_true > 0.7
+    assert "It sees through" in "\n".join(smooth.summary)
+
+
+def test_forms_of_a_result(tmp_path):
+    test = randomization_test(KNeighborsClassifier(1), "digits", n_draws=2, **QUICK)
+    assert test.natural.randomization == NATURAL
+    assert len(test.table) == 7
+    html = test.to_html(tmp_path / "deep" / "report.html")
+    assert (tmp_path / "deep" / "report.html").read_text() == html
+    assert "Methods" in html
+    assert "KNeighborsClassifier on digits" in html
+    assert "<svg" not in test._repr_html_()
+    assert "data:image/svg+xml" in test._repr_html_()
+    assert "KNeighborsClassifier on digits, n = 200" in str(test)
+    assert test.plot().to_dict()["layer"]
+    assert test.to_json()["table"][0]["test_score"] == test.natural.test_score
+
+
+def test_names_from_outside_are_escaped(tmp_path):
+    X, y = table()
+    data = dataset_from_arrays(X, y, X, y, name="<script>alert(1)</script>")
+    html = randomization_test(GaussianNB(), data, randomizations=["permuted-labels"], n_draws=1).to_html()
+    assert "<script>alert" not in html
+
+
+class Recorder:
+    """A tracker that remembers."""
+
+    def __init__(self):
+        self.epochs, self.results = [], []
+
+    def start(self, parameters):
+        pass
+
+    def epoch(self, row):
+        self.epochs.append(row)
+
+    def finish(self, results, picture):
+        self.results.append(results)
+
+
+def test_trackers_are_told_of_every_fit():
+    tracker = Recorder()
+    arguments = {"randomizations": ["permuted-labels"], "n_draws": 1, "recipe": {"epochs": 2}, **QUICK}
+    test = randomization_test("mlp-1x16", load_dataset("digits"), log=tracker, **arguments)
+    assert len(tracker.epochs) == 4
+    assert [result["test_accuracy"] for result in tracker.results] == [draw.test_score for draw in test.draws]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": "nonsense"}, "unknown dataset 'nonsense'"),
+        ({"data": 3}, "dataset is a int"),
+        ({"randomizations": ["nonsense"]}, "unknown randomization 'nonsense'"),
+        ({"randomizations": [Randomization()]}, "randomizes nothing"),
+        ({"n_draws": 0}, "n_draws is 0"),
+        ({"folds": 1}, "folds"),
+        ({"scoring": "nonsense"}, "unknown scoring 'nonsense'"),
+        ({"scoring": "roc_auc"}, "multi_class|multiclass"),
+        ({"budget": "soon"}, "budget is 'soon'"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"n_train": 10**6}, "n_train is 1000000"),
+        ({"data": (np.zeros((4, 2)), [0, 1, 0, 1])}, "expected at least 5"),
+        ({"data": (np.full((40, 2), np.nan), [0, 1] * 20)}, "NaN"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises((InputError, ValueError), match=message):
+        randomization_test(GaussianNB(), **{"data": "digits", **arguments})
