@@ -1,11 +1,58 @@
-"""What README and docs say of results is what the stored runs say."""
+"""README and docs: their numbers are those of the stored runs, their commands parse, their Python runs, their links lead somewhere."""
 
 import importlib.util
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+from shattering.cli import _parse
+from shattering.testing.scheme import RANDOMIZATIONS
+
 ROOT = Path(__file__).parent.parent
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if not {"_build", "auto_gallery"} & set(path.parts))]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.S)
+
+
+def our_commands(shell: str) -> list[list[str]]:
+    """The arguments of each call of `shattering` in a block of shell; variables are 1."""
+    found = []
+    for line in shell.replace("\\\n", " ").splitlines():
+        lexer = shlex.shlex(re.sub(r"\$\{?\w+\}?", "1", line), posix=True, punctuation_chars=";&|")
+        lexer.whitespace_split = True
+        words: list[str] = []
+        for word in [*lexer, ";"]:
+            if set(word) <= set(";&|"):
+                while words and (words[0] == "srun" or re.match(r"\w+=", words[0])):
+                    words.pop(0)
+                if words[:1] == ["shattering"]:
+                    found.append(words[1:])
+                words = []
+            else:
+                words.append(word)
+    return found
+
+
+def inline_commands(page: Path) -> list[list[str]]:
+    """The arguments of commands within sentences and tables, but for those that leave something open."""
+    return [shlex.split(text) for text in re.findall(r"`shattering (\w+ [^`…]+)`", page.read_text()) if not re.search(r"\b[A-Z]+\b", text)]
+
+
+COMMANDS = [
+    (page.name, command)
+    for page in PAGES
+    for command in [*(c for s in blocks(page, "sh") for c in our_commands(s)), *inline_commands(page)]
+]
+
+
+def slug(heading: str) -> str:
+    """The anchor that MyST gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
 
 
 @pytest.fixture(scope="module")
@@ -30,3 +77,46 @@ def test_the_page_of_results_is_up_to_date(redraw):
 def test_stored_runs_have_no_weights_and_are_small():
     assert not [*(ROOT / "results").glob("*/*.safetensors"), *(ROOT / "results").glob("*/*.pt")]
     assert sum(path.stat().st_size for path in (ROOT / "results").rglob("*")) < 20e6
+
+
+@pytest.mark.parametrize(("page", "arguments"), COMMANDS, ids=[shlex.join([page, *arguments]) for page, arguments in COMMANDS])
+def test_every_command_of_the_docs_parses(page, arguments):
+    assert hasattr(_parse(arguments), "execute")
+
+
+def test_commands_are_found_where_they_are():
+    shell = "srun shattering sweep --seed $N # all\nA=1 shattering status; shattering show RUN\necho shattering\n#SBATCH shattering"
+    assert our_commands(shell) == [["sweep", "--seed", "1"], ["status"], ["show", "RUN"]]
+    assert len(COMMANDS) > 30
+
+
+def test_the_python_of_the_start_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict = {}
+    for block in blocks(DOCS / "start.md", "python"):
+        exec(block, names)
+    assert names["forest"].n_estimators == 50
+    assert names["net"]((1, 8, 8), 10)[-1].out_features == 10
+    assert (tmp_path / "report.html").stat().st_size > 0
+    assert names["test"].n_train == 143
+    assert names["test"].p_value == 0.05
+
+
+def test_links_lead_to_pages_and_headings():
+    for page in PAGES:
+        text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
+        for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", text):
+            path = (page.parent / target).resolve() if target else page
+            if "auto_gallery" in path.parts:  # made when the site is built
+                assert path.stem == "index" or (DOCS / "gallery" / f"{path.stem}.py").exists(), f"{page.name}: {target}"
+                continue
+            assert path.exists(), f"{page.name}: {target}"
+            if anchor:
+                assert anchor in [slug(heading) for heading in re.findall(r"^#+ (.*)$", path.read_text(), flags=re.M)], (
+                    f"{page.name}: #{anchor}"
+                )
+
+
+def test_the_table_of_randomizations_names_all_of_them():
+    names = re.findall(r"^\| `([\w-]+)` \| `Randomization", (DOCS / "api.md").read_text(), flags=re.M)
+    assert names == list(RANDOMIZATIONS)
