@@ -35,4 +35,4 @@ format: $(VENV)/.installed
 	$(BIN)/ruff format
 
 clean:
-	rm -rf $(VENV) docs/_build runs report.html
+	rm -rf $(VENV) docs/_build docs/auto_gallery runs report.html

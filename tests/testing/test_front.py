@@ -10,7 +10,7 @@ from sklearn.model_selection import permutation_test_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import InputError, Randomization, Store, load_dataset, randomization_test
+from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize
 from shattering.data.sources import dataset_from_arrays
 from shattering.runs.run import load_data
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL
@@ -207,10 +207,17 @@ def test_forms_of_a_result(tmp_path):
     assert "Methods" in html
     assert "KNeighborsClassifier on digits" in html
     assert "<svg" not in test._repr_html_()
-    assert "data:image/svg+xml" in test._repr_html_()
+    assert "data:image/png" in test._repr_html_()
+    assert "NA" not in test._repr_html_().partition("<img")[0]
     assert "KNeighborsClassifier on digits, n = 200" in str(test)
     assert test.plot().to_dict()["layer"]
     assert test.to_json()["table"][0]["test_score"] == test.natural.test_score
+
+
+def test_data_that_are_randomized_already_are_refused():
+    noise = randomize(load_dataset("digits"), Randomization(labels=1))
+    with pytest.raises(InputError, match="randomized already"):
+        randomization_test(GaussianNB(), noise)
 
 
 def test_names_from_outside_are_escaped(tmp_path):

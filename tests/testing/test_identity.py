@@ -81,6 +81,9 @@ def test_estimators_count_by_class_and_parameters():
 
     assert digest(pipeline(1.0)) == digest(pipeline(1.0))
     assert digest(pipeline(1.0)) != digest(pipeline(2.0))
+    assert digest(RandomForestClassifier(10, n_jobs=2, verbose=1)) == digest(RandomForestClassifier(10)), "neither is part of a result"
+    assert digest(RandomForestClassifier(random_state=1)) != digest(RandomForestClassifier())
+    assert digest(NetworkClassifier(device="cpu", compile=True)) == digest(NetworkClassifier())
     assert digest(RandomForestClassifier(10)) != digest(RandomForestClassifier(11))
 
 

@@ -69,10 +69,10 @@ def test_features():
 
 
 def test_pixel_noise():
-    assert "fits inputs without their structure (training accuracy: Gaussian pixels 99.0%)" in text(
+    assert "fits inputs without their structure (training accuracy: Gaussian pixels 99.00%)" in text(
         fake_draw(), fake_draw(GAUSSIAN, train=0.99)
     )
-    assert "does not fit Gaussian pixels 98.9%" in text(fake_draw(), fake_draw(GAUSSIAN, train=0.989))
+    assert "does not fit Gaussian pixels 98.90%" in text(fake_draw(), fake_draw(GAUSSIAN, train=0.989))
 
 
 def test_what_is_missing_is_said():

@@ -16,7 +16,7 @@ from shattering.learners import LEARNERS, build_learner
 from shattering.randomization import Randomization
 from shattering.runs import objects
 
-_NEVER_IDENTITY = ("n_jobs", "verbose", "random_state")  # of scikit-learn's estimators
+NEVER_IDENTITY = ("n_jobs", "verbose")  # of scikit-learn's estimators
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class RunSpec:
         """The learner's parameters that determine the result and are not at their defaults, in canonical form."""
         if objects.is_object(self.learner):
             return {}
-        excluded = (*_NEVER_IDENTITY, *getattr(LEARNERS[self.learner], "not_identity", ()))
+        excluded = ("random_state", *NEVER_IDENTITY, *getattr(LEARNERS[self.learner], "not_identity", ()))
         params = _without_defaults(self.params, self._defaults())
         return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in excluded}
 

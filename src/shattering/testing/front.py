@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator
 
@@ -55,7 +56,7 @@ def randomization_test(
             function (split, seed) → predict, or the name of one; see `shattering.testing.learners.as_learner`.
         data: a name, a path, (X, y), (x_train, y_train, x_test, y_test), a `Dataset`, a torch or a Hugging Face dataset;
             see `load_dataset`. Without a test split a fifth is held out, drawn by the seed (but with folds nothing is).
-        randomizations: names in `shattering.testing.scheme.RANDOMIZATIONS`, or `Randomization`s. Default: permuted labels,
+        randomizations: names in `shattering.testing.scheme.RANDOMIZATIONS`, or instances of `Randomization`. Default: permuted labels,
             20 % corrupted labels, Gaussian inputs and features permuted within classes; for images also shuffled and random
             pixels.
         n_draws: random copies for each of the two permutation tests; 3 at most for the others. Or a mapping from names to
@@ -89,6 +90,8 @@ def randomization_test(
     name, estimator, params = tracked(*as_learner(learner, recipe, inputs))
     source = str(data) if isinstance(data, (str, Path)) else None
     dataset = load_dataset(data, seed=seed, hold_out=folds is None)
+    if not torch.equal(dataset.train.labels, dataset.train.true_labels):
+        raise InputError("data are randomized already (labels differ from true_labels), expected natural data")
     given, spec = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     base = replace(base, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)

@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from shattering.runs.spec import NEVER_IDENTITY
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 _NOT_CONTENT = ("__dict__", "__weakref__", "__module__", "__doc__", "__firstlineno__", "__static_attributes__")
@@ -103,7 +105,8 @@ def _object(thing: object, seen: dict[int, object]) -> Iterator[bytes]:
     if hasattr(thing, "content"):
         yield from _parts(thing.content(), seen)  # type: ignore[attr-defined]
     elif isinstance(thing, BaseEstimator):
-        yield from _parts(thing.get_params(deep=False), seen)
+        left_out = {*NEVER_IDENTITY, *getattr(thing, "not_identity", ())} - {"random_state"}  # one that is set stays, so it counts
+        yield from _parts({name: value for name, value in thing.get_params(deep=False).items() if name not in left_out}, seen)
     elif isinstance(thing, torch.nn.Module) or (hasattr(thing, "__dict__") and not is_installed(type(thing).__module__)):
         yield from _parts(vars(thing), seen)
     else:

@@ -2,6 +2,7 @@
 
 import base64
 
+import pandas as pd
 import vl_convert
 from markupsafe import Markup, escape
 
@@ -9,7 +10,7 @@ from shattering import __version__
 from shattering.report import figures as report_figures
 from shattering.report.page import picture_strips, render_template
 from shattering.testing.figures import score_chart
-from shattering.testing.result import RandomizationTest
+from shattering.testing.result import RandomizationTest, shown
 from shattering.testing.scheme import NATURAL
 
 SUSPECTS = 20  # examples shown whose label is likely wrong
@@ -61,14 +62,14 @@ def _score(test: RandomizationTest, value: float | None) -> str:
 
 def notebook_html(test: RandomizationTest) -> str:
     """Summary, table and chart for a notebook's cell; the chart is a picture, so that it shows everywhere."""
-    shown = test.table[["randomization", "draws", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
-    svg = vl_convert.vegalite_to_svg(report_figures.to_spec(score_chart(test)))
-    picture = base64.b64encode(svg.encode()).decode()
+    columns = test.table[["randomization", "draws", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
+    png = vl_convert.vegalite_to_png(report_figures.to_spec(score_chart(test)), scale=1.5)
+    picture = base64.b64encode(png).decode()
     items = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in test.summary)
-    table = shown.to_html(index=False, na_rep="–", float_format=lambda v: f"{v:.4g}", border=0)
+    table = shown(pd.DataFrame(columns)).to_html(index=False, border=0)
     return (
         f"<div><p><strong>{escape(test.learner)} on {escape(test.dataset)}</strong>, n = {test.n_train:,}</p><ul>{items}</ul>{table}"
-        f'<img alt="Train and test scores of every draw of each randomization" src="data:image/svg+xml;base64,{picture}"></div>'
+        f'<img alt="Train and test scores of every draw of each randomization" src="data:image/png;base64,{picture}"></div>'
     )
 
 

@@ -147,13 +147,13 @@ class RandomizationTest:
 
     @property
     def p_value(self) -> float | None:
-        """That of the labels' permutation test: of scores this good if labels did not depend on features; None if not drawn."""
+        """Of the labels' permutation test, for scores this good if labels did not depend on features; None if not drawn."""
         test = self.tests.get(LABEL_TEST)
         return test.p_value if test else None
 
     @cached_property
     def tests(self) -> Mapping[Randomization, PermutationTest]:
-        """The permutation tests (Ojala and Garriga 2010): test 1 permutes labels, test 2 features within each class.
+        """The permutation tests of Ojala and Garriga (2010), of which test 1 permutes labels, test 2 features within each class.
 
         The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value.
         """
@@ -170,7 +170,7 @@ class RandomizationTest:
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """One row a run: randomization, draw, fold, seed, status, train_score, test_score, interpolated, epochs, epochs_to_fit,
+        """One row a run, with randomization, draw, fold, seed, status, train_score, test_score, interpolated, epochs, epochs_to_fit,
         fit_seconds, run_id, error."""
         return pd.DataFrame([_record(draw, run) for draw in self.draws for run in draw.runs]).convert_dtypes()
 
@@ -180,7 +180,8 @@ class RandomizationTest:
 
         Columns: randomization; draws (done), not_done; train_score, test_score, gap (their difference); interpolated (share of
         draws); epochs_to_fit (mean over the draws that fit), fit_seconds, time_ratio (to natural: of epochs to fit where both
-        are known, else of seconds) and time_in ("epochs" or "seconds"); effect (natural test score minus the mean `null_score`),
+        are known, else of seconds) and time_in ("epochs" or "seconds"); effect (natural test score minus this one;
+        for the two tests, minus the mean `null_score`),
         effect_low, effect_high (95 %), effect_sd (in standard deviations of the draws); p_value, n_as_good, p_floor for the two
         tests. test_score is against the true test labels.
         """
@@ -264,10 +265,13 @@ class RandomizationTest:
 
     def __str__(self) -> str:
         head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
-        shown = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
-        return "\n".join(
-            [head, shown.to_string(index=False, float_format=lambda v: f"{v:.4g}", na_rep="–"), *self.summary, *self.explanation]
-        )
+        columns = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
+        return "\n".join([head, shown(columns).to_string(index=False), *self.summary, *self.explanation])
+
+
+def shown(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table as text: numbers to four digits, missing values as dashes."""
+    return frame.astype(object).map(lambda v: "–" if v is None or v is pd.NA else f"{v:.4g}" if isinstance(v, float) else str(v))
 
 
 def _record(draw: Draw, run: Run) -> dict:

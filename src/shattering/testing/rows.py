@@ -7,7 +7,7 @@ from shattering import stats
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.testing.result import Draw, RandomizationTest
-from shattering.testing.scheme import NATURAL
+from shattering.testing.scheme import NATURAL, TESTS
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -47,7 +47,7 @@ def _time_ratio(row: dict, natural: Draw) -> dict:
 
 def _effect(test: RandomizationTest, randomization: Randomization) -> dict:
     """How much better the natural score is, in the score's units with an interval, and in standard deviations of the draws."""
-    nulls = test.scores(randomization, "null_score")
+    nulls = test.scores(randomization, _statistic(randomization))
     if randomization == NATURAL or not nulls:
         return dict.fromkeys(("effect", "effect_low", "effect_high", "effect_sd"))
     score = test.natural.test_score
@@ -65,7 +65,7 @@ def _interval(test: RandomizationTest, randomization: Randomization) -> tuple[fl
     Accuracies: from Wilson's interval for the natural one and `stats.accuracy_interval` over the draws. Other scores: from
     the spread of the draws alone; None for fewer than two.
     """
-    natural, nulls = test.natural, test.scores(randomization, "null_score")
+    natural, nulls = test.natural, test.scores(randomization, _statistic(randomization))
     score, mean = natural.test_score, fmean(nulls)
     if score is None:
         return None, None
@@ -74,3 +74,8 @@ def _interval(test: RandomizationTest, randomization: Randomization) -> tuple[fl
         return stats.difference_interval(score, own, mean, others)
     spread = stats.mean_interval(nulls, float("-inf"), float("inf"))
     return (None, None) if spread is None else stats.difference_interval(score, (score, score), mean, spread)
+
+
+def _statistic(randomization: Randomization) -> str:
+    """What draws are compared by: the permutation test's statistic where it is one."""
+    return "null_score" if randomization in TESTS else "test_score"

@@ -26,7 +26,8 @@ def _number(test: RandomizationTest, value: float) -> str:
 
 def _p(tested: PermutationTest) -> str:
     at = ", the least that so many draws can show" if tested.n_as_good == 0 else ""
-    return f"p = {tested.p_value:.3g}: {tested.n_as_good} of {tested.n_draws} draws did as well{at}"
+    draws = "draw" if tested.n_draws == 1 else "draws"
+    return f"p = {tested.p_value:.3g}: {tested.n_as_good} of {tested.n_draws} {draws} did as well{at}"
 
 
 def _learning(test: RandomizationTest) -> Iterator[str]:
@@ -36,7 +37,7 @@ def _learning(test: RandomizationTest) -> Iterator[str]:
     mean = fmean(tested.null_scores)
     scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} where labels are permuted"
     if tested.floor > LEVEL:
-        yield f"Whether it learns is not judged: with {tested.n_draws} draws p cannot be {LEVEL} or less ({scores}; {_p(tested)})."
+        yield f"Whether it learns is not judged: with so few draws p cannot be {LEVEL} or less ({scores}; {_p(tested)})."
     elif tested.p_value <= LEVEL:
         yield f"It learns from the labels: {scores} ({_p(tested)})."
     else:
@@ -127,11 +128,12 @@ def _pixels(test: RandomizationTest) -> Iterator[str]:
         accuracies = [draw.mean("train_accuracy") for draw in test.of(r)]
         if accuracies:
             mean = fmean(accuracies)  # type: ignore[arg-type]
-            (fitted if mean >= FITS else unfitted).append(f"{r.title} {mean:.1%}")
+            (fitted if mean >= FITS else unfitted).append(f"{r.title} {100 * mean:.2f}%")
+    natural = test.natural.mean("train_accuracy")
     if fitted:
         yield f"It fits inputs without their structure (training accuracy: {', '.join(fitted)})."
-    if unfitted:
-        yield f"It does not fit {', '.join(unfitted)} (training accuracy)."
+    if unfitted and natural is not None:
+        yield f"It does not fit {', '.join(unfitted)} (training accuracy; {100 * natural:.2f}% on the natural inputs)."
 
 
 def _incomplete(test: RandomizationTest) -> Iterator[str]:
