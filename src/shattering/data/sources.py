@@ -210,7 +210,7 @@ def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, chann
 
     Args:
         x_train: (n, features), (n, height, width), or (n, height, width, channels) / (n, channels, height, width):
-            uint8 in 0…255, or floats in natural units (pixels in 0…1).
+            uint8 in 0…255, or floats in natural units (pixels in 0…1); tables may have other integers, as they are.
         y_train: (n,) integers 0…k-1, or strings.
         x_test: the same for the test split.
         y_test: the same for the test split.
@@ -238,7 +238,7 @@ def as_images(x, channels: str | None = None, where: str = "images") -> torch.Te
     from_torch = isinstance(x, torch.Tensor)
     images = x.detach().cpu() if from_torch else torch.from_numpy(np.array(x, order="C"))
     if images.dtype != torch.uint8:
-        if not images.dtype.is_floating_point:
+        if not images.dtype.is_floating_point and (images.ndim != 2 or images.is_complex()):
             raise InputError(f"{where} have type {images.dtype}, expected uint8 (0…255) or floats")
         images = images.to(torch.float32)
     if images.ndim == 3:
