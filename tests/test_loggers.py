@@ -3,6 +3,7 @@
 import json
 import struct
 import sys
+import time
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -188,6 +189,7 @@ def test_a_resumed_run_goes_on_where_it_was(tracker, tmp_path):
     store, spec = Store(tmp_path / "runs"), replace(SPEC, params={**PARAMS, "momentum": 0.5})
     with pytest.raises(KeyboardInterrupt):
         run(spec, store, on_epoch=stop, log=tracker.log)
+    time.sleep(1.1)  # W&B names its folders by the second
     resumed = run(spec, store, log=[tracker.log])
     assert resumed.provenance["resumed"]
     assert_same(resumed, tracker, REL[type(tracker)])

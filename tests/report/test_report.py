@@ -52,7 +52,7 @@ def test_verdicts_state_what_was_measured(store):
 def test_figures_hold_every_run(store):
     spec = figures.to_spec(figures.loss_curves(store.runs()))
     (rows,) = spec["datasets"].values()
-    assert {row["randomization"] for row in rows} == set(figures.COLORS)
+    assert {row["randomization"] for row in rows} == {run.spec.randomization.title for run in store.runs()}
     assert len({row["run"] for row in rows}) == 9
     assert len(rows) == 27
     spec = figures.to_spec(figures.error_curves(store.runs()))

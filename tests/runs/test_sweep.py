@@ -116,7 +116,7 @@ def test_workers_end_with_a_killed_sweep_and_leave_runs_to_resume(tmp_path):
 
 
 def test_ctrl_c_then_the_same_command(tmp_path):
-    long = command(tmp_path, n=2, epochs=200)
+    long = command(tmp_path, n=2, epochs=2000)
     process = subprocess.Popen(long, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
     deadline = time.monotonic() + 120
     while len(list(tmp_path.glob("*/spec.json"))) < 2:
