@@ -1,5 +1,9 @@
 """Sphinx configuration; the build is strict (`make docs`)."""
 
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the gallery's fits are too small for threads
+
 import sys
 from pathlib import Path
 
