@@ -54,21 +54,18 @@ def _effect(test: RandomizationTest, randomization: Randomization) -> dict:
     if score is None:
         raise InputError("the natural data have not been fitted, expected that before any comparison")
     mean, spread = fmean(nulls), stdev(nulls) if len(nulls) > 1 else 0.0
-    low, high = _interval(test, randomization)
+    low, high = _interval(test.natural, score, nulls)
     sd = (score - mean) / spread if spread else None
     return {"effect": score - mean, "effect_low": low, "effect_high": high, "effect_sd": sd}
 
 
-def _interval(test: RandomizationTest, randomization: Randomization) -> tuple[float | None, float | None]:
+def _interval(natural: Draw, score: float, nulls: Sequence[float]) -> tuple[float | None, float | None]:
     """95 % interval for the natural score minus the mean over draws.
 
     Accuracies: from Wilson's interval for the natural one and `stats.accuracy_interval` over the draws. Other scores: from
     the spread of the draws alone; None for fewer than two.
     """
-    natural, nulls = test.natural, test.scores(randomization, _statistic(randomization))
-    score, mean = natural.test_score, fmean(nulls)
-    if score is None:
-        return None, None
+    mean = fmean(nulls)
     if natural.runs[0].spec.scoring is None:
         own, others = (stats.accuracy_interval(scores, natural.n_test) for scores in ([score], nulls))
         return stats.difference_interval(score, own, mean, others)

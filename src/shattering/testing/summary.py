@@ -36,12 +36,15 @@ def _learning(test: RandomizationTest) -> Iterator[str]:
         return
     mean = fmean(tested.null_scores)
     scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} where labels are permuted"
+    unjudged = f"Whether it learns is not judged: with so few draws p cannot be {LEVEL} or less"
+    yield _verdict(tested, scores, "learns from the labels", unjudged)
+
+
+def _verdict(tested: PermutationTest, scores: str, what: str, unjudged: str) -> str:
+    """What a permutation test says of the claim that the learner does `what`."""
     if tested.floor > LEVEL:
-        yield f"Whether it learns is not judged: with so few draws p cannot be {LEVEL} or less ({scores}; {_p(tested)})."
-    elif tested.p_value <= LEVEL:
-        yield f"It learns from the labels: {scores} ({_p(tested)})."
-    else:
-        yield f"Nothing shows that it learns from the labels: {scores} ({_p(tested)})."
+        return f"{unjudged} ({scores}; {_p(tested)})."
+    return f"{'It' if tested.p_value <= LEVEL else 'Nothing shows that it'} {what}: {scores} ({_p(tested)})."
 
 
 def memorized(test: RandomizationTest) -> tuple[float, float] | None:
@@ -92,12 +95,8 @@ def _features(test: RandomizationTest) -> Iterator[str]:
         return
     mean = fmean(tested.null_scores)
     scores = f"{_number(test, tested.score)}, against {_number(test, mean)} where each feature is permuted within its class"
-    if tested.floor > LEVEL:
-        yield f"Whether it uses how features go together is not judged: too few draws ({scores}; {_p(tested)})."
-    elif tested.p_value <= LEVEL:
-        yield f"It uses how features go together within a class: {scores} ({_p(tested)})."
-    else:
-        yield f"Nothing shows that it uses how features go together within a class: {scores} ({_p(tested)})."
+    unjudged = "Whether it uses how features go together is not judged: too few draws"
+    yield _verdict(tested, scores, "uses how features go together within a class", unjudged)
 
 
 def _wrong_labels(test: RandomizationTest) -> Iterator[str]:
