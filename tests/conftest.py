@@ -1,5 +1,7 @@
+import importlib.util
 import os
 from pathlib import Path
+from types import ModuleType
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -29,6 +31,16 @@ def real_data(monkeypatch) -> Path:
     if not folder or not Path(folder, "cifar10").is_dir():
         pytest.skip("real images: SHATTERING_DATA names no folder with cifar10/ and mnist/")
     return Path(folder)
+
+
+def load_script(path: Path) -> ModuleType:
+    """A Python file that is in no package, as a module."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def make_split(n=40, shape=(3, 6, 5), n_classes=4, seed=0, dtype=torch.uint8) -> Split:

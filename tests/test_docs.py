@@ -1,6 +1,5 @@
 """README and docs: their numbers are those of the stored runs, their commands parse, their Python runs, their links lead somewhere."""
 
-import importlib.util
 import re
 import shlex
 from pathlib import Path
@@ -9,6 +8,7 @@ import pytest
 
 from shattering.cli import _parse
 from shattering.testing.scheme import RANDOMIZATIONS
+from tests.conftest import load_script
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -57,12 +57,7 @@ def slug(heading: str) -> str:
 
 @pytest.fixture(scope="module")
 def redraw():
-    spec = importlib.util.spec_from_file_location("redraw", ROOT / "docs" / "redraw.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(ROOT / "docs" / "redraw.py")
 
 
 def test_the_readme_is_up_to_date_with_the_results(redraw):
