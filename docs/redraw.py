@@ -1,9 +1,11 @@
 """Redraw every number and picture of the docs from the stored runs: `python docs/redraw.py`."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
+import pandas as pd
 import vl_convert
 
 from shattering import Store
@@ -14,6 +16,7 @@ from shattering.paper.scales import SCALES
 from shattering.paper.text import table_to_markdown, to_markdown
 from shattering.report import figures
 from shattering.runs.shatter_point import ShatterPoint
+from shattering.testing.result import shown
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
@@ -79,15 +82,28 @@ def readme_section() -> str:
     return "\n".join(lines)
 
 
-def with_section(readme: str) -> str:
-    """The README with this section between its two marks."""
-    start, _, rest = readme.partition(MARKS[0])
-    return f"{start}{MARKS[0]}\n{readme_section()}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}"
+def start_section() -> str:
+    """What the first test of docs/start.md prints, from what `--json` wrote of it."""
+    test = json.loads((RESULTS / "start.json").read_text())
+    columns = ["randomization", "draws", "train_score", "test_score", "gap", "p_value"]
+    table = shown(pd.DataFrame(test["table"])[columns].convert_dtypes()).to_string(index=False)
+    made, versions = test["provenance"], test["provenance"]["versions"]
+    where = f"{made['started'][:10]}, {made['processor']}, Python {versions['python']}, scikit-learn {versions['scikit-learn']}"
+    return (
+        f"```text\n{test['learner']} on {test['dataset']}, n = {test['n_train']:,}\n{table}\n```\n\n"
+        f"(Some columns are left out here. {test['n_test']} test images, seed {test['seed']}; {where}; stored in `results/start.json`.)"
+    )
+
+
+def with_section(page: str, section: str) -> str:
+    """The page with this section between its two marks."""
+    start, _, rest = page.partition(MARKS[0])
+    return f"{start}{MARKS[0]}\n{section}\n{MARKS[1]}{rest.partition(MARKS[1])[2]}"
 
 
 def main() -> None:
-    readme = HERE.parent / "README.md"
-    readme.write_text(with_section(readme.read_text()))
+    for page, section in ((HERE.parent / "README.md", readme_section()), (HERE / "start.md", start_section())):
+        page.write_text(with_section(page.read_text(), section))
     (HERE / "images" / "demo.png").write_bytes(demo_picture())
     (HERE / "results.md").write_text(results_page())
     for scale, names in PAGES:

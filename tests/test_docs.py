@@ -1,5 +1,6 @@
 """README and docs: their numbers are those of the stored runs, their commands parse, their Python runs, their links lead somewhere."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -60,9 +61,20 @@ def redraw():
     return load_script(ROOT / "docs" / "redraw.py")
 
 
-def test_the_readme_is_up_to_date_with_the_results(redraw):
-    readme = (ROOT / "README.md").read_text()
-    assert redraw.with_section(readme) == readme, "run python docs/redraw.py"
+@pytest.mark.parametrize(("page", "section"), [("README.md", "readme_section"), ("docs/start.md", "start_section")])
+def test_what_is_drawn_is_up_to_date_with_the_results(redraw, page, section):
+    text = (ROOT / page).read_text()
+    assert redraw.with_section(text, getattr(redraw, section)()) == text, "run python docs/redraw.py"
+
+
+def test_sentences_of_the_first_page_have_the_numbers_of_its_stored_test():
+    test = json.loads((ROOT / "results" / "start.json").read_text())
+    scores = {f"{100 * row[name]:.1f}".removesuffix(".0") for row in test["table"] for name in ("train_score", "test_score")}
+    p_values = {f"{row['p_value']:.2g}" for row in test["table"] if row["p_value"]}
+    sentences = (ROOT / "docs" / "start.md").read_text().partition("- **Random labels, 100")[2].partition("## A network")[0]
+    assert set(re.findall(r"([\d.]+) %", sentences)) - {"20"} <= scores  # 20 % are corrupted
+    assert set(re.findall(r"p = ([\d.]*\d)", sentences)) <= p_values
+    assert f"{test['n_train']:,}" in sentences
 
 
 def test_the_page_of_results_is_up_to_date(redraw):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from shattering import Dataset, Split, load_dataset
+from shattering import Dataset, Split, dataset_from_arrays, load_dataset
 from shattering.data import decode, sources
 from shattering.errors import InputError
 from tests.conftest import make_split
@@ -211,12 +211,21 @@ def test_grey_images_join_coloured_ones(tmp_path):
 X, Y = np.zeros((6, 4, 4, 3), dtype=np.uint8), np.array([0, 1] * 3)
 
 
+@pytest.mark.parametrize("numbers", [[1, 10, 2], [-1, 0, 1], [0.0, 2.0, 5.0], [0, 1, 3]])
+def test_labels_that_are_other_numbers(numbers):
+    y, test = np.array(numbers * 2), np.array(numbers[::-1] * 2)
+    data = dataset_from_arrays(X, y, X, test)
+    assert data.train.classes == tuple(str(int(k)) for k in sorted(numbers))
+    assert [int(data.train.classes[k]) for k in data.train.labels] == y.tolist()
+    assert [int(data.test.classes[k]) for k in data.test.labels] == test.tolist()
+
+
 @pytest.mark.parametrize(
     ("arrays", "message"),
     [
         ((X, Y[:5], X, Y), r"x_train has 6 examples and y_train has 5 labels, expected as many"),
-        ((X, np.array([0, 1, 3, 0, 1, 3]), X, Y), r"has no example of 1 of 4 classes \(such as '2'\)"),
-        ((X, np.array([0, 1, -1, 0, 1, 1]), X, Y), r"y_train ranges over -1…1"),
+        ((X, np.array([0, 1, 3, 0, 1, 3]), X, np.array([0, 1, 3, 0, 1, 2])), r"y_test has class '2', expected one of 0, 1, 3"),
+        ((X, np.array([0, 1, 3, 4, 7, 3]), X, Y), r"y_train has 5 different numbers for 6 examples, expected classes"),
         ((X, np.array([0, 1, np.nan, 0, 1, 1]), X, Y), r"y_train has 1 rows that are NaN"),
         ((X, np.array([0, 1, 0.5, 0, 1, 1]), X, Y), r"y_train has fractional values \(first: 0.5\)"),
         ((X, np.array(["a", "b", None] * 2, dtype=object), X, Y), r"y_train has 2 rows without a label"),

@@ -13,6 +13,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize
 from shattering.data.sources import dataset_from_arrays
 from shattering.runs.run import load_data
+from shattering.testing.result import shown
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL
 
 QUICK = {"n_train": 200, "n_test": 100}
@@ -212,6 +213,20 @@ def test_forms_of_a_result(tmp_path):
     assert "KNeighborsClassifier on digits, n = 200" in str(test)
     assert test.plot().to_dict()["layer"]
     assert test.to_json()["table"][0]["test_score"] == test.natural.test_score
+    assert test.to_json()["provenance"]["versions"]["torch"]
+
+
+def test_draws_are_found_by_the_name_of_their_randomization_too():
+    test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_draws=2)
+    assert test.of("permuted-labels") == test.of(LABEL_TEST)
+    assert test.scores("gaussian-pixels") == []
+    with pytest.raises(InputError, match="permuted"):
+        test.of("permuted")
+
+
+def test_rounding_errors_are_shown_as_zero():
+    frame = pd.DataFrame({"effect": [1.1e-16, -1.1e-16, 0.05, None]}).convert_dtypes()
+    assert shown(frame)["effect"].tolist() == ["0", "0", "0.05", "–"]
 
 
 def test_data_that_are_randomized_already_are_refused():

@@ -99,7 +99,7 @@ def encode_labels(values: np.ndarray, names: Sequence[str] | None, where: str) -
     if values.ndim != 1 or len(values) == 0:
         raise InputError(f"{where} has shape {values.shape}, expected one label an example, and at least one")
     if values.dtype.kind == "f":
-        values = _whole(values, where)
+        values = whole_numbers(values, where)
     if values.dtype.kind in "iub":
         labels = values.astype(np.int64)
         classes = names or [str(k) for k in range(int(labels.max()) + 1 if labels.max() < 10**6 else 0)]
@@ -120,7 +120,8 @@ def encode_labels(values: np.ndarray, names: Sequence[str] | None, where: str) -
     return torch.from_numpy(labels.astype(np.int64)), tuple(classes)
 
 
-def _whole(values: np.ndarray, where: str) -> np.ndarray:
+def whole_numbers(values: np.ndarray, where: str) -> np.ndarray:
+    """Numbers as int64. Raises InputError where they are fractional, NaN or infinite."""
     if not np.isfinite(values).all():
         raise InputError(f"{where} has {int((~np.isfinite(values)).sum())} rows that are NaN or infinite, expected a class each")
     if (values != np.round(values)).any():

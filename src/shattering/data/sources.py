@@ -211,10 +211,10 @@ def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, chann
     Args:
         x_train: (n, features), (n, height, width), or (n, height, width, channels) / (n, channels, height, width):
             uint8 in 0…255, or floats in natural units (pixels in 0…1); tables may have other integers, as they are.
-        y_train: (n,) integers 0…k-1, or strings.
+        y_train: (n,) whole numbers or strings. Numbers other than 0…k-1, such as 1, 2, 5, become the names of the classes.
         x_test: the same for the test split.
         y_test: the same for the test split.
-        classes: names of the classes 0…k-1.
+        classes: names of the classes; labels then are numbers 0…k-1, or names.
         channels: "first" or "last"; None: whichever axis has length 1, 3 or 4, and if both do, last for NumPy
             and first for torch.
         name: what the dataset is called.
@@ -225,12 +225,27 @@ def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, chann
     train_images, test_images = (as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test")))
     y_train, y_test = (np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y) for y in (y_train, y_test))
     names = None if classes is None else [str(c) for c in classes]
+    if names is None:
+        y_train, y_test, names = _numbers_as_names(y_train, y_test)
     labels, found = disk.encode_labels(y_train, names, "y_train")
     test_labels, _ = disk.encode_labels(y_test, found, "y_test")
     for x, y, where in ((train_images, labels, "train"), (test_images, test_labels, "test")):
         if len(x) != len(y):
             raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
     return Dataset(Split(train_images, labels, found), Split(test_images, test_labels, found), name)
+
+
+def _numbers_as_names(y_train: np.ndarray, y_test: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
+    """Labels that are numbers but not 0…k-1 as the names of classes, and all names in order; other labels as they are."""
+    if any(y.ndim != 1 or not len(y) or y.dtype.kind not in "iuf" for y in (y_train, y_test)):
+        return y_train, y_test, None
+    train, test = disk.whole_numbers(y_train, "y_train"), disk.whole_numbers(y_test, "y_test")
+    found = np.unique(train)
+    if np.array_equal(found, np.arange(len(found))):
+        return y_train, y_test, None
+    if 2 * len(found) > len(train):
+        raise InputError(f"y_train has {len(found)} different numbers for {len(train)} examples, expected classes")
+    return train.astype(str), test.astype(str), [str(k) for k in found]
 
 
 def as_images(x, channels: str | None = None, where: str = "images") -> torch.Tensor:

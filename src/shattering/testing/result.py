@@ -13,7 +13,7 @@ from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
 from shattering.testing.finding import Finding
-from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS
+from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS, find_randomizations
 
 
 @dataclass(frozen=True)
@@ -141,8 +141,10 @@ class RandomizationTest:
         """Those compared, without the natural data."""
         return [r for r in dict.fromkeys(draw.randomization for draw in self.draws) if r != NATURAL]
 
-    def of(self, randomization: Randomization, done: bool = True) -> list[Draw]:
-        """The draws of a randomization; done: only those that are."""
+    def of(self, randomization: Randomization | str, done: bool = True) -> list[Draw]:
+        """The draws of a randomization, or of a name in `RANDOMIZATIONS`; done: only those that are. Raises InputError for other names."""
+        if isinstance(randomization, str):
+            (randomization,) = find_randomizations([randomization], is_image=True)
         return [d for d in self.draws if d.randomization == randomization and (not done or d.status == "done")]
 
     @property
@@ -164,7 +166,7 @@ class RandomizationTest:
                 out[r] = PermutationTest(TESTS[r], self.natural.test_score, tuple(nulls))  # type: ignore[arg-type]
         return out
 
-    def scores(self, randomization: Randomization, which: str = "test_score") -> list[float]:
+    def scores(self, randomization: Randomization | str, which: str = "test_score") -> list[float]:
         """The scores of the draws that are done."""
         return [getattr(draw, which) for draw in self.of(randomization)]
 
@@ -251,16 +253,19 @@ class RandomizationTest:
         return notebook_html(self)
 
     def to_json(self) -> dict:
-        """What a script needs: summary, table and records, with None for missing values."""
+        """What a script needs, and what a number needs to be cited: summary, table, records, seed and provenance of the natural fit; None
+        for missing values."""
         records = self.records.astype(object).where(self.records.notna(), None).to_dict("records")
         about = {
             "learner": self.learner,
             "dataset": self.dataset,
             "n_train": self.n_train,
+            "n_test": self.natural.n_test,
+            "seed": self.natural.runs[0].spec.seed,
             "scoring": self.scoring,
             "p_value": self.p_value,
         }
-        about |= {"diagnosis": [finding.to_json() for finding in self.diagnosis]}
+        about |= {"diagnosis": [finding.to_json() for finding in self.diagnosis], "provenance": self.natural.runs[0].provenance}
         return {**about, "seconds": self.seconds, "summary": self.summary, "table": self.rows, "records": records}
 
     def __str__(self) -> str:
@@ -270,8 +275,14 @@ class RandomizationTest:
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
-    """A table as text: numbers to four digits, missing values as dashes."""
-    return frame.astype(object).map(lambda v: "–" if v is None or v is pd.NA else f"{v:.4g}" if isinstance(v, float) else str(v))
+    """A table as text: numbers to four digits (rounding errors are 0), missing values as dashes."""
+
+    def text(value: object) -> str:
+        if value is None or value is pd.NA:
+            return "–"
+        return f"{round(value, 12) + 0.0:.4g}" if isinstance(value, float) else str(value)
+
+    return frame.astype(object).map(text)
 
 
 def _record(draw: Draw, run: Run) -> dict:
