@@ -8,7 +8,8 @@ The Gaussian kernel (gamma 0.02) on raw pixels in 0…1, one-hot targets, no rid
   cg        ours, conjugate gradients
 Every fit is in a process of its own. Memory is the peak of that process less what it held before the fit (library and
 data). Parts are interleaved; figures are medians. --sizes: also the time of ours over n, with the fitted exponent, and the
-share of test images for which both our solvers predict the same.
+share of test images for which both our solvers predict the same; --cg-up-to: without cg beyond that n. --json is written after every
+part.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -75,24 +77,29 @@ def apart(how: str, n: int, dataset: str, out: Path) -> dict:
     return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
-def over_sizes(options: argparse.Namespace) -> dict:
+def over_sizes(options: argparse.Namespace, save: Callable[[dict], None]) -> None:
     """Ours at every size, the exponents, and how far both solvers agree."""
-    found: dict = {"cholesky": {}, "cg": {}}
+    found: dict[str, dict[int, dict]] = {"cholesky": {}, "cg": {}}
     agreement = {}
     for n in options.sizes:
         predictions = []
         for how, measured in found.items():
+            if how == "cg" and n > options.cg_up_to:
+                continue
             measured[n] = apart(how, n, options.dataset, options.out)
             predictions.append(np.load(options.out))
             print(n, how, measured[n], file=sys.stderr, flush=True)
-        agreement[n] = float((predictions[0] == predictions[1]).mean())
-    result: dict = {"cg_cholesky_same_predictions": agreement} if agreement else {}
-    for how, measured in found.items():
-        result[f"{how}_over_n"] = measured
-        if len(measured) > 1:
-            slope = np.polyfit([math.log(n) for n in measured], [math.log(m["seconds"]) for m in measured.values()], 1)[0]
-            result[f"{how}_exponent"] = float(slope)
-    return result
+            save({f"{how}_over_n": measured, f"{how}_exponent": exponent(measured)})
+        if len(predictions) == 2:
+            agreement[n] = float((predictions[0] == predictions[1]).mean())
+            save({"cg_cholesky_same_predictions": agreement})
+
+
+def exponent(measured: dict[int, dict]) -> float | None:
+    """Of the power of n that the seconds grow with; None for a single n."""
+    if len(measured) < 2:
+        return None
+    return float(np.polyfit([math.log(n) for n in measured], [math.log(m["seconds"]) for m in measured.values()], 1)[0])
 
 
 def main() -> None:
@@ -101,6 +108,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=15_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--sizes", type=int, nargs="*", default=[])
+    parser.add_argument("--cg-up-to", type=int, default=10**9)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=Path("predictions.npy"), help=argparse.SUPPRESS)
@@ -109,25 +117,36 @@ def main() -> None:
         one(options.one, options.n, options.dataset, options.out)
         return
     result: dict = {"dataset": options.dataset, "n": options.n, "repeats": options.repeats}
+    result["versions"] = {"torch": torch.__version__, "scipy": scipy.__version__, "python": platform.python_version()}
+    result |= {"processor": _processor(), "threads": torch.get_num_threads()}
+
+    def save(more: dict) -> None:
+        result.update(more)
+        if options.json:
+            options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+    save(against_scipy(options))
+    over_sizes(options, save)
+    options.out.unlink(missing_ok=True)
+    print(json.dumps(result, indent=1))
+
+
+def against_scipy(options: argparse.Namespace) -> dict:
+    """All three at one n, and the ratios."""
     found: dict[str, list[dict]] = {"scipy": [], "cholesky": [], "cg": []}
     predictions = {}
     for _ in range(options.repeats):
         for how, measured in found.items():
             measured.append(apart(how, options.n, options.dataset, options.out))
             predictions[how] = np.load(options.out)
-    for how, measured in found.items():
-        result[how] = {key: statistics.median(m[key] for m in measured) for key in ("seconds", "memory", "error")}
+    result: dict = {
+        how: {key: statistics.median(m[key] for m in of) for key in ("seconds", "memory", "error")} for how, of in found.items()
+    }
     for how in ("cholesky", "cg"):
         result[f"scipy_over_{how}_seconds"] = result["scipy"]["seconds"] / result[how]["seconds"]
         result[f"{how}_over_scipy_memory"] = result[how]["memory"] / result["scipy"]["memory"]
         result[f"{how}_same_predictions"] = float((predictions[how] == predictions["scipy"]).mean())
-    result |= over_sizes(options)
-    options.out.unlink(missing_ok=True)
-    result |= {"torch": torch.__version__, "scipy": scipy.__version__, "python": platform.python_version()}
-    result |= {"processor": _processor(), "threads": torch.get_num_threads()}
-    print(json.dumps(result, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(result, indent=1) + "\n")
+    return result
 
 
 if __name__ == "__main__":
