@@ -24,6 +24,7 @@ PAGES = (  # at full scale, what has been run of it
     ("small", find_experiments("all-cifar")),
     ("full", ["table1", "table4"]),
     ("small", find_experiments("all-linear")),
+    ("full", ["table3", "norm"]),
     ("small", find_experiments("all-capacity")),
     ("full", ["theorem1", "corollary1"]),
 )
