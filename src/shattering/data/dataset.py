@@ -143,9 +143,10 @@ class Dataset:
         """SHA-256 of images, labels and class names; of images on disk, as `ImagesOnDisk.fingerprint` says."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for split in (self.train, self.test, *([self.validation] if self.validation else [])):
-            on_disk = isinstance(split.images, ImagesOnDisk)
-            digest.update(split.images.fingerprint().encode() if on_disk else b"")
-            for tensor in (*(() if on_disk else (split.images,)), split.labels, split.ids):
+            if isinstance(split.images, ImagesOnDisk):
+                digest.update(split.images.fingerprint().encode())
+            pixels = () if isinstance(split.images, ImagesOnDisk) else (split.images,)
+            for tensor in (*pixels, split.labels, split.ids):
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()

@@ -190,9 +190,9 @@ def _listing(path: Path) -> tuple[tuple[str, int], ...]:
 
 
 @lru_cache(maxsize=8)
-def _list(path: Path, _: tuple) -> tuple[tuple[str, int], ...]:
+def _list(path: Path, _changed: tuple) -> tuple[tuple[str, int], ...]:
     found = []
-    for folder, _, names in os.walk(path):
+    for folder, _folders, names in os.walk(path):
         below = os.path.relpath(folder, path)
         found += [(os.path.normpath(os.path.join(below, name)), os.stat(os.path.join(folder, name)).st_size) for name in names]
     return tuple(sorted(found))

@@ -3,6 +3,7 @@
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -22,20 +23,20 @@ class Loader:
         workers: processes that read, decode and randomize; 0: this one does; None: as many as usable cores, divided among the
             processes that train on this machine, at most 16.
         pin: whether to hand over page-locked memory, from which copies to a GPU do not wait.
+        persistent: whether the workers stay until this object goes, and not only until the end of `batches`.
     """
 
-    def __init__(self, images: ImagesOnDisk, workers: int | None = None, pin: bool = False):
+    def __init__(self, images: ImagesOnDisk, workers: int | None = None, pin: bool = False, persistent: bool = False):
         self._order = _Order()
         workers = default_workers() if workers is None else workers
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores are the caller's choice
+        with _uncomplaining():
             self._loader = DataLoader(
                 _Batches(images),  # type: ignore[arg-type]
                 batch_size=None,
                 sampler=self._order,  # type: ignore[arg-type]
                 num_workers=workers,
                 prefetch_factor=_AHEAD if workers else None,
-                persistent_workers=workers > 0,
+                persistent_workers=persistent and workers > 0,
                 pin_memory=pin,
                 generator=torch.Generator(),  # or it would draw from the global one
             )
@@ -43,10 +44,20 @@ class Loader:
     def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
         """The images of each batch; rows: positions (b,) in each. Raises InputError for an image that cannot be read."""
         self._order.rows = rows
-        for found in self._loader:
+        with _uncomplaining():
+            batches = iter(self._loader)
+        for found in batches:
             if isinstance(found, Exception):
                 raise found
             yield found
+
+
+@contextmanager
+def _uncomplaining() -> Iterator[None]:
+    """More workers than cores are the caller's choice."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        yield
 
 
 def default_workers() -> int:

@@ -100,11 +100,12 @@ _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run o
 def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
-    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None)
+    reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt}
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None, *reading.values())
     if key not in _last_loaded:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
-        data = load_dataset(source, *sizes, hold_out=spec.folds is None)
+        data = load_dataset(source, *sizes, hold_out=spec.folds is None, **reading)
         _last_loaded[key] = data, data.fingerprint()
     return _last_loaded[key]
 
@@ -174,6 +175,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **getattr(learner, "summary_", {}),
         **_scores(spec.scoring, learner, data, corrupted_test),
+        **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),
     }
 
