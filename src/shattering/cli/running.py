@@ -85,6 +85,8 @@ class Run(Stored):
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, parse_settings(self.set))
         with _epoch_line(getattr(spec.build(), "epochs", None)) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
+        if int(os.environ.get("RANK", "0")):
+            return 0  # of the processes that torchrun has started, one speaks
         if self.json:
             print_json(summary(done))
         else:

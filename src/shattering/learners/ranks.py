@@ -137,7 +137,7 @@ class _Synchronized:
         if not layer.training:
             return self.plain(x)
         dims, shape = [0, *range(2, x.ndim)], [1, -1] + [1] * (x.ndim - 2)
-        values = x.float()
+        values = x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
         n = x.numel() / x.shape[1] if len(x) else 0.0
         sums = _Total.apply(torch.cat([values.sum(dims), values.new_tensor([n])]))
         n, mean = sums[-1].detach(), sums[:-1] / sums[-1].detach()
