@@ -99,10 +99,10 @@ class ImagesOnDisk:
     def windows(self) -> np.ndarray | None:
         """Which row group (n,) each image is of, if the images are to be shuffled within windows of row groups; else None.
 
-        That is so if they come from Parquet files and decoded take more than `LARGE` bytes: a function of the data alone, so that
+        That is so if they come from Parquet files and have more than `LARGE` pixel values: a function of the data alone, so that
         the order of a training does not depend on the machine.
         """
-        if not isinstance(self.source, ParquetRows) or self.nbytes <= LARGE:
+        if not isinstance(self.source, ParquetRows) or int(np.prod(self.shape)) <= LARGE:
             return None
         return np.unique(self.source.group_of(self.rows), return_inverse=True)[1]
 
