@@ -11,8 +11,10 @@ Real photographs (`imagenet-sample` in SHATTERING_DATA), brought to squares of 2
             DataLoader with one worker process that collates them
 
 Rates are images per second of processor time, of all processes together (that is: per core), so that other work on the machine
-counts little; medians of interleaved repeats. With --memory: a process that may not hold more than so many MiB of its own (RLIMIT_DATA, its workers
-each the same) trains for an epoch through synthetic shards that would take --times as much decoded; its peak is reported.
+counts little; medians of interleaved repeats.
+
+With --memory: a process that may not hold more than so many MiB of its own (RLIMIT_DATA; its workers each the same) trains for an
+epoch through synthetic shards that would take --times as much decoded; its peak is reported.
 """
 
 import argparse
