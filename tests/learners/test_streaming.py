@@ -5,12 +5,12 @@ import pytest
 import torch
 
 from shattering import InputError, NetworkClassifier, Randomization, RunSpec, Store, load_dataset, randomize, run
-from shattering.data import disk
+from shattering.data import disk, on_disk
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.learners import checkpoints
 from tests.conftest import make_split
 from tests.data.test_on_disk import mixed, write_mixed
-from tests.data.test_sources import write_parquet
+from tests.data.test_sources import pictures, write_parquet
 
 
 class Stop(Exception):
@@ -121,6 +121,19 @@ def test_parts_of_a_batch_make_the_same_update():
     for a, b in zip(whole.module_.state_dict().values(), parts.module_.state_dict().values(), strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(whole.history_["train_loss"], parts.history_["train_loss"], rtol=1e-5)
+
+
+def test_no_more_than_a_batch_is_decoded_at_a_time(tmp_path, monkeypatch):
+    write_parquet(tmp_path / "train.parquet", pictures(600), [0, 1] * 300)
+    monkeypatch.setattr(disk, "fits_into_memory", lambda _: False)
+    monkeypatch.setattr(on_disk, "CACHE", 2000)
+    data = randomize(load_dataset(tmp_path, image_size=4), Randomization(pixels="random"))
+    asked, read = [], ImagesOnDisk.__getitem__
+    monkeypatch.setattr(ImagesOnDisk, "__getitem__", lambda self, rows: asked.append(out := read(self, rows)) or out)
+    learner = network(epochs=1, batch_size=50).fit(data.train, test=data.test)
+    learner.predict(data.train)
+    assert sum(map(len, asked)) > 4 * 480
+    assert max(map(len, asked)) <= 256
 
 
 def spec_of(folder, **fields):
