@@ -177,20 +177,31 @@ def light_digest(files: Iterable[Path], root: Path) -> str:
 
 
 def listed_digest(path: Path) -> str:
-    """`light_digest` of a file, or of all files below a folder."""
-    return light_digest([path if path.is_file() else path / name for name, _ in _listing(path)], path.parent if path.is_file() else path)
+    """`light_digest` of a file, or of all files below a folder; made again when something has changed."""
+    return _listed_digest(path, _changes(path))
+
+
+def _changes(path: Path) -> tuple[tuple[str, int], ...]:
+    """Times of change of a path, of what it holds, and of the folders in those: a class folder changes with the files in it."""
+    inside = [] if path.is_file() else list(path.glob("*"))
+    folders = [p for child in inside if child.is_dir() for p in child.glob("*") if p.is_dir()]
+    return tuple((str(p), p.stat().st_mtime_ns) for p in (path, *inside, *folders))
 
 
 def _listing(path: Path) -> tuple[tuple[str, int], ...]:
-    """(name, size) of a file, or of the files below a folder; listed again when a folder has changed."""
-    if path.is_file():
-        return (("", path.stat().st_size),)
-    folders = [path, *(p for p in path.glob("*") if p.is_dir()), *(p for p in path.glob("*/*") if p.is_dir())]
-    return _list(path, tuple((str(folder), folder.stat().st_mtime_ns) for folder in folders))
+    """(name, size) of a file, or of the files below a folder; listed again when something has changed."""
+    return (("", path.stat().st_size),) if path.is_file() else _list(path, _changes(path))
 
 
 @lru_cache(maxsize=8)
-def _list(path: Path, _changed: tuple) -> tuple[tuple[str, int], ...]:
+def _listed_digest(path: Path, _changes: tuple) -> str:
+    if path.is_file():
+        return light_digest([path], path.parent)
+    return light_digest((path / name for name, _ in _listing(path)), path)
+
+
+@lru_cache(maxsize=8)
+def _list(path: Path, _changes: tuple) -> tuple[tuple[str, int], ...]:
     found = []
     for folder, _folders, names in os.walk(path):
         below = os.path.relpath(folder, path)

@@ -185,17 +185,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if self.sync_batch_norm and Ranks.current().world > 1:
             synchronize_batch_norm(module)
         clean = make_examples(self, images, labels, persistent=True)
-        watched = {name: split for name, split in (("test", test), ("validation", validation)) if split}
-        for name, split in watched.items():
-            if split.image_shape != self._raw_shape:
-                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         tracker = self._tracker(X, labels)
         result = training.fit(
             compiled,
             augmented(self, images, clean, self._order_seed(seed)) or clean,
-            {name: make_examples(self, split.images, split.labels) for name, split in watched.items()},
+            self._watched(test=test, validation=validation),
             self._recipe(seed, len(labels)),
             clean=clean,
             tracker=tracker,
@@ -292,6 +288,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             images = torch.from_numpy(np.array(X))
         self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
+
+    def _watched(self, **splits: Split | None) -> dict[str, training.Examples | Stream]:
+        for name, split in splits.items():
+            if split and split.image_shape != self._raw_shape:
+                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
+        return {name: make_examples(self, split.images, split.labels) for name, split in splits.items() if split}
 
     def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
         if not self.track_examples:

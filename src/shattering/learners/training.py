@@ -308,20 +308,34 @@ def fit(
 
         row = train_epoch(network, optimizer, train, recipe, state, tracker, ranks, after_update)
         ranks.spread(bare.buffers())
-        checks = state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK
         state.diverged = not math.isfinite(row["train_loss"])
-        full = evaluate(bare, clean or train, recipe.autocast, ranks) if recipe.evaluate_train or checks else (math.nan, math.nan)
-        row["full_train_loss"], row["full_train_accuracy"] = full
-        for name, examples in watched.items():
-            row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(bare, examples, recipe.autocast, ranks)
+        row |= _evaluations(
+            bare, clean or train, watched, recipe, state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK, ranks
+        )
         row["seconds"] = time.perf_counter() - start
         state.history.append(row)
-        if full[1] == 1 and state.epochs_to_fit is None:
+        if row["full_train_accuracy"] == 1 and state.epochs_to_fit is None:
             state.epochs_to_fit = row["epoch"]
         keeper.after_epoch(state)
         if on_epoch and ranks.rank == 0:
             on_epoch(row)
     return state
+
+
+def _evaluations(
+    model: nn.Module,
+    clean: Examples | Stream,
+    watched: Mapping[str, Examples | Stream],
+    recipe: Recipe,
+    checks: bool,
+    ranks: Ranks,
+) -> dict:
+    """What the history has of an epoch in evaluation mode. checks: whether the training set is to be evaluated."""
+    full = evaluate(model, clean, recipe.autocast, ranks) if recipe.evaluate_train or checks else (math.nan, math.nan)
+    found = {"full_train_loss": full[0], "full_train_accuracy": full[1]}
+    for name, examples in watched.items():
+        found[f"{name}_loss"], found[f"{name}_accuracy"] = evaluate(model, examples, recipe.autocast, ranks)
+    return found
 
 
 def _finished(state: Training, recipe: Recipe) -> bool:

@@ -74,7 +74,8 @@ def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log =
                         else:
                             _execute_study(spec, folder)
                 except Exception as error:
-                    _try_to_fail(store, spec, error)
+                    if ranks.world == 1 or type(error) is not RuntimeError:  # which is what the loss of another process looks like
+                        _try_to_fail(store, spec, error)
                     raise
             return ranks.agree(store.read(folder))
 
