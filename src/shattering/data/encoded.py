@@ -196,7 +196,7 @@ def _listing(path: Path) -> tuple[tuple[str, int], ...]:
 @lru_cache(maxsize=8)
 def _listed_digest(path: Path, _changes: tuple) -> str:
     if path.is_file():
-        return light_digest([path], path.parent)
+        return light_digest([path], path)
     return light_digest((path / name for name, _ in _listing(path)), path)
 
 
