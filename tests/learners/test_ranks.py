@@ -70,7 +70,7 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 OPTIONS = ["--n-train", "300", "--labels", "1.0", "--json", "--set", "network=mlp-1x64", "--set", "device=cpu"]
-RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=40", "--set", "batch_size=10", "--set", "checkpoint_every=0.1", "--store"]
+RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=25", "--set", "batch_size=10", "--set", "checkpoint_every=0.1", "--store"]
 
 
 def start(store: Path, *options: str) -> subprocess.Popen:
@@ -83,7 +83,7 @@ def start(store: Path, *options: str) -> subprocess.Popen:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    time.sleep(0.3)
+    time.sleep(0.1)
     return process
 
 
