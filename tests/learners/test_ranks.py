@@ -108,14 +108,6 @@ def check(store: Path, whole) -> None:
     assert not (done.folder / "checkpoint.pt").exists()
 
 
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_killed_rank_is_started_again_and_resumes(tmp_path, whole, victim):
-    process = start(tmp_path, "--max-restarts", "1")
-    ranks_of(process.pid)[victim].send_signal(signal.SIGKILL)
-    assert process.wait(timeout=600) == 0
-    check(tmp_path, whole)
-
-
 def test_after_the_launcher_is_killed_the_next_call_resumes(tmp_path, whole):
     process = start(tmp_path)
     orphans = ranks_of(process.pid).values()
