@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering.errors import InputError
-from shattering.learners import training
+from shattering.learners import checkpoints, training
+from shattering.learners.inputs import make_examples
 from shattering.learners.network import NetworkClassifier
 from tests import oracles
 from tests.conftest import make_split
@@ -24,7 +25,7 @@ def test_updates_agree_with_the_formula(decay_steps, momentum, weight_decay):
     ours = NetworkClassifier(linear, momentum=momentum, weight_decay=weight_decay, device="cpu", random_state=4, **recipe)
     ours.fit(split)
     start = NetworkClassifier(linear, epochs=1, learning_rate=0.0, device="cpu", random_state=4).fit(split)
-    data = ours._examples(split.images, split.labels)
+    data = make_examples(ours, split.images, split.labels)
     batches = [rows for epoch in range(3) for rows in training.batch_rows(20, 6, 4, epoch)]
     assert [len(b) for b in batches[:4]] == [6, 6, 6, 2]
 
@@ -126,7 +127,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path_training = torch.load(path, weights_only=True)["training"]
     assert len(path_training["history"]) == 2
     with pytest.raises(OSError, match=r"^checkpoint .*c.pt cannot be written: .*failed writing file$"):
-        training.save_checkpoint(path, "", nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)], 0.1), training.Training())
+        checkpoints.save_checkpoint(path, "", nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)], 0.1), training.Training())
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
 
@@ -144,4 +145,4 @@ def test_devices():
 def test_checkpoints_do_not_depend_on_compilation():
     module = nn.Linear(2, 2)
     compiled = torch.compile(module, backend="eager")
-    assert training._plain(compiled) is training._plain(module) is module  # type: ignore[arg-type]
+    assert training.plain(compiled) is training.plain(module) is module  # type: ignore[arg-type]

@@ -50,6 +50,10 @@ class Run(Stored):
     """Test examples, a class-balanced subset."""
     n_validation: int | None = None
     """Training examples to hold out, beside n_train, and evaluate."""
+    image_size: int | None = None
+    """Bring images of any sizes to squares of so many pixels."""
+    skip_corrupt: Flag = False
+    """Leave out images that cannot be decoded, and count them."""
     labels: float = 0.0
     """Probability of label corruption, 0 to 1."""
     pixels: str = "true"
@@ -81,6 +85,8 @@ class Run(Stored):
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, parse_settings(self.set))
         with _epoch_line(getattr(spec.build(), "epochs", None)) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
+        if int(os.environ.get("RANK", "0")):
+            return 0  # of the processes that torchrun has started, one speaks
         if self.json:
             print_json(summary(done))
         else:
@@ -89,7 +95,7 @@ class Run(Stored):
 
 
 _AXES = (
-    *("dataset", "n_train", "n_test", "n_validation", "labels", "pixels", "label_mode", "permute_channels"),
+    *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "labels", "pixels", "label_mode", "permute_channels"),
     *("learner", "seed", "data_seed", "noise_seed"),
 )
 
@@ -108,6 +114,10 @@ class Sweep(Stored):
     """Sizes of test sets."""
     n_validation: str | None = None
     """Sizes of validation sets."""
+    image_size: str | None = None
+    """Sides of the squares that images are brought to."""
+    skip_corrupt: str | None = None
+    """true, false."""
     labels: str | None = None
     """Probabilities of label corruption."""
     pixels: str | None = None

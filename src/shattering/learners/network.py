@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from numbers import Integral, Real
 from pathlib import Path
 
 import numpy as np
@@ -17,17 +16,18 @@ from torch import nn
 
 from shattering import networks, seeds
 from shattering.data import preprocess
-from shattering.data.augment import Augmentation, strengths
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError
 from shattering.learners import training
 from shattering.learners.classes import class_codes
+from shattering.learners.inputs import augmented, make_examples
+from shattering.learners.params import check_params
+from shattering.learners.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
+from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
 
-_PRECISIONS = ("float32", "bfloat16")
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
-_STANDARDIZE = ("auto", "image", "feature", "none")
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -56,9 +56,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
             "image" for images, "feature" for tables.
         precision: "float32", or "bfloat16" (autocast).
+        accumulate: parts in which each batch (each process's part of it) is passed through the network before its one update: less
+            memory, and the same update, except that batch normalization takes its moments over a part.
+        sync_batch_norm: where several processes train together, take the moments of batch normalization over the whole batch, as one
+            process would. False is quicker; the result then depends on the number of processes.
         compile: use torch.compile.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device.
-        checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them.
+        workers: processes that read, decode and randomize images on disk; None: one a core, at most 16. The result does not depend on it.
+        checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them; 0: after every epoch. They are also written
+            within epochs, and go on at the very batch.
         order_seed: of the batch order, dropout and augmentation; None: random_state.
         random_state: of initialization and batch order.
 
@@ -80,11 +86,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         diverged_: whether a loss was not finite.
         train_loss_: at the end, in evaluation mode.
         train_accuracy_: at the end, in evaluation mode.
+        fitted_: of images on disk, the classes predicted for the training examples.
         n_parameters_: trainable scalars.
     """
 
     takes_splits = True
-    not_identity = ("device", "compile", "checkpoint_every", "random_state")  # a run has its seed outside the learner
+    not_identity = ("device", "compile", "workers", "checkpoint_every", "random_state")  # a run has its seed outside the learner
 
     def __init__(
         self,
@@ -105,8 +112,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         crop="auto",
         standardize="auto",
         precision="float32",
+        accumulate=1,
+        sync_batch_norm=True,
         compile=False,
         device="auto",
+        workers=None,
         checkpoint_every=30.0,
         order_seed=None,
         random_state=0,
@@ -127,41 +137,18 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.crop = crop
         self.standardize = standardize
         self.precision = precision
+        self.accumulate = accumulate
+        self.sync_batch_norm = sync_batch_norm
         self.compile = compile
         self.device = device
+        self.workers = workers
         self.checkpoint_every = checkpoint_every
         self.order_seed = order_seed
         self.random_state = random_state
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        for name in ("epochs", "batch_size"):
-            _check(name, getattr(self, name), Integral, 1)
-        if self.learning_rate is not None:
-            _check("learning_rate", self.learning_rate, Real, 0)
-        if self.order_seed is not None:
-            _check("order_seed", self.order_seed, Integral, 0)
-        if self.decay_steps not in ("auto", None):
-            _check("decay_steps", self.decay_steps, Integral, 1)
-        _check("momentum", self.momentum, Real, 0, 1)
-        _check("decay", self.decay, Real, 0, 1)
-        _check("weight_decay", self.weight_decay, Real, 0)
-        _check("dropout", self.dropout, Real, 0, 1)
-        strengths(self.augment)
-        _check("checkpoint_every", self.checkpoint_every, Real, 0)
-        for name in ("stop_when_fitted", "evaluate_train", "track_examples", "compile"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
-        if self.crop not in ("auto", None):
-            _check("crop", self.crop, Integral, 1)
-        if self.standardize not in _STANDARDIZE:
-            raise unknown("standardize", self.standardize, _STANDARDIZE)
-        if self.precision not in _PRECISIONS:
-            raise unknown("precision", self.precision, _PRECISIONS)
-        if isinstance(self.network, str):
-            networks.find_network(self.network)
-        if not isinstance(self.network, str) and not callable(self.network):
-            raise InputError(f"network is a {type(self.network).__name__}, expected a name or a factory (image_shape, n_classes) → module")
+        check_params(self)
 
     def fit(
         self,
@@ -184,6 +171,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                 uninterrupted one (bitwise on the CPU).
             on_epoch: called with each row of the history.
 
+        In a process group of `torch.distributed` all processes train together, each on its part of every batch; of what is written
+        and called, rank 0 takes care.
+
         Raises:
             InputError: for bad parameters or data.
         """
@@ -192,23 +182,22 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         seed = _as_seed(self.random_state)
         self._prepare(images, seed)
         module = self.module_
-        clean = self._examples(images, labels)
-        watched = {name: split for name, split in (("test", test), ("validation", validation)) if split}
-        for name, split in watched.items():
-            if split.image_shape != self._raw_shape:
-                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
+        if self.sync_batch_norm and Ranks.current().world > 1:
+            synchronize_batch_norm(module)
+        clean = make_examples(self, images, labels, persistent=True)
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         tracker = self._tracker(X, labels)
         result = training.fit(
             compiled,
-            self._augmented(images, labels, seed) or clean,
-            {name: self._examples(split.images, split.labels) for name, split in watched.items()},
+            augmented(self, images, clean, self._order_seed(seed)) or clean,
+            self._watched(test=test, validation=validation),
             self._recipe(seed, len(labels)),
             clean=clean,
             tracker=tracker,
             checkpoint=Path(checkpoint) if checkpoint else None,
             key=key,
+            world_matters=self._world_matters(),
             on_epoch=on_epoch,
         )
         self.history_ = pd.DataFrame(result.history)
@@ -216,7 +205,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = len(result.history)
         self.epochs_to_fit_ = result.epochs_to_fit
         self.diverged_ = result.diverged
-        self.train_loss_, self.train_accuracy_ = training.evaluate(module, clean, self._autocast)
+        predictions = None if isinstance(clean, training.Examples) else torch.zeros_like(clean.labels)
+        self.train_loss_, self.train_accuracy_ = training.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
+        if predictions is not None:
+            self.fitted_ = self.classes_[predictions.cpu().numpy()]
         self.interpolated_ = self.train_accuracy_ == 1.0
         return self
 
@@ -227,11 +219,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def logits(self, X) -> torch.Tensor:
         """Logits (n, classes) float32 on the CPU, for a Split or images."""
-        check_is_fitted(self)
-        images = X.images if isinstance(X, Split) else self._input_images(X)
-        if tuple(images.shape[1:]) != self._raw_shape:
-            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._raw_shape} as in fit")
-        data = self._examples(images, torch.zeros(len(images), dtype=torch.int64))
+        data = self._unlabelled(X)
         return training.compute_logits(self.module_, data, self._autocast).cpu()
 
     def predict_proba(self, X) -> np.ndarray:
@@ -240,8 +228,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X) -> np.ndarray:
         """The most probable class of each example (n,)."""
-        best = self.logits(X).argmax(1).numpy()
-        return self.classes_[best]
+        data = self._unlabelled(X)
+        if isinstance(data, Stream):
+            best = training.predict(self.module_, data, self._autocast)
+        else:
+            best = training.compute_logits(self.module_, data, self._autocast).cpu().argmax(1)
+        return self.classes_[best.numpy()]
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Accuracy in 0…1 on a Split, or on images with labels y."""
@@ -273,8 +265,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _identity(self) -> dict:
         params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
-        if not self.track_examples:
-            del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
+        for name, default in (("track_examples", False), ("accumulate", 1), ("sync_batch_norm", True)):
+            if params[name] == default:  # a parameter at its default does not orphan a checkpoint that did not know it
+                del params[name]
         if callable(self.network):
             params["network"] = f"{self.network.__module__}.{getattr(self.network, '__qualname__', type(self.network).__name__)}"
         return params
@@ -296,6 +289,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
 
+    def _watched(self, **splits: Split | None) -> dict[str, training.Examples | Stream]:
+        for name, split in splits.items():
+            if split and split.image_shape != self._raw_shape:
+                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
+        return {name: make_examples(self, split.images, split.labels) for name, split in splits.items() if split}
+
     def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
         if not self.track_examples:
             return None
@@ -313,7 +312,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         per_feature = self.standardize == "feature" or (self.standardize == "auto" and images.ndim == 2)
         self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop())) if per_feature else None
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop()).shape[1:])
-        self.device_ = training.resolve_device(self.device)
+        together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
+        self.device_ = training.resolve_device(together or self.device)
         module = networks.build_network(self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"))
         if self.dropout:
             networks.add_dropout(module, self.dropout)
@@ -327,31 +327,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             return 28 if len(self._raw_shape) == 3 and self._raw_shape[1:] == (32, 32) else None
         return self.crop  # type: ignore[return-value]
 
-    def _examples(self, images: torch.Tensor, labels: torch.Tensor) -> training.Examples:
-        """Preprocess in blocks, straight into place on the device."""
-        channels_last = self._channels_last and images.ndim == 4
-        shape = self.image_shape_[1:] + self.image_shape_[:1] if channels_last else self.image_shape_
-        out = torch.empty((len(images), *shape), device=self.device_)
-        for start in range(0, len(images), 4096):
-            block = self._standardized(preprocess.to_float(preprocess.center_crop(images[start : start + 4096], self._crop())))
-            out[start : start + 4096] = block.permute(0, 2, 3, 1) if channels_last else block
-        return training.Examples(out, labels.to(self.device_), channels_last)
-
-    def _augmented(self, images: torch.Tensor, labels: torch.Tensor, seed: int) -> training.Examples | None:
-        """Examples whose images are augmented when they are used; None without augmentation."""
-        if not self.augment:
-            return None
-        augmentation = Augmentation(strengths(self.augment), self.image_shape_[1:])  # type: ignore[arg-type]
-        augmentation.check(self._raw_shape)
-        memory_format = torch.channels_last if self._channels_last else torch.contiguous_format
-
-        def augment(batch: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-            return self._standardized(augmentation(preprocess.to_float(batch), draws)).contiguous(memory_format=memory_format)
-
-        order_seed, n = self._order_seed(seed), len(images)
-        return training.Examples(
-            images.to(self.device_), labels.to(self.device_), False, augment, lambda epoch: augmentation.draw(n, order_seed, epoch)
-        )
+    def _unlabelled(self, X) -> training.Examples | Stream:
+        check_is_fitted(self)
+        images = X.images if isinstance(X, Split) else self._input_images(X)
+        if tuple(images.shape[1:]) != self._raw_shape:
+            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._raw_shape} as in fit")
+        return make_examples(self, images, torch.zeros(len(images), dtype=torch.int64))
 
     def _standardized(self, images: torch.Tensor) -> torch.Tensor:
         if self._scaler:
@@ -382,7 +363,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             evaluate_train=self.evaluate_train,
             autocast=self._autocast,
             checkpoint_every=self.checkpoint_every,
+            accumulate=self.accumulate,
         )
+
+    def _world_matters(self) -> bool:
+        """Whether training by another number of processes gives another result, beyond rounding."""
+        normalized = has_batch_norm(self.module_) and (not self.sync_batch_norm or self.accumulate > 1)
+        return normalized or bool(self.dropout) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in self.module_.modules())
 
     def _decay_steps(self, n: int) -> int | None:
         if self.decay_steps == "auto":
@@ -398,9 +385,3 @@ def _as_seed(random_state) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)
-
-
-def _check(name: str, value: object, kind: type, low: float, high: float = float("inf")) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:  # type: ignore[operator]
-        what = "a whole number" if kind is Integral else "a number"
-        raise InputError(f"{name} is {value!r}, expected {what} {f'in {low}…{high}' if high < float('inf') else f'of at least {low}'}")

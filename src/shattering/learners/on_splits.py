@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from shattering.data.dataset import Split
+from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.preprocess import to_float
 from shattering.errors import InputError
 
@@ -32,7 +33,10 @@ def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarra
 
 def score_split(scorer: Callable, learner: Any, split: Split, labels: torch.Tensor) -> float:
     """A scorer of scikit-learn's on a split, against these labels (n,). Raises InputError if the learner lacks what it needs."""
-    X = split.images.numpy() if getattr(learner, "takes_splits", False) else table(split)
+    if not getattr(learner, "takes_splits", False):
+        X = table(split)
+    else:
+        X = split if isinstance(split.images, ImagesOnDisk) else split.images.numpy()
     try:
         return float(scorer(learner, X, labels.numpy()))
     except AttributeError as error:

@@ -22,7 +22,9 @@ from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import identity, load_dataset
 from shattering.files import write_aside
+from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, score_split
+from shattering.learners.ranks import Ranks, joined
 from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
 from shattering.runs import objects
@@ -44,8 +46,10 @@ def run(spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log
 def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run | Record:
     """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
-    Waits if another process is at it. on_epoch: called with each row of the history. given: the objects that the spec
-    names. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as failed.
+    Waits if another process is at it. Processes that torchrun has started train a network together, and rank 0 alone writes.
+
+    on_epoch: called with each row of the history. given: the objects that the spec names. Raises InputError for bad input
+    and OSError where the store cannot be written, after marking the run as failed.
 
     log: trackers to tell, "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" for what its environment variables
     say), "wandb:PROJECT", or an object that follows `Logger`; or several in a list. It is no part of the run's identity:
@@ -55,19 +59,33 @@ def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log =
     """
     loggers = open_loggers(log)
     folder = store.folder(spec)
-    with store.lock(folder):
-        if not (folder / "result.json").exists():
-            write_json(folder / "spec.json", spec.to_json())
-            try:
-                with followed(loggers, spec, folder, on_epoch) as each_epoch:
-                    if isinstance(spec, RunSpec):
-                        _execute(spec, folder, each_epoch, given)
-                    else:
-                        _execute_study(spec, folder)
-            except Exception as error:
-                _try_to_fail(store, spec, error)
-                raise
-        return store.read(folder)
+    with joined() as ranks:
+        if ranks.rank:
+            if ranks.agree(None):
+                _take_part(spec, folder, given)
+            return ranks.agree(None)  # what rank 0 has stored
+        with store.lock(folder):
+            if ranks.agree(not (folder / "result.json").exists()):
+                write_json(folder / "spec.json", spec.to_json())
+                try:
+                    with followed(loggers, spec, folder, on_epoch) as each_epoch:
+                        if isinstance(spec, RunSpec):
+                            _execute(spec, folder, each_epoch, given)
+                        else:
+                            _execute_study(spec, folder)
+                except Exception as error:
+                    if ranks.world == 1 or type(error) is not RuntimeError:  # which is what the loss of another process looks like
+                        _try_to_fail(store, spec, error)
+                    raise
+            return ranks.agree(store.read(folder))
+
+
+def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
+    """Train a network with the process that writes the run; anything else it does alone."""
+    learner = spec.build(given) if isinstance(spec, RunSpec) else None
+    if isinstance(spec, RunSpec) and isinstance(learner, NetworkClassifier):
+        data, _ = load_data(spec, given)
+        learner.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
 
 
 def _try_to_fail(store: Store, spec: AnySpec, error: Exception) -> None:
@@ -100,11 +118,12 @@ _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run o
 def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
-    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None)
+    reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt}
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None, *reading.values())
     if key not in _last_loaded:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
-        data = load_dataset(source, *sizes, hold_out=spec.folds is None)
+        data = load_dataset(source, *sizes, hold_out=spec.folds is None, **reading)
         _last_loaded[key] = data, data.fingerprint()
     return _last_loaded[key]
 
@@ -133,6 +152,7 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     provenance = _provenance(getattr(learner, "device_", torch.device("cpu")))
     provenance |= {"dataset_fingerprint": fingerprint, "started": started.isoformat(timespec="seconds")}
     provenance |= {"seconds": seconds, "fit_seconds": fit_seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
+    provenance |= {"processes": world} if (world := Ranks.current().world) > 1 else {}
     write_json(folder / "provenance.json", provenance)
     write_json(folder / "result.json", result)  # last: its presence says that the run is done
     for leftover in (checkpoint, folder / "failed.json"):
@@ -174,6 +194,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **getattr(learner, "summary_", {}),
         **_scores(spec.scoring, learner, data, corrupted_test),
+        **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),
     }
 

@@ -39,6 +39,8 @@ class RunSpec:
         fold: 0…folds-1.
         scoring: a name of scikit-learn's `get_scorer_names`, whose score on the train and test split is stored beside
             the accuracies; higher is better, always. None: none.
+        image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
+        skip_corrupt: leave out encoded images that cannot be decoded, and count them in the result; else they are an error.
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -57,10 +59,12 @@ class RunSpec:
     folds: int | None = None
     fold: int | None = None
     scoring: str | None = None
+    image_size: int | None = None
+    skip_corrupt: bool = False
 
     def __post_init__(self):
-        for name in ("n_train", "n_test", "n_validation", "seed", "data_seed", "noise_seed"):
-            value, low = getattr(self, name), 1 if name.startswith("n_") else 0
+        for name in ("n_train", "n_test", "n_validation", "image_size", "seed", "data_seed", "noise_seed"):
+            value, low = getattr(self, name), 0 if name.endswith("seed") else 1
             if value is None and name != "seed":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -71,6 +75,8 @@ class RunSpec:
             raise InputError(f"fold is {self.fold} of {self.folds} folds, expected 0…folds-1 of at least 2")
         if self.folds and (self.n_validation or self.n_test):
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
+        if not isinstance(self.skip_corrupt, bool):
+            raise InputError(f"skip_corrupt is {self.skip_corrupt!r}, expected true or false")
         if self.scoring is not None and self.scoring not in get_scorer_names():
             raise unknown("scoring", self.scoring, get_scorer_names())
         for name, value in self.params.items():
@@ -138,6 +144,8 @@ class RunSpec:
             "folds": self.folds,
             "fold": self.fold,
             "scoring": self.scoring,
+            "image_size": self.image_size,
+            "skip_corrupt": self.skip_corrupt or None,
         }
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
@@ -150,7 +158,8 @@ class RunSpec:
     def folder_name(self) -> str:
         """A readable name with the run id at its end."""
         r = self.randomization
-        parts = [self.dataset_name, f"n{self.n_train}" if self.n_train else "", self.model_name]
+        parts = [self.dataset_name, f"{self.image_size}px" if self.image_size else "", f"n{self.n_train}" if self.n_train else ""]
+        parts += [self.model_name]
         parts += [f"labels{r.labels:g}" if r.labels else "", r.pixels if r.pixels != "true" else "", f"s{self.seed}"]
         parts += [f"fold{self.fold}of{self.folds}" if self.folds else ""]
         name = "-".join(part for part in parts if part)

@@ -19,6 +19,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from shattering.errors import InputError
 from shattering.loggers import Log, logger_names
 from shattering.runs.objects import Objects
 from shattering.runs.run import run
@@ -50,6 +51,8 @@ def sweep(
     log: trackers that the workers tell, as `run` does, but names only: objects stay in this process.
     given: the objects that the specs name; the workers get copies.
     """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise InputError(f"sweep was started by torchrun in {os.environ['WORLD_SIZE']} processes, expected one: torchrun is for `run`")
     names = logger_names(log)
     unique = {spec.run_id: spec for spec in specs}
     pending = deque(spec for spec in unique.values() if not _is_done(store, spec))

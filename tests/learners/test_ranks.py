@@ -1,0 +1,151 @@
+"""Several processes that train one network: as one process would, and after any of them is killed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+import torch
+
+from shattering import InputError, NetworkClassifier, Store
+from shattering.data import disk
+from shattering.learners import checkpoints
+from shattering.learners.ranks import Ranks
+from shattering.learners.stream import Stream
+from shattering.runs.sweep import sweep
+from tests.conftest import make_split
+from tests.data.test_on_disk import write_mixed
+from tests.learners import two_ranks
+
+ROOT = Path(__file__).parents[2]
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+pytestmark = pytest.mark.skipif(not torch.distributed.is_available() or sys.platform != "linux", reason="gloo between processes, on Linux")
+
+
+@pytest.mark.parametrize("n", [1, 2, 7, 8])
+def test_shares_make_up_a_batch(n):
+    rows = torch.arange(n)
+    for world in (1, 2, 3):
+        ranks = [Ranks(rank, world) for rank in range(world)]
+        assert torch.cat([r.share(rows) for r in ranks]).tolist() == rows.tolist()
+        assert [i for r in ranks for i in range(*r.bounds(n))] == rows.tolist()
+
+
+def test_two_processes_train_as_one(tmp_path, monkeypatch):
+    monkeypatch.setattr(Stream, "epoch", Stream.epoch)  # put back what `cases` changes
+    monkeypatch.setattr(disk, "fits_into_memory", disk.fits_into_memory)
+    write_mixed(tmp_path / "data")
+    path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    subprocess.run([*TORCHRUN, two_ranks.__file__, tmp_path], env={**ENVIRONMENT, "PYTHONPATH": path}, check=True, timeout=600)
+    shared = torch.load(tmp_path / "gradients.pt", weights_only=True)
+    for name, value in two_ranks.gradients(Ranks()).items():
+        torch.testing.assert_close(shared[name], value, rtol=1e-9, atol=1e-12)
+    for name, (learner, data, seen) in two_ranks.cases(tmp_path / "data").items():
+        learner.fit(data.train, test=data.test)
+        ours, theirs = learner.history_, pd.read_parquet(tmp_path / f"{name}.parquet")
+        assert ours.columns.equals(theirs.columns)
+        np.testing.assert_allclose(
+            ours.drop(columns="seconds").astype(float), theirs.drop(columns="seconds").astype(float), rtol=2e-4, atol=1e-6, err_msg=name
+        )
+        weights = torch.load(tmp_path / f"{name}.pt", weights_only=True)
+        for key, value in learner.module_.state_dict().items():
+            torch.testing.assert_close(
+                weights[key], value, rtol=2e-3, atol=2e-3, msg=lambda text, key=key, name=name: f"{name} {key}: {text}"
+            )
+        if seen:
+            parts = [json.loads((tmp_path / f"{name}-{rank}.json").read_text()) for rank in range(2)]
+            assert sorted(map(tuple, parts[0] + parts[1])) == sorted(seen), "the same bytes, each image once an epoch"
+        if learner.examples_ is not None:
+            examples = pd.read_parquet(tmp_path / f"{name}-examples.parquet")
+            assert (examples["final_prediction"] == learner.examples_["final_prediction"]).all()
+            np.testing.assert_allclose(examples["mean_loss"], learner.examples_["mean_loss"], rtol=1e-3)
+
+
+OPTIONS = ["--n-train", "300", "--labels", "1.0", "--json", "--set", "network=mlp-1x64", "--set", "device=cpu"]
+RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=25", "--set", "batch_size=10", "--set", "checkpoint_every=0.1", "--store"]
+
+
+def start(store: Path, *options: str) -> subprocess.Popen:
+    """Two processes at a run, some way into it."""
+    process = subprocess.Popen(
+        [*TORCHRUN, *options, *RUN, str(store)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 600
+    while not list(store.glob("*/checkpoint.pt")):
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    time.sleep(0.1)
+    return process
+
+
+def ranks_of(launcher: int) -> dict[int, psutil.Process]:
+    return {int(child.environ()["RANK"]): child for child in psutil.Process(launcher).children() if "RANK" in child.environ()}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The run by one process, uninterrupted."""
+    store = tmp_path_factory.mktemp("whole")
+    subprocess.run([sys.executable, *RUN, str(store)], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    return Store(store).runs()[0]
+
+
+def check(store: Path, whole) -> None:
+    (done,) = Store(store).runs()
+    assert done.run_id == whole.run_id
+    assert done.provenance["processes"] == 2
+    assert done.provenance["resumed"]
+    np.testing.assert_allclose(done.history["train_loss"], whole.history["train_loss"], rtol=1e-3)
+    assert not (done.folder / "checkpoint.pt").exists()
+
+
+def test_after_the_launcher_is_killed_the_next_call_resumes(tmp_path, whole):
+    process = start(tmp_path)
+    orphans = ranks_of(process.pid).values()
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(orphans, timeout=120)
+    assert not alive, "they end by themselves"
+    assert Store(tmp_path).runs()[0].status == "interrupted"
+    subprocess.run([*TORCHRUN, *RUN, str(tmp_path)], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    check(tmp_path, whole)
+
+
+@pytest.mark.parametrize(
+    ("params", "refused"),
+    [
+        ({"network": "mlp-2x16"}, False),
+        ({"network": "mlp-2x16", "dropout": 0.5}, True),
+        ({"network": "inception"}, False),
+        ({"network": "inception", "sync_batch_norm": False}, True),
+    ],
+)
+def test_another_number_of_processes_may_go_on_where_the_result_is_the_same(tmp_path, monkeypatch, params, refused):
+    split, path = make_split(n=8, shape=(1, 8, 8)), tmp_path / "c.pt"
+    common = {"batch_size": 4, "device": "cpu", "checkpoint_every": 0}
+    save = checkpoints.save_checkpoint
+    with monkeypatch.context() as m:
+        m.setattr(checkpoints, "save_checkpoint", lambda *arguments: save(*arguments[:-1], 2))
+        NetworkClassifier(epochs=1, **common, **params).fit(split, checkpoint=path)
+    content = torch.load(path, weights_only=True)
+    assert content["world"] == 2
+    again = NetworkClassifier(epochs=1, **common, **params)
+    if refused:
+        with pytest.raises(InputError, match=r"is of 2 processes and this training has 1, expected 2: what batch normalization or dropout"):
+            again.fit(split, checkpoint=path)
+    else:
+        assert len(again.fit(split, checkpoint=path).history_) == 1
+
+
+def test_sweeps_are_not_for_torchrun(tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="sweep was started by torchrun in 2 processes, expected one"):
+        sweep([], Store(tmp_path))
