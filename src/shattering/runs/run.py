@@ -5,7 +5,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -54,25 +53,14 @@ def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log =
     unknown names and libraries that are not installed.
     """
     loggers = open_loggers(log)
-    folder = store.folder(spec)
-    with store.lock(folder):
-        if not (folder / "result.json").exists():
-            write_json(folder / "spec.json", spec.to_json())
-            try:
-                with followed(loggers, spec, folder, on_epoch) as each_epoch:
-                    if isinstance(spec, RunSpec):
-                        _execute(spec, folder, each_epoch, given)
-                    else:
-                        _execute_study(spec, folder)
-            except Exception as error:
-                _try_to_fail(store, spec, error)
-                raise
-        return store.read(folder)
-
-
-def _try_to_fail(store: Store, spec: AnySpec, error: Exception) -> None:
-    with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
-        store.fail(spec, f"{type(error).__name__}: {error}")
+    with store.executing(spec) as (folder, missing):
+        if missing:
+            with followed(loggers, spec, folder, on_epoch) as each_epoch:
+                if isinstance(spec, RunSpec):
+                    _execute(spec, folder, each_epoch, given)
+                else:
+                    _execute_study(spec, folder)
+    return store.read(folder)
 
 
 def _execute_study(spec: StudySpec, folder: Path) -> None:
