@@ -78,6 +78,8 @@ def ray_workers(
     connected = ray.is_initialized()
     if not connected:
         _connect(ray, cluster.address)
+    elif cluster.address not in (None, "auto", found := ray.get_runtime_context().gcs_address):
+        raise InputError(f"address is {cluster.address!r}, but this process is connected to {found!r}, expected that or None")
     try:
         yield RayWorkers(ray, cluster, store, jobs, log, given, overview)
     finally:

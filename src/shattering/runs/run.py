@@ -254,6 +254,7 @@ def _provenance(device: torch.device) -> dict:
     }
 
 
+@lru_cache  # 6 ms a package
 def _version(package: str) -> str | None:
     try:
         return version(package)
