@@ -70,7 +70,7 @@ class LocalWorker:
         self.connection: Any  # its class depends on the system
         self.connection, theirs = context.Pipe(duplex=False)
         self.process: BaseProcess = context.Process(  # type: ignore[attr-defined]
-            target=_work, args=(theirs, spec.to_json(), *shared), name=spec.folder_name
+            target=_work, args=(theirs, dict(os.environ), spec.to_json(), *shared), name=spec.folder_name
         )
         self.process.start()
         theirs.close()
@@ -103,7 +103,7 @@ def _context():
     return context
 
 
-def _work(connection: Any, spec: dict, where: str, threads: int, log: tuple[str, ...], objects: str | None) -> None:
+def _work(connection: Any, environment: dict, spec: dict, where: str, threads: int, log: tuple[str, ...], objects: str | None) -> None:
     """The worker process. It ends with its parent, at the end of an epoch, and leaves the run interrupted."""
 
     def report(row: dict) -> None:
@@ -112,6 +112,7 @@ def _work(connection: Any, spec: dict, where: str, threads: int, log: tuple[str,
         except OSError:
             raise SystemExit(1) from None  # not an Exception: the run has not failed
 
+    os.environ.update(environment)  # the server was forked when the first sweep began
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     error = execute(spec, where, threads, log, Path(objects).read_bytes() if objects else None, report)
     if error:

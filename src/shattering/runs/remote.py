@@ -186,9 +186,10 @@ def _open(url: str) -> tuple[Any, str]:
     from fsspec.core import url_to_fs
     from fsspec.registry import get_filesystem_class
 
+    protocol = url.partition("://")[0]
     try:
-        get_filesystem_class(url.partition("://")[0])
-        files, path = url_to_fs(url)
+        get_filesystem_class(protocol)
+        files, path = url_to_fs(url, **({"auto_mkdir": True} if protocol in ("file", "local") else {}))
     except ImportError as error:
         raise InputError(f'store {url} needs a package that is not installed ({error}): pip install "shattering[cloud]"') from None
     except ValueError as error:
