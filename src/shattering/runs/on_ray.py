@@ -154,10 +154,11 @@ class RayWorkers:
                 self.mail = self.ray.get(self.mailbox.take.remote(), timeout=ANSWER_SECONDS)
 
     def stop(self, workers: Sequence[RayWorker]) -> None:
-        for worker in workers:
-            self.ray.cancel(worker.reference, force=True)
-        if workers:
-            self.ray.wait([worker.reference for worker in workers], num_returns=len(workers), timeout=ANSWER_SECONDS)
+        with suppress(self.ray.exceptions.RayError):  # the cluster may be gone
+            for worker in workers:
+                self.ray.cancel(worker.reference, force=True)
+            if workers:
+                self.ray.wait([worker.reference for worker in workers], num_returns=len(workers), timeout=ANSWER_SECONDS)
 
     def _look(self) -> int:
         """How many runs the cluster has room for at a time; says so, once, where it is none."""

@@ -158,9 +158,11 @@ class Remote:
                 os.replace(place, self.mirror / name / file)
 
     def _is_newer_here(self, path: Path) -> bool:
+        if not path.exists():
+            return False
         with self._reaching():
             sent = self.files.modified(f"{self.path}/{path.parent.name}/{path.name}")
-        return path.exists() and path.stat().st_mtime >= sent.timestamp()
+        return path.stat().st_mtime >= sent.timestamp()
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:

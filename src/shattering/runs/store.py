@@ -1,6 +1,7 @@
 """`Store`: one folder a run, of JSON, Parquet and safetensors; every file is written aside and renamed."""
 
 import json
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -133,7 +134,9 @@ class Store:
         usual = self.root / spec.folder_name
         if usual.exists():
             return usual
-        return next(self.root.glob(f"*-{spec.run_id}"), usual)  # the data may have had another name
+        others = os.listdir(self.root) if self.root.is_dir() else []
+        end = f"-{spec.run_id}"
+        return next((self.root / name for name in others if name.endswith(end)), usual)  # the data may have had another name
 
     def runs(self) -> list[Run]:
         """All runs of learners, sorted by folder name. Raises InputError if there is no store."""

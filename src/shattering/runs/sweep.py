@@ -139,9 +139,10 @@ def _next_free(pending: deque[AnySpec], store: Store, overview: Overview) -> Any
     """Take the next run that nobody is at; drop those that somebody else has done meanwhile."""
     for _ in range(len(pending)):
         spec = pending.popleft()
-        if _is_done(store, spec):
-            overview.finish(None, store.read(store.folder(spec)), "done by another process")
-        elif store.is_locked(store.folder(spec)):
+        folder = store.folder(spec)
+        if (folder / "result.json").exists():
+            overview.finish(None, store.read(folder), "done by another process")
+        elif store.is_locked(folder):
             pending.append(spec)
         else:
             return spec
