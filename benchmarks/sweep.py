@@ -9,7 +9,7 @@ numbers are medians over the repeats.
 
   started    the whole sweep, with the start of the engine and of its workers
   going      from the end of the first 2 x jobs runs on: what each further run costs
---kill N: a sweep of N shorter runs on each engine, one worker of which is killed (-9) at random every second or two.
+--kill N: a sweep of N shorter runs on each engine, one worker of which is killed (-9) at random every 3 to 8 seconds.
 """
 
 import argparse
@@ -96,7 +96,7 @@ def compare(n: int, epochs: int, jobs: int, repeats: int) -> dict[str, dict]:
 
 @dataclass
 class Killer(threading.Thread):
-    """Kills one worker that executes a run, every second or two."""
+    """Kills one worker that executes a run, now and then: on Ray a new one takes seconds to import torch."""
 
     own: set[int]
     killed: list[int] = field(default_factory=list)
@@ -106,7 +106,7 @@ class Killer(threading.Thread):
         super().__init__(daemon=True)
 
     def run(self) -> None:
-        while not self.over.wait(random.uniform(1, 2)):
+        while not self.over.wait(random.uniform(3, 8)):
             workers = [p for p in psutil.Process().children(recursive=True) if self.is_victim(p)]
             if workers:
                 victim = random.choice(workers)
