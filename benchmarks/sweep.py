@@ -159,25 +159,34 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    out = {
+    out: dict[str, object] = {
         "runs": options.runs,
         "jobs": options.jobs,
         "repeats": options.repeats,
         "epochs": options.epochs,
-        "alone": stored_alone(12, options.epochs),
-        "load_average_before": os.getloadavg()[0],
-        "engines": compare(options.runs, options.epochs, options.jobs, options.repeats) if options.repeats else {},
-        "load_average_after": os.getloadavg()[0],
-        "killed": {str(engine): killed(engine, options.kill, options.jobs) for engine in ENGINES} if options.kill else {},
         "ray": version("ray"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "processor": _processor(),
         "cores": usable_cores(),
+        "load_average_before": os.getloadavg()[0],
+        "alone": stored_alone(12, options.epochs),
     }
-    print(json.dumps(out, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(out, indent=1) + "\n")
+    if options.repeats:
+        out["engines"] = compare(options.runs, options.epochs, options.jobs, options.repeats)
+        keep(out, options.json)
+    for engine in ENGINES if options.kill else ():
+        out[f"killed_on_{engine}"] = killed(engine, options.kill, options.jobs)
+        keep(out, options.json)
+    out["load_average_after"] = os.getloadavg()[0]
+    keep(out, options.json)
+
+
+def keep(out: dict[str, object], path: Path | None) -> None:
+    """Print what has been measured so far, and write it."""
+    print(json.dumps(out, indent=1), flush=True)
+    if path:
+        path.write_text(json.dumps(out, indent=1) + "\n")
 
 
 if __name__ == "__main__":
