@@ -1,7 +1,6 @@
 """Commands that run something: demo, run, sweep, paper."""
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from shattering.cli.common import Flag, Stored, finish, print_json, summary, sweep_with_overview
+from shattering.cli.common import Flag, Stored, Swept, finish, print_json, summary, sweep_with_overview
 from shattering.errors import InputError
+from shattering.machine import usable_cores
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Demo(Stored):
     """The report to write."""
     seed: int = 0
     """Seed of data, noise, initialization and order."""
-    jobs: int = os.cpu_count() or 1
+    jobs: int = usable_cores()
     """Runs at a time."""
 
     def execute(self) -> int:
@@ -101,7 +101,7 @@ _AXES = (
 
 
 @dataclass(frozen=True)
-class Sweep(Stored):
+class Sweep(Swept):
     """Run what is missing of a grid: a FILE (TOML or JSON), or options with comma lists."""
 
     file: Positional[Path | None] = None
@@ -136,8 +136,8 @@ class Sweep(Stored):
     """Seeds of the subset."""
     noise_seed: str | None = None
     """Seeds of the randomization."""
-    jobs: int = 1
-    """Runs at a time, each in a process of its own."""
+    jobs: int | None = None
+    """Runs at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
     log: UseAppendAction[tuple[str, ...]] = ()
     """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
@@ -155,7 +155,7 @@ class Sweep(Stored):
             if not given and not self.set:
                 raise InputError("sweep got neither a file nor an option, expected one or the other")
             specs = grid({k: parse_list(v) for k, v in given.items()}, parse_settings(self.set, lists=True))
-        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log)
+        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.found_engine())
         if not self.json:
             print_summary(runs)
         return finish(runs, self.json, {})
@@ -187,7 +187,7 @@ Experiment = Literal[
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paper(Stored):
+class Paper(Swept):
     """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
 
     what: Positional[Experiment]
@@ -195,9 +195,10 @@ class Paper(Stored):
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     jobs: int | None = None
-    """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU."""
-    from_: Annotated[Path | None, arg(name="from")] = None
-    """Redraw from this folder of runs, and run nothing."""
+    """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU; on Ray as many as there
+    is room for."""
+    from_: Annotated[str | None, arg(name="from")] = None
+    """Redraw from this store, and run nothing."""
     out: Path = Path("paper")
     """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
 
@@ -211,8 +212,9 @@ class Paper(Stored):
         store = Store(self.store if self.from_ is None else self.from_)
         if self.from_ is None:
             specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))
-            sweep_with_overview(specs, store, reproduce.default_jobs(names) if self.jobs is None else self.jobs)
-        elif not self.from_.is_dir():
+            jobs = reproduce.default_jobs(names) if self.jobs is None and self.engine == "local" else self.jobs
+            sweep_with_overview(specs, store, jobs, engine=self.found_engine())
+        elif not store.refresh():
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         results = [reproduce.make_result(name, scale, store) for name in names]
         files = [reproduce.write_index(results, self.what, self.out)] if len(results) > 1 else []

@@ -6,11 +6,11 @@ from typing import Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from shattering.cli.common import Stored, print_json
+from shattering.cli.common import Swept, print_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class Test(Stored):
+class Test(Swept):
     """Would this model fit noise just as well, and does it learn anything? Writes an HTML report."""
 
     learner: Positional[str]
@@ -37,8 +37,8 @@ class Test(Stored):
     """Test examples, a class-balanced subset."""
     seed: int = 0
     """Seed of subset, randomizations, initialization and order."""
-    jobs: int = 1
-    """Fits at a time, each in a process of its own."""
+    jobs: int | None = None
+    """Fits at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
     log: UseAppendAction[tuple[str, ...]] = ()
     """A tracker to tell, e.g. tensorboard:FOLDER."""
     out: Path = Path("report.html")
@@ -57,6 +57,7 @@ class Test(Stored):
             randomizations=self.randomizations.split(",") if self.randomizations else None,
             recipe=parse_settings(self.set),
             console=Console(stderr=True),
+            engine=self.found_engine(),
             **{name: getattr(self, name) for name in same},
         )
         test.to_html(self.out)

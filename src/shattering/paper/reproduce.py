@@ -1,6 +1,5 @@
 """From an experiment's name to its runs, and from its runs to its page and pictures."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from types import ModuleType
 import torch
 
 from shattering.errors import unknown
+from shattering.machine import usable_cores
 from shattering.paper import (
     corollary1,
     double_descent,
@@ -93,7 +93,7 @@ def default_jobs(names: Sequence[str]) -> int:
     """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill; kernels have all to themselves."""
     if "table3" in names or "norm" in names:
         return 1
-    return 4 if torch.cuda.is_available() else os.cpu_count() or 1
+    return 4 if torch.cuda.is_available() else usable_cores()
 
 
 def make_result(name: str, scale: Scale, store: Store) -> Result:

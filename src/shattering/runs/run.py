@@ -5,7 +5,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -58,26 +57,23 @@ def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log =
     unknown names and libraries that are not installed.
     """
     loggers = open_loggers(log)
-    folder = store.folder(spec)
     with joined() as ranks:
         if ranks.rank:
             if ranks.agree(None):
-                _take_part(spec, folder, given)
+                _take_part(spec, store.folder(spec), given)
             return ranks.agree(None)  # what rank 0 has stored
-        with store.lock(folder):
-            if ranks.agree(not (folder / "result.json").exists()):
-                write_json(folder / "spec.json", spec.to_json())
-                try:
-                    with followed(loggers, spec, folder, on_epoch) as each_epoch:
-                        if isinstance(spec, RunSpec):
-                            _execute(spec, folder, each_epoch, given)
-                        else:
-                            _execute_study(spec, folder)
-                except Exception as error:
-                    if ranks.world == 1 or type(error) is not RuntimeError:  # which is what the loss of another process looks like
-                        _try_to_fail(store, spec, error)
-                    raise
-            return ranks.agree(store.read(folder))
+
+        def is_failure(error: Exception) -> bool:
+            return ranks.world == 1 or type(error) is not RuntimeError  # which is what the loss of another process looks like
+
+        with store.executing(spec, is_failure) as (folder, missing):
+            if ranks.agree(missing):
+                with followed(loggers, spec, folder, on_epoch) as each_epoch:
+                    if isinstance(spec, RunSpec):
+                        _execute(spec, folder, each_epoch, given)
+                    else:
+                        _execute_study(spec, folder)
+        return ranks.agree(store.read(folder))
 
 
 def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
@@ -86,11 +82,6 @@ def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
     if isinstance(spec, RunSpec) and isinstance(learner, NetworkClassifier):
         data, _ = load_data(spec, given)
         learner.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
-
-
-def _try_to_fail(store: Store, spec: AnySpec, error: Exception) -> None:
-    with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
-        store.fail(spec, f"{type(error).__name__}: {error}")
 
 
 def _execute_study(spec: StudySpec, folder: Path) -> None:
@@ -287,6 +278,7 @@ def _provenance(device: torch.device) -> dict:
     }
 
 
+@lru_cache  # 6 ms a package
 def _version(package: str) -> str | None:
     try:
         return version(package)
