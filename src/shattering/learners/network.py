@@ -3,13 +3,11 @@
 import json
 from collections.abc import Callable
 from contextlib import nullcontext
-from numbers import Integral, Real
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-import safetensors
-import safetensors.torch
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -20,14 +18,14 @@ from shattering.data import preprocess
 from shattering.data.augment import Augmentation, strengths
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError
 from shattering.learners import training
 from shattering.learners.classes import class_codes
+from shattering.learners.params import check_params
 from shattering.learners.tracking import Tracker
+from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
 
-_PRECISIONS = ("float32", "bfloat16")
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
-_STANDARDIZE = ("auto", "image", "feature", "none")
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -38,7 +36,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             → torch module.
         epochs: the budget.
         batch_size: examples an update.
-        learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise).
+        learning_rate: initial; None: the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise).
         momentum: in 0…1.
         decay: factor on the learning rate after every `decay_steps` updates.
         decay_steps: an integer; None: an epoch; "auto": an epoch, but at least 391 updates, the papers' epoch (50,000
@@ -48,13 +46,19 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         augment: None, a name in `shattering.data.augment.AUGMENTATIONS`, a list of them, or a mapping from names to
             strengths. Every epoch sees new versions of the training images; their labels stay. Evaluation is on the
             images as they are.
+        label_smoothing: probability in the targets that is spread evenly over all classes, in training alone.
+        auxiliary: weight of the auxiliary classifier's loss in training; 0: there is none. "inception-v3" can have one
+            (0.4 in its reference); a factory's module that has one gives (logits, auxiliary logits) in training mode.
+        weights: a file to start from, safetensors or a torch state dict such as torchvision's `inception_v3_google`; what it
+            must hold is said at `shattering.learners.weights.start_from`. Its content, not its path, identifies a run.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
         evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
         track_examples: record what becomes of each training example; the training is the same with and without.
         crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
             CIFAR-10, else none.
-        standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
-            "image" for images, "feature" for tables.
+        standardize: "image" (per image, the papers' for CIFAR-10), "feature" (moments of the training set), "range" (pixels
+            to −1…1, the papers' for ImageNet, and what published Inception V3 weights expect), "none", or "auto": "feature"
+            for tables, "range" for "inception-v3", "image" for other images.
         precision: "float32", or "bfloat16" (autocast).
         compile: use torch.compile.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device.
@@ -70,9 +74,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
             not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
-            was given), seconds. With augmentation, the running ones are on the augmented images. Losses in nats,
-            accuracies in 0…1. With track_examples also the columns of `Tracker.end_epoch`: the same for clean and
-            corrupted examples apart.
+            was given), seconds. With augmentation, the running ones are on the augmented images. Losses are cross-entropies
+            in nats of the network's own logits and the labels as they are: label smoothing and the auxiliary classifier are
+            in what is minimized, not in what is recorded. Accuracies in 0…1; with more than five classes also
+            test_top5_accuracy and validation_top5_accuracy. With track_examples also the columns of
+            `Tracker.end_epoch`: the same for clean and corrupted examples apart.
         examples_: with track_examples, what became of each training example, as `Tracker.table` says; else None.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
@@ -85,6 +91,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     takes_splits = True
     not_identity = ("device", "compile", "checkpoint_every", "random_state")  # a run has its seed outside the learner
+    later: ClassVar = {"label_smoothing": 0.0, "auxiliary": 0.0, "weights": None}  # at these, left out of every identity
+    files = ("weights",)  # identified by content
 
     def __init__(
         self,
@@ -99,6 +107,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         weight_decay=0.0,
         dropout=0.0,
         augment=None,
+        label_smoothing=0.0,
+        auxiliary=0.0,
+        weights=None,
         stop_when_fitted=False,
         evaluate_train=False,
         track_examples=False,
@@ -121,6 +132,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.augment = augment
+        self.label_smoothing = label_smoothing
+        self.auxiliary = auxiliary
+        self.weights = weights
         self.stop_when_fitted = stop_when_fitted
         self.evaluate_train = evaluate_train
         self.track_examples = track_examples
@@ -135,33 +149,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        for name in ("epochs", "batch_size"):
-            _check(name, getattr(self, name), Integral, 1)
-        if self.learning_rate is not None:
-            _check("learning_rate", self.learning_rate, Real, 0)
-        if self.order_seed is not None:
-            _check("order_seed", self.order_seed, Integral, 0)
-        if self.decay_steps not in ("auto", None):
-            _check("decay_steps", self.decay_steps, Integral, 1)
-        _check("momentum", self.momentum, Real, 0, 1)
-        _check("decay", self.decay, Real, 0, 1)
-        _check("weight_decay", self.weight_decay, Real, 0)
-        _check("dropout", self.dropout, Real, 0, 1)
-        strengths(self.augment)
-        _check("checkpoint_every", self.checkpoint_every, Real, 0)
-        for name in ("stop_when_fitted", "evaluate_train", "track_examples", "compile"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
-        if self.crop not in ("auto", None):
-            _check("crop", self.crop, Integral, 1)
-        if self.standardize not in _STANDARDIZE:
-            raise unknown("standardize", self.standardize, _STANDARDIZE)
-        if self.precision not in _PRECISIONS:
-            raise unknown("precision", self.precision, _PRECISIONS)
-        if isinstance(self.network, str):
-            networks.find_network(self.network)
-        if not isinstance(self.network, str) and not callable(self.network):
-            raise InputError(f"network is a {type(self.network).__name__}, expected a name or a factory (image_shape, n_classes) → module")
+        check_params(self)
 
     def fit(
         self,
@@ -192,6 +180,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         seed = _as_seed(self.random_state)
         self._prepare(images, seed)
         module = self.module_
+        if self.weights is not None:
+            start_from(module, self.weights, len(self.classes_))
         clean = self._examples(images, labels)
         watched = {name: split for name, split in (("test", test), ("validation", validation)) if split}
         for name, split in watched.items():
@@ -216,7 +206,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.n_iter_ = len(result.history)
         self.epochs_to_fit_ = result.epochs_to_fit
         self.diverged_ = result.diverged
-        self.train_loss_, self.train_accuracy_ = training.evaluate(module, clean, self._autocast)
+        final = training.evaluate(module, clean, self._autocast)
+        self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
         self.interpolated_ = self.train_accuracy_ == 1.0
         return self
 
@@ -250,20 +241,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Weights and preprocessing as safetensors."""
         check_is_fitted(self)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.module_.state_dict().items()}
-        if self._scaler:
-            tensors |= {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std}
+        scaler = {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std} if self._scaler else {}
         meta = {"image_shape": list(self._raw_shape), "classes": self.classes_.tolist()}
-        safetensors.torch.save_file(tensors, path, {"shattering": json.dumps(meta)})
+        save_fitted(path, {**self.module_.state_dict(), **scaler}, meta)
 
     def load(self, path: str | Path):
         """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history."""
-        try:
-            with safetensors.safe_open(path, "pt") as file:
-                meta = json.loads((file.metadata() or {})["shattering"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-            raise InputError(f"{path} is not a model that `save` wrote: {error}") from None
+        tensors, meta = load_fitted(path)
         self.classes_ = np.array(meta["classes"])
         self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
         if self._scaler:
@@ -275,6 +259,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
         if not self.track_examples:
             del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
+        params = {name: value for name, value in params.items() if name not in self.later or value != self.later[name]}
+        params |= {name: file_identity(params[name]) for name in self.files if name in params}
         if callable(self.network):
             params["network"] = f"{self.network.__module__}.{getattr(self.network, '__qualname__', type(self.network).__name__)}"
         return params
@@ -310,17 +296,24 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _prepare(self, images: torch.Tensor, seed: int) -> None:
         """Set up preprocessing and a fresh module for images of this shape."""
         self._raw_shape = tuple(images.shape[1:])
-        per_feature = self.standardize == "feature" or (self.standardize == "auto" and images.ndim == 2)
+        per_feature = self._standardization() == "feature"
         self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop())) if per_feature else None
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop()).shape[1:])
         self.device_ = training.resolve_device(self.device)
-        module = networks.build_network(self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"))
+        module = networks.build_network(
+            self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
+        )
         if self.dropout:
             networks.add_dropout(module, self.dropout)
         self._channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
         memory_format = torch.channels_last if self._channels_last else torch.preserve_format
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
         self.n_parameters_ = networks.count_parameters(module)
+
+    def _standardization(self) -> str:
+        if self.standardize != "auto":
+            return self.standardize
+        return "feature" if len(self._raw_shape) == 1 else "range" if self.network == "inception-v3" else "image"
 
     def _crop(self) -> int | None:
         if self.crop == "auto":
@@ -356,8 +349,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _standardized(self, images: torch.Tensor) -> torch.Tensor:
         if self._scaler:
             return self._scaler(images)
-        per_image = self.standardize == "image" or (self.standardize == "auto" and images.ndim == 4)
-        return preprocess.standardize_images(images) if per_image else images
+        kind = self._standardization()
+        return preprocess.standardize_images(images) if kind == "image" else 2 * images - 1 if kind == "range" else images
 
     def _compiled(self, module: nn.Module) -> nn.Module:
         """On a GPU with CUDA graphs, which save the launches of many small kernels."""
@@ -377,6 +370,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             decay=self.decay,
             decay_steps=self._decay_steps(n),
             weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            auxiliary=self.auxiliary,
             order_seed=self._order_seed(seed),
             stop_when_fitted=self.stop_when_fitted,
             evaluate_train=self.evaluate_train,
@@ -398,9 +393,3 @@ def _as_seed(random_state) -> int:
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)
-
-
-def _check(name: str, value: object, kind: type, low: float, high: float = float("inf")) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:  # type: ignore[operator]
-        what = "a whole number" if kind is Integral else "a number"
-        raise InputError(f"{name} is {value!r}, expected {what} {f'in {low}…{high}' if high < float('inf') else f'of at least {low}'}")

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 
 from shattering import seeds
 from shattering.errors import InputError
+from shattering.learners.scores import top5_accuracy
 from shattering.learners.tracking import Tracker
 
 FIT_CHECK = 0.99  # running accuracy from which a full evaluation decides whether the training set is fitted
@@ -58,6 +59,8 @@ class Recipe:
     decay: float
     decay_steps: int | None
     weight_decay: float
+    label_smoothing: float
+    auxiliary: float
     order_seed: int
     stop_when_fitted: bool
     evaluate_train: bool
@@ -67,6 +70,20 @@ class Recipe:
     def learning_rate_at(self, epoch: int, step: int) -> float:
         """The rate of the update that follows `step` updates and `epoch` whole epochs."""
         return self.learning_rate * self.decay ** (step // self.decay_steps if self.decay_steps else epoch)
+
+    def losses(self, output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], labels: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(logits, their cross-entropy, what is minimized) of a batch: with label smoothing and the auxiliary classifier, if on."""
+        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        loss = objective = F.cross_entropy(logits, labels)
+        if self.label_smoothing:
+            objective = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self.auxiliary and auxiliary is None:
+            raise InputError(
+                f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected (logits, auxiliary logits)"
+            )
+        if self.auxiliary:
+            objective = objective + self.auxiliary * F.cross_entropy(auxiliary, labels, label_smoothing=self.label_smoothing)
+        return logits, loss, objective
 
 
 @dataclass
@@ -122,9 +139,8 @@ def train_epoch(
             network = model if len(rows) == recipe.batch_size else _plain(model)  # compiled for one shape alone
             optimizer.zero_grad()
             with recipe.autocast():
-                logits = network(images(rows))
-                loss = F.cross_entropy(logits, labels)
-            loss.backward()
+                logits, loss, objective = recipe.losses(network(images(rows)), labels)
+            objective.backward()
             optimizer.step()
             loss_sum += loss.detach() * len(rows)
             correct += (logits.detach().argmax(1) == labels).sum()
@@ -165,11 +181,12 @@ def compute_logits(model: nn.Module, data: Examples, autocast: Callable[[], Abst
         return torch.cat([model(data.batch(slice(i, i + size))).float() for i in range(0, len(data.labels), size)])
 
 
-def evaluate(model: nn.Module, data: Examples, autocast: Callable[[], AbstractContextManager]) -> tuple[float, float]:
-    """(mean cross-entropy in nats, accuracy in 0…1) in evaluation mode."""
+def evaluate(model: nn.Module, data: Examples, autocast: Callable[[], AbstractContextManager]) -> dict[str, float]:
+    """In evaluation mode: loss (mean cross-entropy in nats), accuracy in 0…1, and top5_accuracy if there are more than five classes."""
     logits = compute_logits(model, data, autocast)
     loss = F.cross_entropy(logits, data.labels).item()
-    return loss, (logits.argmax(1) == data.labels).sum().item() / len(data.labels)
+    accuracy = (logits.argmax(1) == data.labels).sum().item() / len(data.labels)
+    return {"loss": loss, "accuracy": accuracy, **top5_accuracy(logits, data.labels)}
 
 
 def fit(
@@ -205,13 +222,13 @@ def fit(
         row = train_epoch(model, optimizer, train, recipe, state, tracker)
         checks = state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK
         state.diverged = not math.isfinite(row["train_loss"])
-        full = evaluate(plain, clean or train, recipe.autocast) if recipe.evaluate_train or checks else (math.nan, math.nan)
-        row["full_train_loss"], row["full_train_accuracy"] = full
+        full = evaluate(plain, clean or train, recipe.autocast) if recipe.evaluate_train or checks else {}
+        row["full_train_loss"], row["full_train_accuracy"] = full.get("loss", math.nan), full.get("accuracy", math.nan)
         for name, examples in watched.items():
-            row[f"{name}_loss"], row[f"{name}_accuracy"] = evaluate(plain, examples, recipe.autocast)
+            row |= {f"{name}_{key}": value for key, value in evaluate(plain, examples, recipe.autocast).items()}
         row["seconds"] = time.perf_counter() - start
         state.history.append(row)
-        if full[1] == 1 and state.epochs_to_fit is None:
+        if row["full_train_accuracy"] == 1 and state.epochs_to_fit is None:
             state.epochs_to_fit = row["epoch"]
         if checkpoint and time.monotonic() - saved >= recipe.checkpoint_every:
             save_checkpoint(checkpoint, key, model, optimizer, state, tracker)
