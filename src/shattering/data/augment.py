@@ -77,7 +77,8 @@ class Augmentation:
     def __call__(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
         """The versions of images (b, c, h, w), float in natural units, that draws (b, 10) stand for: (b, c, *size).
 
-        Geometry by one bilinear interpolation, without smoothing where images shrink, with zeros outside. Where colours change, pixels are clipped to 0…1.
+        Geometry by one bilinear interpolation, without smoothing where images shrink, with zeros outside. Where colours
+        change, pixels are clipped to 0…1.
         """
         of = dict(zip(_DRAWS, draws.to(images.device).unbind(1), strict=True))
         images = F.grid_sample(images, self._grid(images.shape[2:], of), align_corners=False)
