@@ -37,6 +37,7 @@ def test_one_update_follows_the_formula_and_the_plain_loss_is_recorded(label_smo
     split = make_split(n=24, n_classes=6)
     start = NetworkClassifier(TwoHeads, **{**ONE_STEP, "learning_rate": 0.0}).fit(split).module_
     fitted = NetworkClassifier(TwoHeads, label_smoothing=label_smoothing, auxiliary=auxiliary, **ONE_STEP).fit(split)
+    start.zero_grad()
     images = 2 * to_float(split.images) - 1
     logits, second = start.train()(images)
     plain = F.cross_entropy(logits, split.labels)

@@ -228,7 +228,7 @@ def early_stopping(history: pd.DataFrame) -> dict:
             best = history[column].idxmax()
             out |= {f"best_{column}": float(history.loc[best, column]), f"best_{name}_epoch": int(history.loc[best, "epoch"])}
             if f"{name}_top5_accuracy" in history:
-                out[f"best_{name}_top5_accuracy"] = float(history[f"{name}_top5_accuracy"].max())
+                out[f"best_{name}_top5_accuracy"] = float(history[f"{name}_top5_accuracy"].to_numpy().max())
             if name == "validation":
                 out["test_accuracy_at_best_validation"] = float(history.loc[best, "test_accuracy"])
     return out
