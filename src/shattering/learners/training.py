@@ -77,11 +77,9 @@ class Recipe:
         loss = objective = F.cross_entropy(logits, labels)
         if self.label_smoothing:
             objective = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
-        if self.auxiliary and auxiliary is None:
-            raise InputError(
-                f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected (logits, auxiliary logits)"
-            )
         if self.auxiliary:
+            if auxiliary is None:
+                raise InputError(f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected a pair of logits")
             objective = objective + self.auxiliary * F.cross_entropy(auxiliary, labels, label_smoothing=self.label_smoothing)
         return logits, loss, objective
 
