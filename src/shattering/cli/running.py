@@ -1,6 +1,7 @@
 """Commands that run something: demo, run, sweep, paper."""
 
 import contextlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,11 +4,10 @@ import json
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-import safetensors
-import safetensors.torch
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -26,6 +25,7 @@ from shattering.learners.params import check_params
 from shattering.learners.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
+from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
 
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 
@@ -38,7 +38,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             → torch module.
         epochs: the budget.
         batch_size: examples an update.
-        learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise).
+        learning_rate: initial; None: the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise).
         momentum: in 0…1.
         decay: factor on the learning rate after every `decay_steps` updates.
         decay_steps: an integer; None: an epoch; "auto": an epoch, but at least 391 updates, the papers' epoch (50,000
@@ -48,13 +48,19 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         augment: None, a name in `shattering.data.augment.AUGMENTATIONS`, a list of them, or a mapping from names to
             strengths. Every epoch sees new versions of the training images; their labels stay. Evaluation is on the
             images as they are.
+        label_smoothing: probability in the targets that is spread evenly over all classes, in training alone.
+        auxiliary: weight of the auxiliary classifier's loss in training; 0: there is none. "inception-v3" can have one
+            (0.4 in its reference); a factory's module that has one gives (logits, auxiliary logits) in training mode.
+        weights: a file to start from, safetensors or a torch state dict such as torchvision's `inception_v3_google`; what it
+            must hold is said at `shattering.learners.weights.start_from`. Its content, not its path, identifies a run.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
         evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
         track_examples: record what becomes of each training example; the training is the same with and without.
         crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
             CIFAR-10, else none.
-        standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
-            "image" for images, "feature" for tables.
+        standardize: "image" (per image, the papers' for CIFAR-10), "feature" (moments of the training set), "range" (pixels
+            to −1…1, the papers' for ImageNet, and what published Inception V3 weights expect), "none", or "auto": "feature"
+            for tables, "range" for "inception-v3", "image" for other images.
         precision: "float32", or "bfloat16" (autocast).
         accumulate: parts in which each batch (each process's part of it) is passed through the network before its one update: less
             memory, and the same update, except that batch normalization takes its moments over a part.
@@ -76,9 +82,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
             not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
-            was given), seconds. With augmentation, the running ones are on the augmented images. Losses in nats,
-            accuracies in 0…1. With track_examples also the columns of `Tracker.end_epoch`: the same for clean and
-            corrupted examples apart.
+            was given), seconds. With augmentation, the running ones are on the augmented images. Losses are cross-entropies
+            in nats of the network's own logits and the labels as they are: label smoothing and the auxiliary classifier are
+            in what is minimized, not in what is recorded. Accuracies in 0…1; with more than five classes also
+            test_top5_accuracy and validation_top5_accuracy. With track_examples also the columns of
+            `Tracker.end_epoch`: the same for clean and corrupted examples apart.
         examples_: with track_examples, what became of each training example, as `Tracker.table` says; else None.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
@@ -86,12 +94,21 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         diverged_: whether a loss was not finite.
         train_loss_: at the end, in evaluation mode.
         train_accuracy_: at the end, in evaluation mode.
+        train_top5_accuracy_: likewise; None for five classes or fewer.
         fitted_: of images on disk, the classes predicted for the training examples.
         n_parameters_: trainable scalars.
     """
 
     takes_splits = True
     not_identity = ("device", "compile", "workers", "checkpoint_every", "random_state")  # a run has its seed outside the learner
+    later: ClassVar = {  # at these, left out of every identity
+        "accumulate": 1,
+        "sync_batch_norm": True,
+        "label_smoothing": 0.0,
+        "auxiliary": 0.0,
+        "weights": None,
+    }
+    files = ("weights",)  # identified by content
 
     def __init__(
         self,
@@ -106,6 +123,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         weight_decay=0.0,
         dropout=0.0,
         augment=None,
+        label_smoothing=0.0,
+        auxiliary=0.0,
+        weights=None,
         stop_when_fitted=False,
         evaluate_train=False,
         track_examples=False,
@@ -131,6 +151,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.augment = augment
+        self.label_smoothing = label_smoothing
+        self.auxiliary = auxiliary
+        self.weights = weights
         self.stop_when_fitted = stop_when_fitted
         self.evaluate_train = evaluate_train
         self.track_examples = track_examples
@@ -182,6 +205,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         seed = _as_seed(self.random_state)
         self._prepare(images, seed)
         module = self.module_
+        if self.weights is not None:
+            start_from(module, self.weights, len(self.classes_))
         if self.sync_batch_norm and Ranks.current().world > 1:
             synchronize_batch_norm(module)
         clean = make_examples(self, images, labels, persistent=True)
@@ -206,7 +231,9 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.epochs_to_fit_ = result.epochs_to_fit
         self.diverged_ = result.diverged
         predictions = None if isinstance(clean, training.Examples) else torch.zeros_like(clean.labels)
-        self.train_loss_, self.train_accuracy_ = training.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
+        final = training.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
+        self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
+        self.train_top5_accuracy_ = final.get("top5_accuracy")
         if predictions is not None:
             self.fitted_ = self.classes_[predictions.cpu().numpy()]
         self.interpolated_ = self.train_accuracy_ == 1.0
@@ -242,20 +269,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Weights and preprocessing as safetensors."""
         check_is_fitted(self)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.module_.state_dict().items()}
-        if self._scaler:
-            tensors |= {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std}
+        scaler = {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std} if self._scaler else {}
         meta = {"image_shape": list(self._raw_shape), "classes": self.classes_.tolist()}
-        safetensors.torch.save_file(tensors, path, {"shattering": json.dumps(meta)})
+        save_fitted(path, {**self.module_.state_dict(), **scaler}, meta)
 
     def load(self, path: str | Path):
         """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history."""
-        try:
-            with safetensors.safe_open(path, "pt") as file:
-                meta = json.loads((file.metadata() or {})["shattering"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-            raise InputError(f"{path} is not a model that `save` wrote: {error}") from None
+        tensors, meta = load_fitted(path)
         self.classes_ = np.array(meta["classes"])
         self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
         if self._scaler:
@@ -265,9 +285,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _identity(self) -> dict:
         params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
-        for name, default in (("track_examples", False), ("accumulate", 1), ("sync_batch_norm", True)):
-            if params[name] == default:  # a parameter at its default does not orphan a checkpoint that did not know it
-                del params[name]
+        if not self.track_examples:
+            del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
+        params = {name: value for name, value in params.items() if name not in self.later or value != self.later[name]}
+        params |= {name: file_identity(params[name]) for name in self.files if name in params}
         if callable(self.network):
             params["network"] = f"{self.network.__module__}.{getattr(self.network, '__qualname__', type(self.network).__name__)}"
         return params
@@ -309,18 +330,25 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _prepare(self, images: torch.Tensor, seed: int) -> None:
         """Set up preprocessing and a fresh module for images of this shape."""
         self._raw_shape = tuple(images.shape[1:])
-        per_feature = self.standardize == "feature" or (self.standardize == "auto" and images.ndim == 2)
+        per_feature = self._standardization() == "feature"
         self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop())) if per_feature else None
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop()).shape[1:])
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
         self.device_ = training.resolve_device(together or self.device)
-        module = networks.build_network(self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"))
+        module = networks.build_network(
+            self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
+        )
         if self.dropout:
             networks.add_dropout(module, self.dropout)
         self._channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
         memory_format = torch.channels_last if self._channels_last else torch.preserve_format
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
         self.n_parameters_ = networks.count_parameters(module)
+
+    def _standardization(self) -> str:
+        if self.standardize != "auto":
+            return self.standardize
+        return "feature" if len(self._raw_shape) == 1 else "range" if self.network == "inception-v3" else "image"
 
     def _crop(self) -> int | None:
         if self.crop == "auto":
@@ -337,8 +365,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _standardized(self, images: torch.Tensor) -> torch.Tensor:
         if self._scaler:
             return self._scaler(images)
-        per_image = self.standardize == "image" or (self.standardize == "auto" and images.ndim == 4)
-        return preprocess.standardize_images(images) if per_image else images
+        kind = self._standardization()
+        return preprocess.standardize_images(images) if kind == "image" else 2 * images - 1 if kind == "range" else images
 
     def _compiled(self, module: nn.Module) -> nn.Module:
         """On a GPU with CUDA graphs, which save the launches of many small kernels."""
@@ -358,6 +386,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             decay=self.decay,
             decay_steps=self._decay_steps(n),
             weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            auxiliary=self.auxiliary,
             order_seed=self._order_seed(seed),
             stop_when_fitted=self.stop_when_fitted,
             evaluate_train=self.evaluate_train,

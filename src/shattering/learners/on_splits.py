@@ -10,6 +10,7 @@ from shattering.data.dataset import Split
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.preprocess import to_float
 from shattering.errors import InputError
+from shattering.learners.scores import top5_accuracy
 
 
 def table(split: Split) -> np.ndarray:
@@ -29,6 +30,21 @@ def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarra
     if fitted and hasattr(learner, "fitted_"):
         return learner.fitted_
     return learner.predict(split if getattr(learner, "takes_splits", False) else table(split))
+
+
+def predict_with_top5(learner: Any, split: Split, name: str, labels: torch.Tensor) -> tuple[np.ndarray, dict[str, float]]:
+    """Predicted classes (n,), and for a network on more than five classes NAME_top5_accuracy against labels (n,).
+
+    name: of the split; "train" for the one that the learner was fitted to.
+    """
+    if name == "train" and hasattr(learner, "train_top5_accuracy_") and hasattr(learner, "fitted_"):
+        top5 = learner.train_top5_accuracy_
+        return learner.fitted_, {} if top5 is None else {"train_top5_accuracy": top5}
+    if not (getattr(learner, "takes_splits", False) and hasattr(learner, "logits")):
+        return predict_split(learner, split, fitted=name == "train"), {}
+    logits = learner.logits(split)
+    top5 = {f"{name}_{key}": value for key, value in top5_accuracy(logits, labels).items()}
+    return learner.classes_[logits.argmax(1).numpy()], top5
 
 
 def score_split(scorer: Callable, learner: Any, split: Split, labels: torch.Tensor) -> float:

@@ -1,6 +1,7 @@
 """Whether the parameters of a `NetworkClassifier` are in range."""
 
 from numbers import Integral, Real
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from shattering.data.augment import strengths
 from shattering.errors import InputError, unknown
 
 _PRECISIONS = ("float32", "bfloat16")
-_STANDARDIZE = ("auto", "image", "feature", "none")
+_STANDARDIZE = ("auto", "image", "feature", "range", "none")
 
 
 def check_params(learner: Any) -> None:
@@ -28,7 +29,11 @@ def check_params(learner: Any) -> None:
     _check("momentum", learner.momentum, Real, 0, 1)
     _check("decay", learner.decay, Real, 0, 1)
     _check("weight_decay", learner.weight_decay, Real, 0)
-    _check("dropout", learner.dropout, Real, 0, 1)
+    for name in ("dropout", "label_smoothing"):
+        _check(name, getattr(learner, name), Real, 0, 1)
+    _check("auxiliary", learner.auxiliary, Real, 0)
+    if learner.weights is not None and not isinstance(learner.weights, (str, Path)):
+        raise InputError(f"weights is a {type(learner.weights).__name__}, expected the path of a file")
     strengths(learner.augment)
     _check("checkpoint_every", learner.checkpoint_every, Real, 0)
     for name in ("stop_when_fitted", "evaluate_train", "track_examples", "compile", "sync_batch_norm"):
@@ -42,6 +47,8 @@ def check_params(learner: Any) -> None:
         raise unknown("precision", learner.precision, _PRECISIONS)
     if isinstance(learner.network, str):
         networks.find_network(learner.network)
+        if learner.auxiliary:
+            networks.check_auxiliary(learner.network)
     if not isinstance(learner.network, str) and not callable(learner.network):
         raise InputError(f"network is a {type(learner.network).__name__}, expected a name or a factory (image_shape, n_classes) → module")
 

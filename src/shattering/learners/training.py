@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from shattering.errors import InputError
 from shattering.learners.checkpoints import Keeper, Training, plain, resume
 from shattering.learners.ranks import Ranks, stop_without_launcher
 from shattering.learners.running import Running
+from shattering.learners.scores import top5_accuracy, top5_hits
 from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
 
@@ -72,6 +74,8 @@ class Recipe:
     decay: float
     decay_steps: int | None
     weight_decay: float
+    label_smoothing: float
+    auxiliary: float
     order_seed: int
     stop_when_fitted: bool
     evaluate_train: bool
@@ -82,6 +86,21 @@ class Recipe:
     def learning_rate_at(self, epoch: int, step: int) -> float:
         """The rate of the update that follows `step` updates and `epoch` whole epochs."""
         return self.learning_rate * self.decay ** (step // self.decay_steps if self.decay_steps else epoch)
+
+    def losses(
+        self, output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], labels: torch.Tensor, reduction: str = "mean"
+    ) -> tuple[torch.Tensor, ...]:
+        """(logits, their cross-entropy, what is minimized) of a batch: with label smoothing and the auxiliary classifier, if on."""
+        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        cross_entropy = partial(F.cross_entropy, target=labels, reduction=reduction)
+        loss = objective = cross_entropy(logits)
+        if self.label_smoothing:
+            objective = cross_entropy(logits, label_smoothing=self.label_smoothing)
+        if self.auxiliary:
+            if auxiliary is None:
+                raise InputError(f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected a pair of logits")
+            objective = objective + self.auxiliary * cross_entropy(auxiliary, label_smoothing=self.label_smoothing)
+        return logits, loss, objective
 
 
 def resolve_device(device: str) -> torch.device:
@@ -180,18 +199,16 @@ def _update(
     parts = max(1, min(recipe.accumulate, n // (2 * ranks.world)))  # none of fewer than two examples
     if parts == ranks.world == 1:
         with recipe.autocast():
-            logits = model(images)
-            loss = F.cross_entropy(logits, labels)
-        loss.backward()
+            logits, loss, objective = recipe.losses(model(images), labels)
+        objective.backward()
         optimizer.step()
         return loss.detach() * n, logits.detach()
     losses, outputs = [], []
     for i, (part, targets) in enumerate(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)):
         with nullcontext() if i == parts - 1 else ranks.apart(model):
             with recipe.autocast():
-                logits = model(part)
-                loss = F.cross_entropy(logits, targets, reduction="sum")
-            (loss * (ranks.world / n)).backward()  # gradients are averaged over the processes
+                logits, loss, objective = recipe.losses(model(part), targets, "sum")
+            (objective * (ranks.world / n)).backward()  # gradients are averaged over the processes
         losses.append(loss.detach())
         outputs.append(logits.detach())
     optimizer.step()
@@ -243,8 +260,8 @@ def evaluate(
     autocast: Callable[[], AbstractContextManager],
     ranks: Ranks | None = None,
     predictions: torch.Tensor | None = None,
-) -> tuple[float, float]:
-    """(mean cross-entropy in nats, accuracy in 0…1) in evaluation mode.
+) -> dict[str, float]:
+    """In evaluation mode: loss (mean cross-entropy in nats), accuracy in 0…1, and top5_accuracy if there are more than five classes.
 
     ranks: the processes that share the work. predictions: (n,) int64 on the device, zeros, to be filled in.
     """
@@ -252,19 +269,22 @@ def evaluate(
     if isinstance(data, Examples) and ranks.world == 1:
         logits = compute_logits(model, data, autocast)
         loss = F.cross_entropy(logits, data.labels).item()
-        return loss, (logits.argmax(1) == data.labels).sum().item() / n
+        accuracy = (logits.argmax(1) == data.labels).sum().item() / n
+        return {"loss": loss, "accuracy": accuracy, **top5_accuracy(logits, data.labels)}
     model.eval()
     start, last = ranks.bounds(n)
-    sums = torch.zeros(2, dtype=torch.float64, device=data.labels.device if data.labels.device.type != "mps" else "cpu")
+    sums = torch.zeros(4, dtype=torch.float64, device=data.labels.device if data.labels.device.type != "mps" else "cpu")
     predicted = torch.zeros_like(data.labels) if predictions is None else predictions
     with autocast():
         for images in data.in_order(start, last, _STREAMED):
             logits, rows = model(images).float(), slice(start, start + len(images))
             labels, predicted[rows] = data.labels[rows], logits.argmax(1)
-            sums += torch.stack([F.cross_entropy(logits, labels, reduction="sum"), (predicted[rows] == labels).sum()]).to(sums)
+            losses, right = F.cross_entropy(logits, labels, reduction="sum"), (predicted[rows] == labels).sum()
+            sums += torch.stack([losses, right, *top5_hits(logits, labels)]).to(sums)
             start += len(images)
     ranks.total(sums, *([] if predictions is None else [predictions]))
-    return sums[0].item() / n, sums[1].item() / n
+    loss, right, hits, counted = sums.tolist()
+    return {"loss": loss / n, "accuracy": right / n} | ({"top5_accuracy": hits / n} if counted else {})
 
 
 def fit(
@@ -331,10 +351,10 @@ def _evaluations(
     ranks: Ranks,
 ) -> dict:
     """What the history has of an epoch in evaluation mode. checks: whether the training set is to be evaluated."""
-    full = evaluate(model, clean, recipe.autocast, ranks) if recipe.evaluate_train or checks else (math.nan, math.nan)
-    found = {"full_train_loss": full[0], "full_train_accuracy": full[1]}
+    full = evaluate(model, clean, recipe.autocast, ranks) if recipe.evaluate_train or checks else {}
+    found = {f"full_train_{name}": full.get(name, math.nan) for name in ("loss", "accuracy")}
     for name, examples in watched.items():
-        found[f"{name}_loss"], found[f"{name}_accuracy"] = evaluate(model, examples, recipe.autocast, ranks)
+        found |= {f"{name}_{key}": value for key, value in evaluate(model, examples, recipe.autocast, ranks).items()}
     return found
 
 

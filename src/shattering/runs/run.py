@@ -22,7 +22,7 @@ from shattering.data.preprocess import to_float
 from shattering.data.sources import identity, load_dataset
 from shattering.files import write_aside
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.on_splits import fit_split, predict_split, score_split
+from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5, score_split
 from shattering.learners.ranks import Ranks, joined
 from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
@@ -156,7 +156,8 @@ def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
 
 def _result(spec: RunSpec, data: Dataset, learner) -> dict:
     corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
-    on_train, on_test = predict_split(learner, data.train, fitted=True), predict_split(learner, data.test)
+    on_train, train_top5 = predict_with_top5(learner, data.train, "train", data.train.labels)
+    on_test, test_top5 = predict_with_top5(learner, data.test, "test", data.test.true_labels)
     train = _accuracy(on_train, data.train.labels)
     epochs = getattr(learner, "n_iter_", None) if getattr(learner, "takes_splits", False) else None
     history = getattr(learner, "history_", pd.DataFrame())
@@ -173,6 +174,8 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         **_on_changed(on_train, data.train),
         "test_accuracy": _accuracy(on_test, data.test.true_labels),
         "test_accuracy_on_corrupted_labels": _accuracy(on_test, corrupted_test),
+        **train_top5,
+        **test_top5,
         **_validation(data, learner, history),
         "interpolated": train == 1.0,
         "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
@@ -227,7 +230,8 @@ def early_stopping(history: pd.DataFrame) -> dict:
 
     best_test_accuracy, best_test_epoch: the best along the way, as the paper reports it. Chosen on the test set, it is
     an upper bound, not an estimate (the paper's footnote 3). With a validation split also the rigorous version:
-    best_validation_accuracy, best_validation_epoch (the first best), and test_accuracy_at_best_validation.
+    best_validation_accuracy, best_validation_epoch (the first best), and test_accuracy_at_best_validation. The best top-5
+    accuracy along the way, where there is one, may be of another epoch than the best accuracy.
     """
     out: dict = {}
     for name in ("test", "validation"):
@@ -235,6 +239,8 @@ def early_stopping(history: pd.DataFrame) -> dict:
         if column in history and bool(history[column].notna().any()):
             best = history[column].idxmax()
             out |= {f"best_{column}": float(history.loc[best, column]), f"best_{name}_epoch": int(history.loc[best, "epoch"])}
+            if f"{name}_top5_accuracy" in history:
+                out[f"best_{name}_top5_accuracy"] = float(history[f"{name}_top5_accuracy"].to_numpy().max())
             if name == "validation":
                 out["test_accuracy_at_best_validation"] = float(history.loc[best, "test_accuracy"])
     return out

@@ -13,6 +13,7 @@ from sklearn.metrics import get_scorer_names
 from shattering.data import sources
 from shattering.errors import InputError, unknown
 from shattering.learners import LEARNERS, build_learner
+from shattering.learners.weights import file_identity
 from shattering.randomization import Randomization
 from shattering.runs import objects
 
@@ -123,7 +124,7 @@ class RunSpec:
     def identity(self) -> dict:
         """What determines the result, and nothing else; fields at their defaults are left out.
 
-        Device, threads, checkpoint interval, and where the data lie are not part of it.
+        Device, threads, checkpoint interval, and where the data and other files lie are not part of it.
         """
         r = asdict(self.randomization)
         if not r["labels"]:
@@ -137,7 +138,7 @@ class RunSpec:
             "n_validation": self.n_validation,
             "randomization": _without_defaults(r, asdict(Randomization())) or None,
             "learner": objects.digest_of(self.learner) if objects.is_object(self.learner) else self.learner,
-            "params": self.recipe() or None,
+            "params": self._by_content(self.recipe()) or None,
             "seed": self.seed,
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
             "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
@@ -183,6 +184,11 @@ class RunSpec:
         except TypeError as error:
             raise InputError(f"randomization is {data['randomization']!r}: {error}") from None
         return cls(**{**data, "randomization": randomization})
+
+    def _by_content(self, params: dict) -> dict:
+        """The same with what identifies a file in place of its path."""
+        files = () if objects.is_object(self.learner) else getattr(LEARNERS[self.learner], "files", ())
+        return {name: file_identity(str(value)) if name in files else value for name, value in params.items()}
 
     def _defaults(self) -> dict:
         return LEARNERS[self.learner]().get_params()
