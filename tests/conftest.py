@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import signal
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +14,8 @@ from hypothesis import settings
 
 from shattering.data.dataset import Dataset, Split
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs; what tests start would ignore it too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 torch.set_num_threads(1)
 settings.register_profile("shattering", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("shattering")
