@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
-from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from shattering.errors import InputError
@@ -47,15 +46,11 @@ class Ray:
     gpus_per_run: float = 0
 
     def __post_init__(self):
-        for name, at_least in (("cpus_per_run", "above 0"), ("gpus_per_run", "of at least 0")):
+        for name, range_ in (("cpus_per_run", "above 0"), ("gpus_per_run", "of at least 0")):
             value = getattr(self, name)
-            if (
-                isinstance(value, bool)
-                or not isinstance(value, Real)
-                or not 0 <= value < math.inf
-                or (value == 0 and at_least == "above 0")
-            ):
-                raise InputError(f"{name} is {value!r}, expected a number {at_least}")
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < math.inf or (value == 0 and range_ == "above 0"):
+                raise InputError(f"{name} is {value!r}, expected a number {range_}")
         if self.gpus_per_run > 1 and self.gpus_per_run % 1:
             raise InputError(f"gpus_per_run is {self.gpus_per_run}, expected a whole number above 1")
 
