@@ -3,7 +3,7 @@
 import contextlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -55,6 +55,8 @@ class Run(Stored):
     """Bring images of any sizes to squares of so many pixels."""
     skip_corrupt: Flag = False
     """Leave out images that cannot be decoded, and count them."""
+    hold_out: Flag = True
+    """Without a test split, hold a fifth out; if not, test on the training images."""
     labels: float = 0.0
     """Probability of label corruption, 0 to 1."""
     pixels: str = "true"
@@ -96,8 +98,8 @@ class Run(Stored):
 
 
 _AXES = (
-    *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "labels", "pixels", "label_mode", "permute_channels"),
-    *("learner", "seed", "data_seed", "noise_seed"),
+    *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out"),
+    *("labels", "pixels", "label_mode", "permute_channels", "learner", "seed", "data_seed", "noise_seed"),
 )
 
 
@@ -118,6 +120,8 @@ class Sweep(Swept):
     image_size: str | None = None
     """Sides of the squares that images are brought to."""
     skip_corrupt: str | None = None
+    """true, false."""
+    hold_out: str | None = None
     """true, false."""
     labels: str | None = None
     """Probabilities of label corruption."""
@@ -164,6 +168,7 @@ class Sweep(Swept):
 
 Experiment = Literal[
     "table1",
+    "table2",
     "table3",
     "table4",
     "figure1a",
@@ -195,6 +200,8 @@ class Paper(Swept):
     """Which; all-cifar, all-linear and all-capacity are all of a line."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
+    data: str | None = None
+    """Photographs in the place of ImageNet, for table2 and figure2a: a path or name as for a run."""
     jobs: int | None = None
     """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU; on Ray as many as there
     is room for."""
@@ -210,6 +217,7 @@ class Paper(Swept):
         from shattering.runs.store import Store
 
         names, scale = reproduce.find_experiments(self.what), SCALES[self.scale]
+        scale = scale if self.data is None else replace(scale, photographs=self.data)
         store = Store(self.store if self.from_ is None else self.from_)
         if self.from_ is None:
             specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))

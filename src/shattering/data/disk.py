@@ -84,8 +84,17 @@ def fits_into_memory(nbytes: int) -> bool:
 
 
 def available_memory() -> int:
-    """Bytes that this process may still take: what the machine has available, or a lower limit that was set for the process."""
+    """Bytes that this process may still take: what the machine has available, or less if the process has a lower limit.
+
+    SHATTERING_MEMORY, in GB, is one, for machines whose share is not to be seen (containers, batch systems). Raises InputError if it is no
+    number.
+    """
     limits = [psutil.virtual_memory().available]
+    if given := os.environ.get("SHATTERING_MEMORY"):
+        try:
+            limits.append(int(1e9 * float(given)))
+        except (ValueError, OverflowError):
+            raise InputError(f"SHATTERING_MEMORY is {given!r}, expected a number of GB") from None
     if resource is not None:
         limits += [soft for name in ("RLIMIT_AS", "RLIMIT_DATA") if (soft := resource.getrlimit(getattr(resource, name))[0]) >= 0]
     return min(limits)

@@ -74,11 +74,12 @@ def load_dataset(
 
     Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
     (``NAME/train*.parquet``, or an image folder ``NAME``), else downloaded from the Hugging Face hub. Images of files and folders
-    that would not fit into memory once they are decoded stay on disk, as `ImagesOnDisk`.
+    that would not fit into memory once they are decoded stay on disk, as `ImagesOnDisk`; the environment variable SHATTERING_MEMORY,
+    in GB, says of less memory than the machine has.
 
     Args:
-        source: a name in `DATASETS`; a path to an image folder (``train/CLASS/*.png|jpg`` and ``test/…``), an
-            .npz with x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with
+        source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/*.png|jpg`` and
+            ``test/…``), an .npz with x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with
             ``train*.parquet`` and ``test*.parquet``) with an image and a label column; a tuple
             (X, y) or (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; a torch dataset of (image, label)
             pairs, or a pair of them (train, test); a Hugging Face `Dataset` or `DatasetDict`; or a Dataset.
@@ -87,7 +88,7 @@ def load_dataset(
         seed: also draws the held-out fifth where a source has no test split.
         n_validation: size of a class-balanced validation split, held out of the train split; None: there is none.
         hold_out: whether a source without a test split has a fifth held out; if not, its test split is its train split, which
-            is for cross-validation within the train split.
+            is for cross-validation within the train split, or for what is to be memorized alone.
         image_size: bring encoded images of any sizes to squares of so many pixels (as RGB), see `decode_square`; None: they
             have one size, and keep it.
         skip_corrupt: leave out the encoded images that cannot be decoded, and count them in `Dataset.skipped`, instead of raising an error;
@@ -161,9 +162,14 @@ def identity(source: str) -> str:
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise InputError(f"unknown dataset {str(path)!r}; known: {', '.join(DATASETS)}, or the path of a file or folder")
-    return path
+    """The path, or that in SHATTERING_DATA."""
+    base = os.environ.get("SHATTERING_DATA")
+    for found in (path, Path(base) / path) if base else (path,):
+        if found.exists():
+            return found
+    raise InputError(
+        f"unknown dataset {str(path)!r}; known: {', '.join(DATASETS)}, or the path of a file or folder, or its name in SHATTERING_DATA"
+    )
 
 
 def _load_named(name: str, seed: int | None, reading: _Reading) -> Dataset:
@@ -223,7 +229,7 @@ def _download(name: str, source: HubSource) -> dict[str, list[Path]]:
 
 
 def _load_path(path: Path, seed: int | None, reading: _Reading) -> Dataset:
-    _existing(path)
+    path = _existing(path)
     if path.suffix == ".npz":
         arrays = disk.read_npz(path)
         return dataset_from_arrays(

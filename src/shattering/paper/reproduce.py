@@ -25,6 +25,7 @@ from shattering.paper import (
     rademacher,
     stability,
     table1,
+    table2,
     table3,
     table4,
     theorem1,
@@ -55,11 +56,12 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "corollary1": corollary1,
     "rademacher": rademacher,
     "stability": stability,
+    "table2": table2,
 }
 GROUPS = {  # name → title, experiments
     "all-cifar": ("The papers' CIFAR-10 experiments", list(EXPERIMENTS)[:6]),
     "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:14]),
-    "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:]),
+    "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:18]),
 }
 PICTURES = ("pdf", "svg", "png")
 

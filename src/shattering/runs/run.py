@@ -108,13 +108,13 @@ _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run o
 
 def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
-    sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
+    sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation, spec.hold_out and spec.folds is None)
     reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt}
-    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None, *reading.values())
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, *reading.values())
     if key not in _last_loaded:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
-        data = load_dataset(source, *sizes, hold_out=spec.folds is None, **reading)
+        data = load_dataset(source, *sizes, **reading)
         _last_loaded[key] = data, data.fingerprint()
     return _last_loaded[key]
 

@@ -42,6 +42,8 @@ class RunSpec:
             the accuracies; higher is better, always. None: none.
         image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
         skip_corrupt: leave out encoded images that cannot be decoded, and count them in the result; else they are an error.
+        hold_out: whether a dataset without a test split has a fifth held out; if not, the test figures are of the training images,
+            with their true labels.
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -62,6 +64,7 @@ class RunSpec:
     scoring: str | None = None
     image_size: int | None = None
     skip_corrupt: bool = False
+    hold_out: bool = True
 
     def __post_init__(self):
         for name in ("n_train", "n_test", "n_validation", "image_size", "seed", "data_seed", "noise_seed"):
@@ -76,8 +79,9 @@ class RunSpec:
             raise InputError(f"fold is {self.fold} of {self.folds} folds, expected 0…folds-1 of at least 2")
         if self.folds and (self.n_validation or self.n_test):
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
-        if not isinstance(self.skip_corrupt, bool):
-            raise InputError(f"skip_corrupt is {self.skip_corrupt!r}, expected true or false")
+        for name in ("skip_corrupt", "hold_out"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
         if self.scoring is not None and self.scoring not in get_scorer_names():
             raise unknown("scoring", self.scoring, get_scorer_names())
         for name, value in self.params.items():
@@ -147,6 +151,7 @@ class RunSpec:
             "scoring": self.scoring,
             "image_size": self.image_size,
             "skip_corrupt": self.skip_corrupt or None,
+            "hold_out": None if self.hold_out else False,
         }
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
