@@ -174,6 +174,7 @@ Experiment = Literal[
     "figure1a",
     "figure1b",
     "figure1c",
+    "figure2a",
     "figure2b",
     "all-cifar",
     "norm",
@@ -189,6 +190,7 @@ Experiment = Literal[
     "rademacher",
     "stability",
     "all-capacity",
+    "all-imagenet",
 ]
 
 
@@ -197,7 +199,7 @@ class Paper(Swept):
     """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
 
     what: Positional[Experiment]
-    """Which; all-cifar, all-linear and all-capacity are all of a line."""
+    """Which; all-cifar, all-linear, all-capacity and all-imagenet are all of a line."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     data: str | None = None

@@ -15,6 +15,7 @@ from shattering.paper import (
     figure1a,
     figure1b,
     figure1c,
+    figure2a,
     figure2b,
     gradient_descent,
     hessian,
@@ -57,11 +58,13 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "rademacher": rademacher,
     "stability": stability,
     "table2": table2,
+    "figure2a": figure2a,
 }
 GROUPS = {  # name → title, experiments
     "all-cifar": ("The papers' CIFAR-10 experiments", list(EXPERIMENTS)[:6]),
     "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:14]),
     "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:18]),
+    "all-imagenet": ("The papers' ImageNet experiments", list(EXPERIMENTS)[18:]),
 }
 PICTURES = ("pdf", "svg", "png")
 
@@ -92,8 +95,11 @@ def for_this_machine(specs: Sequence[AnySpec]) -> list[AnySpec]:
 
 
 def default_jobs(names: Sequence[str]) -> int:
-    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill; kernels have all to themselves."""
-    if "table3" in names or "norm" in names:
+    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill.
+
+    Kernels and Inception V3 have the machine to themselves.
+    """
+    if {"table3", "norm", "table2", "figure2a"} & set(names):
         return 1
     return 4 if torch.cuda.is_available() else usable_cores()
 
