@@ -1,6 +1,7 @@
 """Table 2 and figure 2a: their rows, rules and pages on made-up runs, and a run of Inception V3 on an image folder."""
 
 import json
+import re
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
@@ -17,6 +18,7 @@ from shattering.paper.experiment import Runs
 from shattering.paper.reference import TABLE_2
 from shattering.paper.scales import IMAGENET_SCALES, SCALES, ImageNetScale
 from shattering.report.figures import to_spec
+from shattering.runs.grid import grid, parse_settings
 from shattering.runs.run import run
 from shattering.runs.store import Run
 
@@ -115,13 +117,26 @@ def test_the_papers_own_numbers_satisfy_every_claim_and_spoiled_ones_do_not():
     assert set(claims(lambda spec: None).values()) == {None}
 
 
+def test_the_documented_commands_make_the_runs_of_the_table():
+    page = (Path(__file__).parents[2] / "docs" / "imagenet.md").read_text()
+    given = [s.strip("'") for s in re.findall(r"--set (\S+)", page.partition("torchrun")[2])]
+    settings = {name: value for name, value in parse_settings(given).items() if name != "weight_decay"}
+    optional = {name: settings.pop(name) for name in ("dropout", "augment")} | {"weight_decay": 4e-5}
+    found = set()
+    for labels, names in ((1.0, []), (1.0, ["weight_decay"]), (0.0, ["augment"]), (0.0, ["augment", "dropout", "weight_decay"])):
+        params = {name: [optional[name]] for name in names} | {name: [value] for name, value in settings.items()}
+        found |= {s.run_id for s in grid({"dataset": "imagenet", "image_size": 299, "labels": labels}, params)}
+    assert len(found) == 4
+    assert found <= {spec.run_id for spec in table2.specs(SCALES["full"])}
+
+
 @pytest.mark.parametrize("name", IMAGENET)
 def test_pages_have_the_papers_numbers_beside_ours(name, tmp_path):
     result = reproduce.EXPERIMENTS[name].result(SMALL, Made(as_in_the_paper))
     assert not result.not_done
-    html = unescape(reproduce.render_result(result))
+    html = unescape(reproduce.render_result(result)).partition("<h2>Provenance")[0]
     assert "n = 12 of photos at 128x128" in html
-    assert html.count("59.80") == 2, "theirs and ours"
+    assert html.count("<td>59.80</td>") == 2, "theirs and ours"
     assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
     files = reproduce.write_result(result, tmp_path / "pages")
     assert len(files) == (4 if name == "figure2a" else 1)
