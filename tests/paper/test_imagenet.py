@@ -136,7 +136,7 @@ def test_pages_have_the_papers_numbers_beside_ours(name, tmp_path):
     assert not result.not_done
     html = unescape(reproduce.render_result(result)).partition("<h2>Provenance")[0]
     assert "n = 12 of photos at 128x128" in html
-    assert html.count("<td>59.80</td>") == 2, "theirs and ours"
+    assert html.count(">59.80</td>") == 2, "theirs and ours"
     assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
     files = reproduce.write_result(result, tmp_path / "pages")
     assert len(files) == (4 if name == "figure2a" else 1)
