@@ -127,6 +127,7 @@ def assert_same(done, tracker, rel) -> None:
     expected |= {f"params.{name}": value for name, value in done.spec.params.items()} | {"seed": done.spec.seed}
     expected |= {"randomization.labels": 0.5, "randomization.pixels": "true"}
     expected |= {"randomization.label_mode": "redraw", "randomization.permute_channels": False}
+    expected |= {"skip_corrupt": False, "hold_out": True}
     assert {name: plain(value) for name, value in parameters.items()} == {name: plain(value) for name, value in expected.items()}
     history = done.history.set_index("epoch", drop=False)
     made = {name: column.dropna() if name.startswith("full_") else column for name, column in history.items()}
