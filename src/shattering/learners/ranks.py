@@ -94,8 +94,9 @@ def joined() -> Iterator[Ranks]:
 def _fresh(store: dist.Store, rank: int, world: int) -> dist.Store:
     """The part of a store that belongs to this start of all processes alone.
 
-    torchrun keeps one store over its restarts, where gloo would find the addresses of dead processes. So everyone greets with a new word, rank 0
-    answers to that word with the name of the part, and goes on when all have heard it: nothing left behind looks like an answer.
+    torchrun keeps one store over its restarts, where gloo would find the addresses of dead processes. So everyone greets with a new
+    word, rank 0 answers to that word with the name of the part, and goes on when all have heard it: nothing left behind looks like an
+    answer.
     """
     word, start = uuid.uuid4().hex, time.monotonic()
     if rank:
