@@ -73,7 +73,7 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 OPTIONS = ["--n-train", "300", "--labels", "1.0", "--json", "--set", "network=mlp-1x64", "--set", "device=cpu"]
-RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=40", "--set", "batch_size=10", "--set", "checkpoint_every=0.1", "--store"]
+RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=40", "--set", "batch_size=20", "--set", "checkpoint_every=0.05", "--store"]
 
 
 def start(store: Path, *options: str) -> subprocess.Popen:
