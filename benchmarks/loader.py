@@ -13,11 +13,15 @@ Real photographs (`imagenet-sample` in SHATTERING_DATA), brought to squares of 2
 Rates are images per second of processor time, of all processes together (that is: per core), so that other work on the machine
 counts little; medians of interleaved repeats.
 
-With --memory: a process that may not hold more than so many MiB of its own (RLIMIT_DATA; its workers each the same) trains for an
-epoch through synthetic shards that would take --times as much decoded; its peak is reported.
+With --memory: a process that may not have more than so many MiB of its own (RLIMIT_DATA; each of its two workers the same) trains for
+an epoch, and evaluates, on synthetic JPEGs in Parquet shards that would take as much as the limit, --times/5 and --times as much if they
+were held decoded (as uint8). Every image is read and decoded whole; the network, a linear one, sees its central 32x32. Peaks are sums
+over the three processes, memory that they share counted once. On top of what the libraries take come the encoded row groups that each
+worker keeps: at most 256 MiB, so all of the smallest set, which is why that one may take less.
 """
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -34,6 +38,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -49,7 +54,8 @@ from shattering.data.on_disk import ImagesOnDisk
 from shattering.runs.run import _processor
 
 BATCH = 50
-SHARD = 2000  # synthetic images in a shard
+PASSES = 2  # through the images, with the same worker
+SHARD = 500  # synthetic images in a shard
 
 
 class Folder(Dataset):
@@ -83,9 +89,19 @@ def rate(read, n: int) -> tuple[float, float]:
     return n / (cpu_seconds() - cpu), n / (time.perf_counter() - clock)
 
 
+def of_decoder(data: list[bytes], size: int) -> int:
+    for encoded in data:
+        decode.decode_square(encoded, size)
+    return len(data)
+
+
 def of_loader(images: ImagesOnDisk, order: list[torch.Tensor]) -> int:
-    loader = Loader(images, 1)
-    return sum(len(batch) for batch in loader.batches(order))  # its worker ends with the batches
+    return sum(len(batch) for batch in Loader(images, 1).batches(order))  # its worker ends with the batches
+
+
+def of_field(files: list[str], size: int) -> int:
+    loader = DataLoader(Folder(files, size), BATCH, shuffle=True, num_workers=1)
+    return sum(len(batch) for batch in loader)
 
 
 def throughput(n: int, size: int, repeats: int, folder: Path) -> dict:
@@ -98,17 +114,16 @@ def throughput(n: int, size: int, repeats: int, folder: Path) -> dict:
     names = np.array([f"{i:05d}.jpg".encode() for i in range(n)])
     order = list(torch.randperm(n, generator=torch.Generator().manual_seed(0)).split(BATCH))
     files = [str(folder / f"{i:05d}.jpg") for i in range(n)]
-    field = lambda: DataLoader(Folder(files, size), BATCH, shuffle=True, num_workers=1)  # noqa: E731
     parts = {
-        "decode": lambda: len([decode.decode_square(d, size) for d in data]),
-        "ours": lambda: of_loader(ImagesOnDisk(rows, size, np.arange(n)), order),
-        "files": lambda: of_loader(ImagesOnDisk(ImageFiles(folder, names), size), order),
-        "field": lambda: sum(len(batch) for batch in field()),
+        "decode": lambda: of_decoder(data * PASSES, size),
+        "ours": lambda: of_loader(ImagesOnDisk(rows, size, np.arange(n)), order * PASSES),
+        "files": lambda: of_loader(ImagesOnDisk(ImageFiles(folder, names), size), order * PASSES),
+        "field": lambda: of_field(files * PASSES, size),
     }
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in parts}
     for _ in range(repeats):
         for name, part in parts.items():
-            found[name].append(rate(part, n))
+            found[name].append(rate(part, n * PASSES))
     per_core = {name: statistics.median(cpu for cpu, _ in values) for name, values in found.items()}
     return {
         "images": n,
@@ -121,14 +136,14 @@ def throughput(n: int, size: int, repeats: int, folder: Path) -> dict:
     }
 
 
-def write_shards(folder: Path, n: int, size: int) -> None:
-    """As many shards as n images need; all are links to the same 2,000 images, which noise by example makes different ones."""
+def write_shards(folder: Path, n: int, size: int) -> int:
+    """As many shards as n images need; all are links to the same images, which the loader does not know. Returns their encoded bytes."""
     generator = np.random.default_rng(0)
     encoded = []
     for _ in range(SHARD):
         out = io.BytesIO()
-        coarse = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
-        coarse.resize((size + 21, size + 1), Image.Resampling.BICUBIC).save(out, "JPEG", quality=85)
+        coarse = Image.fromarray(generator.integers(0, 256, (size // 12, size // 12, 3), dtype=np.uint8))
+        coarse.resize((size, size), Image.Resampling.BICUBIC).save(out, "JPEG", quality=85)
         encoded.append({"bytes": out.getvalue(), "path": None})
     shards = -(-n // SHARD)
     first = folder / f"train-00000-of-{shards:05d}.parquet"
@@ -136,41 +151,68 @@ def write_shards(folder: Path, n: int, size: int) -> None:
     pq.write_table(pa.table({"image": encoded, "label": labels}), first, row_group_size=100)
     for shard in range(1, shards):
         os.link(first, folder / f"train-{shard:05d}-of-{shards:05d}.parquet")
+    return shards * sum(len(image["bytes"]) for image in encoded)
 
 
-def pooled(shape: tuple[int, ...], k: int) -> nn.Module:
-    return nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(64 * shape[0], k))
+def linear(shape: tuple[int, ...], k: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(shape)), k))
 
 
-def within_memory(folder: Path, size: int, limit: int, batch: int) -> dict:
+def within_memory(folder: Path, size: int, limit: int) -> dict:
     """In a process of its own: set the limit, train for an epoch."""
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     start = time.perf_counter()
-    data = load_dataset(folder, image_size=size, hold_out=False)
-    data = randomize(data, Randomization(1.0, "random"), seed=1)
+    data = randomize(load_dataset(folder, image_size=size, hold_out=False), Randomization(1.0), seed=1)
     assert isinstance(data.train.images, ImagesOnDisk)
-    learner = NetworkClassifier(pooled, epochs=1, batch_size=batch, learning_rate=0.01, device="cpu", workers=2).fit(data.train)
-    ours = [u.ru_maxrss * 1024 for u in (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))]
+    learner = NetworkClassifier(linear, epochs=1, batch_size=64, crop=32, learning_rate=0.01, device="cpu", workers=2).fit(data.train)
     return {
         "images": len(data.train),
         "decoded_bytes": data.train.images.nbytes,
-        "limit_bytes": limit,
         "decoded_over_limit": data.train.images.nbytes / limit,
-        "batch_size": batch,
-        "peak_resident_bytes": ours[0],
-        "peak_resident_bytes_of_a_worker": ours[1],
         "seconds": time.perf_counter() - start,
-        "passes": 2,  # the epoch, and the evaluation at the end
         "train_loss": float(learner.history_["train_loss"][0]),
     }
 
 
-def memory(size: int, limit: int, times: float, folder: Path, batch: int = 32) -> dict:
-    n = int(times * limit / (3 * size * size)) + 1
-    write_shards(folder, n, size)
-    command = [sys.executable, __file__, "--child", str(folder), "--size", str(size), "--memory", str(limit >> 20), "--batch", str(batch)]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def proportional(process: psutil.Process) -> int:
+    """Bytes in memory, those shared with other processes divided among them; 0 for one that has ended."""
+    try:
+        return process.memory_full_info().pss
+    except psutil.Error:
+        return 0
+
+
+def watched(command: list[str]) -> dict:
+    """What the command prints, and the peaks of memory of its process and all below it, looked at four times a second."""
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    together = largest = 0
+    while child.poll() is None:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            whole = psutil.Process(child.pid)
+            sizes = [proportional(process) for process in (whole, *whole.children(recursive=True))]
+            together, largest = max(together, sum(sizes)), max(largest, *sizes)
+        time.sleep(0.25)
+    if child.returncode or child.stdout is None:
+        raise SystemExit(f"the training within the limit ended with exit code {child.returncode}")
+    found = json.loads(child.stdout.read().splitlines()[-1])
+    return found | {"peak_bytes_of_all_processes": together, "peak_bytes_of_the_largest": largest}
+
+
+def memory(size: int, limit: int, times: float, folder: Path) -> dict:
+    rows = []
+    for part in (1.0, times / 5, times):
+        below = folder / f"{part:g}"
+        below.mkdir()
+        encoded = write_shards(below, int(part * limit / (3 * size * size)) + 1, size)
+        command = [sys.executable, __file__, "--child", str(below), "--size", str(size), "--memory", str(limit >> 20)]
+        rows.append(watched(command) | {"encoded_bytes": encoded})
+        print(
+            "{images:7,d} images, {decoded_over_limit:5.1f} times the limit: peak {mib:.0f} MiB, {seconds:.0f} s".format(
+                **rows[-1], mib=rows[-1]["peak_bytes_of_all_processes"] / 2**20
+            ),
+            file=sys.stderr,
+        )
+    return {"limit_bytes_of_each_process": limit, "size": size, "batch_size": 64, "workers": 2, "passes": 2, "sets": rows}
 
 
 def main() -> None:
@@ -180,17 +222,16 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", type=int, help="MiB")
     parser.add_argument("--times", type=float, default=50)
-    parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.child:
-        print(json.dumps(within_memory(options.child, options.size, options.memory << 20, options.batch)))
+        print(json.dumps(within_memory(options.child, options.size, options.memory << 20)))
         return
     result: dict = {}
     with tempfile.TemporaryDirectory() as folder:
         if options.memory:
-            result["memory"] = memory(options.size, options.memory << 20, options.times, Path(folder), options.batch)
+            result["memory"] = memory(options.size, options.memory << 20, options.times, Path(folder))
         else:
             result["throughput"] = throughput(options.n, options.size, options.repeats, Path(folder))
     result |= {"simplejpeg": decode.simplejpeg is not None, "torch": torch.__version__, "python": platform.python_version()}

@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Collection
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +15,12 @@ import pandas as pd
 import psutil
 import pytest
 import torch
+import torch.distributed as dist
 
 from shattering import InputError, NetworkClassifier, Store
 from shattering.data import disk
 from shattering.learners import checkpoints
-from shattering.learners.ranks import Ranks
+from shattering.learners.ranks import Ranks, _fresh
 from shattering.learners.stream import Stream
 from shattering.runs.sweep import sweep
 from tests.conftest import make_split
@@ -69,54 +73,85 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
 
 
 OPTIONS = ["--n-train", "300", "--labels", "1.0", "--json", "--set", "network=mlp-1x64", "--set", "device=cpu"]
-RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=25", "--set", "batch_size=10", "--set", "checkpoint_every=0.1", "--store"]
+RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=40", "--set", "batch_size=20", "--set", "checkpoint_every=0.05", "--store"]
 
 
 def start(store: Path, *options: str) -> subprocess.Popen:
-    """Two processes at a run, some way into it."""
-    process = subprocess.Popen(
-        [*TORCHRUN, *options, *RUN, str(store)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    """Two processes at a run."""
+    return subprocess.Popen([*TORCHRUN, *options, *RUN, str(store)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def ranks_of(launcher: subprocess.Popen, but: Collection[int] = ()) -> dict[int, psutil.Process]:
+    """rank → process of a launcher, without those processes."""
+    found = {}
+    for child in psutil.Process(launcher.pid).children():
+        with suppress(psutil.Error):
+            if child.pid not in but and "RANK" in child.environ():
+                found[int(child.environ()["RANK"])] = child
+    return found
+
+
+def running(launcher: subprocess.Popen, store: Path, but: Collection[int] = ()) -> dict[int, psutil.Process]:
+    """Both processes of a run, some way into it: after the first checkpoint that they have written."""
     deadline = time.monotonic() + 600
-    while not list(store.glob("*/checkpoint.pt")):
-        assert process.poll() is None
+    while True:
+        assert launcher.poll() is None
         assert time.monotonic() < deadline
+        found = ranks_of(launcher, but)
+        written = [path.stat().st_mtime for path in store.glob("*/checkpoint.pt")]
+        if len(found) == 2 and written and written[0] > found[0].create_time():
+            return found
         time.sleep(0.02)
-    time.sleep(0.1)
-    return process
-
-
-def ranks_of(launcher: int) -> dict[int, psutil.Process]:
-    return {int(child.environ()["RANK"]): child for child in psutil.Process(launcher).children() if "RANK" in child.environ()}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """The run by one process, uninterrupted."""
+    """The run by two processes, uninterrupted."""
     store = tmp_path_factory.mktemp("whole")
-    subprocess.run([sys.executable, *RUN, str(store)], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    assert start(store).wait(600) == 0
     return Store(store).runs()[0]
 
 
 def check(store: Path, whole) -> None:
     (done,) = Store(store).runs()
     assert done.run_id == whole.run_id
-    assert done.provenance["processes"] == 2
-    assert done.provenance["resumed"]
-    np.testing.assert_allclose(done.history["train_loss"], whole.history["train_loss"], rtol=1e-3)
+    assert (done.provenance["processes"], done.provenance["resumed"], whole.provenance["resumed"]) == (2, True, False)
+    pd.testing.assert_frame_equal(done.history, whole.history, check_exact=True)
+    assert done.result == whole.result
     assert not (done.folder / "checkpoint.pt").exists()
 
 
+def test_after_a_process_is_killed_torchrun_restarts_all_and_they_resume(tmp_path, whole):
+    launcher = start(tmp_path, "--max-restarts", "2")
+    first = running(launcher, tmp_path)
+    first[1].kill()
+    second = running(launcher, tmp_path, [process.pid for process in first.values()])
+    second[0].kill()
+    assert launcher.wait(600) == 0
+    check(tmp_path, whole)
+
+
 def test_after_the_launcher_is_killed_the_next_call_resumes(tmp_path, whole):
-    process = start(tmp_path)
-    orphans = ranks_of(process.pid).values()
-    process.kill()
-    process.wait()
+    launcher = start(tmp_path)
+    orphans = running(launcher, tmp_path).values()
+    launcher.kill()
+    launcher.wait()
     _, alive = psutil.wait_procs(orphans, timeout=120)
     assert not alive, "they end by themselves"
     assert Store(tmp_path).runs()[0].status == "interrupted"
-    subprocess.run([*TORCHRUN, *RUN, str(tmp_path)], env=ENVIRONMENT, check=True, stdout=subprocess.DEVNULL, timeout=600)
+    assert start(tmp_path).wait(600) == 0
     check(tmp_path, whole)
+
+
+def test_what_an_earlier_start_has_left_in_the_store_is_not_taken_for_an_answer():
+    store = dist.HashStore()
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as pool:
+            parts = list(pool.map(lambda rank: _fresh(store, rank, 3), (2, 1, 0)))
+        assert not parts[0].check(["address"])
+        parts[0].set("address", "here")
+        assert [part.get("address") for part in parts] == [b"here"] * 3
+        store.set("greeting/1", "of one that died before it was answered")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from shattering.cli.common import Swept, print_json
+from shattering.cli.common import Flag, Swept, print_json
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,10 @@ class Test(Swept):
     """Training examples, a class-balanced subset."""
     n_test: int | None = None
     """Test examples, a class-balanced subset."""
+    image_size: int | None = None
+    """Bring encoded images to squares of so many pixels."""
+    skip_corrupt: Flag = False
+    """Leave out images that cannot be decoded."""
     seed: int = 0
     """Seed of subset, randomizations, initialization and order."""
     jobs: int | None = None
@@ -50,7 +54,7 @@ class Test(Swept):
         from shattering.runs.grid import parse_settings
         from shattering.testing.front import randomization_test
 
-        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs", "store", "log")
+        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "image_size", "skip_corrupt", "seed", "budget", "jobs")
         test = randomization_test(
             self.learner,
             self.data,
@@ -58,6 +62,8 @@ class Test(Swept):
             recipe=parse_settings(self.set),
             console=Console(stderr=True),
             engine=self.found_engine(),
+            store=self.store,
+            log=self.log,
             **{name: getattr(self, name) for name in same},
         )
         test.to_html(self.out)

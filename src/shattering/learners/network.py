@@ -20,8 +20,8 @@ from shattering.data.sources import as_images
 from shattering.errors import InputError
 from shattering.learners import training
 from shattering.learners.classes import class_codes
-from shattering.learners.inputs import augmented, make_examples
-from shattering.learners.params import check_params
+from shattering.learners.inputs import augmented, cropped_side, make_examples, standardization
+from shattering.learners.params import as_seed, check_params
 from shattering.learners.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
@@ -202,7 +202,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         """
         self.check_params()
         images, labels = self._training_data(X, y)
-        seed = _as_seed(self.random_state)
+        seed = as_seed(self.random_state)
         self._prepare(images, seed)
         module = self.module_
         if self.weights is not None:
@@ -330,9 +330,10 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _prepare(self, images: torch.Tensor, seed: int) -> None:
         """Set up preprocessing and a fresh module for images of this shape."""
         self._raw_shape = tuple(images.shape[1:])
-        per_feature = self._standardization() == "feature"
-        self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop())) if per_feature else None
-        self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop()).shape[1:])
+        self._crop, self._standardization = cropped_side(self.crop, self._raw_shape), standardization(self)
+        per_feature = self._standardization == "feature"
+        self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop)) if per_feature else None
+        self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop).shape[1:])
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
         self.device_ = training.resolve_device(together or self.device)
         module = networks.build_network(
@@ -345,28 +346,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
         self.n_parameters_ = networks.count_parameters(module)
 
-    def _standardization(self) -> str:
-        if self.standardize != "auto":
-            return self.standardize
-        return "feature" if len(self._raw_shape) == 1 else "range" if self.network == "inception-v3" else "image"
-
-    def _crop(self) -> int | None:
-        if self.crop == "auto":
-            return 28 if len(self._raw_shape) == 3 and self._raw_shape[1:] == (32, 32) else None
-        return self.crop  # type: ignore[return-value]
-
     def _unlabelled(self, X) -> training.Examples | Stream:
         check_is_fitted(self)
         images = X.images if isinstance(X, Split) else self._input_images(X)
         if tuple(images.shape[1:]) != self._raw_shape:
             raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._raw_shape} as in fit")
         return make_examples(self, images, torch.zeros(len(images), dtype=torch.int64))
-
-    def _standardized(self, images: torch.Tensor) -> torch.Tensor:
-        if self._scaler:
-            return self._scaler(images)
-        kind = self._standardization()
-        return preprocess.standardize_images(images) if kind == "image" else 2 * images - 1 if kind == "range" else images
 
     def _compiled(self, module: nn.Module) -> nn.Module:
         """On a GPU with CUDA graphs, which save the launches of many small kernels."""
@@ -408,10 +393,3 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _autocast(self):
         return torch.autocast(self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
-
-
-def _as_seed(random_state) -> int:
-    """scikit-learn's random_state as an integer: an integer is itself, None is fresh entropy."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)

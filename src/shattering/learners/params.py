@@ -1,4 +1,4 @@
-"""Whether the parameters of a `NetworkClassifier` are in range."""
+"""The parameters of a `NetworkClassifier`: whether they are in range, and what its random_state means."""
 
 from numbers import Integral, Real
 from pathlib import Path
@@ -57,3 +57,10 @@ def _check(name: str, value: object, kind: type, low: float, high: float = float
     if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:  # type: ignore[operator]
         what = "a whole number" if kind is Integral else "a number"
         raise InputError(f"{name} is {value!r}, expected {what} {f'in {low}…{high}' if high < float('inf') else f'of at least {low}'}")
+
+
+def as_seed(random_state) -> int:
+    """scikit-learn's random_state as an integer: an integer is itself, None is fresh entropy."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)

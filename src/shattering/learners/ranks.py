@@ -1,6 +1,8 @@
 """`Ranks`: the processes that train one network together, as `torchrun` starts them. Of one process everything here is a no-op."""
 
 import os
+import time
+import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -10,9 +12,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from shattering.errors import InputError
+
 _PATIENCE = timedelta(hours=2)  # for the process that writes the result
+_START = timedelta(minutes=10)  # until all processes have started
 
 
 @dataclass(frozen=True)
@@ -76,11 +82,37 @@ def joined() -> Iterator[Ranks]:
         return
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+    store, rank, world = next(rendezvous("env://", timeout=_START))
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+    dist.init_process_group(backend, store=_fresh(store, rank, world), rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Ranks.current()
     finally:
         dist.destroy_process_group()
+
+
+def _fresh(store: dist.Store, rank: int, world: int) -> dist.Store:
+    """The part of a store that belongs to this start of all processes alone.
+
+    torchrun keeps one store over its restarts, where gloo would find the addresses of dead processes. So everyone greets with a new
+    word, rank 0 answers to that word with the name of the part, and goes on when all have heard it: nothing left behind looks like an
+    answer.
+    """
+    word, start = uuid.uuid4().hex, time.monotonic()
+    if rank:
+        store.set(f"greeting/{rank}", word)
+        name = store.get(f"answer/{word}").decode()
+        store.add(f"heard/{name}", 1)
+        return dist.PrefixStore(name, store)
+    while store.add(f"heard/{word}", 0) < world - 1:
+        stop_without_launcher()
+        if time.monotonic() - start > _START.total_seconds():
+            raise InputError(f"not all of {world} processes have started within {_START}, expected them all")
+        for other in range(1, world):
+            if store.check([f"greeting/{other}"]):
+                store.set(f"answer/{store.get(f'greeting/{other}').decode()}", word)
+        time.sleep(0.02)
+    return dist.PrefixStore(word, store)
 
 
 _LAUNCHER = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
