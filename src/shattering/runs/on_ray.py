@@ -219,15 +219,20 @@ class _Mailbox:
 def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: Any, objects: bytes | None) -> str | None:
     """The task, in a process that other runs may have used before. Gives what the run raised, or None."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
+    import ray
+
     from shattering.runs.store import read_spec
     from shattering.runs.workers import execute
 
-    last, run_id = -math.inf, read_spec(spec).run_id
+    last, run_id = 0.0, read_spec(spec).run_id
 
     def report(row: dict) -> None:
         nonlocal last
-        if time.monotonic() - last > 0.5:
+        if not row or time.monotonic() - last > 0.5:
             last = time.monotonic()
-            mailbox.put.remote(run_id, row)
+            sent = mailbox.put.remote(run_id, row)
+            if not row:  # that it has begun is known before anything can happen
+                with suppress(ray.exceptions.RayError):
+                    ray.get(sent, timeout=ANSWER_SECONDS)
 
     return execute(spec, where, threads, log, objects, report)
