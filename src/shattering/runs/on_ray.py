@@ -231,8 +231,8 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
         if not row or time.monotonic() - last > 0.5:
             last = time.monotonic()
             sent = mailbox.put.remote(run_id, row)
-            if not row:  # that it has begun is known before anything can happen
-                with suppress(ray.exceptions.RayError):
-                    ray.get(sent, timeout=ANSWER_SECONDS)
+            if not row:  # that it has begun is known before anything can happen; ray.get would lend this task's cores to another
+                with suppress(ray.exceptions.RayError, TimeoutError):
+                    sent.future().result(ANSWER_SECONDS)
 
     return execute(spec, where, threads, log, objects, report)
