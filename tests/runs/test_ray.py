@@ -244,7 +244,7 @@ def test_the_next_call_resumes_on_another_cluster_when_the_head_node_is_gone(tmp
             assert sweeping.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
-    assert sweeping.wait(120) != 0
+    assert sweeping.wait(200) != 0
     before = {run.folder.name: run.status for run in Store(tmp_path).runs()}
     assert "interrupted" in before.values()
     params = {"epochs": 100, "batch_size": 10, "checkpoint_every": 0}
