@@ -1,15 +1,18 @@
 """Cost of a sweep: what the local engine and Ray add to the runs' own time; and what becomes of a sweep whose workers are killed.
 
-    python benchmarks/sweep.py [--runs 60] [--jobs 2] [--repeats 3] [--epochs 12] [--kill 200] [--json FILE]
+    python benchmarks/sweep.py [--parts alone overhead kills] [--runs 200] [--epochs 12] [--jobs 2] [--seed 0] [--json FILE]
 
-The runs: an MLP 1x512 on the digits with random labels, about a second each. A run's own time is what it records itself: reading the
-data, training, evaluating. Its store is what `run` takes beyond that, for its lock and files, in a process that does nothing else
-(median). Overhead of an engine = (jobs x seconds of the sweep - own times) / runs, in which the store is; the engines take turns, and
-numbers are medians over the repeats.
+The runs: an MLP 1x512 on the 1,297 digits with random labels, 12 epochs: about a second each. A run's own time is what it records itself
+(provenance["seconds"]): data, training, evaluation, with the other runs beside it. Its store, the writing of its files, is not in it.
 
-  started    the whole sweep, with the start of the engine and of its workers
-  going      from the end of the first 2 x jobs runs on: what each further run costs
---kill N: a sweep of N shorter runs on each engine, one worker of which is killed (-9) at random every 3 to 8 seconds.
+  alone     own seconds of a run and those that its store takes, in one process that does nothing else: medians of 12
+  overhead  for each engine, a sweep of --runs. Overhead = jobs x seconds of the sweep / own times of all runs - 1; efficiency = the
+            inverse of 1 + overhead. started: the whole sweep, with the start of the engine and of its workers (Ray takes seconds);
+            going: from the end of the first 2 x jobs runs on, what each further run costs
+  kills     the same runs on Ray, one worker of which is killed (-9) every 2 to 6 seconds. Done once: every run has its result, whose
+            time of writing has not changed since it was first seen, and the same call afterwards executes none
+
+On two quiet cores all of it takes about 9 minutes with 200 runs. The JSON is written after every part; parts not asked for stay in it.
 """
 
 import argparse
@@ -21,7 +24,6 @@ import statistics
 import tempfile
 import threading
 import time
-from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -33,160 +35,140 @@ import torch
 
 from shattering import Randomization, RunSpec, Store, run, sweep
 from shattering.machine import usable_cores
+from shattering.runs.attempts import ATTEMPTS, STARTS
 from shattering.runs.run import _processor
-from shattering.runs.sweep import ATTEMPTS, Engine
+from shattering.runs.sweep import Engine
 
 ENGINES: tuple[Engine, ...] = ("local", "ray")
 
 
-def specs(n: int, epochs: int) -> list[RunSpec]:
-    params = {"epochs": epochs, "device": "cpu"}
-    return [RunSpec("digits", randomization=Randomization(1.0), params=params, data_seed=0, seed=seed) for seed in range(n)]
+def specs(options: argparse.Namespace, n: int | None = None) -> list[RunSpec]:
+    params = {"epochs": options.epochs, "device": "cpu"}
+    return [RunSpec("digits", randomization=Randomization(1.0), params=params, data_seed=0, seed=seed) for seed in range(n or options.runs)]
 
 
-def stored_alone(n: int, epochs: int) -> dict[str, float]:
+def alone(options: argparse.Namespace) -> dict[str, float]:
     """Medians of a run's own seconds, and of those that its store takes, one after another in this process."""
     own, store = [], []
     with tempfile.TemporaryDirectory() as folder:
-        for spec in specs(n, epochs):
+        for spec in specs(options, 14):
             start = time.perf_counter()
             own.append(run(spec, Store(folder)).provenance["seconds"])
             store.append(time.perf_counter() - start - own[-1])
     return {"own_seconds": statistics.median(own[2:]), "store_seconds": statistics.median(store[2:])}
 
 
-def measure(engine: Engine, n: int, epochs: int, jobs: int) -> dict[str, float]:
-    """Seconds a run of one sweep: own, and overhead beyond it."""
+def overhead(options: argparse.Namespace) -> dict[str, object]:
+    return {"runs": options.runs, "jobs": options.jobs, **{str(engine): measure(engine, options) for engine in ENGINES}}
+
+
+def measure(engine: Engine, options: argparse.Namespace) -> dict[str, float]:
+    """Of one sweep on this engine."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.time()
-        runs = sweep(specs(n, epochs), Store(folder), jobs, engine=engine)
+        runs = sweep(specs(options), Store(folder), options.jobs, engine=engine)
         whole = time.time() - start
         ends = {r.run_id: (r.folder / "result.json").stat().st_mtime for r in runs}
         own = {r.run_id: r.provenance["seconds"] for r in runs}
     assert all(r.status == "done" for r in runs)
     order = sorted(ends, key=lambda name: ends[name])
-    first, later = order[2 * jobs - 1], order[2 * jobs :]
-    going = jobs * (ends[order[-1]] - ends[first]) - sum(own[name] for name in later)
+    first, later = order[2 * options.jobs - 1], order[2 * options.jobs :]
+    started = options.jobs * whole / sum(own.values())
+    going = options.jobs * (ends[order[-1]] - ends[first]) / sum(own[name] for name in later)
     return {
         "seconds": whole,
         "own_seconds_a_run": statistics.fmean(own.values()),
-        "overhead_started": (jobs * whole - sum(own.values())) / n,
-        "overhead_going": going / len(later),
-        "own_going": statistics.fmean(own[name] for name in later),
+        "overhead_started": started - 1,
+        "overhead_going": going - 1,
+        "efficiency_started": 1 / started,
+        "efficiency_going": 1 / going,
     }
 
 
-def compare(n: int, epochs: int, jobs: int, repeats: int) -> dict[str, dict]:
-    measured: dict[str, list[dict[str, float]]] = {str(engine): [] for engine in ENGINES}
-    for _ in range(repeats):
-        for engine in ENGINES:
-            measured[str(engine)].append(measure(engine, n, epochs, jobs))
-            print(engine, json.dumps(measured[str(engine)][-1]), flush=True)
-    out = {}
-    for name, rows in measured.items():
-        ratios = {
-            "overhead_started_over_own": [row["overhead_started"] / row["own_seconds_a_run"] for row in rows],
-            "overhead_going_over_own": [row["overhead_going"] / row["own_going"] for row in rows],
-        }
-        out[name] = {key: statistics.median(row[key] for row in rows) for key in rows[0]}
-        out[name] |= {key: {"median": statistics.median(v), "low": min(v), "high": max(v)} for key, v in ratios.items()}
-        out[name]["efficiency_going"] = 1 / (1 + out[name]["overhead_going_over_own"]["median"])
-    return out
-
-
-@dataclass
 class Killer(threading.Thread):
-    """Kills one worker that executes a run, now and then: on Ray a new one takes seconds to import torch."""
+    """Kills one worker that executes a run, now and then; notes when each result was written as it first sees it."""
 
-    own: set[int]
-    killed: list[int] = field(default_factory=list)
-    over: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self):
+    def __init__(self, folder: Path, seed: int):
         super().__init__(daemon=True)
+        self.folder, self.draw = folder, random.Random(seed)
+        self.killed: list[int] = []
+        self.written: dict[str, int] = {}
+        self.over = threading.Event()
 
     def run(self) -> None:
-        while not self.over.wait(random.uniform(3, 8)):
-            workers = [p for p in psutil.Process().children(recursive=True) if self.is_victim(p)]
-            if workers:
-                victim = random.choice(workers)
-                victim.kill()
-                self.killed.append(victim.pid)
+        due = time.monotonic() + self.draw.uniform(2, 6)
+        while not self.over.wait(0.2):
+            self.look()
+            if time.monotonic() > due:
+                workers = sorted((p for p in psutil.Process().children(recursive=True) if is_at_a_run(p)), key=lambda p: p.pid)
+                if workers:
+                    victim = self.draw.choice(workers)
+                    victim.kill()
+                    self.killed.append(victim.pid)
+                due = time.monotonic() + self.draw.uniform(2, 6)
 
-    def is_victim(self, process: psutil.Process) -> bool:
-        """A task on Ray bears its run's name; a local worker is a child of the server, which is one of ours."""
-        try:
-            name = process.cmdline()[0]
-            forked = process.ppid() in self.own and "forkserver" in " ".join(process.cmdline()) and process.pid not in self.own
-            return name.startswith("ray::digits") or forked
-        except (psutil.Error, IndexError):
-            return False
-
-    __hash__ = threading.Thread.__hash__
+    def look(self) -> None:
+        for path in self.folder.glob("*/result.json"):
+            self.written.setdefault(path.parent.name, path.stat().st_mtime_ns)
 
 
-def killed(engine: Engine, n: int, jobs: int) -> dict[str, object]:
-    """A sweep whose workers are killed at random."""
-    sweep(specs(1, 1), Store(tempfile.mkdtemp()), 1)  # starts the server of local workers
-    servers = {p.pid for p in psutil.Process().children() if "forkserver" in " ".join(p.cmdline())}
+def is_at_a_run(process: psutil.Process) -> bool:
+    """A worker on Ray bears the name of its run."""
+    try:
+        return process.cmdline()[0].startswith("ray::digits")
+    except (psutil.Error, IndexError):
+        return False
+
+
+def kills(options: argparse.Namespace) -> dict[str, object]:
+    """A sweep on Ray whose workers are killed at random."""
     with tempfile.TemporaryDirectory() as folder:
-        killer = Killer(servers)
+        killer = Killer(Path(folder), options.seed)
         killer.start()
         start = time.time()
-        statuses = [r.status for r in sweep(specs(n, 4), Store(folder), jobs, engine=engine)]
+        runs = sweep(specs(options), Store(folder), options.jobs, engine="ray")
+        seconds = time.time() - start
         killer.over.set()
         killer.join()
-        seconds = time.time() - start
-        again = sweep(specs(n, 4), Store(folder), jobs)
+        killer.look()
+        again = sweep(specs(options), Store(folder), options.jobs)
+        unchanged = [r for r in again if (r.folder / "result.json").stat().st_mtime_ns == killer.written.get(r.folder.name)]
     return {
-        "runs": n,
+        "runs": options.runs,
+        "jobs": options.jobs,
+        "seed": options.seed,
         "workers_killed": len(killer.killed),
-        "attempts_a_run": ATTEMPTS,
-        "done": statuses.count("done"),
-        "failed_after_all_attempts": statuses.count("failed"),
-        "done_after_the_same_call_again": sum(r.status == "done" for r in again),
+        "deaths_until_failed": {"without getting further": ATTEMPTS, "before the beginning": STARTS},
+        "done": sum(r.status == "done" for r in runs),
+        "done_and_not_executed_again": len(unchanged),
+        "failed": [r.error for r in runs if r.status == "failed"],
+        "own_seconds_a_run": statistics.fmean(r.provenance["seconds"] for r in runs if r.status == "done"),
         "seconds": seconds,
     }
 
 
+PARTS = {"alone": alone, "overhead": overhead, "kills": kills}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=int, default=60)
-    parser.add_argument("--jobs", type=int, default=usable_cores())
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--parts", nargs="+", choices=list(PARTS), default=list(PARTS))
+    parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--epochs", type=int, default=12)
-    parser.add_argument("--kill", type=int, default=200)
+    parser.add_argument("--jobs", type=int, default=usable_cores())
+    parser.add_argument("--seed", type=int, default=0, help="of the killings")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    out: dict[str, object] = {
-        "runs": options.runs,
-        "jobs": options.jobs,
-        "repeats": options.repeats,
-        "epochs": options.epochs,
-        "ray": version("ray"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "processor": _processor(),
-        "cores": usable_cores(),
-        "load_average_before": os.getloadavg()[0],
-        "alone": stored_alone(12, options.epochs),
-    }
-    if options.repeats:
-        out["engines"] = compare(options.runs, options.epochs, options.jobs, options.repeats)
-        keep(out, options.json)
-    for engine in ENGINES if options.kill else ():
-        out[f"killed_on_{engine}"] = killed(engine, options.kill, options.jobs)
-        keep(out, options.json)
-    out["load_average_after"] = os.getloadavg()[0]
-    keep(out, options.json)
-
-
-def keep(out: dict[str, object], path: Path | None) -> None:
-    """Print what has been measured so far, and write it."""
-    print(json.dumps(out, indent=1), flush=True)
-    if path:
-        path.write_text(json.dumps(out, indent=1) + "\n")
+    out = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
+    versions = {"ray": version("ray"), "torch": torch.__version__, "python": platform.python_version()}
+    out |= {"epochs": options.epochs, "versions": versions, "processor": _processor(), "cores": usable_cores()}
+    for name in options.parts:
+        load = os.getloadavg()[0]
+        out[name] = PARTS[name](options) | {"load_average_before": load, "load_average_after": os.getloadavg()[0]}
+        print(name, json.dumps(out[name], indent=1), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(out, indent=1) + "\n")
 
 
 if __name__ == "__main__":

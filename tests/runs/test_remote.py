@@ -130,7 +130,7 @@ def test_failures_and_deletions_are_seen_elsewhere(bucket, on_machine):
 def test_a_sweep_and_the_command_line_on_it(bucket, on_machine, capsys):
     store = on_machine("a")
     specs = [replace(SPEC, seed=seed, params={**PARAMS, "epochs": 1}) for seed in range(2)]
-    assert [r.status for r in sweep(specs, store, jobs=2)] == ["done"] * 2
+    assert [r.status for r in sweep(specs, store)] == ["done"] * 2
     assert main(["status", "--store", f"file://{bucket}/runs"]) == 0
     assert capsys.readouterr().out.count("done  ") == 2
     assert [r.status for r in sweep(specs, on_machine("b"))] == ["done"] * 2, "they are there"

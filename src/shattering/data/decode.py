@@ -26,11 +26,6 @@ UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError)  # what 
 _CHUNK = 1000
 
 
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def cache_folder() -> Path:
     """Where decoded images are kept: `SHATTERING_CACHE`, else the user's cache folder."""
     base = os.environ.get("SHATTERING_CACHE")

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from shattering.data.decode import usable_cores
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
+from shattering.machine import usable_cores
 
 _AHEAD = 2  # batches that each worker prepares ahead
 

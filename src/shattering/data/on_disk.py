@@ -13,10 +13,11 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from shattering.data.decode import UNREADABLE, cache_folder, cached, decode_one, decode_square, usable_cores
+from shattering.data.decode import UNREADABLE, cache_folder, cached, decode_one, decode_square
 from shattering.data.encoded import Encoded, ParquetRows
 from shattering.errors import InputError
 from shattering.files import write_aside
+from shattering.machine import usable_cores
 
 CACHE = 256 << 20  # encoded bytes of row groups that a process keeps
 LARGE = 4 << 30  # decoded bytes from which images never live in memory

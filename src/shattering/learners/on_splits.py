@@ -14,15 +14,16 @@ from shattering.learners.scores import top5_accuracy
 
 
 def table(split: Split) -> np.ndarray:
-    """(n, features) float32 in natural units, for learners that take tables."""
-    return to_float(split.images).flatten(1).numpy()
+    """(n, features) float32 in natural units, for learners that take tables; a copy, for some change what they are given."""
+    features = to_float(split.images).flatten(1)
+    return (features if split.images.dtype == torch.uint8 else features.clone()).numpy()
 
 
 def fit_split(learner: Any, split: Split, **watch) -> Any:
     """Fit to the split's labels. watch: arguments of `fit` for learners that take splits; not passed to others."""
     if getattr(learner, "takes_splits", False):
         return learner.fit(split, **watch)
-    return learner.fit(table(split), split.labels.numpy())
+    return learner.fit(table(split), split.labels.numpy().copy())
 
 
 def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarray:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:  # the worker's side of this module has to set the environment
 
 ANSWER_SECONDS = 10  # that a cluster may take to answer
 LOOK_SECONDS = 5  # between looks at what the cluster has
-REUSED = 500  # runs of a worker process
 
 
 @dataclass(frozen=True)
@@ -117,12 +116,14 @@ class RayWorkers:
     ):
         import cloudpickle
 
+        from shattering.runs.workers import REUSED
+
         self.ray, self.cluster, self.jobs, self.overview = ray, cluster, jobs, overview
         self.looked, self.said = 0.0, False
         if not self._look():
             raise InputError(self._too_large())
         objects = ray.put(cloudpickle.dumps(dict(given))) if given else None
-        self.mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote() if overview.live else None
+        self.mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote()
         resources = {"num_cpus": cluster.cpus_per_run, "num_gpus": cluster.gpus_per_run}
         self.task = ray.remote(**resources, max_retries=0, max_calls=REUSED)(_work)
         self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.mailbox, objects)
@@ -144,9 +145,13 @@ class RayWorkers:
         references = [worker.reference for worker in workers]
         self.ray.wait(references, timeout=seconds, fetch_local=False)
         self.ready = set(self.ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[0])
-        if self.mailbox is not None:
-            with suppress(self.ray.exceptions.RayError):  # only the display suffers
-                self.mail = self.ray.get(self.mailbox.take.remote(), timeout=ANSWER_SECONDS)
+        if self.overview.live:
+            self.take_mail()
+
+    def take_mail(self) -> None:
+        """Fetch the last rows of the runs."""
+        with suppress(self.ray.exceptions.RayError):  # what has become of a run is not learnt from it
+            self.mail |= self.ray.get(self.mailbox.take.remote(), timeout=ANSWER_SECONDS)
 
     def stop(self, workers: Sequence[RayWorker]) -> None:
         with suppress(self.ray.exceptions.RayError):  # the cluster may be gone
@@ -193,11 +198,12 @@ class RayWorker:
         except exceptions.RayTaskError as error:  # before the run began: the machine lacks what it needs
             return Ended(error=str(error).strip().splitlines()[-1])
         except exceptions.RayError as error:
+            self.workers.take_mail()  # had it begun?
             return Ended(death=type(error).__name__)
 
 
 class _Mailbox:
-    """An actor with the last row of each run, for the sweep to show."""
+    """An actor with the last row of each run, for the sweep to show, and to know how far a run was when its worker died."""
 
     def __init__(self):
         self.rows: dict[str, dict] = {}
@@ -213,15 +219,20 @@ class _Mailbox:
 def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: Any, objects: bytes | None) -> str | None:
     """The task, in a process that other runs may have used before. Gives what the run raised, or None."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
+    import ray
+
     from shattering.runs.store import read_spec
     from shattering.runs.workers import execute
 
-    last, run_id = 0.0, read_spec(spec).run_id if mailbox is not None else ""
+    last, run_id = 0.0, read_spec(spec).run_id
 
     def report(row: dict) -> None:
         nonlocal last
-        if mailbox is not None and time.monotonic() - last > 0.5:
+        if not row or time.monotonic() - last > 0.5:
             last = time.monotonic()
-            mailbox.put.remote(run_id, row)
+            sent = mailbox.put.remote(run_id, row)
+            if not row:  # that it has begun is known before anything can happen; ray.get would lend this task's cores to another
+                with suppress(ray.exceptions.RayError, TimeoutError):
+                    sent.future().result(ANSWER_SECONDS)
 
     return execute(spec, where, threads, log, objects, report)

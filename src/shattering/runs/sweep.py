@@ -1,10 +1,11 @@
 """`sweep`: run what is missing, on this machine or on a cluster."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, overload
 
 from rich.console import Console
@@ -12,6 +13,7 @@ from rich.progress import TaskID
 
 from shattering.errors import InputError, unknown
 from shattering.loggers import Log, logger_names
+from shattering.runs.attempts import Attempts
 from shattering.runs.local import local_workers
 from shattering.runs.objects import Objects
 from shattering.runs.on_ray import Ray, ray_workers
@@ -20,7 +22,6 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store
 from shattering.runs.workers import Ended, Worker, Workers
 
-ATTEMPTS = 3  # a run whose worker dies is begun so often, then marked as failed
 ENGINES = ("local", "ray")
 Engine = Literal["local", "ray"] | Ray
 
@@ -56,9 +57,10 @@ def sweep(
 ) -> Sequence[Run | Record]:
     """Run what the store lacks and return the runs of all specs in their order.
 
-    Done runs are skipped, interrupted ones resumed at their last checkpoint, failed ones tried again. A worker that
-    dies is replaced twice, then its run is marked failed; the others go on. Runs that another process is at are
-    waited for. On Ctrl-C the workers end and KeyboardInterrupt is raised; the same call resumes.
+    Done runs are skipped, interrupted ones resumed at their last checkpoint, failed ones tried again. A worker process
+    executes one run after another. One that dies is replaced; a run whose workers die three times without getting any further
+    is marked failed, as is one whose workers die ten times in a row before they have begun it. The others go on. Runs that
+    another process is at are waited for. On Ctrl-C the workers end and KeyboardInterrupt is raised; the same call resumes.
 
     Args:
         specs: what to run, each once.
@@ -67,7 +69,7 @@ def sweep(
         console: where to show a live overview (a line a run where the output is no terminal); None: nowhere.
         log: trackers that the workers tell, as `run` does, but names only: objects stay in this process.
         given: the objects that the specs name; the workers get copies.
-        engine: "local", processes of this machine, one a run; or "ray", tasks on a Ray cluster, also given as `Ray`.
+        engine: "local", processes of this machine; or "ray", tasks on a Ray cluster, also given as `Ray`.
 
     Raises:
         InputError: for bad input; runs that fail are returned, with the status "failed".
@@ -104,16 +106,23 @@ def _workers(
 
 @dataclass
 class _Job:
-    """A run that has been handed out."""
+    """A run that has been taken. worker: None before the next attempt, which is due at this time (monotonic)."""
 
     spec: AnySpec
-    worker: Worker
     epochs: int | None
-    attempt: int = 1
+    worker: Worker | None = None
+    due: float = 0.0
+    attempts: Attempts = field(default_factory=Attempts)
     task: TaskID | None = None
 
+    def begin(self, workers: Workers) -> None:
+        """Hand it out, if nobody is at it and it is due."""
+        if self.worker is None and time.monotonic() >= self.due:
+            self.worker = workers.start(self.spec)
+
     def show(self, overview: Overview) -> None:
-        for row in self.worker.rows():
+        for row in self.worker.rows() if self.worker else ():
+            self.attempts.see(row)
             self.task = overview.start(self.spec) if self.task is None else self.task
             overview.update(self.task, row, self.epochs)
 
@@ -124,14 +133,16 @@ def _execute(pending: deque[AnySpec], workers: Workers, store: Store, overview: 
         while pending or jobs:
             while pending and workers.has_room(len(jobs)) and (spec := _next_free(pending, store, overview)):
                 epochs = getattr(spec.build(given), "epochs", None) if isinstance(spec, RunSpec) else None
-                jobs.append(_Job(spec, workers.start(spec), epochs))
+                jobs.append(_Job(spec, epochs))
+            for job in jobs:
+                job.begin(workers)
             if jobs or pending:
-                workers.wait([job.worker for job in jobs], 0.5)
+                workers.wait([job.worker for job in jobs if job.worker], 0.5)
             for job in jobs:
                 job.show(overview)
-            jobs = [job for job in jobs if not _is_settled(job, workers, store, overview)]
+            jobs = [job for job in jobs if not _is_settled(job, store, overview)]
     finally:
-        workers.stop([job.worker for job in jobs])
+        workers.stop([job.worker for job in jobs if job.worker])
 
 
 def _is_done(store: Store, spec: AnySpec) -> bool:
@@ -152,27 +163,27 @@ def _next_free(pending: deque[AnySpec], store: Store, overview: Overview) -> Any
     return None
 
 
-def _is_settled(job: _Job, workers: Workers, store: Store, overview: Overview) -> bool:
-    """Whether a run has ended, and then account for it; a worker that died is replaced."""
-    end = job.worker.ended()
+def _is_settled(job: _Job, store: Store, overview: Overview) -> bool:
+    """Whether a run has ended, and then account for it; one whose worker died is begun again."""
+    end = job.worker.ended() if job.worker else None
     if end is None:
         return False
     job.show(overview)
     store.fetch(job.spec)
     if not _is_done(store, job.spec):
-        if end.death and job.attempt < ATTEMPTS:
-            job.worker, job.attempt = workers.start(job.spec), job.attempt + 1
+        if end.death and (pause := job.attempts.die()) is not None:
+            job.worker, job.due = None, time.monotonic() + pause
             return False
-        _mark(job.spec, end, store)
+        _mark(job, end, store)
     overview.finish(job.task, store.read(store.folder(job.spec)))
     return True
 
 
-def _mark(spec: AnySpec, end: Ended, store: Store) -> None:
+def _mark(job: _Job, end: Ended, store: Store) -> None:
     """Have a run that is not done marked as failed."""
-    stored = store.get(spec)
+    spec, stored = job.spec, store.get(job.spec)
     if end.death:
-        store.fail(spec, f"the worker process died {ATTEMPTS} times ({end.death})")
+        store.fail(spec, f"the worker process died {job.attempts.summary} ({end.death})")
     elif stored is None or stored.status != "failed":  # the worker could not mark it itself, or not where this process sees it
         unseen = f"its worker has done it, but not in the store {store.where} as this process sees it: expected one that all machines share"
         store.fail(spec, end.error or unseen)
