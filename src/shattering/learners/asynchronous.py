@@ -5,9 +5,10 @@ applied in the order of the batches, and each is of the parameters as they were 
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -26,6 +27,7 @@ from shattering.learners.tracking import Tracker
 from shattering.learners.training import AfterUpdate, Examples, Recipe, batch_rows, seeded
 
 _RESTARTS = 20  # of a worker
+Given = Callable[[], tuple[nn.Module, Recipe]]
 
 
 @dataclass(frozen=True)
@@ -55,16 +57,16 @@ class Server:
     """An actor: the parameters, the running averages of batch normalization, and what SGD keeps. It alone changes them.
 
     Args:
-        module: as the training finds it.
-        recipe: of the training.
+        given: gives the network as the training finds it, and the recipe.
         optimizer: state of SGD.
         number: updates that there have been.
     """
 
-    def __init__(self, module: nn.Module, recipe: Recipe, optimizer: dict, number: int):
+    def __init__(self, given: Given, optimizer: dict, number: int):
         torch.set_num_threads(1)
-        self.module, self.number = module, number
-        self.optimizer = recipe.optimizer(module.parameters())
+        self.module, recipe = given()
+        self.number = number
+        self.optimizer = recipe.optimizer(self.module.parameters())
         self.optimizer.load_state_dict(optimizer)
 
     def version(self) -> Version:
@@ -93,13 +95,13 @@ class Worker:
     """An actor: computes gradients. It keeps nothing from one to the next, so that another can take its place.
 
     Args:
-        module: a network of the same architecture.
-        recipe: of the training.
+        given: gives a network of the same architecture, and the recipe of the training.
     """
 
-    def __init__(self, module: nn.Module, recipe: Recipe):
+    def __init__(self, given: Given):
         torch.set_num_threads(1)
-        self.module, self.recipe = module.train(), recipe
+        module, self.recipe = given()
+        self.module = module.train()
         self.layers = _averaging(module)
         for layer in self.layers:
             layer.momentum = 1.0  # its running averages are then the moments of the last batch
@@ -201,10 +203,11 @@ class Asynchronous:
     def _start(self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, state: Training) -> None:
         """Actors that take no core from others: there may be more workers than cores."""
         ray, places = self.ray, {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
-        module, shared = ray.put(model), ray.put(recipe)
-        self.server = ray.remote(Server).options(**places).remote(module, shared, optimizer.state_dict(), state.step)
+        self.shared = ray.put((model, recipe))  # kept, for workers that are started again
+        given = partial(ray.get, self.shared)
+        self.server = ray.remote(Server).options(**places).remote(given, optimizer.state_dict(), state.step)
         worker = ray.remote(Worker).options(**places, max_restarts=_RESTARTS, max_task_retries=-1)
-        self.workers = [worker.remote(module, shared) for _ in range(self.n_workers)]
+        self.workers = [worker.remote(given) for _ in range(self.n_workers)]
         first = state.step - len(state.versions)
         self.versions.extend(ray.put(Version(first + i, parameters)) for i, parameters in enumerate(state.versions))
         self.versions.append(self.server.version.remote())
