@@ -108,7 +108,7 @@ def test_stale_gradients_with_killed_actors_and_a_resume(ray, tmp_path, monkeypa
 
     monkeypatch.setattr(Asynchronous, "_update", deadly)
     one = NetworkClassifier(fragile(tmp_path), **RECIPE, asynchronous=1, staleness=3, checkpoint_every=1e-9)
-    with pytest.raises(RuntimeError, match="the server of the asynchronous training, or one of its workers 21 times, has died; the same"):
+    with pytest.raises(RuntimeError, match=r"the server of the asynchronous training, .* has died \(Actor\w+\); the same call goes on"):
         one.fit(TRAIN, test=TEST, checkpoint=tmp_path / "checkpoint.pt")
     one.fit(TRAIN, test=TEST, checkpoint=tmp_path / "checkpoint.pt")
     assert len(calls) == 11 + 11, "of the 21 updates, ten had been kept"

@@ -242,11 +242,12 @@ class Asynchronous:
         errors = self.ray.exceptions
         try:
             return self.ray.get(references)
-        except errors.RayTaskError as error:
-            raise error.cause from None
-        except errors.RayActorError:
+        except errors.RayError as error:
+            cause = error.cause if isinstance(error, errors.RayTaskError) else error
+            if not isinstance(cause, errors.RayError):
+                raise cause from None
             what = f"the server of the asynchronous training, or one of its workers {_RESTARTS + 1} times, has died"
-            raise RuntimeError(f"{what}; the same call goes on from the last checkpoint") from None
+            raise RuntimeError(f"{what} ({type(cause).__name__}); the same call goes on from the last checkpoint") from None
 
 
 @contextmanager
