@@ -12,6 +12,7 @@ LAYERS = [
     ["errors"],
     ["files"],
     ["machine"],
+    ["cluster"],
     ["stats"],
     ["seeds"],
     ["data"],

@@ -10,6 +10,7 @@ from shattering.errors import InputError
 from shattering.learners import checkpoints, training
 from shattering.learners.inputs import make_examples
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.recipe import make_recipe
 from tests import oracles
 from tests.conftest import make_split
 
@@ -63,9 +64,9 @@ def test_running_and_full_metrics():
     ("n", "batch_size", "steps"), [(50000, 128, None), (49920, 128, 391), (49921, 128, None), (300, 16, 391), (10**6, 128, None)]
 )
 def test_the_rate_decays_every_epoch_but_no_sooner_than_in_the_paper(n, batch_size, steps):
-    assert NetworkClassifier(batch_size=batch_size)._recipe(0, n).decay_steps == steps
-    assert NetworkClassifier(decay_steps=7)._recipe(0, n).decay_steps == 7
-    assert NetworkClassifier(decay_steps=None)._recipe(0, n).decay_steps is None
+    assert make_recipe(NetworkClassifier(batch_size=batch_size), 0, n).decay_steps == steps
+    assert make_recipe(NetworkClassifier(decay_steps=7), 0, n).decay_steps == 7
+    assert make_recipe(NetworkClassifier(decay_steps=None), 0, n).decay_steps is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 33])

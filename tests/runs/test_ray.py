@@ -16,8 +16,8 @@ from rich.console import Console
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, Randomization, Ray, RunSpec, Store, randomization_test, sweep
+from shattering import cluster as cluster_module
 from shattering.cli import main
-from shattering.runs import on_ray
 from shattering.runs.objects import name_of
 from tests.runs.test_sweep import Frail
 
@@ -94,7 +94,7 @@ def test_addresses_where_no_cluster_is(tmp_path, monkeypatch, capsys):
 
 
 def test_ray_is_an_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr(on_ray, "find_spec", lambda name: None)
+    monkeypatch.setattr(cluster_module, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r'needs the package ray, which is not installed: pip install "shattering\[ray\]"'):
         sweep(specs(1), Store(tmp_path), engine="ray")
     code = "import sys, shattering.cli, shattering.runs.sweep; print('ray' in sys.modules)"

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -14,16 +15,24 @@ from shattering.errors import InputError
 from shattering.learners.ranks import Ranks
 from shattering.learners.tracking import Tracker
 
+if TYPE_CHECKING:
+    from shattering.learners.asynchronous import Asynchronous
+
 
 @dataclass
 class Training:
-    """Where a training stands; what a checkpoint holds. within: of an epoch that has begun, what is known of it."""
+    """Where a training stands; what a checkpoint holds.
+
+    within: of an epoch that has begun, what is known of it. versions: of an asynchronous training, in its checkpoint alone, the earlier
+    parameters that gradients are still to be computed from.
+    """
 
     history: list[dict] = field(default_factory=list)
     step: int = 0
     epochs_to_fit: int | None = None
     diverged: bool = False
     within: dict = field(default_factory=dict)
+    versions: list = field(default_factory=list)
 
 
 @dataclass
@@ -37,6 +46,7 @@ class Keeper:
     tracker: Tracker | None
     every: float
     ranks: Ranks
+    asynchronous: "Asynchronous | None" = None
 
     def __post_init__(self):
         self.saved = time.monotonic()
@@ -56,7 +66,10 @@ class Keeper:
 
     def _save(self, state: Training) -> None:
         if self.ranks.rank == 0 and self.path:
+            if self.asynchronous:
+                self.asynchronous.fetch(self.model, self.optimizer, state)
             save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.ranks.world)
+            state.versions = []
         self.saved = time.monotonic()
 
 

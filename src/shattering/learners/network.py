@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,16 +19,15 @@ from shattering.data import preprocess
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
 from shattering.errors import InputError
-from shattering.learners import training
+from shattering.learners import asynchronous, training
 from shattering.learners.classes import class_codes
 from shattering.learners.inputs import augmented, cropped_side, make_examples, standardization
 from shattering.learners.params import as_seed, check_params
 from shattering.learners.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
+from shattering.learners.recipe import make_recipe, order_seed
 from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
 from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
-
-_PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -66,6 +66,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             memory, and the same update, except that batch normalization takes its moments over a part.
         sync_batch_norm: where several processes train together, take the moments of batch normalization over the whole batch, as one
             process would. False is quicker; the result then depends on the number of processes.
+        asynchronous: workers that compute gradients on Ray, from parameters that are some updates old, as in the papers' training of
+            Inception V3 (50 workers; ICLR 2017, appendix A); 0: none, synchronous SGD. On CPUs. For what it does to the training, not
+            for speed.
+        staleness: how many updates later a gradient is applied to the parameters (where as many have been made); None: asynchronous − 1,
+            as where each worker in turn goes on from the parameters that its last gradient gave. The result depends on it alone, not
+            on the number of workers.
         compile: use torch.compile.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device.
         workers: processes that read, decode and randomize images on disk; None: one a core, at most 16. The result does not depend on it.
@@ -85,7 +91,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             was given), seconds. With augmentation, the running ones are on the augmented images. Losses are cross-entropies
             in nats of the network's own logits and the labels as they are: label smoothing and the auxiliary classifier are
             in what is minimized, not in what is recorded. Accuracies in 0…1; with more than five classes also
-            test_top5_accuracy and validation_top5_accuracy. With track_examples also the columns of
+            test_top5_accuracy and validation_top5_accuracy. Of asynchronous training also mean_staleness and max_staleness: by how many
+            updates gradients were late, as the server counts them. With track_examples also the columns of
             `Tracker.end_epoch`: the same for clean and corrupted examples apart.
         examples_: with track_examples, what became of each training example, as `Tracker.table` says; else None.
         n_iter_: epochs trained.
@@ -97,6 +104,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         train_top5_accuracy_: likewise; None for five classes or fewer.
         fitted_: of images on disk, the classes predicted for the training examples.
         n_parameters_: trainable scalars.
+        summary_: what a run's result has beside all this: of asynchronous training mean_staleness and max_staleness.
     """
 
     takes_splits = True
@@ -107,6 +115,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         "label_smoothing": 0.0,
         "auxiliary": 0.0,
         "weights": None,
+        "asynchronous": 0,
+        "staleness": None,
     }
     files = ("weights",)  # identified by content
 
@@ -134,6 +144,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         precision="float32",
         accumulate=1,
         sync_batch_norm=True,
+        asynchronous=0,
+        staleness=None,
         compile=False,
         device="auto",
         workers=None,
@@ -162,6 +174,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.precision = precision
         self.accumulate = accumulate
         self.sync_batch_norm = sync_batch_norm
+        self.asynchronous = asynchronous
+        self.staleness = staleness
         self.compile = compile
         self.device = device
         self.workers = workers
@@ -213,19 +227,22 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         tracker = self._tracker(X, labels)
-        result = training.fit(
-            compiled,
-            augmented(self, images, clean, self._order_seed(seed)) or clean,
-            self._watched(test=test, validation=validation),
-            self._recipe(seed, len(labels)),
-            clean=clean,
-            tracker=tracker,
-            checkpoint=Path(checkpoint) if checkpoint else None,
-            key=key,
-            world_matters=self._world_matters(),
-            on_epoch=on_epoch,
-        )
+        with asynchronous.opened(self.asynchronous, self.staleness) as workers:
+            result = training.fit(
+                compiled,
+                augmented(self, images, clean, order_seed(self, seed)) or clean,
+                self._watched(test=test, validation=validation),
+                make_recipe(self, seed, len(labels)),
+                clean=clean,
+                tracker=tracker,
+                checkpoint=Path(checkpoint) if checkpoint else None,
+                key=key,
+                world_matters=self._world_matters(),
+                on_epoch=on_epoch,
+                asynchronous=workers,
+            )
         self.history_ = pd.DataFrame(result.history)
+        self.summary_ = asynchronous.summary(self.history_)
         self.examples_ = tracker.table(self.classes_) if tracker else None
         self.n_iter_ = len(result.history)
         self.epochs_to_fit_ = result.epochs_to_fit
@@ -335,7 +352,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop)) if per_feature else None
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop).shape[1:])
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
-        self.device_ = training.resolve_device(together or self.device)
+        self.device_ = training.resolve_device(together or ("cpu" if self.asynchronous else self.device))
         module = networks.build_network(
             self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
         )
@@ -358,38 +375,11 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
         return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]
 
-    def _order_seed(self, seed: int) -> int:
-        return seed if self.order_seed is None else int(self.order_seed)
-
-    def _recipe(self, seed: int, n: int) -> training.Recipe:
-        rate = networks.initial_learning_rate(self.network) if self.learning_rate is None else self.learning_rate
-        return training.Recipe(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=float(rate),
-            momentum=self.momentum,
-            decay=self.decay,
-            decay_steps=self._decay_steps(n),
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            auxiliary=self.auxiliary,
-            order_seed=self._order_seed(seed),
-            stop_when_fitted=self.stop_when_fitted,
-            evaluate_train=self.evaluate_train,
-            autocast=self._autocast,
-            checkpoint_every=self.checkpoint_every,
-            accumulate=self.accumulate,
-        )
-
     def _world_matters(self) -> bool:
         """Whether training by another number of processes gives another result, beyond rounding."""
         normalized = has_batch_norm(self.module_) and (not self.sync_batch_norm or self.accumulate > 1)
         return normalized or bool(self.dropout) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in self.module_.modules())
 
-    def _decay_steps(self, n: int) -> int | None:
-        if self.decay_steps == "auto":
-            return None if n > (_PAPER_EPOCH - 1) * self.batch_size else _PAPER_EPOCH
-        return self.decay_steps  # type: ignore[return-value]
-
-    def _autocast(self):
-        return torch.autocast(self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
+    @property
+    def _autocast(self) -> Callable[[], AbstractContextManager]:
+        return partial(torch.autocast, self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext

@@ -35,6 +35,7 @@ def check_params(learner: Any) -> None:
     if learner.weights is not None and not isinstance(learner.weights, (str, Path)):
         raise InputError(f"weights is a {type(learner.weights).__name__}, expected the path of a file")
     strengths(learner.augment)
+    _check_asynchronous(learner)
     _check("checkpoint_every", learner.checkpoint_every, Real, 0)
     for name in ("stop_when_fitted", "evaluate_train", "track_examples", "compile", "sync_batch_norm"):
         if not isinstance(getattr(learner, name), (bool, np.bool_)):
@@ -51,6 +52,24 @@ def check_params(learner: Any) -> None:
             networks.check_auxiliary(learner.network)
     if not isinstance(learner.network, str) and not callable(learner.network):
         raise InputError(f"network is a {type(learner.network).__name__}, expected a name or a factory (image_shape, n_classes) → module")
+
+
+def _check_asynchronous(learner: Any) -> None:
+    _check("asynchronous", learner.asynchronous, Integral, 0)
+    if learner.staleness is not None:
+        _check("staleness", learner.staleness, Integral, 0)
+        if not learner.asynchronous:
+            raise InputError(
+                f"staleness is {learner.staleness} where asynchronous is 0, expected a number of workers there, or no staleness"
+            )
+    others = {"accumulate": (1, "1"), "compile": (False, "false")}
+    for name, (value, said) in others.items() if learner.asynchronous else ():
+        if getattr(learner, name) != value:
+            raise InputError(
+                f"{name} is {getattr(learner, name)!r} where asynchronous is {learner.asynchronous}, expected {said} beside it"
+            )
+    if learner.asynchronous and str(learner.device) not in ("auto", "cpu"):
+        raise InputError(f"device is {str(learner.device)!r} where asynchronous is {learner.asynchronous}, expected auto or cpu beside it")
 
 
 def _check(name: str, value: object, kind: type, low: float, high: float = float("inf")) -> None:

@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -21,7 +22,11 @@ from shattering.learners.scores import top5_accuracy, top5_hits
 from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
 
+if TYPE_CHECKING:
+    from shattering.learners.asynchronous import Asynchronous
+
 _STREAMED = 256  # examples evaluated at a time where they are not in memory
+AfterUpdate = Callable[[Callable[[], dict]], None]  # is given what makes the next `Training.within`
 FIT_CHECK = 0.99  # running accuracy from which a full evaluation decides whether the training set is fitted
 
 
@@ -87,6 +92,9 @@ class Recipe:
         """The rate of the update that follows `step` updates and `epoch` whole epochs."""
         return self.learning_rate * self.decay ** (step // self.decay_steps if self.decay_steps else epoch)
 
+    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.SGD:
+        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+
     def losses(
         self, output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], labels: torch.Tensor, reduction: str = "mean"
     ) -> tuple[torch.Tensor, ...]:
@@ -149,7 +157,7 @@ def train_epoch(
     state: Training,
     tracker: Tracker | None = None,
     ranks: Ranks | None = None,
-    after_update: Callable[[Callable[[], dict]], None] | None = None,
+    after_update: AfterUpdate | None = None,
 ) -> dict:
     """One pass over the data, or what `state.within` has left of it. Returns running (online) loss and accuracy: of each batch just before
     its update.
@@ -163,7 +171,7 @@ def train_epoch(
     running = Running(state.within, recipe.learning_rate_at(epoch, state.step), device, ranks, tracker)
     batches = batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch, device, data.windows)[running.batches :]
     shares = [ranks.share(rows) for rows in batches]
-    with _seeded(device, seeds.integer(recipe.order_seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:  # type: ignore[type-var]
+    with seeded(device, seeds.integer(recipe.order_seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:  # type: ignore[type-var]
         running.restore_generators()
         for batch, rows in zip(batches, shares, strict=True):
             if ranks.world > 1:
@@ -216,7 +224,7 @@ def _update(
 
 
 @contextmanager
-def _seeded(device: torch.device, seed: int) -> Iterator[None]:
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
     """Seed torch's generators for the CPU and this device, and put them back afterwards."""
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         _seed(device, seed)
@@ -299,6 +307,7 @@ def fit(
     key: str = "",
     world_matters: bool = False,
     on_epoch: Callable[[dict], None] | None = None,
+    asynchronous: "Asynchronous | None" = None,
 ) -> Training:
     """Train until the budget ends, the loss is no longer finite, or (if so asked) the training set is fitted.
 
@@ -309,16 +318,15 @@ def fit(
     are those that have to be fitted; None: train. tracker: of the training examples. checkpoint: a file to resume from
     if it exists, and to write `checkpoint_every` seconds or more after the last one. key: what the checkpoint must belong
     to. world_matters: whether another number of processes gives other results. on_epoch: called with each row of the
-    history. Evaluation does not use a compiled model: its batches have other shapes. In a process group all
-    processes train together, and rank 0 alone writes and calls.
+    history. asynchronous: who trains in place of this process. Evaluation does not use a compiled model: its batches have
+    other shapes. In a process group all processes train together, and rank 0 alone writes and calls.
     """
     ranks = Ranks.current()
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=recipe.learning_rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
-    )
+    optimizer = recipe.optimizer(model.parameters())
     state = resume(checkpoint, key, model, optimizer, tracker, ranks, world_matters)
     bare, network = plain(model), ranks.wrap(model, train.labels.device)
-    keeper = Keeper(checkpoint, key, bare, optimizer, tracker, recipe.checkpoint_every, ranks)
+    keeper = Keeper(checkpoint, key, bare, optimizer, tracker, recipe.checkpoint_every, ranks, asynchronous)
+    one_epoch = asynchronous.train_epoch if asynchronous else train_epoch
     while len(state.history) < recipe.epochs and not _finished(state, recipe):
         start = time.perf_counter() - state.within.get("seconds", 0.0)
 
@@ -326,7 +334,7 @@ def fit(
             stop_without_launcher()
             keeper.within_epoch(state, lambda: snapshot() | {"seconds": time.perf_counter() - start})
 
-        row = train_epoch(network, optimizer, train, recipe, state, tracker, ranks, after_update)
+        row = one_epoch(network, optimizer, train, recipe, state, tracker, ranks, after_update)
         ranks.spread(bare.buffers())
         state.diverged = not math.isfinite(row["train_loss"])
         row |= _evaluations(

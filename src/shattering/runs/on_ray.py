@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
-import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from shattering.cluster import ANSWER_SECONDS, connected
 from shattering.errors import InputError
-from shattering.machine import usable_cores
 
 if TYPE_CHECKING:  # the worker's side of this module has to set the environment before torch is imported
     from shattering.runs.objects import Objects
@@ -22,7 +19,6 @@ if TYPE_CHECKING:  # the worker's side of this module has to set the environment
     from shattering.runs.store import AnySpec, Store
     from shattering.runs.workers import Ended
 
-ANSWER_SECONDS = 10  # that a cluster may take to answer
 LOOK_SECONDS = 5  # between looks at what the cluster has
 
 
@@ -65,47 +61,8 @@ def ray_workers(
     cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
 ) -> Iterator[RayWorkers]:
     """Tasks on a cluster, at most `jobs` at a time. A connection that the caller's process has already is used, and left open."""
-    if find_spec("ray") is None:
-        raise InputError("engine is 'ray', which needs the package ray, which is not installed: pip install \"shattering[ray]\"")
-    import ray
-
-    connected = ray.is_initialized()
-    if not connected:
-        _connect(ray, cluster.address)
-    elif cluster.address not in (None, "auto", found := ray.get_runtime_context().gcs_address):
-        raise InputError(f"address is {cluster.address!r}, but this process is connected to {found!r}, expected that or None")
-    try:
+    with connected(cluster.address, "engine is 'ray'") as ray:
         yield RayWorkers(ray, cluster, store, jobs, log, given, overview)
-    finally:
-        if not connected:
-            ray.shutdown()
-
-
-def _connect(ray: Any, address: str | None) -> None:
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # of a cluster that is started here: it sends nothing anywhere
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
-    address = address or os.environ.get("RAY_ADDRESS")
-    if address is None:
-        ray.init(address="local", num_cpus=usable_cores(), include_dashboard=False, **quiet)
-        return
-    if address != "auto":
-        _check_answer(address)
-    try:
-        ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise InputError(f"address is {address!r}, expected a Ray cluster there: {str(error).strip().splitlines()[0]}") from None
-
-
-def _check_answer(address: str) -> None:
-    """Raises InputError if nothing answers; Ray itself would try for minutes."""
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or "/" in host:
-        raise InputError(f"address is {address!r}, expected HOST:PORT of a cluster's head node, or auto")
-    try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
-    except OSError as error:
-        raise InputError(f"address is {address!r}, where nothing answers ({error}), expected the head node of a Ray cluster") from None
 
 
 class RayWorkers:
