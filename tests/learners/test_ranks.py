@@ -144,7 +144,7 @@ def test_after_the_launcher_is_killed_the_next_call_resumes(tmp_path, whole):
 
 
 def test_what_an_earlier_start_has_left_in_the_store_is_not_taken_for_an_answer():
-    store = dist.HashStore()
+    store = dist.HashStore()  # type: ignore[attr-defined]
     for _ in range(3):
         with ThreadPoolExecutor(3) as pool:
             parts = list(pool.map(lambda rank: _fresh(store, rank, 3), (2, 1, 0)))

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
@@ -91,7 +92,7 @@ def joined() -> Iterator[Ranks]:
         dist.destroy_process_group()
 
 
-def _fresh(store: dist.Store, rank: int, world: int) -> dist.Store:
+def _fresh(store: Store, rank: int, world: int) -> Store:
     """The part of a store that belongs to this start of all processes alone.
 
     torchrun keeps one store over its restarts, where gloo would find the addresses of dead processes. So everyone greets with a new
@@ -103,7 +104,7 @@ def _fresh(store: dist.Store, rank: int, world: int) -> dist.Store:
         store.set(f"greeting/{rank}", word)
         name = store.get(f"answer/{word}").decode()
         store.add(f"heard/{name}", 1)
-        return dist.PrefixStore(name, store)
+        return PrefixStore(name, store)
     while store.add(f"heard/{word}", 0) < world - 1:
         stop_without_launcher()
         if time.monotonic() - start > _START.total_seconds():
@@ -112,7 +113,7 @@ def _fresh(store: dist.Store, rank: int, world: int) -> dist.Store:
             if store.check([f"greeting/{other}"]):
                 store.set(f"answer/{store.get(f'greeting/{other}').decode()}", word)
         time.sleep(0.02)
-    return dist.PrefixStore(word, store)
+    return PrefixStore(word, store)
 
 
 _LAUNCHER = os.getppid() if "TORCHELASTIC_RUN_ID" in os.environ else None
