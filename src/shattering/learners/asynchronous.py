@@ -12,6 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 from torch import nn
@@ -171,7 +172,7 @@ class Asynchronous:
         Gradients of the first batches of an epoch are of parameters of the last one, as elsewhere. Randomness inside the network is a
         function of (seed, step).
         """
-        if self.server is None:
+        if not self.workers:
             self._start(model, optimizer, recipe, state)
         epoch = len(state.history)
         running = Running(state.within, recipe.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
@@ -180,7 +181,8 @@ class Asynchronous:
         with closing(data.epoch(epoch, batches)) as images:  # type: ignore[type-var]
             for rows, gradient, seen in self._gradients(batches, images, data.labels, recipe, state):
                 late.append(self._update(gradient, recipe.learning_rate_at(epoch, state.step)))
-                running.add(rows, *self._get(seen), data.labels[rows])
+                loss, logits = self._get(seen)
+                running.add(rows, loss, logits, data.labels[rows])
                 state.step += 1
                 after_update(lambda: running.snapshot() | {"late": late})
         state.within = {}
@@ -274,9 +276,9 @@ def summary(history: pd.DataFrame) -> dict[str, float]:
     """mean_staleness and max_staleness over all updates of a history; empty for a synchronous one."""
     if "max_staleness" not in history:
         return {}
-    updates = history["step"].diff().fillna(history["step"])
-    mean = float((history["mean_staleness"] * updates).sum() / updates.sum())
-    return {"mean_staleness": mean, "max_staleness": int(history["max_staleness"].max())}
+    updates = np.diff(history["step"].to_numpy(), prepend=0)
+    mean = np.average(history["mean_staleness"].to_numpy(), weights=updates)
+    return {"mean_staleness": float(mean), "max_staleness": int(history["max_staleness"].to_numpy().max())}
 
 
 def _trained(module: nn.Module) -> list[nn.Parameter]:

@@ -176,7 +176,7 @@ class _Mailbox:
 def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: Any, objects: bytes | None) -> str | None:
     """The task, in a process that other runs may have used before. Gives what the run raised, or None."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
-    import ray
+    from ray.exceptions import RayError
 
     from shattering.runs.store import read_spec
     from shattering.runs.workers import execute
@@ -189,7 +189,7 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
             last = time.monotonic()
             sent = mailbox.put.remote(run_id, row)
             if not row:  # that it has begun is known before anything can happen; ray.get would lend this task's cores to another
-                with suppress(ray.exceptions.RayError, TimeoutError):
+                with suppress(RayError, TimeoutError):
                     sent.future().result(ANSWER_SECONDS)
 
     return execute(spec, where, threads, log, objects, report)
