@@ -70,7 +70,10 @@ class WandBFiles:
 
     def read(self, done) -> tuple[dict, dict, dict]:
         path = max(self.folder.glob(f"offline-run-*-{done.run_id}/*.wandb"))
-        records = [*wandb_records(path)]
+        records, deadline = [*wandb_records(path)], time.monotonic() + 60
+        while not any(record.HasField("exit") for record in records) and time.monotonic() < deadline:  # written behind finish()
+            time.sleep(0.05)
+            records = [*wandb_records(path)]
         (started,) = {record.run.SerializeToString(): record.run for record in records if record.HasField("run")}.values()
         assert (started.run_id, started.display_name, started.project) == (done.run_id, done.folder.name, "project")
         parameters = {item.key: json.loads(item.value_json) for item in started.config.update if item.key != "_wandb"}
