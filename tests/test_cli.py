@@ -6,6 +6,8 @@ import time
 import pytest
 
 from shattering.cli import main
+from shattering.learners import checkpoints
+from tests.data.test_sources import encode, pictures, write_folder, write_parquet
 from tests.networks.test_networks import PAPER
 
 QUICK = ["--n-train", "100", "--n-test", "50", "--set", "epochs=2", "--set", "device=cpu"]
@@ -118,6 +120,38 @@ def test_errors_are_one_line(cli, arguments, code, message):
     assert out == ""
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+def test_bad_images_are_one_line(cli, tmp_path):
+    write_folder(tmp_path / "empty")
+    (tmp_path / "empty" / "train" / "dog").mkdir()
+    write_folder(tmp_path / "corrupt")
+    (tmp_path / "corrupt" / "train" / "cat" / "1.jpg").write_bytes(encode(pictures(1)[0], "JPEG")[:200])
+    write_parquet(tmp_path / "lacking" / "train-00000-of-00002.parquet", pictures(4), [0, 1, 0, 1])
+    for name, message in (
+        ("empty", "the train split of empty has no example of 1 of 3 classes (such as 'dog'), expected some of each"),
+        ("corrupt", f"{tmp_path}/corrupt/train/cat/1.jpg is not a readable image: "),
+        ("lacking", f"{tmp_path}/lacking lacks 1 of 2 shards (first: train-00001-of-00002.parquet), expected all"),
+    ):
+        code, _, err = cli("run", "--dataset", tmp_path / name, "--image-size", "32", *QUICK[4:])
+        assert (code, err.count("\n")) == (1, 1)
+        assert err.startswith(f"shattering: {message}")
+
+
+def test_runs_that_another_number_of_processes_began_are_one_line(cli, tmp_path, monkeypatch):
+    command = ["run", *QUICK, "--set", "network=mlp-1x16", "--set", "dropout=0.5", "--set", "checkpoint_every=0", "--store", tmp_path]
+    save = checkpoints.save_checkpoint
+
+    def save_as_two_and_stop(*arguments):
+        save(*arguments[:-1], 2)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as m:
+        m.setattr(checkpoints, "save_checkpoint", save_as_two_and_stop)
+        assert cli(*command)[0] == 130
+    code, _, err = cli(*command)
+    assert (code, err.count("\n")) == (1, 1)
+    assert "is of 2 processes and this training has 1, expected 2: " in err
 
 
 def test_a_sweep_with_a_failed_run_exits_with_1(cli):

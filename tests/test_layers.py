@@ -11,6 +11,8 @@ ROOT = Path(shattering.__file__).parent
 LAYERS = [
     ["errors"],
     ["files"],
+    ["machine"],
+    ["cluster"],
     ["stats"],
     ["seeds"],
     ["data"],

@@ -70,7 +70,10 @@ class WandBFiles:
 
     def read(self, done) -> tuple[dict, dict, dict]:
         path = max(self.folder.glob(f"offline-run-*-{done.run_id}/*.wandb"))
-        records = [*wandb_records(path)]
+        records, deadline = [*wandb_records(path)], time.monotonic() + 60
+        while not any(record.HasField("exit") for record in records) and time.monotonic() < deadline:  # written behind finish()
+            time.sleep(0.05)
+            records = [*wandb_records(path)]
         (started,) = {record.run.SerializeToString(): record.run for record in records if record.HasField("run")}.values()
         assert (started.run_id, started.display_name, started.project) == (done.run_id, done.folder.name, "project")
         parameters = {item.key: json.loads(item.value_json) for item in started.config.update if item.key != "_wandb"}
@@ -127,6 +130,7 @@ def assert_same(done, tracker, rel) -> None:
     expected |= {f"params.{name}": value for name, value in done.spec.params.items()} | {"seed": done.spec.seed}
     expected |= {"randomization.labels": 0.5, "randomization.pixels": "true"}
     expected |= {"randomization.label_mode": "redraw", "randomization.permute_channels": False}
+    expected |= {"skip_corrupt": False, "hold_out": True}
     assert {name: plain(value) for name, value in parameters.items()} == {name: plain(value) for name, value in expected.items()}
     history = done.history.set_index("epoch", drop=False)
     made = {name: column.dropna() if name.startswith("full_") else column for name, column in history.items()}

@@ -32,6 +32,7 @@ _WHERE = {
     "grid": "runs.grid",
     "run": "runs.run",
     "sweep": "runs.sweep",
+    "Ray": "runs.on_ray",
     "randomization_test": "testing.front",
     "RandomizationTest": "testing.result",
     "runs_table": "report.tables",
@@ -60,6 +61,7 @@ if TYPE_CHECKING:
     from shattering.report.page import write_report
     from shattering.report.tables import runs_table, summary_table
     from shattering.runs.grid import grid
+    from shattering.runs.on_ray import Ray
     from shattering.runs.run import run
     from shattering.runs.spec import RunSpec
     from shattering.runs.store import Run, Store

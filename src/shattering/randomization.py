@@ -7,6 +7,7 @@ same bytes.
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 
 from shattering import seeds
 from shattering.data.dataset import Dataset, Split
+from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.preprocess import to_float
 from shattering.errors import InputError, unknown
 
@@ -89,7 +91,7 @@ class Randomization:
         return torch.from_numpy(np.where(corrupted, new, true))
 
     def pixel_transform(self, seed: int, part: str, moments: "Moments") -> Callable[[np.ndarray, int], np.ndarray]:
-        """(image (c, …), example id) → randomized image of the same shape.
+        """(image (c, …), example id) → randomized image of the same shape; it can be sent to other processes.
 
         Raises InputError for "within-class", which is a function of the whole split.
         """
@@ -99,17 +101,22 @@ class Randomization:
         positions = size if self.permute_channels else size // shape[0]
         if self.pixels == "shuffled":
             shared = np.argsort(seeds.generator(seed, "pixels/shared").bit_generator.random_raw(positions))
-            return lambda image, _: _permute(image, shared)
+            return partial(_shuffled, shared)
         if self.pixels == "random":
-            return lambda image, i: _permute(image, np.argsort(_raw(seed, part, i, positions)))
+            return partial(_permuted, seed, part, positions)
         if self.pixels == "gaussian":
-            return lambda _, i: moments.draw(seeds.generator(seed, f"pixels/{part}", i))
-        return lambda image, _: image
+            return partial(_gaussian, seed, part, moments)
+        return _unchanged
 
     def images(self, split: Split, seed: int, part: str, moments: "Moments") -> torch.Tensor:
-        """The randomized images of a split, by `pixel_transform` of each."""
+        """The randomized images of a split, by `pixel_transform` of each; of images on disk when they are read."""
         if self.pixels == "true":
             return split.images
+        if isinstance(split.images, ImagesOnDisk):
+            if self.pixels == "within-class":
+                raise InputError("pixels 'within-class' permutes among all images of a class, expected images in memory, not on disk")
+            dtype = torch.float32 if self.pixels == "gaussian" else split.images.dtype
+            return split.images.randomized(self.pixel_transform(seed, part, moments), split.ids, dtype)  # type: ignore[return-value]
         if self.pixels == "within-class":
             return self._within_class(split, seed, part)
         transform = self.pixel_transform(seed, part, moments)
@@ -132,6 +139,22 @@ class Randomization:
             for column in range(columns.shape[2]):
                 out[rows, :, column] = columns[rows[np.argsort(words.random_raw(len(rows)))], :, column]
         return torch.from_numpy(out.reshape(split.images.shape))
+
+
+def _unchanged(image: np.ndarray, _: int) -> np.ndarray:
+    return image
+
+
+def _shuffled(order: np.ndarray, image: np.ndarray, _: int) -> np.ndarray:
+    return _permute(image, order)
+
+
+def _permuted(seed: int, part: str, positions: int, image: np.ndarray, example: int) -> np.ndarray:
+    return _permute(image, np.argsort(_raw(seed, part, example, positions)))
+
+
+def _gaussian(seed: int, part: str, moments: "Moments", _: np.ndarray, example: int) -> np.ndarray:
+    return moments.draw(seeds.generator(seed, f"pixels/{part}", example))
 
 
 def _raw(seed: int, part: str, index: int, n: int) -> np.ndarray:
@@ -157,6 +180,9 @@ class Moments:
     @classmethod
     def of(cls, images: torch.Tensor) -> "Moments":
         """Moments of (n, c, h, w) or (n, features) images, in float64, without a float copy of them all."""
+        if isinstance(images, ImagesOnDisk):
+            on_disk = (np.array(values)[:, None, None] for values in images.moments())
+            return cls(images.shape[1:], *on_disk)
         if images.ndim == 2:
             std, mean = torch.std_mean(to_float(images).double(), dim=0, correction=0)
             return cls((1, images.shape[1]), mean[None].numpy(), std[None].numpy())

@@ -55,12 +55,21 @@ def everywhere(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and torch for code that is not ours, and put them back afterwards."""
     import torch
 
+    with put_back(), torch.random.fork_rng():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)  # noqa: NPY002
+        torch.manual_seed(seed)
+        yield
+
+
+@contextmanager
+def put_back() -> Iterator[None]:
+    """Put the global generators of Python, NumPy and torch (that of the CPU) back afterwards."""
+    import torch
+
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         try:
-            random.seed(seed)
-            np.random.seed(seed % 2**32)  # noqa: NPY002
-            torch.manual_seed(seed)
             yield
         finally:
             random.setstate(states[0])

@@ -170,7 +170,7 @@ def test_decoded_images_are_cached_until_the_file_changes(tmp_path, monkeypatch)
         write_parquet(tmp_path / f"{part}.parquet", pictures(4), [0, 1] * 2)
     first = load_dataset(tmp_path)
     with monkeypatch.context() as m:
-        m.setattr(decode, "_decode_one", None)  # a second load decodes nothing
+        m.setattr(decode, "decode_one", None)  # a second load decodes nothing
         assert load_dataset(tmp_path).fingerprint() == first.fingerprint()
     write_parquet(tmp_path / "train.parquet", pictures(5, seed=8), [0, 1, 0, 1, 1])
     assert len(load_dataset(tmp_path).train) == 5
@@ -192,9 +192,9 @@ def test_both_jpeg_decoders_agree(monkeypatch):
     simplejpeg = pytest.importorskip("simplejpeg")
     assert decode.simplejpeg is simplejpeg
     data = [encode(image, "JPEG") for image in pictures(5, 32, 32)] + [encode(pictures(1, 32, 32)[0][..., 0], "JPEG")]
-    fast = [decode._decode_one(d) for d in data]
+    fast = [decode.decode_one(d) for d in data]
     monkeypatch.setattr(decode, "simplejpeg", None)
-    for one, two in zip(fast, [decode._decode_one(d) for d in data], strict=True):
+    for one, two in zip(fast, [decode.decode_one(d) for d in data], strict=True):
         assert one.shape == two.shape
         assert np.abs(one.astype(int) - two).max() <= 1
 
@@ -246,7 +246,9 @@ def test_bad_arrays(arrays, message):
 
 
 def test_bad_names_and_sizes(tmp_path):
-    with pytest.raises(InputError, match="unknown dataset 'cifar11'; known: digits, mnist, fashion-mnist, cifar10, cifar100, or the path"):
+    with pytest.raises(
+        InputError, match="unknown dataset 'cifar11'; known: digits, mnist, fashion-mnist, cifar10, cifar100, imagenet, or the path"
+    ):
         load_dataset("cifar11")
     with pytest.raises(InputError, match=r"n_train is 5000, expected 1…1297"):
         load_dataset("digits", n_train=5000)

@@ -150,7 +150,7 @@ def test_checkpoints_from_before_there_was_tracking_go_on(tmp_path):
     NetworkClassifier(epochs=1, checkpoint_every=0).fit(make_split(), checkpoint=tmp_path / "c.pt")
     content = torch.load(tmp_path / "c.pt", weights_only=True)
     assert "track_examples" not in content["key"]
-    assert set(content) == {"key", "model", "optimizer", "training"}
+    assert set(content) == {"key", "model", "optimizer", "training", "world"}
 
 
 def test_what_is_kept_does_not_grow_with_the_epochs():

@@ -7,8 +7,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering.errors import InputError
-from shattering.learners import training
+from shattering.learners import checkpoints, training
+from shattering.learners.inputs import make_examples
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.recipe import make_recipe
 from tests import oracles
 from tests.conftest import make_split
 
@@ -24,7 +26,7 @@ def test_updates_agree_with_the_formula(decay_steps, momentum, weight_decay):
     ours = NetworkClassifier(linear, momentum=momentum, weight_decay=weight_decay, device="cpu", random_state=4, **recipe)
     ours.fit(split)
     start = NetworkClassifier(linear, epochs=1, learning_rate=0.0, device="cpu", random_state=4).fit(split)
-    data = ours._examples(split.images, split.labels)
+    data = make_examples(ours, split.images, split.labels)
     batches = [rows for epoch in range(3) for rows in training.batch_rows(20, 6, 4, epoch)]
     assert [len(b) for b in batches[:4]] == [6, 6, 6, 2]
 
@@ -62,9 +64,9 @@ def test_running_and_full_metrics():
     ("n", "batch_size", "steps"), [(50000, 128, None), (49920, 128, 391), (49921, 128, None), (300, 16, 391), (10**6, 128, None)]
 )
 def test_the_rate_decays_every_epoch_but_no_sooner_than_in_the_paper(n, batch_size, steps):
-    assert NetworkClassifier(batch_size=batch_size)._recipe(0, n).decay_steps == steps
-    assert NetworkClassifier(decay_steps=7)._recipe(0, n).decay_steps == 7
-    assert NetworkClassifier(decay_steps=None)._recipe(0, n).decay_steps is None
+    assert make_recipe(NetworkClassifier(batch_size=batch_size), 0, n).decay_steps == steps
+    assert make_recipe(NetworkClassifier(decay_steps=7), 0, n).decay_steps == 7
+    assert make_recipe(NetworkClassifier(decay_steps=None), 0, n).decay_steps is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 33])
@@ -126,7 +128,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path_training = torch.load(path, weights_only=True)["training"]
     assert len(path_training["history"]) == 2
     with pytest.raises(OSError, match=r"^checkpoint .*c.pt cannot be written: .*failed writing file$"):
-        training.save_checkpoint(path, "", nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)], 0.1), training.Training())
+        checkpoints.save_checkpoint(path, "", nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)], 0.1), training.Training())
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
 
@@ -144,4 +146,4 @@ def test_devices():
 def test_checkpoints_do_not_depend_on_compilation():
     module = nn.Linear(2, 2)
     compiled = torch.compile(module, backend="eager")
-    assert training._plain(compiled) is training._plain(module) is module  # type: ignore[arg-type]
+    assert training.plain(compiled) is training.plain(module) is module  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shattering import Store
 from shattering.paper import figure1a, figure1b, figure1c, figure2b, reference, table1, table4
 from shattering.paper.experiment import Column, Outcome, Runs, answers, judge, show
-from shattering.paper.reproduce import EXPERIMENTS, experiment_specs, find_experiments
+from shattering.paper.reproduce import EXPERIMENTS, GROUPS, experiment_specs, find_experiments
 from shattering.paper.scales import SCALES, Scale
 from shattering.report.figures import to_spec
 from shattering.runs.run import early_stopping
@@ -246,7 +246,7 @@ def test_plans(scale):
     augmented = [s for s in specs if s.params.get("decay") == 0.999]
     assert {s.params["epochs"] for s in augmented} == {scale.long_epochs}
     assert {s.randomization.labels for s in augmented} == {1.0}
-    assert [name for group in ("all-cifar", "all-linear", "all-capacity") for name in find_experiments(group)] == list(EXPERIMENTS)
+    assert [name for group in GROUPS for name in find_experiments(group)] == list(EXPERIMENTS)
     assert find_experiments("table1") == ["table1"]
 
 

@@ -5,6 +5,7 @@ import pytest
 from shattering import RunSpec, Store, run, runs_table, summary_table, write_report
 from shattering.report import figures, page
 from shattering.report.tables import summary_rows, verdicts
+from shattering.report.text import print_stored
 from tests.report.conftest import SPECS
 
 
@@ -86,3 +87,11 @@ def test_a_page_of_nothing_and_of_learners_without_epochs(tmp_path):
     html = page.render(store.runs())
     assert "nearest-neighbors on digits" in html
     assert "chart-loss" not in html
+
+
+def test_of_a_thousand_classes_ten_are_printed(store, capsys):
+    done = store.runs()[0]
+    done.result["classes"] = [f"class {i}" for i in range(1000)]
+    print_stored(done)
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("classes")]
+    assert line.endswith("'class 9', … 1,000 in all]")

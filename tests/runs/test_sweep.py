@@ -1,4 +1,5 @@
 import io
+import json
 import multiprocessing
 import os
 import signal
@@ -6,12 +7,20 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
+from contextlib import nullcontext
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from rich.console import Console
+from sklearn.naive_bayes import GaussianNB
 
-from shattering import Randomization, RunSpec, Store, sweep
-from shattering.runs import sweep as module  # noqa: F401
+from shattering import Randomization, RunSpec, Store, run, sweep
+from shattering.runs import attempts, local
+from shattering.runs.objects import name_of
+from shattering.runs.workers import Ended
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
 QUICK = {"epochs": 2, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
@@ -61,16 +70,135 @@ def test_a_killed_worker_is_retried_and_resumes(tmp_path):
     assert (runs[0].folder / "history.parquet").read_bytes() == (whole.folder / "history.parquet").read_bytes()
 
 
+class Frail(GaussianNB):
+    """Its process dies, so many times."""
+
+    def __init__(self, file="", times=0):
+        super().__init__()
+        self.file, self.times = file, times
+
+    def fit(self, X, y, sample_weight=None):
+        with Path(self.file).open("a") as file:
+            file.write(f"{os.getpid()}\n")
+        if len(Path(self.file).read_text().splitlines()) <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().fit(X, y)
+
+
 def test_a_run_whose_workers_always_die_fails_and_the_others_go_on(tmp_path):
-    store = Store(tmp_path)
-    victim, *others = specs(3, LONG)
-    killer = Killer(store, victim, times=2)
-    killer.start()
-    runs = sweep([victim, *others], store, jobs=2)
-    assert len(killer.killed) == 2
-    assert [r.status for r in runs] == ["failed", "done", "done"]
-    assert runs[0].error == "the worker process died 2 times (exit code -9)"
-    assert sweep([victim], store)[0].status == "done", "a later sweep tries it again"
+    store, name = Store(tmp_path / "runs"), name_of("frail", "0")
+    given, victim = {name: Frail(str(tmp_path / "fits"), times=3)}, RunSpec("digits", learner=name)
+    runs = sweep([specs(2)[0], victim, specs(2)[1]], store, given=given)
+    assert [r.status for r in runs] == ["done", "failed", "done"]
+    assert runs[1].error == "the worker process died 3 times (exit code -9)"
+    assert sweep([victim], store, given=given)[0].status == "done", "a later sweep tries it again"
+    assert len(set((tmp_path / "fits").read_text().splitlines())) == 4
+
+
+class Scripted:
+    """Workers that die before they have begun a run, so many times, and then execute it in this process."""
+
+    def __init__(self, store, deaths):
+        self.store, self.deaths, self.starts = store, deaths, []
+
+    def has_room(self, busy):
+        return busy < 1
+
+    def start(self, spec):
+        self.starts.append(spec)
+        self.end = Ended(death="exit code 7") if len(self.starts) <= self.deaths else Ended()
+        if self.end.death is None:
+            run(spec, self.store)
+        return self
+
+    def wait(self, workers, seconds):
+        pass
+
+    def stop(self, workers):
+        assert not workers
+
+    def rows(self):
+        return [] if self.end.death else [{}]
+
+    def ended(self):
+        return self.end
+
+
+@pytest.mark.parametrize(
+    ("deaths", "status", "error"),
+    [(9, "done", None), (99, "failed", "the worker process died 10 times before the run began (exit code 7)")],
+)
+def test_workers_that_die_before_the_beginning_are_replaced_more_often(tmp_path, monkeypatch, deaths, status, error):
+    workers = Scripted(Store(tmp_path), deaths)
+    monkeypatch.setattr(attempts, "_PAUSE", 0.001)
+    monkeypatch.setattr(sys.modules["shattering.runs.sweep"], "_workers", lambda *_: nullcontext(workers))
+    (found,) = sweep(specs(1), workers.store)
+    assert (found.status, found.error) == (status, error)
+    assert len(workers.starts) == 10
+
+
+class Messy(GaussianNB):
+    """Leaves disorder in its process; says what it found there."""
+
+    def __init__(self, file=""):
+        super().__init__()
+        self.file = file
+
+    def fit(self, X, y, sample_weight=None):
+        draws = [torch.rand(1).item(), np.random.rand()]  # noqa: NPY002
+        threads, dtype = torch.get_num_threads(), str(torch.get_default_dtype())
+        found = [
+            *draws,
+            warnings.filters,
+            threads,
+            dtype,
+            torch.is_grad_enabled(),
+            os.getcwd(),
+            os.environ.get("LEFT"),
+            X.tolist(),
+            y.tolist(),
+        ]
+        with Path(self.file).open("a") as file:
+            file.write(json.dumps([os.getpid(), found], default=str) + "\n")
+        super().fit(X, y)
+        X[:], y[:], os.environ["LEFT"] = 0, 0, "behind"
+        warnings.simplefilter("ignore")
+        torch.set_num_threads(7)
+        torch.set_default_dtype(torch.float64)
+        torch.set_grad_enabled(False)
+        os.chdir("/")
+        return self
+
+
+@pytest.mark.parametrize(("reused", "processes"), [(500, 1), (2, 2)])
+def test_runs_of_one_process_find_it_as_new(tmp_path, monkeypatch, reused, processes):
+    monkeypatch.setattr(local, "REUSED", reused)
+    name, data, file = name_of("messy", "0"), tmp_path / "data.npz", tmp_path / "found"
+    X, y = np.random.default_rng(0).random((30, 4), dtype=np.float32), np.arange(30) % 3
+    np.savez(data, x_train=X, y_train=y, x_test=X, y_test=y)
+    specs = [RunSpec(str(data), learner=name, seed=seed) for seed in range(3)]
+    runs = sweep(specs, Store(tmp_path / "runs"), given={name: Messy(str(file))})
+    assert [r.status for r in runs] == ["done"] * 3
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    assert len({pid for pid, _ in found}) == processes
+    assert found[0][1] == found[1][1] == found[2][1]
+
+
+def test_a_process_that_dies_between_runs_is_replaced(tmp_path):
+    first, second = specs(2)
+    with local.local_workers(Store(tmp_path), 1, (), None) as workers:
+        worker = workers.start(first)
+        while worker.ended() is None:
+            workers.wait([worker], 1)
+        (process,) = workers.free
+        process.process.kill()
+        process.process.join()
+        again = workers.start(second)
+        while again.ended() is None:
+            workers.wait([again], 1)
+        assert again.ended() == Ended()
+        assert again.process is not process
+    assert again.process.process.exitcode == 0, "it ends by itself"
 
 
 def test_bad_input_fails_one_run_without_a_retry(tmp_path):

@@ -11,10 +11,12 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize
+from shattering.cli import main
 from shattering.data.sources import dataset_from_arrays
 from shattering.runs.run import load_data
 from shattering.testing.result import shown
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL
+from tests.data.test_sources import encode, pictures, write_folder
 
 QUICK = {"n_train": 200, "n_test": 100}
 
@@ -287,3 +289,28 @@ def test_trackers_are_told_of_every_fit():
 def test_bad_input(arguments, message):
     with pytest.raises((InputError, ValueError), match=message):
         randomization_test(GaussianNB(), **{"data": "digits", **arguments})
+
+
+def test_images_of_mixed_sizes_with_a_damaged_one(tmp_path, capsys):
+    folder = tmp_path / "photos"
+    write_folder(folder, n=8)
+    (folder / "train" / "cat" / "3.png").write_bytes(encode(pictures(1, 9, 14)[0]))
+    quick = {"randomizations": ["permuted-labels"], "n_draws": 1}
+    with pytest.raises(InputError, match=r"mixed sizes: .*, expected one size"):
+        randomization_test("logistic-regression", folder, **quick)
+    test = randomization_test("logistic-regression", folder, image_size=6, store=tmp_path / "runs", **quick)
+    assert {run.result["n_train"] for draw in test.draws for run in draw.runs} == {16}
+    assert {tuple(run.result["image_shape"]) for draw in test.draws for run in draw.runs} == {(3, 6, 6)}
+    (folder / "train" / "cat" / "5.png").write_bytes(b"\x89PNG and no more")
+    command = ["test", "logistic-regression", "--data", str(folder), "--randomizations", "permuted-labels", "--n-draws", "1"]
+    command += ["--image-size", "6", "--store", str(tmp_path / "runs"), "--out", str(tmp_path / "report.html"), "--json"]
+    assert main(command) == 1
+    assert "cat/5.png is not a readable image" in capsys.readouterr().err
+    assert main([*command, "--skip-corrupt"]) == 0
+    skipped = [run for run in Store(tmp_path / "runs").runs() if run.spec.skip_corrupt]
+    assert [run.result["skipped_corrupt"] for run in skipped] == [{"train": 1, "test": 0}] * 2
+
+
+def test_a_size_is_for_encoded_images_alone():
+    with pytest.raises(InputError, match="image_size is 8, expected none for"):
+        randomization_test(LogisticRegression(), table(), image_size=8)

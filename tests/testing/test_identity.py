@@ -84,6 +84,19 @@ def test_estimators_count_by_class_and_parameters():
     assert digest(RandomForestClassifier(10, n_jobs=2, verbose=1)) == digest(RandomForestClassifier(10)), "neither is part of a result"
     assert digest(RandomForestClassifier(random_state=1)) != digest(RandomForestClassifier())
     assert digest(NetworkClassifier(device="cpu", compile=True)) == digest(NetworkClassifier())
+
+
+def test_digests_of_estimators_are_fixed_for_good_and_do_not_know_younger_parameters(tmp_path):
+    """Stored runs of objects are found by these digests: a change here orphans them."""
+    assert digest(NetworkClassifier()) == "e26a6ea91372c620"
+    assert digest(NetworkClassifier(label_smoothing=0.0, auxiliary=0.0, weights=None)) == "e26a6ea91372c620"
+    assert (
+        len({digest(NetworkClassifier(**{name: 0.1})) for name in ("label_smoothing", "auxiliary", "dropout")} | {"e26a6ea91372c620"}) == 4
+    )
+    for name, content in (("a.pt", b"one"), ("b.pt", b"one"), ("c.pt", b"two")):
+        (tmp_path / name).write_bytes(content)
+    a, b, c = (digest(NetworkClassifier(weights=str(tmp_path / name))) for name in ("a.pt", "b.pt", "c.pt"))
+    assert a == b != c
     assert digest(RandomForestClassifier(10)) != digest(RandomForestClassifier(11))
 
 

@@ -5,44 +5,61 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import TYPE_CHECKING, Any, Literal
 
 from tyro.conf import FlagCreatePairsOff
 
 from shattering.errors import InputError
 
 if TYPE_CHECKING:
-    from shattering.runs.spec import RunSpec
-    from shattering.runs.store import AnySpec, Record, Run, Store
-    from shattering.runs.store import Stored as StoredRun
-    from shattering.runs.study import StudySpec
+    from shattering.runs.on_ray import Ray
+    from shattering.runs.store import AnySpec, Store
+    from shattering.runs.sweep import Engine
 
 Flag = FlagCreatePairsOff[bool]
 
 
 @dataclass(frozen=True)
 class Stored:
-    store: Path = Path("runs")
-    """Folder of runs."""
+    store: str = "runs"
+    """Folder of runs, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX."""
     json: Flag = False
     """Print JSON."""
 
 
-@overload
-def sweep_with_overview(specs: Sequence[RunSpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[Run]: ...
-@overload
-def sweep_with_overview(specs: Sequence[StudySpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[Record]: ...
-@overload
-def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[StoredRun]: ...
-def sweep_with_overview(specs: Sequence[AnySpec], store: Store, jobs: int, log: Sequence[str] = ()) -> Sequence[StoredRun]:
-    if jobs < 1:
-        raise InputError(f"jobs is {jobs}, expected at least 1")
+@dataclass(frozen=True)
+class Swept(Stored):
+    engine: Literal["local", "ray"] = "local"
+    """local: processes of this machine. ray: a Ray cluster."""
+    address: str | None = None
+    """Of the Ray cluster, HOST:PORT or auto. Default: RAY_ADDRESS, else this machine alone."""
+    cpus_per_run: float | None = None
+    """Cores that a run takes on Ray. Default: 1."""
+    gpus_per_run: float | None = None
+    """Share of a GPU that a run takes on Ray, e.g. 0.25. Default: none."""
+
+    def found_engine(self) -> Literal["local"] | Ray:
+        """What `sweep` takes. Raises InputError for options of Ray without it."""
+        options = {name: getattr(self, name) for name in ("address", "cpus_per_run", "gpus_per_run")}
+        options = {name: value for name, value in options.items() if value is not None}
+        if self.engine == "local" and options:
+            name = next(iter(options)).replace("_", "-")
+            raise InputError(f"--{name} is {next(iter(options.values()))} beside --engine local, expected it with --engine ray alone")
+        if self.engine == "local":
+            return "local"
+        from shattering.runs.on_ray import Ray
+
+        return Ray(**options)
+
+
+def sweep_with_overview(
+    specs: Sequence[AnySpec], store: Store, jobs: int | None, log: Sequence[str] = (), engine: Engine = "local"
+) -> Sequence[Any]:
     from rich.console import Console
 
     from shattering.runs.sweep import sweep
 
-    return sweep(specs, store, jobs, Console(stderr=True), log)
+    return sweep(specs, store, jobs, Console(stderr=True), log, engine=engine)
 
 
 def finish(runs, as_json: bool, extra: dict) -> int:

@@ -3,14 +3,15 @@
 import contextlib
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, UseAppendAction, arg
 
-from shattering.cli.common import Flag, Stored, finish, print_json, summary, sweep_with_overview
+from shattering.cli.common import Flag, Stored, Swept, finish, print_json, summary, sweep_with_overview
 from shattering.errors import InputError
+from shattering.machine import usable_cores
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Demo(Stored):
     """The report to write."""
     seed: int = 0
     """Seed of data, noise, initialization and order."""
-    jobs: int = os.cpu_count() or 1
+    jobs: int = usable_cores()
     """Runs at a time."""
 
     def execute(self) -> int:
@@ -50,6 +51,12 @@ class Run(Stored):
     """Test examples, a class-balanced subset."""
     n_validation: int | None = None
     """Training examples to hold out, beside n_train, and evaluate."""
+    image_size: int | None = None
+    """Bring images of any sizes to squares of so many pixels."""
+    skip_corrupt: Flag = False
+    """Leave out images that cannot be decoded, and count them."""
+    hold_out: Flag = True
+    """Without a test split, hold a fifth out; if not, test on the training images."""
     labels: float = 0.0
     """Probability of label corruption, 0 to 1."""
     pixels: str = "true"
@@ -81,6 +88,8 @@ class Run(Stored):
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, parse_settings(self.set))
         with _epoch_line(getattr(spec.build(), "epochs", None)) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
+        if int(os.environ.get("RANK", "0")):
+            return 0  # of the processes that torchrun has started, one speaks
         if self.json:
             print_json(summary(done))
         else:
@@ -89,13 +98,13 @@ class Run(Stored):
 
 
 _AXES = (
-    *("dataset", "n_train", "n_test", "n_validation", "labels", "pixels", "label_mode", "permute_channels"),
-    *("learner", "seed", "data_seed", "noise_seed"),
+    *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out"),
+    *("labels", "pixels", "label_mode", "permute_channels", "learner", "seed", "data_seed", "noise_seed"),
 )
 
 
 @dataclass(frozen=True)
-class Sweep(Stored):
+class Sweep(Swept):
     """Run what is missing of a grid: a FILE (TOML or JSON), or options with comma lists."""
 
     file: Positional[Path | None] = None
@@ -108,6 +117,12 @@ class Sweep(Stored):
     """Sizes of test sets."""
     n_validation: str | None = None
     """Sizes of validation sets."""
+    image_size: str | None = None
+    """Sides of the squares that images are brought to."""
+    skip_corrupt: str | None = None
+    """true, false."""
+    hold_out: str | None = None
+    """true, false."""
     labels: str | None = None
     """Probabilities of label corruption."""
     pixels: str | None = None
@@ -126,8 +141,8 @@ class Sweep(Stored):
     """Seeds of the subset."""
     noise_seed: str | None = None
     """Seeds of the randomization."""
-    jobs: int = 1
-    """Runs at a time, each in a process of its own."""
+    jobs: int | None = None
+    """Runs at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
     log: UseAppendAction[tuple[str, ...]] = ()
     """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
@@ -145,7 +160,7 @@ class Sweep(Stored):
             if not given and not self.set:
                 raise InputError("sweep got neither a file nor an option, expected one or the other")
             specs = grid({k: parse_list(v) for k, v in given.items()}, parse_settings(self.set, lists=True))
-        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log)
+        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.found_engine())
         if not self.json:
             print_summary(runs)
         return finish(runs, self.json, {})
@@ -153,11 +168,13 @@ class Sweep(Stored):
 
 Experiment = Literal[
     "table1",
+    "table2",
     "table3",
     "table4",
     "figure1a",
     "figure1b",
     "figure1c",
+    "figure2a",
     "figure2b",
     "all-cifar",
     "norm",
@@ -173,21 +190,25 @@ Experiment = Literal[
     "rademacher",
     "stability",
     "all-capacity",
+    "all-imagenet",
 ]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Paper(Stored):
+class Paper(Swept):
     """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
 
     what: Positional[Experiment]
-    """Which; all-cifar, all-linear and all-capacity are all of a line."""
+    """Which; all-cifar, all-linear, all-capacity and all-imagenet are all of a line."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
+    data: str | None = None
+    """Photographs in the place of ImageNet, for table2 and figure2a: a path or name as for a run."""
     jobs: int | None = None
-    """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU."""
-    from_: Annotated[Path | None, arg(name="from")] = None
-    """Redraw from this folder of runs, and run nothing."""
+    """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU; on Ray as many as there
+    is room for."""
+    from_: Annotated[str | None, arg(name="from")] = None
+    """Redraw from this store, and run nothing."""
     out: Path = Path("paper")
     """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
 
@@ -198,11 +219,13 @@ class Paper(Stored):
         from shattering.runs.store import Store
 
         names, scale = reproduce.find_experiments(self.what), SCALES[self.scale]
+        scale = scale if self.data is None else replace(scale, photographs=self.data)
         store = Store(self.store if self.from_ is None else self.from_)
         if self.from_ is None:
             specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))
-            sweep_with_overview(specs, store, reproduce.default_jobs(names) if self.jobs is None else self.jobs)
-        elif not self.from_.is_dir():
+            jobs = reproduce.default_jobs(names) if self.jobs is None and self.engine == "local" else self.jobs
+            sweep_with_overview(specs, store, jobs, engine=self.found_engine())
+        elif not store.refresh():
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         results = [reproduce.make_result(name, scale, store) for name in names]
         files = [reproduce.write_index(results, self.what, self.out)] if len(results) > 1 else []

@@ -97,9 +97,12 @@ def _datasets() -> list[dict]:
 
 
 def _networks() -> list[dict]:
-    from shattering.networks import CIFAR_SHAPE, NETWORKS, build_network, count_parameters
+    import torch
 
-    counts = {name: count_parameters(build_network(name, CIFAR_SHAPE, 10, seed=0)) for name in NETWORKS}
+    from shattering.networks import NETWORKS, build_network, count_parameters, reference_shape
+
+    with torch.device("meta"):  # shapes alone
+        counts = {name: count_parameters(build_network(name, *reference_shape(name), seed=0)) for name in NETWORKS}
     return [{"name": name, "parameters": count, "text": _first_line(NETWORKS[name])} for name, count in counts.items()]
 
 

@@ -6,11 +6,11 @@ from typing import Literal
 
 from tyro.conf import Positional, UseAppendAction
 
-from shattering.cli.common import Stored, print_json
+from shattering.cli.common import Flag, Swept, print_json
 
 
 @dataclass(frozen=True, kw_only=True)
-class Test(Stored):
+class Test(Swept):
     """Would this model fit noise just as well, and does it learn anything? Writes an HTML report."""
 
     learner: Positional[str]
@@ -35,10 +35,14 @@ class Test(Stored):
     """Training examples, a class-balanced subset."""
     n_test: int | None = None
     """Test examples, a class-balanced subset."""
+    image_size: int | None = None
+    """Bring encoded images to squares of so many pixels."""
+    skip_corrupt: Flag = False
+    """Leave out images that cannot be decoded."""
     seed: int = 0
     """Seed of subset, randomizations, initialization and order."""
-    jobs: int = 1
-    """Fits at a time, each in a process of its own."""
+    jobs: int | None = None
+    """Fits at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
     log: UseAppendAction[tuple[str, ...]] = ()
     """A tracker to tell, e.g. tensorboard:FOLDER."""
     out: Path = Path("report.html")
@@ -50,13 +54,16 @@ class Test(Stored):
         from shattering.runs.grid import parse_settings
         from shattering.testing.front import randomization_test
 
-        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs", "store", "log")
+        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "image_size", "skip_corrupt", "seed", "budget", "jobs")
         test = randomization_test(
             self.learner,
             self.data,
             randomizations=self.randomizations.split(",") if self.randomizations else None,
             recipe=parse_settings(self.set),
             console=Console(stderr=True),
+            engine=self.found_engine(),
+            store=self.store,
+            log=self.log,
             **{name: getattr(self, name) for name in same},
         )
         test.to_html(self.out)

@@ -22,8 +22,11 @@ AUGMENTATIONS: dict[str, tuple[float, float]] = {  # name → (default strength,
     "contrast": (0.5, 1.0),  # largest relative change of the distance from the mean of each channel
     "saturation": (0.5, 1.0),  # largest relative change
     "hue": (0.2, 0.5),  # largest shift, in turns of the colour circle
+    "resized-crop": (0.05, 1.0),  # least share of the image's area in a window that is resized; as in the same recipe
+    "stretch": (1 / 3, 3.0),  # largest relative change of the window's aspect ratio: 1/3 is 3:4 to 4:3
 }
-_DRAWS = ("top", "left", *list(AUGMENTATIONS)[1:])
+_WINDOW = ("resized-crop", "stretch")
+_DRAWS = ("top", "left", *[name for name in AUGMENTATIONS if name not in ("crop", *_WINDOW)], *_WINDOW)
 _COLOURS = ("saturation", "hue")
 
 
@@ -54,20 +57,28 @@ class Augmentation:
         strengths: of the augmentations that are on, as `strengths` gives them.
         size: (height, width) of what comes out. "crop" cuts it at a random place; the others leave it at the centre.
             By default "crop" pads images that are no larger than it with zeros, an eighth of their side.
+            "resized-crop" cuts a window at a random place within the image (or its padding, with "crop") and resizes it to
+            this size. The window's share of the area is even between the strength and 1. It has the shape of `size`;
+            with "stretch" the logarithm of the change of its aspect ratio is even over what fits into the image.
+            Only a window that fits in no other way is stretched further.
     """
 
     strengths: Mapping[str, float]
     size: tuple[int, int]
 
     def draw(self, n: int, seed: int, epoch: int) -> torch.Tensor:
-        """The random numbers of an epoch: (n, 8) in [0, 1), on the CPU."""
-        generator = torch.Generator().manual_seed(seeds.integer(seed, "augment", epoch))
-        return torch.rand(n, len(_DRAWS), generator=generator)
+        """The random numbers of an epoch: (n, 10) in [0, 1), on the CPU."""
+        parts = []
+        for purpose, columns in (("augment", len(_DRAWS) - len(_WINDOW)), ("augment/window", len(_WINDOW))):
+            generator = torch.Generator().manual_seed(seeds.integer(seed, purpose, epoch))
+            parts.append(torch.rand(n, columns, generator=generator))
+        return torch.cat(parts, 1)
 
     def __call__(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """The versions of images (b, c, h, w), float in natural units, that draws (b, 8) stand for: (b, c, *size).
+        """The versions of images (b, c, h, w), float in natural units, that draws (b, 10) stand for: (b, c, *size).
 
-        Geometry by bilinear interpolation, with zeros outside. Where colours change, pixels are clipped to 0…1.
+        Geometry by one bilinear interpolation, without smoothing where images shrink, with zeros outside. Where colours
+        change, pixels are clipped to 0…1.
         """
         of = dict(zip(_DRAWS, draws.to(images.device).unbind(1), strict=True))
         images = F.grid_sample(images, self._grid(images.shape[2:], of), align_corners=False)
@@ -85,24 +96,45 @@ class Augmentation:
 
     def _grid(self, full: torch.Size, of: dict[str, torch.Tensor]) -> torch.Tensor:
         """Where each output pixel comes from: (b, height, width, 2), in grid_sample's coordinates."""
-        top, left = ((whole - part) // 2 for whole, part in zip(full, self.size, strict=True))
-        rows = torch.arange(self.size[0], device=of["top"].device, dtype=torch.float32)[None, :, None]
-        columns = torch.arange(self.size[1], device=of["top"].device, dtype=torch.float32)[None, None, :]
-        y = rows + self._start("top", full[0], self.size[0], top, of)[:, None, None]
-        x = columns + self._start("left", full[1], self.size[1], left, of)[:, None, None]
+        height, width = self._window(full, of)
+        y = self._along("top", full[0], self.size[0], height, of)[:, :, None]
+        x = self._along("left", full[1], self.size[1], width, of)[:, None, :]
         y, x = y - (full[0] - 1) / 2, x - (full[1] - 1) / 2  # from the centre of the image
         x = torch.where((of["flip"] < self.strengths.get("flip", 0.0))[:, None, None], -x, x)
         angle = (2 * of["rotation"] - 1) * math.radians(self.strengths.get("rotation", 0.0))
         cos, sin = angle.cos()[:, None, None], angle.sin()[:, None, None]
         return torch.stack([2 * (cos * x - sin * y) / full[1], 2 * (sin * x + cos * y) / full[0]], -1)
 
-    def _start(self, name: str, whole: int, part: int, centre: int, of: dict[str, torch.Tensor]) -> torch.Tensor:
-        """First row (or column) of each window."""
-        if "crop" not in self.strengths:
-            return torch.full_like(of[name], centre)
-        given = self.strengths["crop"]
-        pad = int(given) if given >= 0 else 0 if whole > part else max(1, whole // 8)
-        return (of[name] * (whole + 2 * pad - part + 1)).floor() - pad
+    def _window(self, full: torch.Size, of: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+        """(heights, widths) in pixels of the image of the windows that become the output: (b,) each."""
+        most = 1 + self.strengths.get("stretch", 0.0)
+        if "resized-crop" not in self.strengths:
+            root = most ** (of["stretch"] - 0.5)
+            return self.size[0] / root, self.size[1] * root
+        least = self.strengths["resized-crop"]
+        area = least + (1 - least) * of["resized-crop"]
+        shape = self.size[1] * full[0] / (self.size[0] * full[1])  # share of the image's width over share of its height
+        low, high = ((shape * change).clamp(area, 1 / area) for change in (torch.full_like(area, 1 / most), torch.full_like(area, most)))
+        share = low * (high / low) ** of["stretch"]
+        return full[0] * (area / share).sqrt(), full[1] * (area * share).sqrt()
+
+    def _along(self, name: str, whole: int, size: int, part: torch.Tensor, of: dict[str, torch.Tensor]) -> torch.Tensor:
+        """The rows (or columns) of the image that those of the output come from: (b, size)."""
+        start = self._start(name, whole, size, part, of)[:, None]
+        pixels = torch.arange(size, device=part.device, dtype=torch.float32)
+        along = start + (pixels + 0.5) * (part / size)[:, None] - 0.5
+        inside = "resized-crop" in self.strengths and "crop" not in self.strengths
+        return along.clamp(0, whole - 1) if inside else along  # no zeros within half a pixel of the border
+
+    def _start(self, name: str, whole: int, size: int, part: torch.Tensor, of: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Where each window starts, (b,): a whole pixel, unless it is resized."""
+        resized = bool(self.strengths.keys() & set(_WINDOW))
+        if not self.strengths.keys() & {"crop", "resized-crop"}:
+            return (whole - part) / 2 if resized else (whole - part) // 2
+        given = self.strengths.get("crop", 0.0)
+        pad = int(given) if given >= 0 else 0 if whole > size else max(1, whole // 8)
+        room = whole + 2 * pad - part
+        return of[name] * room - pad if resized else (of[name] * (room + 1)).floor() - pad
 
     def _recolour(self, images: torch.Tensor, of: dict[str, torch.Tensor]) -> torch.Tensor:
         change = {name: (2 * of[name] - 1) * self.strengths.get(name, 0.0) for name in ("brightness", "contrast", *_COLOURS)}

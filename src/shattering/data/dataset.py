@@ -1,6 +1,7 @@
 """`Split` and `Dataset`: what every learner is trained and tested on."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -8,16 +9,18 @@ import numpy as np
 import torch
 
 from shattering import seeds
+from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
 
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Labelled examples in memory.
+    """Labelled examples.
 
     Args:
         images: (n, channels, height, width), or (n, features) for tables; uint8 in 0…255, or float32 in
-            natural units (for pixels: 0…1). The type carries the scale, so it is applied exactly once.
+            natural units (for pixels: 0…1). The type carries the scale, so it is applied exactly once. A tensor; or
+            `ImagesOnDisk`, which are read when they are needed.
         labels: (n,) int64 in 0…len(classes)-1: the labels that a learner sees.
         classes: names of the classes.
         ids: (n,) int64, the index of each example in its source; stable under subsetting. Default: 0…n-1.
@@ -27,7 +30,7 @@ class Split:
         InputError: for shapes, types or values that do not fit.
     """
 
-    images: torch.Tensor
+    images: torch.Tensor  # or ImagesOnDisk
     labels: torch.Tensor
     classes: tuple[str, ...]
     ids: torch.Tensor = field(default=None)  # type: ignore[assignment]
@@ -54,7 +57,8 @@ class Split:
 
     def subset(self, rows: torch.Tensor) -> "Split":
         """The examples at positions `rows`, with their ids."""
-        return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows], true_labels=self.true_labels[rows])
+        images = self.images.subset(rows) if isinstance(self.images, ImagesOnDisk) else self.images[rows]
+        return replace(self, images=images, labels=self.labels[rows], ids=self.ids[rows], true_labels=self.true_labels[rows])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,7 @@ class Dataset:
         name: what it is called.
         variant: the name with what figures from it must say, e.g. "cifar10 (JPEG)". Default: name.
         validation: examples held out of the train split, with its noise, to choose by; None: none.
+        skipped: unreadable images that were left out, by split.
     """
 
     train: Split
@@ -74,6 +79,7 @@ class Dataset:
     name: str = "arrays"
     variant: str = ""
     validation: Split | None = None
+    skipped: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.variant:
@@ -134,10 +140,13 @@ class Dataset:
         return path
 
     def fingerprint(self) -> str:
-        """SHA-256 of images, labels and class names."""
+        """SHA-256 of images, labels and class names; of images on disk, as `ImagesOnDisk.fingerprint` says."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for split in (self.train, self.test, *([self.validation] if self.validation else [])):
-            for tensor in (split.images, split.labels, split.ids):
+            if isinstance(split.images, ImagesOnDisk):
+                digest.update(split.images.fingerprint().encode())
+            pixels = () if isinstance(split.images, ImagesOnDisk) else (split.images,)
+            for tensor in (*pixels, split.labels, split.ids):
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().data)
         return digest.hexdigest()
@@ -160,7 +169,7 @@ def _check_split(split: Split) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(split.classes):
         raise InputError(f"labels range over {low}…{high}, expected 0…{len(split.classes) - 1}")
-    if images.dtype == torch.float32 and not bool(torch.isfinite(images).all()):
+    if isinstance(images, torch.Tensor) and images.dtype == torch.float32 and not bool(torch.isfinite(images).all()):
         bad = int((~torch.isfinite(images.flatten(1))).any(1).sum())
         raise InputError(f"images contain NaN or infinite pixels in {bad} of {len(images)} examples, expected finite values")
 

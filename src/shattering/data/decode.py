@@ -22,6 +22,7 @@ try:
 except ImportError:  # optional: the `fast` extra
     simplejpeg = None
 
+UNREADABLE = (UnidentifiedImageError, OSError, ValueError, SyntaxError)  # what decoders raise
 _CHUNK = 1000
 
 
@@ -33,7 +34,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "shattering"
 
 
-def _decode_one(data: bytes) -> np.ndarray:
+def decode_one(data: bytes) -> np.ndarray:
     """(height, width, channels) uint8 with 1 channel for grey images, else 3."""
     if simplejpeg is not None and data[:2] == b"\xff\xd8":
         _, _, colorspace, _ = simplejpeg.decode_jpeg_header(data)
@@ -43,6 +44,44 @@ def _decode_one(data: bytes) -> np.ndarray:
         mode = "L" if image.mode in ("1", "L") else "RGB"
         pixels = np.asarray(image if image.mode == mode else image.convert(mode))
     return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def decode_square(data: bytes, size: int) -> np.ndarray:
+    """The central square of an image as (size, size, 3) uint8: what a resize of the short side and a centre crop give.
+
+    Bilinear with antialiasing (Pillow's). A JPEG of at least four times the size is first decoded at a half, a quarter or an
+    eighth, as its format offers, but never below twice the size. That is quicker, and changes pixels by 1.7 levels of 255 on
+    average (measured on ImageNet's, at 64 and 32 pixels). With and without simplejpeg the pixels are the same. Raises one
+    of `UNREADABLE` for what is not an image.
+    """
+    image = _reduced(data, 2 * size)
+    short = min(image.size)
+    left, top = (image.width - short) // 2, (image.height - short) // 2
+    box = (left, top, left + short, top + short)
+    square = image.crop(box) if short == size else image.resize((size, size), Image.Resampling.BILINEAR, box)
+    return np.asarray(square)
+
+
+def _reduced(data: bytes, least: int) -> Image.Image:
+    """An RGB image, reduced while decoding (JPEG alone) as far as its short side stays at least `least`."""
+    if simplejpeg is not None and data[:2] == b"\xff\xd8":
+        with suppress(ValueError):  # what simplejpeg does not take, Pillow may
+            header = simplejpeg.decode_jpeg_header(data)
+            height, width, colorspace = int(header[0]), int(header[1]), header[2]
+            if colorspace in ("Gray", "YCbCr"):
+                by = _reduction(min(height, width), least)
+                size = (-(-height // by), -(-width // by)) if by > 1 else (0, 0)
+                return Image.fromarray(simplejpeg.decode_jpeg(data, "RGB", min_height=size[0], min_width=size[1], min_factor=by))
+    with Image.open(io.BytesIO(data)) as image:
+        by = _reduction(min(image.size), least)
+        if by > 1:
+            image.draft("RGB", (image.width // by, image.height // by))
+        image.load()
+        return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _reduction(short: int, least: int) -> int:
+    return next(by for by in (8, 4, 2, 1) if by == 1 or short // by >= least)
 
 
 def decode_images(read: Callable[[int], bytes], n: int, describe: Callable[[int], str]) -> torch.Tensor:
@@ -56,8 +95,8 @@ def decode_images(read: Callable[[int], bytes], n: int, describe: Callable[[int]
         out = []
         for i in range(start, min(start + _CHUNK, n)):
             try:
-                out.append(_decode_one(read(i)))
-            except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
+                out.append(decode_one(read(i)))
+            except UNREADABLE as error:
                 raise InputError(f"{describe(i)} is not a readable image: {str(error).splitlines()[0][:100]}") from None
             if out[-1].shape[:2] != out[0].shape[:2]:
                 raise InputError(_mixed(describe(i), out[-1], describe(start), out[0]))
@@ -87,10 +126,14 @@ def _mixed(name: str, image: np.ndarray, other: str, first: np.ndarray) -> str:
     )
 
 
-def cached(files: Sequence[Path], decode: Callable[[], torch.Tensor]) -> torch.Tensor:
-    """decode(), or what it gave last time for these very files (same path, size and time of change)."""
+def files_key(files: Sequence[Path]) -> str:
+    """What the decoded images of these very files (same path, size and time of change) are cached under."""
     stamp = [f"{file.resolve()} {file.stat().st_size} {file.stat().st_mtime_ns}" for file in files]
-    key = hashlib.sha256("\n".join(["1", *stamp]).encode()).hexdigest()[:32]
+    return hashlib.sha256("\n".join(["1", *stamp]).encode()).hexdigest()[:32]
+
+
+def cached(key: str, decode: Callable[[], torch.Tensor]) -> torch.Tensor:
+    """decode(), or what it gave last time under this key."""
     path = cache_folder() / f"{key}.safetensors"
     if path.exists():
         try:

@@ -2,73 +2,120 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
 from shattering.data.dataset import Split
-from shattering.data.decode import cached, decode_images
+from shattering.data.decode import cached, decode_images, files_key
+from shattering.data.encoded import IMAGE_SUFFIXES, ImageFiles, ParquetRows, listed_digest, open_parquet, total_size
+from shattering.data.on_disk import LARGE, ImagesOnDisk
 from shattering.errors import InputError
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+try:
+    import resource
+except ImportError:  # not on Windows
+    resource = None
+
+_SMALL = 256 << 20  # encoded bytes that are decoded into memory without asking how much they will take
 
 
-def read_parquet(files: list[Path], label_column: str | None = None, classes: Sequence[str] | None = None) -> tuple[Split, str]:
+def read_parquet(
+    files: list[Path], label_column: str | None = None, classes: Sequence[str] | None = None, size: int | None = None, lazily: bool = False
+) -> tuple[Split, str]:
     """Parquet files with an image and a label column, as the Hugging Face hub serves them.
 
-    label_column: its name; None: the first of the usual ones. classes: those of the train split, for a test split.
+    label_column: its name; None: the first of the usual ones. classes: those of the train split, for a test split. size: of the
+    squares that images are brought to. lazily: leave the images on disk; so they are, too, if there is a size, or if they are large.
 
     Returns the split and the encoding of its images ("JPEG", "PNG", …). Raises InputError for files that
     cannot be read, columns that cannot be found, and labels with holes.
     """
-    tables = []
-    for file in files:
-        try:
-            tables.append(pq.read_table(file))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-            raise InputError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
-    table = pa.concat_tables(tables, promote_options="permissive")
-    if table.num_rows == 0:
+    schema = open_parquet(files[0]).schema_arrow
+    image_column, label_column = _columns(schema, files[0], label_column)
+    kind = schema.field(image_column).type
+    leaf = f"{image_column}.bytes" if pa.types.is_struct(kind) else image_column
+    source = ParquetRows.of(files, leaf)
+    if len(source) == 0:
         raise InputError(f"{files[0]} has no rows, expected at least one example")
-    image_column, label_column = _columns(table, files[0], label_column)
-    column = table[image_column]
+    table = pa.concat_tables([_read_columns(file, [label_column]) for file in files], promote_options="permissive")
+    names = _class_names(schema, label_column) or classes
+    labels, found = _encode_labels(table[label_column], names, f"column {label_column!r} of {files[0]}")
+    first = (source.read_group(0, np.array([0]))[0] or b"")[:4]
+    encoding = "JPEG" if first[:2] == b"\xff\xd8" else "PNG" if first == b"\x89PNG" else "other"
+    on_disk = ImagesOnDisk(source, size)
+    if lazily or size or is_large(on_disk, sum(file.stat().st_size for file in files)):
+        return Split(on_disk, labels, found), encoding  # type: ignore[arg-type]
+    return Split(cached(files_key(files), lambda: _decode_column(files, image_column)), labels, found), encoding
+
+
+def _decode_column(files: list[Path], image_column: str) -> torch.Tensor:
+    column = pa.chunked_array([chunk for file in files for chunk in _read_columns(file, [image_column])[image_column].chunks])
     column = pa.compute.struct_field(column, "bytes") if pa.types.is_struct(column.type) else column  # type: ignore[attr-defined]
     if column.null_count:
         raise InputError(f"column {image_column!r} of {files[0]} has {column.null_count} rows without image bytes, expected none")
     column = column.combine_chunks()
-    names = _class_names(table.schema, label_column) or classes
-    labels, found = _encode_labels(table[label_column], names, f"column {label_column!r} of {files[0]}")
-    first = column[0].as_buffer().to_pybytes()[:4]
-    encoding = "JPEG" if first[:2] == b"\xff\xd8" else "PNG" if first == b"\x89PNG" else "other"
-    images = cached(
-        files,
-        lambda: decode_images(lambda i: column[i].as_py(), len(column), lambda i: f"row {i} of column {image_column!r} of {files[0]}"),
-    )
-    return Split(images, labels, found), encoding
+    return decode_images(lambda i: column[i].as_py(), len(column), lambda i: f"row {i} of column {image_column!r} of {files[0]}")
 
 
-def _columns(table: pa.Table, file: Path, label_column: str | None) -> tuple[str, str]:
+def _read_columns(file: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(file, columns=columns)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise InputError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def is_large(images: ImagesOnDisk, encoded: int) -> bool:
+    """Whether images that take so many bytes encoded are not to be decoded into memory."""
+    return encoded > _SMALL and not fits_into_memory(images.nbytes)
+
+
+def fits_into_memory(nbytes: int) -> bool:
+    """Whether decoded images of so many bytes may live in memory: at most `LARGE`, and, as float32 beside it, half of what is available."""
+    return nbytes <= LARGE and 5 * nbytes <= available_memory() / 2
+
+
+def available_memory() -> int:
+    """Bytes that this process may still take: what the machine has available, or less if the process has a lower limit.
+
+    SHATTERING_MEMORY, in GB, is one, for machines whose share is not to be seen (containers, batch systems). Raises InputError if it is no
+    number.
+    """
+    limits = [psutil.virtual_memory().available]
+    if given := os.environ.get("SHATTERING_MEMORY"):
+        try:
+            limits.append(int(1e9 * float(given)))
+        except (ValueError, OverflowError):
+            raise InputError(f"SHATTERING_MEMORY is {given!r}, expected a number of GB") from None
+    if resource is not None:
+        limits += [soft for name in ("RLIMIT_AS", "RLIMIT_DATA") if (soft := resource.getrlimit(getattr(resource, name))[0]) >= 0]
+    return min(limits)
+
+
+def _columns(schema: pa.Schema, file: Path, label_column: str | None) -> tuple[str, str]:
     def is_image(kind: pa.DataType) -> bool:
         if pa.types.is_struct(kind):
             return kind.get_field_index("bytes") >= 0
         return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
 
-    found = f"found columns {table.column_names}"
-    image = [field.name for field in table.schema if is_image(field.type)]
+    found = f"found columns {schema.names}"
+    image = [field.name for field in schema if is_image(field.type)]
     if len(image) != 1:
         raise InputError(f"{file}: {found}, expected exactly one with encoded images")
     if label_column is None:
-        candidates = [name for name in ("label", "labels", "class", "target", "y") if name in table.column_names]
+        candidates = [name for name in ("label", "labels", "class", "target", "y") if name in schema.names]
         if not candidates:
             raise InputError(f"{file}: {found}, expected one named 'label'")
         label_column = candidates[0]
-    elif label_column not in table.column_names:
+    elif label_column not in schema.names:
         raise InputError(f"{file}: {found}, expected one named {label_column!r}")
     return image[0], label_column
 
@@ -138,28 +185,35 @@ def check_no_empty_class(split: Split, where: str) -> None:
         raise InputError(f"{where} has no example of {none} of {split.n_classes} classes (such as {empty[0]!r}), expected some of each")
 
 
-def read_image_folder(folder: Path, classes: list[str] | None = None) -> Split:
+def read_image_folder(folder: Path, classes: list[str] | None = None, size: int | None = None, lazily: bool = False) -> Split:
     """FOLDER/CLASS/*.png|jpg: one class a sub-folder, in alphabetical order.
 
-    classes: the classes of the train split, for a test split. Raises InputError for none, empty or unknown ones.
+    classes: the classes of the train split, for a test split. size, lazily: as for `read_parquet`. Raises InputError for none, empty
+    or unknown ones.
     """
     found = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     strangers = sorted(set(found) - set(classes or found))
     if strangers:
         raise InputError(f"{folder} has class {strangers[0]!r}, which the train split lacks, expected {', '.join((classes or [])[:10])}")
     classes = classes or found
-    files: list[Path] = []
-    labels: list[int] = []
-    for k, name in enumerate(classes):
-        members = sorted(p for p in (folder / name).glob("*") if p.suffix.lower() in IMAGE_SUFFIXES) if name in found else []
-        files += members
-        labels += [k] * len(members)
-    if not files:
+    members = [_image_names(folder / name) if name in found else [] for name in classes]
+    names = [os.path.join(name, file) for name, files in zip(classes, members, strict=True) for file in files]
+    if not names:
         raise InputError(f"{folder} has no images, expected {folder}/CLASS/*.png or *.jpg")
     if len(classes) < 2:
         raise InputError(f"{folder} has {len(classes)} class folder, expected at least two")
-    images = cached(files, lambda: decode_images(lambda i: files[i].read_bytes(), len(files), lambda i: str(files[i])))
-    return Split(images, torch.tensor(labels), tuple(classes))
+    labels = torch.repeat_interleave(torch.tensor([len(files) for files in members]))
+    source = ImageFiles(folder, np.array([os.fsencode(name) for name in names]))
+    on_disk = ImagesOnDisk(source, size)
+    if lazily or size or is_large(on_disk, source.size_of(on_disk.rows)):
+        return Split(on_disk, labels, tuple(classes))  # type: ignore[arg-type]
+    files = [folder / name for name in names]
+    images = cached(files_key(files), lambda: decode_images(lambda i: files[i].read_bytes(), len(files), lambda i: str(files[i])))
+    return Split(images, labels, tuple(classes))
+
+
+def _image_names(folder: Path) -> list[str]:
+    return sorted(entry.name for entry in os.scandir(folder) if entry.name.lower().endswith(IMAGE_SUFFIXES))
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -176,7 +230,12 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
 
 
 def files_digest(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file, or of all files below a folder; read once unless they change."""
+    """SHA-256 over the names and bytes of a file, or of all files below a folder; read once unless they change.
+
+    Of more than 4 GiB of images the bytes are not read: then it is over names, sizes and the footers of Parquet files.
+    """
+    if path.suffix != ".npz" and total_size(path) > LARGE:
+        return listed_digest(path)
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     return _digest(path, tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
 

@@ -5,11 +5,17 @@ Applied after randomization, so noise is drawn in raw pixel space.
 
 import torch
 
+from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 as float32 in 0…1; float32 unchanged. The type carries the scale, so 255 is divided out once."""
+    """uint8 as float32 in 0…1; float32 unchanged. The type carries the scale, so 255 is divided out once.
+
+    Raises InputError for images on disk.
+    """
+    if isinstance(images, ImagesOnDisk):
+        images.numpy()
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 

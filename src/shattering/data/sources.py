@@ -1,7 +1,8 @@
 """`load_dataset`: a name, a path or arrays → one `Dataset`."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,19 +11,23 @@ import torch
 from shattering import seeds
 from shattering.data import disk, others
 from shattering.data.dataset import Dataset, Split
+from shattering.data.encoded import check_shards
+from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
 
+_TEST = ("test", "validation", "val")  # names of a test split, the first that is there
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
 
 
 @dataclass(frozen=True)
 class HubSource:
-    """A dataset of the Hugging Face hub: repository, folder of its Parquet files there, label column."""
+    """A dataset of the Hugging Face hub: repository, folder of its Parquet files there, label column, name of the labelled test split."""
 
     repository: str
     folder: str
     label: str
     description: str
+    test: str = "test"
 
 
 HUB: dict[str, HubSource] = {
@@ -30,11 +35,29 @@ HUB: dict[str, HubSource] = {
     "fashion-mnist": HubSource("zalando-datasets/fashion_mnist", "fashion_mnist", "label", "clothes, 28x28 grey, 60,000 + 10,000"),
     "cifar10": HubSource("uoft-cs/cifar10", "plain_text", "label", "photographs of 10 classes, 32x32 colour, 50,000 + 10,000"),
     "cifar100": HubSource("uoft-cs/cifar100", "cifar100", "fine_label", "photographs of 100 classes, 32x32 colour, 50,000 + 10,000"),
+    "imagenet": HubSource(
+        "ILSVRC/imagenet-1k", "data", "label", "photographs of 1,000 classes, many sizes (image_size), 1,281,167 + 50,000", "validation"
+    ),
 }
 DATASETS: dict[str, str] = {
     "digits": "scikit-learn's handwritten digits, 8x8 grey, 1,297 + 500; embedded, offline",
     **{name: source.description for name, source in HUB.items()},
 }
+
+
+@dataclass(frozen=True)
+class _Reading:
+    """How encoded images are read; see `load_dataset`."""
+
+    size: int | None = None
+    skip_corrupt: bool = False
+
+    def parquet(self, files: list[Path], label: str | None = None, classes: Sequence[str] | None = None) -> tuple[Split, str]:
+        check_shards(files)
+        return disk.read_parquet(files, label, classes, self.size, self.skip_corrupt)
+
+    def folder(self, path: Path, classes: list[str] | None = None) -> Split:
+        return disk.read_image_folder(path, classes, self.size, self.skip_corrupt)
 
 
 def load_dataset(
@@ -44,15 +67,19 @@ def load_dataset(
     seed: int = 0,
     n_validation: int | None = None,
     hold_out: bool = True,
+    image_size: int | None = None,
+    skip_corrupt: bool = False,
 ) -> Dataset:
     """Load a dataset whole, or class-balanced subsets of it.
 
     Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
-    (``NAME/train*.parquet``), else downloaded from the Hugging Face hub.
+    (``NAME/train*.parquet``, or an image folder ``NAME``), else downloaded from the Hugging Face hub. Images of files and folders
+    that would not fit into memory once they are decoded stay on disk, as `ImagesOnDisk`; the environment variable SHATTERING_MEMORY,
+    in GB, says of less memory than the machine has.
 
     Args:
-        source: a name in `DATASETS`; a path to an image folder (``train/CLASS/*.png|jpg`` and ``test/…``), an
-            .npz with x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with
+        source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/*.png|jpg`` and
+            ``test/…``), an .npz with x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with
             ``train*.parquet`` and ``test*.parquet``) with an image and a label column; a tuple
             (X, y) or (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; a torch dataset of (image, label)
             pairs, or a pair of them (train, test); a Hugging Face `Dataset` or `DatasetDict`; or a Dataset.
@@ -61,21 +88,52 @@ def load_dataset(
         seed: also draws the held-out fifth where a source has no test split.
         n_validation: size of a class-balanced validation split, held out of the train split; None: there is none.
         hold_out: whether a source without a test split has a fifth held out; if not, its test split is its train split, which
-            is for cross-validation within the train split.
+            is for cross-validation within the train split, or for what is to be memorized alone.
+        image_size: bring encoded images of any sizes to squares of so many pixels (as RGB), see `decode_square`; None: they
+            have one size, and keep it.
+        skip_corrupt: leave out the encoded images that cannot be decoded, and count them in `Dataset.skipped`, instead of raising an error;
+            this decodes every image of the subsets once.
 
     Raises:
         InputError: for anything unknown, unreadable or inconsistent.
     """
-    dataset = _load_any(source, seed if hold_out else None)
+    if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1):
+        raise InputError(f"image_size is {image_size!r}, expected a whole number of at least 1")
+    dataset = _load_any(source, seed if hold_out else None, _Reading(image_size, skip_corrupt))
+    if image_size and not isinstance(dataset.train.images, ImagesOnDisk):
+        raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
     disk.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
-    return dataset.limit(n_train, n_test, seed, n_validation)
+    dataset = dataset.limit(n_train, n_test, seed, n_validation)
+    return _in_memory_if_it_fits(_without_unreadable(dataset) if skip_corrupt else dataset)
 
 
-def _load_any(source, seed: int | None) -> Dataset:
+def _without_unreadable(dataset: Dataset) -> Dataset:
+    """Without the images on disk that cannot be decoded, which are counted."""
+    kept: dict[str, Split] = {}
+    skipped: dict[str, int] = {}
+    for name in ("train", "test", "validation"):
+        split = getattr(dataset, name)
+        if split is not None and isinstance(split.images, ImagesOnDisk):
+            bad = split.images.unreadable()
+            skipped[name] = len(bad)
+            kept[name] = split.subset(torch.from_numpy(np.setdiff1d(np.arange(len(split)), bad))) if bad else split
+    return replace(dataset, **kept, skipped=skipped)
+
+
+def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
+    """With the images of all splits decoded, if all of them fit into memory."""
+    splits = {name: split for name in ("train", "test", "validation") if (split := getattr(dataset, name)) is not None}
+    on_disk = {name: split for name, split in splits.items() if isinstance(split.images, ImagesOnDisk)}
+    if not disk.fits_into_memory(sum(split.images.nbytes for split in on_disk.values())):
+        return dataset
+    return replace(dataset, **{name: replace(split, images=split.images.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]
+
+
+def _load_any(source, seed: int | None, reading: _Reading) -> Dataset:
     if isinstance(source, Dataset):
         return source
     if isinstance(source, (str, Path)):
-        return _load_named(str(source)) if str(source) in DATASETS else _load_path(Path(source), seed)
+        return _load_named(str(source), seed, reading) if str(source) in DATASETS else _load_path(Path(source), seed, reading)
     if others.is_hub(source):
         return others.from_hub(source, lambda split, name: _hold_out(split, name, seed))
     if isinstance(source, (tuple, list)) and len(source) == 4:
@@ -104,20 +162,27 @@ def identity(source: str) -> str:
 
 
 def _existing(path: Path) -> Path:
-    if not path.exists():
-        raise InputError(f"unknown dataset {str(path)!r}; known: {', '.join(DATASETS)}, or the path of a file or folder")
-    return path
+    """The path, or that in SHATTERING_DATA."""
+    base = os.environ.get("SHATTERING_DATA")
+    for found in (path, Path(base) / path) if base else (path,):
+        if found.exists():
+            return found
+    raise InputError(
+        f"unknown dataset {str(path)!r}; known: {', '.join(DATASETS)}, or the path of a file or folder, or its name in SHATTERING_DATA"
+    )
 
 
-def _load_named(name: str) -> Dataset:
+def _load_named(name: str, seed: int | None, reading: _Reading) -> Dataset:
     if name == "digits":
         return _digits()
-    source = HUB[name]
-    files = _local_files(name) or _download(name, source)
-    train, encoding = disk.read_parquet(files["train"], source.label)
-    test, _ = disk.read_parquet(files["test"], source.label, train.classes)
-    variant = f"{name} (JPEG)" if encoding == "JPEG" else name  # re-encoded with loss: the originals are not JPEG
-    return Dataset(train, test, name, variant)
+    source, base = HUB[name], os.environ.get("SHATTERING_DATA")
+    if base and (Path(base) / name / "train").is_dir():
+        return replace(_load_folder(Path(base) / name, seed, reading), name=name)
+    files = _local_files(name, source.test) or _download(name, source)
+    train, encoding = reading.parquet(files["train"], source.label)
+    test, _ = reading.parquet(files["test"], source.label, train.classes)
+    lossy = encoding == "JPEG" and name != "imagenet"  # re-encoded: the originals are not JPEG
+    return Dataset(train, test, name, f"{name} (JPEG)" if lossy else name)
 
 
 def _digits() -> Dataset:
@@ -131,18 +196,18 @@ def _digits() -> Dataset:
     return Dataset(whole.subset(train), whole.subset(test), "digits")
 
 
-def _parquet_parts(folder: Path) -> dict[str, list[Path]]:
+def _parquet_parts(folder: Path, test: str = "test") -> dict[str, list[Path]]:
     parts = {"train": sorted(folder.glob("train*.parquet"))}
-    for name in ("test", "validation", "val"):
+    for name in dict.fromkeys((test, *_TEST)):
         parts["test"] = sorted(folder.glob(f"{name}*.parquet"))
         if parts["test"]:
             break
     return parts
 
 
-def _local_files(name: str) -> dict[str, list[Path]] | None:
+def _local_files(name: str, test: str) -> dict[str, list[Path]] | None:
     base = os.environ.get("SHATTERING_DATA")
-    parts = _parquet_parts(Path(base) / name) if base else {}
+    parts = _parquet_parts(Path(base) / name, test) if base else {}
     return parts if parts.get("train") and parts.get("test") else None
 
 
@@ -157,14 +222,14 @@ def _download(name: str, source: HubSource) -> dict[str, list[Path]]:
             f"dataset {name!r} is not in SHATTERING_DATA ({os.environ.get('SHATTERING_DATA', 'not set')}) "
             f"and cannot be downloaded from the Hugging Face hub: {reason}"
         ) from None
-    parts = _parquet_parts(Path(folder) / source.folder)
+    parts = _parquet_parts(Path(folder) / source.folder, source.test)
     if not (parts["train"] and parts["test"]):
         raise InputError(f"{source.repository} on the Hugging Face hub has no {source.folder}/train*.parquet and test*.parquet")
     return parts
 
 
-def _load_path(path: Path, seed: int | None) -> Dataset:
-    _existing(path)
+def _load_path(path: Path, seed: int | None, reading: _Reading) -> Dataset:
+    path = _existing(path)
     if path.suffix == ".npz":
         arrays = disk.read_npz(path)
         return dataset_from_arrays(
@@ -176,21 +241,26 @@ def _load_path(path: Path, seed: int | None) -> Dataset:
     if path.is_file():
         if path.suffix != ".parquet":
             raise InputError(f"{path} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")
-        return _hold_out(disk.read_parquet([path])[0], path.stem, seed)
+        return _hold_out(reading.parquet([path])[0], path.stem, seed)
     parts = _parquet_parts(path)
     if parts["train"]:
-        train = disk.read_parquet(parts["train"])[0]
+        train = reading.parquet(parts["train"])[0]
         disk.check_no_empty_class(train, f"the train split of {path.name}")
         if not parts["test"]:
             return _hold_out(train, path.name, seed)
-        return Dataset(train, disk.read_parquet(parts["test"], classes=train.classes)[0], path.name)
+        return Dataset(train, reading.parquet(parts["test"], classes=train.classes)[0], path.name)
     if (path / "train").is_dir():
-        train = disk.read_image_folder(path / "train")
-        for name in ("test", "val", "validation"):
-            if (path / name).is_dir():
-                return Dataset(train, disk.read_image_folder(path / name, list(train.classes)), path.name)
-        return _hold_out(train, path.name, seed)
+        return _load_folder(path, seed, reading)
     raise InputError(f"{path} has neither train/CLASS/ folders nor train*.parquet files")
+
+
+def _load_folder(path: Path, seed: int | None, reading: _Reading) -> Dataset:
+    train = reading.folder(path / "train")
+    found = [path / name for name in _TEST if (path / name).is_dir()]
+    found.sort(key=lambda folder: not any(child.is_dir() for child in folder.iterdir()))  # ImageNet's test images have no labels
+    if not found:
+        return _hold_out(train, path.name, seed)
+    return Dataset(train, reading.folder(found[0], list(train.classes)), path.name)
 
 
 def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:

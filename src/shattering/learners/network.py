@@ -2,14 +2,13 @@
 
 import json
 from collections.abc import Callable
-from contextlib import nullcontext
-from numbers import Integral, Real
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
-import safetensors
-import safetensors.torch
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -17,17 +16,18 @@ from torch import nn
 
 from shattering import networks, seeds
 from shattering.data import preprocess
-from shattering.data.augment import Augmentation, strengths
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
-from shattering.errors import InputError, unknown
-from shattering.learners import training
+from shattering.errors import InputError
+from shattering.learners import asynchronous, training
 from shattering.learners.classes import class_codes
+from shattering.learners.inputs import augmented, cropped_side, make_examples, standardization
+from shattering.learners.params import as_seed, check_params
+from shattering.learners.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
+from shattering.learners.recipe import make_recipe, order_seed
+from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
-
-_PRECISIONS = ("float32", "bfloat16")
-_PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
-_STANDARDIZE = ("auto", "image", "feature", "none")
+from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -38,7 +38,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
             → torch module.
         epochs: the budget.
         batch_size: examples an update.
-        learning_rate: initial; None: the papers' (0.1 for the Inceptions, 0.01 otherwise).
+        learning_rate: initial; None: the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise).
         momentum: in 0…1.
         decay: factor on the learning rate after every `decay_steps` updates.
         decay_steps: an integer; None: an epoch; "auto": an epoch, but at least 391 updates, the papers' epoch (50,000
@@ -48,17 +48,35 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         augment: None, a name in `shattering.data.augment.AUGMENTATIONS`, a list of them, or a mapping from names to
             strengths. Every epoch sees new versions of the training images; their labels stay. Evaluation is on the
             images as they are.
+        label_smoothing: probability in the targets that is spread evenly over all classes, in training alone.
+        auxiliary: weight of the auxiliary classifier's loss in training; 0: there is none. "inception-v3" can have one
+            (0.4 in its reference); a factory's module that has one gives (logits, auxiliary logits) in training mode.
+        weights: a file to start from, safetensors or a torch state dict such as torchvision's `inception_v3_google`; what it
+            must hold is said at `shattering.learners.weights.start_from`. Its content, not its path, identifies a run.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
         evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
         track_examples: record what becomes of each training example; the training is the same with and without.
         crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
             CIFAR-10, else none.
-        standardize: "image" (per image, the papers'), "feature" (moments of the training set), "none", or "auto":
-            "image" for images, "feature" for tables.
+        standardize: "image" (per image, the papers' for CIFAR-10), "feature" (moments of the training set), "range" (pixels
+            to −1…1, the papers' for ImageNet, and what published Inception V3 weights expect), "none", or "auto": "feature"
+            for tables, "range" for "inception-v3", "image" for other images.
         precision: "float32", or "bfloat16" (autocast).
+        accumulate: parts in which each batch (each process's part of it) is passed through the network before its one update: less
+            memory, and the same update, except that batch normalization takes its moments over a part.
+        sync_batch_norm: where several processes train together, take the moments of batch normalization over the whole batch, as one
+            process would. False is quicker; the result then depends on the number of processes.
+        asynchronous: workers that compute gradients on Ray, from parameters that are some updates old, as in the papers' training of
+            Inception V3 (50 workers; ICLR 2017, appendix A); 0: none, synchronous SGD. On CPUs. For what it does to the training, not
+            for speed.
+        staleness: how many updates later a gradient is applied to the parameters (where as many have been made); None: asynchronous − 1,
+            as where each worker in turn goes on from the parameters that its last gradient gave. The result depends on it alone, not
+            on the number of workers.
         compile: use torch.compile.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device.
-        checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them.
+        workers: processes that read, decode and randomize images on disk; None: one a core, at most 16. The result does not depend on it.
+        checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them; 0: after every epoch. They are also written
+            within epochs, and go on at the very batch.
         order_seed: of the batch order, dropout and augmentation; None: random_state.
         random_state: of initialization and batch order.
 
@@ -70,9 +88,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
             not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
-            was given), seconds. With augmentation, the running ones are on the augmented images. Losses in nats,
-            accuracies in 0…1. With track_examples also the columns of `Tracker.end_epoch`: the same for clean and
-            corrupted examples apart.
+            was given), seconds. With augmentation, the running ones are on the augmented images. Losses are cross-entropies
+            in nats of the network's own logits and the labels as they are: label smoothing and the auxiliary classifier are
+            in what is minimized, not in what is recorded. Accuracies in 0…1; with more than five classes also
+            test_top5_accuracy and validation_top5_accuracy. Of asynchronous training also mean_staleness and max_staleness: by how many
+            updates gradients were late, as the server counts them. With track_examples also the columns of
+            `Tracker.end_epoch`: the same for clean and corrupted examples apart.
         examples_: with track_examples, what became of each training example, as `Tracker.table` says; else None.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
@@ -80,11 +101,24 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         diverged_: whether a loss was not finite.
         train_loss_: at the end, in evaluation mode.
         train_accuracy_: at the end, in evaluation mode.
+        train_top5_accuracy_: likewise; None for five classes or fewer.
+        fitted_: of images on disk, the classes predicted for the training examples.
         n_parameters_: trainable scalars.
+        summary_: what a run's result has beside all this: of asynchronous training mean_staleness and max_staleness.
     """
 
     takes_splits = True
-    not_identity = ("device", "compile", "checkpoint_every", "random_state")  # a run has its seed outside the learner
+    not_identity = ("device", "compile", "workers", "checkpoint_every", "random_state")  # a run has its seed outside the learner
+    later: ClassVar = {  # at these, left out of every identity
+        "accumulate": 1,
+        "sync_batch_norm": True,
+        "label_smoothing": 0.0,
+        "auxiliary": 0.0,
+        "weights": None,
+        "asynchronous": 0,
+        "staleness": None,
+    }
+    files = ("weights",)  # identified by content
 
     def __init__(
         self,
@@ -99,14 +133,22 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         weight_decay=0.0,
         dropout=0.0,
         augment=None,
+        label_smoothing=0.0,
+        auxiliary=0.0,
+        weights=None,
         stop_when_fitted=False,
         evaluate_train=False,
         track_examples=False,
         crop="auto",
         standardize="auto",
         precision="float32",
+        accumulate=1,
+        sync_batch_norm=True,
+        asynchronous=0,
+        staleness=None,
         compile=False,
         device="auto",
+        workers=None,
         checkpoint_every=30.0,
         order_seed=None,
         random_state=0,
@@ -121,47 +163,29 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.augment = augment
+        self.label_smoothing = label_smoothing
+        self.auxiliary = auxiliary
+        self.weights = weights
         self.stop_when_fitted = stop_when_fitted
         self.evaluate_train = evaluate_train
         self.track_examples = track_examples
         self.crop = crop
         self.standardize = standardize
         self.precision = precision
+        self.accumulate = accumulate
+        self.sync_batch_norm = sync_batch_norm
+        self.asynchronous = asynchronous
+        self.staleness = staleness
         self.compile = compile
         self.device = device
+        self.workers = workers
         self.checkpoint_every = checkpoint_every
         self.order_seed = order_seed
         self.random_state = random_state
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        for name in ("epochs", "batch_size"):
-            _check(name, getattr(self, name), Integral, 1)
-        if self.learning_rate is not None:
-            _check("learning_rate", self.learning_rate, Real, 0)
-        if self.order_seed is not None:
-            _check("order_seed", self.order_seed, Integral, 0)
-        if self.decay_steps not in ("auto", None):
-            _check("decay_steps", self.decay_steps, Integral, 1)
-        _check("momentum", self.momentum, Real, 0, 1)
-        _check("decay", self.decay, Real, 0, 1)
-        _check("weight_decay", self.weight_decay, Real, 0)
-        _check("dropout", self.dropout, Real, 0, 1)
-        strengths(self.augment)
-        _check("checkpoint_every", self.checkpoint_every, Real, 0)
-        for name in ("stop_when_fitted", "evaluate_train", "track_examples", "compile"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
-        if self.crop not in ("auto", None):
-            _check("crop", self.crop, Integral, 1)
-        if self.standardize not in _STANDARDIZE:
-            raise unknown("standardize", self.standardize, _STANDARDIZE)
-        if self.precision not in _PRECISIONS:
-            raise unknown("precision", self.precision, _PRECISIONS)
-        if isinstance(self.network, str):
-            networks.find_network(self.network)
-        if not isinstance(self.network, str) and not callable(self.network):
-            raise InputError(f"network is a {type(self.network).__name__}, expected a name or a factory (image_shape, n_classes) → module")
+        check_params(self)
 
     def fit(
         self,
@@ -184,39 +208,51 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
                 uninterrupted one (bitwise on the CPU).
             on_epoch: called with each row of the history.
 
+        In a process group of `torch.distributed` all processes train together, each on its part of every batch; of what is written
+        and called, rank 0 takes care.
+
         Raises:
             InputError: for bad parameters or data.
         """
         self.check_params()
         images, labels = self._training_data(X, y)
-        seed = _as_seed(self.random_state)
+        seed = as_seed(self.random_state)
         self._prepare(images, seed)
         module = self.module_
-        clean = self._examples(images, labels)
-        watched = {name: split for name, split in (("test", test), ("validation", validation)) if split}
-        for name, split in watched.items():
-            if split.image_shape != self._raw_shape:
-                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
+        if self.weights is not None:
+            start_from(module, self.weights, len(self.classes_))
+        if self.sync_batch_norm and Ranks.current().world > 1:
+            synchronize_batch_norm(module)
+        clean = make_examples(self, images, labels, persistent=True)
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
         tracker = self._tracker(X, labels)
-        result = training.fit(
-            compiled,
-            self._augmented(images, labels, seed) or clean,
-            {name: self._examples(split.images, split.labels) for name, split in watched.items()},
-            self._recipe(seed, len(labels)),
-            clean=clean,
-            tracker=tracker,
-            checkpoint=Path(checkpoint) if checkpoint else None,
-            key=key,
-            on_epoch=on_epoch,
-        )
+        with asynchronous.opened(self.asynchronous, self.staleness) as workers:
+            result = training.fit(
+                compiled,
+                augmented(self, images, clean, order_seed(self, seed)) or clean,
+                self._watched(test=test, validation=validation),
+                make_recipe(self, seed, len(labels)),
+                clean=clean,
+                tracker=tracker,
+                checkpoint=Path(checkpoint) if checkpoint else None,
+                key=key,
+                world_matters=self._world_matters(),
+                on_epoch=on_epoch,
+                asynchronous=workers,
+            )
         self.history_ = pd.DataFrame(result.history)
+        self.summary_ = asynchronous.summary(self.history_)
         self.examples_ = tracker.table(self.classes_) if tracker else None
         self.n_iter_ = len(result.history)
         self.epochs_to_fit_ = result.epochs_to_fit
         self.diverged_ = result.diverged
-        self.train_loss_, self.train_accuracy_ = training.evaluate(module, clean, self._autocast)
+        predictions = None if isinstance(clean, training.Examples) else torch.zeros_like(clean.labels)
+        final = training.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
+        self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
+        self.train_top5_accuracy_ = final.get("top5_accuracy")
+        if predictions is not None:
+            self.fitted_ = self.classes_[predictions.cpu().numpy()]
         self.interpolated_ = self.train_accuracy_ == 1.0
         return self
 
@@ -227,11 +263,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def logits(self, X) -> torch.Tensor:
         """Logits (n, classes) float32 on the CPU, for a Split or images."""
-        check_is_fitted(self)
-        images = X.images if isinstance(X, Split) else self._input_images(X)
-        if tuple(images.shape[1:]) != self._raw_shape:
-            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._raw_shape} as in fit")
-        data = self._examples(images, torch.zeros(len(images), dtype=torch.int64))
+        data = self._unlabelled(X)
         return training.compute_logits(self.module_, data, self._autocast).cpu()
 
     def predict_proba(self, X) -> np.ndarray:
@@ -240,8 +272,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X) -> np.ndarray:
         """The most probable class of each example (n,)."""
-        best = self.logits(X).argmax(1).numpy()
-        return self.classes_[best]
+        data = self._unlabelled(X)
+        if isinstance(data, Stream):
+            best = training.predict(self.module_, data, self._autocast)
+        else:
+            best = training.compute_logits(self.module_, data, self._autocast).cpu().argmax(1)
+        return self.classes_[best.numpy()]
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Accuracy in 0…1 on a Split, or on images with labels y."""
@@ -250,20 +286,13 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Weights and preprocessing as safetensors."""
         check_is_fitted(self)
-        tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in self.module_.state_dict().items()}
-        if self._scaler:
-            tensors |= {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std}
+        scaler = {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std} if self._scaler else {}
         meta = {"image_shape": list(self._raw_shape), "classes": self.classes_.tolist()}
-        safetensors.torch.save_file(tensors, path, {"shattering": json.dumps(meta)})
+        save_fitted(path, {**self.module_.state_dict(), **scaler}, meta)
 
     def load(self, path: str | Path):
         """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history."""
-        try:
-            with safetensors.safe_open(path, "pt") as file:
-                meta = json.loads((file.metadata() or {})["shattering"])
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-            raise InputError(f"{path} is not a model that `save` wrote: {error}") from None
+        tensors, meta = load_fitted(path)
         self.classes_ = np.array(meta["classes"])
         self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
         if self._scaler:
@@ -275,6 +304,8 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
         if not self.track_examples:
             del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
+        params = {name: value for name, value in params.items() if name not in self.later or value != self.later[name]}
+        params |= {name: file_identity(params[name]) for name in self.files if name in params}
         if callable(self.network):
             params["network"] = f"{self.network.__module__}.{getattr(self.network, '__qualname__', type(self.network).__name__)}"
         return params
@@ -296,6 +327,12 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
 
+    def _watched(self, **splits: Split | None) -> dict[str, training.Examples | Stream]:
+        for name, split in splits.items():
+            if split and split.image_shape != self._raw_shape:
+                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
+        return {name: make_examples(self, split.images, split.labels) for name, split in splits.items() if split}
+
     def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
         if not self.track_examples:
             return None
@@ -310,11 +347,15 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _prepare(self, images: torch.Tensor, seed: int) -> None:
         """Set up preprocessing and a fresh module for images of this shape."""
         self._raw_shape = tuple(images.shape[1:])
-        per_feature = self.standardize == "feature" or (self.standardize == "auto" and images.ndim == 2)
-        self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop())) if per_feature else None
-        self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop()).shape[1:])
-        self.device_ = training.resolve_device(self.device)
-        module = networks.build_network(self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"))
+        self._crop, self._standardization = cropped_side(self.crop, self._raw_shape), standardization(self)
+        per_feature = self._standardization == "feature"
+        self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop)) if per_feature else None
+        self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop).shape[1:])
+        together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
+        self.device_ = training.resolve_device(together or ("cpu" if self.asynchronous else self.device))
+        module = networks.build_network(
+            self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
+        )
         if self.dropout:
             networks.add_dropout(module, self.dropout)
         self._channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
@@ -322,85 +363,23 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
         self.n_parameters_ = networks.count_parameters(module)
 
-    def _crop(self) -> int | None:
-        if self.crop == "auto":
-            return 28 if len(self._raw_shape) == 3 and self._raw_shape[1:] == (32, 32) else None
-        return self.crop  # type: ignore[return-value]
-
-    def _examples(self, images: torch.Tensor, labels: torch.Tensor) -> training.Examples:
-        """Preprocess in blocks, straight into place on the device."""
-        channels_last = self._channels_last and images.ndim == 4
-        shape = self.image_shape_[1:] + self.image_shape_[:1] if channels_last else self.image_shape_
-        out = torch.empty((len(images), *shape), device=self.device_)
-        for start in range(0, len(images), 4096):
-            block = self._standardized(preprocess.to_float(preprocess.center_crop(images[start : start + 4096], self._crop())))
-            out[start : start + 4096] = block.permute(0, 2, 3, 1) if channels_last else block
-        return training.Examples(out, labels.to(self.device_), channels_last)
-
-    def _augmented(self, images: torch.Tensor, labels: torch.Tensor, seed: int) -> training.Examples | None:
-        """Examples whose images are augmented when they are used; None without augmentation."""
-        if not self.augment:
-            return None
-        augmentation = Augmentation(strengths(self.augment), self.image_shape_[1:])  # type: ignore[arg-type]
-        augmentation.check(self._raw_shape)
-        memory_format = torch.channels_last if self._channels_last else torch.contiguous_format
-
-        def augment(batch: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-            return self._standardized(augmentation(preprocess.to_float(batch), draws)).contiguous(memory_format=memory_format)
-
-        order_seed, n = self._order_seed(seed), len(images)
-        return training.Examples(
-            images.to(self.device_), labels.to(self.device_), False, augment, lambda epoch: augmentation.draw(n, order_seed, epoch)
-        )
-
-    def _standardized(self, images: torch.Tensor) -> torch.Tensor:
-        if self._scaler:
-            return self._scaler(images)
-        per_image = self.standardize == "image" or (self.standardize == "auto" and images.ndim == 4)
-        return preprocess.standardize_images(images) if per_image else images
+    def _unlabelled(self, X) -> training.Examples | Stream:
+        check_is_fitted(self)
+        images = X.images if isinstance(X, Split) else self._input_images(X)
+        if tuple(images.shape[1:]) != self._raw_shape:
+            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._raw_shape} as in fit")
+        return make_examples(self, images, torch.zeros(len(images), dtype=torch.int64))
 
     def _compiled(self, module: nn.Module) -> nn.Module:
         """On a GPU with CUDA graphs, which save the launches of many small kernels."""
         mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
         return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]
 
-    def _order_seed(self, seed: int) -> int:
-        return seed if self.order_seed is None else int(self.order_seed)
+    def _world_matters(self) -> bool:
+        """Whether training by another number of processes gives another result, beyond rounding."""
+        normalized = has_batch_norm(self.module_) and (not self.sync_batch_norm or self.accumulate > 1)
+        return normalized or bool(self.dropout) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in self.module_.modules())
 
-    def _recipe(self, seed: int, n: int) -> training.Recipe:
-        rate = networks.initial_learning_rate(self.network) if self.learning_rate is None else self.learning_rate
-        return training.Recipe(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=float(rate),
-            momentum=self.momentum,
-            decay=self.decay,
-            decay_steps=self._decay_steps(n),
-            weight_decay=self.weight_decay,
-            order_seed=self._order_seed(seed),
-            stop_when_fitted=self.stop_when_fitted,
-            evaluate_train=self.evaluate_train,
-            autocast=self._autocast,
-            checkpoint_every=self.checkpoint_every,
-        )
-
-    def _decay_steps(self, n: int) -> int | None:
-        if self.decay_steps == "auto":
-            return None if n > (_PAPER_EPOCH - 1) * self.batch_size else _PAPER_EPOCH
-        return self.decay_steps  # type: ignore[return-value]
-
-    def _autocast(self):
-        return torch.autocast(self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
-
-
-def _as_seed(random_state) -> int:
-    """scikit-learn's random_state as an integer: an integer is itself, None is fresh entropy."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)
-
-
-def _check(name: str, value: object, kind: type, low: float, high: float = float("inf")) -> None:
-    if isinstance(value, bool) or not isinstance(value, kind) or not low <= value <= high:  # type: ignore[operator]
-        what = "a whole number" if kind is Integral else "a number"
-        raise InputError(f"{name} is {value!r}, expected {what} {f'in {low}…{high}' if high < float('inf') else f'of at least {low}'}")
+    @property
+    def _autocast(self) -> Callable[[], AbstractContextManager]:
+        return partial(torch.autocast, self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext

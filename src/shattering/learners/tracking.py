@@ -1,6 +1,7 @@
 """`Tracker`: what becomes of each training example, recorded as it is presented."""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,19 @@ class Tracker:
         """The logits (b, classes) of a batch before its update; rows: (b,) its examples."""
         self.prediction[rows] = logits.argmax(1)
         self.loss[rows] = F.cross_entropy(logits.float(), self.labels[rows], reduction="none")
+
+    def gather(self, mine: torch.Tensor, total: Callable[..., None]) -> None:
+        """Take the records of other processes for the rows that they have recorded in this epoch.
+
+        mine: the rows that this one has. total: replaces each of its tensors by the sum over the processes.
+        """
+        known = torch.zeros_like(self.prediction, dtype=torch.bool)
+        known[mine] = True
+        covered = known.long()
+        prediction, loss = self.prediction.where(known, 0), self.loss.where(known, 0.0)
+        total(covered, prediction, loss)
+        self.prediction.copy_(prediction.where(covered > 0, self.prediction))
+        self.loss.copy_(loss.where(covered > 0, self.loss))
 
     def end_epoch(self) -> dict[str, float]:
         """Count the epoch in which every example has been recorded. Returns its columns of the history.

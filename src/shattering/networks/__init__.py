@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from shattering.errors import InputError, unknown
 from shattering.networks.alexnet import alexnet, small_cnn
 from shattering.networks.inception import inception, inception_without_batch_norm
+from shattering.networks.inception_v3 import inception_v3
 from shattering.networks.mlp import mlp, mlp_1x512, mlp_3x512
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
@@ -18,13 +19,16 @@ Factory = Callable[[tuple[int, ...], int], nn.Module]
 NETWORKS: dict[str, Factory] = {
     "inception": inception,
     "inception-no-bn": inception_without_batch_norm,
+    "inception-v3": inception_v3,
     "alexnet": alexnet,
     "mlp-3x512": mlp_3x512,
     "mlp-1x512": mlp_1x512,
     "small-cnn": small_cnn,
 }
-_INITIAL_LEARNING_RATES = {"inception": 0.1, "inception-no-bn": 0.1}  # ICLR 2017, appendix A; 0.01 for the others
+_INITIAL_LEARNING_RATES = {"inception": 0.1, "inception-no-bn": 0.1, "inception-v3": 0.045}  # 0.01 for the others
+_WITH_AUXILIARY = ("inception-v3",)
 CIFAR_SHAPE = (3, 28, 28)
+IMAGENET_SHAPE = (3, 299, 299)
 
 
 def find_network(name: str) -> Factory:
@@ -42,22 +46,38 @@ def find_network(name: str) -> Factory:
 
 
 def initial_learning_rate(network: str | Factory) -> float:
-    """The papers' initial learning rate for a network: 0.1 for the Inceptions, 0.01 otherwise."""
+    """The papers' initial learning rate for a network: 0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise.
+
+    ICLR 2017, appendix A; for Inception V3, where it refers to TensorFlow's package, the rate of that package's distributed
+    training and of Szegedy et al. (2016), section 8. Theirs is RMSProp with an epsilon of 1, which divides gradients by
+    about 1 and so is about SGD with momentum.
+    """
     return _INITIAL_LEARNING_RATES.get(network, 0.01) if isinstance(network, str) else 0.01
 
 
-def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classes: int, seed: int) -> nn.Module:
+def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classes: int, seed: int, auxiliary: bool = False) -> nn.Module:
     """A freshly initialized network; the global generators are left as they were.
 
     network: a name that `find_network` knows, or a factory (image_shape, n_classes) → module with n_classes outputs.
-    Raises InputError for an unknown name, or a network that images of this shape do not fit.
+    auxiliary: whether it has an auxiliary classifier, whose logits it gives beside its own in training mode: (logits,
+    auxiliary logits). Of the names, "inception-v3" can; whether a factory does is its own business. Raises InputError for
+    an unknown name, or a network that images of this shape do not fit.
     """
     factory = find_network(network) if isinstance(network, str) else network
+    if auxiliary and isinstance(network, str):
+        check_auxiliary(network)
+        factory = partial(factory, auxiliary=True)  # type: ignore[call-arg]
     if isinstance(network, str) and not network.startswith("mlp") and len(image_shape) != 3:
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return factory(image_shape, n_classes)
+
+
+def check_auxiliary(name: str) -> None:
+    """Raise InputError for the name of a network that has no auxiliary classifier."""
+    if name not in _WITH_AUXILIARY:
+        raise InputError(f"auxiliary needs a network with an auxiliary classifier, found {name!r}, expected {_WITH_AUXILIARY[0]!r}")
 
 
 def add_dropout(module: nn.Module, rate: float) -> None:
@@ -71,6 +91,11 @@ def add_dropout(module: nn.Module, rate: float) -> None:
         raise InputError("dropout needs a linear layer behind another layer, and the network has none")
     for layer in linear:
         layer.register_forward_pre_hook(lambda layer, inputs: F.dropout(inputs[0], rate, layer.training))
+
+
+def reference_shape(network: str) -> tuple[tuple[int, int, int], int]:
+    """(image shape, classes) of the papers' experiments with a network: ImageNet's for Inception V3, CIFAR-10's otherwise."""
+    return (IMAGENET_SHAPE, 1000) if network == "inception-v3" else (CIFAR_SHAPE, 10)
 
 
 def count_parameters(module: nn.Module) -> int:

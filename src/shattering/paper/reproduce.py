@@ -1,6 +1,5 @@
 """From an experiment's name to its runs, and from its runs to its page and pictures."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +8,14 @@ from types import ModuleType
 import torch
 
 from shattering.errors import unknown
+from shattering.machine import usable_cores
 from shattering.paper import (
     corollary1,
     double_descent,
     figure1a,
     figure1b,
     figure1c,
+    figure2a,
     figure2b,
     gradient_descent,
     hessian,
@@ -25,6 +26,7 @@ from shattering.paper import (
     rademacher,
     stability,
     table1,
+    table2,
     table3,
     table4,
     theorem1,
@@ -55,11 +57,14 @@ EXPERIMENTS: dict[str, ModuleType] = {
     "corollary1": corollary1,
     "rademacher": rademacher,
     "stability": stability,
+    "table2": table2,
+    "figure2a": figure2a,
 }
 GROUPS = {  # name → title, experiments
     "all-cifar": ("The papers' CIFAR-10 experiments", list(EXPERIMENTS)[:6]),
     "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:14]),
-    "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:]),
+    "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:18]),
+    "all-imagenet": ("The papers' ImageNet experiments", list(EXPERIMENTS)[18:]),
 }
 PICTURES = ("pdf", "svg", "png")
 
@@ -90,10 +95,13 @@ def for_this_machine(specs: Sequence[AnySpec]) -> list[AnySpec]:
 
 
 def default_jobs(names: Sequence[str]) -> int:
-    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill; kernels have all to themselves."""
-    if "table3" in names or "norm" in names:
+    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill.
+
+    Kernels and Inception V3 have the machine to themselves.
+    """
+    if {"table3", "norm", "table2", "figure2a"} & set(names):
         return 1
-    return 4 if torch.cuda.is_available() else os.cpu_count() or 1
+    return 4 if torch.cuda.is_available() else usable_cores()
 
 
 def make_result(name: str, scale: Scale, store: Store) -> Result:

@@ -27,6 +27,7 @@ class Scale:
         stop_when_fitted: end a run once its training set is fitted.
         seeds: network → how many seeds; one for those not named.
         precision: of the convolutional networks.
+        photographs: dataset in the place of ImageNet; None: one has to be given.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Scale:
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
     precision: str = "float32"
+    photographs: str | None = None
 
     def n_seeds(self, network: str) -> int:
         return self.seeds.get(network, 1)
@@ -59,7 +61,13 @@ class Scale:
 
 
 SCALES = {
-    "demo": Scale("demo", "digits", 300, None, 100, epochs=dict.fromkeys(NETWORKS, 200), long_epochs=300, stop_when_fitted=True),
+    "demo": Scale(
+        *("demo", "digits", 300, None, 100),
+        epochs=dict.fromkeys(NETWORKS, 200),
+        long_epochs=300,
+        stop_when_fitted=True,
+        photographs="imagenet-sample",
+    ),
     "small": Scale(
         *("small", "cifar10", 2000, 1000, 500),
         long_epochs=200,
@@ -67,7 +75,38 @@ SCALES = {
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         precision="bfloat16",
     ),
-    "full": Scale("full", epochs=dict.fromkeys(CONVOLUTIONAL, 60), seeds={"mlp-1x512": 2, "mlp-3x512": 2}, precision="bfloat16"),
+    "full": Scale(
+        "full",
+        epochs=dict.fromkeys(CONVOLUTIONAL, 60),
+        seeds={"mlp-1x512": 2, "mlp-3x512": 2},
+        precision="bfloat16",
+        photographs="imagenet",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ImageNetScale:
+    """A size of the experiments with Inception V3.
+
+    Args:
+        image_size: side of the images in pixels.
+        n_test: test images; None: all.
+        hold_out: whether a dataset without a test split has a fifth held out; see `RunSpec`.
+        params: of the network's training.
+    """
+
+    image_size: int
+    n_test: int | None
+    hold_out: bool
+    params: Mapping[str, object]
+
+
+_IMAGENET_EPOCH = 801  # updates: 1,281,167 images in batches of 1,600, which are 50 workers' of 32
+IMAGENET_SCALES = {
+    "demo": ImageNetScale(75, 100, False, {"epochs": 60, "batch_size": 50, "learning_rate": 0.01, "stop_when_fitted": True}),
+    "small": ImageNetScale(128, None, True, {"epochs": 100, "batch_size": 64, "learning_rate": 0.01}),
+    "full": ImageNetScale(299, None, True, {"epochs": 100, "batch_size": 1600, "decay": 0.94, "decay_steps": 2 * _IMAGENET_EPOCH}),
 }
 
 

@@ -9,6 +9,8 @@ from rich.table import Table
 from shattering.report.tables import by_subject, summary_rows, verdicts
 from shattering.runs.store import Record, Run, Stored
 
+LISTED = 10  # values of a list that are printed
+
 
 def print_status(runs: Sequence[Stored]) -> None:
     """One line a run, and how many there are of each status."""
@@ -25,10 +27,17 @@ def print_stored(run: Run | Record, full: bool = False) -> None:
     lines |= {name: value for name, value in run.result.items() if name != "examples"}
     lines |= {name: value for name, value in run.provenance.items() if full and name != "epoch_seconds"}
     for name, value in lines.items():
-        print(f"{name:34} {value:.4f}" if isinstance(value, float) else f"{name:34} {value}")
+        print(f"{name:34} {_text(value)}")
     rows = (run.history if isinstance(run, Run) else run.table) if full and run.status == "done" else None
     if rows is not None and len(rows):
         print(rows.to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
+
+
+def _text(value: object) -> str:
+    """A value on a line; of a long list its beginning."""
+    if isinstance(value, list) and len(value) > LISTED:
+        return f"{str(value[:LISTED])[:-1]}, … {len(value):,} in all]"
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def print_summary(runs: Sequence[Run]) -> None:

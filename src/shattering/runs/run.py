@@ -5,7 +5,6 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +21,9 @@ from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import identity, load_dataset
 from shattering.files import write_aside
-from shattering.learners.on_splits import fit_split, predict_split, score_split
+from shattering.learners.network import NetworkClassifier
+from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5, score_split
+from shattering.learners.ranks import Ranks, joined
 from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
 from shattering.runs import objects
@@ -44,8 +45,10 @@ def run(spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log
 def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run | Record:
     """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
-    Waits if another process is at it. on_epoch: called with each row of the history. given: the objects that the spec
-    names. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as failed.
+    Waits if another process is at it. Processes that torchrun has started train a network together, and rank 0 alone writes.
+
+    on_epoch: called with each row of the history. given: the objects that the spec names. Raises InputError for bad input
+    and OSError where the store cannot be written, after marking the run as failed.
 
     log: trackers to tell, "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" for what its environment variables
     say), "wandb:PROJECT", or an object that follows `Logger`; or several in a list. It is no part of the run's identity:
@@ -54,25 +57,31 @@ def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log =
     unknown names and libraries that are not installed.
     """
     loggers = open_loggers(log)
-    folder = store.folder(spec)
-    with store.lock(folder):
-        if not (folder / "result.json").exists():
-            write_json(folder / "spec.json", spec.to_json())
-            try:
+    with joined() as ranks:
+        if ranks.rank:
+            if ranks.agree(None):
+                _take_part(spec, store.folder(spec), given)
+            return ranks.agree(None)  # what rank 0 has stored
+
+        def is_failure(error: Exception) -> bool:
+            return ranks.world == 1 or type(error) is not RuntimeError  # which is what the loss of another process looks like
+
+        with store.executing(spec, is_failure) as (folder, missing):
+            if ranks.agree(missing):
                 with followed(loggers, spec, folder, on_epoch) as each_epoch:
                     if isinstance(spec, RunSpec):
                         _execute(spec, folder, each_epoch, given)
                     else:
                         _execute_study(spec, folder)
-            except Exception as error:
-                _try_to_fail(store, spec, error)
-                raise
-        return store.read(folder)
+        return ranks.agree(store.read(folder))
 
 
-def _try_to_fail(store: Store, spec: AnySpec, error: Exception) -> None:
-    with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
-        store.fail(spec, f"{type(error).__name__}: {error}")
+def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
+    """Train a network with the process that writes the run; anything else it does alone."""
+    learner = spec.build(given) if isinstance(spec, RunSpec) else None
+    if isinstance(spec, RunSpec) and isinstance(learner, NetworkClassifier):
+        data, _ = load_data(spec, given)
+        learner.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
 
 
 def _execute_study(spec: StudySpec, folder: Path) -> None:
@@ -99,12 +108,13 @@ _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run o
 
 def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
-    sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation)
-    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, spec.folds is None)
+    sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation, spec.hold_out and spec.folds is None)
+    reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt}
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, *reading.values())
     if key not in _last_loaded:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
-        data = load_dataset(source, *sizes, hold_out=spec.folds is None)
+        data = load_dataset(source, *sizes, **reading)
         _last_loaded[key] = data, data.fingerprint()
     return _last_loaded[key]
 
@@ -133,6 +143,7 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     provenance = _provenance(getattr(learner, "device_", torch.device("cpu")))
     provenance |= {"dataset_fingerprint": fingerprint, "started": started.isoformat(timespec="seconds")}
     provenance |= {"seconds": seconds, "fit_seconds": fit_seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
+    provenance |= {"processes": world} if (world := Ranks.current().world) > 1 else {}
     write_json(folder / "provenance.json", provenance)
     write_json(folder / "result.json", result)  # last: its presence says that the run is done
     for leftover in (checkpoint, folder / "failed.json"):
@@ -145,7 +156,8 @@ def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
 
 def _result(spec: RunSpec, data: Dataset, learner) -> dict:
     corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
-    on_train, on_test = predict_split(learner, data.train, fitted=True), predict_split(learner, data.test)
+    on_train, train_top5 = predict_with_top5(learner, data.train, "train", data.train.labels)
+    on_test, test_top5 = predict_with_top5(learner, data.test, "test", data.test.true_labels)
     train = _accuracy(on_train, data.train.labels)
     epochs = getattr(learner, "n_iter_", None) if getattr(learner, "takes_splits", False) else None
     history = getattr(learner, "history_", pd.DataFrame())
@@ -162,6 +174,8 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         **_on_changed(on_train, data.train),
         "test_accuracy": _accuracy(on_test, data.test.true_labels),
         "test_accuracy_on_corrupted_labels": _accuracy(on_test, corrupted_test),
+        **train_top5,
+        **test_top5,
         **_validation(data, learner, history),
         "interpolated": train == 1.0,
         "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
@@ -174,6 +188,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **getattr(learner, "summary_", {}),
         **_scores(spec.scoring, learner, data, corrupted_test),
+        **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),
     }
 
@@ -215,7 +230,8 @@ def early_stopping(history: pd.DataFrame) -> dict:
 
     best_test_accuracy, best_test_epoch: the best along the way, as the paper reports it. Chosen on the test set, it is
     an upper bound, not an estimate (the paper's footnote 3). With a validation split also the rigorous version:
-    best_validation_accuracy, best_validation_epoch (the first best), and test_accuracy_at_best_validation.
+    best_validation_accuracy, best_validation_epoch (the first best), and test_accuracy_at_best_validation. The best top-5
+    accuracy along the way, where there is one, may be of another epoch than the best accuracy.
     """
     out: dict = {}
     for name in ("test", "validation"):
@@ -223,6 +239,8 @@ def early_stopping(history: pd.DataFrame) -> dict:
         if column in history and bool(history[column].notna().any()):
             best = history[column].idxmax()
             out |= {f"best_{column}": float(history.loc[best, column]), f"best_{name}_epoch": int(history.loc[best, "epoch"])}
+            if f"{name}_top5_accuracy" in history:
+                out[f"best_{name}_top5_accuracy"] = float(history[f"{name}_top5_accuracy"].to_numpy().max())
             if name == "validation":
                 out["test_accuracy_at_best_validation"] = float(history.loc[best, "test_accuracy"])
     return out
@@ -266,6 +284,7 @@ def _provenance(device: torch.device) -> dict:
     }
 
 
+@lru_cache  # 6 ms a package
 def _version(package: str) -> str | None:
     try:
         return version(package)

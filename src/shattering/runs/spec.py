@@ -13,6 +13,7 @@ from sklearn.metrics import get_scorer_names
 from shattering.data import sources
 from shattering.errors import InputError, unknown
 from shattering.learners import LEARNERS, build_learner
+from shattering.learners.weights import file_identity
 from shattering.randomization import Randomization
 from shattering.runs import objects
 
@@ -39,6 +40,10 @@ class RunSpec:
         fold: 0…folds-1.
         scoring: a name of scikit-learn's `get_scorer_names`, whose score on the train and test split is stored beside
             the accuracies; higher is better, always. None: none.
+        image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
+        skip_corrupt: leave out encoded images that cannot be decoded, and count them in the result; else they are an error.
+        hold_out: whether a dataset without a test split has a fifth held out; if not, the test figures are of the training images,
+            with their true labels.
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -57,10 +62,13 @@ class RunSpec:
     folds: int | None = None
     fold: int | None = None
     scoring: str | None = None
+    image_size: int | None = None
+    skip_corrupt: bool = False
+    hold_out: bool = True
 
     def __post_init__(self):
-        for name in ("n_train", "n_test", "n_validation", "seed", "data_seed", "noise_seed"):
-            value, low = getattr(self, name), 1 if name.startswith("n_") else 0
+        for name in ("n_train", "n_test", "n_validation", "image_size", "seed", "data_seed", "noise_seed"):
+            value, low = getattr(self, name), 0 if name.endswith("seed") else 1
             if value is None and name != "seed":
                 continue
             if isinstance(value, bool) or not isinstance(value, int) or value < low:
@@ -71,6 +79,9 @@ class RunSpec:
             raise InputError(f"fold is {self.fold} of {self.folds} folds, expected 0…folds-1 of at least 2")
         if self.folds and (self.n_validation or self.n_test):
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
+        for name in ("skip_corrupt", "hold_out"):
+            if not isinstance(getattr(self, name), bool):
+                raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
         if self.scoring is not None and self.scoring not in get_scorer_names():
             raise unknown("scoring", self.scoring, get_scorer_names())
         for name, value in self.params.items():
@@ -117,7 +128,7 @@ class RunSpec:
     def identity(self) -> dict:
         """What determines the result, and nothing else; fields at their defaults are left out.
 
-        Device, threads, checkpoint interval, and where the data lie are not part of it.
+        Device, threads, checkpoint interval, and where the data and other files lie are not part of it.
         """
         r = asdict(self.randomization)
         if not r["labels"]:
@@ -131,13 +142,16 @@ class RunSpec:
             "n_validation": self.n_validation,
             "randomization": _without_defaults(r, asdict(Randomization())) or None,
             "learner": objects.digest_of(self.learner) if objects.is_object(self.learner) else self.learner,
-            "params": self.recipe() or None,
+            "params": self._by_content(self.recipe()) or None,
             "seed": self.seed,
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
             "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
             "folds": self.folds,
             "fold": self.fold,
             "scoring": self.scoring,
+            "image_size": self.image_size,
+            "skip_corrupt": self.skip_corrupt or None,
+            "hold_out": None if self.hold_out else False,
         }
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
@@ -150,7 +164,8 @@ class RunSpec:
     def folder_name(self) -> str:
         """A readable name with the run id at its end."""
         r = self.randomization
-        parts = [self.dataset_name, f"n{self.n_train}" if self.n_train else "", self.model_name]
+        parts = [self.dataset_name, f"{self.image_size}px" if self.image_size else "", f"n{self.n_train}" if self.n_train else ""]
+        parts += [self.model_name]
         parts += [f"labels{r.labels:g}" if r.labels else "", r.pixels if r.pixels != "true" else "", f"s{self.seed}"]
         parts += [f"fold{self.fold}of{self.folds}" if self.folds else ""]
         name = "-".join(part for part in parts if part)
@@ -174,6 +189,11 @@ class RunSpec:
         except TypeError as error:
             raise InputError(f"randomization is {data['randomization']!r}: {error}") from None
         return cls(**{**data, "randomization": randomization})
+
+    def _by_content(self, params: dict) -> dict:
+        """The same with what identifies a file in place of its path."""
+        files = () if objects.is_object(self.learner) else getattr(LEARNERS[self.learner], "files", ())
+        return {name: file_identity(str(value)) if name in files else value for name, value in params.items()}
 
     def _defaults(self) -> dict:
         return LEARNERS[self.learner]().get_params()

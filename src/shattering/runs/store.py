@@ -1,8 +1,10 @@
 """`Store`: one folder a run, of JSON, Parquet and safetensors; every file is written aside and renamed."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +16,7 @@ from filelock import FileLock, Timeout
 from shattering.errors import InputError
 from shattering.files import write_aside
 from shattering.runs.objects import Objects
+from shattering.runs.remote import Remote, bring
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
 
@@ -80,7 +83,7 @@ class Run(Stored):
     def model(self, given: Objects | None = None):
         """The fitted learner, from the stored weights. given: the learner, if it was an object. Raises InputError if there are none."""
         path = self.folder / "model.safetensors"
-        if not path.exists():
+        if not bring(path):
             raise InputError(f"run {self.folder.name} has no stored model")
         return self.spec.build(given).load(path)  # type: ignore[attr-defined]
 
@@ -98,19 +101,42 @@ class Record(Stored):
 
 
 class Store:
-    """A folder of runs. Any number of processes may use one at once."""
+    """A folder of runs, or a place for them in object storage. Any number of processes may use a folder at once.
+
+    root: a folder, or a URL that fsspec knows, such as "s3://BUCKET/PREFIX" or "gs://BUCKET/PREFIX". What is at a URL is
+    mirrored in a folder of the user's cache, where runs are executed and read; see `shattering.runs.remote.Remote`.
+    """
 
     def __init__(self, root: str | Path = "runs"):
-        self.root = Path(root)
+        self.remote = Remote(str(root)) if "://" in str(root) else None
+        self.root = self.remote.mirror if self.remote else Path(root)
         if self.root.exists() and not self.root.is_dir():
             raise InputError(f"store {self.root} is a file, expected a folder")
+        if not self.remote and re.match(r"\w\w+:/\w", str(root)):
+            raise InputError(f"store is the path {str(root)!r}, expected a text such as {str(root).replace(':/', '://', 1)!r}, not a Path")
+
+    @property
+    def where(self) -> str:
+        """What opens the same store in another process: the URL, or the whole path."""
+        return self.remote.url if self.remote else str(self.root.absolute())
+
+    def refresh(self) -> bool:
+        """See what is in object storage now; a folder needs none of it. False if there is no store."""
+        return self.remote.refresh(self.is_locked) if self.remote else self.root.is_dir()
+
+    def fetch(self, spec: AnySpec) -> None:
+        """The same for one run."""
+        if self.remote:
+            self.remote.fetch(self.folder(spec))
 
     def folder(self, spec: AnySpec) -> Path:
         """Where a run is, or would be."""
         usual = self.root / spec.folder_name
         if usual.exists():
             return usual
-        return next(self.root.glob(f"*-{spec.run_id}"), usual)  # the data may have had another name
+        others = os.listdir(self.root) if self.root.is_dir() else []
+        end = f"-{spec.run_id}"
+        return next((self.root / name for name in others if name.endswith(end)), usual)  # the data may have had another name
 
     def runs(self) -> list[Run]:
         """All runs of learners, sorted by folder name. Raises InputError if there is no store."""
@@ -118,12 +144,13 @@ class Store:
 
     def everything(self) -> list[Run | Record]:
         """All runs and studies, sorted by folder name. Raises InputError if there is no store."""
-        if not self.root.is_dir():
-            raise InputError(f"store {self.root} does not exist, expected a folder of runs")
+        if not self.refresh():
+            raise InputError(f"store {self.remote.url if self.remote else self.root} does not exist, expected a folder of runs")
         return [self.read(path.parent) for path in sorted(self.root.glob("*/spec.json"))]
 
     def find(self, text: str) -> Run | Record:
         """The one run whose id or folder name starts with text. Raises InputError if it is not one."""
+        self.refresh()
         folders = [p.parent for p in self.root.glob("*/spec.json")]
         hits = [f for f in folders if f.name.startswith(text) or f.name.rpartition("-")[2].startswith(text)]
         if len(hits) != 1:
@@ -138,6 +165,8 @@ class Store:
     def get(self, spec: AnySpec) -> Run | Record | None:
         """The run of a spec, or None if the store has nothing of it."""
         folder = self.folder(spec)
+        if self.remote and not (folder / "result.json").exists():  # a run that is done does not change
+            self.remote.fetch(folder)
         return self.read(folder) if (folder / "spec.json").exists() else None  # type: ignore[return-value]
 
     def read(self, folder: Path) -> Run | Record:
@@ -168,6 +197,29 @@ class Store:
         except Timeout:
             return True
 
+    @contextmanager
+    def executing(self, spec: AnySpec, is_failure: Callable[[Exception], bool] = lambda _: True) -> Iterator[tuple[Path, bool]]:
+        """Hold a run while it is executed. Gives its folder, and whether it has to be.
+
+        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed.
+        """
+        folder = self.folder(spec)
+        with self.lock(folder):
+            if self.remote:
+                self.remote.fetch(folder, checkpoint=True)
+            missing = not (folder / "result.json").exists()
+            if missing:
+                write_json(folder / "spec.json", spec.to_json())
+            with self.remote.followed(folder) if self.remote and missing else nullcontext():
+                try:
+                    yield folder, missing
+                except Exception as error:
+                    if not is_failure(error):
+                        raise
+                    with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
+                        self.fail(spec, f"{type(error).__name__}: {error}")
+                    raise
+
     def fail(self, spec: AnySpec, error: str) -> None:
         """Mark a run as failed; a later sweep tries it again."""
         folder = self.folder(spec)
@@ -175,6 +227,8 @@ class Store:
         if not (folder / "spec.json").exists():
             write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "failed.json", {"error": error})
+        if self.remote:
+            self.remote.send(folder, ["spec.json", "failed.json"])
 
 
 def read_spec(data: dict) -> AnySpec:

@@ -21,6 +21,7 @@ from shattering.testing.scheme import LABEL_TEST, RANDOMIZATIONS
 from shattering.testing.summary import FITS, memorized
 
 TRUE_RATHER = 0.2  # by how much more it must agree with the true labels than with those given to be said to know them
+_BLOCK = 256  # images looked at at a time
 CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the most by which that may be chance
 
 
@@ -95,8 +96,10 @@ def duplicates(train: Split, accuracy: float) -> Iterator[Finding]:
 def accuracy_bound(train: Split) -> tuple[float, int]:
     """(the highest training accuracy that a function of the inputs can have, examples that share an input with another label)."""
     groups: dict[bytes, Counter] = defaultdict(Counter)
-    for image, label in zip(train.images.numpy(), train.labels.tolist(), strict=True):
-        groups[hashlib.blake2b(image.tobytes()).digest()][label] += 1
+    for start in range(0, len(train), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        for image, label in zip(train.images[rows].numpy(), train.labels[rows].tolist(), strict=True):
+            groups[hashlib.blake2b(image.tobytes()).digest()][label] += 1
     best = sum(max(group.values()) for group in groups.values())
     return best / len(train), sum(group.total() for group in groups.values() if len(group) > 1)
 

@@ -22,7 +22,7 @@ from shattering.runs import objects
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store, stored
-from shattering.runs.sweep import sweep
+from shattering.runs.sweep import Engine, check, sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.identity import digest
 from shattering.testing.learners import Inputs, as_learner, tracked
@@ -42,12 +42,15 @@ def randomization_test(
     inputs: Inputs = "auto",
     n_train: int | None = None,
     n_test: int | None = None,
+    image_size: int | None = None,
+    skip_corrupt: bool = False,
     seed: int = 0,
     budget: str | float | None = None,
-    jobs: int = 1,
+    jobs: int | None = None,
     store: str | Path | Store | None = None,
     log: Log = None,
     console: Console | None = None,
+    engine: Engine = "local",
 ) -> RandomizationTest:
     """Fit a learner on data and on randomized copies of them, and compare.
 
@@ -68,15 +71,19 @@ def randomization_test(
         inputs: "table" or "images", for estimators that could be given either; "auto": images for skorch, else a table.
         n_train: train on a class-balanced subset of this size.
         n_test: test on a class-balanced subset of this size.
+        image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
+        skip_corrupt: leave out encoded images that cannot be decoded, and count them in each run's result; else they are an error.
         seed: gives the seeds of subset, randomizations, initialization and batch order.
         budget: time that the call may take, such as "5min" or seconds: draws are made in rounds until it is used up, on fewer
             training examples where that is needed, at the last with fewer epochs; the result says what was left out. A fit
             that does not report its epochs is not interrupted, only not begun when it would end too late. None: no limit.
-        jobs: fits at a time; more than one are processes of their own, so scripts need `if __name__ == "__main__":`.
-        store: a folder to keep the runs in; the same call finds them there and runs only what is missing. None: they are
-            kept as long as the result.
+        jobs: fits at a time; more than one are processes of their own, so scripts need `if __name__ == "__main__":`. Default: one; on
+            Ray as many as the cluster has room for, but with a budget it has to be said.
+        store: a folder, or a URL, to keep the runs in (on Ray one that all machines see); the same call finds them there and runs
+            only what is missing. None: they are kept as long as the result.
         log: trackers to tell of every fit, such as "tensorboard:FOLDER"; see `shattering.runs.run.run`.
         console: where to show progress; None: nowhere.
+        engine: "local", "ray" or a `Ray`, as `sweep` takes it; the fit on the natural data is made here all the same.
 
     Returns:
         The result; a draw whose fit fails is in it, as failed.
@@ -85,23 +92,27 @@ def randomization_test(
         InputError: for bad input. What the learner raises on the natural data is raised.
     """
     clock = Clock(parse_budget(budget), time.perf_counter())
-    if jobs < 1:
-        raise InputError(f"jobs is {jobs}, expected at least 1")
+    check(jobs, engine)
+    if jobs is None and engine != "local" and budget is not None:
+        raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
     name, estimator, params = tracked(*as_learner(learner, recipe, inputs))
     source = str(data) if isinstance(data, (str, Path)) else None
-    dataset = load_dataset(data, seed=seed, hold_out=folds is None)
+    reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
+    sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
+    dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, **reading)
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected natural data")
     given, spec = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
-    base = replace(base, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
+    base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
     found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
     base, left_out = plan(base, given, 1 + sum(found.values()), 1 + len(found), clock)
     scheme = Scheme(base, found)
     folder = Path(tempfile.mkdtemp(prefix="shattering-")) if store is None else None
     try:
         where = store if isinstance(store, Store) else Store(folder or store)  # type: ignore[arg-type]
-        Execution(scheme, where, given, jobs, clock, console, log).execute()
+        jobs = jobs or (1 if engine == "local" else None)
+        Execution(scheme, where, given, jobs, clock, console, log, engine).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
         test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, given)
     except BaseException:
@@ -132,10 +143,11 @@ class Execution:
     scheme: Scheme
     store: Store
     given: objects.Objects
-    jobs: int
+    jobs: int | None  # None: as many as a cluster has room for
     clock: Clock
     console: Console | None
     log: Log
+    engine: Engine
     seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest draw so far
 
     def execute(self) -> None:
@@ -152,13 +164,14 @@ class Execution:
         """The next draws that are likely to end in time, as many as there are jobs (all, without a budget)."""
         longest = max(self.seconds.values())
         in_time = [draw for draw in pending if self.seconds.get(draw[0], longest) <= self.clock.left]
-        return in_time[: len(in_time) if self.clock.seconds is None and self.jobs > 1 else self.jobs]
+        return in_time[: len(in_time) if self.clock.seconds is None and self.jobs != 1 else self.jobs]
 
     def _make(self, draws: list[tuple[Randomization, int]], raises: bool = False) -> None:
         start = time.perf_counter()
         specs = [spec for r, draw in draws for spec in self.scheme.fits(r, draw)]
-        if self.jobs > 1 and not raises:
-            sweep(specs, self.store, self.jobs, self.console if self.clock.seconds is None else None, self.log, self.given)
+        if not raises and (self.jobs != 1 or self.engine != "local"):
+            console = self.console if self.clock.seconds is None else None
+            sweep(specs, self.store, self.jobs, console, self.log, self.given, self.engine)
         else:
             for spec in specs:
                 self._run(spec, raises)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from shattering.learners.weights import file_identity
 from shattering.runs.spec import NEVER_IDENTITY
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -105,8 +106,7 @@ def _object(thing: object, seen: dict[int, object]) -> Iterator[bytes]:
     if hasattr(thing, "content"):
         yield from _parts(thing.content(), seen)  # type: ignore[attr-defined]
     elif isinstance(thing, BaseEstimator):
-        left_out = {*NEVER_IDENTITY, *getattr(thing, "not_identity", ())} - {"random_state"}  # one that is set stays, so it counts
-        yield from _parts({name: value for name, value in thing.get_params(deep=False).items() if name not in left_out}, seen)
+        yield from _parts(_estimator_params(thing), seen)
     elif isinstance(thing, torch.nn.Module) or (hasattr(thing, "__dict__") and not is_installed(type(thing).__module__)):
         yield from _parts(vars(thing), seen)
     else:
@@ -114,6 +114,15 @@ def _object(thing: object, seen: dict[int, object]) -> Iterator[bytes]:
             yield cloudpickle.dumps(thing)
         except Exception:  # whatever its own pickling raises
             yield uuid.uuid4().bytes
+
+
+def _estimator_params(estimator: BaseEstimator) -> dict[str, object]:
+    """The parameters that count; a file by its content, and those left out that its class knows to be younger than stored runs."""
+    left_out = {*NEVER_IDENTITY, *getattr(estimator, "not_identity", ())} - {"random_state"}  # one that is set stays, so it counts
+    later, files = getattr(estimator, "later", {}), getattr(estimator, "files", ())
+    params = {name: value for name, value in estimator.get_params(deep=False).items() if name not in left_out}
+    params = {name: value for name, value in params.items() if name not in later or value != later[name]}
+    return params | {name: file_identity(params[name]) for name in files if name in params}  # type: ignore[arg-type]
 
 
 def _module(module: types.ModuleType) -> Iterator[bytes]:

@@ -16,6 +16,7 @@ from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.training import batch_rows
+from shattering.learners.weights import start_from
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
 from shattering.testing.courses import (
@@ -70,7 +71,10 @@ class Trained:
         """The module as it was before training."""
         shape, state = getattr(self.learner, "image_shape_", self.train.image_shape), self.learner.random_state
         seed = seeds.integer(int(state) if isinstance(state, Integral) else self.run.spec.seed, "init")
-        return networks.build_network(self.learner.network, shape, self.train.n_classes, seed)
+        module = networks.build_network(self.learner.network, shape, self.train.n_classes, seed, self.learner.auxiliary > 0)
+        if self.learner.weights is not None:
+            start_from(module, self.learner.weights, self.train.n_classes)
+        return module
 
     @cached_property
     def probe(self) -> Split:

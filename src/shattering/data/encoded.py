@@ -1,0 +1,209 @@
+"""Encoded images where they lie: files below a folder, or rows of Parquet shards. Nothing is decoded here, and nothing kept."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from shattering.errors import InputError
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.parquet")
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles:
+    """One image a file.
+
+    Args:
+        folder: what the names start from.
+        names: (n,) bytes, paths below the folder. An array, as it is shared between processes without being copied.
+    """
+
+    folder: Path
+    names: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def describe(self, row: int) -> str:
+        return str(self.folder / os.fsdecode(self.names[row]))
+
+    def read(self, row: int) -> bytes:
+        """The encoded bytes of an image."""
+        with open(self.describe(row), "rb") as file:
+            return file.read()
+
+    def size_of(self, rows: np.ndarray) -> int:
+        """Bytes of these images, from a hundred of them."""
+        some = rows[:: max(1, len(rows) // 100)]
+        return int(np.mean([os.stat(self.describe(row)).st_size for row in some]) * len(rows)) if len(some) else 0
+
+    def digest(self) -> str:
+        """SHA-256 over the names and sizes of the files."""
+        return light_digest([Path(self.describe(row)) for row in range(len(self))], self.folder)
+
+    def stamp(self) -> str:
+        """Another one whenever a file changes, or lies elsewhere."""
+        return stamp([Path(self.describe(row)) for row in range(len(self))])
+
+
+@dataclass(frozen=True, eq=False)
+class ParquetRows:
+    """The rows of Parquet files, in their order; read a row group at a time.
+
+    Args:
+        files: in order.
+        column: the leaf column that holds the encoded bytes, such as "image.bytes".
+        groups: (g, 2) int64, file and row group in it, of each row group.
+        starts: (g + 1,) int64, number of the first row of each row group; the last is the number of rows.
+        sizes: (g,) int64, encoded bytes of each row group.
+    """
+
+    files: tuple[Path, ...]
+    column: str
+    groups: np.ndarray
+    starts: np.ndarray
+    sizes: np.ndarray
+
+    @classmethod
+    def of(cls, files: Sequence[Path], column: str) -> "ParquetRows":
+        """Read the footers. Raises InputError for a file that cannot be read."""
+        groups, rows, sizes = [], [], []
+        for number, path in enumerate(files):
+            footer = open_parquet(path).metadata
+            index = [footer.schema.column(i).path for i in range(footer.num_columns)].index(column)
+            for group in range(footer.num_row_groups):
+                groups.append((number, group))
+                rows.append(footer.row_group(group).num_rows)
+                sizes.append(footer.row_group(group).column(index).total_uncompressed_size)
+        return cls(tuple(files), column, np.array(groups, np.int64), np.cumsum([0, *rows]), np.array(sizes, np.int64))
+
+    def __len__(self) -> int:
+        return int(self.starts[-1])
+
+    def describe(self, row: int) -> str:
+        group = self.group_of(row)
+        first = int(self.starts[np.flatnonzero(self.groups[:, 0] == self.groups[group, 0])[0]])
+        return f"row {row - first} of column {self.column.split('.')[0]!r} of {self.files[self.groups[group, 0]]}"
+
+    def group_of(self, rows):
+        """The row group of each row."""
+        return np.searchsorted(self.starts, rows, side="right") - 1
+
+    def read_group(self, group: int, rows: np.ndarray) -> list[bytes | None]:
+        """The encoded bytes of some rows of a row group, None where there are none. Raises InputError if it cannot be read."""
+        number, inner = self.groups[group]
+        path = self.files[number]
+        try:
+            table = open_parquet(path).read_row_group(int(inner), columns=[self.column], use_threads=False)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise InputError(f"row group {inner} of {path} is not readable: {str(error).splitlines()[0]}") from None
+        column = table.column(0).combine_chunks()
+        column = column.field("bytes") if pa.types.is_struct(column.type) else column
+        return column.take(pa.array(rows - self.starts[group])).to_pylist()
+
+    def size_of(self, rows: np.ndarray) -> int:
+        """Bytes of these rows, each counted as the mean of its row group."""
+        return int((self.sizes / np.maximum(np.diff(self.starts), 1))[self.group_of(rows)].sum())
+
+    def digest(self) -> str:
+        """SHA-256 over names, sizes and footers of the files."""
+        return light_digest(self.files, self.files[0].parent)
+
+    def stamp(self) -> str:
+        """Another one whenever a file changes, or lies elsewhere."""
+        return stamp(self.files)
+
+
+Encoded = ImageFiles | ParquetRows
+
+
+def open_parquet(path: Path) -> pq.ParquetFile:
+    """Raises InputError for a file that cannot be read."""
+    try:
+        return pq.ParquetFile(path)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
+        raise InputError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+
+
+def check_shards(files: Sequence[Path]) -> None:
+    """Raise InputError if files named such as train-00000-of-00294.parquet lack some of their number."""
+    found: dict[tuple[str, int], set[int]] = {}
+    for path in files:
+        if match := _SHARD.fullmatch(path.name):
+            found.setdefault((match[1], int(match[3])), set()).add(int(match[2]))
+    for (name, of), numbers in found.items():
+        missing = sorted(set(range(of)) - numbers)
+        if missing:
+            first = f"{name}-{missing[0]:05d}-of-{of:05d}.parquet"
+            raise InputError(f"{files[0].parent} lacks {len(missing)} of {of} shards (first: {first}), expected all")
+
+
+def stamp(files: Iterable[Path]) -> str:
+    """SHA-256 over where files lie, their sizes and times of change."""
+    digest = hashlib.sha256()
+    for path in files:
+        found = path.stat()
+        digest.update(f"{path.absolute()} {found.st_size} {found.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def total_size(path: Path) -> int:
+    """Bytes of a file, or of all files below a folder."""
+    return sum(size for _, size in _listing(path))
+
+
+def light_digest(files: Iterable[Path], root: Path) -> str:
+    """SHA-256 over the names and sizes of files, and over the footers of those that are Parquet: row counts, offsets, statistics."""
+    digest = hashlib.sha256()
+    for path in files:
+        size = path.stat().st_size
+        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
+        if path.suffix == ".parquet":
+            with open(path, "rb") as file:
+                file.seek(max(0, size - 8))
+                length = int.from_bytes(file.read(4), "little")
+                file.seek(max(0, size - 8 - length))
+                digest.update(file.read())
+    return digest.hexdigest()
+
+
+def listed_digest(path: Path) -> str:
+    """`light_digest` of a file, or of all files below a folder; made again when something has changed."""
+    return _listed_digest(path, _changes(path))
+
+
+def _changes(path: Path) -> tuple[tuple[str, int], ...]:
+    """Times of change of a path, of what it holds, and of the folders in those: a class folder changes with the files in it."""
+    inside = [] if path.is_file() else list(path.glob("*"))
+    folders = [p for child in inside if child.is_dir() for p in child.glob("*") if p.is_dir()]
+    return tuple((str(p), p.stat().st_mtime_ns) for p in (path, *inside, *folders))
+
+
+def _listing(path: Path) -> tuple[tuple[str, int], ...]:
+    """(name, size) of a file, or of the files below a folder; listed again when something has changed."""
+    return (("", path.stat().st_size),) if path.is_file() else _list(path, _changes(path))
+
+
+@lru_cache(maxsize=8)
+def _listed_digest(path: Path, _changes: tuple) -> str:
+    if path.is_file():
+        return light_digest([path], path)
+    return light_digest((path / name for name, _ in _listing(path)), path)
+
+
+@lru_cache(maxsize=8)
+def _list(path: Path, _changes: tuple) -> tuple[tuple[str, int], ...]:
+    found = []
+    for folder, _folders, names in os.walk(path):
+        below = os.path.relpath(folder, path)
+        found += [(os.path.normpath(os.path.join(below, name)), os.stat(os.path.join(folder, name)).st_size) for name in names]
+    return tuple(sorted(found))

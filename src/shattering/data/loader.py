@@ -1,0 +1,90 @@
+"""`Loader`: batches of a split's images from disk, decoded ahead by worker processes, in the order asked for."""
+
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from shattering.data.on_disk import ImagesOnDisk
+from shattering.errors import InputError
+from shattering.machine import usable_cores
+
+_AHEAD = 2  # batches that each worker prepares ahead
+
+
+class Loader:
+    """Images in batches; the same bytes in the same order for every number of workers.
+
+    Args:
+        images: to read from.
+        workers: processes that read, decode and randomize; 0: this one does; None: as many as usable cores, divided among the
+            processes that train on this machine, at most 16.
+        pin: whether to hand over page-locked memory, from which copies to a GPU do not wait.
+        persistent: whether the workers stay until this object goes, and not only until the end of `batches`.
+    """
+
+    def __init__(self, images: ImagesOnDisk, workers: int | None = None, pin: bool = False, persistent: bool = False):
+        self._order = _Order()
+        workers = default_workers() if workers is None else workers
+        with _uncomplaining():
+            self._loader = DataLoader(
+                _Batches(images),  # type: ignore[arg-type]
+                batch_size=None,
+                sampler=self._order,  # type: ignore[arg-type]
+                num_workers=workers,
+                prefetch_factor=_AHEAD if workers else None,
+                persistent_workers=persistent and workers > 0,
+                pin_memory=pin,
+                generator=torch.Generator(),  # or it would draw from the global one
+            )
+
+    def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+        """The images of each batch; rows: positions (b,) in each. Raises InputError for an image that cannot be read."""
+        self._order.rows = rows
+        with _uncomplaining():
+            batches = iter(self._loader)
+        for found in batches:
+            if isinstance(found, Exception):
+                raise found
+            yield found
+
+
+@contextmanager
+def _uncomplaining() -> Iterator[None]:
+    """More workers than cores are the caller's choice."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        yield
+
+
+def default_workers() -> int:
+    return min(16, max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+class _Order:
+    """A sampler whose "indices" are the rows of whole batches."""
+
+    def __init__(self):
+        self.rows: Sequence[torch.Tensor] = ()
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class _Batches(Dataset):
+    """Batches as items. An error comes back as a value: raised here, it would reach the user wrapped in a traceback."""
+
+    def __init__(self, images: ImagesOnDisk):
+        self.images = images
+
+    def __getitem__(self, rows: torch.Tensor) -> torch.Tensor | Exception:
+        try:
+            return self.images[rows]
+        except (InputError, OSError) as error:
+            return error

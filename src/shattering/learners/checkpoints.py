@@ -1,0 +1,138 @@
+"""Where a training stands, and the file that keeps it."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from shattering.errors import InputError
+from shattering.learners.ranks import Ranks
+from shattering.learners.tracking import Tracker
+
+if TYPE_CHECKING:
+    from shattering.learners.asynchronous import Asynchronous
+
+
+@dataclass
+class Training:
+    """Where a training stands; what a checkpoint holds.
+
+    within: of an epoch that has begun, what is known of it. versions: of an asynchronous training, in its checkpoint alone, the earlier
+    parameters that gradients are still to be computed from.
+    """
+
+    history: list[dict] = field(default_factory=list)
+    step: int = 0
+    epochs_to_fit: int | None = None
+    diverged: bool = False
+    within: dict = field(default_factory=dict)
+    versions: list = field(default_factory=list)
+
+
+@dataclass
+class Keeper:
+    """Writes checkpoints, of rank 0, `every` seconds or more apart; `every` 0: after each epoch, and only then."""
+
+    path: Path | None
+    key: str
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    tracker: Tracker | None
+    every: float
+    ranks: Ranks
+    asynchronous: "Asynchronous | None" = None
+
+    def __post_init__(self):
+        self.saved = time.monotonic()
+
+    def within_epoch(self, state: Training, snapshot: Callable[[], dict]) -> None:
+        """After an update; snapshot: what `Training.within` is to hold."""
+        if self.path and self.every and self._is_due():
+            state.within = snapshot()
+            self._save(state)
+
+    def after_epoch(self, state: Training) -> None:
+        if self.path and self._is_due():
+            self._save(state)
+
+    def _is_due(self) -> bool:
+        return self.ranks.agree(time.monotonic() - self.saved >= self.every)
+
+    def _save(self, state: Training) -> None:
+        if self.ranks.rank == 0 and self.path:
+            if self.asynchronous:
+                self.asynchronous.fetch(self.model, self.optimizer, state)
+            save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.ranks.world)
+            state.versions = []
+        self.saved = time.monotonic()
+
+
+def save_checkpoint(
+    path: Path,
+    key: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Training,
+    tracker: Tracker | None = None,
+    world: int = 1,
+) -> None:
+    """Write aside and rename, so that a kill leaves the old checkpoint or the new one."""
+    aside = path.with_name(path.name + ".tmp")
+    content = {"key": key, "model": plain(model).state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state), "world": world}
+    content |= {"tracking": tracker.state()} if tracker else {}
+    try:
+        torch.save(content, aside)
+        os.replace(aside, path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        aside.unlink(missing_ok=True)
+        raise OSError(f"checkpoint {path} cannot be written: {str(error).splitlines()[0]}") from None
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The module that torch.compile wrapped, so that checkpoints fit compiled and plain ones alike."""
+    return getattr(model, "_orig_mod", model)
+
+
+def resume(
+    path: Path | None,
+    key: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tracker: Tracker | None,
+    ranks: Ranks,
+    world_matters: bool,
+) -> Training:
+    """Where the checkpoint that rank 0 finds says that the training stands; at its beginning if there is none.
+
+    world_matters: whether a training by another number of processes gives other results. Raises InputError for a checkpoint that is
+    damaged, of something else, or of another number of processes where that matters.
+    """
+    content = ranks.agree(_read(path) if path and ranks.rank == 0 and path.exists() else None)
+    if content is None:
+        return Training()
+    if content["key"] != key:
+        raise InputError(f"checkpoint {path} belongs to other data or parameters, expected {key}, found {content['key']}")
+    before = content.get("world", 1)
+    if before != ranks.world and world_matters:
+        raise InputError(
+            f"checkpoint {path} is of {before} processes and this training has {ranks.world}, expected {before}: what batch normalization "
+            "or dropout do within the part of a batch that a process has depends on their number"
+        )
+    plain(model).load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    if tracker:
+        tracker.restore(content["tracking"])
+    return Training(**content["training"])
+
+
+def _read(path: Path) -> dict:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
+        raise InputError(f"checkpoint {path} is not readable, remove it to start again: {str(error).splitlines()[0]}") from None

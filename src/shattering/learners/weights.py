@@ -1,0 +1,100 @@
+"""Files of weights: to start from, and of fitted networks."""
+
+import json
+from pathlib import Path
+from pickle import UnpicklingError
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import nn
+
+from shattering.data.disk import files_digest
+from shattering.errors import InputError
+
+_MAY_BE_LEFT = ("AuxLogits.", "_feature_mean", "_feature_std")  # an auxiliary classifier, and what `NetworkClassifier.save` adds
+
+
+def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file (by its suffix) or of a torch state dict, which is read without running code from it.
+
+    Raises InputError for a file that is not there, is not readable, or holds anything but tensors of finite numbers.
+    """
+    path = _existing(path)
+    try:
+        read = safetensors.torch.load_file if path.suffix == ".safetensors" else _load_state_dict
+        tensors = read(path)
+    except (safetensors.SafetensorError, RuntimeError, UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(f"weights {str(path)!r} are neither safetensors nor a torch state dict: {str(error).splitlines()[0]}") from None
+    if not isinstance(tensors, dict) or not tensors:
+        raise InputError(f"weights {str(path)!r} hold a {type(tensors).__name__}, expected names and tensors")
+    for name, tensor in tensors.items():
+        if not isinstance(tensor, torch.Tensor):
+            raise InputError(f"weights {str(path)!r} have a {type(tensor).__name__} at {name!r}, expected a tensor")
+        if not torch.isfinite(tensor).all():
+            raise InputError(f"tensor {name!r} of weights {str(path)!r} has values that are not finite, expected finite numbers")
+    return tensors
+
+
+def _load_state_dict(path: Path) -> object:
+    return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
+    """Give a module the weights of a file, by name.
+
+    Every tensor of the module has to be there, and no others but these: an auxiliary classifier that the module does not
+    have ("AuxLogits."), and what `NetworkClassifier.save` adds. A linear layer with an output for each class keeps its
+    initialization if the file's is for another number of classes. Counters of batches, which old files lack, may be missing.
+
+    Raises InputError, before anything is changed, for a file or tensors that do not fit.
+    """
+    own, found = module.state_dict(), read_weights(path)
+    found = {name: tensor for name, tensor in found.items() if name in own or not name.startswith(_MAY_BE_LEFT)}
+    for name, layer in module.named_modules():
+        if isinstance(layer, nn.Linear) and layer.out_features == n_classes:
+            _keep_if_other_classes(name, own, found)
+    counters = {name for name in own if name.endswith(".num_batches_tracked")}
+    for name in [*own, *found]:
+        if name not in own or (name not in found and name not in counters):
+            what = "lack tensor" if name in own else "have tensor"
+            raise InputError(f"weights {str(path)!r} {what} {name!r}, expected the {len(own)} tensors of the network")
+        if name in found and found[name].shape != own[name].shape:
+            shapes = f"has shape {tuple(found[name].shape)}, expected {tuple(own[name].shape)}"
+            raise InputError(f"tensor {name!r} of weights {str(path)!r} {shapes}")
+    module.load_state_dict(own | found)
+
+
+def _keep_if_other_classes(layer: str, own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
+    """Put a linear layer's own tensors in place of those found, if these differ in the number of outputs alone."""
+    names = [name for name in (f"{layer}.weight", f"{layer}.bias") if name in own and name in found]
+    shapes = [(found[name].shape, own[name].shape) for name in names]
+    if all(theirs[1:] == ours[1:] and len(theirs) == len(ours) for theirs, ours in shapes):
+        found |= {name: own[name] for name, (theirs, ours) in zip(names, shapes, strict=True) if theirs != ours}
+
+
+def file_identity(path: str | Path) -> str:
+    """What identifies a file in a run: the digest of its content, wherever it lies. Raises InputError if it is not there."""
+    return f"sha256:{files_digest(_existing(path))}"
+
+
+def _existing(path: str | Path) -> Path:
+    if not Path(path).is_file():
+        raise InputError(f"weights {str(path)!r} is no file, expected a safetensors file or a torch state dict")
+    return Path(path)
+
+
+def save_fitted(path: str | Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
+    """Write the tensors of a fitted network, and what else it needs, as safetensors."""
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    safetensors.torch.save_file(plain, path, {"shattering": json.dumps(meta)})
+
+
+def load_fitted(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """What `save_fitted` wrote. Raises InputError for anything else."""
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            meta = json.loads((file.metadata() or {})["shattering"])
+            return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
+    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
+        raise InputError(f"{path} is not a model that `save` wrote: {error}") from None

@@ -1,0 +1,195 @@
+"""Workers of a sweep that are tasks on a Ray cluster. Ray is an extra, imported when a sweep on it begins."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from shattering.cluster import ANSWER_SECONDS, connected
+from shattering.errors import InputError
+
+if TYPE_CHECKING:  # the worker's side of this module has to set the environment before torch is imported
+    from shattering.runs.objects import Objects
+    from shattering.runs.overview import Overview
+    from shattering.runs.store import AnySpec, Store
+    from shattering.runs.workers import Ended
+
+LOOK_SECONDS = 5  # between looks at what the cluster has
+
+
+@dataclass(frozen=True)
+class Ray:
+    """A Ray cluster, and what each run takes of it.
+
+    Args:
+        address: HOST:PORT of its head node, or "auto" for the one that this machine belongs to. None: what RAY_ADDRESS says, else a
+            cluster of this machine alone, for as long as the sweep lasts.
+        cpus_per_run: above 0; a run computes on as many threads, at least one.
+        gpus_per_run: share of a GPU, or a number of them. A run sees no GPU if this is 0.
+
+    Raises:
+        InputError: for numbers out of range.
+    """
+
+    address: str | None = None
+    cpus_per_run: float = 1
+    gpus_per_run: float = 0
+
+    def __post_init__(self):
+        for name, range_ in (("cpus_per_run", "above 0"), ("gpus_per_run", "of at least 0")):
+            value = getattr(self, name)
+            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            if not is_number or not 0 <= value < math.inf or (value == 0 and range_ == "above 0"):
+                raise InputError(f"{name} is {value!r}, expected a number {range_}")
+        if self.gpus_per_run > 1 and self.gpus_per_run % 1:
+            raise InputError(f"gpus_per_run is {self.gpus_per_run}, expected a whole number above 1")
+
+    def slots(self, node: Mapping[str, float]) -> int:
+        """How many runs a node with these resources has room for at a time."""
+        rooms = [node.get("CPU", 0) / self.cpus_per_run]
+        rooms += [node.get("GPU", 0) / self.gpus_per_run] if self.gpus_per_run else []
+        return math.floor(min(rooms) + 1e-9)
+
+
+@contextmanager
+def ray_workers(
+    cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
+) -> Iterator[RayWorkers]:
+    """Tasks on a cluster, at most `jobs` at a time. A connection that the caller's process has already is used, and left open."""
+    with connected(cluster.address, "engine is 'ray'") as ray:
+        yield RayWorkers(ray, cluster, store, jobs, log, given, overview)
+
+
+class RayWorkers:
+    """See `Workers`. At least as many runs are queued as are at work, so that a free place is taken at once and a cluster can grow."""
+
+    def __init__(
+        self, ray: Any, cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
+    ):
+        import cloudpickle
+
+        from shattering.runs.workers import REUSED
+
+        self.ray, self.cluster, self.jobs, self.overview = ray, cluster, jobs, overview
+        self.looked, self.said = 0.0, False
+        if not self._look():
+            raise InputError(self._too_large())
+        objects = ray.put(cloudpickle.dumps(dict(given))) if given else None
+        self.mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote()
+        resources = {"num_cpus": cluster.cpus_per_run, "num_gpus": cluster.gpus_per_run}
+        self.task = ray.remote(**resources, max_retries=0, max_calls=REUSED)(_work)
+        self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.mailbox, objects)
+        self.ready: set[Any] = set()
+        self.mail: dict[str, dict] = {}
+
+    def has_room(self, busy: int) -> bool:
+        if self.jobs is not None and busy >= self.jobs:
+            return False
+        return busy < 2 * self._look() + 2
+
+    def start(self, spec: AnySpec) -> RayWorker:
+        return RayWorker(self, spec.run_id, self.task.options(name=spec.folder_name).remote(spec.to_json(), *self.shared))
+
+    def wait(self, workers: Sequence[RayWorker], seconds: float) -> None:
+        if not workers:
+            time.sleep(seconds)
+            return
+        references = [worker.reference for worker in workers]
+        self.ray.wait(references, timeout=seconds, fetch_local=False)
+        self.ready = set(self.ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[0])
+        if self.overview.live:
+            self.take_mail()
+
+    def take_mail(self) -> None:
+        """Fetch the last rows of the runs."""
+        with suppress(self.ray.exceptions.RayError):  # what has become of a run is not learnt from it
+            self.mail |= self.ray.get(self.mailbox.take.remote(), timeout=ANSWER_SECONDS)
+
+    def stop(self, workers: Sequence[RayWorker]) -> None:
+        with suppress(self.ray.exceptions.RayError):  # the cluster may be gone
+            for worker in workers:
+                self.ray.cancel(worker.reference, force=True)
+            if workers:
+                self.ray.wait([worker.reference for worker in workers], num_returns=len(workers), timeout=ANSWER_SECONDS)
+
+    def _look(self) -> int:
+        """How many runs the cluster has room for at a time; says so, once, where it is none."""
+        if time.monotonic() - self.looked > LOOK_SECONDS:
+            self.nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+            self.places = sum(self.cluster.slots(node) for node in self.nodes)
+            self.looked, waited = time.monotonic(), self.looked > 0
+            if waited and not self.places and not self.said:
+                self.said = True
+                self.overview.say(f"waiting for a node: {self._too_large()}")
+        return self.places
+
+    def _too_large(self) -> str:
+        largest = [max((node.get(kind, 0) for node in self.nodes), default=0) for kind in ("CPU", "GPU")]
+        wanted = f"cpus_per_run is {self.cluster.cpus_per_run:g} and gpus_per_run is {self.cluster.gpus_per_run:g}"
+        return f"{wanted}, expected what one node has: the largest of {len(self.nodes)} have {largest[0]:g} CPUs and {largest[1]:g} GPUs"
+
+
+class RayWorker:
+    """See `Worker`. reference: of what the task returns."""
+
+    def __init__(self, workers: RayWorkers, run_id: str, reference: Any):
+        self.workers, self.run_id, self.reference = workers, run_id, reference
+
+    def rows(self) -> list[dict]:
+        row = self.workers.mail.pop(self.run_id, None)
+        return [] if row is None else [row]
+
+    def ended(self) -> Ended | None:
+        from shattering.runs.workers import Ended
+
+        if self.reference not in self.workers.ready:
+            return None
+        exceptions = self.workers.ray.exceptions
+        try:
+            return Ended(error=self.workers.ray.get(self.reference))
+        except exceptions.RayTaskError as error:  # before the run began: the machine lacks what it needs
+            return Ended(error=str(error).strip().splitlines()[-1])
+        except exceptions.RayError as error:
+            self.workers.take_mail()  # had it begun?
+            return Ended(death=type(error).__name__)
+
+
+class _Mailbox:
+    """An actor with the last row of each run, for the sweep to show, and to know how far a run was when its worker died."""
+
+    def __init__(self):
+        self.rows: dict[str, dict] = {}
+
+    def put(self, run_id: str, row: dict) -> None:
+        self.rows[run_id] = row
+
+    def take(self) -> dict[str, dict]:
+        rows, self.rows = self.rows, {}
+        return rows
+
+
+def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: Any, objects: bytes | None) -> str | None:
+    """The task, in a process that other runs may have used before. Gives what the run raised, or None."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
+    from ray.exceptions import RayError
+
+    from shattering.runs.store import read_spec
+    from shattering.runs.workers import execute
+
+    last, run_id = 0.0, read_spec(spec).run_id
+
+    def report(row: dict) -> None:
+        nonlocal last
+        if not row or time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            sent = mailbox.put.remote(run_id, row)
+            if not row:  # that it has begun is known before anything can happen; ray.get would lend this task's cores to another
+                with suppress(RayError, TimeoutError):
+                    sent.future().result(ANSWER_SECONDS)
+
+    return execute(spec, where, threads, log, objects, report)

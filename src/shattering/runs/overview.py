@@ -1,0 +1,60 @@
+"""The live overview of a sweep."""
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from shattering.runs.store import AnySpec, Stored
+
+
+class Overview:
+    """A bar for the whole and a line a run; plain lines where the output is no terminal."""
+
+    def __init__(self, console: Console | None, total: int, done: int):
+        self.console = console
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(20),
+            TextColumn("{task.fields[note]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self.live = console is not None and console.is_terminal
+        self.progress = Progress(*columns, console=console, disable=not self.live)
+        self.total, self.done = total, done
+        self.whole = self.progress.add_task("all runs", total=total, completed=done, note=f"{done}/{total}")
+
+    def __enter__(self):
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_):
+        self.progress.stop()
+
+    def start(self, spec: AnySpec) -> TaskID:
+        """A line for a run that a worker has begun."""
+        return self.progress.add_task(spec.folder_name, total=None, note="starting")
+
+    def update(self, task: TaskID, row: dict, epochs: int | None) -> None:
+        """Show a row of a run's history; epochs: how many it has at most."""
+        if "epoch" not in row:
+            return
+        note = f"epoch {row['epoch']}/{epochs}  train {row['train_accuracy']:.1%}  test {row['test_accuracy']:.1%}"
+        self.progress.update(task, total=epochs, completed=row["epoch"], note=note)
+        self._update_whole()
+
+    def finish(self, task: TaskID | None, run: Stored, note: str = "") -> None:
+        """Take a run's line away, and say how it ended."""
+        self.done += 1
+        if task is not None:
+            self.progress.remove_task(task)
+        self._update_whole()
+        self.say(f"{run.status:7} {run.folder.name}  {note or run.outcome}")
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        if self.console is not None:
+            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def _update_whole(self) -> None:
+        running = sum(t.percentage / 100 for t in self.progress.tasks if t.id != self.whole and t.total)
+        self.progress.update(self.whole, completed=self.done + running, note=f"{self.done}/{self.total}")

@@ -1,0 +1,11 @@
+"""What a run imports late or works out once in a process; a server imports this before it forks workers."""
+
+import importlib
+
+import torch
+
+from shattering.runs.run import _provenance
+
+for _name in ("torch._dynamo", "pyarrow.parquet", "sklearn.datasets", "PIL.PngImagePlugin"):
+    importlib.import_module(_name)
+_provenance(torch.device("cpu"))

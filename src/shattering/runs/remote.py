@@ -1,0 +1,201 @@
+"""A store in object storage, by fsspec: mirrored in a local folder, where runs are read, and executed before they are sent."""
+
+import hashlib
+import os
+import re
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from shattering.data.decode import cache_folder
+from shattering.errors import InputError
+
+UPLOAD_SECONDS = 60.0  # between uploads of a run's checkpoint
+_DONE, _CHECKPOINT = "result.json", "checkpoint.pt"
+_WHEN_ASKED = ("model.safetensors", _CHECKPOINT)  # not mirrored with the rest
+_ORIGIN = ".origin"  # in a mirror: the URL of what it mirrors
+
+Listing = Mapping[str, set[str]]  # folder → names of its files
+
+
+class Remote:
+    """Runs beneath a URL such as s3://BUCKET/PREFIX, and their mirror.
+
+    Object stores have no locks: two machines that take the same run both compute it. The first to finish is kept; of two that
+    finish at the same moment the last to write, which is the same bytes where both machines are of a kind. Within a machine the
+    mirror's locks hold. A run is sent file by file, result.json last.
+
+    Raises:
+        InputError: for a protocol that is unknown or needs a package that is not installed.
+    """
+
+    def __init__(self, url: str):
+        self.url = url.rstrip("/")
+        self.files, self.path = _open(self.url)
+        name = re.sub(r"[^\w.-]+", "-", self.url)[-60:].strip("-")
+        self.mirror = cache_folder() / "stores" / f"{name}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
+
+    def refresh(self, is_locked: Callable[[Path], bool]) -> bool:
+        """Bring the mirror up to date; False if there is nothing at the URL. Runs that somebody here is at are left alone."""
+        self.make_mirror()
+        listing = self._list()
+        for folder in [path.parent for path in self.mirror.glob("*/spec.json")]:
+            if folder.name not in listing and not is_locked(folder):
+                shutil.rmtree(folder)
+        self._bring({name: files for name, files in listing.items() if not is_locked(self.mirror / name)}, _WHEN_ASKED)
+        return bool(listing)
+
+    def fetch(self, folder: Path, checkpoint: bool = False) -> None:
+        """Bring one run up to date; also its checkpoint, unless the one here is newer. A run whose sending was cut short is sent."""
+        self.make_mirror()
+        names = self._list(folder.name).get(folder.name, set())
+        wanted = checkpoint and _CHECKPOINT in names and not self._is_newer_here(folder / _CHECKPOINT)
+        self._bring({folder.name: names}, _WHEN_ASKED[:1] if wanted else _WHEN_ASKED)
+
+    @contextmanager
+    def followed(self, folder: Path) -> Iterator[None]:
+        """While a run executes in a folder of the mirror: its checkpoints are sent now and then, and all of it at the end."""
+        self.send(folder, ["spec.json"])
+        over = threading.Event()
+        sender = threading.Thread(target=self._send_checkpoints, args=(folder, over), daemon=True)
+        sender.start()
+        try:
+            yield
+        except BaseException:
+            with suppress(OSError):  # what has happened is on its way to the user
+                self.send(folder, [_CHECKPOINT])
+            raise
+        finally:
+            over.set()
+            sender.join()
+        self.publish(folder)
+
+    def publish(self, folder: Path) -> None:
+        """Send a run that is done, result.json last, unless another machine has done it first: then theirs is fetched."""
+        if _DONE in self._list(folder.name).get(folder.name, ()):
+            for name in (_DONE, *_WHEN_ASKED):
+                (folder / name).unlink(missing_ok=True)
+            self.fetch(folder)
+            return
+        names = [path.name for path in folder.iterdir() if path.name != "lock" and not path.name.endswith(".tmp")]
+        self.send(folder, sorted(names, key=lambda name: name == _DONE))
+        self.remove(folder, [_CHECKPOINT, "failed.json"])
+
+    def send(self, folder: Path, names: Iterable[str]) -> None:
+        """Send files of a run, in this order, as far as they exist."""
+        with self._reaching():
+            for name in names:
+                if (folder / name).exists():
+                    self.files.put_file(str(folder / name), f"{self.path}/{folder.name}/{name}")
+
+    def remove(self, folder: Path, names: Iterable[str]) -> None:
+        """Remove files of a run, as far as they exist."""
+        with self._reaching():
+            for name in names:
+                with suppress(FileNotFoundError):
+                    self.files.rm_file(f"{self.path}/{folder.name}/{name}")
+
+    def bring(self, folder: str, name: str) -> None:
+        """Fetch a file that was left behind, if it exists."""
+        if name in self._list(folder).get(folder, ()):
+            self._get([(folder, name)])
+
+    def make_mirror(self) -> None:
+        """The mirror's folder, which says what it mirrors."""
+        self.mirror.mkdir(parents=True, exist_ok=True)
+        origin = self.mirror / _ORIGIN
+        if not origin.exists():
+            origin.write_text(self.url)
+
+    def _send_checkpoints(self, folder: Path, over: threading.Event) -> None:
+        sent = 0
+        while not over.wait(UPLOAD_SECONDS):
+            with suppress(OSError):  # the next one may get through; at the run's end it is said
+                if (written := (folder / _CHECKPOINT).stat().st_mtime_ns) != sent:
+                    self.send(folder, [_CHECKPOINT])
+                    sent = written
+
+    def _list(self, folder: str = "") -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        with self._reaching():
+            self.files.invalidate_cache()
+            try:
+                paths = self.files.find(f"{self.path}/{folder}".rstrip("/"))
+            except FileNotFoundError:
+                paths = []
+        for path in paths:
+            name, _, file = path.removeprefix(self.path).strip("/").partition("/")
+            if file and "/" not in file:
+                found.setdefault(name, set()).add(file)
+        return {name: files for name, files in found.items() if "spec.json" in files}
+
+    def _bring(self, listing: Listing, but: Iterable[str]) -> None:
+        """Fetch what is not here of these runs, or not here as it is there; done runs do not change any more."""
+        wanted: list[tuple[str, str]] = []
+        for name, files in listing.items():
+            here = self.mirror / name
+            if (here / _DONE).exists():
+                if files and _DONE not in files:
+                    self.publish(here)
+                continue
+            wanted += [(name, file) for file in files if file not in but]
+            for old in {"failed.json"} - files:
+                (here / old).unlink(missing_ok=True)
+        if wanted:
+            self._get(sorted(wanted, key=lambda pair: pair[1] == _DONE))
+
+    def _get(self, wanted: Sequence[tuple[str, str]]) -> None:
+        """Fetch files, given as (folder, name), together, and put them in their places in this order."""
+        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=self.mirror) as incoming, self._reaching():
+            places = [os.path.join(incoming, str(i)) for i in range(len(wanted))]
+            self.files.get([f"{self.path}/{name}/{file}" for name, file in wanted], places)
+            for (name, file), place in zip(wanted, places, strict=True):
+                (self.mirror / name).mkdir(exist_ok=True)
+                os.replace(place, self.mirror / name / file)
+
+    def _is_newer_here(self, path: Path) -> bool:
+        if not path.exists():
+            return False
+        with self._reaching():
+            sent = self.files.modified(f"{self.path}/{path.parent.name}/{path.name}")
+        return path.stat().st_mtime >= sent.timestamp()
+
+    @contextmanager
+    def _reaching(self) -> Iterator[None]:
+        """What goes wrong on the way is an OSError of one sentence, whatever library it comes from."""
+        try:
+            yield
+        except Exception as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise OSError(f"store {self.url} cannot be reached: {type(error).__name__}: {why}") from error
+
+
+def bring(path: Path) -> bool:
+    """Whether a file of a run is there, fetched if it is in a mirror and was left behind."""
+    origin = path.parent.parent / _ORIGIN
+    if path.exists() or not origin.exists():
+        return path.exists()
+    Remote(origin.read_text()).bring(path.parent.name, path.name)
+    return path.exists()
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """fsspec's file system of a URL, and the path on it."""
+    from fsspec.core import url_to_fs
+    from fsspec.registry import get_filesystem_class
+
+    protocol = url.partition("://")[0]
+    try:
+        get_filesystem_class(protocol)
+        files, path = url_to_fs(url, **({"auto_mkdir": True} if protocol in ("file", "local") else {}))
+    except ImportError as error:
+        raise InputError(f'store {url} needs a package that is not installed ({error}): pip install "shattering[cloud]"') from None
+    except ValueError as error:
+        raise InputError(
+            f"store {url} has no protocol that fsspec knows, expected s3://BUCKET/PREFIX, gs://… or a folder: {error}"
+        ) from None
+    return files, path.rstrip("/")

@@ -1,0 +1,254 @@
+"""Sweeps on Ray: on a cluster of this machine, which a whole file of tests shares."""
+
+import contextlib
+import io
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+from rich.console import Console
+from sklearn.naive_bayes import GaussianNB
+
+from shattering import InputError, Randomization, Ray, RunSpec, Store, randomization_test, sweep
+from shattering import cluster as cluster_module
+from shattering.cli import main
+from shattering.runs.objects import name_of
+from tests.runs.test_sweep import Frail
+
+ray = pytest.importorskip("ray", reason='sweeps on Ray are NOT TESTED here: pip install "shattering[ray]"')
+pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
+QUICK = {"epochs": 2, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
+LONG = {**QUICK, "epochs": 60, "batch_size": 10}
+
+
+def specs(n, params=QUICK):
+    return [RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(1.0), params=params, seed=s) for s in range(n)]
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two cores, no GPU; sweeps use the connection of this process and leave it open."""
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    yield
+    ray.shutdown()
+
+
+class Killer(threading.Thread):
+    """Kills workers on Ray while they execute runs whose names begin with `name`, whenever `when` says so, at most `times` times."""
+
+    def __init__(self, times, name="digits", when=lambda: True):
+        super().__init__(daemon=True)
+        self.times, self.name, self.when, self.killed, self.over = times, name, when, [], threading.Event()
+
+    def run(self):
+        while len(self.killed) < self.times and not self.over.wait(0.05):
+            workers = [p for p in psutil.Process().children(recursive=True) if self.is_victim(p)]
+            if workers and self.when():
+                victim = random.choice(workers)
+                victim.kill()
+                self.killed.append(victim.pid)
+
+    def is_victim(self, process):
+        try:
+            return process.pid not in self.killed and process.cmdline()[0].startswith(f"ray::{self.name}")
+        except (psutil.Error, IndexError):
+            return False
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"cpus_per_run": 0}, "cpus_per_run is 0, expected a number above 0"),
+        ({"gpus_per_run": -1}, "gpus_per_run is -1, expected a number of at least 0"),
+        ({"gpus_per_run": 1.5}, "gpus_per_run is 1.5, expected a whole number above 1"),
+    ],
+)
+def test_bad_shares(options, message):
+    with pytest.raises(InputError, match=message):
+        Ray(**options)
+
+
+def test_places_on_a_node():
+    assert Ray(gpus_per_run=0.1, cpus_per_run=0.5).slots({"CPU": 8, "GPU": 1}) == 10
+    assert Ray(cpus_per_run=3).slots({"CPU": 8, "GPU": 1}) == 2
+    assert Ray(gpus_per_run=1).slots({"CPU": 8}) == 0
+
+
+def test_addresses_where_no_cluster_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]  # bound, but nobody listens
+        assert main(["sweep", "--seed", "0", "--engine", "ray", "--address", f"127.0.0.1:{port}"]) == 1
+    assert f"address is '127.0.0.1:{port}', where nothing answers" in capsys.readouterr().err
+    assert main(["sweep", "--seed", "0", "--engine", "ray", "--address", "head"]) == 1
+    assert "address is 'head', expected HOST:PORT of a cluster's head node, or auto" in capsys.readouterr().err
+    assert main(["sweep", "--seed", "0", "--gpus-per-run", "0.5"]) == 1
+    assert "--gpus-per-run is 0.5 beside --engine local, expected it with --engine ray alone" in capsys.readouterr().err
+
+
+def test_ray_is_an_extra(tmp_path, monkeypatch):
+    monkeypatch.setattr(cluster_module, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r'needs the package ray, which is not installed: pip install "shattering\[ray\]"'):
+        sweep(specs(1), Store(tmp_path), engine="ray")
+    code = "import sys, shattering.cli, shattering.runs.sweep; print('ray' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_a_sweep_on_ray_gives_the_bytes_of_a_local_one(tmp_path, cluster):
+    output = io.StringIO()
+    on = sweep(specs(3), Store(tmp_path / "ray"), console=Console(file=output, force_terminal=True, width=200), engine="ray")
+    local = sweep(specs(3), Store(tmp_path / "local"))
+    assert [r.status for r in on] == ["done"] * 3
+    for a, b in zip(on, local, strict=True):
+        for name in ("history.parquet", "model.safetensors", "result.json"):
+            assert (a.folder / name).read_bytes() == (b.folder / name).read_bytes(), name
+        assert a.provenance["threads"] == 1
+    assert "all runs" in output.getvalue()
+    assert "3/3" in output.getvalue()
+    started = [r.provenance["started"] for r in on]
+    assert [r.provenance["started"] for r in sweep(specs(3), Store(tmp_path / "ray"), engine="ray")] == started, "they were run once"
+
+
+def test_a_killed_worker_is_retried_and_resumes(tmp_path, cluster):
+    store, (spec, *_) = Store(tmp_path), specs(1, LONG)
+    killer = Killer(1, spec.folder_name, (store.folder(spec) / "checkpoint.pt").exists)
+    killer.start()
+    (run,) = sweep([spec], store, engine="ray")
+    assert len(killer.killed) == 1
+    assert run.status == "done"
+    assert run.provenance["resumed"]
+    (whole,) = sweep([spec], Store(tmp_path / "whole"))
+    assert (run.folder / "history.parquet").read_bytes() == (whole.folder / "history.parquet").read_bytes()
+
+
+def test_bad_input_fails_one_run_without_a_retry(tmp_path, cluster):
+    runs = sweep([RunSpec("digits", n_train=5000), *specs(1)], Store(tmp_path), engine=Ray(), jobs=1)
+    assert [r.status for r in runs] == ["failed", "done"]
+    assert "n_train is 5000, expected 1…1297" in runs[0].error
+
+
+def test_every_run_is_done_though_workers_are_killed_at_random(tmp_path, cluster):
+    store, output, wait = Store(tmp_path), io.StringIO(), [time.monotonic()]
+
+    def now_and_then():
+        due = time.monotonic() >= wait[0]
+        wait[0] = time.monotonic() + random.uniform(0.5, 2) if due else wait[0]
+        return due
+
+    killer = Killer(2, when=now_and_then)  # a run that is hit three times fails
+    killer.start()
+    runs = sweep(specs(6, {**QUICK, "epochs": 20}), store, console=Console(file=output), engine="ray")
+    killer.over.set()
+    assert killer.killed
+    assert [r.status for r in runs] == ["done"] * 6
+    assert len(output.getvalue().splitlines()) == 6
+
+
+def test_a_run_whose_workers_always_die_had_begun_each_time(tmp_path, cluster):
+    name = name_of("frail", "0")
+    spec = RunSpec("digits", n_train=100, n_test=50, learner=name)
+    (run,) = sweep([spec], Store(tmp_path / "runs"), given={name: Frail(str(tmp_path / "fits"), times=9)}, engine="ray")
+    assert run.error == "the worker process died 3 times (WorkerCrashedError)"
+
+
+def test_objects_of_the_caller_are_shipped(cluster):
+    X, y = [[i % 7, i % 3] for i in range(60)], [i % 3 for i in range(60)]
+    arguments = {"n_draws": 2, "randomizations": ["permuted-labels"]}
+    here, there = (randomization_test(GaussianNB(), (X, y), engine=engine, **arguments) for engine in ("local", "ray"))
+    assert [d.test_score for d in there.draws] == [d.test_score for d in here.draws]
+
+
+def test_a_store_that_only_the_workers_see_is_said(tmp_path, cluster, monkeypatch):
+    """As on another machine: what the task is told leads elsewhere."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.setattr(Store, "where", property(lambda self: str(tmp_path / "elsewhere")))
+    (run,) = sweep(specs(1), Store(tmp_path / "here"), engine="ray")
+    assert run.status == "failed"
+    assert "expected one that all machines share" in run.error
+
+
+def test_an_address_beside_a_connection(tmp_path, cluster):
+    with pytest.raises(InputError, match="address is 'head:6379', but this process is connected to"):
+        sweep(specs(1), Store(tmp_path), engine=Ray("head:6379"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "message"),
+    [
+        (
+            Ray(gpus_per_run=0.25),
+            "cpus_per_run is 1 and gpus_per_run is 0.25, expected what one node has: the largest of 1 have 2 CPUs and 0",
+        ),
+        (Ray(cpus_per_run=3), "the largest of 1 have 2 CPUs"),
+        ("slurm", "unknown engine 'slurm'; known: local, ray"),
+    ],
+)
+def test_a_sweep_that_would_wait_for_ever_says_so(tmp_path, cluster, engine, message):
+    with pytest.raises(InputError, match=message):
+        sweep(specs(1), Store(tmp_path), engine=engine)
+
+
+class Head:
+    """A cluster's head node, a process group of its own on this machine."""
+
+    def __init__(self):
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    def __enter__(self):
+        options = [
+            "--node-ip-address=127.0.0.1",
+            f"--port={self.port}",
+            "--num-cpus=2",
+            "--include-dashboard=false",
+            "--disable-usage-stats",
+        ]
+        start = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block", *options]
+        self.process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        deadline = time.monotonic() + 120
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                return self
+            except OSError:
+                assert self.process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.2)
+
+    def __exit__(self, *_):
+        family = [*psutil.Process(self.process.pid).children(recursive=True), psutil.Process(self.process.pid)]
+        for process in family:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(family, timeout=30)
+        self.process.wait(30)
+
+
+def test_the_next_call_resumes_on_another_cluster_when_the_head_node_is_gone(tmp_path, cluster):
+    head = Head()
+    options = ["--n-train", "100", "--n-test", "50", "--seed", "0,1", "--set", "epochs=100", "--set", "batch_size=10"]
+    options += ["--set", "checkpoint_every=0", "--engine", "ray", "--address", f"127.0.0.1:{head.port}", "--store", str(tmp_path)]
+    command = [sys.executable, "-m", "shattering", "sweep", *options]
+    with head:
+        sweeping = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 200
+        while not list(tmp_path.glob("*/checkpoint.pt")):
+            assert sweeping.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    assert sweeping.wait(200) != 0
+    before = {run.folder.name: run.status for run in Store(tmp_path).runs()}
+    assert "interrupted" in before.values()
+    params = {"epochs": 100, "batch_size": 10, "checkpoint_every": 0}
+    runs = sweep([RunSpec("digits", n_train=100, n_test=50, params=params, seed=s) for s in range(2)], Store(tmp_path), engine="ray")
+    assert len(Store(tmp_path).runs()) == 2, "the same runs"
+    assert [run.status for run in runs] == ["done"] * 2
+    assert any(run.provenance["resumed"] for run in runs)
