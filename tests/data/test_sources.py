@@ -247,7 +247,8 @@ def test_bad_arrays(arrays, message):
 
 def test_bad_names_and_sizes(tmp_path):
     with pytest.raises(
-        InputError, match="unknown dataset 'cifar11'; known: digits, mnist, fashion-mnist, cifar10, cifar100, imagenet, or the path"
+        InputError,
+        match="unknown dataset 'cifar11'; known: digits, mnist, fashion-mnist, cifar10, cifar100, imagenet, imagenet-sample, or the path",
     ):
         load_dataset("cifar11")
     with pytest.raises(InputError, match=r"n_train is 5000, expected 1…1297"):

@@ -177,7 +177,7 @@ def test_a_row_on_an_image_folder(tmp_path, monkeypatch, capsys):
     [
         (["--scale", "small"], "expected --data with an image folder"),
         (["--scale", "small", "--data", "nowhere"], "unknown dataset 'nowhere'"),
-        ([], "unknown dataset 'imagenet-sample'"),
+        ([], "dataset 'imagenet-sample' is not in SHATTERING_DATA"),
     ],
 )
 def test_missing_photographs(capsys, arguments, message):

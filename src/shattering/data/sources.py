@@ -39,9 +39,13 @@ HUB: dict[str, HubSource] = {
         "ILSVRC/imagenet-1k", "data", "label", "photographs of 1,000 classes, many sizes (image_size), 1,281,167 + 50,000", "validation"
     ),
 }
+GIVEN: dict[str, str] = {  # by the user, in SHATTERING_DATA
+    "imagenet-sample": "a photograph of each of ImageNet's 1,000 classes, many sizes (image_size); yours, not to be downloaded",
+}
 DATASETS: dict[str, str] = {
     "digits": "scikit-learn's handwritten digits, 8x8 grey, 1,297 + 500; embedded, offline",
     **{name: source.description for name, source in HUB.items()},
+    **GIVEN,
 }
 
 
@@ -175,7 +179,13 @@ def _existing(path: Path) -> Path:
 def _load_named(name: str, seed: int | None, reading: _Reading) -> Dataset:
     if name == "digits":
         return _digits()
-    source, base = HUB[name], os.environ.get("SHATTERING_DATA")
+    base = os.environ.get("SHATTERING_DATA")
+    if name in GIVEN:
+        if not (base and (Path(base) / name).exists()):
+            where = f"is not in SHATTERING_DATA ({base or 'not set'}), expected it there"
+            raise InputError(f"dataset {name!r} {where} as an image folder or train*.parquet: {GIVEN[name]}")
+        return _load_path(Path(base) / name, seed, reading)
+    source = HUB[name]
     if base and (Path(base) / name / "train").is_dir():
         return replace(_load_folder(Path(base) / name, seed, reading), name=name)
     files = _local_files(name, source.test) or _download(name, source)
