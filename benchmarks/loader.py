@@ -1,6 +1,6 @@
 """Reading images from disk for training: against decoding alone, against the usual way, and within a limit of memory.
 
-    python benchmarks/loader.py [--n 1000] [--size 299] [--repeats 3] [--memory 512 --times 50] [--json FILE]
+    python benchmarks/loader.py [--n 1000] [--size 299] [--repeats 3] [--memory 1024 --times 50] [--json FILE]
 
 Real photographs (`imagenet-sample` in SHATTERING_DATA), brought to squares of 299 pixels, in shuffled batches of 50:
 
@@ -14,7 +14,7 @@ Rates are images per second of processor time, of all processes together (that i
 counts little; medians of interleaved repeats.
 
 With --memory: a process that may not have more than so many MiB of its own (RLIMIT_DATA; each of its two workers the same) trains for
-an epoch, and evaluates, on synthetic JPEGs in Parquet shards that would take as much as the limit, --times/5 and --times as much if they
+an epoch, and evaluates, on synthetic JPEGs in Parquet shards that would take as much as the limit, and --times as much, if they
 were held decoded (as uint8). Every image is read and decoded whole; the network, a linear one, sees its central 32x32. Peaks are sums
 over the three processes, memory that they share counted once. On top of what the libraries take come the encoded row groups that each
 worker keeps: at most 256 MiB, so all of the smallest set, which is why that one may take less.
@@ -200,7 +200,7 @@ def watched(command: list[str]) -> dict:
 
 def memory(size: int, limit: int, times: float, folder: Path) -> dict:
     rows = []
-    for part in (1.0, times / 5, times):
+    for part in (1.0, times):
         below = folder / f"{part:g}"
         below.mkdir()
         encoded = write_shards(below, int(part * limit / (3 * size * size)) + 1, size)
