@@ -1,7 +1,9 @@
 """Images that stay on disk: `ImagesOnDisk`, and what `load_dataset` makes of large sources."""
 
 import io
+import os
 import pickle
+import time
 from pathlib import Path
 
 import numpy as np
@@ -77,6 +79,20 @@ def test_randomized_bytes_do_not_depend_on_the_workers(tmp_path, on_disk_always,
         for rows, batch in zip(order, loader.batches(order), strict=True):
             assert torch.equal(batch, images[rows])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_write_again_into_few_batches_and_never_into_the_one_in_use(tmp_path, on_disk_always, workers):
+    write_folder(tmp_path, n=40)
+    images = load_dataset(tmp_path, image_size=16).train.images
+    order = list(torch.arange(len(images)).split(3))
+    places = []
+    for rows, batch in zip(order, Loader(images, workers).batches(order), strict=True):
+        time.sleep(0.02)  # the workers have made all that they may by now
+        assert torch.equal(batch, images[rows])
+        places.append(os.fstat(batch.untyped_storage()._share_fd_cpu_()[0]).st_ino)
+    assert len(order) > 20
+    assert len(set(places)) <= workers * 3, "of each worker: two ahead, and one in use"
 
 
 def test_subsets_keep_their_noise(tmp_path, on_disk_always):

@@ -1,12 +1,14 @@
 """`Loader`: batches of a split's images from disk, decoded ahead by worker processes, in the order asked for."""
 
+import math
 import os
 import warnings
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
@@ -42,7 +44,10 @@ class Loader:
             )
 
     def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """The images of each batch; rows: positions (b,) in each. Raises InputError for an image that cannot be read."""
+        """The images of each batch, in memory that is written again when the next one has been asked for.
+
+        rows: positions (b,) of each. Raises InputError for an image that cannot be read.
+        """
         self._order.rows = rows
         with _uncomplaining():
             batches = iter(self._loader)
@@ -78,13 +83,32 @@ class _Order:
 
 
 class _Batches(Dataset):
-    """Batches as items. An error comes back as a value: raised here, it would reach the user wrapped in a traceback."""
+    """Batches as items. An error comes back as a value: raised here, it would reach the user wrapped in a traceback.
+
+    A worker process decodes into shared memory, as it would else be copied there, and into the same few batches again and again, as
+    new pages cost about a twelfth of what decoding does. It gets the order for another batch when the first of `_AHEAD` has been
+    taken, so that, beside them, one is in use.
+    """
 
     def __init__(self, images: ImagesOnDisk):
         self.images = images
+        self._memory: deque[torch.Tensor] = deque(maxlen=_AHEAD + 1)  # bytes, those used longest ago first
 
     def __getitem__(self, rows: torch.Tensor) -> torch.Tensor | Exception:
         try:
-            return self.images[rows]
+            out = self._batch(len(rows))
+            self.images.read_into(out, rows.numpy())
         except (InputError, OSError) as error:
             return error
+        return out
+
+    def _batch(self, n: int) -> torch.Tensor:
+        shape, dtype = (n, *self.images.shape[1:]), self.images.dtype
+        size = math.prod(shape) * dtype.itemsize
+        if size == 0 or get_worker_info() is None:
+            return torch.empty(shape, dtype=dtype)
+        memory = self._memory.popleft() if len(self._memory) > _AHEAD else torch.empty(0, dtype=torch.uint8)
+        if len(memory) < size:
+            memory = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(size))  # type: ignore[call-overload]
+        self._memory.append(memory)
+        return memory[:size].view(dtype).view(shape)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,7 +10,6 @@ from typing import NoReturn, TypeVar
 
 import numpy as np
 import torch
-from torch.utils.data import get_worker_info
 
 from shattering.data.decode import UNREADABLE, cache_folder, cached, decode_one, decode_square
 from shattering.data.encoded import Encoded, ParquetRows
@@ -79,11 +77,15 @@ class ImagesOnDisk:
     def __getitem__(self, rows) -> torch.Tensor:
         """The images at these positions (a slice, or integers), decoded: (b, 3, h, w). Raises InputError for one that is unreadable."""
         chosen = np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)]
-        out = self._batch(len(chosen))
-        target = out.numpy()
-        for place, i in enumerate(chosen.tolist()):
-            target[place] = self._image(i, self._encoded(i))
+        out = torch.empty((len(chosen), *self.shape[1:]), dtype=self.dtype)
+        self.read_into(out, chosen)
         return out
+
+    def read_into(self, out: torch.Tensor, rows: np.ndarray) -> None:
+        """Decode the images at positions (b,) into out (b, 3, h, w). Raises InputError for one that is unreadable."""
+        target = out.numpy()
+        for place, i in enumerate(rows.tolist()):
+            target[place] = self._image(i, self._encoded(i))
 
     def subset(self, rows) -> "ImagesOnDisk":
         """The images at these positions; nothing is read."""
@@ -203,14 +205,6 @@ class ImagesOnDisk:
 
     def _empty(self, n: int) -> np.ndarray:
         return np.empty((n, *self.shape[1:]), np.float32 if self.dtype == torch.float32 else np.uint8)
-
-    def _batch(self, n: int) -> torch.Tensor:
-        """Memory for n images; in a worker process such as can be handed over, or it would be copied into such."""
-        shape = (n, *self.shape[1:])
-        if n == 0 or get_worker_info() is None:
-            return torch.empty(shape, dtype=self.dtype)
-        storage = torch.UntypedStorage._new_shared(math.prod(shape) * self.dtype.itemsize)
-        return torch.empty(0, dtype=self.dtype).set_(storage).view(shape)  # type: ignore[call-overload]
 
     def _in_threads(self, work: Callable[[int, bytes], Result]) -> Iterator[Result]:
         """work(position, encoded bytes) of all images in order; this thread reads, others work."""
