@@ -79,7 +79,8 @@ class Made(Runs):
         self.make = make
 
     def _find(self, spec):
-        return replace(super()._find(spec), status="done", result=self.make(spec), provenance={"seconds": 1.0})
+        found, made = super()._find(spec), self.make(spec)
+        return replace(found, status="done", result=made, provenance={"seconds": 1.0}) if made else found
 
 
 def as_in_the_paper(spec):
@@ -111,6 +112,24 @@ def test_numbers_as_in_the_paper_satisfy_the_claims_and_spoiled_ones_do_not():
     assert set(spoil) == set(claims(as_in_the_paper))
     for name, change in spoil.items():
         assert claims(spoiled(change))[name] is False
+
+
+def test_the_random_conv_net_is_shown_with_the_most_filters_that_are_done():
+    few, most = KERNEL_SCALES["tiny"].filters[0], KERNEL_SCALES["tiny"].filters[-1]
+
+    def rows(is_done):
+        tables = table3.result(TINY, Made(lambda spec: as_in_the_paper(spec) if is_done(spec.params) else None)).tables
+        return [(row["model"], row["error"]) for row in tables[0].rows[3:]], [(row["filters"], row["ridge"]) for row in tables[2].rows]
+
+    conv, by_filters = rows(lambda params: params.get("n_filters") != most)
+    assert [(model, round(error, 2)) for model, error in conv] == [(f"random conv-net, {few} filters", e) for e in (0.17, 0.15)]
+    assert by_filters == [(str(few), "0"), (str(few), "0.01")]
+    conv, by_filters = rows(lambda params: not (params.get("n_filters") == most and params.get("ridge")))
+    assert {model for model, _ in conv} == {f"random conv-net, {few} filters"}, "of the same number without and with ridge"
+    assert by_filters[-1] == (str(most), "0")
+    conv, by_filters = rows(lambda params: "n_filters" not in params)
+    assert conv == [(f"random conv-net, {most} filters", None)] * 2
+    assert not by_filters
 
 
 @pytest.mark.parametrize("scale", ["demo", "small", "full"])

@@ -35,6 +35,14 @@ CHOICES = (
     Column("norm", "norm", "number"),
     Column("used", "used"),
 )
+FILTERS = (
+    Column("filters", "filters"),
+    Column("ridge", "ridge"),
+    Column("error", "test error %", "percent"),
+    Column("train", "train %", "percent"),
+    Column("norm", "norm", "number"),
+    Column("residual", "residual", "number"),
+)
 
 
 @dataclass(frozen=True)
@@ -73,9 +81,9 @@ def kernel_of(row: Table3Row) -> str:
     return "raw" if row.features == "raw pixels" else "gabor"
 
 
-def path_specs(k: KernelScale, key: str) -> dict[float, RunSpec]:
-    """A row's runs over the ridge."""
-    return {ridge: KERNELS[key].spec(k, ridge) for ridge in (0.0, *RIDGES)}
+def path_specs(k: KernelScale, key: str, filters: int | None = None) -> dict[float, RunSpec]:
+    """A row's runs over the ridge; filters: of the random conv-net, the most if not given."""
+    return {ridge: KERNELS[key].spec(k, ridge, filters=filters) for ridge in (0.0, *RIDGES)}
 
 
 def filter_specs(k: KernelScale) -> dict[tuple[int, float], RunSpec]:
@@ -105,10 +113,11 @@ def specs(scale: Scale) -> list[RunSpec]:
 def result(scale: Scale, runs: Runs) -> Result:
     """The table, from stored runs."""
     k = KERNEL_SCALES[scale.name]
-    paths = {key: {ridge: runs.outcome([spec]) for ridge, spec in path_specs(k, key).items()} for key in KERNELS}
     filters = {at: runs.outcome([spec]) for at, spec in filter_specs(k).items()}
+    most = _most_filters(k, filters)
+    paths = {key: {ridge: runs.outcome([spec]) for ridge, spec in path_specs(k, key, most).items()} for key in KERNELS}
     choices = {at: runs.outcome([spec]) for at, spec in choice_specs(k).items()}
-    rows = [_row(k, row, paths[kernel_of(row)][k.ridges[kernel_of(row)] if row.regularized else 0.0]) for row in TABLE_3]
+    rows = [_row(k, row, paths[kernel_of(row)][k.ridges[kernel_of(row)] if row.regularized else 0.0], most) for row in TABLE_3]
     main = Table(
         f"Test errors, ours with {_sizes(k)}; theirs with all of MNIST and CIFAR-10",
         COLUMNS,
@@ -116,6 +125,9 @@ def result(scale: Scale, runs: Runs) -> Result:
         "Norms in the kernel's Hilbert space, one-hot targets, over all classes. The residual is relative, in float64.",
     )
     path = Table("Does ridge help? Test error over the ridge", *_path_table(paths), "Kernels have 1 on their diagonal (on average).")
+    by_filters = Table(
+        f"The random conv-net over its number of filters, {_sizes(k)}", FILTERS, _filter_rows(filters), "Runs that are done."
+    )
     chosen = Table(
         f"Choices, on {k.n_holdout:,} held-out training images, with {k.n_select:,} to train on",
         CHOICES,
@@ -125,7 +137,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     found = [o.runs[0] for group in (*paths.values(), filters, choices) for o in group.values()]
     unique = list({run.run_id: run for run in found}.values())
     charts = _charts(k, filters)
-    return Result("table3", TITLE, scale.name, _sizes(k), unique, [main, path, chosen], charts, _claims(paths))
+    return Result("table3", TITLE, scale.name, _sizes(k), unique, [main, path, by_filters, chosen], charts, _claims(paths))
 
 
 def _sizes(k: KernelScale) -> str:
@@ -139,9 +151,24 @@ def error(outcome: Outcome, name: str = "test_accuracy") -> float | None:
     return None if accuracy is None else 1 - accuracy
 
 
-def _row(k: KernelScale, row: Table3Row, outcome: Outcome) -> dict:
+def _most_filters(k: KernelScale, filters: dict[tuple[int, float], Outcome]) -> int:
+    """The most filters that have been run without ridge and with the chosen one; else the scale's most."""
+    run = [n for n in k.filters if all(filters[n, ridge].done for ridge in (0.0, k.ridges["conv"]))]
+    return max(run, default=k.filters[-1])
+
+
+def _filter_rows(filters: dict[tuple[int, float], Outcome]) -> list[dict]:
+    names = {"train": "train_accuracy", "norm": "norm", "residual": "residual"}
+    return [
+        {"filters": f"{n:,}", "ridge": f"{ridge:g}", "error": error(o)} | {column: o.mean(name) for column, name in names.items()}
+        for (n, ridge), o in filters.items()
+        if o.done
+    ]
+
+
+def _row(k: KernelScale, row: Table3Row, outcome: Outcome, filters: int) -> dict:
     ours, memory = error(outcome), outcome.mean("solver_memory")
-    model = KERNELS[kernel_of(row)].title + (f", {k.filters[-1]:,} filters" if kernel_of(row) == "conv" else "")
+    model = KERNELS[kernel_of(row)].title + (f", {filters:,} filters" if kernel_of(row) == "conv" else "")
     run = outcome.done[0] if outcome.done else None
     return {
         "data": run.result["dataset"] if run else outcome.runs[0].spec.dataset,
