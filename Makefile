@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check docs format clean
+.PHONY: demo test check lint docs format clean
 
 # torch comes first and pinned, so that nothing after it can pull in another build
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -21,7 +21,9 @@ demo: $(VENV)/.installed
 test: $(VENV)/.installed
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-check: $(VENV)/.installed docs
+check: lint docs
+
+lint: $(VENV)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/basedpyright

@@ -141,8 +141,11 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 
 def _sizes(k: KernelScale) -> str:
-    n = "all" if k.n_train is None else f"n = {k.n_train:,}"
-    return f"{n} of {k.grey}" + (f" and {k.color}" if k.color != k.grey else "")
+    return f"{_n(k)} of {k.grey}" + (f" and {k.color}" if k.color != k.grey else "")
+
+
+def _n(k: KernelScale) -> str:
+    return "all" if k.n_train is None else f"n = {k.n_train:,}"
 
 
 def error(outcome: Outcome, name: str = "test_accuracy") -> float | None:
