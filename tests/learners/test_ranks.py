@@ -9,6 +9,7 @@ from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -40,6 +41,29 @@ def test_shares_make_up_a_batch(n):
         ranks = [Ranks(rank, world) for rank in range(world)]
         assert torch.cat([r.share(rows) for r in ranks]).tolist() == rows.tolist()
         assert [i for r in ranks for i in range(*r.bounds(n))] == rows.tolist()
+
+
+@pytest.mark.parametrize("every", [30.0, 2.0, 0.05])
+def test_checkpoints_come_in_time_and_rank_0_is_asked_about_once_a_second(tmp_path, monkeypatch, every):
+    clock, asked, saved = [0.0], [], []
+
+    class Asking(Ranks):
+        def agree(self, value):
+            asked.append(clock[0])
+            return value
+
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(checkpoints, "save_checkpoint", lambda *_: saved.append(clock[0]))
+    keeper = checkpoints.Keeper(tmp_path / "c.pt", "", torch.nn.Identity(), None, None, every, Asking(0, 2))  # type: ignore[arg-type]
+    steps = 20 * [0.5] + 20_000 * [0.004] + 100 * [0.1] + 10_000 * [0.001]  # compiling, a hundred seconds, slower ones, quick ones
+    for seconds in steps:
+        clock[0] += seconds
+        keeper.within_epoch(checkpoints.Training(), dict)
+    gaps = np.diff([0.0, *saved])
+    assert min(gaps) >= every
+    assert np.median(gaps) <= every + min(1.0, every / 10) + 0.004
+    assert len(asked) <= len(saved) + 2 * clock[0] / min(1.0, every / 10)
+    assert keeper.wait < 2000
 
 
 def test_two_processes_train_as_one(tmp_path, monkeypatch):

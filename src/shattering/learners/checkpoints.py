@@ -18,6 +18,8 @@ from shattering.learners.tracking import Tracker
 if TYPE_CHECKING:
     from shattering.learners.asynchronous import Asynchronous
 
+_ASK = 1.0  # seconds
+
 
 @dataclass
 class Training:
@@ -49,11 +51,13 @@ class Keeper:
     asynchronous: "Asynchronous | None" = None
 
     def __post_init__(self):
-        self.saved = time.monotonic()
+        self.saved = self.asked = time.monotonic()
+        self.updates = self.wait = 0  # since rank 0 was asked whether a checkpoint is due; until it is asked again
 
     def within_epoch(self, state: Training, snapshot: Callable[[], dict]) -> None:
         """After an update; snapshot: what `Training.within` is to hold."""
-        if self.path and self.every and self._is_due():
+        self.updates += 1
+        if self.path and self.every and self.updates >= self.wait and self._is_due():
             state.within = snapshot()
             self._save(state)
 
@@ -62,7 +66,12 @@ class Keeper:
             self._save(state)
 
     def _is_due(self) -> bool:
-        return self.ranks.agree(time.monotonic() - self.saved >= self.every)
+        """What rank 0's clock says. Asking makes the processes wait for each other, so it is done about once in `_ASK` seconds."""
+        now = time.monotonic()
+        pace = self.updates / max(now - self.asked, 1e-3)
+        due, self.wait = self.ranks.agree((now - self.saved >= self.every, int(pace * min(_ASK, self.every / 10))))
+        self.updates, self.asked = 0, now
+        return due
 
     def _save(self, state: Training) -> None:
         if self.ranks.rank == 0 and self.path:
