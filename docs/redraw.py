@@ -27,7 +27,7 @@ PAGES = (  # at full scale, what has been run of it
     ("full", ["table3", "norm"]),
     ("small", find_experiments("all-capacity")),
     ("full", ["theorem1", "corollary1"]),
-    ("demo", ["table2"]),
+    ("demo", ["table2", "figure2a"]),
 )
 SHATTER_POINTS = {"MLP 1x4": "mlp-1x4", "MLP 1x16": "mlp-1x16", "MLP 1x64": "mlp-1x64", "random forest": "random-forest"}
 MARKS = ("<!-- drawn by docs/redraw.py -->", "<!-- end -->")

@@ -114,17 +114,17 @@ def result(scale: Scale, runs: Runs) -> Result:
     """The table, from stored runs."""
     k = KERNEL_SCALES[scale.name]
     filters = {at: runs.outcome([spec]) for at, spec in filter_specs(k).items()}
-    most = _most_filters(k, filters)
+    most = _most_filters(k, filters, 0.0, k.ridges["conv"])
     paths = {key: {ridge: runs.outcome([spec]) for ridge, spec in path_specs(k, key, most).items()} for key in KERNELS}
     choices = {at: runs.outcome([spec]) for at, spec in choice_specs(k).items()}
-    rows = [_row(k, row, paths[kernel_of(row)][k.ridges[kernel_of(row)] if row.regularized else 0.0], most) for row in TABLE_3]
+    rows = [_row(k, row, paths, filters) for row in TABLE_3]
     main = Table(
         f"Test errors, ours with {_sizes(k)}; theirs with all of MNIST and CIFAR-10",
         COLUMNS,
         rows,
         "Norms in the kernel's Hilbert space, one-hot targets, over all classes. The residual is relative, in float64.",
     )
-    path = Table("Does ridge help? Test error over the ridge", *_path_table(paths), "Kernels have 1 on their diagonal (on average).")
+    path = Table("Does ridge help? Test error over the ridge", *_path_table(paths, most), "Kernels have 1 on their diagonal (on average).")
     by_filters = Table(
         f"The random conv-net over its number of filters, {_sizes(k)}", FILTERS, _filter_rows(filters), "Runs that are done."
     )
@@ -154,9 +154,9 @@ def error(outcome: Outcome, name: str = "test_accuracy") -> float | None:
     return None if accuracy is None else 1 - accuracy
 
 
-def _most_filters(k: KernelScale, filters: dict[tuple[int, float], Outcome]) -> int:
-    """The most filters that have been run without ridge and with the chosen one; else the scale's most."""
-    run = [n for n in k.filters if all(filters[n, ridge].done for ridge in (0.0, k.ridges["conv"]))]
+def _most_filters(k: KernelScale, filters: dict[tuple[int, float], Outcome], *ridges: float) -> int:
+    """The most filters that have been run with all of these ridges; else the scale's most."""
+    run = [n for n in k.filters if all(filters[n, ridge].done for ridge in ridges)]
     return max(run, default=k.filters[-1])
 
 
@@ -169,14 +169,20 @@ def _filter_rows(filters: dict[tuple[int, float], Outcome]) -> list[dict]:
     ]
 
 
-def _row(k: KernelScale, row: Table3Row, outcome: Outcome, filters: int) -> dict:
+def _row(k: KernelScale, row: Table3Row, paths: dict[str, dict[float, Outcome]], filters: dict[tuple[int, float], Outcome]) -> dict:
+    key = kernel_of(row)
+    ridge, model = k.ridges[key] if row.regularized else 0.0, KERNELS[key].title
+    if key == "conv":
+        most = _most_filters(k, filters, ridge)
+        outcome, model = filters[most, ridge], f"{model}, {most:,} filters"
+    else:
+        outcome = paths[key][ridge]
     ours, memory = error(outcome), outcome.mean("solver_memory")
-    model = KERNELS[kernel_of(row)].title + (f", {filters:,} filters" if kernel_of(row) == "conv" else "")
     run = outcome.done[0] if outcome.done else None
     return {
         "data": run.result["dataset"] if run else outcome.runs[0].spec.dataset,
         "model": model,
-        "ridge": f"{k.ridges[kernel_of(row)]:g}" if row.regularized else "0",
+        "ridge": f"{ridge:g}",
         "paper": row.test_error,
         "error": ours,
         "train": outcome.mean("train_accuracy"),
@@ -188,8 +194,9 @@ def _row(k: KernelScale, row: Table3Row, outcome: Outcome, filters: int) -> dict
     }
 
 
-def _path_table(paths: dict[str, dict[float, Outcome]]) -> tuple[list[Column], list[dict]]:
-    columns = [Column("ridge", "ridge"), *(Column(key, f"{KERNELS[key].title}, {_data(paths[key])}, %", "percent") for key in paths)]
+def _path_table(paths: dict[str, dict[float, Outcome]], filters: int) -> tuple[list[Column], list[dict]]:
+    titles = {key: KERNELS[key].title + (f", {filters:,} filters" if key == "conv" else "") for key in paths}
+    columns = [Column("ridge", "ridge"), *(Column(key, f"{titles[key]}, {_data(paths[key])}, %", "percent") for key in paths)]
     return columns, [{"ridge": f"{r:g}", **{key: error(path[r]) for key, path in paths.items()}} for r in (0.0, *RIDGES)]
 
 
