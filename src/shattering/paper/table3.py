@@ -126,7 +126,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     )
     path = Table("Does ridge help? Test error over the ridge", *_path_table(paths, most), "Kernels have 1 on their diagonal (on average).")
     by_filters = Table(
-        f"The random conv-net over its number of filters, {_sizes(k)}", FILTERS, _filter_rows(filters), "Runs that are done."
+        f"The random conv-net over its number of filters, {_n(k)} of {k.color}", FILTERS, _filter_rows(filters), "Runs that are done."
     )
     chosen = Table(
         f"Choices, on {k.n_holdout:,} held-out training images, with {k.n_select:,} to train on",
