@@ -258,7 +258,8 @@ def _charts(k: KernelScale, filters: dict[tuple[int, float], Outcome]) -> dict[s
     points = [point for point in points if point["error"] is not None]
     if not points:
         return {}
-    caption = f"Test error of the linear model on random convolutional features, {_sizes(k)}. Diamonds: the paper's, with 32,000 filters."
+    data = f"{_n(k)} of {k.color}"
+    caption = f"Test error of the linear model on random convolutional features, {data}. Diamonds: the paper's, with 32,000 filters."
     return {"table3-filters": (_filters_chart(pd.DataFrame(points), k), caption)}
 
 
