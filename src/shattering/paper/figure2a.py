@@ -84,7 +84,8 @@ def _chart(scale: Scale, runs: dict[str, list[Run]]) -> Chart | None:
         scale=alt.Scale(domain=domain, range=list(SERIES_COLORS)[: len(domain)]),
         legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3, labelLimit=0),
     )
-    dash = alt.StrokeDash("split:N", title=None, scale=alt.Scale(domain=["test", "train"], range=[[1, 0], [5, 3]]))
+    dashes = {"test": [1, 0], "train": [5, 3]}
+    dash = alt.StrokeDash("split:N", title=None, scale=alt.Scale(domain=list(splits), range=[dashes[split] for split in splits]))
     x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
     tooltip = ["model:N", "split:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")]
     drawn = alt.Chart(lines).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash, detail="run:N", tooltip=tooltip)
