@@ -56,10 +56,15 @@ def test_more_filters_extend_fewer(images):
     assert not np.array_equal(fitted(images, 16, random_state=1).transform(images), few)
 
 
-def test_a_patch_of_one_colour_has_no_response():
-    images = np.full((3, 3 * 20 * 20), 0.7, dtype=np.float32)
-    images[0] = np.random.default_rng(0).random(1200)
-    assert np.isfinite(fitted(images).transform(images)).all()
+@pytest.mark.parametrize("colour", [0.0, 0.3, 0.7, 1.0])
+def test_a_patch_of_one_colour_has_no_response(images, colour):
+    features = fitted(images)
+    flat = torch.full((1, 3 * 20 * 20), colour)
+    for number in range(3):
+        _, offsets = features._filters(number)
+        expected = torch.cat([torch.relu(-offsets - 1), torch.relu(offsets - 1)])  # of a patch of zeros
+        found = features.block(number, flat).view(len(expected), -1)
+        torch.testing.assert_close(found, expected[:, None].expand(found.shape))
 
 
 @pytest.mark.parametrize("recipe", ["a", "b"])

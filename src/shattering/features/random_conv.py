@@ -10,7 +10,7 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, conv2d, relu
+from torch.nn.functional import softshrink
 
 from shattering import seeds
 from shattering.errors import InputError, unknown
@@ -18,7 +18,8 @@ from shattering.features.gabor import image_shape
 from shattering.linalg.gram import slices
 
 FILTERS = 256  # of a block: what is computed, and drawn, at once
-_IMAGES = 32  # at once: so that what is between convolution and pooling stays in the cache
+_IMAGES = 4  # at once: so that what is between patches and pooling stays in the cache
+_FLAT = 0.01  # sum of squared deviations up to which a patch is of one colour; with two levels of 8 bits it is at least 0.97
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         self.grid_ = self._grid()
         self.training_images_ = torch.from_numpy(X).view(-1, *self.image_shape_)
         patches = self._draw_patches("patches", 0, self.n_patches)
-        normal, _ = _normalized(patches.double(), self.recipe_)
+        normal = _normalized(patches.double(), self.recipe_)
         self._mean = normal.mean(0)
         values, vectors = torch.linalg.eigh((normal - self._mean).T @ (normal - self._mean) / len(normal))
         self._whiten = vectors @ torch.diag((values + self.recipe_.zca).rsqrt()) @ vectors.T
@@ -108,7 +109,10 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         """(n, features) float32 of all filters in a block, before standardization. images: (n, c h w) in 0…1, on any device."""
         filters = [tensor.to(images.device) for tensor in self._filters(number)]
         images = images.view(-1, *self.image_shape_)
-        return torch.cat([self._responses(filters, images[rows] * 255) for rows in slices(len(images), _IMAGES)])
+        out = torch.empty((len(images), self.features_per_filter_ * len(filters[1])), device=images.device)
+        for rows in slices(len(images), _IMAGES):
+            out[rows] = self._responses(filters, images[rows] * 255)
+        return out
 
     def scaled_block(self, number: int, train: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """A block of the training images, and the mean and deviation by which their features were standardized (0 and 1 if not)."""
@@ -131,27 +135,32 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return torch.cat(parts, 1).numpy()
 
     def _filters(self, number: int) -> tuple[Tensor, Tensor]:
-        """Kernels on normalized patches (f, c, p, p) without their mean, and what to subtract from the responses (f,)."""
+        """Kernels on normalized patches (c p p, f), and what to subtract from the responses (f,)."""
         size = len(range(*self.blocks()[number].indices(self.n_filters)))
-        patches, _ = _normalized(self._draw_patches("filters", number, FILTERS)[:size].double(), self.recipe_)
+        patches = _normalized(self._draw_patches("filters", number, FILTERS)[:size].double(), self.recipe_)
         white = (patches - self._mean) @ self._whiten
         if self.recipe_.unit_filters:
             white = white / white.norm(dim=1, keepdim=True).clamp(min=1e-12)
         kernels = white @ self._whiten
-        offsets = kernels @ self._mean
-        kernels = kernels - kernels.mean(1, keepdim=True)  # patches are taken without their means
-        shape = (size, self.image_shape_[0], self.patch, self.patch)
-        return kernels.view(shape).float().contiguous(memory_format=torch.channels_last), offsets.float()
+        return kernels.T.float().contiguous(), (kernels @ self._mean).float()
 
     def _responses(self, filters: list[Tensor], images: Tensor) -> Tensor:
         kernels, offsets = filters
-        r, size = self.recipe_, self._pool()
-        responses = conv2d(images.contiguous(memory_format=torch.channels_last), kernels)
-        responses = responses.div_(_patch_scales(images, self.patch, r)).sub_(offsets[:, None, None])
-        positive = relu(responses - r.threshold, inplace=True)
-        negative = relu(responses.neg_().sub_(r.threshold), inplace=True)
-        pooled = [avg_pool2d(x, size, r.stride, divisor_override=1 if r.sums else None).flatten(1) for x in (positive, negative)]
-        return torch.cat(pooled, 1)
+        patches = images.unfold(2, self.patch, 1).unfold(3, self.patch, 1).permute(0, 2, 3, 1, 4, 5)
+        normal = _normalized(patches.reshape(-1, len(kernels)), self.recipe_)
+        responses = softshrink(torch.addmm(-offsets, normal, kernels), self.recipe_.threshold).view(len(images), -1, len(offsets))
+        pooling = self._pooling().to(images.device)
+        pooled = [pooling @ part for part in (responses.clamp(min=0), responses.clamp_(max=0).neg_())]
+        return torch.cat([part.transpose(1, 2).flatten(1) for part in pooled], 1)
+
+    def _pooling(self) -> Tensor:
+        """(cells of the grid, places of a patch): what a pooled feature is made of."""
+        r, sides = self.recipe_, []
+        for cells, pool, side in zip(self.grid_, self._pool(), self.image_shape_[1:], strict=True):
+            starts = r.stride * torch.arange(cells)[:, None]
+            places = torch.arange(side - self.patch + 1)
+            sides.append(((places >= starts) & (places < starts + pool)).float() / (1 if r.sums else pool))
+        return torch.kron(*sides)
 
     def _pool(self) -> tuple[int, int]:
         """The window: the recipe's, or all of it where images are smaller."""
@@ -177,23 +186,12 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return self.training_images_[torch.from_numpy(which)[:, None, None, None], channels, rows, cols].flatten(1) * 255
 
 
-def _normalized(patches: Tensor, recipe: Recipe) -> tuple[Tensor, Tensor]:
-    """Patches without their means, divided by their scales; and these."""
+def _normalized(patches: Tensor, recipe: Recipe) -> Tensor:
+    """Patches (n, d) without their means, divided by their scales; zero where they are of one colour."""
     centered = patches - patches.mean(1, keepdim=True)
-    scales = _scales(centered.square().sum(1, keepdim=True), patches.shape[1], recipe)
-    return centered / scales, scales
-
-
-def _scales(squares: Tensor, size: int, recipe: Recipe) -> Tensor:
-    """What a patch is divided by, from the sum of its squared deviations from its mean."""
+    squares = centered.square().sum(1, keepdim=True)
     if recipe.variance_bias is None:
-        return squares.clamp(min=1e-6).sqrt()  # a patch of one colour stays zero
-    return (squares / size + recipe.variance_bias).sqrt()
-
-
-def _patch_scales(images: Tensor, patch: int, recipe: Recipe) -> Tensor:
-    """(n, 1, h', w'): the scale of the patch at every place. In float64: a variance is a small difference of large sums."""
-    size = images.shape[1] * patch * patch
-    images = images.double()
-    sums, squares = (avg_pool2d(x.sum(1, keepdim=True), patch, 1, divisor_override=1) for x in (images, images.square()))
-    return _scales((squares - sums.square() / size).clamp(min=0), size, recipe).float()
+        scales = torch.where(squares > _FLAT, squares.sqrt(), torch.inf)
+    else:
+        scales = (squares / patches.shape[1] + recipe.variance_bias).sqrt()
+    return centered.div_(scales)
