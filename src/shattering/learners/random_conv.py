@@ -98,7 +98,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         self.features_ = self._features().fit(X)
         self.plan(len(X), 1, len(self.classes_))  # refused before the Gram matrix is begun
         gram = self._gram()
-        self.scale_ = gram.scale = len(X) / float(gram.values.diagonal().double().sum())
+        self.scale_ = gram.scale = len(X) / float(gram.diagonal().sum())
         gram.constant = float(self.features_.recipe_.scaled)
         targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
         coefficients = self._solve(gram, targets, X)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from shattering.errors import InputError
 from shattering.files import write_aside
-from shattering.linalg.gram import lower_blocks, slices
+from shattering.linalg.gram import slices
 
 _ROWS = 2500
 
@@ -20,27 +20,27 @@ _ROWS = 2500
 class StoredGram:
     """scale times a symmetric matrix, plus a constant, of which the entries on and below the diagonal are held.
 
-    values: (n, n) float32 or float64; what is above the diagonal is never read, and, on the CPU, takes no memory while it is
-    untouched. parts: names of what has been added up so far. features: how many products an entry is made of.
+    panels: rows of the matrix, float32 or float64, `_ROWS` at a time and each as far as its block on the diagonal: half the
+    memory. parts: names of what has been added up so far. features: how many products an entry is made of.
     """
 
-    def __init__(self, values: Tensor, parts: Sequence = (), scale: float = 1.0, constant: float = 0.0):
-        self.values = values
+    def __init__(self, panels: Sequence[Tensor], parts: Sequence = (), scale: float = 1.0, constant: float = 0.0):
+        self.panels = panels
         self.parts = [tuple(part) for part in parts]
         self.scale, self.constant = scale, constant
-        self.n = len(values)
+        self.n = panels[-1].shape[1]
         self.features = 1  # entries are read, not computed
-        self.noise = 1e-6 if values.dtype == torch.float32 else 1e-13
+        self.noise = 1e-6 if panels[0].dtype == torch.float32 else 1e-13
 
     @classmethod
     def zeros(cls, n: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> "StoredGram":
-        return cls(torch.zeros((n, n), dtype=dtype, device=device))
+        return cls([torch.zeros(_shape(rows), dtype=dtype, device=device) for rows in slices(n, _ROWS)])
 
     def add(self, part: tuple, features: Tensor) -> None:
         """Add features @ features.T. features: (n, d)."""
-        features = features.to(self.values.dtype)
-        for rows, cols in lower_blocks(self.n, _ROWS):
-            self.values[rows, cols].addmm_(features[rows], features[cols].T)
+        features = features.to(self.panels[0].dtype)
+        for rows, panel in self._by_rows():
+            panel.addmm_(features[rows], features[: rows.stop].T)
         self.parts.append(part)
 
     def add_gram(self, other: "StoredGram") -> None:
@@ -49,35 +49,48 @@ class StoredGram:
             raise InputError(f"a Gram matrix of {other.n} points cannot be added to one of {self.n}")
         if common := set(self.parts) & set(other.parts):
             raise InputError(f"both Gram matrices have the part {min(common)}, expected parts apart")
-        for rows in slices(self.n, _ROWS):
-            self.values[rows, : rows.stop] += other.values[rows, : rows.stop]
+        for mine, others in zip(self.panels, other.panels, strict=True):
+            mine += others
         self.parts += other.parts
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
-        part = self.values[rows, cols].to(dtype, copy=True)
+        """As any `Gram`'s, on the diagonal or below it."""
+        part = torch.empty((rows.stop - rows.start, cols.stop - cols.start), dtype=dtype, device=self.panels[0].device)
+        for span, panel in self._by_rows():
+            start, stop = max(rows.start, span.start), min(rows.stop, span.stop)
+            if start < stop:
+                found = panel[start - span.start : stop - span.start, cols]
+                part[start - rows.start : stop - rows.start, : found.shape[1]] = found
         if rows == cols:
             part = part.tril() + part.tril(-1).T
         return part.mul_(self.scale).add_(self.constant)
 
     def columns(self, index: Tensor, dtype: torch.dtype) -> Tensor:
-        out = torch.empty((self.n, len(index)), dtype=dtype, device=self.values.device)
-        for rows in slices(self.n, _ROWS):
-            numbers = torch.arange(rows.start, rows.stop, device=index.device)[:, None]
-            out[rows] = torch.where(index <= numbers, self.values[rows][:, index], self.values[index][:, rows].T).to(dtype)
+        out = torch.empty((self.n, len(index)), dtype=dtype, device=self.panels[0].device)
+        for rows, panel in self._by_rows():
+            numbers = torch.arange(rows.start, rows.stop, device=index.device)
+            below = index <= numbers[:, None]
+            out[rows] = torch.where(below, panel[:, index.clamp(max=rows.stop - 1)].to(dtype), out[rows])
+            for column in ((index >= rows.start) & (index < rows.stop)).nonzero()[:, 0].tolist():
+                row = int(index[column])
+                out[:row, column] = panel[row - rows.start, :row]
         return out.mul_(self.scale).add_(self.constant)
 
     def diagonal(self) -> Tensor:
-        return self.values.diagonal().double() * self.scale + self.constant
+        return torch.cat([panel.diagonal(rows.start) for rows, panel in self._by_rows()]).double() * self.scale + self.constant
+
+    def _by_rows(self) -> Iterator[tuple[slice, Tensor]]:
+        return zip(slices(self.n, _ROWS), self.panels, strict=True)
 
     def save(self, path: Path, key: str) -> None:
         """Write the lower triangle, aside and renamed. key: what it is a Gram matrix of."""
-        header = json.dumps({"key": key, "n": self.n, "type": str(self.values.dtype)[6:], "parts": self.parts}).encode()
+        header = json.dumps({"key": key, "n": self.n, "type": str(self.panels[0].dtype)[6:], "parts": self.parts}).encode()
 
         def write(aside: Path) -> None:
             with aside.open("wb") as file:
                 file.write(len(header).to_bytes(8, "little") + header)
-                for rows in slices(self.n, _ROWS):
-                    file.write(self.values[rows, : rows.stop].cpu().contiguous().numpy().data)
+                for panel in self.panels:
+                    file.write(panel.cpu().numpy().data)
 
         write_aside(path, write)
 
@@ -94,13 +107,14 @@ class StoredGram:
             header = _header(file)
             if header["key"] != key:
                 raise InputError(f"{path} holds the Gram matrix of something else; remove it, or name another file")
-            values = torch.zeros((header["n"], header["n"]), dtype=getattr(torch, header["type"]), device=device)
-            gram = cls(values, header["parts"])
-            for rows in slices(gram.n, _ROWS):
-                shape = (rows.stop - rows.start, rows.stop)
-                flat = np.fromfile(file, header["type"], shape[0] * shape[1])
-                gram.values[rows, : rows.stop] = torch.from_numpy(flat.reshape(shape)).to(device)
-            return gram
+            shapes = [_shape(rows) for rows in slices(header["n"], _ROWS)]
+            flat = (np.fromfile(file, header["type"], height * width).reshape(height, width) for height, width in shapes)
+            return cls([torch.from_numpy(panel).to(device) for panel in flat], header["parts"])
+
+
+def _shape(rows: slice) -> tuple[int, int]:
+    """Of the panel of these rows."""
+    return rows.stop - rows.start, rows.stop
 
 
 def _header(file: BinaryIO) -> dict:
