@@ -159,6 +159,19 @@ def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):
     assert len(StoredGram.parts_in(file)) == 3
 
 
+def test_the_plan_has_the_gram_matrix_and_the_features_in_it(images):
+    model = RandomConvClassifier(20, memory_limit=10**9)
+    plan = model.plan(*images.shape, 3)
+    features = fitted(images)
+    a_block = features.block(0, torch.from_numpy(images))
+    gram = accumulate_gram(features)
+    assert plan.beside == 4 * (a_block.numel() + sum(panel.numel() for panel in gram.panels))
+    assert features.count(1200) == (features.transform(images).shape[1], a_block.shape[1])
+    assert RandomConvClassifier(20_000, memory_limit=10**9).plan(*images.shape).seconds > plan.seconds
+    with pytest.raises(InputError, match="of memory for 70 points"):
+        RandomConvClassifier(20, memory_limit=plan.beside).fit(images, np.arange(70) % 3)
+
+
 def test_fewer_features_than_images_are_least_squares(images):
     labels = np.arange(70) % 3
     with pytest.warns(ConvergenceWarning, match="of 70 points is singular, of rank 40 "):

@@ -87,8 +87,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         self.check_params()
         X = np.array(validate_data(self, X, dtype=np.float32))
         self.recipe_ = RECIPES[self.recipe]
-        self.image_shape_ = image_shape(X.shape[1], self.image_shape)
-        self.grid_ = self._grid()
+        self.image_shape_, self.pool_, self.grid_ = self._geometry(X.shape[1])
         self.training_images_ = torch.from_numpy(X).view(-1, *self.image_shape_)
         patches = self._draw_patches("patches", 0, self.n_patches)
         normal = _normalized(patches.double(), self.recipe_)
@@ -96,6 +95,17 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         values, vectors = torch.linalg.eigh((normal - self._mean).T @ (normal - self._mean) / len(normal))
         self._whiten = vectors @ torch.diag((values + self.recipe_.zca).rsqrt()) @ vectors.T
         return self
+
+    def count(self, d: int) -> tuple[int, int]:
+        """How many features rows of d values have, and at most in a block. Raises InputError where they are no images."""
+        _, _, (rows, cols) = self._geometry(d)
+        return 2 * rows * cols * self.n_filters, 2 * rows * cols * min(FILTERS, self.n_filters)
+
+    def operations(self, d: int) -> int:
+        """What the features of a row cost, in operations of a large matrix product: about twice those of their own products."""
+        (channels, height, width), _, _ = self._geometry(d)
+        places = (height - self.patch + 1) * (width - self.patch + 1)
+        return 2 * 2 * places * channels * self.patch**2 * self.n_filters
 
     @property
     def features_per_filter_(self) -> int:
@@ -156,23 +166,21 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
     def _pooling(self) -> Tensor:
         """(cells of the grid, places of a patch): what a pooled feature is made of."""
         r, sides = self.recipe_, []
-        for cells, pool, side in zip(self.grid_, self._pool(), self.image_shape_[1:], strict=True):
+        for cells, pool, side in zip(self.grid_, self.pool_, self.image_shape_[1:], strict=True):
             starts = r.stride * torch.arange(cells)[:, None]
             places = torch.arange(side - self.patch + 1)
             sides.append(((places >= starts) & (places < starts + pool)).float() / (1 if r.sums else pool))
         return torch.kron(*sides)
 
-    def _pool(self) -> tuple[int, int]:
-        """The window: the recipe's, or all of it where images are smaller."""
-        _, height, width = self.image_shape_
-        return min(self.recipe_.pool, height - self.patch + 1), min(self.recipe_.pool, width - self.patch + 1)
-
-    def _grid(self) -> tuple[int, int]:
-        _, height, width = self.image_shape_
+    def _geometry(self, d: int) -> tuple[tuple[int, int, int], tuple[int, int], tuple[int, int]]:
+        """The (c, h, w) of rows, the pooling window (the recipe's, or all there is where images are smaller), and the grid of cells."""
+        shape, recipe = image_shape(d, self.image_shape), RECIPES[self.recipe]
+        _, height, width = shape
         if not 1 <= self.patch <= min(height, width):
             raise InputError(f"patch is {self.patch}, expected 1…{min(height, width)} for images of {width}x{height} pixels")
-        pool, stride = self._pool(), self.recipe_.stride
-        return (height - self.patch + 1 - pool[0]) // stride + 1, (width - self.patch + 1 - pool[1]) // stride + 1
+        places = height - self.patch + 1, width - self.patch + 1
+        pool = min(recipe.pool, places[0]), min(recipe.pool, places[1])
+        return shape, pool, ((places[0] - pool[0]) // recipe.stride + 1, (places[1] - pool[1]) // recipe.stride + 1)
 
     def _draw_patches(self, purpose: str, index: int, n: int) -> Tensor:
         """(n, c p p) patches of the training images, pixels in 0…255."""

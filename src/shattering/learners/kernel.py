@@ -63,7 +63,8 @@ class _KernelMachine(MinimumNorm):
         self._points = self._as_points(X)
         self.kernel_ = self._resolve_kernel()
         gram = KernelGram(self.kernel_, self._points)
-        self._solve(gram, torch.from_numpy(targets).to(self._points.device), self._points.cpu().numpy())
+        plan = self.plan(gram.n, gram.features, targets.shape[1])
+        self._solve(plan, gram, torch.from_numpy(targets).to(self._points.device), self._points.cpu().numpy())
         return self
 
     def _resolve_kernel(self) -> Kernel:

@@ -44,12 +44,12 @@ class MinimumNorm(BaseEstimator):
         for name in ("ridge", "tol"):
             if not (is_number(params[name]) and params[name] >= 0):
                 raise InputError(f"{name} is {params[name]!r}, expected a number of at least 0")
-        self.plan(1, 1)
+        MinimumNorm.plan(self, 1, 1)
 
-    def _solve(self, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
+    def _solve(self, plan: Plan, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
         """Set the attributes of a fit; the coefficients (n, k). points: (n, d), where coinciding ones are looked for."""
         p = self.get_params()
-        self.plan_ = self.plan(gram.n, gram.features, targets.shape[1])
+        self.plan_ = plan
         say = (lambda text: print(text, file=sys.stderr, flush=True)) if p["verbose"] else None
         if say:
             say(str(self.plan_))

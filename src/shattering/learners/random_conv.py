@@ -1,6 +1,7 @@
 """The linear model on random convolutional features, by its Gram matrix (ICLR 2017, section 5 and table 3)."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from shattering.features.random_conv import RandomConvFeatures
 from shattering.learners.classes import class_codes
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import slices
-from shattering.linalg.stored import StoredGram
+from shattering.linalg.plan import Plan, make_plan, rate
+from shattering.linalg.stored import StoredGram, stored_bytes
 
 
 class RandomConvClassifier(OneHotClassifier, MinimumNorm):
@@ -90,18 +92,27 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         self._check_solver()
         self._features().check_params()
 
+    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
+        """As `KernelInterpolator.plan`, with the memory and time of the Gram matrix and of the features (computed anew) in it."""
+        device, dtype, features = self._device(), getattr(torch, self.precision), self._features()
+        count, in_a_block = features.count(d)
+        beside = stored_bytes(n, dtype) + 4 * n * in_a_block
+        plan = make_plan(n, 1, n_targets, self.solver, self.precision, self.memory_limit, device, beside)
+        seconds = n * n * count / rate(dtype, device) + 2 * n * features.operations(d) / rate(torch.float32, device)
+        return replace(plan, seconds=plan.seconds + seconds)
+
     def fit(self, X, y):
         """Fit to images X (n, c h w), in 0…1, and class labels y (n,)."""
         self.check_params()
         X, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
         self.classes_, labels = class_codes(y)
         self.features_ = self._features().fit(X)
-        self.plan(len(X), 1, len(self.classes_))  # refused before the Gram matrix is begun
+        plan = self.plan(len(X), X.shape[1], len(self.classes_))  # refused before the Gram matrix is begun
         gram = self._gram()
         self.scale_ = gram.scale = len(X) / float(gram.diagonal().sum())
         gram.constant = float(self.features_.recipe_.scaled)
         targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
-        coefficients = self._solve(gram, targets, X)
+        coefficients = self._solve(plan, gram, targets, X)
         self.fitted_ = self.classes_[self._fitted.argmax(1)]
         self.intercept_ = gram.constant * coefficients.sum(0).cpu().numpy()
         self._weigh(coefficients)

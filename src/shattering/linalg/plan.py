@@ -24,7 +24,7 @@ class Plan:
 
     solver: "cholesky" or "cg". precision: of the factor, or of the products. stored: whether the matrix is kept in
     memory, or its blocks are computed again for every product. memory: bytes, beside the data. seconds: an estimate.
-    rank: of the preconditioner.
+    rank: of the preconditioner. beside: bytes of the memory that were there before the solver began.
     """
 
     n: int
@@ -34,6 +34,7 @@ class Plan:
     rank: int
     memory: int
     seconds: float
+    beside: int = 0
 
     @property
     def dtype(self) -> torch.dtype:
@@ -57,11 +58,12 @@ def make_plan(
     precision: str = "float32",
     memory_limit: int | None = None,
     device: torch.device | None = None,
+    beside: int = 0,
 ) -> Plan:
     """The plan for n points with so many features (what an entry of the matrix costs) and columns of targets.
 
     "auto" takes the first that fits into memory_limit bytes (None: what is available) of: Cholesky, CG on the stored
-    matrix, CG that computes it again for every product.
+    matrix, CG that computes it again for every product. beside: bytes that are needed beside the solver's.
 
     Raises:
         InputError: for unknown names, and where what is asked for does not fit.
@@ -72,13 +74,14 @@ def make_plan(
         raise unknown("precision", precision, PRECISIONS)
     device = device or torch.device("cpu")
     limit = available_memory(device) if memory_limit is None else memory_limit
+    data = (n, features, targets)
     ways = [("cholesky", True), ("cg", True), ("cg", False)]
-    plans = [_plan(n, features, targets, way, stored, precision, device) for way, stored in ways]
+    plans = [_plan(data, way, stored, precision, device, beside) for way, stored in ways]
     fitting = [p for p in plans if p.memory <= limit and solver in ("auto", p.solver)]
     if fitting:
         return fitting[0]
     wanted = next(p for p in plans if solver in ("auto", p.solver))
-    others = [_plan(n, features, targets, way, stored, p, device) for way, stored in ways for p in PRECISIONS]
+    others = [_plan(data, way, stored, p, device, beside) for way, stored in ways for p in PRECISIONS]
     instead = next((p for p in others if p.memory <= limit), None)
     advice = (
         f"solver={instead.solver!r} with precision={instead.precision!r} takes {_gigabytes(instead.memory)}"
@@ -91,22 +94,23 @@ def make_plan(
     )
 
 
-def _plan(n: int, features: int, targets: int, solver: str, stored: bool, precision: str, device: torch.device) -> Plan:
+def _plan(data: tuple[int, int, int], solver: str, stored: bool, precision: str, device: torch.device, beside: int) -> Plan:
+    n, features, targets = data
     item, tile = (4, min(TILE, n)) if precision == "float32" else (8, min(TILE, n))
     rank = 0 if solver == "cholesky" else preconditioner_rank(n)
     vectors = 8 * n * targets * 8
     blocks = 4 * 8 * min(EXACT_BLOCK, n) ** 2
     matrix = item * (n * (n + tile) // 2 + 2 * tile * tile) if stored else 2 * item * tile * tile
-    memory = matrix + 2 * item * n * rank + vectors + blocks
+    memory = matrix + 2 * item * n * rank + vectors + blocks + beside
     entries = n * n * features  # operations for all entries on one side of the diagonal
-    exact = 2 * (entries + 4 * n * n * targets) / _rate(torch.float64, device)
-    working = _rate(getattr(torch, precision), device)
+    exact = 2 * (entries + 4 * n * n * targets) / rate(torch.float64, device)
+    working = rate(getattr(torch, precision), device)
     if solver == "cholesky":
         operations = entries + n**3 / 3
     else:
         a_step = 2 * n * n * max(16, targets) * 2 + 4 * n * rank * max(16, targets)
         operations = entries + 2 * n * rank * rank + _CG_STEPS * (a_step + (0 if stored else entries))
-    return Plan(n, solver, precision, stored, rank, memory, operations / working + exact)
+    return Plan(n, solver, precision, stored, rank, memory, operations / working + exact, beside)
 
 
 def preconditioner_rank(n: int) -> int:
@@ -115,7 +119,7 @@ def preconditioner_rank(n: int) -> int:
 
 
 @cache
-def _rate(dtype: torch.dtype, device: torch.device) -> float:
+def rate(dtype: torch.dtype, device: torch.device) -> float:
     """Operations a second of a matrix product."""
     a = torch.ones((1024, 1024), dtype=dtype, device=device)
     best = float("inf")

@@ -71,7 +71,7 @@ class _Work:
 
     def fits(self, plan: Plan) -> bool:
         """Whether the plan in float64 does."""
-        return 2 * plan.memory <= available_memory(self.targets.device)
+        return 2 * (plan.memory - plan.beside) <= available_memory(self.targets.device)
 
     def low_rank(self) -> Solution:
         """Least squares by a pivoted Cholesky factor, of as many columns as memory holds."""

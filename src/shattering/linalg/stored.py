@@ -112,6 +112,11 @@ class StoredGram:
             return cls([torch.from_numpy(panel).to(device) for panel in flat], header["parts"])
 
 
+def stored_bytes(n: int, dtype: torch.dtype) -> int:
+    """The memory of a `StoredGram` of n points."""
+    return sum(height * width for height, width in map(_shape, slices(n, _ROWS))) * dtype.itemsize
+
+
 def _shape(rows: slice) -> tuple[int, int]:
     """Of the panel of these rows."""
     return rows.stop - rows.start, rows.stop
