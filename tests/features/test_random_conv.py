@@ -161,7 +161,7 @@ def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):
 
 def test_the_plan_has_the_gram_matrix_and_the_features_in_it(images):
     model = RandomConvClassifier(20, memory_limit=10**9)
-    plan = model.plan(*images.shape, 3)
+    plan = model.plan(len(images), 1200, 3)
     features = fitted(images)
     a_block = features.block(0, torch.from_numpy(images))
     gram = accumulate_gram(features)
