@@ -165,7 +165,7 @@ def test_the_plan_has_the_gram_matrix_and_the_features_in_it(images):
     features = fitted(images)
     a_block = features.block(0, torch.from_numpy(images))
     gram = accumulate_gram(features)
-    assert plan.beside == 4 * (a_block.numel() + sum(panel.numel() for panel in gram.panels))
+    assert plan.beside == 4 * (2 * a_block.numel() + sum(panel.numel() for panel in gram.panels))
     assert features.count(1200) == (features.transform(images).shape[1], a_block.shape[1])
     assert RandomConvClassifier(20_000, memory_limit=10**9).plan(*images.shape).seconds > plan.seconds
     with pytest.raises(InputError, match="of memory for 70 points"):

@@ -96,6 +96,19 @@ def test_a_stored_matrix_by_blocks_columns_and_diagonal(small_tiles, points, vec
     assert again.parts == [(0, 2), (1, 4)]
 
 
+def test_a_stored_matrix_keeps_the_differences_of_points_that_are_much_alike():
+    generator = torch.Generator().manual_seed(0)
+    features = [5 + 0.01 * torch.randn((100, 3000), generator=generator) for _ in range(3)]
+    stored_gram, everything = StoredGram.zeros(100), slice(0, 100)
+    for number, part in enumerate(features):
+        stored_gram.add((number, 3000), part)
+    exact = sum(part.double() @ part.double().T for part in features)
+    noise = torch.linalg.matrix_norm(stored_gram.block(everything, everything, torch.float64) - exact, 2)
+    plain = torch.linalg.matrix_norm(sum(part @ part.T for part in features).double() - exact, 2)
+    smallest = torch.linalg.eigvalsh(exact)[0]
+    assert noise < 1e-3 * smallest < plain
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_pivoted_cholesky_is_below_the_matrix_and_close_to_the_best_of_its_rank(points, seed):
     matrix = dense(points)

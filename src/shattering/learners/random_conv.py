@@ -96,7 +96,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         """As `KernelInterpolator.plan`, with the memory and time of the Gram matrix and of the features (computed anew) in it."""
         device, dtype, features = self._device(), getattr(torch, self.precision), self._features()
         count, in_a_block = features.count(d)
-        beside = stored_bytes(n, dtype) + 4 * n * in_a_block
+        beside = stored_bytes(n, dtype) + 2 * dtype.itemsize * n * in_a_block
         plan = make_plan(n, 1, n_targets, self.solver, self.precision, self.memory_limit, device, beside)
         seconds = n * n * count / rate(dtype, device) + 2 * n * features.operations(d) / rate(torch.float32, device)
         return replace(plan, seconds=plan.seconds + seconds)

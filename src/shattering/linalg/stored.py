@@ -20,25 +20,35 @@ _ROWS = 2500
 class StoredGram:
     """scale times a symmetric matrix, plus a constant, of which the entries on and below the diagonal are held.
 
+    What features have in common makes their products large and all alike, and rounds the differences away; so the panels are
+    of features without their mean μ, and what belongs to it is kept apart: <z, z'> = <z - μ, z' - μ> + <z, μ> + <z', μ> - <μ, μ>.
+
     panels: rows of the matrix, float32 or float64, `_ROWS` at a time and each as far as its block on the diagonal: half the
-    memory. parts: names of what has been added up so far. features: how many products an entry is made of.
+    memory. sides: (n,) float64, <z, μ> - <μ, μ> / 2. parts: names of what has been added up so far. features: how many
+    products an entry is made of.
     """
 
-    def __init__(self, panels: Sequence[Tensor], parts: Sequence = (), scale: float = 1.0, constant: float = 0.0):
-        self.panels = panels
+    def __init__(self, panels: Sequence[Tensor], sides: Tensor, parts: Sequence = ()):
+        self.panels, self.sides = panels, sides
         self.parts = [tuple(part) for part in parts]
-        self.scale, self.constant = scale, constant
-        self.n = panels[-1].shape[1]
+        self.scale, self.constant = 1.0, 0.0
+        self.n = len(sides)
         self.features = 1  # entries are read, not computed
         self.noise = 1e-6 if panels[0].dtype == torch.float32 else 1e-13
 
     @classmethod
     def zeros(cls, n: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> "StoredGram":
-        return cls([torch.zeros(_shape(rows), dtype=dtype, device=device) for rows in slices(n, _ROWS)])
+        panels = [torch.zeros(_shape(rows), dtype=dtype, device=device) for rows in slices(n, _ROWS)]
+        return cls(panels, torch.zeros(n, dtype=torch.float64, device=device))
 
     def add(self, part: tuple, features: Tensor) -> None:
         """Add features @ features.T. features: (n, d)."""
         features = features.to(self.panels[0].dtype)
+        mean = features.mean(0)
+        exact = mean.double()
+        for rows in slices(self.n, _ROWS):
+            self.sides[rows] += features[rows].double() @ exact - exact.square().sum() / 2
+        features = features - mean
         for rows, panel in self._by_rows():
             panel.addmm_(features[rows], features[: rows.stop].T)
         self.parts.append(part)
@@ -51,6 +61,7 @@ class StoredGram:
             raise InputError(f"both Gram matrices have the part {min(common)}, expected parts apart")
         for mine, others in zip(self.panels, other.panels, strict=True):
             mine += others
+        self.sides += other.sides
         self.parts += other.parts
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
@@ -63,7 +74,8 @@ class StoredGram:
                 part[start - rows.start : stop - rows.start, : found.shape[1]] = found
         if rows == cols:
             part = part.tril() + part.tril(-1).T
-        return part.mul_(self.scale).add_(self.constant)
+        sides = self.sides.to(dtype)
+        return part.add_(sides[rows, None]).add_(sides[cols]).mul_(self.scale).add_(self.constant)
 
     def columns(self, index: Tensor, dtype: torch.dtype) -> Tensor:
         out = torch.empty((self.n, len(index)), dtype=dtype, device=self.panels[0].device)
@@ -74,10 +86,12 @@ class StoredGram:
             for column in ((index >= rows.start) & (index < rows.stop)).nonzero()[:, 0].tolist():
                 row = int(index[column])
                 out[:row, column] = panel[row - rows.start, :row]
-        return out.mul_(self.scale).add_(self.constant)
+        sides = self.sides.to(dtype)
+        return out.add_(sides[:, None]).add_(sides[index]).mul_(self.scale).add_(self.constant)
 
     def diagonal(self) -> Tensor:
-        return torch.cat([panel.diagonal(rows.start) for rows, panel in self._by_rows()]).double() * self.scale + self.constant
+        inner = torch.cat([panel.diagonal(rows.start) for rows, panel in self._by_rows()]).double()
+        return (inner + 2 * self.sides) * self.scale + self.constant
 
     def _by_rows(self) -> Iterator[tuple[slice, Tensor]]:
         return zip(slices(self.n, _ROWS), self.panels, strict=True)
@@ -89,7 +103,7 @@ class StoredGram:
         def write(aside: Path) -> None:
             with aside.open("wb") as file:
                 file.write(len(header).to_bytes(8, "little") + header)
-                for panel in self.panels:
+                for panel in (self.sides, *self.panels):
                     file.write(panel.cpu().numpy().data)
 
         write_aside(path, write)
@@ -107,9 +121,10 @@ class StoredGram:
             header = _header(file)
             if header["key"] != key:
                 raise InputError(f"{path} holds the Gram matrix of something else; remove it, or name another file")
+            sides = torch.from_numpy(np.fromfile(file, np.float64, header["n"]))
             shapes = [_shape(rows) for rows in slices(header["n"], _ROWS)]
             flat = (np.fromfile(file, header["type"], height * width).reshape(height, width) for height, width in shapes)
-            return cls([torch.from_numpy(panel).to(device) for panel in flat], header["parts"])
+            return cls([torch.from_numpy(panel).to(device) for panel in flat], sides.to(device), header["parts"])
 
 
 def stored_bytes(n: int, dtype: torch.dtype) -> int:
