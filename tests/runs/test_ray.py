@@ -24,6 +24,7 @@ from tests.runs.test_sweep import Frail
 
 ray = pytest.importorskip("ray", reason='sweeps on Ray are NOT TESTED here: pip install "shattering[ray]"')
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
+ONE_THREAD_EACH = os.cpu_count()  # as many jobs: like the runs on Ray, for more threads may round otherwise
 QUICK = {"epochs": 2, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
 LONG = {**QUICK, "epochs": 60, "batch_size": 10}
 
@@ -105,7 +106,7 @@ def test_ray_is_an_extra(tmp_path, monkeypatch):
 def test_a_sweep_on_ray_gives_the_bytes_of_a_local_one(tmp_path, cluster):
     output = io.StringIO()
     on = sweep(specs(3), Store(tmp_path / "ray"), console=Console(file=output, force_terminal=True, width=200), engine="ray")
-    local = sweep(specs(3), Store(tmp_path / "local"))
+    local = sweep(specs(3), Store(tmp_path / "local"), jobs=ONE_THREAD_EACH)
     assert [r.status for r in on] == ["done"] * 3
     for a, b in zip(on, local, strict=True):
         for name in ("history.parquet", "model.safetensors", "result.json"):
@@ -125,7 +126,7 @@ def test_a_killed_worker_is_retried_and_resumes(tmp_path, cluster):
     assert len(killer.killed) == 1
     assert run.status == "done"
     assert run.provenance["resumed"]
-    (whole,) = sweep([spec], Store(tmp_path / "whole"))
+    (whole,) = sweep([spec], Store(tmp_path / "whole"), jobs=ONE_THREAD_EACH)
     assert (run.folder / "history.parquet").read_bytes() == (whole.folder / "history.parquet").read_bytes()
 
 

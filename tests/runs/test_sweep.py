@@ -66,7 +66,7 @@ def test_a_killed_worker_is_retried_and_resumes(tmp_path):
     runs = sweep([victim, other], store, jobs=2)
     assert len(killer.killed) == 1
     assert [r.status for r in runs] == ["done", "done"]
-    whole = sweep([victim], Store(tmp_path / "whole"))[0]
+    whole = sweep([victim], Store(tmp_path / "whole"), jobs=2)[0]  # on as many threads
     assert (runs[0].folder / "history.parquet").read_bytes() == (whole.folder / "history.parquet").read_bytes()
 
 
