@@ -92,6 +92,7 @@ def test_a_stored_matrix_by_blocks_columns_and_diagonal(small_tiles, points, vec
     whole.save(tmp_path / "a.gram", "key")
     again = StoredGram.load(tmp_path / "a.gram", "key")
     assert all(map(torch.equal, again.panels, whole.panels))
+    assert torch.equal(again.sides, whole.sides)
     assert sum(panel.numel() for panel in whole.panels) <= N * (N + stored._ROWS) / 2 or stored._ROWS > N
     assert again.parts == [(0, 2), (1, 4)]
 

@@ -118,10 +118,11 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
     def block(self, number: int, images: Tensor) -> Tensor:
         """(n, features) float32 of all filters in a block, before standardization. images: (n, c h w) in 0…1, on any device."""
         filters = [tensor.to(images.device) for tensor in self._filters(number)]
+        pooling = self._pooling().to(images.device)
         images = images.view(-1, *self.image_shape_)
         out = torch.empty((len(images), self.features_per_filter_ * len(filters[1])), device=images.device)
         for rows in slices(len(images), _IMAGES):
-            out[rows] = self._responses(filters, images[rows] * 255)
+            out[rows] = self._responses(filters, pooling, images[rows] * 255)
         return out
 
     def scaled_block(self, number: int, train: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -154,12 +155,11 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         kernels = white @ self._whiten
         return kernels.T.float().contiguous(), (kernels @ self._mean).float()
 
-    def _responses(self, filters: list[Tensor], images: Tensor) -> Tensor:
+    def _responses(self, filters: list[Tensor], pooling: Tensor, images: Tensor) -> Tensor:
         kernels, offsets = filters
         patches = images.unfold(2, self.patch, 1).unfold(3, self.patch, 1).permute(0, 2, 3, 1, 4, 5)
         normal = _normalized(patches.reshape(-1, len(kernels)), self.recipe_)
         responses = softshrink(torch.addmm(-offsets, normal, kernels), self.recipe_.threshold).view(len(images), -1, len(offsets))
-        pooling = self._pooling().to(images.device)
         pooled = [pooling @ part for part in (responses.clamp(min=0), responses.clamp_(max=0).neg_())]
         return torch.cat([part.transpose(1, 2).flatten(1) for part in pooled], 1)
 
