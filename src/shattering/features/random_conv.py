@@ -18,7 +18,7 @@ from shattering.features.gabor import image_shape
 from shattering.linalg.gram import slices
 
 FILTERS = 256  # of a block: what is computed, and drawn, at once
-_IMAGES = 4  # at once: so that what is between patches and pooling stays in the cache
+_IMAGES = {"cpu": 4, "cuda": 256}  # at once: so that what is between patches and pooling stays in the cache; so that a GPU is busy
 _FLAT = 0.01  # sum of squared deviations up to which a patch is of one colour; with two levels of 8 bits it is at least 0.97
 
 
@@ -121,7 +121,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         pooling = self._pooling().to(images.device)
         images = images.view(-1, *self.image_shape_)
         out = torch.empty((len(images), self.features_per_filter_ * len(filters[1])), device=images.device)
-        for rows in slices(len(images), _IMAGES):
+        for rows in slices(len(images), _IMAGES[images.device.type]):
             out[rows] = self._responses(filters, pooling, images[rows] * 255)
         return out
 
