@@ -1,6 +1,7 @@
 import multiprocessing
 import os
 import signal
+import threading
 
 import numpy as np
 import pytest
@@ -50,6 +51,23 @@ def test_the_sizes_of_the_recipes_on_cifar():
         features = fitted(images, 4, recipe=recipe)
         assert features.features_per_filter_ == per_filter
         assert features.transform(images).shape == (5, 4 * per_filter)
+
+
+def test_features_are_the_same_on_any_number_of_threads(images):
+    features = fitted(images)
+    one = features.block(0, features.training_images_)
+    try:
+        torch.set_num_threads(3)
+        three = features.block(0, features.training_images_)
+        assert torch.get_num_threads() == 3
+        threads = []
+        other = threading.Thread(target=lambda: threads.append(torch.get_num_threads()))
+        other.start()
+        other.join()
+        assert threads == [3]
+    finally:
+        torch.set_num_threads(1)
+    assert torch.equal(one, three)
 
 
 def test_more_filters_extend_fewer(images):

@@ -3,6 +3,8 @@
 After Coates and Ng (2012), with filters picked at random instead of learned, as for the ICLR 2017 paper's table 3.
 """
 
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +20,7 @@ from shattering.features.gabor import image_shape
 from shattering.linalg.gram import slices
 
 FILTERS = 256  # of a block: what is computed, and drawn, at once
-_IMAGES = {"cpu": 4, "cuda": 256}  # at once: so that what is between patches and pooling stays in the cache; so that a GPU is busy
+_IMAGES = {"cpu": 2, "cuda": 256}  # at once: so that what is between patches and pooling stays in a core's cache; so that a GPU is busy
 _FLAT = 0.01  # sum of squared deviations up to which a patch is of one colour; with two levels of 8 bits it is at least 0.97
 
 
@@ -121,8 +123,11 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         pooling = self._pooling().to(images.device)
         images = images.view(-1, *self.image_shape_)
         out = torch.empty((len(images), self.features_per_filter_ * len(filters[1])), device=images.device)
-        for rows in slices(len(images), _IMAGES[images.device.type]):
+
+        def fill(rows: slice) -> None:
             out[rows] = self._responses(filters, pooling, images[rows] * 255)
+
+        _in_threads(fill, slices(len(images), _IMAGES[images.device.type]), 1 if images.is_cuda else torch.get_num_threads())
         return out
 
     def scaled_block(self, number: int, train: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -192,6 +197,21 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         cols = torch.from_numpy(left)[:, None, None, None] + torch.arange(self.patch)
         channels = torch.arange(self.image_shape_[0])[:, None, None]
         return self.training_images_[torch.from_numpy(which)[:, None, None, None], channels, rows, cols].flatten(1) * 255
+
+
+def _in_threads(work: Callable[[slice], None], parts: Sequence[slice], threads: int) -> None:
+    """Call work with every part, each in one of these threads: within operations so small threads would wait for each other."""
+    if threads == 1:
+        for part in parts:
+            work(part)
+        return
+    before = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            for _ in pool.map(work, parts):
+                pass
+    finally:
+        torch.set_num_threads(before)  # new threads take the number that was set last, in whichever thread
 
 
 def _normalized(patches: Tensor, recipe: Recipe) -> Tensor:

@@ -1,0 +1,93 @@
+"""Cost of random convolutional features, and of their Gram matrix: ours against the bare matrix products in them.
+
+    python benchmarks/random_conv.py [--dataset cifar10] [--n 2000] [--gram-n 10000] [--repeats 5] [--json FILE]
+
+One block of 256 filters, recipe "a", float32.
+  features   ours: patches, normalized, filtered, rectified and pooled
+  in order   the same, one after the other, every operation on all threads
+  products   only the products of as many patches with the filters, which is what could not be less
+  gram       a block's features (of --gram-n images, given) added to a stored Gram matrix
+  syrk       half of a product of that size, which is what a symmetric one needs
+Parts are interleaved; figures are medians of seconds, over_products and over_syrk ratios of medians.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line has it
+
+import torch
+
+from shattering import load_dataset
+from shattering.data.preprocess import to_float
+from shattering.features import random_conv
+from shattering.features.random_conv import RandomConvFeatures
+from shattering.linalg.stored import StoredGram
+from shattering.runs.run import _processor
+
+
+def parts(features: RandomConvFeatures, n: int, gram_n: int) -> dict[str, Callable[[], object]]:
+    """What is timed."""
+    images = features.training_images_.flatten(1)[:n]
+    kernels, _ = features._filters(0)
+    _, height, width = features.image_shape_
+    places = (height - features.patch + 1) * (width - features.patch + 1)
+    patches = torch.rand(4 * places, len(kernels))
+    block = torch.rand(gram_n, features.features_per_filter_ * kernels.shape[1])
+    gram = StoredGram.zeros(gram_n)
+
+    def in_order() -> None:
+        ours, random_conv._in_threads = random_conv._in_threads, lambda work, rows, _: [work(part) for part in rows]
+        try:
+            features.block(0, images)
+        finally:
+            random_conv._in_threads = ours
+
+    def products() -> None:
+        for _ in range(n // 4):
+            torch.mm(patches, kernels)
+
+    return {
+        "features": lambda: features.block(0, images),
+        "in order": in_order,
+        "products": products,
+        "gram": lambda: gram.add((0, 0), block),
+        "syrk": lambda: block @ block[: gram_n // 2].T,
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--dataset", default="cifar10")
+    parser.add_argument("--n", type=int, default=2000)
+    parser.add_argument("--gram-n", type=int, default=10_000)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    images = to_float(load_dataset(options.dataset, options.n).train.images).flatten(1).numpy()
+    timed = parts(RandomConvFeatures(256).fit(images), len(images), options.gram_n)
+    seconds: dict[str, list[float]] = {name: [] for name in timed}
+    for _ in range(options.repeats + 1):  # the first is not counted
+        for name, part in timed.items():
+            start = time.perf_counter()
+            part()
+            seconds[name].append(time.perf_counter() - start)
+    medians = {name: statistics.median(of[1:]) for name, of in seconds.items()}
+    result = {"dataset": options.dataset, "n": len(images), "gram_n": options.gram_n, "repeats": options.repeats, "seconds": medians}
+    result |= {"in_order_over_ours": medians["in order"] / medians["features"]}
+    result |= {"over_products": medians["features"] / medians["products"], "over_syrk": medians["gram"] / medians["syrk"]}
+    result |= {"versions": {"torch": torch.__version__, "python": platform.python_version()}}
+    result |= {"processor": _processor(), "threads": torch.get_num_threads()}
+    print(json.dumps(result, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
