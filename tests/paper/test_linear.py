@@ -114,6 +114,17 @@ def test_numbers_as_in_the_paper_satisfy_the_claims_and_spoiled_ones_do_not():
         assert claims(spoiled(change))[name] is False
 
 
+def test_one_ridge_that_helps_the_conv_net_is_enough_and_none_that_does_among_some_is_not():
+    name = "ridge helps the random conv-net a little"
+
+    def judged(ridges, make=as_in_the_paper):
+        return claims(lambda spec: make(spec) if spec.params.get("ridge", 0.0) in ridges else None)[name]
+
+    assert judged((0.0, 0.01)) is True
+    assert judged((0.0, 0.01), spoiled(lambda _: {"test_accuracy": 0.8})) is None
+    assert judged((0.01, 0.1)) is None
+
+
 def test_the_random_conv_net_is_shown_with_the_most_filters_that_are_done():
     few, most = KERNEL_SCALES["tiny"].filters[0], KERNEL_SCALES["tiny"].filters[-1]
 

@@ -226,6 +226,10 @@ def _claims(paths: dict[str, dict[float, Outcome]]) -> list[Claim]:
         groups = [[v for name, v in found.items() if name.startswith(KERNELS[key].title + ",")] for key in ("raw", "gabor")]
         return all(min(group[1:]) >= group[0] - SAME for group in groups)
 
+    def helps(found: dict[str, Any]) -> bool:
+        return "ridge 0" in found and min(found.values()) <= found["ridge 0"] - 0.005
+
+    done: dict[str, float | None] = {name: value for name, value in conv.items() if value is not None}
     return [
         judge(
             "interpolation generalizes without regularization",
@@ -246,8 +250,8 @@ def _claims(paths: dict[str, dict[float, Outcome]]) -> list[Claim]:
             "ridge helps the random conv-net a little",
             "On CIFAR-10, l2 regularization brings the random conv-net from 17 to 15 %.",
             "some ridge lowers its test error by 0.5 points or more",
-            conv,
-            lambda found: min(found.values()) <= found["ridge 0"] - 0.005,
+            done if helps(done) else conv,  # one that helps is enough, whatever is missing
+            helps,
             "{:.2%}",
         ),
     ]
