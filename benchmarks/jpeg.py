@@ -43,10 +43,10 @@ def _through_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 def errors(seed: int, options: argparse.Namespace) -> list[dict]:
     """Per quality: test errors of both models, and how much the training images changed."""
     data = load_dataset(options.dataset, options.n, options.n_test, seed)
+    y, truth = data.train.labels.numpy(), data.test.labels.numpy()
     rows = []
     for quality in QUALITIES:
         (X, change), (test, _) = (encoded(split.images.numpy(), quality) for split in (data.train, data.test))
-        y, truth = data.train.labels.numpy(), data.test.labels.numpy()
         conv = RandomConvClassifier(options.filters, ridge=0.01, random_state=seed).fit(X, y)
         kernel = KernelInterpolatorClassifier(gamma=0.01, ridge=0.1).fit(X, y)
         rows.append({"quality": quality, "change": change, "conv": 1 - conv.score(test, truth), "gaussian": 1 - kernel.score(test, truth)})
@@ -58,10 +58,10 @@ def summary(by_seed: dict[int, list[dict]]) -> list[dict]:
     """Means over seeds, and of the changes to no encoding their means and least and largest."""
     rows = []
     for at, quality in enumerate(QUALITIES):
-        row = {"quality": quality, "change": statistics.mean(rows[at]["change"] for rows in by_seed.values())}
+        row = {"quality": quality, "change": statistics.mean(of[at]["change"] for of in by_seed.values())}
         for name in ("conv", "gaussian"):
-            costs = [rows[at][name] - rows[0][name] for rows in by_seed.values()]
-            row |= {name: statistics.mean(rows[at][name] for rows in by_seed.values())}
+            costs = [of[at][name] - of[0][name] for of in by_seed.values()]
+            row |= {name: statistics.mean(of[at][name] for of in by_seed.values())}
             row |= {f"{name}_cost": statistics.mean(costs), f"{name}_cost_range": [min(costs), max(costs)]}
         rows.append(row)
     return rows

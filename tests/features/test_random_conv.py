@@ -70,6 +70,13 @@ def test_features_are_the_same_on_any_number_of_threads(images):
     assert torch.equal(one, three)
 
 
+def test_features_are_computed_on_devices_other_than_the_cpu_and_cuda(images):
+    features = fitted(images)
+    found = features.block(0, features.training_images_.to("meta"))
+    assert found.device.type == "meta"
+    assert found.shape == features.block(0, features.training_images_).shape
+
+
 def test_more_filters_extend_fewer(images):
     few, many = fitted(images, 16).transform(images), fitted(images, 40).transform(images)
     np.testing.assert_array_equal(many[:, : few.shape[1]], few)

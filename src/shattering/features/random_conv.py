@@ -20,7 +20,8 @@ from shattering.features.gabor import image_shape
 from shattering.linalg.gram import slices
 
 FILTERS = 256  # of a block: what is computed, and drawn, at once
-_IMAGES = {"cpu": 2, "cuda": 256}  # at once: so that what is between patches and pooling stays in a core's cache; so that a GPU is busy
+_IMAGES = 2  # at once: so that what is between patches and pooling stays in a core's cache
+_IMAGES_ON_A_GPU = 256  # so that it is busy
 _FLAT = 0.01  # sum of squared deviations up to which a patch is of one colour; with two levels of 8 bits it is at least 0.97
 
 
@@ -127,7 +128,8 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         def fill(rows: slice) -> None:
             out[rows] = self._responses(filters, pooling, images[rows] * 255)
 
-        _in_threads(fill, slices(len(images), _IMAGES[images.device.type]), 1 if images.is_cuda else torch.get_num_threads())
+        at_once, threads = (_IMAGES, torch.get_num_threads()) if images.device.type == "cpu" else (_IMAGES_ON_A_GPU, 1)
+        _in_threads(fill, slices(len(images), at_once), threads)
         return out
 
     def scaled_block(self, number: int, train: Tensor) -> tuple[Tensor, Tensor, Tensor]:
