@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Any
 
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 from shattering.machine import usable_cores
 
 ANSWER_SECONDS = 10  # that a cluster may take to answer
@@ -52,7 +52,7 @@ def _connect(ray: Any, address: str | None) -> None:
     try:
         ray.init(address=address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError) as error:
-        raise InputError(f"address is {address!r}, expected a Ray cluster there: {str(error).strip().splitlines()[0]}") from None
+        raise InputError(f"address is {address!r}, expected a Ray cluster there: {reason(error)}") from None
 
 
 def _check_answer(address: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from filelock import FileLock
 
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, reason, unknown
 
 UPLOAD_SECONDS = 300  # that W&B may take at the end of a run; what is left stays on disk for `wandb sync`
 
@@ -219,7 +219,7 @@ def followed(
                 getattr(logger, event)(*arguments)
             except Exception as error:
                 left.remove(logger)
-                why = f"{type(error).__name__}: {error}".splitlines()[0]
+                why = f"{type(error).__name__}: {reason(error)}"
                 text = f"{type(logger).__name__} failed and is not told the rest of {folder.name}, which goes on: {why}"
                 warnings.warn(text, stacklevel=2)
 

@@ -72,7 +72,7 @@ def test_a_path_is_identified_by_content_and_named_by_its_stem(tmp_path):
     ("bad", "message"),
     [
         ({"learner": "svm"}, "unknown learner 'svm'; known: deep-relu, kernel, logistic-regression"),
-        ({"params": {"epoch": 3}}, "unknown parameter of learner 'network': 'epoch'; known: accumulate, asynchronous, augment"),
+        ({"params": {"epoch": 3}}, "unknown parameter of learner 'network': 'epoch'; did you mean 'epochs'"),
         ({"params": {"epochs": -3}}, "epochs is -3"),
         ({"params": {"network": object()}}, "network is a object, expected a value that JSON can hold"),
         ({"params": {"decay": float("inf")}}, "decay is inf, expected a finite number"),

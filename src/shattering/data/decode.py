@@ -15,7 +15,7 @@ import torch
 from PIL import Image, UnidentifiedImageError
 from safetensors import SafetensorError
 
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 try:
     import simplejpeg
@@ -97,7 +97,7 @@ def decode_images(read: Callable[[int], bytes], n: int, describe: Callable[[int]
             try:
                 out.append(decode_one(read(i)))
             except UNREADABLE as error:
-                raise InputError(f"{describe(i)} is not a readable image: {str(error).splitlines()[0][:100]}") from None
+                raise InputError(f"{describe(i)} is not a readable image: {reason(error)[:100]}") from None
             if out[-1].shape[:2] != out[0].shape[:2]:
                 raise InputError(_mixed(describe(i), out[-1], describe(start), out[0]))
         return out

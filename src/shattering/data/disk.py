@@ -18,7 +18,7 @@ from shattering.data.dataset import Split
 from shattering.data.decode import cached, decode_images, files_key
 from shattering.data.encoded import IMAGE_SUFFIXES, ImageFiles, ParquetRows, listed_digest, open_parquet, total_size
 from shattering.data.on_disk import LARGE, ImagesOnDisk
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 try:
     import resource
@@ -70,7 +70,7 @@ def _read_columns(file: Path, columns: list[str]) -> pa.Table:
     try:
         return pq.read_table(file, columns=columns)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{file} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{file} is not a readable Parquet file: {reason(error)}") from None
 
 
 def is_large(images: ImagesOnDisk, encoded: int) -> bool:
@@ -222,7 +222,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {key: archive[key] for key in archive.files}
     except (BadZipFile, ValueError, EOFError, OSError, KeyError, AttributeError) as error:
-        raise InputError(f"{path} is not a readable .npz of plain arrays: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} is not a readable .npz of plain arrays: {reason(error)}") from None
     missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in arrays]
     if missing:
         raise InputError(f"{path} has arrays {sorted(arrays)}, expected x_train, y_train, x_test, y_test")

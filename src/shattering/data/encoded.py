@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.parquet")
@@ -105,7 +105,7 @@ class ParquetRows:
         try:
             table = open_parquet(path).read_row_group(int(inner), columns=[self.column], use_threads=False)
         except (pa.ArrowInvalid, OSError) as error:
-            raise InputError(f"row group {inner} of {path} is not readable: {str(error).splitlines()[0]}") from None
+            raise InputError(f"row group {inner} of {path} is not readable: {reason(error)}") from None
         column = table.column(0).combine_chunks()
         column = column.field("bytes") if pa.types.is_struct(column.type) else column
         return column.take(pa.array(rows - self.starts[group])).to_pylist()
@@ -131,7 +131,7 @@ def open_parquet(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
 
 
 def check_shards(files: Sequence[Path]) -> None:

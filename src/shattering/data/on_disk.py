@@ -13,7 +13,7 @@ import torch
 
 from shattering.data.decode import UNREADABLE, cache_folder, cached, decode_one, decode_square
 from shattering.data.encoded import Encoded, ParquetRows
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 from shattering.files import write_aside
 from shattering.machine import usable_cores
 
@@ -226,8 +226,7 @@ class ImagesOnDisk:
         try:
             image = decode_square(data, self.size) if self.size else decode_one(data)
         except UNREADABLE as error:
-            reason = (str(error) or "nothing").splitlines()[0][:100]
-            raise InputError(f"{where(int(self.rows[i]))} is not a readable image: {reason}") from None
+            raise InputError(f"{where(int(self.rows[i]))} is not a readable image: {reason(error)[:100]}") from None
         if self._image_shape and image.shape[:2] != self._image_shape[1:]:
             found, first = f"{image.shape[1]}x{image.shape[0]}", f"{self._image_shape[2]}x{self._image_shape[1]}"
             raise InputError(

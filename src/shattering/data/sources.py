@@ -13,7 +13,7 @@ from shattering.data import disk, others
 from shattering.data.dataset import Dataset, Split
 from shattering.data.encoded import check_shards
 from shattering.data.on_disk import ImagesOnDisk
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 _TEST = ("test", "validation", "val")  # names of a test split, the first that is there
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
@@ -227,10 +227,9 @@ def _download(name: str, source: HubSource) -> dict[str, list[Path]]:
     try:
         folder = snapshot_download(source.repository, repo_type="dataset", allow_patterns=f"{source.folder}/*.parquet")
     except Exception as error:  # the hub's client raises many kinds; all mean that the files are not to be had
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise InputError(
             f"dataset {name!r} is not in SHATTERING_DATA ({os.environ.get('SHATTERING_DATA', 'not set')}) "
-            f"and cannot be downloaded from the Hugging Face hub: {reason}"
+            f"and cannot be downloaded from the Hugging Face hub: {reason(error)}"
         ) from None
     parts = _parquet_parts(Path(folder) / source.folder, source.test)
     if not (parts["train"] and parts["test"]):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 from shattering.learners.ranks import Ranks
 from shattering.learners.tracking import Tracker
 
@@ -100,7 +100,7 @@ def save_checkpoint(
         os.replace(aside, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
         aside.unlink(missing_ok=True)
-        raise OSError(f"checkpoint {path} cannot be written: {str(error).splitlines()[0]}") from None
+        raise OSError(f"checkpoint {path} cannot be written: {reason(error)}") from None
 
 
 def plain(model: nn.Module) -> nn.Module:
@@ -144,4 +144,4 @@ def _read(path: Path) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
-        raise InputError(f"checkpoint {path} is not readable, remove it to start again: {str(error).splitlines()[0]}") from None
+        raise InputError(f"checkpoint {path} is not readable, remove it to start again: {reason(error)}") from None

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering import seeds
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 from shattering.learners.checkpoints import Keeper, Training, plain, resume
 from shattering.learners.ranks import Ranks, stop_without_launcher
 from shattering.learners.running import Running
@@ -121,7 +121,7 @@ def resolve_device(device: str) -> torch.device:
         torch.empty(0, device=resolved)
         return resolved
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
+        raise InputError(f"device {device!r} is not available: {reason(error)}") from None
 
 
 def batch_rows(

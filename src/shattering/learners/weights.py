@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shattering.data.disk import files_digest
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 _MAY_BE_LEFT = ("AuxLogits.", "_feature_mean", "_feature_std")  # an auxiliary classifier, and what `NetworkClassifier.save` adds
 
@@ -25,7 +25,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         read = safetensors.torch.load_file if path.suffix == ".safetensors" else _load_state_dict
         tensors = read(path)
     except (safetensors.SafetensorError, RuntimeError, UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f"weights {str(path)!r} are neither safetensors nor a torch state dict: {str(error).splitlines()[0]}") from None
+        raise InputError(f"weights {str(path)!r} are neither safetensors nor a torch state dict: {reason(error)}") from None
     if not isinstance(tensors, dict) or not tensors:
         raise InputError(f"weights {str(path)!r} hold a {type(tensors).__name__}, expected names and tensors")
     for name, tensor in tensors.items():

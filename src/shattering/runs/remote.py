@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from shattering.data.decode import cache_folder
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 UPLOAD_SECONDS = 60.0  # between uploads of a run's checkpoint
 _DONE, _CHECKPOINT = "result.json", "checkpoint.pt"
@@ -170,8 +170,7 @@ class Remote:
         try:
             yield
         except Exception as error:
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise OSError(f"store {self.url} cannot be reached: {type(error).__name__}: {why}") from error
+            raise OSError(f"store {self.url} cannot be reached: {type(error).__name__}: {reason(error)}") from error
 
 
 def bring(path: Path) -> bool:
