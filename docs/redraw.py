@@ -1,7 +1,6 @@
 """Redraw every number and picture of the docs from the stored runs: `python docs/redraw.py`."""
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import altair as alt
@@ -13,7 +12,7 @@ from shattering.paper import shatter_point
 from shattering.paper.experiment import Result
 from shattering.paper.reproduce import find_experiments, make_result
 from shattering.paper.scales import SCALES
-from shattering.paper.text import table_to_markdown, to_markdown
+from shattering.paper.text import to_markdown
 from shattering.report import figures
 from shattering.runs.shatter_point import ShatterPoint
 from shattering.testing.result import shown
@@ -35,7 +34,8 @@ INTRODUCTION = """# Results, theirs and ours
 
 All of this is drawn from the stored runs in `results/` by `python docs/redraw.py`; nothing is typed in. At the scale *small*
 (n = 2,000) test accuracies are far from the paper's, as they must be; what can be compared is who fits what, in which
-order, and where errors end. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss.
+order, and where errors end. A claim that these runs cannot decide, because training ended too early or has too few seeds, is
+*inconclusive*. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss.
 """
 
 
@@ -67,23 +67,6 @@ def shatter_points() -> Result:
     return shatter_point.make_result({title: ShatterPoint.of(group, 0.99) for title, group in found.items() if group})
 
 
-def readme_section() -> str:
-    """What the README says of the results: the rows of table 1 run in full, and the verdicts on the claims."""
-    store = Store(RESULTS)
-    (table,) = make_result("table1", SCALES["full"], store).tables
-    done = replace(table, rows=[row for row in table.rows if row["verdict"] != "missing"])
-    lines = [f"Table 1 in full, the rows run so far. {table.title}.", "", table_to_markdown(done), "", table.note, ""]
-    results = [make_result(name, SCALES["small"], store) for name in find_experiments("all-cifar")]
-    lines += [
-        f"The papers' claims, each judged by a rule on runs with {results[0].size}:",
-        "",
-        "| claim | found | verdict |",
-        "|---|---|---|",
-    ]
-    lines += [f"| {claim.name} | {claim.evidence} | **{claim.verdict}** |" for result in results for claim in result.claims]
-    return "\n".join(lines)
-
-
 def start_section() -> str:
     """What the first test of docs/start.md prints, from what `--json` wrote of it."""
     test = json.loads((RESULTS / "start.json").read_text())
@@ -104,8 +87,8 @@ def with_section(page: str, section: str) -> str:
 
 
 def main() -> None:
-    for page, section in ((HERE.parent / "README.md", readme_section()), (HERE / "start.md", start_section())):
-        page.write_text(with_section(page.read_text(), section))
+    start = HERE / "start.md"
+    start.write_text(with_section(start.read_text(), start_section()))
     (HERE / "images" / "demo.png").write_bytes(demo_picture())
     (HERE / "results.md").write_text(results_page())
     for scale, names in PAGES:

@@ -153,7 +153,7 @@ def test_without_a_test_split_nothing_is_said_of_testing():
     demo = replace(SCALES["demo"], photographs="photos")
     rows = {table2.row_specs(demo, row)[0].run_id: table2.row_specs(SMALL, row)[0] for row in TABLE_2}
     found = claims(lambda spec: as_in_the_paper(rows[spec.run_id]), demo)
-    assert [name for name, holds in found.items() if holds is not None] == [name for name in found if name.startswith("it fits")]
+    assert set(found.values()) == {None}, "one image per class decides nothing"
     (table,) = table2.result(demo, Made(lambda spec: as_in_the_paper(rows[spec.run_id]), demo)).tables
     assert {row["test_top-1"] for row in table.rows} == {row["test_top-5"] for row in table.rows} == {None}
     assert "nothing to test on" in table.note

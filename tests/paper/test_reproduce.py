@@ -35,7 +35,7 @@ def test_every_number_on_a_page_is_in_the_result_and_in_its_json(tiny_store, nam
     assert not result.not_done
     shown = [row for row in cells(reproduce.render_result(result)) if row]
     expected = [[show(row[c.key], c.kind) for c in table.columns] for table in result.tables for row in table.rows]
-    assert shown == expected + [[c.name, c.says, c.rule, c.evidence, c.verdict] for c in result.claims]
+    assert shown == expected + [[c.name, c.says, c.rule, c.evidence, c.shown_verdict] for c in result.claims]
     assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
     assert "n = 30 of digits" in result.tables[0].title
 
@@ -135,7 +135,7 @@ def test_paper_says_what_is_missing_and_fails(cli, holed_store):
     code, out, _ = cli("paper", "table1", "--from", holed_store.root)
     assert code == 1
     assert "2 of 25 runs are not done, and missing above." in out
-    assert "NOT JUDGED: regularizers help" in out
+    assert "MISSING: regularizers help" in out
 
 
 def test_paper_runs_what_is_missing(cli, holed_store):

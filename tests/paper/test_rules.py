@@ -1,5 +1,6 @@
 """The definitions and rules by which results are judged, on made-up runs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 
 from shattering import Store
 from shattering.paper import figure1a, figure1b, figure1c, figure2b, reference, table1, table4
-from shattering.paper.experiment import Column, Outcome, Runs, answers, judge, show
+from shattering.paper.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, judge, not_annealed, show
 from shattering.paper.reproduce import EXPERIMENTS, GROUPS, experiment_specs, find_experiments
-from shattering.paper.scales import SCALES, Scale
+from shattering.paper.scales import NETWORKS, SCALES, Scale
 from shattering.report.figures import to_spec
 from shattering.runs.run import early_stopping
 from shattering.runs.store import Run
@@ -26,6 +27,7 @@ def history(accuracies, losses=None, tests=None, step=10):
             "step": [step * (i + 1) for i in range(n)],
             "train_accuracy": accuracies,
             "train_loss": losses or [1 - a for a in accuracies],
+            "learning_rate": [0.1 * 0.1 ** (i / max(n - 1, 1)) for i in range(n)],
             "test_accuracy": tests or [0.1] * n,
         }
     )
@@ -58,6 +60,9 @@ def test_early_stopping_is_the_first_best_epoch_and_rigorous_with_a_validation_s
     assert (found["best_validation_epoch"], found["test_accuracy_at_best_validation"]) == (4, 0.4)
     assert early_stopping(pd.DataFrame()) == {}
     assert figure2b.best_so_far(table).tolist() == [0.3, 0.5, 0.5, 0.5]
+
+
+THREE = replace(TINY, seeds=dict.fromkeys(NETWORKS, 3))  # as many as comparisons of test accuracies need
 
 
 class Made(Runs):
@@ -96,8 +101,8 @@ def as_in_the_paper(spec):
     return {"train_accuracy": accuracies[-1], "test_accuracy": test}, table
 
 
-def claims(make):
-    return {c.name: c for name in find_experiments("all-cifar") for c in EXPERIMENTS[name].result(TINY, Made(make)).claims}
+def claims(make, scale=THREE):
+    return {c.name: c for name in find_experiments("all-cifar") for c in EXPERIMENTS[name].result(scale, Made(make, scale)).claims}
 
 
 def test_numbers_as_in_the_paper_satisfy_every_claim():
@@ -107,13 +112,13 @@ def test_numbers_as_in_the_paper_satisfy_every_claim():
 
 
 def test_the_papers_own_numbers_satisfy_the_claims_of_table_1():
-    rows = {spec.run_id: row for row in reference.TABLE_1 for spec in table1.row_specs(TINY, row)}
+    rows = {spec.run_id: row for row in reference.TABLE_1 for spec in table1.row_specs(THREE, row)}
 
     def make(spec):
         row = rows[spec.run_id]
         return {"train_accuracy": row.train / 100, "test_accuracy": row.test / 100}, history([1.0])
 
-    result = table1.result(TINY, Made(make))
+    result = table1.result(THREE, Made(make, THREE))
     assert [c.holds for c in result.claims] == [True] * 4
     assert {row["verdict"] for row in result.tables[0].rows} == {"train ≥ 99%: yes; test within 3 points: yes"}
 
@@ -122,6 +127,16 @@ def spoil(matches, **result):
     def make(spec):
         made, table = as_in_the_paper(spec)
         return (made | result, table) if matches(spec) else (made, table)
+
+    return make
+
+
+def stuck(matches):
+    """Runs whose loss has stopped falling before they fit."""
+
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        return (made | {"train_accuracy": 0.98}, history([0.98] * 8, [0.2] * 8)) if matches(spec) else (made, table)
 
     return make
 
@@ -150,7 +165,7 @@ def slow(epochs, matches):
 @pytest.mark.parametrize(
     ("name", "make"),
     [
-        ("everything fits random labels", spoil(is_("mlp-1x512", 1.0, weight_decay=False), train_accuracy=0.98)),
+        ("everything fits random labels", stuck(is_("mlp-1x512", 1.0, weight_decay=False))),
         ("regularizers help", spoil(is_("mlp-3x512", 0.0, weight_decay=True), test_accuracy=0.5)),
         ("regularizers are not needed", spoil(is_("alexnet", 0.0, augment=False, weight_decay=False), test_accuracy=0.4)),
         ("batch normalization's gain", spoil(is_("inception", 0.0, augment=False, weight_decay=False), test_accuracy=0.8)),
@@ -171,6 +186,71 @@ def test_every_claim_can_fail(name, make):
     claim = claims(make)[name]
     assert claim.holds is False
     assert claim.verdict == "does not hold"
+
+
+def unfinished(matches):
+    """Runs whose epochs end while the loss falls fast."""
+
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        falling = history([0.1 + 0.05 * i for i in range(8)], [2.3, 2.3, 2.2, 2.1, 1.9, 1.6, 1.2, 0.9], [0.3] * 8)
+        return (made | {"train_accuracy": 0.45}, falling) if matches(spec) else (made, table)
+
+    return make
+
+
+def test_a_model_whose_training_ended_too_early_shows_nothing():
+    make = unfinished(is_("inception-no-bn", 1.0))
+    claim = claims(make)["everything fits random labels"]
+    assert (claim.verdict, claim.holds) == ("inconclusive", None)
+    assert claim.why == "the training of inception-no-bn ended while its loss still fell"
+    rows = table1.result(THREE, Made(make, THREE)).tables[0].rows
+    assert [row["verdict"] for row in rows if row["train"] == 0.45] == [f"inconclusive: {claim.why}"]
+
+
+def test_comparisons_need_seeds_and_training_to_the_end():
+    compared = ["regularizers help", "batch normalization's gain", "batch normalization is worth a few points"]
+    stopped = ["no gain by early stopping, at best", "no gain by early stopping, rigorously"]
+    one = claims(as_in_the_paper, TINY)
+    assert {one[name].why for name in (*compared, *stopped)} == {"1 seed for some of the numbers, fewer than 3"}
+    short = claims(unfinished(is_("inception-no-bn", 0.0)))
+    assert {short[name].verdict for name in compared} == {"inconclusive"}
+
+
+def test_accuracies_at_a_high_learning_rate_say_nothing_of_early_stopping():
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        return made, table.assign(learning_rate=[0.1, *[0.095] * (len(table) - 1)])
+
+    claim = claims(make)["no gain by early stopping, at best"]
+    assert claim.verdict == "inconclusive"
+    assert "ended at 95% of where it began" in claim.why
+
+
+@pytest.mark.parametrize(
+    ("losses", "result", "short"),
+    [
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {}, True),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.19, 1.19], {}, False),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {"epochs_to_fit": 8}, False),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {"train_accuracy": 0.99}, False),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {"diverged": True}, False),
+        ([2, 1, 0.5], {}, False),
+    ],
+    ids=["falling", "flat", "fitted", "nearly fitted", "diverged", "too few epochs to tell"],
+)
+def test_a_run_is_cut_short_if_its_loss_still_falls_at_the_end(losses, result, short):
+    runs = Made(lambda _: (result, history([0.5] * len(losses), losses)))
+    found = cut_short(runs.outcome(TINY.specs("alexnet")).runs)
+    assert found == ("the training of alexnet ended while its loss still fell" if short else None)
+
+
+def test_seeds_are_counted_by_configuration():
+    outcome = Made(as_in_the_paper).outcome
+    assert few_seeds(outcome(TINY.specs("mlp-1x512")).runs) is None
+    assert few_seeds(outcome([*TINY.specs("mlp-1x512"), *TINY.specs("alexnet")]).runs) == "1 seed for some of the numbers, fewer than 3"
+    assert few_seeds(outcome(TINY.specs("mlp-1x512")[:2]).runs) == "2 seeds for some of the numbers, fewer than 3"
+    assert not_annealed(outcome(TINY.specs("mlp-1x512")).runs) is None
 
 
 def test_claims_on_missing_runs_are_not_judged():
@@ -231,7 +311,7 @@ def test_cells():
     assert show("failed to converge", "paper") == "failed to converge"
     assert Column("a", "A").kind == "text"
     assert answers(("x", True), ("y", False)) == "x: yes; y: no"
-    assert judge("n", "s", "r", {}, all).holds is None
+    assert judge("n", "s", "r", {}, all).verdict == "missing"
     assert Outcome([]).test_interval() is None
 
 

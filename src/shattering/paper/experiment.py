@@ -1,10 +1,13 @@
 """What the papers' experiments share: stored runs of a configuration, tables, claims, and the result they make up."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, stdev
 from typing import Any, Literal
+
+import pandas as pd
 
 from shattering.paper.scales import Scale
 from shattering.runs.spec import RunSpec
@@ -14,6 +17,8 @@ from shattering.stats import accuracy_interval
 
 FITS = 0.99  # training accuracy from which a table's row counts as fitted; the paper's lowest is 99.21 %
 NEAR = 0.03  # of accuracy: what counts as the same test accuracy
+STILL_FALLING = 0.9  # of a quarter's mean loss, below which that of the next quarter shows that training was not at its end
+ANNEALED = 0.2  # of the largest learning rate, up to which the last one counts as decayed
 
 
 @dataclass(frozen=True)
@@ -109,26 +114,87 @@ class Table:
     note: str = ""
 
 
+Verdict = Literal["holds", "does not hold", "inconclusive", "missing"]
+
+
 @dataclass(frozen=True)
 class Claim:
-    """One of the papers' claims, judged by a rule on stored runs. holds: None where runs that it needs are missing."""
+    """One of the papers' claims, judged by a rule on stored runs.
+
+    verdict: "missing" where runs that the rule needs are not done; "inconclusive" where they are done and cannot decide it.
+    why: the reason for "inconclusive"; empty for other verdicts.
+    """
 
     name: str
     says: str
     rule: str
-    holds: bool | None
+    verdict: Verdict
     evidence: str
+    why: str = ""
 
     @property
-    def verdict(self) -> str:
-        return "not judged" if self.holds is None else "holds" if self.holds else "does not hold"
+    def holds(self) -> bool | None:
+        """Whether the claim holds; None where that is not known."""
+        return {"holds": True, "does not hold": False}.get(self.verdict)
+
+    @property
+    def shown_verdict(self) -> str:
+        """The verdict, with the reason where it is inconclusive."""
+        return f"{self.verdict}: {self.why}" if self.why else self.verdict
 
 
-def judge(name: str, says: str, rule: str, found: dict[str, float | None], holds: Any, form: str = "{:.1%}") -> Claim:
-    """A claim on named values: `holds` says of the values whether they satisfy the rule. Not judged where one is missing."""
-    missing = [key for key, value in found.items() if value is None]
+def judge(
+    name: str, says: str, rule: str, found: dict[str, float | None], holds: Any, form: str = "{:.1%}", doubts: Sequence[str | None] = ()
+) -> Claim:
+    """Judge a claim on named values.
+
+    holds: a function of the values that says whether they satisfy the rule. It is not asked where a value is missing.
+    doubts: reasons why the runs cannot decide the claim, each None where it does not apply; any of them makes it inconclusive.
+    """
+    missing = not found or None in found.values()
     evidence = "; ".join(f"{key}: {'missing' if value is None else form.format(value)}" for key, value in found.items())
-    return Claim(name, says, rule, None if missing or not found else bool(holds(found)), evidence)
+    why = "" if missing else "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt))
+    verdict: Verdict = "missing" if missing else "inconclusive" if why else "holds" if holds(found) else "does not hold"
+    return Claim(name, says, rule, verdict, evidence, why)
+
+
+def cut_short(runs: Sequence[Run]) -> str | None:
+    """Say which of the runs used up their epochs while the training loss still fell; None if none did.
+
+    The loss still fell if its mean over the last quarter of the epochs is less than `STILL_FALLING` of that over the quarter
+    before. What such a run has not fitted, a longer one might: it cannot show that a model does not fit.
+    """
+    names = [run.spec.model_name for run in runs if run.status == "done" and _is_cut_short(run.history, run.result)]
+    return f"the training of {', '.join(dict.fromkeys(names))} ended while its loss still fell" if names else None
+
+
+def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any]) -> bool:
+    quarter = len(history) // 4
+    fitted = result.get("epochs_to_fit") is not None or result.get("train_accuracy", 0) >= FITS
+    if not quarter or fitted or result.get("diverged"):
+        return False
+    losses = history["train_loss"].to_numpy()
+    return bool(losses[-quarter:].mean() < STILL_FALLING * losses[-2 * quarter : -quarter].mean())
+
+
+def not_annealed(runs: Sequence[Run]) -> str | None:
+    """Say that a run's learning rate had hardly decayed when it ended, so that its last accuracies scatter; None if all had."""
+    for run in runs:
+        if run.status == "done" and "learning_rate" in run.history and len(run.history) > 1:
+            rates = run.history["learning_rate"].to_numpy()
+            if rates[-1] > ANNEALED * rates.max():
+                return f"the learning rate ended at {rates[-1] / rates.max():.0%} of where it began, so the last accuracies scatter"
+    return None
+
+
+def few_seeds(runs: Sequence[Run], least: int = 3) -> str | None:
+    """Say that a configuration among the runs has fewer seeds than it takes to know their spread; None if each has enough."""
+    seeds: dict[str, set[int]] = {}
+    for run in runs:
+        key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
+        seeds.setdefault(key, set()).add(run.spec.seed)
+    fewest = min(map(len, seeds.values()), default=least)
+    return None if fewest >= least else f"{fewest} seed{'s' * (fewest > 1)} for some of the numbers, fewer than {least}"
 
 
 @dataclass(frozen=True)
@@ -159,7 +225,7 @@ class Result:
             "scale": self.scale,
             "size": self.size,
             "tables": [{"title": t.title, "rows": t.rows, "note": t.note} for t in self.tables],
-            "claims": [vars(c) | {"verdict": c.verdict} for c in self.claims],
+            "claims": [vars(c) | {"holds": c.holds} for c in self.claims],
             "runs": [{"run": run.folder.name, "status": run.status, "error": run.error} for run in self.runs],
         }
 

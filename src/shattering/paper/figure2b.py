@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from shattering.paper.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
+from shattering.paper.experiment import Claim, Column, Outcome, Result, Runs, Table, cut_short, few_seeds, judge, not_annealed
 from shattering.paper.reference import BATCH_NORM_GAIN, MODEL_NAMES, table_1
 from shattering.paper.scales import Scale
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
@@ -116,6 +116,11 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Cla
         stopped, final = outcome.mean(name), outcome.mean("test_accuracy")
         return None if stopped is None or final is None else stopped - final
 
+    def doubts(outcomes: dict[str, Outcome]) -> list[str | None]:
+        runs = [run for outcome in outcomes.values() for run in outcome.runs]
+        return [few_seeds(runs), not_annealed(runs)]
+
+    compared = [run for outcome in plain.values() for run in outcome.runs]
     final = {MODEL_NAMES[network]: plain[network].mean("test_accuracy") for network in NETWORKS}
     low, high = BATCH_NORM_GAIN
     return [
@@ -125,6 +130,7 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Cla
             f"the best test accuracy along the way is less than {100 * NO_GAIN:g} point above the last, for both networks",
             {MODEL_NAMES[n]: gain(plain[n], "best_test_accuracy") for n in NETWORKS},
             lambda found: all(v < NO_GAIN for v in found.values()),
+            doubts=doubts(plain),
         ),
         judge(
             "no gain by early stopping, rigorously",
@@ -132,6 +138,7 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Cla
             f"where validation accuracy was best, test accuracy is less than {100 * NO_GAIN:g} point above the last, for both networks",
             {MODEL_NAMES[n]: gain(held_out[n], "test_accuracy_at_best_validation") for n in NETWORKS},
             lambda found: all(v < NO_GAIN for v in found.values()),
+            doubts=doubts(held_out),
         ),
         judge(
             "batch normalization is worth a few points",
@@ -139,5 +146,6 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Cla
             f"with it, test accuracy is higher by {low - 1:g} to {high + 1:g} points",
             final,
             lambda found: low - 1 <= 100 * (found[MODEL_NAMES["inception"]] - found[MODEL_NAMES["inception-no-bn"]]) <= high + 1,
+            doubts=[few_seeds(compared), cut_short(compared)],
         ),
     ]

@@ -3,7 +3,20 @@
 from typing import Any
 
 from shattering.paper import reference
-from shattering.paper.experiment import FITS, NEAR, Claim, Column, Outcome, Result, Runs, Table, answers, judge
+from shattering.paper.experiment import (
+    FITS,
+    NEAR,
+    Claim,
+    Column,
+    Outcome,
+    Result,
+    Runs,
+    Table,
+    answers,
+    cut_short,
+    few_seeds,
+    judge,
+)
 from shattering.paper.reference import MODEL_NAMES, TABLE_1, Table1Row, table_1
 from shattering.paper.scales import WEIGHT_DECAY, Scale
 from shattering.runs.spec import RunSpec
@@ -76,6 +89,9 @@ def _verdict(row: Table1Row, outcome: Outcome) -> str:
     train, test = outcome.mean("train_accuracy"), outcome.mean("test_accuracy")
     if train is None or test is None:
         return "missing"
+    short = cut_short(outcome.runs)
+    if train < FITS and short:
+        return f"inconclusive: {short}"
     fits = (f"train ≥ {FITS:.0%}", train >= FITS)
     if row.random_labels:
         chance = 1 / outcome.done[0].result["n_classes"]
@@ -84,8 +100,11 @@ def _verdict(row: Table1Row, outcome: Outcome) -> str:
 
 
 def _claims(scale: Scale, runs: Runs) -> list[Claim]:
+    def outcome(network: str, **options: bool) -> Outcome:
+        return runs.outcome(row_specs(scale, table_1(network, **options)))
+
     def mean(name: str, network: str, **options: bool) -> float | None:
-        return runs.outcome(row_specs(scale, table_1(network, **options))).mean(name)
+        return outcome(network, **options).mean(name)
 
     random = {MODEL_NAMES[n]: mean("train_accuracy", n, random_labels=True) for n in MODEL_NAMES}
     plain = {MODEL_NAMES[n]: mean("test_accuracy", n) for n in MODEL_NAMES}
@@ -98,6 +117,9 @@ def _claims(scale: Scale, runs: Runs) -> list[Claim]:
     helps = {f"{name}, {kind}": value for name in plain for kind, value in (("best", _best(best[name])), ("none", plain[name]))}
     bn = {"with": mean("test_accuracy", "inception"), "without": mean("test_accuracy", "inception-no-bn")}
     low, high = reference.BATCH_NORM_GAIN
+    unfitted = [n for n in MODEL_NAMES if (random[MODEL_NAMES[n]] or 0) < FITS]
+    true_labels = [run for row in TABLE_1 if not row.random_labels for run in runs.outcome(row_specs(scale, row)).runs]
+    compared = [run for n in ("inception", "inception-no-bn") for run in outcome(n).runs]
     return [
         judge(
             "everything fits random labels",
@@ -105,6 +127,7 @@ def _claims(scale: Scale, runs: Runs) -> list[Claim]:
             f"every model reaches at least {FITS:.0%} train accuracy on random labels",
             random,
             lambda found: all(v >= FITS for v in found.values()),
+            doubts=[cut_short([run for n in unfitted for run in outcome(n, random_labels=True).runs])],
         ),
         judge(
             "regularizers help",
@@ -112,6 +135,7 @@ def _claims(scale: Scale, runs: Runs) -> list[Claim]:
             "on average over the models, the best regularized test accuracy is higher than that without regularizers",
             helps,
             lambda found: sum(found[f"{name}, best"] - found[f"{name}, none"] for name in plain) > 0,
+            doubts=[few_seeds(true_labels), cut_short(true_labels)],
         ),
         judge(
             "regularizers are not needed",
@@ -126,6 +150,7 @@ def _claims(scale: Scale, runs: Runs) -> list[Claim]:
             "test accuracy with it is higher than without it",
             bn,
             lambda found: found["with"] > found["without"],
+            doubts=[few_seeds(compared), cut_short(compared)],
         ),
     ]
 

@@ -102,6 +102,21 @@ def tested(scale: Scale, outcome: Outcome, name: str) -> float | None:
     return outcome.mean(name) if IMAGENET_SCALES[scale.name].hold_out else None
 
 
+def undecided(scale: Scale) -> str | None:
+    """Say why a scale with one image per class decides no claim; None for other scales."""
+    if IMAGENET_SCALES[scale.name].hold_out:
+        return None
+    return "with one image per class, true labels are as arbitrary as random ones, and there is no test image"
+
+
+def _verdict(scale: Scale, train: float | None) -> str:
+    if train is None:
+        return "missing"
+    if undecided(scale):
+        return "not judged: one image per class"
+    return answers((f"train ≥ {FITS:.0%}", train >= FITS)) + " (paper: yes)"
+
+
 def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
     train = outcome.mean("train_accuracy")
     return {
@@ -116,7 +131,7 @@ def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
         "test_top-1": tested(scale, outcome, "test_accuracy"),
         "test_top-5": tested(scale, outcome, "test_top5_accuracy"),
         "epochs": outcome.mean("epochs"),
-        "verdict": "missing" if train is None else answers((f"train ≥ {FITS:.0%}", train >= FITS)) + " (paper: yes)",
+        "verdict": _verdict(scale, train),
     }
 
 
@@ -139,6 +154,7 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             f"without regularizers, training accuracy on random labels is at least {FITS:.0%}",
             named([row for row in random if not _how_many(row)], train),
             lambda found: min(found.values()) >= FITS,
+            doubts=[undecided(scale)],
         ),
         judge(
             "it fits them with explicit regularizers too",
@@ -146,6 +162,7 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             f"with weight decay, and with dropout beside it, training accuracy on random labels is at least {FITS:.0%}",
             named([row for row in random if _how_many(row)], train),
             lambda found: min(found.values()) >= FITS,
+            doubts=[undecided(scale)],
         ),
         judge(
             "augmentation is worth more than the others",
@@ -153,6 +170,7 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             "of what all regularizers together add to test accuracy, augmentation alone adds at least half",
             named([plain, augmented, everything], test),
             lambda found: _adds_half(*found.values()),
+            doubts=[undecided(scale)],
         ),
         judge(
             "it generalizes without any",
@@ -160,6 +178,7 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             "without regularizers, test accuracy on true labels is at least half of that with all of them",
             named([plain, everything], test),
             lambda found: min(found.values()) >= max(found.values()) / 2,
+            doubts=[undecided(scale)],
         ),
     ]
 

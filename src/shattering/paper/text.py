@@ -20,8 +20,9 @@ def print_result(result: Result) -> None:
         console.print(shown, markup=False, highlight=False)
         print(table.note, end="\n\n")
     for claim in result.claims:
+        why = f"\n    why: {claim.why}" if claim.why else ""
         verdict = claim.verdict if claim.holds else claim.verdict.upper()
-        print(f"{verdict}: {claim.name}\n    rule: {claim.rule}\n    found: {claim.evidence}")
+        print(f"{verdict}: {claim.name}{why}\n    rule: {claim.rule}\n    found: {claim.evidence}")
     if result.not_done:
         print(f"{len(result.not_done)} of {len(result.runs)} runs are not done, and missing above.")
 
@@ -32,7 +33,9 @@ def to_markdown(result: Result, *pictures: str) -> str:
     for table in result.tables:
         lines += ["", f"**{table.title}.**", "", table_to_markdown(table), "", table.note]
     lines += ["", "| claim | rule | found | verdict |", "|---|---|---|---|"]
-    lines += [f"| {claim.name} | {claim.rule} | {claim.evidence} | **{claim.verdict}** |" for claim in result.claims]
+    for claim in result.claims:
+        why = f": {claim.why}" if claim.why else ""
+        lines.append(f"| {claim.name} | {claim.rule} | {claim.evidence} | **{claim.verdict}**{why} |")
     return "\n".join([*lines, ""])
 
 
