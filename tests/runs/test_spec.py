@@ -3,8 +3,9 @@ from dataclasses import replace
 
 import pytest
 
-from shattering import InputError, Randomization, RunSpec, grid
+from shattering import InputError, Randomization, RunSpec, grid, load_dataset
 from shattering.runs.grid import parse_list, parse_settings, parse_value, read_grid
+from tests.data.test_sources import write_folder
 
 BASE = RunSpec("digits", n_train=100, params={"network": "small-cnn", "epochs": 3}, seed=1)
 
@@ -49,6 +50,23 @@ def test_what_determines_the_result_is_in_the_id():
         replace(BASE, noise_seed=2),
     ]
     assert len({spec.run_id for spec in [BASE, *different]}) == len(different) + 1
+
+
+def test_folds_of_randomized_labels_and_held_out_fifths_have_ids_of_their_own(tmp_path):
+    """They were made otherwise before, so what an old store has of them is no answer; other runs keep their ids."""
+    folds = RunSpec("digits", learner="random-forest", folds=5, fold=0)
+    assert "folds_by" not in folds.identity()
+    assert replace(folds, randomization=Randomization(pixels="within-class")).identity().keys() == {*folds.identity(), "randomization"}
+    assert replace(folds, randomization=Randomization(1, label_mode="permute")).identity()["folds_by"] == "the labels given"
+    write_folder(tmp_path / "one", splits=("train",))
+    write_folder(tmp_path / "two")
+    load_dataset("digits", 10, 10).to_npz(tmp_path / "arrays.npz")
+    one = RunSpec(str(tmp_path / "one"), learner="random-forest")
+    assert one.identity()["held_out"] == "by class"
+    for other in (replace(one, hold_out=False), replace(one, folds=2, fold=0), replace(one, dataset=str(tmp_path / "two"))):
+        assert "held_out" not in other.identity()
+    assert "held_out" not in replace(one, dataset=str(tmp_path / "arrays.npz")).identity()
+    assert "held_out" in RunSpec("imagenet-sample").identity(), "wherever it lies, or does not"
 
 
 def test_a_number_has_one_spelling():

@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import permutation_test_score
+from sklearn.model_selection import StratifiedKFold, permutation_test_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize
+from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
 from shattering.cli import main
 from shattering.data.sources import dataset_from_arrays
 from shattering.runs.run import load_data
@@ -48,14 +48,13 @@ def test_it_agrees_with_scikit_learn_on_the_same_folds_and_permutations(seed, sc
         learner, (X, y), randomizations=["permuted-labels"], n_draws=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
     )
 
-    whole = load_dataset((X, y, X, y), seed=seed).train
-    folds = [whole_fold(X, y, number, seed) for number in range(3)]
+    whole = load_dataset((X, y), hold_out=False).train
     permutations = []
     for draw in ours.of(LABEL_TEST):
         labels = LABEL_TEST.corrupt(whole, draw.runs[0].spec.resolved_noise_seed, "train").numpy()
         permutations.append(order_giving(y, labels))
     score, nulls, p = permutation_test_score(
-        learner, X, y, cv=folds, n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
+        learner, X, y, cv=scikit_folds(3, seed), n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
     )
     tested = ours.tests[LABEL_TEST]
     assert tested.score == pytest.approx(score, abs=1e-12)
@@ -63,9 +62,9 @@ def test_it_agrees_with_scikit_learn_on_the_same_folds_and_permutations(seed, sc
     assert ours.p_value == p
 
 
-def whole_fold(X, y, number, seed):
-    fold = dataset_from_arrays(X, y, X, y).fold(number, 3, seed)
-    return fold.train.ids.numpy(), fold.test.ids.numpy()
+def scikit_folds(n, seed):
+    """Scikit-learn's splitter that makes the folds of a test with this seed."""
+    return StratifiedKFold(n, shuffle=True, random_state=seeds.integer(seed, "data/folds") % 2**32)
 
 
 def order_giving(y, labels):

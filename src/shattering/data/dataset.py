@@ -1,6 +1,7 @@
 """`Split` and `Dataset`: what every learner is trained and tested on."""
 
 import hashlib
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -114,17 +115,17 @@ class Dataset:
     def fold(self, number: int, of: int, seed: int = 0) -> "Dataset":
         """Cross-validation within the train split: test on one of its stratified folds, train on the others.
 
-        The folds are made of the true labels; the test fold keeps the labels that the train split has, corrupted or not.
-        Raises InputError if a class is smaller than the number of folds.
+        The folds are stratified by the labels that the train split has, corrupted or not, and the test fold keeps them. So the
+        folds of every randomized copy are made as those of the natural data are, by the same seed, which a permutation test
+        needs: folds that are balanced in the true labels alone would leave permuted labels unbalanced, and their scores below chance.
+        Where corruption has made a class smaller than the number of folds, it is in as many test folds as it has examples.
+        Raises InputError if a true class is smaller than the number of folds.
         """
-        from sklearn.model_selection import StratifiedKFold
-
         train = self.train
         smallest = int(torch.bincount(train.true_labels, minlength=train.n_classes).min())
         if smallest < of:
             raise InputError(f"the smallest class of {self.name} has {smallest} examples, expected at least {of} for {of} folds")
-        splitter = StratifiedKFold(of, shuffle=True, random_state=seeds.integer(seed, "data/folds") % 2**32)
-        rest, held_out = list(splitter.split(np.zeros(len(train)), train.true_labels.numpy()))[number]
+        rest, held_out = _stratified_folds(train.labels.numpy(), of, seed)[number]
         return replace(self, train=train.subset(torch.from_numpy(rest)), test=train.subset(torch.from_numpy(held_out)), validation=None)
 
     def to_npz(self, path: str | Path) -> Path:
@@ -189,9 +190,41 @@ def balanced_subset(split: Split, n: int | None, seed: int, purpose: str) -> Spl
 def _balanced_order(split: Split, seed: int, purpose: str) -> torch.Tensor:
     """A permutation of the rows, in whole rounds of one example per class while there are such."""
     order = seeds.generator(seed, f"data/{purpose}").permutation(len(split))
-    labels = split.true_labels.numpy()[order]
-    rank = np.empty(len(order), dtype=np.int64)  # position of each example within its class
-    for k in range(split.n_classes):
-        members = np.flatnonzero(labels == k)
-        rank[members] = np.arange(len(members))
+    rank = _ranks(split.true_labels.numpy()[order])
     return torch.from_numpy(order[np.argsort(rank, kind="stable")])
+
+
+def hold_out_by_class(split: Split, n_test: int, seed: int) -> tuple[Split, Split]:
+    """(train, test): n_test examples drawn by class, in proportion to the classes' sizes; both in source order.
+
+    Every class of two examples or more is on both sides, where n_test has room for one of each; a class of one example is
+    trained on. The draw depends on the labels through the sizes of the classes alone, so that given the two sides the labels
+    of each are exchangeable among themselves if they do not depend on the inputs, which the permutation test of labels needs.
+    """
+    order = seeds.generator(seed, "data/hold-out").permutation(len(split))
+    labels = split.true_labels.numpy()[order]
+    rank, size = _ranks(labels), np.bincount(labels)[labels]
+    key = np.where(rank == 0, 0.0, (rank + 0.5) / size)  # one of each class first, then as evenly as their sizes are
+    key[rank == size - 1] = np.inf  # the last of a class stays
+    chosen = np.argsort(key, kind="stable")
+    test, train = (torch.from_numpy(np.sort(order[rows])) for rows in (chosen[:n_test], chosen[n_test:]))
+    return split.subset(train), split.subset(test)
+
+
+def _ranks(labels: np.ndarray) -> np.ndarray:
+    """The position (n,) of each example among those of its class, from 0."""
+    by_class = np.argsort(labels, kind="stable")
+    sizes = np.bincount(labels)
+    rank = np.empty(len(labels), dtype=np.int64)
+    rank[by_class] = np.arange(len(labels)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    return rank
+
+
+def _stratified_folds(labels: np.ndarray, of: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(training rows, test rows) of each of scikit-learn's stratified, shuffled folds."""
+    from sklearn.model_selection import StratifiedKFold
+
+    splitter = StratifiedKFold(of, shuffle=True, random_state=seeds.integer(seed, "data/folds") % 2**32)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # which corruption may make smaller than `of`
+        return list(splitter.split(np.zeros(len(labels)), labels))

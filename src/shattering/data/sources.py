@@ -10,7 +10,7 @@ import torch
 
 from shattering import seeds
 from shattering.data import disk, others
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset, Split, hold_out_by_class
 from shattering.data.encoded import check_shards
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError, reason
@@ -165,6 +165,17 @@ def identity(source: str) -> str:
     return source if source in DATASETS else f"sha256:{disk.files_digest(_existing(Path(source)))}"
 
 
+def has_test_split(source: str) -> bool:
+    """Whether a dataset's name or path has a test split of its own; else `load_dataset` holds one out. Looks at names of files alone."""
+    if source in DATASETS:
+        return source not in GIVEN
+    path = _existing(Path(source))
+    if path.is_file():
+        return path.suffix == ".npz"
+    parts = _parquet_parts(path)
+    return bool(parts["test"] if parts["train"] else _test_folders(path))
+
+
 def _existing(path: Path) -> Path:
     """The path, or that in SHATTERING_DATA."""
     base = os.environ.get("SHATTERING_DATA")
@@ -265,23 +276,24 @@ def _load_path(path: Path, seed: int | None, reading: _Reading) -> Dataset:
 
 def _load_folder(path: Path, seed: int | None, reading: _Reading) -> Dataset:
     train = reading.folder(path / "train")
-    found = [path / name for name in _TEST if (path / name).is_dir()]
+    found = _test_folders(path)
     found.sort(key=lambda folder: not any(child.is_dir() for child in folder.iterdir()))  # ImageNet's test images have no labels
     if not found:
         return _hold_out(train, path.name, seed)
     return Dataset(train, reading.folder(found[0], list(train.classes)), path.name)
 
 
+def _test_folders(path: Path) -> list[Path]:
+    return [path / name for name in _TEST if (path / name).is_dir()]
+
+
 def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:
-    """A dataset whose test split is a random fifth of the only split there is; seed None: that split itself."""
+    """A dataset whose test split is a fifth of the only split there is, drawn by class; seed None: that split itself."""
     if seed is None:
         return Dataset(split, split, name)
     if len(split) < 5:
         raise InputError(f"{name} has {len(split)} examples and no test split, expected at least 5 to hold out a fifth")
-    order = torch.from_numpy(seeds.generator(seed, "data/hold-out").permutation(len(split)))
-    n_test = len(split) // 5
-    test, train = order[:n_test].sort().values, order[n_test:].sort().values
-    return Dataset(split.subset(train), split.subset(test), name, f"{name} (a fifth held out)")
+    return Dataset(*hold_out_by_class(split, len(split) // 5, seed), name, f"{name} (a fifth held out)")
 
 
 def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, channels: str | None = None, name: str = "arrays") -> Dataset:

@@ -152,6 +152,8 @@ class RunSpec:
             "image_size": self.image_size,
             "skip_corrupt": self.skip_corrupt or None,
             "hold_out": None if self.hold_out else False,
+            "held_out": "by class" if self._holds_out() else None,
+            "folds_by": "the labels given" if self.folds and self.randomization.labels else None,
         }
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
@@ -189,6 +191,10 @@ class RunSpec:
         except TypeError as error:
             raise InputError(f"randomization is {data['randomization']!r}: {error}") from None
         return cls(**{**data, "randomization": randomization})
+
+    def _holds_out(self) -> bool:
+        """Whether a part of the data is held out to test on, since they are a name or a path without a test split."""
+        return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not sources.has_test_split(self.dataset)
 
     def _by_content(self, params: dict) -> dict:
         """The same with what identifies a file in place of its path."""
