@@ -9,7 +9,6 @@ from pathlib import Path
 from zipfile import BadZipFile
 
 import numpy as np
-import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -19,11 +18,7 @@ from shattering.data.decode import cached, decode_images, files_key
 from shattering.data.encoded import IMAGE_SUFFIXES, ImageFiles, ParquetRows, listed_digest, open_parquet, total_size
 from shattering.data.on_disk import LARGE, ImagesOnDisk
 from shattering.errors import InputError, reason
-
-try:
-    import resource
-except ImportError:  # not on Windows
-    resource = None
+from shattering.machine import available_memory
 
 _SMALL = 256 << 20  # encoded bytes that are decoded into memory without asking how much they will take
 
@@ -81,23 +76,6 @@ def is_large(images: ImagesOnDisk, encoded: int) -> bool:
 def fits_into_memory(nbytes: int) -> bool:
     """Whether decoded images of so many bytes may live in memory: at most `LARGE`, and, as float32 beside it, half of what is available."""
     return nbytes <= LARGE and 5 * nbytes <= available_memory() / 2
-
-
-def available_memory() -> int:
-    """Bytes that this process may still take: what the machine has available, or less if the process has a lower limit.
-
-    SHATTERING_MEMORY, in GB, is one, for machines whose share is not to be seen (containers, batch systems). Raises InputError if it is no
-    number.
-    """
-    limits = [psutil.virtual_memory().available]
-    if given := os.environ.get("SHATTERING_MEMORY"):
-        try:
-            limits.append(int(1e9 * float(given)))
-        except (ValueError, OverflowError):
-            raise InputError(f"SHATTERING_MEMORY is {given!r}, expected a number of GB") from None
-    if resource is not None:
-        limits += [soft for name in ("RLIMIT_AS", "RLIMIT_DATA") if (soft := resource.getrlimit(getattr(resource, name))[0]) >= 0]
-    return min(limits)
 
 
 def _columns(schema: pa.Schema, file: Path, label_column: str | None) -> tuple[str, str]:

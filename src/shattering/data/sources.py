@@ -78,8 +78,8 @@ def load_dataset(
 
     Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
     (``NAME/train*.parquet``, or an image folder ``NAME``), else downloaded from the Hugging Face hub. Images of files and folders
-    that would not fit into memory once they are decoded stay on disk, as `ImagesOnDisk`; the environment variable SHATTERING_MEMORY,
-    in GB, says of less memory than the machine has.
+    that would not fit into memory once they are decoded stay on disk, as `ImagesOnDisk`; what fits
+    is said by `shattering.machine.available_memory`.
 
     Args:
         source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/*.png|jpg`` and

@@ -14,7 +14,7 @@ from typing import Any
 
 import cloudpickle
 
-from shattering.machine import usable_cores
+from shattering.machine import share_memory, usable_cores
 from shattering.runs.objects import Objects
 from shattering.runs.store import AnySpec, Store
 from shattering.runs.workers import REUSED, Ended, execute, set_environment
@@ -42,7 +42,7 @@ class LocalWorkers:
 
     def __init__(self, store: Store, jobs: int, log: tuple[str, ...], objects: str | None):
         self.jobs = jobs
-        self.shared = (store.where, max(1, usable_cores() // jobs), log, objects)
+        self.shared = (store.where, jobs, log, objects)
         self.free: list[LocalProcess] = []  # those that have ended a run
 
     def has_room(self, busy: int) -> bool:
@@ -161,7 +161,7 @@ def _context():
     return context
 
 
-def _work(connection: Any, where: str, threads: int, log: tuple[str, ...], objects: str | None) -> None:
+def _work(connection: Any, where: str, jobs: int, log: tuple[str, ...], objects: str | None) -> None:
     """The worker process. It ends with its parent: without a run at once, else at the end of an epoch, and leaves the run interrupted."""
 
     def report(row: dict) -> None:
@@ -171,6 +171,8 @@ def _work(connection: Any, where: str, threads: int, log: tuple[str, ...], objec
             raise SystemExit(1) from None  # not an Exception: the run has not failed
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    threads = max(1, usable_cores() // jobs)
+    share_memory(jobs)
     while True:
         try:
             environment, spec = connection.recv()
