@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from shattering.errors import InputError
-from shattering.stats import accuracy_interval
+from shattering.stats import accuracy_interval, difference_interval, mean_interval, n_as_good, permutation_p_value
 
 
 @pytest.mark.parametrize(("p", "n", "seeds"), [(0.5, 100, 1), (0.1, 500, 2), (0.9, 1000, 4)])
@@ -22,3 +22,67 @@ def test_extremes_and_levels():
     assert wide[0] < narrow[0] < narrow[1] < wide[1]
     with pytest.raises(InputError, match="accuracies is empty"):
         accuracy_interval([], 5)
+
+
+def test_permutation_p_values():
+    assert permutation_p_value(0.9, [0.5] * 19) == 0.05
+    assert permutation_p_value(0.5, [0.5] * 19) == 1
+    assert permutation_p_value(0.7, [0.5, 0.6, 0.7, 0.8]) == 3 / 5
+    assert permutation_p_value(-0.2, [-0.3, -0.1]) == 2 / 3
+    assert permutation_p_value(np.float32(0.5), np.array([0.25, 0.75])) == 2 / 3
+    assert permutation_p_value(3, [1, 2]) == 1 / 3
+    with pytest.raises(InputError, match="null_scores is empty"):
+        permutation_p_value(0.5, [])
+
+
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize("bad", [NAN, INF, -INF, np.float32("nan"), None, "0.5", np.nan])
+def test_what_cannot_be_compared_is_never_a_p_value(bad):
+    with pytest.raises(InputError, match=r"^score is .*, expected finite numbers"):
+        permutation_p_value(bad, [0.5] * 19)
+    with pytest.raises(InputError, match=r"^null_scores has .* \(1 of 20 are no finite numbers\)"):
+        permutation_p_value(0.5, [0.4] * 19 + [bad])
+    with pytest.raises(InputError, match=r"19 of 19 are no finite numbers"):
+        n_as_good(0.5, [bad] * 19)
+
+
+@pytest.mark.parametrize("bad", [NAN, INF])
+def test_intervals_refuse_nan(bad):
+    for call in (
+        lambda: accuracy_interval([bad], 10),
+        lambda: accuracy_interval([0.5, 0.5, bad], 10),
+        lambda: mean_interval([0.5, bad], 0, 1),
+        lambda: mean_interval([bad], 0, 1),
+        lambda: difference_interval(bad, (0, 1), 0.5, (0, 1)),
+        lambda: difference_interval(0.5, (0, 1), 0.5, (0, bad)),
+    ):
+        with pytest.raises(InputError, match="expected finite numbers"):
+            call()
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-12, 1e12, -1.0])
+def test_rounding_decides_no_comparison(size):
+    sums = [size * (0.1 + 0.2), size * 0.3, size * (0.1 + 0.1 + 0.1)]
+    assert len(set(sums)) > 1
+    assert [n_as_good(score, sums) for score in sums] == [3, 3, 3]
+    assert n_as_good(size * 0.3 + abs(size) * 1e-6, sums) == 0, "which is a difference"
+    assert n_as_good(0.0, [0.0, -0.0]) == 2
+    assert n_as_good(1e-17, [0.0, 0.5]) == 2, "as the mean of 0.5 and -0.5 over folds may come out"
+
+
+def test_draws_that_failed_count_as_good_and_keep_p_valid():
+    """A learner that fails wherever it would have done well, but on the data that it was made for: left out, these make p too small."""
+    assert permutation_p_value(0.9, [0.5] * 10, n_failed=9) == 10 / 20
+    generator, kept, dropped, times = np.random.default_rng(0), 0, 0, 2000
+    for _ in range(times):
+        score, *nulls = generator.random(40)
+        done = [null for null in nulls if null <= 0.9]
+        kept += permutation_p_value(score, done, len(nulls) - len(done)) <= 0.1
+        dropped += permutation_p_value(score, done) <= 0.1
+    error = 3 * np.sqrt(0.1 * 0.9 / times)
+    assert kept / times <= 0.1 + error
+    assert dropped / times > 0.1 + 2 * error
+    with pytest.raises(InputError, match="n_failed is -1"):
+        permutation_p_value(0.5, [0.5], -1)

@@ -85,6 +85,8 @@ class Randomization:
         elif self.label_mode == "flip":
             new = (true + 1 + (words[:, 1] % np.uint64(k - 1)).astype(np.int64)) % k
         else:
+            if len(np.unique(split.ids.numpy())) < len(split):
+                raise InputError("ids repeat, expected one an example: labels are permuted by what is drawn for each id")
             rows = np.flatnonzero(corrupted)
             new = true.copy()
             new[rows] = true[rows[np.argsort(words[rows, 2], kind="stable")]]

@@ -1,22 +1,26 @@
 """Confidence intervals and permutation p-values."""
 
 from collections.abc import Sequence
-from math import hypot
+from math import hypot, isfinite
+from numbers import Real
 from statistics import fmean
 
 from scipy import stats
 
 from shattering.errors import InputError
 
+ROUNDING = 1e-9  # of the largest score: differences up to this are taken for rounding errors
+
 
 def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0.95) -> tuple[float, float]:
     """A confidence interval for an accuracy, from one accuracy in 0…1 a seed, each on n_test examples.
 
     Three seeds or more: Student's t over the seeds. Fewer say little about their spread: Wilson's interval for the
-    drawing of the test examples alone, all seeds pooled. Raises InputError without accuracies.
+    drawing of the test examples alone, all seeds pooled. Raises InputError without accuracies, and for NaN.
     """
     if not accuracies:
         raise InputError("accuracies is empty, expected one a seed")
+    check_finite("accuracies", accuracies)
     if len(accuracies) < 3:
         n = n_test * len(accuracies)
         pooled = stats.binomtest(round(fmean(accuracies) * n), n).proportion_ci(level, method="wilson")
@@ -25,29 +29,64 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
 
 
 def mean_interval(values: Sequence[float], low: float, high: float, level: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval for the mean of values that lie in low…high; None for fewer than two."""
+    """Student's t interval for the mean of values that lie in low…high; None for fewer than two. Raises InputError for NaN."""
+    check_finite("values", values)
     if len(values) < 2:
         return None
     half = stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1)
     return max(low, fmean(values) - half), min(high, fmean(values) + half)
 
 
-def permutation_p_value(score: float, null_scores: Sequence[float]) -> float:
-    """(C + 1) / (B + 1), with C of the B null scores at least as good as the score; higher is better.
+def check_finite(name: str, values: Sequence[float]) -> None:
+    """Raises InputError if a value is NaN, infinite or no number: it cannot be compared, and a mean of it says nothing."""
+    bad = [value for value in values if not isinstance(value, Real) or not isfinite(value)]
+    if bad:
+        which = f"has {bad[0]!r} ({len(bad)} of {len(values)} are no finite numbers)" if len(values) > 1 else f"is {bad[0]!r}"
+        raise InputError(f"{name} {which}, expected finite numbers, which can be compared")
 
-    Never below its floor, 1 / (B + 1) (Ojala and Garriga 2010, definition 1; Phipson and Smyth 2010). Raises InputError
-    without null scores.
+
+def n_as_good(score: float, null_scores: Sequence[float]) -> int:
+    """How many null scores are at least as good as the score; higher is better.
+
+    Scores that differ by no more than rounding (`ROUNDING` of the largest) count as equal: means of the same accuracies over
+    folds differ in the last digit by the order of the folds, and no verdict may hang on that. It makes p no smaller, so it
+    stays valid. Raises InputError for scores that are NaN or infinite.
+    """
+    check_finite("score", [score])
+    check_finite("null_scores", null_scores)
+    least = score - ROUNDING * max(abs(score), *map(abs, null_scores), 0.0)
+    return sum(null >= least for null in null_scores)
+
+
+def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: int = 0) -> float:
+    """(C + 1) / (B + 1), with C of the B draws at least as good as the score; higher is better.
+
+    Never below its floor, 1 / (B + 1) (Ojala and Garriga 2010, definition 1; Phipson and Smyth 2010).
+
+    Args:
+        score: on the natural data.
+        null_scores: of the randomized copies; see `n_as_good` for ties.
+        n_failed: draws that were begun and have no score. They count as at least as good, so that p is valid whatever made
+            them fail. Left out, they would make p too small where a learner fails on randomized data that it would have scored
+            well on, and the natural data are what it was made to work with.
+
+    Raises:
+        InputError: without null scores, and for scores that are NaN or infinite.
     """
     if not len(null_scores):
         raise InputError("null_scores is empty, expected at least one draw")
-    return (sum(null >= score for null in null_scores) + 1) / (len(null_scores) + 1)
+    if n_failed < 0:
+        raise InputError(f"n_failed is {n_failed}, expected at least 0")
+    return (n_as_good(score, null_scores) + n_failed + 1) / (len(null_scores) + n_failed + 1)
 
 
 def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]) -> tuple[float, float]:
     """A confidence interval for the difference a - b of independent estimates, from an interval of each at that level.
 
     The square-and-add rule (Newcombe 1998, method 10; MOVER: Zou and Donner 2008), which keeps the asymmetry of the intervals.
+    Raises InputError for NaN.
     """
+    check_finite("estimates and intervals", [a, *a_interval, b, *b_interval])
     difference = a - b
     below = hypot(a - a_interval[0], b_interval[1] - b)
     above = hypot(a_interval[1] - a, b - b_interval[0])

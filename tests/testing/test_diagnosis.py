@@ -263,7 +263,7 @@ def test_linear_models_of_few_features(store):
 
 def test_it_is_printed_in_json_and_on_the_page(store):
     test = of_labels(store, DecisionTreeClassifier(max_depth=3))
-    assert "Why it may not have fitted random labels (seed 1, training accuracy" in str(test)
+    assert f"Why it may not have fitted random labels (seed {test.draws[1].runs[0].spec.seed}, training accuracy" in str(test)
     assert "- max_depth of DecisionTreeClassifier (likely). DecisionTreeClassifier has max_depth = 3" in str(test)
     (found,) = json.loads(json.dumps(test.to_json()))["diagnosis"]
     assert found["cause"] == "max_depth of DecisionTreeClassifier"

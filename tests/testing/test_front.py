@@ -1,10 +1,12 @@
 import textwrap
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, permutation_test_score
 from sklearn.naive_bayes import GaussianNB
@@ -12,11 +14,13 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
 from shattering.cli import main
+from shattering.data import sources
 from shattering.data.sources import dataset_from_arrays
 from shattering.runs.run import load_data
 from shattering.testing.result import shown
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL
 from tests.data.test_sources import encode, pictures, write_folder
+from tests.testing.fakes import fake_draw, fake_test
 
 QUICK = {"n_train": 200, "n_test": 100}
 
@@ -166,6 +170,90 @@ def test_a_draw_that_fails_stays_in_the_table_and_a_natural_fit_that_fails_is_ra
     assert list(test.table["not_done"]) == [0, 0, 2]
     with pytest.raises(RuntimeError, match="I will not learn this"):
         randomization_test(Picky("all"), "digits", **QUICK)
+
+
+class PickyHalf(Picky):
+    """Cannot stand half of the labels."""
+
+    def fit(self, X, y):
+        if y[0] == 1 and self.breaks_on != "nothing":
+            raise RuntimeError("I will not learn this")
+        self.inner_ = KNeighborsClassifier(5).fit(X, y)
+        return self
+
+
+def test_draws_that_fail_count_as_good_as_the_natural_data():
+    X, y = table(0, shift=3.0)
+    test = randomization_test(PickyHalf(), (X, y), randomizations=["permuted-labels"], n_draws=19, seed=1)
+    tested, failed = test.tests[LABEL_TEST], sum(draw.status == "failed" for draw in test.draws)
+    assert 0 < failed < 19
+    assert (tested.n_failed, tested.n_draws, tested.n_as_good) == (failed, 19, failed)
+    assert test.p_value == (failed + 1) / 20
+    assert test.table["n_as_good"][1] == failed
+    assert f"{failed} of 19 draws did as well, counting the {failed} without a score" in test.summary[0]
+    assert f"the {failed} without a score among them" in test.to_html()
+    assert randomization_test(PickyHalf("nothing"), (X, y), randomizations=["permuted-labels"], seed=1).p_value == 0.05
+
+
+def test_draws_that_were_not_begun_do_not_count():
+    """What ends a test is time, never a score."""
+    natural, *draws = [fake_draw(), *(fake_draw(LABEL_TEST, i, test=0.1) for i in range(10))]
+    missing = [fake_draw(LABEL_TEST, i, status="missing") for i in range(10, 19)]
+    assert fake_test(natural, *draws, *missing).p_value == 1 / 11
+    begun = fake_draw(LABEL_TEST, 10, status="interrupted")
+    assert fake_test(natural, *draws, begun, *missing[1:]).p_value == 2 / 12, "one that took longer may be one that did better"
+    with pytest.raises(InputError, match="score is nan"):
+        fake_test(fake_draw(test=float("nan")), *draws).p_value  # noqa: B018
+
+
+def test_a_constant_answer_learns_nothing():
+    """Of folds that are balanced in the true labels, permuted ones are not, and a constant answer would score below chance on them."""
+    X, y = table(0, n=20, shift=0.0)
+    test = randomization_test(DummyClassifier(strategy="most_frequent"), (X, y), folds=10, randomizations=["permuted-labels"])
+    assert test.p_value == 1
+    assert "Nothing shows that it learns" in test.summary[0]
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+@pytest.mark.parametrize("folds", [None, 4])
+def test_scorers_that_need_both_classes_have_them_on_unbalanced_data(folds):
+    X, _ = table(0, n=40)
+    y = np.array([1, 0, 0, 0, 0] * 8) if folds else np.array([1] * 3 + [0] * 37)
+    for seed in range(2):
+        test = randomization_test(
+            GaussianNB(), (X, y), folds=folds, scoring="roc_auc", randomizations=["permuted-labels"], n_draws=4, seed=seed
+        )
+        assert {draw.status for draw in test.draws} == {"done"}
+        assert test.tests[LABEL_TEST].n_failed == 0
+        assert len(test.table) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+def test_a_natural_score_that_is_not_a_number_is_said_in_one_sentence(capsys, tmp_path):
+    X, y = table(0)
+    given = (X, y, X[y == 0], y[y == 0])
+    with pytest.raises(InputError, match="scoring 'roc_auc' has no value on the test split"):
+        randomization_test(GaussianNB(), given, scoring="roc_auc")
+
+
+def test_draws_of_other_data_of_the_same_name_are_refused(tmp_path, monkeypatch):
+    """Named data are known by their name: what lies in SHATTERING_DATA may be another encoding than what a store was made from."""
+    arguments = {"randomizations": ["permuted-labels"], "store": tmp_path, **QUICK}
+    randomization_test(GaussianNB(), "digits", n_draws=1, **arguments)
+    digits = sources._digits
+    monkeypatch.setattr(sources, "_digits", lambda: replace(digits(), variant="digits (JPEG)"))
+    monkeypatch.setattr("shattering.runs.run._last_loaded", {})
+    with pytest.raises(
+        InputError, match=r"was made from other data than the natural fit: its dataset is 'digits \(JPEG\)', expected 'digits'"
+    ):
+        randomization_test(GaussianNB(), "digits", n_draws=2, **arguments)
+
+
+def test_labels_cannot_be_permuted_by_ids_that_repeat():
+    whole = load_dataset(table(), hold_out=False).train
+    repeated = replace(whole, ids=whole.ids // 2)
+    with pytest.raises(InputError, match="ids repeat"):
+        LABEL_TEST.corrupt(repeated, 0, "train")
 
 
 def test_jobs_give_the_same_numbers_as_one(tmp_path):

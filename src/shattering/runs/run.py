@@ -15,19 +15,19 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from sklearn.metrics import get_scorer
 
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import identity, load_dataset
 from shattering.files import write_aside
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5, score_split
+from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
 from shattering.learners.ranks import Ranks, joined
 from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
 from shattering.runs import objects
 from shattering.runs.objects import Objects
+from shattering.runs.scoring import scores
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, write_json
 from shattering.runs.study import StudySpec
@@ -187,7 +187,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **getattr(learner, "summary_", {}),
-        **_scores(spec.scoring, learner, data, corrupted_test),
+        **scores(spec, learner, data, corrupted_test),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),
     }
@@ -204,18 +204,6 @@ def _on_changed(predicted: np.ndarray, split: Split) -> dict:
     accuracies = {"unchanged": fitted[~changed], "changed": fitted[changed]}
     out = {f"train_accuracy_on_{name}": float(values.mean()) for name, values in accuracies.items()}
     return {**out, "changed_as_true": float((predicted == true)[changed].mean())}
-
-
-def _scores(scoring: str | None, learner, data: Dataset, corrupted_test: torch.Tensor) -> dict:
-    """The same accuracies by one of scikit-learn's scorers; higher is better."""
-    if scoring is None:
-        return {}
-    scorer = get_scorer(scoring)
-    return {
-        "train_score": score_split(scorer, learner, data.train, data.train.labels),
-        "test_score": score_split(scorer, learner, data.test, data.test.true_labels),
-        "test_score_on_corrupted_labels": score_split(scorer, learner, data.test, corrupted_test),
-    }
 
 
 def _validation(data: Dataset, learner, history: pd.DataFrame) -> dict:

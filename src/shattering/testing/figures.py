@@ -14,10 +14,11 @@ _ROW = 44  # height of a randomization, in pixels
 def score_chart(test: RandomizationTest) -> Chart:
     """Train and test scores of every draw, a row a randomization, with a rule at the natural test score."""
     rows = [
-        {"randomization": draw.randomization.title, "draw": draw.number, "split": split, "score": getattr(draw, f"{split}_score")}
+        {"randomization": draw.randomization.title, "draw": draw.number, "split": split, "score": score}
         for draw in test.draws
         if draw.status == "done"
         for split in SPLITS
+        if (score := getattr(draw, f"{split}_score")) is not None
     ]
     order = [r.title for r in (NATURAL, *test.randomizations)]
     axis = alt.Axis(format="%") if test.scoring == "accuracy" else alt.Axis()

@@ -114,6 +114,7 @@ def randomization_test(
         jobs = jobs or (1 if engine == "local" else None)
         Execution(scheme, where, given, jobs, clock, console, log, engine).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
+        _check_same_data(draws)
         test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, given)
     except BaseException:
         if folder:
@@ -186,6 +187,18 @@ class Execution:
         except Exception:  # whatever the learner raises on noise; the run is marked as failed, with the error
             if raises:
                 raise
+
+
+def _check_same_data(draws: Sequence[Draw]) -> None:
+    """Raises InputError if a store has draws that were made from other data of the same name, such as another encoding of them."""
+    natural, *others = [made for draw in draws for made in draw.runs if made.status == "done"]
+    for other in others:
+        for name in ("dataset", "classes", "image_shape"):
+            if other.result[name] != natural.result[name]:
+                raise InputError(
+                    f"{other.folder} was made from other data than the natural fit: its {name} is {other.result[name]!r}, expected "
+                    f"{natural.result[name]!r}; remove that folder or take another store"
+                )
 
 
 def _read(scheme: Scheme, store: Store, randomization: Randomization, draw: int) -> Draw:

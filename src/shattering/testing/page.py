@@ -81,7 +81,7 @@ def methods(test: RandomizationTest) -> str:
     how = f"{spec.folds}-fold stratified cross-validation" if spec.folds else f"a test set of {result['n_test']:,} examples"
     tested = " ".join(
         f"The permutation p-value for the null hypothesis that {t.null} is {t.p_value:.3g} ({t.n_as_good} of {t.n_draws} draws scored at "
-        f"least as high; (C + 1)/(B + 1), Ojala and Garriga 2010)."
+        f"least as high{f', the {t.n_failed} without a score among them' if t.n_failed else ''}; (C + 1)/(B + 1), Ojala and Garriga 2010)."
         for t in test.tests.values()
     )
     return (

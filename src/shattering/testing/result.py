@@ -33,12 +33,20 @@ class Draw:
         return next((run.status for run in self.runs if run.status != "done"), "done")
 
     @property
+    def begun(self) -> bool:
+        """Whether a run of it was begun, whatever came of it."""
+        return any(run.status != "missing" for run in self.runs)
+
+    @property
     def train_score(self) -> float | None:
         return self.mean("train_accuracy" if self.runs[0].spec.scoring is None else "train_score")
 
     @property
     def test_score(self) -> float | None:
-        """Against the true test labels, as the papers have it."""
+        """Against the true test labels, as the papers have it; None also where the scorer has no value for these.
+
+        In folds that are stratified by randomized labels, true labels may be of one class.
+        """
         return self.mean("test_accuracy" if self.runs[0].spec.scoring is None else "test_score")
 
     @property
@@ -72,24 +80,30 @@ class Draw:
 
 @dataclass(frozen=True)
 class PermutationTest:
-    """A permutation p-value and what it was computed from. null: what is tested. Higher scores are better."""
+    """A permutation p-value and what it was computed from. Higher scores are better.
+
+    null: what is tested. n_failed: draws that were begun and have no score; they count as at least as good as the natural
+    data, see `shattering.stats.permutation_p_value`.
+    """
 
     null: str
     score: float
     null_scores: tuple[float, ...]
+    n_failed: int = 0
 
     @property
     def n_draws(self) -> int:
-        return len(self.null_scores)
+        """With those that failed."""
+        return len(self.null_scores) + self.n_failed
 
     @property
     def n_as_good(self) -> int:
-        """How many null scores are at least as good as the natural one."""
-        return sum(null >= self.score for null in self.null_scores)
+        """How many draws are at least as good as the natural data, those that failed among them."""
+        return stats.n_as_good(self.score, self.null_scores) + self.n_failed
 
     @property
     def p_value(self) -> float:
-        return stats.permutation_p_value(self.score, self.null_scores)
+        return stats.permutation_p_value(self.score, self.null_scores, self.n_failed)
 
     @property
     def floor(self) -> float:
@@ -157,18 +171,19 @@ class RandomizationTest:
     def tests(self) -> Mapping[Randomization, PermutationTest]:
         """The permutation tests of Ojala and Garriga (2010), of which test 1 permutes labels, test 2 features within each class.
 
-        The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value.
+        The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value. Nor
+        does a test of which no draw has a score.
         """
         out = {}
         for r in (LABEL_TEST, FEATURE_TEST):
-            nulls = self.scores(r, "null_score")
+            nulls, n_begun = self.scores(r, "null_score"), sum(draw.begun for draw in self.of(r, done=False))
             if nulls:
-                out[r] = PermutationTest(TESTS[r], self.natural.test_score, tuple(nulls))  # type: ignore[arg-type]
+                out[r] = PermutationTest(TESTS[r], self.natural.test_score, tuple(nulls), n_begun - len(nulls))  # type: ignore[arg-type]
         return out
 
     def scores(self, randomization: Randomization | str, which: str = "test_score") -> list[float]:
-        """The scores of the draws that are done."""
-        return [getattr(draw, which) for draw in self.of(randomization)]
+        """The scores of the draws that are done, and have one."""
+        return [score for draw in self.of(randomization) if (score := getattr(draw, which)) is not None]
 
     @cached_property
     def records(self) -> pd.DataFrame:

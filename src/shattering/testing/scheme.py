@@ -1,8 +1,11 @@
 """Which randomizations a test compares, how often each is drawn, and the runs that makes."""
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
+from shattering import seeds
 from shattering.errors import InputError, unknown
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
@@ -52,10 +55,14 @@ class Scheme:
     natural: RunSpec
     draws: Mapping[Randomization, int]
 
+    @cached_property
+    def seeds(self) -> Mapping[Randomization, Sequence[int]]:
+        """The seed of every draw of each randomization; the natural fit has the test's."""
+        return {r: draw_seeds(self.natural.seed, r, n) for r, n in self.draws.items()} | {NATURAL: [self.natural.seed]}
+
     def fits(self, randomization: Randomization, draw: int) -> list[RunSpec]:
-        """The runs of a draw, one a fold. Draw 0 of the natural data has the test's seed, every other draw one of its own."""
-        base = self.natural
-        seed = base.seed if randomization == NATURAL else base.seed + 1 + draw
+        """The runs of a draw, one a fold."""
+        base, seed = self.natural, self.seeds[randomization][draw]
         spec = replace(base, randomization=randomization, seed=seed, data_seed=base.resolved_data_seed)
         return [spec] if base.folds is None else [replace(spec, fold=fold) for fold in range(base.folds)]
 
@@ -66,6 +73,22 @@ class Scheme:
         """
         shares = [((draw > 0, draw / n, place), r, draw) for place, (r, n) in enumerate(self.draws.items()) for draw in range(n)]
         return [(NATURAL, 0), *((r, draw) for _, r, draw in sorted(shares, key=lambda entry: entry[0]))]
+
+
+def draw_seeds(seed: int, randomization: Randomization, n: int) -> list[int]:
+    """n seeds for the draws of a randomization in a test with this seed: no two alike, and none the test's own.
+
+    They are hashed, so that tests with other seeds, and other randomizations, have draws of their own: with consecutive
+    seeds, two tests would compare their natural fits with the same draws. The first ones do not depend on n. Below 2^31,
+    for they become estimators' random states, too.
+    """
+    fields, defaults = asdict(randomization), asdict(NATURAL)
+    purpose = "draw/" + json.dumps({name: value for name, value in sorted(fields.items()) if value != defaults[name]})
+    found, index = {seed: None}, 0
+    while len(found) <= n:
+        found[seeds.integer(seed, purpose, index) % 2**31] = None
+        index += 1
+    return list(found)[1:]
 
 
 def n_draws_of(randomizations: Sequence[Randomization], n_draws: int | Mapping[str, int]) -> dict[Randomization, int]:

@@ -26,6 +26,7 @@ def _number(test: RandomizationTest, value: float) -> str:
 
 def _p(tested: PermutationTest) -> str:
     at = ", the least that so many draws can show" if tested.n_as_good == 0 else ""
+    at += f", counting the {tested.n_failed} without a score" if tested.n_failed else ""
     draws = "draw" if tested.n_draws == 1 else "draws"
     return f"p = {tested.p_value:.3g}: {tested.n_as_good} of {tested.n_draws} {draws} did as well{at}"
 

@@ -1,0 +1,77 @@
+"""A score is a finite number, or the run fails with a sentence that says which scorer, where and why."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+
+from shattering import InputError, Randomization, RunSpec, Store, run
+from shattering.data.dataset import Dataset, Split
+
+NAMES = {"learner": "object:Learner:1", "dataset": "object:data:2"}
+
+
+def data_of(train, test) -> Dataset:
+    def split(labels):
+        features = torch.from_numpy(np.random.default_rng(len(labels)).normal(size=(len(labels), 2)).astype(np.float32))
+        return Split(features, torch.tensor(labels), ("sick", "healthy"))
+
+    return Dataset(split(train), split(test))
+
+
+def stored(tmp_path, learner, data, scoring, **fields):
+    spec = RunSpec(**NAMES, scoring=scoring, **fields)
+    return run(spec, Store(tmp_path), given={NAMES["learner"]: learner, NAMES["dataset"]: data})
+
+
+class Odd(ClassifierMixin, BaseEstimator):
+    """Scores of examples that are no numbers."""
+
+    def __init__(self, probability=float("nan")):
+        self.probability = probability
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), self.classes_[0])
+
+    def predict_proba(self, X):
+        return np.full((len(X), len(self.classes_)), self.probability)
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+def test_a_scorer_without_a_value_fails_the_run_in_one_sentence(tmp_path):
+    one_class = data_of([0, 1] * 5, [1, 1, 1])
+    expected = r"^scoring 'roc_auc' has no value on the test split: .*; all 3 labels there are 'healthy'$"
+    with pytest.raises(InputError, match=expected) as caught:
+        stored(tmp_path, DummyClassifier(), one_class, "roc_auc")
+    assert "\n" not in str(caught.value)
+    (failed,) = Store(tmp_path).runs()
+    assert failed.status == "failed"
+    assert "scoring 'roc_auc' has no value on the test split" in failed.error
+
+
+def test_a_scorer_that_raises_fails_the_run_in_one_sentence(tmp_path):
+    with pytest.raises(InputError, match=r"^scoring 'roc_auc' has no value on the test split: .*NaN") as caught:
+        stored(tmp_path, Odd(), data_of([0, 1] * 5, [0, 1]), "roc_auc")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+def test_true_labels_of_a_randomized_fold_may_have_no_score_where_its_own_have_one(tmp_path):
+    """Folds are stratified by the labels that are trained on; what the true ones would have scored there is beside the point."""
+    data = data_of([0] * 16 + [1] * 4, [0, 1])
+    permuted = Randomization(1, label_mode="permute")
+    runs = [
+        stored(tmp_path, DummyClassifier(strategy="prior"), data, "roc_auc", folds=4, fold=fold, randomization=permuted, noise_seed=seed)
+        for fold in range(4)
+        for seed in range(3)
+    ]
+    assert {r.status for r in runs} == {"done"}
+    assert {r.result["test_score_on_corrupted_labels"] for r in runs} == {0.5}
+    assert {r.result["test_score"] for r in runs} == {0.5, None}
+    natural = stored(tmp_path, DummyClassifier(strategy="prior"), data, "roc_auc", folds=4, fold=0)
+    assert natural.result["test_score"] == natural.result["test_score_on_corrupted_labels"] == 0.5
