@@ -11,6 +11,7 @@ ROOT = Path(shattering.__file__).parent
 LAYERS = [
     ["errors"],
     ["files"],
+    ["identity"],
     ["machine"],
     ["cluster"],
     ["stats"],

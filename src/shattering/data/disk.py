@@ -1,10 +1,8 @@
 """Datasets on disk: Parquet files, image folders, .npz archives. Each reader gives (images, labels, classes)."""
 
-import hashlib
 import json
 import os
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -15,7 +13,7 @@ import torch
 
 from shattering.data.dataset import Split
 from shattering.data.decode import cached, decode_images, files_key
-from shattering.data.encoded import IMAGE_SUFFIXES, ImageFiles, ParquetRows, listed_digest, open_parquet, total_size
+from shattering.data.encoded import IMAGE_SUFFIXES, ImageFiles, ParquetRows, open_parquet
 from shattering.data.on_disk import LARGE, ImagesOnDisk
 from shattering.errors import InputError, reason
 from shattering.machine import available_memory
@@ -205,25 +203,3 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     if missing:
         raise InputError(f"{path} has arrays {sorted(arrays)}, expected x_train, y_train, x_test, y_test")
     return arrays
-
-
-def files_digest(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file, or of all files below a folder; read once unless they change.
-
-    Of more than 4 GiB of images the bytes are not read: then it is over names, sizes and the footers of Parquet files.
-    """
-    if path.suffix != ".npz" and total_size(path) > LARGE:
-        return listed_digest(path)
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    return _digest(path, tuple((file, file.stat().st_size, file.stat().st_mtime_ns) for file in files))
-
-
-@lru_cache
-def _digest(path: Path, files: tuple[tuple[Path, int, int], ...]) -> str:
-    digest = hashlib.sha256()
-    for file, size, _ in files:
-        digest.update(f"{file.relative_to(path).as_posix() if file != path else ''}\0{size}\0".encode())
-        with open(file, "rb") as handle:
-            while block := handle.read(1 << 22):
-                digest.update(block)
-    return digest.hexdigest()

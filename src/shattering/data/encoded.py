@@ -5,7 +5,6 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shattering.errors import InputError, reason
+from shattering.identity.files import light_digest
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.parquet")
@@ -154,56 +154,3 @@ def stamp(files: Iterable[Path]) -> str:
         found = path.stat()
         digest.update(f"{path.absolute()} {found.st_size} {found.st_mtime_ns}\n".encode())
     return digest.hexdigest()
-
-
-def total_size(path: Path) -> int:
-    """Bytes of a file, or of all files below a folder."""
-    return sum(size for _, size in _listing(path))
-
-
-def light_digest(files: Iterable[Path], root: Path) -> str:
-    """SHA-256 over the names and sizes of files, and over the footers of those that are Parquet: row counts, offsets, statistics."""
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(f"{path.relative_to(root).as_posix()}\0{size}\0".encode())
-        if path.suffix == ".parquet":
-            with open(path, "rb") as file:
-                file.seek(max(0, size - 8))
-                length = int.from_bytes(file.read(4), "little")
-                file.seek(max(0, size - 8 - length))
-                digest.update(file.read())
-    return digest.hexdigest()
-
-
-def listed_digest(path: Path) -> str:
-    """`light_digest` of a file, or of all files below a folder; made again when something has changed."""
-    return _listed_digest(path, _changes(path))
-
-
-def _changes(path: Path) -> tuple[tuple[str, int], ...]:
-    """Times of change of a path, of what it holds, and of the folders in those: a class folder changes with the files in it."""
-    inside = [] if path.is_file() else list(path.glob("*"))
-    folders = [p for child in inside if child.is_dir() for p in child.glob("*") if p.is_dir()]
-    return tuple((str(p), p.stat().st_mtime_ns) for p in (path, *inside, *folders))
-
-
-def _listing(path: Path) -> tuple[tuple[str, int], ...]:
-    """(name, size) of a file, or of the files below a folder; listed again when something has changed."""
-    return (("", path.stat().st_size),) if path.is_file() else _list(path, _changes(path))
-
-
-@lru_cache(maxsize=8)
-def _listed_digest(path: Path, _changes: tuple) -> str:
-    if path.is_file():
-        return light_digest([path], path)
-    return light_digest((path / name for name, _ in _listing(path)), path)
-
-
-@lru_cache(maxsize=8)
-def _list(path: Path, _changes: tuple) -> tuple[tuple[str, int], ...]:
-    found = []
-    for folder, _folders, names in os.walk(path):
-        below = os.path.relpath(folder, path)
-        found += [(os.path.normpath(os.path.join(below, name)), os.stat(os.path.join(folder, name)).st_size) for name in names]
-    return tuple(sorted(found))

@@ -14,6 +14,7 @@ from shattering.data.dataset import Dataset, Split, hold_out_by_class
 from shattering.data.encoded import check_shards
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError, reason
+from shattering.identity.files import check_unchanged, files_digest
 
 _TEST = ("test", "validation", "val")  # names of a test split, the first that is there
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
@@ -162,7 +163,13 @@ def identity(source: str) -> str:
 
     Raises InputError for what is neither a known name nor a path.
     """
-    return source if source in DATASETS else f"sha256:{disk.files_digest(_existing(Path(source)))}"
+    return source if source in DATASETS else f"sha256:{files_digest(_existing(Path(source)))}"
+
+
+def check_identity(source: str) -> None:
+    """Raise InputError if a dataset that is files has changed since its identity was asked for in this `read_once`."""
+    if source not in DATASETS:
+        check_unchanged(_existing(Path(source)))
 
 
 def has_test_split(source: str) -> bool:

@@ -9,8 +9,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from shattering.data.disk import files_digest
 from shattering.errors import InputError, reason
+from shattering.identity.files import check_unchanged, files_digest
 
 _MAY_BE_LEFT = ("AuxLogits.", "_feature_mean", "_feature_std")  # an auxiliary classifier, and what `NetworkClassifier.save` adds
 
@@ -26,6 +26,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         tensors = read(path)
     except (safetensors.SafetensorError, RuntimeError, UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
         raise InputError(f"weights {str(path)!r} are neither safetensors nor a torch state dict: {reason(error)}") from None
+    check_unchanged(path)
     if not isinstance(tensors, dict) or not tensors:
         raise InputError(f"weights {str(path)!r} hold a {type(tensors).__name__}, expected names and tensors")
     for name, tensor in tensors.items():

@@ -178,10 +178,9 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
     from ray.exceptions import RayError
 
+    from shattering.identity.files import read_once
     from shattering.runs.store import read_spec
     from shattering.runs.workers import execute
-
-    last, run_id = 0.0, read_spec(spec).run_id
 
     def report(row: dict) -> None:
         nonlocal last
@@ -192,4 +191,6 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
                 with suppress(RayError, TimeoutError):
                     sent.future().result(ANSWER_SECONDS)
 
-    return execute(spec, where, threads, log, objects, report)
+    with read_once():
+        last, run_id = 0.0, read_spec(spec).run_id
+        return execute(spec, where, threads, log, objects, report)

@@ -18,8 +18,9 @@ from PIL import Image
 
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
-from shattering.data.sources import identity, load_dataset
+from shattering.data.sources import check_identity, identity, load_dataset
 from shattering.files import write_aside
+from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
 from shattering.learners.ranks import Ranks, joined
@@ -42,6 +43,7 @@ OnEpoch = Callable[[dict], None]
 def run(spec: RunSpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run: ...
 @overload
 def run(spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Record: ...
+@read_once()
 def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run | Record:
     """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
@@ -114,8 +116,10 @@ def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     if key not in _last_loaded:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
-        data = load_dataset(source, *sizes, **reading)
-        _last_loaded[key] = data, data.fingerprint()
+        loaded = (data := load_dataset(source, *sizes, **reading)), data.fingerprint()
+        if not is_object:
+            check_identity(spec.dataset)
+        _last_loaded[key] = loaded
     return _last_loaded[key]
 
 

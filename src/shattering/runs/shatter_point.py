@@ -7,6 +7,7 @@ import pandas as pd
 
 from shattering.data.sources import load_dataset
 from shattering.errors import InputError
+from shattering.identity.files import read_once
 from shattering.randomization import Randomization
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
@@ -62,6 +63,7 @@ class ShatterPoint:
         return pd.DataFrame(rows)
 
 
+@read_once()
 def shatter_point(
     spec: RunSpec,
     store: Store,

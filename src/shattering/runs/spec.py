@@ -121,9 +121,8 @@ class RunSpec:
         """The learner's parameters that determine the result and are not at their defaults, in canonical form."""
         if objects.is_object(self.learner):
             return {}
-        excluded = ("random_state", *NEVER_IDENTITY, *getattr(LEARNERS[self.learner], "not_identity", ()))
         params = _without_defaults(self.params, self._defaults())
-        return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in excluded}
+        return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in not_identity(self.learner)}
 
     def identity(self) -> dict:
         """What determines the result, and nothing else; fields at their defaults are left out.
@@ -142,7 +141,7 @@ class RunSpec:
             "n_validation": self.n_validation,
             "randomization": _without_defaults(r, asdict(Randomization())) or None,
             "learner": objects.digest_of(self.learner) if objects.is_object(self.learner) else self.learner,
-            "params": self._by_content(self.recipe()) or None,
+            "params": by_content(self.learner, self.recipe()) or None,
             "seed": self.seed,
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
             "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
@@ -196,11 +195,6 @@ class RunSpec:
         """Whether a part of the data is held out to test on, since they are a name or a path without a test split."""
         return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not sources.has_test_split(self.dataset)
 
-    def _by_content(self, params: dict) -> dict:
-        """The same with what identifies a file in place of its path."""
-        files = () if objects.is_object(self.learner) else getattr(LEARNERS[self.learner], "files", ())
-        return {name: file_identity(str(value)) if name in files else value for name, value in params.items()}
-
     def _defaults(self) -> dict:
         return LEARNERS[self.learner]().get_params()
 
@@ -209,6 +203,17 @@ def id_of(identity: Mapping) -> str:
     """The first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def not_identity(learner: str) -> tuple[str, ...]:
+    """The parameters of a learner that do not change what is learned; a run has its seed outside the learner."""
+    return ("random_state", *NEVER_IDENTITY, *getattr(LEARNERS.get(learner), "not_identity", ()))
+
+
+def by_content(learner: str, params: Mapping) -> dict:
+    """The parameters of a learner with what identifies a file in place of its path."""
+    files = getattr(LEARNERS.get(learner), "files", ())
+    return {name: file_identity(str(value)) if name in files and value is not None else value for name, value in params.items()}
 
 
 def _without_defaults(values: Mapping, defaults: Mapping) -> dict:

@@ -4,9 +4,10 @@ import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from shattering.data import sources
 from shattering.errors import InputError, unknown
-from shattering.runs.spec import canonical, id_of
-from shattering.studies import STUDIES
+from shattering.runs.spec import by_content, canonical, id_of, not_identity
+from shattering.studies import MADE, STUDIES
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,19 @@ class StudySpec:
         return {name: value for name, value in params.items() if value != canonical(self._defaults()[name], name)}
 
     def identity(self) -> dict:
-        """What determines the result; parameters at their defaults are left out."""
-        parts = {"study": self.study, "params": self.recipe() or None, "seed": self.seed}
+        """What determines the result; parameters at their defaults are left out, and where files lie does not count."""
+        parts = {"study": self.study, "params": self._by_content(self.recipe()) or None, "seed": self.seed}
         return {name: value for name, value in parts.items() if value is not None}
+
+    def _by_content(self, params: dict) -> dict:
+        """The same with what identifies data and files in place of their paths: of the dataset, and of a learner's parameters."""
+        if "dataset" in params and params["dataset"] not in MADE:
+            params = {**params, "dataset": sources.identity(str(params["dataset"]))}
+        if "learner" in self._defaults() and params.get("params"):
+            name = str(params.get("learner", self._defaults()["learner"]))
+            counted = {key: value for key, value in params["params"].items() if key not in not_identity(name)}
+            params = {**params, "params": by_content(name, counted)}
+        return params
 
     @property
     def run_id(self) -> str:

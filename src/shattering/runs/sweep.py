@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from shattering.errors import InputError, unknown
+from shattering.identity.files import read_once
 from shattering.loggers import Log, logger_names
 from shattering.runs.attempts import Attempts
 from shattering.runs.local import local_workers
@@ -46,6 +47,7 @@ def sweep(
     given: Objects | None = None,
     engine: Engine = "local",
 ) -> Sequence[Run | Record]: ...
+@read_once()
 def sweep(
     specs: Iterable[AnySpec],
     store: Store,

@@ -27,3 +27,4 @@ STUDIES: dict[str, Callable[..., tuple[dict, pd.DataFrame]]] = {
     "rademacher-classes": rademacher_classes,
     "stability": stability,
 }
+MADE = ("noise",)  # what a study's dataset may be beside those that `load_dataset` takes: it is made as it is read

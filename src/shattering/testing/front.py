@@ -16,6 +16,7 @@ from sklearn.base import BaseEstimator
 from shattering.data.dataset import Dataset
 from shattering.data.sources import load_dataset
 from shattering.errors import InputError
+from shattering.identity.files import read_once
 from shattering.loggers import Log
 from shattering.randomization import Randomization
 from shattering.runs import objects
@@ -30,6 +31,7 @@ from shattering.testing.result import Draw, RandomizationTest
 from shattering.testing.scheme import Scheme, find_randomizations, n_draws_of
 
 
+@read_once()
 def randomization_test(
     learner: Any,
     data: Any,
