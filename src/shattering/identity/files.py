@@ -121,7 +121,7 @@ def _below(path: Path) -> tuple[_File, ...]:
     if not stat.S_ISDIR(found.st_mode):
         return (_File(b"", found.st_size, found.st_mtime_ns),)
     files: list[_File] = []
-    todo = [(b"", ((found.st_dev, found.st_ino),))]
+    todo: list[tuple[bytes, tuple[tuple[int, int], ...]]] = [(b"", ((found.st_dev, found.st_ino),))]
     while todo:
         below, above = todo.pop()
         for entry in os.scandir(os.path.join(os.fsencode(path), below)):
