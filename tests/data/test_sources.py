@@ -235,7 +235,7 @@ def test_labels_that_are_other_numbers(numbers):
         ((X, Y[:, None], X, Y), r"y_train has shape \(6, 1\)"),
         ((X.astype(np.int64), Y, X, Y), r"x_train have type torch.int64, expected uint8 \(0…255\) or floats"),
         ((np.full((6, 4), np.nan), Y, np.zeros((6, 4)), Y), r"images contain NaN or infinite pixels in 6 of 6 examples"),
-        ((X, Y, X[:, :3], Y), r"test images have shape \(3, 3, 4\), expected that of the train images, \(3, 4, 4\)"),
+        ((X, Y, X[:, :2], Y), r"test images have shape \(3, 2, 4\), expected that of the train images, \(3, 4, 4\)"),
         ((X[:0], Y[:0], X, Y), r"y_train has shape \(0,\), expected one label an example, and at least one"),
         ((X[:, 0, 0, 0], Y, X, Y), r"images have shape \(6,\), expected \(n, channels, height, width\)"),
     ],

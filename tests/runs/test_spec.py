@@ -140,7 +140,7 @@ def test_sweep_files(tmp_path):
     [
         ("labels = [", "is not readable"),
         ("labels = []", "labels is an empty list, expected at least one value"),
-        ("nosuch = 1", "unknown field of a sweep: 'nosuch'; known: data_seed"),
+        ("nosuch = 1", "unknown field of a sweep: 'nosuch'; known: channels"),
         ("labels = 3", "labels is 3, expected a probability"),
         ("grid = [1]", "holds a int, expected tables of axes"),
     ],

@@ -57,6 +57,8 @@ class Run(Stored):
     """Leave out images that cannot be decoded, and count them."""
     hold_out: Flag = True
     """Without a test split, hold a fifth out; if not, test on the training images."""
+    channels: Literal["first", "last"] | None = None
+    """Order of the axes in arrays of images. Default: by their lengths."""
     labels: float = 0.0
     """Probability of label corruption, 0 to 1."""
     pixels: str = "true"
@@ -98,7 +100,7 @@ class Run(Stored):
 
 
 _AXES = (
-    *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out"),
+    *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out", "channels"),
     *("labels", "pixels", "label_mode", "permute_channels", "learner", "seed", "data_seed", "noise_seed"),
 )
 
@@ -123,6 +125,8 @@ class Sweep(Swept):
     """true, false."""
     hold_out: str | None = None
     """true, false."""
+    channels: str | None = None
+    """first, last."""
     labels: str | None = None
     """Probabilities of label corruption."""
     pixels: str | None = None

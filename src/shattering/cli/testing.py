@@ -39,6 +39,8 @@ class Test(Swept):
     """Bring encoded images to squares of so many pixels."""
     skip_corrupt: Flag = False
     """Leave out images that cannot be decoded."""
+    channels: Literal["first", "last"] | None = None
+    """Order of the axes in arrays of images. Default: by their lengths."""
     seed: int = 0
     """Seed of subset, randomizations, initialization and order."""
     jobs: int | None = None
@@ -54,7 +56,8 @@ class Test(Swept):
         from shattering.runs.grid import parse_settings
         from shattering.testing.front import randomization_test
 
-        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "image_size", "skip_corrupt", "seed", "budget", "jobs")
+        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs")
+        same += ("image_size", "skip_corrupt", "channels")
         test = randomization_test(
             self.learner,
             self.data,

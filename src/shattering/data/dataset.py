@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -129,8 +130,8 @@ class Dataset:
         return replace(self, train=train.subset(torch.from_numpy(rest)), test=train.subset(torch.from_numpy(held_out)), validation=None)
 
     def to_npz(self, path: str | Path) -> Path:
-        """Save as an .npz that `load_dataset` reads (channels last), so that arrays can be named in a run."""
-        arrays = {}
+        """Save as an .npz that `load_dataset` reads (channels last, as it says), so that arrays can be named in a run."""
+        arrays: dict[str, Any] = {"channels": np.array("last")} if len(self.train.image_shape) == 3 else {}
         for name in ("train", "test"):
             split = getattr(self, name)
             images = split.images.numpy()

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from shattering.data import disk
+from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset, Split
 from shattering.data.decode import decode_images
 from shattering.errors import InputError
@@ -20,22 +21,30 @@ def is_torch(source: object) -> bool:
     return isinstance(source, torch.utils.data.Dataset) and hasattr(source, "__len__") and hasattr(source, "__getitem__")
 
 
-def read_torch(source: Any) -> tuple[np.ndarray | torch.Tensor, np.ndarray]:
-    """All (image, label) pairs of a torch dataset: images (n, c, h, w) or (n, features), labels (n,).
+def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, np.ndarray]:
+    """All (image, label) pairs of a torch dataset: images (n, c, h, w), (n, h, w) or (n, features), labels (n,).
 
-    Random transforms are drawn once, here. Raises InputError for items that are no such pairs, or of several shapes.
+    channels: "first" or "last", of items that are arrays; None: by the rule of `channels_first`. Random transforms are drawn once, here.
+    Raises InputError for items that are no such pairs, or of several shapes.
     """
-    images, labels = [], []
+    images, labels, pictures = [], [], False
     for i in range(len(source)):
         item = source[i]
         if not isinstance(item, Sequence) or len(item) != 2:
             raise InputError(f"item {i} of the torch dataset is a {type(item).__name__}, expected a pair (image, label)")
+        pictures = isinstance(item[0], Image.Image)
         images.append(_array(item[0]))
         labels.append(int(item[1]) if isinstance(item[1], torch.Tensor) else item[1])
     shapes = {image.shape for image in images}
     if len(shapes) != 1:
         raise InputError(f"the images of the torch dataset have shapes {sorted(shapes)[:3]}, expected one shape")
-    return np.stack(images), np.asarray(labels)
+    stacked = torch.from_numpy(np.stack(images))
+    if stacked.ndim == 4 and not pictures:
+        stacked = channels_first(stacked, channels, "the images of the torch dataset")
+    elif channels is not None:
+        found = "pictures" if pictures else f"of shape {tuple(stacked.shape[1:])}"
+        raise InputError(f"channels is {channels!r}, expected none for the torch dataset, whose images are {found}")
+    return stacked, np.asarray(labels)
 
 
 def _array(image: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ import torch
 
 from shattering import seeds
 from shattering.data import disk, others
+from shattering.data.channels import ORDERS, channels_first, check_order
 from shattering.data.dataset import Dataset, Split, hold_out_by_class
 from shattering.data.encoded import check_shards
 from shattering.data.on_disk import ImagesOnDisk
@@ -56,6 +57,12 @@ class _Reading:
 
     size: int | None = None
     skip_corrupt: bool = False
+    channels: str | None = None
+
+    def no_arrays(self, what: str) -> None:
+        """Raise InputError if an order of channels was given for what has none."""
+        if self.channels:
+            raise InputError(f"channels is {self.channels!r}, expected none for {what}, whose images are not arrays")
 
     def parquet(self, files: list[Path], label: str | None = None, classes: Sequence[str] | None = None) -> tuple[Split, str]:
         check_shards(files)
@@ -74,6 +81,7 @@ def load_dataset(
     hold_out: bool = True,
     image_size: int | None = None,
     skip_corrupt: bool = False,
+    channels: str | None = None,
 ) -> Dataset:
     """Load a dataset whole, or class-balanced subsets of it.
 
@@ -98,13 +106,17 @@ def load_dataset(
             have one size, and keep it.
         skip_corrupt: leave out the encoded images that cannot be decoded, and count them in `Dataset.skipped`, instead of raising an error;
             this decodes every image of the subsets once.
+        channels: "first" or "last", the order of the axes in arrays of images (of four axes; of an .npz and of a torch dataset, too);
+            None: the channels are the axis, the second or the last, that has length 1, 3 or 4; if both have, or neither has, it is the
+            order that gives square images; where that does not tell, it is an error.
 
     Raises:
         InputError: for anything unknown, unreadable or inconsistent.
     """
     if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1):
         raise InputError(f"image_size is {image_size!r}, expected a whole number of at least 1")
-    dataset = _load_any(source, seed if hold_out else None, _Reading(image_size, skip_corrupt))
+    check_order(channels)
+    dataset = _load_any(source, seed if hold_out else None, _Reading(image_size, skip_corrupt, channels))
     if image_size and not isinstance(dataset.train.images, ImagesOnDisk):
         raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
     disk.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
@@ -136,26 +148,33 @@ def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
 
 def _load_any(source, seed: int | None, reading: _Reading) -> Dataset:
     if isinstance(source, Dataset):
+        reading.no_arrays(source.name)
         return source
     if isinstance(source, (str, Path)):
         return _load_named(str(source), seed, reading) if str(source) in DATASETS else _load_path(Path(source), seed, reading)
     if others.is_hub(source):
+        reading.no_arrays("a Hugging Face dataset")
         return others.from_hub(source, lambda split, name: _hold_out(split, name, seed))
     if isinstance(source, (tuple, list)) and len(source) == 4:
-        return dataset_from_arrays(*source)
+        return dataset_from_arrays(*source, channels=reading.channels)
     if isinstance(source, (tuple, list)) and len(source) == 2:
         if all(others.is_torch(part) for part in source):
-            train, test = map(others.read_torch, source)
-            return dataset_from_arrays(*train, *test, channels="first", name=type(source[0]).__name__)
-        return _hold_out(dataset_from_arrays(*source, *source).train, "arrays", seed)
+            return _from_torch(source[0], source[1], reading)
+        return _hold_out(dataset_from_arrays(*source, *source, channels=reading.channels).train, "arrays", seed)
     if others.is_torch(source):
-        images, labels = others.read_torch(source)
-        whole = dataset_from_arrays(images, labels, images, labels, channels="first")
+        whole = _from_torch(source, source, reading)
         return _hold_out(whole.train, type(source).__name__, seed)
     raise InputError(
         f"dataset is a {type(source).__name__}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
         "a Dataset, or a torch or Hugging Face dataset"
     )
+
+
+def _from_torch(train: object, test: object, reading: _Reading) -> Dataset:
+    pairs = {id(part): others.read_torch(part, reading.channels) for part in (train, test)}  # once, if they are one
+    (x_train, y_train), (x_test, y_test) = pairs[id(train)], pairs[id(test)]
+    channels = "first" if x_train.ndim == 4 else None
+    return dataset_from_arrays(x_train, y_train, x_test, y_test, channels=channels, name=type(train).__name__)
 
 
 def identity(source: str) -> str:
@@ -195,6 +214,7 @@ def _existing(path: Path) -> Path:
 
 
 def _load_named(name: str, seed: int | None, reading: _Reading) -> Dataset:
+    reading.no_arrays(name)
     if name == "digits":
         return _digits()
     base = os.environ.get("SHATTERING_DATA")
@@ -259,12 +279,14 @@ def _load_path(path: Path, seed: int | None, reading: _Reading) -> Dataset:
     path = _existing(path)
     if path.suffix == ".npz":
         arrays = disk.read_npz(path)
+        channels = _one_order(reading.channels, arrays, path)
         return dataset_from_arrays(
             *(arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")),
             classes=arrays.get("classes"),
-            channels="last",
+            channels=channels,
             name=path.stem,
         )
+    reading.no_arrays(str(path))
     if path.is_file():
         if path.suffix != ".parquet":
             raise InputError(f"{path} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")
@@ -279,6 +301,14 @@ def _load_path(path: Path, seed: int | None, reading: _Reading) -> Dataset:
     if (path / "train").is_dir():
         return _load_folder(path, seed, reading)
     raise InputError(f"{path} has neither train/CLASS/ folders nor train*.parquet files")
+
+
+def _one_order(channels: str | None, arrays: dict[str, np.ndarray], path: Path) -> str | None:
+    """The order of channels that is asked for, or that the archive says of its own."""
+    said = str(arrays["channels"]) if "channels" in arrays else None
+    if said is not None and (said not in ORDERS or said != (channels or said)):
+        raise InputError(f"channels is {channels!r}, and {said!r} in {path}, expected 'first' or 'last', and no two of them")
+    return said or channels
 
 
 def _load_folder(path: Path, seed: int | None, reading: _Reading) -> Dataset:
@@ -313,12 +343,11 @@ def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, chann
         x_test: the same for the test split.
         y_test: the same for the test split.
         classes: names of the classes; labels then are numbers 0…k-1, or names.
-        channels: "first" or "last"; None: whichever axis has length 1, 3 or 4, and if both do, last for NumPy
-            and first for torch.
+        channels: "first" or "last"; None: by the rule of `channels_first`.
         name: what the dataset is called.
 
     Raises:
-        InputError: for shapes, types or values that do not fit.
+        InputError: for shapes, types or values that do not fit, and where the order of the channels is not to be seen.
     """
     train_images, test_images = (as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test")))
     y_train, y_test = (np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y) for y in (y_train, y_test))
@@ -346,19 +375,15 @@ def _numbers_as_names(y_train: np.ndarray, y_test: np.ndarray) -> tuple[np.ndarr
     return train.astype(str), test.astype(str), [str(k) for k in found]
 
 
-def as_images(x, channels: str | None = None, where: str = "images") -> torch.Tensor:
-    """Arrays as (n, channels, height, width) or (n, features), uint8 or float32. See `dataset_from_arrays`."""
-    from_torch = isinstance(x, torch.Tensor)
-    images = x.detach().cpu() if from_torch else torch.from_numpy(np.array(x, order="C"))
+def as_images(x, channels: str | None = None, where: str = "images", **order) -> torch.Tensor:
+    """Arrays as (n, channels, height, width) or (n, features), uint8 or float32. See `dataset_from_arrays`; order: see `channels_first`."""
+    images = x.detach().cpu() if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, order="C"))
     if images.dtype != torch.uint8:
         if not images.dtype.is_floating_point and (images.ndim != 2 or images.is_complex()):
             raise InputError(f"{where} have type {images.dtype}, expected uint8 (0…255) or floats")
         images = images.to(torch.float32)
-    if images.ndim == 3:
-        return images[:, None]
     if images.ndim == 4:
-        if channels is None:
-            first, last = images.shape[1] in (1, 3, 4), images.shape[3] in (1, 3, 4)
-            channels = "last" if last and not (first and from_torch) else "first"
-        return images.permute(0, 3, 1, 2).contiguous() if channels == "last" else images
-    return images
+        return channels_first(images, channels, where, **order)
+    if channels is not None:
+        raise InputError(f"channels is {channels!r}, expected none for {where} of shape {tuple(images.shape)}")
+    return images[:, None] if images.ndim == 3 else images

@@ -16,6 +16,7 @@ from torch import nn
 
 from shattering import networks, seeds
 from shattering.data import preprocess
+from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
 from shattering.errors import InputError
@@ -318,7 +319,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
         if getattr(X, "ndim", 2) in (3, 4):
-            images, y = as_images(X), np.asarray(y)
+            images, y = as_images(X, remedy=A_SPLIT), np.asarray(y)
             if len(images) != len(y):
                 raise InputError(f"X has {len(images)} examples and y has {len(y)} labels, expected as many")
         else:
@@ -341,7 +342,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def _input_images(self, X) -> torch.Tensor:
         if getattr(X, "ndim", 2) in (3, 4):
-            return as_images(X)
+            return as_images(X, like=self._raw_shape, remedy=A_SPLIT)
         return torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
 
     def _prepare(self, images: torch.Tensor, seed: int) -> None:

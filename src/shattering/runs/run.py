@@ -111,7 +111,7 @@ _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run o
 def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     is_object = objects.is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation, spec.hold_out and spec.folds is None)
-    reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt}
+    reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt, "channels": spec.channels}
     key = (spec.dataset if is_object else identity(spec.dataset), *sizes, *reading.values())
     if key not in _last_loaded:
         _last_loaded.clear()

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from shattering.data import sources
+from shattering.data.channels import check_order
 from shattering.errors import InputError, unknown
 from shattering.learners import LEARNERS, build_learner
 from shattering.learners.weights import file_identity
@@ -44,6 +45,7 @@ class RunSpec:
         skip_corrupt: leave out encoded images that cannot be decoded, and count them in the result; else they are an error.
         hold_out: whether a dataset without a test split has a fifth held out; if not, the test figures are of the training images,
             with their true labels.
+        channels: "first" or "last", the order of the axes in arrays of images; None: by their lengths.
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -65,6 +67,7 @@ class RunSpec:
     image_size: int | None = None
     skip_corrupt: bool = False
     hold_out: bool = True
+    channels: str | None = None
 
     def __post_init__(self):
         for name in ("n_train", "n_test", "n_validation", "image_size", "seed", "data_seed", "noise_seed"):
@@ -82,6 +85,7 @@ class RunSpec:
         for name in ("skip_corrupt", "hold_out"):
             if not isinstance(getattr(self, name), bool):
                 raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
+        check_order(self.channels)
         if self.scoring is not None and self.scoring not in get_scorer_names():
             raise unknown("scoring", self.scoring, get_scorer_names())
         for name, value in self.params.items():
@@ -153,6 +157,7 @@ class RunSpec:
             "hold_out": None if self.hold_out else False,
             "held_out": "by class" if self._holds_out() else None,
             "folds_by": "the labels given" if self.folds and self.randomization.labels else None,
+            "channels": self.channels,
         }
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 

@@ -46,6 +46,7 @@ def randomization_test(
     n_test: int | None = None,
     image_size: int | None = None,
     skip_corrupt: bool = False,
+    channels: str | None = None,
     seed: int = 0,
     budget: str | float | None = None,
     jobs: int | None = None,
@@ -75,6 +76,7 @@ def randomization_test(
         n_test: test on a class-balanced subset of this size.
         image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
         skip_corrupt: leave out encoded images that cannot be decoded, and count them in each run's result; else they are an error.
+        channels: "first" or "last", the order of the axes in arrays of images; None: by their lengths, see `load_dataset`.
         seed: gives the seeds of subset, randomizations, initialization and batch order.
         budget: time that the call may take, such as "5min" or seconds: draws are made in rounds until it is used up, on fewer
             training examples where that is needed, at the last with fewer epochs; the result says what was left out. A fit
@@ -101,11 +103,12 @@ def randomization_test(
     source = str(data) if isinstance(data, (str, Path)) else None
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
     sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
-    dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, **reading)
+    dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, channels=channels, **reading)
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected natural data")
     given, spec = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
+    reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
     found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
     base, left_out = plan(base, given, 1 + sum(found.values()), 1 + len(found), clock)

@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch import nn
 
 from shattering import seeds
+from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import as_images
@@ -223,7 +224,7 @@ class TrainingFunction(ClassifierMixin, BaseEstimator):
 
 
 def _unlabelled(X, like: Split) -> Split:
-    images = as_images(X) if np.ndim(X) > 2 else torch.as_tensor(np.asarray(X))
+    images = as_images(X, like=like.image_shape, remedy=A_SPLIT) if np.ndim(X) > 2 else torch.as_tensor(np.asarray(X))
     return Split(images, torch.zeros(len(images), dtype=torch.int64), like.classes)
 
 
