@@ -10,6 +10,7 @@ import shattering
 ROOT = Path(shattering.__file__).parent
 LAYERS = [
     ["errors"],
+    ["values"],
     ["files"],
     ["identity"],
     ["machine"],

@@ -1,24 +1,54 @@
 """The one exception for bad input, and how any other exception is told in one line."""
 
 import difflib
+import errno
 import re
+import reprlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+_NO_FAULT = ("ENOSPC", "EDQUOT", "EROFS")  # of the code that was executed: the disk is full, or may not be written
+_MARK = "_shattering_blames"
 
 
 class InputError(ValueError):
     """Bad input. The message is one sentence that names the field, what was found and what was expected; it is shown as it is."""
 
 
-def unknown(kind: str, found: object, known) -> InputError:
+def unknown(kind: str, found: object, known: Iterable[object]) -> InputError:
     """Make an `InputError` for a name that is not among the `known` names.
 
-    It suggests the known name that is nearest in spelling; without a near one it lists the known names, at most twenty.
+    It suggests the known name that is nearest in spelling, whatever the case and hyphens; without a near one it lists the known names,
+    at most twenty.
     """
     names = sorted(map(str, known))
-    near = difflib.get_close_matches(str(found), names, 1)
+    near = nearest(str(found), names)
     if near:
-        return InputError(f"unknown {kind} {found!r}; did you mean {near[0]!r}?")
+        return InputError(f"unknown {kind} {shown(found)}; did you mean {near!r}?")
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return InputError(f"unknown {kind} {found!r}; known: {', '.join(names[:20])}{more}")
+    return InputError(f"unknown {kind} {shown(found)}; known: {', '.join(names[:20])}{more}")
+
+
+def nearest(found: str, names: Sequence[str]) -> str | None:
+    """The name that somebody meant who wrote `found`: one with few other letters, or the only one that it is a part of; or None."""
+    folded = {_folded(name): name for name in reversed(names)}
+    wanted = _folded(found)[:100]
+    parts = [name for name in folded if len(wanted) > 1 and (name.startswith(wanted) or wanted in name.split("-"))]
+    near = [wanted] if wanted in folded else parts if len(parts) == 1 else difflib.get_close_matches(wanted, folded, 1)
+    return folded[near[0]] if near else None
+
+
+def _folded(name: str) -> str:
+    return re.sub(r"[\s_]+", "-", name.casefold())
+
+
+def shown(value: object) -> str:
+    """A value as Python writes it, in one line of bearable length."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 80
+    short.maxlist = short.maxtuple = short.maxdict = 10
+    return printable(short.repr(value))
 
 
 def reason(error: BaseException) -> str:
@@ -33,3 +63,34 @@ def reason(error: BaseException) -> str:
 def printable(text: str) -> str:
     """Write control characters, such as a terminal's escape sequences, and lone surrogates as Python writes them: \\x1b."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", lambda match: repr(match[0])[1:-1], text)
+
+
+@contextmanager
+def blamed(what: str, folder: Path | None = None) -> Iterator[None]:
+    """Mark the exceptions of a user's code, but for `InputError` and a full disk, as those of `what`, for `failure` to tell.
+
+    folder: of the run, where its failed.json has the traceback; None: the code was not executed by a run.
+    """
+    try:
+        yield
+    except Exception as error:
+        is_ours = isinstance(error, InputError) or (isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _NO_FAULT)
+        if not is_ours and not hasattr(error, _MARK):
+            setattr(error, _MARK, (what, folder))
+            error.add_note(f"raised by {what}" + (f"; its run is in {folder}" if folder else ""))
+        raise
+
+
+def failure(error: Exception) -> str:
+    """Tell an exception that is no `InputError` in one sentence: what failed, by what, and where the traceback is.
+
+    An `OSError` that nobody is to blame for says what it is of.
+    """
+    told = f"{type(error).__name__}: {reason(error)}" if str(error).strip() else type(error).__name__
+    if hasattr(error, _MARK):
+        what, folder = getattr(error, _MARK)
+        where = f"traceback in {printable(str(folder / 'failed.json'))}" if folder else "SHATTERING_TRACEBACK=1 shows the traceback"
+        return f"{printable(what)} failed: {told} ({where})"
+    if isinstance(error, OSError) and error.strerror:
+        return printable(error.strerror + (f": {error.filename}" if error.filename else ""))
+    return f"unexpected {told} (a fault of shattering's; SHATTERING_TRACEBACK=1 shows the traceback)"

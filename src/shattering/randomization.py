@@ -8,7 +8,7 @@ same bytes.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from shattering import seeds
 from shattering.data.dataset import Dataset, Split
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.preprocess import to_float
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError
+from shattering.values import Range, check_fields
 
 Pixels = Literal["true", "shuffled", "random", "gaussian", "within-class"]
 LabelMode = Literal["redraw", "flip", "permute"]
@@ -43,19 +44,15 @@ class Randomization:
         InputError: for values out of range.
     """
 
-    labels: float = 0.0
+    labels: Annotated[float, "a probability of corruption", Range(0, 1)] = 0.0
     pixels: Pixels = "true"
     label_mode: LabelMode = "redraw"
     permute_channels: bool = False
 
     def __post_init__(self):
-        if isinstance(self.labels, bool) or not isinstance(self.labels, (int, float)) or not 0 <= self.labels <= 1:
-            raise InputError(f"labels is {self.labels!r}, expected a probability of corruption in 0…1")
+        check_fields(self)
         object.__setattr__(self, "labels", float(self.labels))
-        if self.pixels not in get_args(Pixels):
-            raise unknown("pixels", self.pixels, get_args(Pixels))
-        if self.label_mode not in get_args(LabelMode):
-            raise unknown("label_mode", self.label_mode, get_args(LabelMode))
+        object.__setattr__(self, "permute_channels", bool(self.permute_channels))
 
     @property
     def title(self) -> str:

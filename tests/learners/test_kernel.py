@@ -149,7 +149,7 @@ def test_recomputing_the_matrix_gives_the_same(points):
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"kernel": "cubic"}, "unknown kernel 'cubic'; known: gaussian, linear"),
+        ({"kernel": "cubic"}, "kernel is 'cubic', expected 'gaussian', 'linear' or a function"),
         ({"gamma": -1}, "gamma is -1, expected a number above 0"),
         ({"gamma": "auto"}, "gamma is 'auto'"),
         ({"ridge": -0.1}, "ridge is -0.1, expected a number of at least 0"),

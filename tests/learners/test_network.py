@@ -131,7 +131,7 @@ def test_compile_is_asked_for(monkeypatch):
     ("params", "message"),
     [
         ({"network": "vgg"}, "unknown network 'vgg'; known: alexnet"),
-        ({"network": 3}, "network is a int, expected a name or a factory"),
+        ({"network": 3}, "network is 3, expected a name or a factory"),
         ({"epochs": 0}, "epochs is 0, expected a whole number of at least 1"),
         ({"epochs": 1.5}, r"epochs is 1.5, expected a whole number"),
         ({"batch_size": -1}, "batch_size is -1"),

@@ -18,7 +18,7 @@ from shattering.paper.experiment import Runs
 from shattering.paper.reference import TABLE_2
 from shattering.paper.scales import IMAGENET_SCALES, SCALES, ImageNetScale
 from shattering.report.figures import to_spec
-from shattering.runs.grid import grid, parse_settings
+from shattering.runs.grid import grid, read_settings
 from shattering.runs.run import run
 from shattering.runs.store import Run
 
@@ -120,7 +120,7 @@ def test_the_papers_own_numbers_satisfy_every_claim_and_spoiled_ones_do_not():
 def test_the_documented_commands_make_the_runs_of_the_table():
     page = (Path(__file__).parents[2] / "docs" / "imagenet.md").read_text()
     given = [s.strip("'") for s in re.findall(r"--set (\S+)", page.partition("torchrun")[2])]
-    settings = {name: value for name, value in parse_settings(given).items() if name != "weight_decay"}
+    settings = {name: value for name, value in read_settings(given).items() if name != "weight_decay"}
     optional = {name: settings.pop(name) for name in ("dropout", "augment")} | {"weight_decay": 4e-5}
     found = set()
     for labels, names in ((1.0, []), (1.0, ["weight_decay"]), (0.0, ["augment"]), (0.0, ["augment", "dropout", "weight_decay"])):

@@ -1,64 +1,95 @@
 """The command line. Nothing heavy is imported before a command has been understood."""
 
-import contextlib
-import io
-import itertools
 import os
 import sys
-from typing import Annotated, Union
+import traceback
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-import tyro
-from tyro.conf import subcommand
-
-from shattering.cli.capacity import Capacity
+from shattering import __version__
+from shattering.cli.capacity import Rademacher, ShatterPoint, Stability
+from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, Run, Sweep
 from shattering.cli.showing import List, Report, Show, Status
 from shattering.cli.testing import Test
-from shattering.errors import InputError
-
-Command = Union[  # noqa: UP007
-    Annotated[Demo, subcommand("demo")],
-    Annotated[Test, subcommand("test")],
-    Annotated[Run, subcommand("run")],
-    Annotated[Sweep, subcommand("sweep")],
-    Annotated[List, subcommand("list")],
-    Annotated[Status, subcommand("status")],
-    Annotated[Show, subcommand("show")],
-    Annotated[Report, subcommand("report")],
-    Annotated[Paper, subcommand("paper")],
-    Annotated[Capacity, subcommand("capacity")],
-]
+from shattering.errors import InputError, failure, printable, unknown
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Parse and execute; returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line, 130 for Ctrl-C."""
+class Group(dict[str, Any]):
+    """Commands with a name in common."""
+
+    def __init__(self, about: str, commands: Mapping[str, Any]):
+        super().__init__(commands)
+        self.__doc__ = about
+
+
+COMMANDS = Group(
+    "Would this model fit noise just as well? Randomization tests for any model, data and training recipe.",
+    {
+        "demo": Demo,
+        "test": Test,
+        "run": Run,
+        "sweep": Sweep,
+        "list": List,
+        "status": Status,
+        "show": Show,
+        "report": Report,
+        "paper": Paper,
+        "capacity": Group(
+            "How much a learner can fit: Rademacher complexity, shatter point, stability.",
+            {"rademacher": Rademacher, "shatter-point": ShatterPoint, "stability": Stability},
+        ),
+    },
+)
+_HELP = ("-h", "--help")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse and execute; returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line, 130 for Ctrl-C.
+
+    What goes wrong is one sentence on the standard error; with SHATTERING_TRACEBACK set the traceback stands above it.
+    """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
     try:
-        return _parse(arguments).execute()
+        return _execute(list(sys.argv[1:] if arguments is None else arguments))
+    except UsageError as error:
+        return _say(error, str(error), 2)
     except InputError as error:
-        print(f"shattering: {error}", file=sys.stderr)
-        return 1
+        return _say(error, str(error), 1)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except OSError as error:
-        print(f"shattering: {error.strerror or error}{f': {error.filename}' if error.filename else ''}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("shattering: interrupted; the same command resumes", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        return _say(error, "interrupted; the same command resumes", 130)
+    except Exception as error:
+        return _say(error, failure(error), 1)
 
 
-def _parse(arguments: list[str] | None):
-    """tyro's parsing, with its boxed errors folded into one line."""
-    text = "Would this model fit noise just as well? Randomization tests for any model, data and training recipe."
-    captured = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(captured):
-            return tyro.cli(Command, prog="shattering", description=text, args=arguments)  # type: ignore[call-overload]
-    except SystemExit as stop:
-        box = [line.strip("╭╮╰╯│─ ") for line in captured.getvalue().splitlines()[1:]]  # below its title
-        sentence = " ".join(itertools.takewhile(bool, box))  # down to its first rule
-        if sentence:
-            print(f"shattering: {sentence.rstrip('.')}; see shattering --help", file=sys.stderr)
-        raise stop from None
+def _say(error: BaseException, sentence: str, status: int) -> int:
+    if os.environ.get("SHATTERING_TRACEBACK"):
+        traceback.print_exception(error)
+    print(f"shattering: {printable(sentence)}", file=sys.stderr)
+    return status
+
+
+def _execute(arguments: list[str]) -> int:
+    commands, usage = COMMANDS, "shattering"
+    while isinstance(commands, Group):
+        if not arguments or arguments[0] in _HELP:
+            more = [("--version", "Show the version.")] if commands is COMMANDS else []
+            print(help_of_group(commands, usage, str(commands.__doc__), more), end="")
+            return 0
+        word = arguments.pop(0)
+        if commands is COMMANDS and word == "--version":
+            print(f"shattering {__version__}")
+            return 0
+        if word not in commands:
+            if word.startswith("-"):
+                raise UsageError(f"{usage} got {word!r} before a command, expected a command first: {', '.join(commands)}")
+            raise UsageError(str(unknown(f"{usage.removeprefix('shattering')} command".strip(), word, commands)))
+        commands, usage = commands[word], f"{usage} {word}"
+    before = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    if any(word in _HELP for word in before):
+        print(help_of(commands, usage), end="")
+        return 0
+    return parse(commands, arguments, usage).execute()

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Union
-
-from tyro.conf import OmitArgPrefixes, UseAppendAction, subcommand
+from typing import TYPE_CHECKING, Annotated
 
 from shattering.cli.common import Stored, print_json, sweep_with_overview
+from shattering.cli.options import Repeated
+from shattering.values import Count, Natural, Range
 
 if TYPE_CHECKING:
     from shattering.paper.experiment import Result
@@ -20,18 +20,20 @@ class _OfLearner(Stored):
     """A name (see `list datasets`) or a path."""
     learner: str = "network"
     """A name (see `list learners`)."""
-    set: UseAppendAction[tuple[str, ...]] = ()
+    set: Repeated = ()
     """A parameter of the learner, as name=value."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of the subset, the noise and the learner."""
     out: Path = Path("capacity")
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
 
     def _params(self) -> dict:
-        from shattering.learners import build_learner
-        from shattering.runs.grid import parse_settings
+        from shattering.learners import build_learner, find_learner
+        from shattering.learners.settings import settled
+        from shattering.runs.grid import read_settings
 
-        params = parse_settings(self.set)
+        learner = find_learner(self.learner)()
+        params = settled(learner, read_settings(self.set), f"learner {self.learner!r}")
         build_learner(self.learner, params, self.seed)  # refused here rather than in a worker
         return params
 
@@ -55,9 +57,9 @@ class _OfLearner(Stored):
 class Rademacher(_OfLearner):
     """Empirical Rademacher complexity: how well the learner fits random signs, beside closed forms of norm-bounded classes."""
 
-    n: int = 200
+    n: Annotated[int, Range(2)] = 200
     """Training images."""
-    draws: int = 10
+    draws: Count = 10
     """Draws of random signs."""
 
     def execute(self) -> int:
@@ -78,9 +80,9 @@ class Rademacher(_OfLearner):
 class Stability(_OfLearner):
     """Uniform stability: what replacing one training example changes, on true and on random labels."""
 
-    n: int = 200
+    n: Annotated[int, Range(2)] = 200
     """Training images."""
-    replaced: int = 20
+    replaced: Count = 20
     """Examples replaced, one at a time."""
 
     def execute(self) -> int:
@@ -99,17 +101,17 @@ class Stability(_OfLearner):
 class ShatterPoint(_OfLearner):
     """The largest number of random labels that the learner fits, by bisection over stored runs."""
 
-    accuracy: float = 0.99
+    accuracy: Annotated[float, Range(0, 1, above=True)] = 0.99
     """On the training labels: what counts as fitted."""
-    n_min: int = 100
+    n_min: Count = 100
     """Where the search begins."""
-    n_max: int | None = None
+    n_max: Count | None = None
     """The most to try. Default: all training images."""
-    n_test: int | None = None
+    n_test: Count | None = None
     """Test images of each run. Default: 1,000, or all if there are fewer."""
-    steps: int = 4
+    steps: Count = 4
     """Sizes tried a doubling of n."""
-    seeds: int = 1
+    seeds: Count = 1
     """Runs of each size, all of which have to fit."""
 
     def execute(self) -> int:
@@ -129,19 +131,3 @@ class ShatterPoint(_OfLearner):
 
         found = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, show)
         return self._finish(make_result({self._title(): found}))
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """How much a learner can fit: Rademacher complexity, shatter point, stability."""
-
-    of: OmitArgPrefixes[
-        Union[  # noqa: UP007
-            Annotated[Rademacher, subcommand("rademacher", prefix_name=False)],
-            Annotated[ShatterPoint, subcommand("shatter-point", prefix_name=False)],
-            Annotated[Stability, subcommand("stability", prefix_name=False)],
-        ]
-    ]
-
-    def execute(self) -> int:
-        return self.of.execute()

@@ -7,23 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from tyro.conf import FlagCreatePairsOff
-
-from shattering.errors import InputError
+from shattering.cli.options import UsageError
+from shattering.values import NotNegative, Positive
 
 if TYPE_CHECKING:
     from shattering.runs.on_ray import Ray
     from shattering.runs.store import AnySpec, Store
     from shattering.runs.sweep import Engine
 
-Flag = FlagCreatePairsOff[bool]
-
 
 @dataclass(frozen=True)
 class Stored:
     store: str = "runs"
     """Folder of runs, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX."""
-    json: Flag = False
+    json: bool = False
     """Print JSON."""
 
 
@@ -33,18 +30,18 @@ class Swept(Stored):
     """local: processes of this machine. ray: a Ray cluster."""
     address: str | None = None
     """Of the Ray cluster, HOST:PORT or auto. Default: RAY_ADDRESS, else this machine alone."""
-    cpus_per_run: float | None = None
+    cpus_per_run: Positive | None = None
     """Cores that a run takes on Ray. Default: 1."""
-    gpus_per_run: float | None = None
+    gpus_per_run: NotNegative | None = None
     """Share of a GPU that a run takes on Ray, e.g. 0.25. Default: none."""
 
     def found_engine(self) -> Literal["local"] | Ray:
-        """What `sweep` takes. Raises InputError for options of Ray without it."""
+        """What `sweep` takes. Raises UsageError for options of Ray without it."""
         options = {name: getattr(self, name) for name in ("address", "cpus_per_run", "gpus_per_run")}
         options = {name: value for name, value in options.items() if value is not None}
         if self.engine == "local" and options:
             name = next(iter(options)).replace("_", "-")
-            raise InputError(f"--{name} is {next(iter(options.values()))} beside --engine local, expected it with --engine ray alone")
+            raise UsageError(f"--{name} is {next(iter(options.values()))} beside --engine local, expected it with --engine ray alone")
         if self.engine == "local":
             return "local"
         from shattering.runs.on_ray import Ray

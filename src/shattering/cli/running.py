@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction, arg
-
-from shattering.cli.common import Flag, Stored, Swept, finish, print_json, summary, sweep_with_overview
+from shattering.cli.common import Stored, Swept, finish, print_json, summary, sweep_with_overview
+from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import InputError
-from shattering.machine import usable_cores
+from shattering.values import Count, Natural, Range
 
 
 @dataclass(frozen=True)
@@ -20,18 +19,19 @@ class Demo(Stored):
 
     out: Path = Path("report.html")
     """The report to write."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of data, noise, initialization and order."""
-    jobs: int = usable_cores()
-    """Runs at a time."""
+    jobs: Count | None = None
+    """Runs at a time. Default: as many as cores."""
 
     def execute(self) -> int:
         from shattering.demo import demo_specs
+        from shattering.machine import usable_cores
         from shattering.report.page import write_report
         from shattering.report.text import print_summary
         from shattering.runs.store import Store
 
-        runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs)
+        runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs or usable_cores())
         path = write_report(runs, self.out, "Would it fit noise just as well? Two networks on handwritten digits")
         if not self.json:
             print_summary(runs)
@@ -45,49 +45,49 @@ class Run(Stored):
 
     dataset: str = "digits"
     """A name (see `list datasets`) or a path."""
-    n_train: int | None = None
+    n_train: Count | None = None
     """Training examples, a class-balanced subset."""
-    n_test: int | None = None
+    n_test: Count | None = None
     """Test examples, a class-balanced subset."""
-    n_validation: int | None = None
+    n_validation: Count | None = None
     """Training examples to hold out, beside n_train, and evaluate."""
-    image_size: int | None = None
+    image_size: Count | None = None
     """Bring images of any sizes to squares of so many pixels."""
-    skip_corrupt: Flag = False
+    skip_corrupt: bool = False
     """Leave out images that cannot be decoded, and count them."""
-    hold_out: Flag = True
+    hold_out: bool = True
     """Without a test split, hold a fifth out; if not, test on the training images."""
     channels: Literal["first", "last"] | None = None
     """Order of the axes in arrays of images. Default: by their lengths."""
-    labels: float = 0.0
+    labels: Annotated[float, "a probability of corruption", Range(0, 1)] = 0.0
     """Probability of label corruption, 0 to 1."""
-    pixels: str = "true"
-    """true, shuffled, random or gaussian."""
-    label_mode: str = "redraw"
-    """What a corrupted label becomes: redraw, flip or permute."""
-    permute_channels: Flag = False
+    pixels: Literal["true", "shuffled", "random", "gaussian", "within-class"] = "true"
+    """What becomes of the pixels."""
+    label_mode: Literal["redraw", "flip", "permute"] = "redraw"
+    """What a corrupted label becomes."""
+    permute_channels: bool = False
     """Permute all values of an image, not its pixels."""
     learner: str = "network"
     """A name (see `list learners`)."""
-    set: UseAppendAction[tuple[str, ...]] = ()
+    set: Repeated = ()
     """A parameter of the learner, as name=value."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of data, noise, initialization and order."""
-    data_seed: int | None = None
+    data_seed: Natural | None = None
     """Seed of the subset, if another."""
-    noise_seed: int | None = None
+    noise_seed: Natural | None = None
     """Seed of the randomization, if another."""
-    log: UseAppendAction[tuple[str, ...]] = ()
+    log: Repeated = ()
     """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
         from shattering.report.text import print_stored
-        from shattering.runs.grid import grid, parse_settings
+        from shattering.runs.grid import grid, read_settings
         from shattering.runs.run import run
         from shattering.runs.store import Store
 
         axes = {name: getattr(self, name) for name in _AXES}
-        (spec,) = grid({k: v for k, v in axes.items() if v is not None}, parse_settings(self.set))
+        (spec,) = grid({k: v for k, v in axes.items() if v is not None}, read_settings(self.set))
         with _epoch_line(getattr(spec.build(), "epochs", None)) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
         if int(os.environ.get("RANK", "0")):
@@ -137,7 +137,7 @@ class Sweep(Swept):
     """true, false."""
     learner: str | None = None
     """Names."""
-    set: UseAppendAction[tuple[str, ...]] = ()
+    set: Repeated = ()
     """A parameter of the learner, as name=value,value."""
     seed: str | None = None
     """Seeds."""
@@ -145,25 +145,27 @@ class Sweep(Swept):
     """Seeds of the subset."""
     noise_seed: str | None = None
     """Seeds of the randomization."""
-    jobs: int | None = None
+    jobs: Count | None = None
     """Runs at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
-    log: UseAppendAction[tuple[str, ...]] = ()
+    log: Repeated = ()
     """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
         from shattering.report.text import print_summary
-        from shattering.runs.grid import grid, parse_list, parse_settings, read_grid
+        from shattering.runs.grid import grid, read_axis, read_grid, read_settings
         from shattering.runs.store import Store
 
         given = {name: getattr(self, name) for name in _AXES if getattr(self, name) is not None}
         if self.file is not None:
             if given or self.set:
-                raise InputError(f"sweep got the file {self.file} and --{next(iter([*given, 'set']))}, expected one or the other")
+                option = next(iter([*given, "set"])).replace("_", "-")
+                raise UsageError(f"sweep got the file {self.file} and --{option}, expected one or the other")
             specs = read_grid(self.file)
         else:
             if not given and not self.set:
-                raise InputError("sweep got neither a file nor an option, expected one or the other")
-            specs = grid({k: parse_list(v) for k, v in given.items()}, parse_settings(self.set, lists=True))
+                raise UsageError("sweep got neither a file nor an option, expected one or the other")
+            axes = {name: read_axis(name, text, f"--{name.replace('_', '-')}") for name, text in given.items()}
+            specs = grid(axes, read_settings(self.set, lists=True))
         runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.found_engine())
         if not self.json:
             print_summary(runs)
@@ -208,10 +210,10 @@ class Paper(Swept):
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     data: str | None = None
     """Photographs in the place of ImageNet, for table2 and figure2a: a path or name as for a run."""
-    jobs: int | None = None
+    jobs: Count | None = None
     """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU; on Ray as many as there
     is room for."""
-    from_: Annotated[str | None, arg(name="from")] = None
+    from_: str | None = None
     """Redraw from this store, and run nothing."""
     out: Path = Path("paper")
     """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""

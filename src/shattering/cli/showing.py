@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tyro.conf import Positional
-
-from shattering.cli.common import Flag, Stored, print_json, summary
+from shattering.cli.common import Stored, print_json, summary
+from shattering.cli.options import Positional
 
 
 @dataclass(frozen=True)
@@ -15,7 +14,7 @@ class List:
 
     what: Positional[Literal["datasets", "networks", "learners"]]
     """Which list."""
-    json: Flag = False
+    json: bool = False
     """Print JSON."""
 
     def execute(self) -> int:

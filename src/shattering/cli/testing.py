@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from tyro.conf import Positional, UseAppendAction
-
-from shattering.cli.common import Flag, Swept, print_json
+from shattering.cli.common import Swept, print_json
+from shattering.cli.options import Positional, Repeated
+from shattering.values import Count, Natural, Range
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,31 +21,31 @@ class Test(Swept):
     """Time it may take, e.g. 5min."""
     randomizations: str | None = None
     """A comma list, e.g. permuted-labels,gaussian-pixels."""
-    n_draws: int = 19
+    n_draws: Count = 19
     """Draws for each permutation test."""
-    folds: int | None = None
+    folds: Annotated[int, Range(2)] | None = None
     """Cross-validate over so many folds."""
     scoring: str | None = None
     """One of scikit-learn's scorers, instead of accuracy."""
-    set: UseAppendAction[tuple[str, ...]] = ()
+    set: Repeated = ()
     """A parameter of the learner, as name=value."""
     inputs: Literal["auto", "table", "images"] = "auto"
     """What estimators are given."""
-    n_train: int | None = None
+    n_train: Count | None = None
     """Training examples, a class-balanced subset."""
-    n_test: int | None = None
+    n_test: Count | None = None
     """Test examples, a class-balanced subset."""
-    image_size: int | None = None
+    image_size: Count | None = None
     """Bring encoded images to squares of so many pixels."""
-    skip_corrupt: Flag = False
+    skip_corrupt: bool = False
     """Leave out images that cannot be decoded."""
     channels: Literal["first", "last"] | None = None
     """Order of the axes in arrays of images. Default: by their lengths."""
-    seed: int = 0
+    seed: Natural = 0
     """Seed of subset, randomizations, initialization and order."""
-    jobs: int | None = None
+    jobs: Count | None = None
     """Fits at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
-    log: UseAppendAction[tuple[str, ...]] = ()
+    log: Repeated = ()
     """A tracker to tell, e.g. tensorboard:FOLDER."""
     out: Path = Path("report.html")
     """The report to write."""
@@ -53,7 +53,7 @@ class Test(Swept):
     def execute(self) -> int:
         from rich.console import Console
 
-        from shattering.runs.grid import parse_settings
+        from shattering.runs.grid import read_settings
         from shattering.testing.front import randomization_test
 
         same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs")
@@ -62,7 +62,7 @@ class Test(Swept):
             self.learner,
             self.data,
             randomizations=self.randomizations.split(",") if self.randomizations else None,
-            recipe=parse_settings(self.set),
+            recipe=read_settings(self.set),
             console=Console(stderr=True),
             engine=self.found_engine(),
             store=self.store,

@@ -6,6 +6,7 @@ After Coates and Ng (2012), with filters picked at random instead of learned, as
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,9 +16,10 @@ from torch import Tensor
 from torch.nn.functional import softshrink
 
 from shattering import seeds
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError
 from shattering.features.gabor import image_shape
 from shattering.linalg.gram import slices
+from shattering.values import Count, Natural, check_fields
 
 FILTERS = 256  # of a block: what is computed, and drawn, at once
 _IMAGES = 2  # at once: so that what is between patches and pooling stays in a core's cache
@@ -68,7 +70,16 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         random_state: an integer.
     """
 
-    def __init__(self, n_filters=256, *, recipe="a", patch=6, n_patches=100_000, image_shape=None, random_state=0):
+    def __init__(
+        self,
+        n_filters: Count = 256,
+        *,
+        recipe: Literal["a", "b"] = "a",
+        patch: Count = 6,
+        n_patches: Count = 100_000,
+        image_shape: tuple[Count, Count, Count] | None = None,
+        random_state: Natural = 0,
+    ):
         self.n_filters = n_filters
         self.recipe = recipe
         self.patch = patch
@@ -78,12 +89,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        if self.recipe not in RECIPES:
-            raise unknown("recipe", self.recipe, RECIPES)
-        for name in ("n_filters", "patch", "n_patches"):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-                raise InputError(f"{name} is {value!r}, expected a whole number of at least 1")
+        check_fields(self)
 
     def fit(self, X, y=None):
         """Learn the whitening from patches of X (n, c h w), in 0…1. Raises InputError for bad parameters or rows that are no images."""

@@ -7,11 +7,12 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering.errors import unknown
+from shattering.errors import InputError, shown, unknown
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.random_conv import RandomConvClassifier
 from shattering.learners.relu import DeepReluInterpolatorClassifier, ReluInterpolatorClassifier
+from shattering.learners.settings import settled
 
 LEARNERS: dict[str, type[BaseEstimator]] = {
     "network": NetworkClassifier,
@@ -31,14 +32,20 @@ def build_learner(name: str, params: Mapping[str, object], seed: int) -> BaseEst
 
     Raises InputError for unknown names and, where the learner can tell without fitting, for values out of range.
     """
-    if name not in LEARNERS:
-        raise unknown("learner", name, LEARNERS)
-    defaults = LEARNERS[name]().get_params()
-    for parameter in params:
-        if parameter not in defaults:
-            raise unknown(f"parameter of learner {name!r}:", parameter, defaults)
-    chosen = {**params, "random_state": seed} if "random_state" in defaults else params
-    learner = LEARNERS[name](**chosen)
+    learner = find_learner(name)()
+    chosen = settled(learner, params, f"learner {name!r}")
+    if "random_state" in learner.get_params():
+        if "random_state" in chosen:
+            raise InputError(f"random_state is {shown(chosen['random_state'])}, expected none: the seed of the run gives it")
+        chosen["random_state"] = seed
+    learner.set_params(**chosen)
     if hasattr(learner, "check_params"):
         learner.check_params()  # type: ignore[attr-defined]
     return learner
+
+
+def find_learner(name: str) -> type[BaseEstimator]:
+    """The class of a name in `LEARNERS`. Raises InputError for another name."""
+    if not isinstance(name, str) or name not in LEARNERS:
+        raise unknown("learner", name, LEARNERS)
+    return LEARNERS[name]

@@ -1,6 +1,7 @@
 """Minimum-norm interpolation in a reproducing kernel Hilbert space (ICLR 2017, section 5), as scikit-learn estimators."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 import torch
@@ -8,31 +9,31 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from shattering.errors import InputError, unknown
+from shattering.errors import unknown
 from shattering.features import FEATURES
 from shattering.learners.classes import class_codes
-from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier, is_number
+from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
+from shattering.values import Count, NotNegative, Positive
 
-_KERNELS = ("gaussian", "linear")
 _ENTRIES = 2**24  # of a block of the kernel between new points and those of fit
 
 
 class _KernelMachine(MinimumNorm):
     def __init__(
         self,
-        kernel: str | Callable = "gaussian",
+        kernel: Literal["gaussian", "linear"] | Callable = "gaussian",
         *,
-        gamma: float | str = "scale",
-        ridge=0.0,
+        gamma: Positive | Literal["scale"] = "scale",
+        ridge: NotNegative = 0.0,
         features: str | None = None,
-        solver="auto",
-        precision="float32",
-        tol=1e-6,
-        max_steps=1000,
-        memory_limit=None,
-        device="auto",
-        verbose=False,
+        solver: Literal["auto", "cholesky", "cg"] = "auto",
+        precision: Literal["float32", "float64"] = "float32",
+        tol: NotNegative = 1e-6,
+        max_steps: Count = 1000,
+        memory_limit: Positive | None = None,
+        device: str | torch.device = "auto",
+        verbose: bool | int = False,
     ):
         self.kernel = kernel
         self.gamma = gamma
@@ -48,13 +49,9 @@ class _KernelMachine(MinimumNorm):
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        if not callable(self.kernel) and self.kernel not in _KERNELS:
-            raise unknown("kernel", self.kernel, _KERNELS)
-        if self.gamma != "scale" and not (is_number(self.gamma) and self.gamma > 0):  # type: ignore[operator]
-            raise InputError(f"gamma is {self.gamma!r}, expected a number above 0, or 'scale'")
+        self._check_solver()
         if self.features is not None and self.features not in FEATURES:
             raise unknown("features", self.features, FEATURES)
-        self._check_solver()
 
     def _fit(self, X: np.ndarray, targets: np.ndarray):
         """targets: (n, k) float64."""

@@ -1,9 +1,7 @@
 """What all minimum-norm interpolators share: the solution of their Gram system, and what is told of it."""
 
-import math
 import sys
 import warnings
-from numbers import Real
 
 import numpy as np
 import torch
@@ -12,10 +10,11 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
-from shattering.errors import InputError
+from shattering.learners.training import resolve_device
 from shattering.linalg.gram import Gram
 from shattering.linalg.plan import Plan, make_plan
 from shattering.linalg.solve import Solution, solve
+from shattering.values import check_fields
 
 
 class MinimumNorm(BaseEstimator):
@@ -37,13 +36,10 @@ class MinimumNorm(BaseEstimator):
     def _device(self) -> torch.device:
         """What "auto" stands for is CUDA, else the CPU: MPS has no float64."""
         name = self.get_params()["device"]
-        return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
+        return resolve_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
     def _check_solver(self) -> None:
-        params = self.get_params()
-        for name in ("ridge", "tol"):
-            if not (is_number(params[name]) and params[name] >= 0):
-                raise InputError(f"{name} is {params[name]!r}, expected a number of at least 0")
+        check_fields(self)
         MinimumNorm.plan(self, 1, 1)
 
     def _solve(self, plan: Plan, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
@@ -124,7 +120,3 @@ def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:
         np.maximum.at(high, group, column)
         differs |= low < high
     return int(differs[group].sum())
-
-
-def is_number(value: object) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_)) and math.isfinite(value)

@@ -1,11 +1,11 @@
 """`NetworkClassifier`: a scikit-learn classifier that trains a torch module by SGD (ICLR 2017, appendix A)."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ from shattering.learners.recipe import make_recipe, order_seed
 from shattering.learners.stream import Stream
 from shattering.learners.tracking import Tracker
 from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
+from shattering.values import Count, Natural, NotNegative, Share
 
 
 class NetworkClassifier(ClassifierMixin, BaseEstimator):
@@ -123,36 +124,36 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        network="mlp-1x512",
+        network: Annotated[str | Callable, "a name or a factory (image_shape, n_classes) → module"] = "mlp-1x512",
         *,
-        epochs=100,
-        batch_size=128,
-        learning_rate=None,
-        momentum=0.9,
-        decay=0.95,
-        decay_steps="auto",
-        weight_decay=0.0,
-        dropout=0.0,
-        augment=None,
-        label_smoothing=0.0,
-        auxiliary=0.0,
-        weights=None,
-        stop_when_fitted=False,
-        evaluate_train=False,
-        track_examples=False,
-        crop="auto",
-        standardize="auto",
-        precision="float32",
-        accumulate=1,
-        sync_batch_norm=True,
-        asynchronous=0,
-        staleness=None,
-        compile=False,
-        device="auto",
-        workers=None,
-        checkpoint_every=30.0,
-        order_seed=None,
-        random_state=0,
+        epochs: Count = 100,
+        batch_size: Count = 128,
+        learning_rate: NotNegative | None = None,
+        momentum: Share = 0.9,
+        decay: Share = 0.95,
+        decay_steps: Count | Literal["auto"] | None = "auto",
+        weight_decay: NotNegative = 0.0,
+        dropout: Share = 0.0,
+        augment: str | Sequence[str] | Mapping[str, float | None] | None = None,
+        label_smoothing: Share = 0.0,
+        auxiliary: NotNegative = 0.0,
+        weights: str | Path | None = None,
+        stop_when_fitted: bool = False,
+        evaluate_train: bool = False,
+        track_examples: bool = False,
+        crop: Count | Literal["auto"] | None = "auto",
+        standardize: Literal["auto", "image", "feature", "range", "none"] = "auto",
+        precision: Literal["float32", "bfloat16"] = "float32",
+        accumulate: Count = 1,
+        sync_batch_norm: bool = True,
+        asynchronous: Natural = 0,
+        staleness: Natural | None = None,
+        compile: bool = False,
+        device: str | torch.device = "auto",
+        workers: Natural | None = None,
+        checkpoint_every: NotNegative = 30.0,
+        order_seed: Natural | None = None,
+        random_state: Natural | np.random.RandomState | None = 0,
     ):
         self.network = network
         self.epochs = epochs

@@ -3,6 +3,7 @@
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import slices
 from shattering.linalg.plan import Plan, make_plan, rate
 from shattering.linalg.stored import StoredGram, stored_bytes
+from shattering.values import Count, Natural, NotNegative, Positive
 
 
 class RandomConvClassifier(OneHotClassifier, MinimumNorm):
@@ -56,21 +58,21 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
 
     def __init__(
         self,
-        n_filters=256,
+        n_filters: Count = 256,
         *,
-        recipe="a",
-        patch=6,
-        image_shape=None,
-        ridge=0.0,
-        solver="auto",
-        precision="float32",
-        tol=1e-6,
-        max_steps=1000,
-        memory_limit=None,
-        device="auto",
-        cache=None,
-        random_state=0,
-        verbose=False,
+        recipe: Literal["a", "b"] = "a",
+        patch: Count = 6,
+        image_shape: tuple[Count, Count, Count] | None = None,
+        ridge: NotNegative = 0.0,
+        solver: Literal["auto", "cholesky", "cg"] = "auto",
+        precision: Literal["float32", "float64"] = "float32",
+        tol: NotNegative = 1e-6,
+        max_steps: Count = 1000,
+        memory_limit: Positive | None = None,
+        device: str | torch.device = "auto",
+        cache: str | Path | None = None,
+        random_state: Natural = 0,
+        verbose: bool | int = False,
     ):
         self.n_filters = n_filters
         self.recipe = recipe
@@ -119,9 +121,8 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         return self
 
     def _features(self) -> RandomConvFeatures:
-        return RandomConvFeatures(
-            self.n_filters, recipe=self.recipe, patch=self.patch, image_shape=self.image_shape, random_state=self.random_state
-        )
+        names = ("n_filters", "recipe", "patch", "image_shape", "random_state")
+        return RandomConvFeatures(**{name: getattr(self, name) for name in names})
 
     def _gram(self) -> StoredGram:
         dtype = getattr(torch, self.precision)

@@ -2,6 +2,7 @@
 
 import time
 import warnings
+from typing import Annotated
 
 import numpy as np
 from scipy.sparse import issparse
@@ -16,6 +17,7 @@ from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_boun
 from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
 from shattering.relu.rows import Rows, distinct, project, survey
 from shattering.seeds import generator
+from shattering.values import Count, Natural, NotNegative, Range, check_fields
 
 _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
 
@@ -23,7 +25,7 @@ _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures 
 class _ReluInterpolator(BaseEstimator):
     not_identity = ("random_state",)
 
-    def __init__(self, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
+    def __init__(self, *, candidates: Count = CANDIDATES, rounds: Natural = ROUNDS, tol: NotNegative = 1e-4, random_state: Natural = 0):
         self.candidates = candidates
         self.rounds = rounds
         self.tol = tol
@@ -31,12 +33,7 @@ class _ReluInterpolator(BaseEstimator):
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        p = self.get_params()
-        for name, low in (("candidates", 1), ("rounds", 0), ("depth", 2), ("random_state", 0)):
-            if name in p and (isinstance(p[name], bool) or not isinstance(p[name], (int, np.integer)) or p[name] < low):
-                raise InputError(f"{name} is {p[name]!r}, expected a whole number of at least {low}")
-        if isinstance(p["tol"], (bool, str)) or not p["tol"] >= 0:
-            raise InputError(f"tol is {p['tol']!r}, expected a number of at least 0")
+        check_fields(self)
 
     def module(self) -> ReluNetwork | DeepReluNetwork:
         """The network, a torch module (m, …) → (m,) in float64, whose parameters number exactly `n_parameters_`."""
@@ -161,7 +158,15 @@ def _rows(estimator, X, reset: bool) -> Rows:
 
 
 class _Deep(_ReluInterpolator):
-    def __init__(self, depth=8, *, candidates=CANDIDATES, rounds=ROUNDS, tol=1e-4, random_state=0):
+    def __init__(
+        self,
+        depth: Annotated[int, Range(2)] = 8,
+        *,
+        candidates: Count = CANDIDATES,
+        rounds: Natural = ROUNDS,
+        tol: NotNegative = 1e-4,
+        random_state: Natural = 0,
+    ):
         super().__init__(candidates=candidates, rounds=rounds, tol=tol, random_state=random_state)
         self.depth = depth
 

@@ -111,7 +111,7 @@ class Recipe:
         return logits, loss, objective
 
 
-def resolve_device(device: str) -> torch.device:
+def resolve_device(device: str | torch.device) -> torch.device:
     """ "auto" is CUDA, else MPS, else the CPU. Raises InputError for a device that is not there."""
     if device == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

@@ -56,7 +56,7 @@ def make_plan(
     targets: int,
     solver: str = "auto",
     precision: str = "float32",
-    memory_limit: int | None = None,
+    memory_limit: float | None = None,
     device: torch.device | None = None,
     beside: int = 0,
 ) -> Plan:

@@ -1,88 +1,149 @@
-"""`grid`: lists of values → the specs of all their combinations."""
+"""`grid`: lists of values → the specs of all their combinations; and the texts of the command line and of files as such lists."""
 
-import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from itertools import product
 from pathlib import Path
+from typing import Any
 
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, reason, shown, unknown
+from shattering.learners import find_learner
+from shattering.learners.settings import Typed, settled
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
+from shattering.values import check_once, field_types, is_of, read, read_json, split_list
 
 _NOISE = tuple(f.name for f in fields(Randomization))
-_AXES = (*(f.name for f in fields(RunSpec) if f.name not in ("randomization", "params")), *_NOISE)
+_TYPES = {name: hint for name, hint in field_types(RunSpec).items() if name not in ("randomization", "params")} | field_types(Randomization)
 
 
 def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None) -> list[RunSpec]:
     """The specs of all combinations, the last axis varying fastest.
 
-    axes: fields of `RunSpec` and `Randomization` → a value or a list of values. params: the same for the
-    learner's parameters. Raises InputError for unknown fields, empty lists, and values out of range.
+    axes: fields of `RunSpec` and `Randomization` → a value or a list of values. params: the same for the learner's parameters; a value
+    that is a list itself stands in a list. Raises InputError for unknown fields, empty lists, values that stand twice in a list, and
+    values out of range.
     """
     for name in axes:
-        if name not in _AXES:
-            raise unknown("field of a sweep:", name, [*_AXES, "set"])
-    named = [("field", k, v) for k, v in axes.items()] + [("param", k, v) for k, v in (params or {}).items()]
-    lists = [v if isinstance(v, list) else [v] for _, _, v in named]
-    for (_, name, _), values in zip(named, lists, strict=True):
-        if not values:
-            raise InputError(f"{name} is an empty list, expected at least one value")
-    return [_spec([(kind, name, value) for (kind, name, _), value in zip(named, values, strict=True)]) for values in product(*lists)]
+        if name not in _TYPES:
+            raise unknown("field of a sweep:", name, [*_TYPES, "set"])
+    lists = {name: _listed(name, value) for name, value in axes.items()}
+    settings = {name: _listed(name, value) for name, value in (params or {}).items()}
+    learners = lists.get("learner", [RunSpec.learner])
+    by_learner = [_settings_of(learner, settings) for learner in learners]
+    specs = []
+    for values in product(*lists.values(), *(range(len(of)) for of in settings.values())):
+        fields_ = dict(zip(lists, values, strict=False))
+        chosen = by_learner[learners.index(fields_.get("learner", RunSpec.learner))]
+        numbers = values[len(lists) :]
+        specs.append(_spec(fields_, {name: of[number] for (name, of), number in zip(chosen.items(), numbers, strict=True)}))
+    return specs
 
 
-def _spec(values: list[tuple[str, str, object]]) -> RunSpec:
-    params = {name: value for kind, name, value in values if kind == "param"}
-    noise = {name: value for kind, name, value in values if kind == "field" and name in _NOISE}
-    rest = {name: value for kind, name, value in values if kind == "field" and name not in _NOISE}
-    return RunSpec(randomization=Randomization(**noise), params=params, **rest)  # type: ignore[arg-type]
+def _listed(name: str, value: object) -> list[Any]:
+    values = list(value) if isinstance(value, (list, range)) else [value]
+    if not values:
+        raise InputError(f"{name} is an empty list, expected at least one value")
+    check_once(name, values)
+    return values
+
+
+def _settings_of(learner: str, settings: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """The values of a learner's parameters, with texts that were typed as what they stand for."""
+    estimator, out = find_learner(learner)(), {}
+    for typed, values in settings.items():
+        found = [settled(estimator, {typed: value}, f"learner {learner!r}") for value in values]
+        name = next(iter(found[0]))
+        if name in out:
+            raise InputError(f"{name} is set twice, as {typed!r} too, expected once")
+        out[name] = [one[name] for one in found]
+        check_once(name, out[name])
+    return out
+
+
+def _spec(values: Mapping[str, Any], params: Mapping[str, object]) -> RunSpec:
+    noise = {name: value for name, value in values.items() if name in _NOISE}
+    rest = {name: value for name, value in values.items() if name not in _NOISE}
+    return RunSpec(randomization=Randomization(**noise), params=params, **rest)
 
 
 def read_grid(path: Path) -> list[RunSpec]:
     """The specs of a TOML or JSON file: the axes of one grid, or several as `grid = [{…}, …]`; parameters under `set`.
 
-    Raises InputError for a file that cannot be read, and as `grid` does.
+    Texts for fields that take other values than texts are read as on the command line: "none" is none. Raises InputError for a file that
+    cannot be read or is empty, and as `grid` does.
     """
-    try:
-        data = json.loads(path.read_text()) if path.suffix == ".json" else tomllib.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"sweep file {path} is not readable: {error}") from None
+    data = _read_file(path)
+    parts = data.get("grid", [data]) if isinstance(data, dict) else data
+    if isinstance(data, dict) and "grid" in data and len(data) > 1:
+        other = next(name for name in data if name != "grid")
+        raise InputError(f"sweep file {path} has {shown(other)} beside grid, expected it within the tables of grid")
+    if not isinstance(parts, list) or not all(isinstance(part, dict) for part in parts):
+        wrong = next((part for part in parts if not isinstance(part, dict)), None) if isinstance(parts, list) else parts
+        raise InputError(f"sweep file {path} holds {shown(wrong)}, expected a table of axes, or a list of such tables")
     specs: list[RunSpec] = []
-    for part in data.get("grid", [data]) if isinstance(data, dict) else data:
-        if not isinstance(part, dict):
-            raise InputError(f"sweep file {path} holds a {type(part).__name__}, expected tables of axes")
-        axes = dict(part)
-        params = axes.pop("set", {})
-        specs += grid(axes, params)
+    for part in parts:
+        params = part.get("set", {})
+        if not isinstance(params, dict):
+            raise InputError(f"set in sweep file {path} is {shown(params)}, expected a table of the learner's parameters")
+        axes = {name: _read_texts(value, _TYPES.get(name, str), name) for name, value in part.items() if name != "set"}
+        if not axes and not params:
+            raise InputError(f"sweep file {path} has a table without a value, expected at least one axis in each, such as seed = [0, 1]")
+        specs += grid(axes, {name: _typed(value) for name, value in params.items()})
+    if not specs:
+        raise InputError(f"sweep file {path} is an empty list, expected at least one table of axes")
     return specs
 
 
-def parse_value(text: str) -> object:
-    """A command-line value: JSON if it is that, "none" is null, "true"/"false" in any case, else the text itself."""
-    if text.lower() in ("none", "true", "false"):
-        return {"none": None, "true": True, "false": False}[text.lower()]
+def _read_file(path: Path) -> Any:
+    if not path.is_file():
+        what = "a folder" if path.is_dir() else "no file" if path.exists() else "not there"
+        raise InputError(f"sweep file {path} is {what}, expected a TOML or JSON file")
+    form = "JSON" if path.suffix.lower() == ".json" else "TOML"
     try:
-        return json.loads(text)
-    except ValueError:
-        return text
+        text = path.read_bytes().decode()
+        return read_json(text) if form == "JSON" else tomllib.loads(text)
+    except UnicodeDecodeError:
+        raise InputError(f"sweep file {path} is not readable, expected {form} in UTF-8") from None
+    except RecursionError:
+        raise InputError(f"sweep file {path} is not readable, expected {form} that is nested less deeply") from None
+    except (OSError, ValueError) as error:
+        raise InputError(f"sweep file {path} is not readable as {form}: {reason(error)}") from None
 
 
-def parse_settings(settings: tuple[str, ...], lists: bool = False) -> dict[str, object]:
-    """`name=value` pairs as a mapping; with lists, a value may be a comma list.
+def _read_texts(value: object, hint: Any, name: str) -> object:
+    """The value of a field in a file: texts for a field that takes no text as on the command line."""
+    if isinstance(value, list):
+        return [_read_texts(one, hint, name) for one in value]
+    return read(value, hint, name) if isinstance(value, str) and not is_of(value, hint) else value
 
-    Raises InputError for anything else.
+
+def _typed(value: object) -> object:
+    if isinstance(value, list):
+        return [Typed(one) if isinstance(one, str) else one for one in value]
+    return Typed(value) if isinstance(value, str) else value
+
+
+def read_axis(name: str, text: str, flag: str) -> list[Any]:
+    """The values of a field in a comma list of the command line. Raises InputError, which says `flag`, for what is no such list."""
+    values = [read(part, _TYPES[name], flag) for part in split_list(text, flag)]
+    check_once(flag, values)
+    return values
+
+
+def read_settings(settings: Sequence[str], lists: bool = False) -> dict[str, Any]:
+    """`name=value` pairs as a mapping to values that were `Typed`; with lists, to lists of them.
+
+    Raises InputError for anything else, and a name that is given twice.
     """
-    out: dict[str, object] = {}
+    out: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        if not (name and equals):
-            raise InputError(f"--set is {setting!r}, expected name=value")
-        out[name.replace("-", "_")] = parse_list(text) if lists else parse_value(text)
+        if not (name.strip() and equals):
+            raise InputError(f"--set is {shown(setting)}, expected name=value")
+        name = name.strip()
+        if name in out:
+            raise InputError(f"--set {name} is given twice, expected once" + (", with commas between its values" if lists else ""))
+        out[name] = [Typed(part) for part in split_list(text, name)] if lists else Typed(text)
     return out
-
-
-def parse_list(text: str) -> list[object]:
-    """A comma list of command-line values; brackets and braces keep their commas."""
-    value = parse_value(text)
-    return [value] if not isinstance(value, str) else [parse_value(part.strip()) for part in text.split(",")]

@@ -6,17 +6,18 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Annotated, Literal
 
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 
 from shattering.data import sources
-from shattering.data.channels import check_order
 from shattering.errors import InputError, unknown
 from shattering.learners import LEARNERS, build_learner
 from shattering.learners.weights import file_identity
 from shattering.randomization import Randomization
 from shattering.runs import objects
+from shattering.values import Count, Natural, Range, check_fields
 
 NEVER_IDENTITY = ("n_jobs", "verbose")  # of scikit-learn's estimators
 
@@ -52,40 +53,34 @@ class RunSpec:
     """
 
     dataset: str = "digits"
-    n_train: int | None = None
-    n_test: int | None = None
+    n_train: Count | None = None
+    n_test: Count | None = None
     randomization: Randomization = field(default_factory=Randomization)
     learner: str = "network"
     params: Mapping[str, object] = field(default_factory=dict)
-    seed: int = 0
-    data_seed: int | None = None
-    noise_seed: int | None = None
-    n_validation: int | None = None
-    folds: int | None = None
-    fold: int | None = None
+    seed: Natural = 0
+    data_seed: Natural | None = None
+    noise_seed: Natural | None = None
+    n_validation: Count | None = None
+    folds: Annotated[int, Range(2)] | None = None
+    fold: Natural | None = None
     scoring: str | None = None
-    image_size: int | None = None
+    image_size: Count | None = None
     skip_corrupt: bool = False
     hold_out: bool = True
-    channels: str | None = None
+    channels: Literal["first", "last"] | None = None
 
     def __post_init__(self):
-        for name in ("n_train", "n_test", "n_validation", "image_size", "seed", "data_seed", "noise_seed"):
-            value, low = getattr(self, name), 0 if name.endswith("seed") else 1
-            if value is None and name != "seed":
-                continue
-            if isinstance(value, bool) or not isinstance(value, int) or value < low:
-                raise InputError(f"{name} is {value!r}, expected a whole number of at least {low}")
+        check_fields(self)
+        for name in ("dataset", "learner"):
+            if not getattr(self, name):
+                raise InputError(f"{name} is '', expected a name or a path")
         if (self.folds is None) != (self.fold is None):
             raise InputError(f"folds is {self.folds} and fold is {self.fold}, expected both or neither")
-        if self.folds is not None and self.fold is not None and not (self.folds >= 2 and 0 <= self.fold < self.folds):
-            raise InputError(f"fold is {self.fold} of {self.folds} folds, expected 0…folds-1 of at least 2")
+        if self.folds is not None and self.fold is not None and self.fold >= self.folds:
+            raise InputError(f"fold is {self.fold} of {self.folds} folds, expected one in 0…{self.folds - 1}")
         if self.folds and (self.n_validation or self.n_test):
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
-        for name in ("skip_corrupt", "hold_out"):
-            if not isinstance(getattr(self, name), bool):
-                raise InputError(f"{name} is {getattr(self, name)!r}, expected true or false")
-        check_order(self.channels)
         if self.scoring is not None and self.scoring not in get_scorer_names():
             raise unknown("scoring", self.scoring, get_scorer_names())
         for name, value in self.params.items():

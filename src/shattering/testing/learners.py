@@ -18,6 +18,7 @@ from shattering.data.sources import as_images
 from shattering.errors import InputError, unknown
 from shattering.learners import LEARNERS
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.settings import settled
 from shattering.networks import NETWORKS, find_network
 from shattering.testing.targets import import_target, is_target
 
@@ -69,19 +70,16 @@ def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[s
 
 def _named(name: str, recipe: dict) -> tuple[str, None, dict]:
     if name in LEARNERS:
-        return name, None, recipe
+        return name, None, settled(LEARNERS[name](), recipe, f"learner {name!r}")
     try:
         find_network(name)
     except InputError:
         raise unknown("learner", name, [*LEARNERS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"]) from None
-    return "network", None, {"network": name, **recipe}
+    return "network", None, {"network": name, **settled(NetworkClassifier(), recipe, f"network {name!r}")}
 
 
 def _with(estimator: Any, recipe: dict) -> Any:
-    for name in recipe:
-        if name not in estimator.get_params():
-            raise unknown(f"parameter of {type(estimator).__name__}:", name, estimator.get_params())
-    return estimator.set_params(**recipe) if recipe else estimator
+    return estimator.set_params(**settled(estimator, recipe, type(estimator).__name__)) if recipe else estimator
 
 
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:

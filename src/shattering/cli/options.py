@@ -1,0 +1,253 @@
+"""The fields of a command's dataclass as its options: read by their types, with the text beneath each field as its help.
+
+A field without a default has to be given. `Positional[…]` takes the words that are no options; a boolean is a flag, `--name`, or
+`--no-name` where it is true by default; a tuple of texts takes its option any number of times. Abbreviations are not understood.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from shattering.errors import InputError, nearest, shown
+from shattering.values import describe, field_types, read
+
+T = TypeVar("T")
+_POSITIONAL = "a word that is no option"
+Positional = Annotated[T, _POSITIONAL]
+Repeated = tuple[str, ...]
+_TEXT_COLUMN = 26  # of help
+
+
+class UsageError(InputError):
+    """A command line that is none. The message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option, or positional, of a command. hint: its type. default: MISSING where it has to be given."""
+
+    field: str
+    hint: Any
+    default: Any
+    is_positional: bool
+
+    @property
+    def name(self) -> str:
+        """As it is typed; a positional's is in capitals, as in the usage line."""
+        name = self.field.rstrip("_").replace("_", "-")
+        return name.upper() if self.is_positional else f"--no-{name}" if self.default is True else f"--{name}"
+
+    @property
+    def is_flag(self) -> bool:
+        return self.hint is bool
+
+    @property
+    def repeats(self) -> bool:
+        return self.hint == Repeated
+
+    def read(self, text: str) -> Any:
+        """The value that a text stands for. Raises UsageError."""
+        if self.repeats:
+            return text
+        is_path = Path in (self.hint, *get_args(self.hint))
+        try:
+            value = read(text, (str | None) if is_path and _is_optional(self.hint) else str if is_path else self.hint, self.name)
+        except InputError as error:
+            raise UsageError(str(error)) from None
+        return Path(value) if is_path and value is not None else value
+
+
+def options_of(command: type) -> list[Option]:
+    """The options of a command, in the order of its fields."""
+    found = []
+    for field, (name, hint) in zip(fields(command), _own(command).items(), strict=True):
+        is_positional = get_origin(hint) is Annotated and _POSITIONAL in get_args(hint)
+        found.append(Option(name, get_args(hint)[0] if is_positional else hint, field.default, is_positional))
+    return found
+
+
+def _own(command: type) -> dict[str, Any]:
+    hints = field_types(command)
+    return {field.name: hints[field.name] for field in fields(command)}
+
+
+def parse(command: type[T], arguments: Sequence[str], usage: str) -> T:
+    """The command with these options. usage: how it is called, such as "shattering run". Raises UsageError."""
+    options = options_of(command)
+    values: dict[str, Any] = {}
+    words = list(arguments)
+    places = [option for option in options if option.is_positional]
+    while words:
+        word = words.pop(0)
+        if word == "--":
+            for word in words:
+                _place(word, places, values, usage)
+            break
+        if word.startswith("-") and word != "-" and not re.fullmatch(r"-[.0-9].*", word):
+            _take(word, words, options, values, usage)
+        else:
+            _place(word, places, values, usage)
+    for option in options:
+        if option.default is MISSING and option.field not in values:
+            raise UsageError(f"{usage} lacks {option.name}, expected {_expected(option)}")
+    return command(**values)
+
+
+def _take(word: str, words: list[str], options: Sequence[Option], values: dict[str, Any], usage: str) -> None:
+    """Take an option, and its value from the words after it."""
+    name, equals, text = word.partition("=")
+    option = _find(name, options, usage)
+    if option.is_flag:
+        if equals:
+            raise UsageError(f"{option.name} is {shown(text)}, expected no value: it is a flag")
+        values[option.field] = not option.default
+        return
+    if not equals:
+        if not words or (words[0].startswith("--") and _is_known(words[0], options)):
+            raise UsageError(f"{option.name} has no value, expected {_expected(option)}")
+        text = words.pop(0)
+    _keep(option, text, values)
+
+
+def _place(word: str, places: list[Option], values: dict[str, Any], usage: str) -> None:
+    free = [option for option in places if option.field not in values]
+    if not free:
+        expected = "options alone" if not places else f"{places[0].name} alone beside its options"
+        raise UsageError(f"{usage} got {shown(word)}, expected {expected}")
+    _keep(free[0], word, values)
+
+
+def _keep(option: Option, text: str, values: dict[str, Any]) -> None:
+    value = option.read(text)
+    if option.repeats:
+        values[option.field] = (*values.get(option.field, ()), value)
+    elif option.field in values:
+        raise UsageError(f"{option.name} is given twice, the second time as {shown(text)}, expected once")
+    else:
+        values[option.field] = value
+
+
+def _find(name: str, options: Sequence[Option], usage: str) -> Option:
+    by_name = {option.name: option for option in options if not option.is_positional}
+    spelled = name.replace("_", "-")
+    if spelled in by_name:
+        return by_name[spelled]
+    near = nearest(spelled.lstrip("-"), [known.removeprefix("--") for known in by_name])
+    raise UsageError(f"unknown option {shown(name)} of {usage}; " + (f"did you mean --{near}?" if near else f"see {usage} --help"))
+
+
+def _is_known(word: str, options: Sequence[Option]) -> bool:
+    return word.partition("=")[0].replace("_", "-") in {option.name for option in options}
+
+
+def _expected(option: Option) -> str:
+    choices = _choices(option.hint)
+    if choices:
+        return f"one of {', '.join(choices)}"
+    return "a text" if option.repeats else describe(option.hint).removesuffix(" or none")
+
+
+def _is_optional(hint: Any) -> bool:
+    return get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
+
+
+def _choices(hint: Any) -> tuple[str, ...]:
+    hint = get_args(hint)[0] if _is_optional(hint) else hint
+    return get_args(hint) if get_origin(hint) is Literal else ()
+
+
+def help_of(command: type, usage: str) -> str:
+    """The help of a command."""
+    options = options_of(command)
+    texts = _texts_beneath_fields(command)
+    places = [option for option in options if option.is_positional]
+    words = [option.name if option.default is MISSING else f"[{option.name}]" for option in places]
+    lines = [" ".join(["usage:", usage, *words, "[OPTIONS]"]), "", *_wrap(first_paragraph(command), 0), ""]
+    rows = [(option.name, _with_choices(texts.get(option.field, ""), option)) for option in places]
+    rows += [(_signature(option), _with_choices(texts.get(option.field, ""), option)) for option in options if not option.is_positional]
+    rows.append(("-h, --help", "Show this help."))
+    return "\n".join(lines + table(rows)) + "\n"
+
+
+def help_of_group(commands: Mapping[str, Any], usage: str, about: str, more: Sequence[tuple[str, str]] = ()) -> str:
+    """The help of several commands: their names, with what they are for. more: further rows."""
+    rows = [(name, first_paragraph(command)) for name, command in commands.items()]
+    lines = [
+        f"usage: {usage} COMMAND [OPTIONS]",
+        "",
+        *_wrap(about, 0),
+        "",
+        *table(rows),
+        "",
+        *table([*more, ("-h, --help", "Show this help.")]),
+    ]
+    return "\n".join([*lines, "", *_wrap(f"{usage} COMMAND --help shows the options of a command.", 0)]) + "\n"
+
+
+def first_paragraph(thing: Any) -> str:
+    """The first paragraph of a docstring."""
+    return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split())
+
+
+def _signature(option: Option) -> str:
+    if option.is_flag:
+        return option.name
+    hint = get_args(option.hint)[0] if _is_optional(option.hint) else option.hint
+    base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
+    return f"{option.name} {({int: 'N', float: 'X', Path: 'PATH'}).get(base, 'TEXT')}"
+
+
+def _with_choices(text: str, option: Option) -> str:
+    choices = _choices(option.hint)
+    if choices and not all(choice in text for choice in choices):
+        text += f" One of {', '.join(choices)}."
+    is_said = "Default:" in text or isinstance(option.default, bool) or option.default in (MISSING, None, ())
+    text += "" if is_said else f" Default: {option.default}."
+    return text + (" May be given several times." if option.repeats else "")
+
+
+def table(rows: Sequence[tuple[str, str]]) -> list[str]:
+    """Two columns, as wide as the terminal."""
+    lines, column = [], _TEXT_COLUMN if _width() > 2 * _TEXT_COLUMN else 6
+    for name, text in rows:
+        wrapped = _wrap(text, column)
+        if len(name) + 4 > column:
+            lines += [f"  {name}", *wrapped]
+        else:
+            lines += [f"  {name}".ljust(column) + wrapped[0].lstrip(), *wrapped[1:]]
+    return [line.rstrip() for line in lines]
+
+
+def _wrap(text: str, indent: int) -> list[str]:
+    import textwrap
+
+    return textwrap.wrap(
+        text, max(_width(), indent + 14), initial_indent=" " * indent, subsequent_indent=" " * indent, break_on_hyphens=False
+    ) or [""]
+
+
+def _width() -> int:
+    return shutil.get_terminal_size().columns - 1
+
+
+def _texts_beneath_fields(command: type) -> dict[str, str]:
+    """The text that stands beneath each field, in the source of the class and of those that it inherits from."""
+    import ast
+    import inspect
+    import textwrap
+
+    texts: dict[str, str] = {}
+    for cls in reversed(command.__mro__[:-1]):
+        try:
+            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+        except (OSError, SyntaxError):
+            continue  # there is no source: the options are there all the same
+        for field, text in pairwise(body):
+            if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+                texts[ast.unparse(field.target)] = " ".join(str(text.value.value).split())
+    return texts

@@ -1,0 +1,96 @@
+"""Values of an estimator's parameters that were typed as texts: each is read by the type of its parameter."""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from sklearn.utils._param_validation import Hidden, make_constraint
+
+from shattering.errors import unknown
+from shattering.values import Limit, check, field_types, read
+
+_READABLE = (int, float, bool, str, None, NoneType, list, dict, tuple, set, object, Any)  # and containers of these
+
+
+class Typed(str):
+    """A parameter's value as it was typed, on the command line or in a file: `settled` reads it."""
+
+
+class Constraints(Limit):
+    """scikit-learn's constraints of a parameter: any of them may hold."""
+
+    def __init__(self, given: Sequence[Any]):
+        self._words = [_word(one) for one in given if not isinstance(one, Hidden)]
+        self._shown = [make_constraint(one) for one in given if not isinstance(one, Hidden)]
+        self._hidden = [make_constraint(one) for one in given if isinstance(one, Hidden)]
+        self._boolean = any(one in ("boolean", "verbose", bool) for one in given if isinstance(one, (str, type)))
+
+    def __contains__(self, value: object) -> bool:
+        if isinstance(value, bool) and not self._boolean:
+            return False  # an interval of whole numbers would take it as 0 or 1
+        return any(one.is_satisfied_by(value) for one in (*self._shown, *self._hidden))
+
+    def __str__(self) -> str:
+        return " or ".join(self._words)
+
+
+def _word(constraint: Any) -> str:
+    words = {None: "none", "boolean": "true or false", "verbose": "true, false or a whole number", int: "a whole number", str: "a text"}
+    simple = constraint if isinstance(constraint, (str, type, NoneType)) else ""
+    return words.get(simple) or str(make_constraint(constraint))
+
+
+def settled(estimator: Any, params: Mapping[str, object], of: str) -> dict[str, object]:
+    """The parameters, with each `Typed` value as one of the type of the estimator's parameter.
+
+    of: what the estimator is called. Raises InputError for a name that is no parameter, and for a text that stands for no such value.
+    """
+    known = estimator.get_params()
+    out: dict[str, object] = {}
+    for name, value in params.items():
+        name = name if name in known else name.replace("-", "_")
+        if name not in known:
+            raise unknown(f"parameter of {of}:", name, known)
+        hint = parameter_type(estimator, name)
+        if isinstance(value, Typed):
+            out[name] = read(str(value), hint, name)
+        else:
+            out[name] = value
+            if get_origin(hint) is Annotated:
+                check(name, value, hint)
+    return out
+
+
+def parameter_type(estimator: Any, name: str) -> Any:
+    """The type of a parameter, nested ones too: by scikit-learn's constraints, by the annotation of the constructor, or, for a default
+    of true or false, by that; else any."""
+    head, _, last = name.rpartition("__")
+    owner = estimator.get_params()[head] if head else estimator
+    if not hasattr(owner, "get_params") or isinstance(owner, type):
+        return object
+    constraints = getattr(owner, "_parameter_constraints", {}).get(last)
+    if isinstance(constraints, list):
+        return Annotated[object, Constraints(constraints)]
+    try:
+        hint = field_types(type(owner).__init__).get(last)
+    except (NameError, TypeError, AttributeError):
+        hint = None  # an annotation that only a type checker understands
+    if hint is not None and _is_readable(hint):
+        return hint
+    default = inspect.signature(type(owner)).parameters.get(last)
+    return bool if default is not None and isinstance(default.default, bool) else object
+
+
+def _is_readable(hint: Any) -> bool:
+    """Whether every value of a type is one that a text can stand for, or a function."""
+    origin, parts = get_origin(hint), get_args(hint)
+    if origin is Literal or hint is Callable or origin is Callable:
+        return True
+    if origin is Annotated:
+        return _is_readable(parts[0])
+    if origin in (Union, UnionType):
+        return str in parts or all(map(_is_readable, parts))
+    if origin in (list, tuple, dict, Sequence, Mapping):
+        return all(_is_readable(part) for part in parts if part is not ...)
+    return hint in _READABLE
