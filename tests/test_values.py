@@ -130,11 +130,11 @@ def test_lists():
     assert split_list(r'"a\",b",c', "it") == [r'"a\",b"', "c"]
     assert split_list('5"x,6"y', "it") == ['5"x', '6"y'], "quotes within a part are letters"
     for text in (",", "", "0,,1", "0,", " "):
-        with pytest.raises(InputError, match="it is .*, expected a value, or several with a comma between two"):
+        with pytest.raises(InputError, match=r"it is .*, expected a value, or several with a comma between two"):
             split_list(text, "it")
     check_once("it", [0, False, 1, True, "1", None])
     for twice in ([0, 1, 0], [1, 1.0], ["a", "a"], [[1], [1]]):
-        with pytest.raises(InputError, match="it has .* twice, expected each value once"):
+        with pytest.raises(InputError, match=r"it has .* twice, expected each value once"):
             check_once("it", twice)
 
 
