@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -15,6 +16,7 @@ from shattering.data.dataset import Split
 from shattering.data.decode import cached, decode_images, files_key
 from shattering.data.encoded import IMAGE_SUFFIXES, ImageFiles, ParquetRows, open_parquet
 from shattering.data.on_disk import LARGE, ImagesOnDisk
+from shattering.data.targets import check_class_names, plain_labels
 from shattering.errors import InputError, reason
 from shattering.machine import available_memory
 
@@ -41,7 +43,7 @@ def read_parquet(
         raise InputError(f"{files[0]} has no rows, expected at least one example")
     table = pa.concat_tables([_read_columns(file, [label_column]) for file in files], promote_options="permissive")
     names = _class_names(schema, label_column) or classes
-    labels, found = _encode_labels(table[label_column], names, f"column {label_column!r} of {files[0]}")
+    labels, found = encode_labels(table[label_column].to_pandas(), names, f"column {label_column!r} of {files[0]}")
     first = (source.read_group(0, np.array([0]))[0] or b"")[:4]
     encoding = "JPEG" if first[:2] == b"\xff\xd8" else "PNG" if first == b"\x89PNG" else "other"
     on_disk = ImagesOnDisk(source, size)
@@ -105,34 +107,24 @@ def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
         return None
 
 
-def _encode_labels(column: pa.ChunkedArray, names: Sequence[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
-    if column.null_count:
-        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-        raise InputError(f"{where} has {column.null_count} rows without a label (first: row {row}), expected none")
-    return encode_labels(column.to_numpy(), names, where)
-
-
-def encode_labels(values: np.ndarray, names: Sequence[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
+def encode_labels(given: Any, names: Sequence[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
     """Labels as 0…k-1 with class names. Integers keep their value; other values become their place among the names.
 
-    names: of the classes, if they are known; else integers are named by themselves, other values sorted.
-    Raises InputError for labels that are missing, fractional, out of range, unknown, or of fewer than two classes.
+    given: labels that `plain_labels` takes. names: of the classes, if they are known; else integers are named by themselves, other values
+    sorted. Raises InputError for labels that are missing, fractional, out of range, unknown, or of fewer than two classes.
     """
-    values = np.asarray(values)
-    if values.ndim != 1 or len(values) == 0:
-        raise InputError(f"{where} has shape {values.shape}, expected one label an example, and at least one")
-    if values.dtype.kind == "f":
-        values = whole_numbers(values, where)
-    if values.dtype.kind in "iub":
+    values = plain_labels(given, where)
+    if values.dtype.kind in "ifb":
         labels = values.astype(np.int64)
         classes = names or [str(k) for k in range(int(labels.max()) + 1 if labels.max() < 10**6 else 0)]
+        if labels.min() == -1 and labels.max() >= 0:
+            marked = labels == -1
+            found = f"{where} has {marked.sum()} labels of -1 (first: row {marked.argmax()}), the mark of a missing label"
+            raise InputError(f"{found}, expected 0…{max(len(classes) - 1, 1)}")
         if labels.min() < 0 or labels.max() >= len(classes):
             raise InputError(f"{where} ranges over {labels.min()}…{labels.max()}, expected 0…{max(len(classes) - 1, 1)}")
     else:
-        missing = sum(value is None for value in values)
-        if missing:
-            raise InputError(f"{where} has {missing} rows without a label, expected none")
-        found, inverse = np.unique(values.astype(str), return_inverse=True)
+        found, inverse = np.unique(values, return_inverse=True)
         classes = names or [str(name) for name in found]
         strangers = sorted(set(found) - set(classes))
         if strangers:
@@ -140,16 +132,8 @@ def encode_labels(values: np.ndarray, names: Sequence[str] | None, where: str) -
         labels = np.array([list(classes).index(name) for name in found])[inverse]
     if len(classes) < 2:
         raise InputError(f"{where} has {len(classes)} class, expected at least two")
+    check_class_names(classes, where)
     return torch.from_numpy(labels.astype(np.int64)), tuple(classes)
-
-
-def whole_numbers(values: np.ndarray, where: str) -> np.ndarray:
-    """Numbers as int64. Raises InputError where they are fractional, NaN or infinite."""
-    if not np.isfinite(values).all():
-        raise InputError(f"{where} has {int((~np.isfinite(values)).sum())} rows that are NaN or infinite, expected a class each")
-    if (values != np.round(values)).any():
-        raise InputError(f"{where} has fractional values (first: {values[values != np.round(values)][0]}), expected classes")
-    return values.astype(np.int64)
 
 
 def check_no_empty_class(split: Split, where: str) -> None:

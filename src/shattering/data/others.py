@@ -11,6 +11,7 @@ from shattering.data import disk
 from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset, Split
 from shattering.data.decode import decode_images
+from shattering.data.targets import plain_labels
 from shattering.errors import InputError
 
 _TEST = ("test", "validation", "val")
@@ -34,7 +35,7 @@ def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, 
             raise InputError(f"item {i} of the torch dataset is a {type(item).__name__}, expected a pair (image, label)")
         pictures = isinstance(item[0], Image.Image)
         images.append(_array(item[0]))
-        labels.append(int(item[1]) if isinstance(item[1], torch.Tensor) else item[1])
+        labels.append(item[1])
     shapes = {image.shape for image in images}
     if len(shapes) != 1:
         raise InputError(f"the images of the torch dataset have shapes {sorted(shapes)[:3]}, expected one shape")
@@ -44,7 +45,7 @@ def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, 
     elif channels is not None:
         found = "pictures" if pictures else f"of shape {tuple(stacked.shape[1:])}"
         raise InputError(f"channels is {channels!r}, expected none for the torch dataset, whose images are {found}")
-    return stacked, np.asarray(labels)
+    return stacked, plain_labels(labels, "the target of the torch dataset")
 
 
 def _array(image: Any) -> np.ndarray:
@@ -87,10 +88,11 @@ def _read_hub(source: Any, classes: Sequence[str] | None = None) -> Split:
     if len(images) != 1 or not labels:
         raise InputError(f"the Hugging Face dataset has columns {source.column_names}, expected one of images and one named 'label'")
     names = getattr(source.features[labels[0]], "names", None) or classes
-    column = source.with_format("arrow")[:][images[0]].combine_chunks()
+    table = source.with_format("arrow")[:]
+    codes, found = disk.encode_labels(table[labels[0]].to_pandas(), names, f"column {labels[0]!r}")
+    column = table[images[0]].combine_chunks()
     values = column.field("bytes")
     if values.null_count:
         raise InputError(f"column {images[0]!r} has {values.null_count} images without bytes, expected the pictures in the dataset itself")
     pixels = decode_images(lambda i: values[i].as_py(), len(values), lambda i: f"row {i} of column {images[0]!r}")
-    codes, found = disk.encode_labels(np.asarray(source.with_format("numpy")[:][labels[0]]), names, f"column {labels[0]!r}")
     return Split(pixels, codes, found)

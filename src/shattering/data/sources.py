@@ -14,6 +14,7 @@ from shattering.data.channels import ORDERS, channels_first, check_order
 from shattering.data.dataset import Dataset, Split, hold_out_by_class
 from shattering.data.encoded import check_shards
 from shattering.data.on_disk import ImagesOnDisk
+from shattering.data.targets import kind_of, plain_labels
 from shattering.errors import InputError, reason
 from shattering.identity.files import check_unchanged, files_digest
 
@@ -350,7 +351,7 @@ def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, chann
         InputError: for shapes, types or values that do not fit, and where the order of the channels is not to be seen.
     """
     train_images, test_images = (as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test")))
-    y_train, y_test = (np.asarray(y.cpu() if isinstance(y, torch.Tensor) else y) for y in (y_train, y_test))
+    y_train, y_test = plain_labels(y_train, "y_train"), plain_labels(y_test, "y_test")
     names = None if classes is None else [str(c) for c in classes]
     if names is None:
         y_train, y_test, names = _numbers_as_names(y_train, y_test)
@@ -364,9 +365,12 @@ def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, chann
 
 def _numbers_as_names(y_train: np.ndarray, y_test: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
     """Labels that are numbers but not 0…k-1 as the names of classes, and all names in order; other labels as they are."""
-    if any(y.ndim != 1 or not len(y) or y.dtype.kind not in "iuf" for y in (y_train, y_test)):
+    one, two = kind_of(y_train), kind_of(y_test)
+    if one != two:
+        raise InputError(f"y_train has {one} and y_test has {two}, expected labels of one kind")
+    if one != "numbers":
         return y_train, y_test, None
-    train, test = disk.whole_numbers(y_train, "y_train"), disk.whole_numbers(y_test, "y_test")
+    train, test = y_train.astype(np.int64), y_test.astype(np.int64)
     found = np.unique(train)
     if np.array_equal(found, np.arange(len(found))):
         return y_train, y_test, None

@@ -1,0 +1,144 @@
+"""Labels as they are given → a plain array of one kind; none may be missing, and none is changed."""
+
+from collections import Counter
+from collections.abc import Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from shattering.errors import InputError, printable
+
+_EXACT = 2**53  # whole numbers below it are exact as float64
+
+
+def plain_labels(labels: Any, where: str) -> np.ndarray:
+    """Labels, of whatever makes an array, as (n,) booleans, whole numbers (int64, or floats as they are) or text.
+
+    A column (n, 1) is taken as (n,); bytes are taken as UTF-8. where: what they are called in messages.
+
+    Raises:
+        InputError: for labels that are missing (None, NaN, NA, NaT, masked, empty text), of several kinds (1 and "1"), fractional,
+            infinite, too large to be exact, or no labels at all (lists, dates, objects); and for other shapes.
+    """
+    values, missing = _as_array(labels)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values, missing = values[:, 0], missing[:, 0]
+    if values.ndim != 1 or len(values) == 0:
+        one_hot = "; of columns that mark one class each, give the number of the column (argmax)" if values.ndim == 2 else ""
+        raise InputError(f"{where} has shape {values.shape}, expected one label an example, and at least one{one_hot}")
+    if missing.any():
+        raise InputError(f"{where} has {missing.sum()} rows without a label (first: row {missing.argmax()}), expected none")
+    if values.dtype.kind in "OT":
+        values = _of_one_kind(values, where)
+    if values.dtype.kind == "S":
+        values = _decoded(values.tolist(), where)
+    if values.dtype.kind == "b":
+        return values
+    if values.dtype.kind == "U":
+        return _text(values, where)
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{where} has labels of type {values.dtype}, expected whole numbers, text or booleans")
+    return _numbers(values, where)
+
+
+def kind_of(labels: np.ndarray) -> str:
+    """What plain labels are, in words."""
+    return {"b": "booleans", "U": "text"}.get(labels.dtype.kind, "numbers")
+
+
+def check_class_names(names: Sequence[str], where: str) -> None:
+    """Raise InputError for names that are given twice, or cannot be written as UTF-8."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(f"{where} has the class {twice[0]!r} {names.count(twice[0])} times, expected every name once")
+    for name in names:
+        if printable(name) != name and any("\ud800" <= c <= "\udfff" for c in name):
+            raise InputError(f"{where} has the class {printable(name)}, expected names in UTF-8")
+
+
+def _as_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Values, and a mask of those missing. What has no type of its own is looked at value by value: NumPy makes text of [1, "1"]."""
+    if isinstance(labels, torch.Tensor):
+        labels = labels.detach().cpu()
+        labels = labels.float() if labels.dtype == torch.bfloat16 else labels
+        labels = labels.numpy()
+    if isinstance(labels, np.ma.MaskedArray):
+        return labels.data, np.ma.getmaskarray(labels) | pd.isna(labels.data)
+    typed = isinstance(getattr(labels, "dtype", None), np.dtype)
+    values = np.asarray(labels) if typed else np.asarray(_without_tensors(labels), dtype=object)
+    return values, np.asarray(pd.isna(values))
+
+
+def _without_tensors(labels: Any) -> Any:
+    """A list with tensors as what they hold, such as the targets of a torch dataset."""
+    return [x.tolist() if isinstance(x, torch.Tensor) else x for x in labels] if isinstance(labels, (list, tuple)) else labels
+
+
+def _of_one_kind(values: np.ndarray, where: str) -> np.ndarray:
+    """Objects as booleans, numbers, text or bytes."""
+    items = values.tolist()
+    first: dict[str, int] = {}
+    for row, value in enumerate(items):
+        first.setdefault(_kind(value), row)
+    if len(first) > 1:
+        found = " and ".join(f"{kind} (row {row}: {printable(repr(items[row]))[:40]})" for kind, row in list(first.items())[:2])
+        raise InputError(f"{where} mixes {found}, expected labels of one kind")
+    kind = next(iter(first))
+    if kind == "text":
+        return np.array(items, dtype=str)
+    if kind == "bytes":
+        return _decoded(items, where)
+    if kind == "booleans":
+        return np.array(items, dtype=bool)
+    if kind != "numbers":
+        raise InputError(f"{where} has labels of type {kind}, expected whole numbers, text or booleans")
+    if all(isinstance(value, Integral) for value in items):
+        return _integers(items, where)
+    return _numbers(np.array([float(value) for value in items]), where)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "booleans"
+    kinds = ((Real, "numbers"), (str, "text"), (bytes, "bytes"))
+    return next((kind for of, kind in kinds if isinstance(value, of)), type(value).__name__)
+
+
+def _decoded(values: list[bytes], where: str) -> np.ndarray:
+    try:
+        return np.array([value.decode() for value in values], dtype=str)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where} has the label {error.object!r}, expected text in UTF-8") from None
+
+
+def _text(values: np.ndarray, where: str) -> np.ndarray:
+    empty = np.char.strip(values) == ""
+    if empty.any():
+        raise InputError(f"{where} has {empty.sum()} labels that are empty (first: row {empty.argmax()}), expected a class each")
+    return values
+
+
+def _integers(values: Any, where: str) -> np.ndarray:
+    largest = max(values, key=abs)
+    if not -(2**63) <= largest < 2**63:
+        raise InputError(f"{where} has the label {largest}, expected whole numbers of at most 63 bits, or text")
+    return np.array(values, dtype=np.int64)
+
+
+def _numbers(values: np.ndarray, where: str) -> np.ndarray:
+    if values.dtype.kind == "u":
+        return _integers(values.tolist(), where) if values.max() >= 2**63 else values.astype(np.int64)
+    if values.dtype.kind == "i":
+        return values.astype(np.int64)
+    infinite, fractional = np.isinf(values), values != np.round(values)
+    for mark, what in ((infinite, "infinite"), (fractional, "fractional")):
+        if mark.any():
+            row = mark.argmax()
+            raise InputError(f"{where} has {mark.sum()} labels that are {what} (first: row {row}, {values[row]:g}), expected classes")
+    largest = values[np.abs(values).argmax()]
+    if abs(largest) >= _EXACT:
+        raise InputError(f"{where} has the label {largest:g}, which floats do not hold exactly, expected whole numbers or text")
+    return values
