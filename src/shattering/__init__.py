@@ -11,7 +11,7 @@ __version__ = "0.1.0"
 _WHERE = {
     "Dataset": "data.dataset",
     "Split": "data.dataset",
-    "DATASETS": "data.sources",
+    "DATASETS": "data.named",
     "load_dataset": "data.sources",
     "dataset_from_arrays": "data.sources",
     "Randomization": "randomization",
@@ -44,7 +44,8 @@ __all__ = sorted(_WHERE)
 
 if TYPE_CHECKING:
     from shattering.data.dataset import Dataset, Split
-    from shattering.data.sources import DATASETS, dataset_from_arrays, load_dataset
+    from shattering.data.named import DATASETS
+    from shattering.data.sources import dataset_from_arrays, load_dataset
     from shattering.errors import InputError
     from shattering.learners import LEARNERS
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from shattering.cli.catalog import LEARNERS, NETWORKS
 from shattering.cli.common import Stored, print_json, summary
 from shattering.cli.options import Positional
 
@@ -90,29 +91,14 @@ class Report(Stored):
 
 
 def _datasets() -> list[dict]:
-    from shattering.data.sources import DATASETS
+    from shattering.data.named import DATASETS
 
     return [{"name": name, "description": text} for name, text in DATASETS.items()]
 
 
 def _networks() -> list[dict]:
-    import torch
-
-    from shattering.networks import NETWORKS, build_network, count_parameters, reference_shape
-
-    with torch.device("meta"):  # shapes alone
-        counts = {name: count_parameters(build_network(name, *reference_shape(name), seed=0)) for name in NETWORKS}
-    return [{"name": name, "parameters": count, "text": _first_line(NETWORKS[name])} for name, count in counts.items()]
+    return [{"name": name, "parameters": count, "text": text} for name, (count, text) in NETWORKS.items()]
 
 
 def _learners() -> list[dict]:
-    from shattering.learners import LEARNERS
-
-    return [
-        {"name": name, "class": f"{cls.__module__.partition('._')[0]}.{cls.__name__}", "text": _first_line(cls)}
-        for name, cls in LEARNERS.items()
-    ]
-
-
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
+    return [{"name": name, "class": path, "text": text} for name, (path, text) in LEARNERS.items()]

@@ -13,6 +13,7 @@ from shattering.data import disk, others
 from shattering.data.channels import ORDERS, channels_first, check_order
 from shattering.data.dataset import Dataset, Split, hold_out_by_class
 from shattering.data.encoded import check_shards
+from shattering.data.named import DATASETS, GIVEN, HUB, HubSource
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.targets import kind_of, plain_labels
 from shattering.errors import InputError, reason
@@ -20,36 +21,6 @@ from shattering.identity.files import check_unchanged, files_digest
 
 _TEST = ("test", "validation", "val")  # names of a test split, the first that is there
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
-
-
-@dataclass(frozen=True)
-class HubSource:
-    """A dataset of the Hugging Face hub: repository, folder of its Parquet files there, label column, name of the labelled test split."""
-
-    repository: str
-    folder: str
-    label: str
-    description: str
-    test: str = "test"
-
-
-HUB: dict[str, HubSource] = {
-    "mnist": HubSource("ylecun/mnist", "mnist", "label", "handwritten digits, 28x28 grey, 60,000 + 10,000"),
-    "fashion-mnist": HubSource("zalando-datasets/fashion_mnist", "fashion_mnist", "label", "clothes, 28x28 grey, 60,000 + 10,000"),
-    "cifar10": HubSource("uoft-cs/cifar10", "plain_text", "label", "photographs of 10 classes, 32x32 colour, 50,000 + 10,000"),
-    "cifar100": HubSource("uoft-cs/cifar100", "cifar100", "fine_label", "photographs of 100 classes, 32x32 colour, 50,000 + 10,000"),
-    "imagenet": HubSource(
-        "ILSVRC/imagenet-1k", "data", "label", "photographs of 1,000 classes, many sizes (image_size), 1,281,167 + 50,000", "validation"
-    ),
-}
-GIVEN: dict[str, str] = {  # by the user, in SHATTERING_DATA
-    "imagenet-sample": "a photograph of each of ImageNet's 1,000 classes, many sizes (image_size); yours, not to be downloaded",
-}
-DATASETS: dict[str, str] = {
-    "digits": "scikit-learn's handwritten digits, 8x8 grey, 1,297 + 500; embedded, offline",
-    **{name: source.description for name, source in HUB.items()},
-    **GIVEN,
-}
 
 
 @dataclass(frozen=True)
