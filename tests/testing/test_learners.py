@@ -13,7 +13,8 @@ from shattering.errors import InputError
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.runs.objects import with_seed
-from shattering.testing.learners import OnImages, Reinitialized, TrainingFunction, as_learner
+from shattering.testing.learners import Reinitialized, as_learner
+from shattering.testing.wrapped import TrainingFunction, Wrapped
 
 RECIPE = {"epochs": 5, "batch_size": 32, "learning_rate": 0.1}
 
@@ -151,7 +152,7 @@ class NoReset(nn.Module):
         (Net, {"epochs": 0}, "epochs is 0"),
         (nearest_mean, {"epochs": 3}, "expected none beside a training function"),
         (lambda a, b, c: None, {}, "function <lambda> takes a, b, c"),
-        (StandardScaler(), {}, "StandardScaler has no predict"),
+        (StandardScaler(), {}, "learner StandardScaler is a transformer, expected a classifier"),
     ],
 )
 def test_bad_learners(what, recipe, message):
@@ -193,7 +194,7 @@ def test_images_or_tables():
 
     data = load_dataset("digits", n_train=50).train
     _, images, _ = as_learner(Shape(), inputs="images")
-    assert isinstance(images, OnImages)
+    assert isinstance(images, Wrapped)
     assert images.fit(data).estimator_.shape_ == (50, 1, 8, 8)
     _, table, _ = as_learner(Shape())
     assert fit_split(table, data).shape_ == (50, 64)

@@ -6,7 +6,7 @@ data have. With the 0-1 loss, whatever is seen to change once shows b = 1.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -100,7 +100,7 @@ def _replaced(train: Split, row: int, fresh: Split, k: int) -> Split:
     parts = {name: getattr(train, name).clone() for name in ("images", "labels", "ids", "true_labels")}
     for name, values in parts.items():
         values[row] = getattr(fresh, name)[k]
-    return Split(parts["images"], parts["labels"], train.classes, parts["ids"], parts["true_labels"])
+    return replace(train, **parts)
 
 
 def _losses(learner: BaseEstimator, train: Split, splits: Sequence[Split]) -> list[np.ndarray]:

@@ -81,6 +81,7 @@ class Run(Stored):
     """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
+        from shattering.learners.own import epochs_of
         from shattering.report.text import print_stored
         from shattering.runs.grid import grid, read_settings
         from shattering.runs.run import run
@@ -88,7 +89,7 @@ class Run(Stored):
 
         axes = {name: getattr(self, name) for name in _AXES}
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, read_settings(self.set))
-        with _epoch_line(getattr(spec.build(), "epochs", None)) as show:
+        with _epoch_line(epochs_of(spec.build())) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
         if int(os.environ.get("RANK", "0")):
             return 0  # of the processes that torchrun has started, one speaks

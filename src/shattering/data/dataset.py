@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from shattering import seeds
+from shattering.data.labels import check_label_values, listed
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
 
@@ -27,6 +28,8 @@ class Split:
         classes: names of the classes.
         ids: (n,) int64, the index of each example in its source; stable under subsetting. Default: 0…n-1.
         true_labels: (n,) int64, the labels before any randomization. Default: labels.
+        label_values: (k,) what the labels 0…k-1 stand for in the user's own values, as text, whole numbers or booleans, in the
+            order in which NumPy sorts them. Estimators and scorers are given these (`y`). Default: 0…k-1.
 
     Raises:
         InputError: for shapes, types or values that do not fit.
@@ -37,12 +40,16 @@ class Split:
     classes: tuple[str, ...]
     ids: torch.Tensor = field(default=None)  # type: ignore[assignment]
     true_labels: torch.Tensor = field(default=None)  # type: ignore[assignment]
+    label_values: np.ndarray = field(default=None)  # type: ignore[assignment]
 
     def __post_init__(self):
         if self.ids is None:
             object.__setattr__(self, "ids", torch.arange(len(self.labels)))
         if self.true_labels is None:
             object.__setattr__(self, "true_labels", self.labels)
+        values = np.arange(len(self.classes)) if self.label_values is None else np.array(self.label_values)
+        values.setflags(write=False)
+        object.__setattr__(self, "label_values", values)
         _check_split(self)
 
     def __len__(self) -> int:
@@ -53,9 +60,20 @@ class Split:
         return len(self.classes)
 
     @property
+    def y(self) -> np.ndarray:
+        """(n,) the labels in the user's own values: a copy."""
+        return self.label_values[self.labels.numpy()]
+
+    @property
     def image_shape(self) -> tuple[int, ...]:
         """(channels, height, width), or (features,)."""
         return tuple(self.images.shape[1:])
+
+    def copy(self) -> "Split":
+        """The same in memory of its own, for code that may change what it is given; images on disk stay there."""
+        images = self.images.subset(np.arange(len(self))) if isinstance(self.images, ImagesOnDisk) else self.images.clone()
+        labels, ids, true_labels = self.labels.clone(), self.ids.clone(), self.true_labels.clone()
+        return replace(self, images=images, labels=labels, ids=ids, true_labels=true_labels)
 
     def subset(self, rows: torch.Tensor) -> "Split":
         """The examples at positions `rows`, with their ids."""
@@ -91,6 +109,9 @@ class Dataset:
             raise InputError(f"test images have shape {test.image_shape}, expected that of the train images, {train.image_shape}")
         if train.classes != test.classes:
             raise InputError(f"test classes {list(test.classes)} differ from train classes {list(train.classes)}")
+        if train.label_values.tolist() != test.label_values.tolist():
+            found, expected = listed(test.label_values), listed(train.label_values)
+            raise InputError(f"test label_values {found} differ from those of the train split, {expected}")
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -142,7 +163,7 @@ class Dataset:
         return path
 
     def fingerprint(self) -> str:
-        """SHA-256 of images, labels and class names; of images on disk, as `ImagesOnDisk.fingerprint` says."""
+        """SHA-256 of images, labels, their values and class names; of images on disk, as `ImagesOnDisk.fingerprint` says."""
         digest = hashlib.sha256("\0".join(self.classes).encode())
         for split in (self.train, self.test, *([self.validation] if self.validation else [])):
             if isinstance(split.images, ImagesOnDisk):
@@ -151,6 +172,8 @@ class Dataset:
             for tensor in (*pixels, split.labels, split.ids):
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().data)
+        if self.train.label_values.tolist() != list(range(len(self.classes))):
+            digest.update(repr(self.train.label_values.tolist()).encode())
         return digest.hexdigest()
 
 
@@ -168,6 +191,7 @@ def _check_split(split: Split) -> None:
             raise InputError(f"{name} have type {tensor.dtype} and shape {tuple(tensor.shape)}, expected int64 and ({len(images)},)")
     if len(split.classes) < 2:
         raise InputError(f"labels have {len(split.classes)} class, expected at least two")
+    check_label_values(split.label_values, len(split.classes))
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(split.classes):
         raise InputError(f"labels range over {low}…{high}, expected 0…{len(split.classes) - 1}")

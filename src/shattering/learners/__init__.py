@@ -10,6 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering.errors import InputError, shown, unknown
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.own import OwnLearner
 from shattering.learners.random_conv import RandomConvClassifier
 from shattering.learners.relu import DeepReluInterpolatorClassifier, ReluInterpolatorClassifier
 from shattering.learners.settings import settled
@@ -39,8 +40,8 @@ def build_learner(name: str, params: Mapping[str, object], seed: int) -> BaseEst
             raise InputError(f"random_state is {shown(chosen['random_state'])}, expected none: the seed of the run gives it")
         chosen["random_state"] = seed
     learner.set_params(**chosen)
-    if hasattr(learner, "check_params"):
-        learner.check_params()  # type: ignore[attr-defined]
+    if isinstance(learner, OwnLearner):
+        learner.check_params()
     return learner
 
 

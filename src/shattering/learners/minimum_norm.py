@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from shattering.learners.own import FitRecord, OwnLearner
 from shattering.learners.training import resolve_device
 from shattering.linalg.gram import Gram
 from shattering.linalg.plan import Plan, make_plan
@@ -17,7 +18,7 @@ from shattering.linalg.solve import Solution, solve
 from shattering.values import check_fields
 
 
-class MinimumNorm(BaseEstimator):
+class MinimumNorm(OwnLearner, BaseEstimator):
     """Base of estimators with the parameters ridge, solver, precision, tol, max_steps, memory_limit, device and verbose.
 
     See `KernelInterpolator` for them, and for the attributes of a fit.
@@ -74,6 +75,10 @@ class MinimumNorm(BaseEstimator):
         if self.n_conflicts_:
             text += f", and {self.n_conflicts_:,} points coincide with points that have other targets"
         return text + "; the solution is that of least squares" if self.rank_ is not None else text
+
+    def record(self) -> FitRecord:
+        """What is told of a fit."""
+        return FitRecord(summary=self.summary_, predicted=getattr(self, "fitted_", None))  # regressors have none
 
     @property
     def summary_(self) -> dict:

@@ -23,6 +23,7 @@ from shattering.errors import InputError
 from shattering.learners import asynchronous, training
 from shattering.learners.classes import class_codes
 from shattering.learners.inputs import augmented, cropped_side, make_examples, standardization
+from shattering.learners.own import FitRecord, OwnLearner
 from shattering.learners.params import as_seed, check_params
 from shattering.learners.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.recipe import make_recipe, order_seed
@@ -32,7 +33,7 @@ from shattering.learners.weights import file_identity, load_fitted, save_fitted,
 from shattering.values import Count, Natural, NotNegative, Share
 
 
-class NetworkClassifier(ClassifierMixin, BaseEstimator):
+class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
     """A network trained by SGD with momentum and an exponentially decaying learning rate.
 
     Args:
@@ -104,7 +105,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         train_loss_: at the end, in evaluation mode.
         train_accuracy_: at the end, in evaluation mode.
         train_top5_accuracy_: likewise; None for five classes or fewer.
-        fitted_: of images on disk, the classes predicted for the training examples.
+        fitted_: of images on disk, the classes predicted for the training examples; else None.
         n_parameters_: trainable scalars.
         summary_: what a run's result has beside all this: of asynchronous training mean_staleness and max_staleness.
     """
@@ -253,10 +254,25 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
         final = training.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
         self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
         self.train_top5_accuracy_ = final.get("top5_accuracy")
-        if predictions is not None:
-            self.fitted_ = self.classes_[predictions.cpu().numpy()]
+        self.fitted_ = None if predictions is None else self.classes_[predictions.cpu().numpy()]
         self.interpolated_ = self.train_accuracy_ == 1.0
         return self
+
+    def record(self) -> FitRecord:
+        """What is told of a fit."""
+        check_is_fitted(self)
+        return FitRecord(
+            self.history_,
+            self.examples_,
+            self.n_iter_,
+            self.epochs_to_fit_,
+            self.diverged_,
+            self.n_parameters_,
+            self.summary_,
+            self.device_,
+            self.fitted_,
+            self.train_top5_accuracy_,
+        )
 
     def decision_function(self, X) -> np.ndarray:
         """Logits (n, classes); for two classes their difference (n,), as scikit-learn has it."""
@@ -283,7 +299,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Accuracy in 0…1 on a Split, or on images with labels y."""
-        return super().score(X, X.labels.numpy() if isinstance(X, Split) else y, sample_weight)
+        return super().score(X, X.y if isinstance(X, Split) else y, sample_weight)
 
     def save(self, path: str | Path) -> None:
         """Weights and preprocessing as safetensors."""
@@ -315,7 +331,7 @@ class NetworkClassifier(ClassifierMixin, BaseEstimator):
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
         """Raw images and labels 0…k-1; sets classes_ (and n_features_in_ for tables)."""
         if isinstance(X, Split):
-            self.classes_ = np.arange(X.n_classes)
+            self.classes_ = X.label_values
             return X.images, X.labels
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")

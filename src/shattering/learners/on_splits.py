@@ -5,11 +5,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from sklearn.utils import ClassifierTags, Tags, TargetTags
 
 from shattering.data.dataset import Split
-from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.preprocess import to_float
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
+from shattering.learners.network import NetworkClassifier
+from shattering.learners.own import is_exactly_ours, record_of, traits
+from shattering.learners.predictions import check_classifier, checked_codes
 from shattering.learners.scores import top5_accuracy
 
 
@@ -20,41 +23,102 @@ def table(split: Split) -> np.ndarray:
 
 
 def fit_split(learner: Any, split: Split, **watch) -> Any:
-    """Fit to the split's labels. watch: arguments of `fit` for learners that take splits; not passed to others."""
-    if getattr(learner, "takes_splits", False):
-        return learner.fit(split, **watch)
-    return learner.fit(table(split), split.labels.numpy().copy())
+    """Fit to the split's labels; returns the learner.
+
+    watch: arguments of `fit` for learners that take splits; not passed to others. Raises InputError, before anything is fitted,
+    for an estimator that is no classifier.
+    """
+    check_classifier(learner)
+    if traits(learner).takes_splits:
+        learner.fit(split, **watch)
+    else:
+        _fit_table(learner, split)
+    return learner
+
+
+def _fit_table(learner: Any, split: Split) -> None:
+    try:
+        learner.fit(table(split), split.y)
+    except ValueError as error:
+        if "class_weight" not in str(error):
+            raise
+        named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])
+        raise InputError(f"{reason(error)}; the labels (and classes) are {named}") from None
 
 
 def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarray:
-    """Predicted classes (n,). fitted: the split is the training split, which some learners have predicted in `fit`."""
-    if fitted and hasattr(learner, "fitted_"):
-        return learner.fitted_
-    return learner.predict(split if getattr(learner, "takes_splits", False) else table(split))
+    """Predicted labels (n,) int64, as 0…k-1 in the order of the classes.
+
+    fitted: the split is the training split, which some learners have predicted in `fit`. Raises InputError for predictions that
+    are no labels of the split.
+    """
+    known = record_of(learner).predicted if fitted and is_exactly_ours(learner) else None
+    predicted = _predict(learner, split) if known is None else known
+    return checked_codes(predicted, split.label_values, len(split), name_of(learner))
+
+
+def name_of(learner: Any) -> str:
+    """What a learner is called in messages."""
+    return type(learner).__name__
+
+
+def _predict(learner: Any, split: Split) -> Any:
+    X = split if traits(learner).takes_splits else table(split)
+    try:
+        predict = learner.predict
+    except AttributeError as error:
+        raise InputError(f"learner {name_of(learner)} has no predict after it was fitted: {reason(error)}") from None
+    return predict(X)
 
 
 def predict_with_top5(learner: Any, split: Split, name: str, labels: torch.Tensor) -> tuple[np.ndarray, dict[str, float]]:
-    """Predicted classes (n,), and for a network on more than five classes NAME_top5_accuracy against labels (n,).
+    """Predicted labels as `predict_split`, and for a network on more than five classes NAME_top5_accuracy against labels (n,).
 
     name: of the split; "train" for the one that the learner was fitted to.
     """
-    if name == "train" and hasattr(learner, "train_top5_accuracy_") and hasattr(learner, "fitted_"):
-        top5 = learner.train_top5_accuracy_
-        return learner.fitted_, {} if top5 is None else {"train_top5_accuracy": top5}
-    if not (getattr(learner, "takes_splits", False) and hasattr(learner, "logits")):
+    if not isinstance(learner, NetworkClassifier):
         return predict_split(learner, split, fitted=name == "train"), {}
-    logits = learner.logits(split)
-    top5 = {f"{name}_{key}": value for key, value in top5_accuracy(logits, labels).items()}
-    return learner.classes_[logits.argmax(1).numpy()], top5
+    record = record_of(learner)
+    if name == "train" and record.predicted is not None and is_exactly_ours(learner):
+        top5 = {} if record.top5 is None else {"top5_accuracy": record.top5}
+        codes = predict_split(learner, split, fitted=True)
+    else:
+        logits = learner.logits(split)
+        top5 = top5_accuracy(logits, labels)
+        codes = _largest(learner, split, logits) if is_exactly_ours(learner) else predict_split(learner, split)
+    return codes, {f"{name}_{key}": value for key, value in top5.items()}
+
+
+def _largest(learner: NetworkClassifier, split: Split, logits: torch.Tensor) -> np.ndarray:
+    return checked_codes(logits.argmax(1), np.arange(split.n_classes), len(split), name_of(learner))
 
 
 def score_split(scorer: Callable, learner: Any, split: Split, labels: torch.Tensor) -> float:
-    """A scorer of scikit-learn's on a split, against these labels (n,). Raises InputError if the learner lacks what it needs."""
-    if not getattr(learner, "takes_splits", False):
-        X = table(split)
-    else:
-        X = split if isinstance(split.images, ImagesOnDisk) else split.images.numpy()
+    """A scorer of scikit-learn's on a split, against these labels (n,) 0…k-1, of which it is given the user's values.
+
+    Raises InputError if the learner lacks what it needs, predicts what are no labels, or if the scorer refuses the labels.
+    """
+    X = split if traits(learner).takes_splits else table(split)
     try:
-        return float(scorer(learner, X, labels.numpy()))
+        return float(scorer(_Checked(learner, split), X, split.label_values[labels.numpy()]))
     except AttributeError as error:
-        raise InputError(f"scoring needs what the learner does not have: {error}") from None
+        raise InputError(f"scoring needs what the learner does not have: {reason(error)}") from None
+
+
+class _Checked:
+    """A fitted learner as a scorer sees it: everything that it has, and labels that are checked from `predict`."""
+
+    def __init__(self, learner: Any, split: Split):
+        self._learner, self._split = learner, split
+
+    def __getattr__(self, name: str) -> Any:
+        if name == "classes_" and not hasattr(self._learner, name):
+            return self._split.label_values
+        return getattr(self._learner, name)
+
+    def __sklearn_tags__(self) -> Tags:
+        return Tags(estimator_type="classifier", target_tags=TargetTags(required=True), classifier_tags=ClassifierTags())
+
+    def predict(self, X: Any) -> np.ndarray:
+        values, learner = self._split.label_values, self._learner
+        return values[checked_codes(learner.predict(X), values, len(X), name_of(learner))]

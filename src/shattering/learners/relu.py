@@ -12,6 +12,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 
 from shattering.errors import InputError
 from shattering.learners.classes import class_codes
+from shattering.learners.own import FitRecord, OwnLearner
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
@@ -22,7 +23,7 @@ from shattering.values import Count, Natural, NotNegative, Range, check_fields
 _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
 
 
-class _ReluInterpolator(BaseEstimator):
+class _ReluInterpolator(OwnLearner, BaseEstimator):
     not_identity = ("random_state",)
 
     def __init__(self, *, candidates: Count = CANDIDATES, rounds: Natural = ROUNDS, tol: NotNegative = 1e-4, random_state: Natural = 0):
@@ -111,6 +112,10 @@ class _ReluInterpolator(BaseEstimator):
             ConvergenceWarning,
             stacklevel=4,
         )
+
+    def record(self) -> FitRecord:
+        """What is told of a fit."""
+        return FitRecord(n_parameters=self.n_parameters_, summary=self.summary_)
 
     @property
     def summary_(self) -> dict:

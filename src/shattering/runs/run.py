@@ -23,6 +23,7 @@ from shattering.files import write_aside
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
+from shattering.learners.own import FitRecord, record_of
 from shattering.learners.ranks import Ranks, joined
 from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
@@ -132,19 +133,18 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     fit_clock = time.perf_counter()
     fit_split(learner, data.train, test=data.test, validation=data.validation, checkpoint=checkpoint, on_epoch=on_epoch)
     fit_seconds = time.perf_counter() - fit_clock
-    result, seconds = _result(spec, data, learner), time.perf_counter() - clock
+    record = record_of(learner)
+    result, seconds = _result(spec, data, learner, record), time.perf_counter() - clock
 
-    history = getattr(learner, "history_", pd.DataFrame({"epoch": []}))
-    epoch_seconds = history["seconds"].tolist() if "seconds" in history else []
-    history = history.drop(columns="seconds", errors="ignore")
+    epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []
+    history = record.history.drop(columns="seconds", errors="ignore")
     write_aside(folder / "history.parquet", lambda path: history.to_parquet(path, index=False))
-    examples = getattr(learner, "examples_", None)
-    if examples is not None:
+    if (examples := record.examples) is not None:
         write_aside(folder / "examples.parquet", lambda path: examples.to_parquet(path, index=False))
-    if hasattr(learner, "save"):
-        write_aside(folder / "model.safetensors", learner.save)  # type: ignore[attr-defined]
+    if isinstance(learner, NetworkClassifier):
+        write_aside(folder / "model.safetensors", learner.save)
     _save_examples(data.train, folder / "examples.png")
-    provenance = _provenance(getattr(learner, "device_", torch.device("cpu")))
+    provenance = _provenance(record.device)
     provenance |= {"dataset_fingerprint": fingerprint, "started": started.isoformat(timespec="seconds")}
     provenance |= {"seconds": seconds, "fit_seconds": fit_seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
     provenance |= {"processes": world} if (world := Ranks.current().world) > 1 else {}
@@ -155,16 +155,16 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
 
 
 def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
+    """How often predicted labels (n,) are these; both as 0…k-1."""
     return float((predicted == labels.numpy()).mean())
 
 
-def _result(spec: RunSpec, data: Dataset, learner) -> dict:
+def _result(spec: RunSpec, data: Dataset, learner, record: FitRecord) -> dict:
     corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
     on_train, train_top5 = predict_with_top5(learner, data.train, "train", data.train.labels)
     on_test, test_top5 = predict_with_top5(learner, data.test, "test", data.test.true_labels)
     train = _accuracy(on_train, data.train.labels)
-    epochs = getattr(learner, "n_iter_", None) if getattr(learner, "takes_splits", False) else None
-    history = getattr(learner, "history_", pd.DataFrame())
+    history = record.history
     return {
         "dataset": data.variant,
         "n_train": len(data.train),
@@ -172,7 +172,7 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "n_classes": data.train.n_classes,
         "classes": list(data.classes),
         "image_shape": list(data.train.image_shape),
-        "n_parameters": getattr(learner, "n_parameters_", None),
+        "n_parameters": record.n_parameters,
         "train_accuracy": train,
         "train_accuracy_on_true_labels": _accuracy(on_train, data.train.true_labels),
         **_on_changed(on_train, data.train),
@@ -184,13 +184,13 @@ def _result(spec: RunSpec, data: Dataset, learner) -> dict:
         "interpolated": train == 1.0,
         "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
         **early_stopping(history),
-        "epochs": epochs,
-        "epochs_to_fit": getattr(learner, "epochs_to_fit_", None),
-        "diverged": getattr(learner, "diverged_", False),
+        "epochs": record.epochs,
+        "epochs_to_fit": record.epochs_to_fit,
+        "diverged": record.diverged,
         "majority_share": float(data.train.labels.bincount().max()) / len(data.train),
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
-        **getattr(learner, "summary_", {}),
+        **record.summary,
         **scores(spec, learner, data, corrupted_test),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),

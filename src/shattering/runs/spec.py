@@ -14,6 +14,7 @@ from sklearn.metrics import get_scorer_names
 from shattering.data import sources
 from shattering.errors import InputError, unknown
 from shattering.learners import LEARNERS, build_learner
+from shattering.learners.own import traits
 from shattering.learners.weights import file_identity
 from shattering.randomization import Randomization
 from shattering.runs import objects
@@ -207,12 +208,12 @@ def id_of(identity: Mapping) -> str:
 
 def not_identity(learner: str) -> tuple[str, ...]:
     """The parameters of a learner that do not change what is learned; a run has its seed outside the learner."""
-    return ("random_state", *NEVER_IDENTITY, *getattr(LEARNERS.get(learner), "not_identity", ()))
+    return ("random_state", *NEVER_IDENTITY, *traits(LEARNERS.get(learner)).not_identity)
 
 
 def by_content(learner: str, params: Mapping) -> dict:
     """The parameters of a learner with what identifies a file in place of its path."""
-    files = getattr(LEARNERS.get(learner), "files", ())
+    files = traits(LEARNERS.get(learner)).files
     return {name: file_identity(str(value)) if name in files and value is not None else value for name, value in params.items()}
 
 

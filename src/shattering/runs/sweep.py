@@ -13,6 +13,7 @@ from rich.progress import TaskID
 
 from shattering.errors import InputError, unknown
 from shattering.identity.files import read_once
+from shattering.learners.own import epochs_of
 from shattering.loggers import Log, logger_names
 from shattering.runs.attempts import Attempts
 from shattering.runs.local import local_workers
@@ -134,7 +135,7 @@ def _execute(pending: deque[AnySpec], workers: Workers, store: Store, overview: 
     try:
         while pending or jobs:
             while pending and workers.has_room(len(jobs)) and (spec := _next_free(pending, store, overview)):
-                epochs = getattr(spec.build(given), "epochs", None) if isinstance(spec, RunSpec) else None
+                epochs = epochs_of(spec.build(given)) if isinstance(spec, RunSpec) else None
                 jobs.append(_Job(spec, epochs))
             for job in jobs:
                 job.begin(workers)

@@ -13,6 +13,7 @@ from sklearn.base import clone
 from shattering.data.dataset import Dataset
 from shattering.errors import InputError
 from shattering.learners.on_splits import fit_split, predict_split
+from shattering.learners.own import epochs_of
 from shattering.runs import objects
 from shattering.runs.run import load_data
 from shattering.runs.spec import RunSpec
@@ -112,8 +113,7 @@ def plan(spec: RunSpec, given: objects.Objects, n_fits: int, least_fits: int, cl
 
 
 def _epochs(spec: RunSpec, given: objects.Objects) -> int | None:
-    epochs = spec.build(given).get_params().get("epochs")
-    return epochs if isinstance(epochs, int) else None
+    return epochs_of(spec.build(given))
 
 
 def _with_epochs(spec: RunSpec, given: Any, epochs: int) -> RunSpec:

@@ -19,6 +19,7 @@ from shattering.testing.recipes import network_findings
 from shattering.testing.result import RandomizationTest
 from shattering.testing.scheme import LABEL_TEST, RANDOMIZATIONS
 from shattering.testing.summary import FITS, memorized
+from shattering.testing.wrapped import TrainingFunction, Wrapped
 
 TRUE_RATHER = 0.2  # by how much more it must agree with the true labels than with those given to be said to know them
 _BLOCK = 256  # images looked at at a time
@@ -148,5 +149,4 @@ def chance_of_true(agreements: Sequence[float], k: int) -> float:
 
 def _ours(learner: BaseEstimator) -> bool:
     """Whether labels are known to reach what is fitted: it is scikit-learn's, or a learner of this package."""
-    wraps_users = type(learner).__module__ == "shattering.testing.learners"
-    return type(learner).__module__.split(".")[0] in ("sklearn", "shattering") and not wraps_users
+    return type(learner).__module__.split(".")[0] in ("sklearn", "shattering") and not isinstance(learner, (TrainingFunction, Wrapped))

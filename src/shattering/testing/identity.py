@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from shattering.learners.own import traits
 from shattering.learners.weights import file_identity
 from shattering.runs.spec import NEVER_IDENTITY
 
@@ -118,8 +119,8 @@ def _object(thing: object, seen: dict[int, object]) -> Iterator[bytes]:
 
 def _estimator_params(estimator: BaseEstimator) -> dict[str, object]:
     """The parameters that count; a file by its content, and those left out that its class knows to be younger than stored runs."""
-    left_out = {*NEVER_IDENTITY, *getattr(estimator, "not_identity", ())} - {"random_state"}  # one that is set stays, so it counts
-    later, files = getattr(estimator, "later", {}), getattr(estimator, "files", ())
+    left_out = {*NEVER_IDENTITY, *traits(estimator).not_identity} - {"random_state"}  # one that is set stays, so it counts
+    later, files = traits(estimator).later, traits(estimator).files
     params = {name: value for name, value in estimator.get_params(deep=False).items() if name not in left_out}
     params = {name: value for name, value in params.items() if name not in later or value != later[name]}
     return params | {name: file_identity(params[name]) for name in files if name in params}  # type: ignore[arg-type]

@@ -5,22 +5,18 @@ from collections.abc import Callable, Mapping
 from copy import deepcopy
 from typing import Any, Literal, get_args
 
-import numpy as np
-import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.base import BaseEstimator, clone
 from torch import nn
 
-from shattering import seeds
-from shattering.data.channels import A_SPLIT
-from shattering.data.dataset import Split
-from shattering.data.preprocess import to_float
-from shattering.data.sources import as_images
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, reason, unknown
 from shattering.learners import LEARNERS
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.own import traits
+from shattering.learners.predictions import check_classifier
 from shattering.learners.settings import settled
 from shattering.networks import NETWORKS, find_network
 from shattering.testing.targets import import_target, is_target
+from shattering.testing.wrapped import TrainingFunction, Wrapped, is_skorch, wants_codes
 
 Inputs = Literal["auto", "table", "images"]
 
@@ -48,9 +44,9 @@ def as_learner(what: Any, recipe: Mapping[str, object] | None = None, inputs: In
         if is_target(what):
             return as_learner(import_target(what), recipe, inputs)
         return _named(what, recipe)
-    if isinstance(what, type) and issubclass(what, BaseEstimator):
-        return as_learner(_with(what(), recipe), {}, inputs)
-    if isinstance(what, BaseEstimator) or (hasattr(what, "fit") and hasattr(what, "predict") and hasattr(what, "get_params")):
+    if isinstance(what, type) and _is_estimator(what):
+        return as_learner(_instance(what), recipe, inputs)
+    if not isinstance(what, type) and _is_estimator(what):
         return _estimator(_with(what, recipe), inputs)
     if isinstance(what, nn.Module):
         return _network(type(what).__name__, Reinitialized(what), recipe)
@@ -78,19 +74,30 @@ def _named(name: str, recipe: dict) -> tuple[str, None, dict]:
     return "network", None, {"network": name, **settled(NetworkClassifier(), recipe, f"network {name!r}")}
 
 
+def _is_estimator(what: Any) -> bool:
+    """Whether it is an estimator, or the class of one; some have `predict` only once they are fitted."""
+    base = isinstance(what, BaseEstimator) or (isinstance(what, type) and issubclass(what, BaseEstimator))
+    return base or (hasattr(what, "fit") and hasattr(what, "get_params"))
+
+
+def _instance(cls: type) -> Any:
+    try:
+        return cls()
+    except TypeError as error:
+        raise InputError(f"learner is the class {cls.__name__}, which cannot be made without arguments: {reason(error)}") from None
+
+
 def _with(estimator: Any, recipe: dict) -> Any:
-    return estimator.set_params(**settled(estimator, recipe, type(estimator).__name__)) if recipe else estimator
+    return clone(estimator).set_params(**settled(estimator, recipe, type(estimator).__name__)) if recipe else estimator  # type: ignore[union-attr]
 
 
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
-    if not hasattr(estimator, "predict"):
-        raise InputError(f"learner {type(estimator).__name__} has no predict, expected a classifier")
-    is_skorch = any(cls.__module__.startswith("skorch.") for cls in type(estimator).__mro__)
     name = type(estimator).__name__
-    if getattr(estimator, "takes_splits", False):
+    check_classifier(estimator, name)
+    if traits(estimator).takes_splits:
         return name, estimator, {}
-    if is_skorch or inputs == "images":
-        estimator = OnImages(estimator, inputs != "table")
+    if inputs == "images" or is_skorch(estimator) or wants_codes(estimator):
+        estimator = Wrapped(estimator, inputs == "images" or (inputs == "auto" and is_skorch(estimator)))
     return name, estimator, {}
 
 
@@ -184,75 +191,3 @@ class Reinitialized:
 
 def _name(thing: Any) -> str:
     return getattr(thing, "__qualname__", type(thing).__name__)
-
-
-class TrainingFunction(ClassifierMixin, BaseEstimator):
-    """A user's `train(split, seed) → predict` as a classifier. Global generators are seeded for it, and put back."""
-
-    takes_splits = True
-
-    def __init__(self, train=None, random_state=0):
-        self.train = train
-        self.random_state = random_state
-
-    def fit(self, split: Split, **_):
-        self.classes_ = np.arange(split.n_classes)
-        self._like = split
-        with seeds.everywhere(self.random_state):
-            self.predict_ = self.train(split, self.random_state)  # type: ignore[misc]
-        if not callable(self.predict_):
-            raise InputError(
-                f"{_name(self.train)} returned a {type(self.predict_).__name__}, expected a function: predict(split) → classes"
-            )  # type: ignore[arg-type]
-        return self
-
-    def _scores(self, X) -> np.ndarray:
-        split = X if isinstance(X, Split) else _unlabelled(X, self._like)
-        with torch.no_grad():
-            out = self.predict_(split)
-        out = out.detach().cpu().numpy() if isinstance(out, torch.Tensor) else np.asarray(out)
-        if out.ndim not in (1, 2) or len(out) != len(split) or (out.ndim == 2 and out.shape[1] < len(self.classes_)):
-            expected = f"({len(split)},) classes or ({len(split)}, {len(self.classes_)}) scores"
-            raise InputError(f"predict returned shape {out.shape}, expected {expected}")
-        return out
-
-    def predict(self, X) -> np.ndarray:
-        out = self._scores(X)
-        return out.argmax(1) if out.ndim == 2 else out
-
-
-def _unlabelled(X, like: Split) -> Split:
-    images = as_images(X, like=like.image_shape, remedy=A_SPLIT) if np.ndim(X) > 2 else torch.as_tensor(np.asarray(X))
-    return Split(images, torch.zeros(len(images), dtype=torch.int64), like.classes)
-
-
-class OnImages(ClassifierMixin, BaseEstimator):
-    """An estimator that is given images (n, c, h, w), or a table, float32 in 0…1, and labels as int64: skorch nets want this.
-
-    Global generators are seeded for it, and put back.
-    """
-
-    takes_splits = True
-
-    def __init__(self, estimator=None, images=True, random_state=0):
-        self.estimator = estimator
-        self.images = images
-        self.random_state = random_state
-
-    def fit(self, split: Split, **_):
-        self.classes_ = np.arange(split.n_classes)
-        with seeds.everywhere(self.random_state):
-            self.estimator_ = clone(self.estimator)
-            self.estimator_.fit(self._arrays(split), split.labels.numpy())  # type: ignore[union-attr]
-        return self
-
-    def _arrays(self, X) -> np.ndarray:
-        images = X.images if isinstance(X, Split) else torch.as_tensor(np.asarray(X))
-        values = to_float(images)
-        return (values if self.images else values.flatten(1)).numpy()
-
-    def predict(self, X) -> np.ndarray:
-        return self.estimator_.predict(self._arrays(X))  # type: ignore[union-attr]
-
-    def predict_proba(self, X) -> np.ndarray:
-        return self.estimator_.predict_proba(self._arrays(X))  # type: ignore[union-attr]

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
 
 from shattering.testing.finding import Finding, Likelihood
 
@@ -17,6 +18,7 @@ LINEAR = ("LogisticRegression", "LinearSVC", "SGDClassifier", "Perceptron", "Rid
 NEIGHBORS = ("KNeighborsClassifier", "RadiusNeighborsClassifier")
 KERNELS = ("KernelInterpolatorClassifier", "RandomConvClassifier")
 ITERATIVE = ("LogisticRegression", "LinearSVC", "SGDClassifier", "Perceptron", "MLPClassifier", "HistGradientBoostingClassifier")
+_LIBRARIES = ("sklearn", "skorch", "shattering")
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")  # steps that keep the number of features
 
 
@@ -169,11 +171,10 @@ def limits(learner: BaseEstimator, result: dict) -> Iterator[Finding]:
 
 
 def _limits(fit: Fit) -> Iterator[Finding]:
-    name, values = type(fit.estimator).__name__, fit.estimator.get_params(deep=False)
-    names = {cls.__name__ for cls in type(fit.estimator).__mro__}
+    name, values, known = type(fit.estimator).__name__, fit.estimator.get_params(deep=False), _known(fit.estimator)
     for limit in LIMITS:
         value = values.get(limit.parameter)
-        likelihood = limit.acts(value, fit) if names & set(limit.classes) and value is not None else None
+        likelihood = limit.acts(value, fit) if known & set(limit.classes) and value is not None else None
         if likelihood:
             evidence = f"{name} has {limit.parameter} = {_shown(value)}: {limit.says(value, fit)}."
             yield Finding(f"{limit.parameter} of {name}", evidence, f"Try {limit.parameter} = {limit.remedy}.", likelihood)
@@ -181,17 +182,17 @@ def _limits(fit: Fit) -> Iterator[Finding]:
 
 def _capacity(fit: Fit) -> Iterator[Finding]:
     """Linear functions separate any labelling of n points in general position up to n = d + 1, not beyond (Cover 1965)."""
-    name = type(fit.estimator).__name__
+    name, known = type(fit.estimator).__name__, _known(fit.estimator)
     if fit.d is None:
         return
-    if name in LINEAR or (name == "SVC" and fit.param("kernel") == "linear"):
+    if known & set(LINEAR) or ("SVC" in known and fit.param("kernel") == "linear"):
         if fit.d + 1 < fit.n:
             evidence = (
                 f"{name} is linear in {fit.d:,} features; any labels of more than d + 1 = {fit.d + 1:,} examples are not sure to be "
                 f"separable, and n = {fit.n:,}."
             )
             yield Finding("more examples than a linear model can shatter", evidence, "Add features, or take a nonlinear model.", "likely")
-    elif name == "MLPClassifier":
+    elif "MLPClassifier" in known:
         hidden = fit.param("hidden_layer_sizes")
         sizes = [fit.d, *([hidden] if isinstance(hidden, int) else hidden), 1 if fit.k == 2 else fit.k]
         p = sum((a + 1) * b for a, b in pairwise(sizes))
@@ -202,16 +203,20 @@ def _capacity(fit: Fit) -> Iterator[Finding]:
 
 def _estimators(learner: Any, d: int | None) -> Iterator[tuple[BaseEstimator, int | None]]:
     """The estimator, or those that it is made of, and the number of features each is given, where that is known."""
-    steps = getattr(learner, "steps", None)
-    if steps:
-        *before, (_, last) = steps
+    if isinstance(learner, Pipeline):
+        *before, (_, last) = learner.steps
         keeps = all(step in (None, "passthrough") or type(step).__name__ in SCALERS for _, step in before)
         yield from _estimators(last, d if keeps else None)
         return
     yield learner, d
     inner = learner.get_params(deep=False).get("estimator")
-    if hasattr(inner, "get_params"):
+    if hasattr(inner, "get_params") and not isinstance(inner, type):
         yield from _estimators(inner, d)
+
+
+def _known(estimator: Any) -> set[str]:
+    """The names of the classes of an estimator that the tables speak of: a user's own class may have the name of another's."""
+    return {cls.__name__ for cls in type(estimator).__mro__ if cls.__module__.partition(".")[0] in _LIBRARIES}
 
 
 def _shown(value: Any) -> str:

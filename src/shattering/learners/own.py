@@ -1,0 +1,86 @@
+"""`OwnLearner`: what this library's own learners say beyond scikit-learn's interface.
+
+It is read by type, from instances of `OwnLearner` and of users' subclasses of ours. An attribute of the same name on anyone
+else's estimator (`fitted_`, `history_`, `n_iter_`, `save`) means what its author meant by it, and is never looked at.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+
+
+@dataclass(frozen=True)
+class FitRecord:
+    """What a learner tells of its fit beside its predictions. The defaults are what is known of anyone else's estimator.
+
+    Args:
+        history: one row an epoch, or empty.
+        examples: what became of each training example; None where they were not tracked.
+        epochs: trained; None for learners without epochs.
+        epochs_to_fit: first epoch after which the training set was seen to be fitted, or None.
+        diverged: whether a loss was not finite.
+        n_parameters: trainable scalars; None where they are not counted.
+        summary: more numbers for a run's result.
+        device: where it was fitted.
+        predicted: (n,) the labels predicted for the training examples, where `fit` has made them already.
+        top5: top-5 accuracy on the training examples, likewise.
+    """
+
+    history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
+    examples: pd.DataFrame | None = None
+    epochs: int | None = None
+    epochs_to_fit: int | None = None
+    diverged: bool = False
+    n_parameters: int | None = None
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    predicted: np.ndarray | None = None
+    top5: float | None = None
+
+
+class OwnLearner:
+    """Base of this library's learners.
+
+    Attributes:
+        takes_splits: whether `fit` and `predict` take a `Split`; else arrays.
+        not_identity: parameters that do not change what is learned.
+        later: parameters that are younger than stored runs, with the values at which they are left out of every identity.
+        files: parameters that name a file, which is identified by its content.
+    """
+
+    takes_splits: ClassVar[bool] = False
+    not_identity: ClassVar[tuple[str, ...]] = ()
+    later: ClassVar[Mapping[str, object]] = {}
+    files: ClassVar[tuple[str, ...]] = ()
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+
+    def record(self) -> FitRecord:
+        """What is told of a fit."""
+        return FitRecord()
+
+
+def traits(learner: object) -> type[OwnLearner]:
+    """The class that says takes_splits, not_identity, later and files of a learner, or of its class."""
+    cls = learner if isinstance(learner, type) else type(learner)
+    return cls if issubclass(cls, OwnLearner) else OwnLearner
+
+
+def record_of(learner: object) -> FitRecord:
+    """What a fitted learner tells of its fit."""
+    return learner.record() if isinstance(learner, OwnLearner) else FitRecord()
+
+
+def is_exactly_ours(learner: object) -> bool:
+    """Whether all of its code is this library's: a user's subclass may predict otherwise than the class that it extends."""
+    return isinstance(learner, OwnLearner) and type(learner).__module__.partition(".")[0] == __name__.partition(".")[0]
+
+
+def epochs_of(learner: object) -> int | None:
+    """How many epochs a learner of ours trains at most; None for one without epochs, and for anyone else's."""
+    return learner.get_params(deep=False).get("epochs") if isinstance(learner, OwnLearner) else None  # type: ignore[attr-defined]

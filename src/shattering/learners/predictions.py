@@ -1,0 +1,92 @@
+"""The one check of what anyone's model predicts, and of what is a classifier at all."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import ClusterMixin, DensityMixin, OutlierMixin, RegressorMixin, TransformerMixin
+from sklearn.utils import get_tags
+
+from shattering.data.labels import codes_among, listed
+from shattering.errors import InputError
+
+_OTHERS = {
+    RegressorMixin: "regressor",
+    ClusterMixin: "clusterer",
+    OutlierMixin: "outlier_detector",
+    DensityMixin: "density_estimator",
+    TransformerMixin: "transformer",
+}
+
+
+def check_classifier(learner: Any, name: str | None = None) -> None:
+    """Raise InputError for an estimator that says it is something else than a classifier, also at the end of a pipeline or in a search.
+
+    One that says nothing is taken to be a classifier.
+    """
+    kind = _kind(learner)
+    if kind not in ("classifier", None):
+        name, kind = name or type(learner).__name__, kind.replace("_", " ")
+        raise InputError(f"learner {name} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}, expected a classifier")
+
+
+def _kind(learner: Any) -> str | None:
+    """What an estimator says that it is: "classifier", "regressor", …; None if it says nothing."""
+    try:
+        tags = get_tags(learner)
+    except Exception:  # without tags, as of objects that only look like estimators; or with those of another version
+        tags = None
+    if tags is not None and tags.estimator_type:
+        return str(tags.estimator_type)
+    if tags is not None and tags.transformer_tags is not None and not hasattr(learner, "predict"):
+        return "transformer"
+    mixed_in = next((kind for mixin, kind in _OTHERS.items() if isinstance(learner, mixin)), None)
+    return None if mixed_in == "transformer" and hasattr(learner, "predict") else mixed_in
+
+
+def checked_codes(predicted: Any, labels: np.ndarray, n: int, who: str) -> np.ndarray:
+    """Predictions as the places (n,) int64 of their labels among all.
+
+    Args:
+        predicted: what a `predict` returned: (n,), or (n, 1), of labels. Equal values are the same label: 1.0 is 1.
+        labels: (k,) all labels, in order.
+        n: how many examples they are for.
+        who: what the model is called.
+
+    Raises:
+        InputError: for any other shape, and for values that are no label, such as None, NaN, probabilities and scores.
+    """
+    values = _array(predicted, who)
+    if values.shape == (n, 1):
+        values = values[:, 0]
+    if values.shape != (n,):
+        raise InputError(f"{who} predicted {_described(predicted, values)} for {n} examples, expected a label each, of shape ({n},)")
+    codes = codes_among(values, labels)
+    strange = codes < 0
+    if strange.any():
+        first = values[strange][:1].tolist()[0]
+        what = f"no label ({first!r})" if _is_missing(first) else repr(first)
+        raise InputError(f"{who} predicted {what} for {int(strange.sum())} of {n} examples, expected labels: {listed(labels)}")
+    return codes
+
+
+def _array(predicted: Any, who: str) -> np.ndarray:
+    if isinstance(predicted, torch.Tensor):
+        return predicted.detach().cpu().numpy()
+    if isinstance(predicted, np.ma.MaskedArray):
+        values = predicted.data.astype(object)
+        values[np.ma.getmaskarray(predicted)] = None
+        return values
+    try:
+        return np.asarray(predicted)
+    except ValueError:  # lists of several lengths
+        raise InputError(f"{who} predicted a {type(predicted).__name__} of several lengths, expected a label an example") from None
+
+
+def _described(predicted: Any, values: np.ndarray) -> str:
+    return f"an array of shape {values.shape}" if values.ndim else f"a {type(predicted).__name__}"
+
+
+def _is_missing(value: object) -> bool:
+    return bool(np.ndim(value) == 0 and pd.isna(value))  # type: ignore[arg-type]

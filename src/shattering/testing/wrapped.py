@@ -1,0 +1,121 @@
+"""Users' models that are no plain scikit-learn estimators, as learners that take a `Split`."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin, clone
+
+from shattering import seeds
+from shattering.data.channels import A_SPLIT
+from shattering.data.dataset import Split
+from shattering.data.preprocess import to_float
+from shattering.data.sources import as_images
+from shattering.errors import InputError
+from shattering.learners.on_splits import table
+from shattering.learners.own import OwnLearner
+from shattering.learners.predictions import checked_codes
+
+_COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
+
+
+class TrainingFunction(OwnLearner, ClassifierMixin, BaseEstimator):
+    """A user's `train(split, seed) → predict` as a classifier.
+
+    Both functions get copies, which they may change. Global generators are seeded for the training, and put back.
+    """
+
+    takes_splits = True
+
+    def __init__(self, train=None, random_state=0):
+        self.train = train
+        self.random_state = random_state
+
+    def fit(self, split: Split, **_):
+        """Call the function. Raises InputError if it returns no function."""
+        self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
+        with seeds.everywhere(self.random_state):
+            self.predict_ = self.train(split.copy(), self.random_state)  # type: ignore[misc]
+        if not callable(self.predict_):
+            raise InputError(f"{self._name} returned a {type(self.predict_).__name__}, expected a function: predict(split) → classes")
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """The labels (n,), of classes or scores that the function gives. Raises InputError for anything else."""
+        split = X.copy() if isinstance(X, Split) else _unlabelled(X, self._first)
+        with torch.no_grad():
+            found = self.predict_(split)
+        found = found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+        n, k = len(split), len(self.classes_)
+        if found.ndim == 2 and len(found) == n and found.shape[1] >= max(k, 2):
+            return self.classes_[self._largest(found)]
+        if found.shape not in ((n,), (n, 1)):
+            raise InputError(f"predict returned shape {found.shape}, expected ({n},) classes or ({n}, {k}) scores")
+        return self.classes_[checked_codes(found, np.arange(k), n, self._name)]
+
+    def _largest(self, scores: np.ndarray) -> np.ndarray:
+        """The class of the largest score (n,)."""
+        missing = int(np.isnan(scores).any(1).sum())
+        if missing:
+            raise InputError(f"predict returned scores that are NaN for {missing} of {len(scores)} examples, expected numbers")
+        return checked_codes(scores.argmax(1), np.arange(len(self.classes_)), len(scores), self._name)
+
+    @property
+    def _name(self) -> str:
+        return getattr(self.train, "__qualname__", type(self.train).__name__)
+
+
+class Wrapped(OwnLearner, ClassifierMixin, BaseEstimator):
+    """An estimator that wants images (n, c, h, w) instead of a table, or labels 0…k-1 instead of the user's.
+
+    skorch's nets want both, XGBoost's classifiers such labels. Global generators are seeded for it, and put back.
+    """
+
+    takes_splits = True
+
+    def __init__(self, estimator=None, images=True, random_state=0):
+        self.estimator = estimator
+        self.images = images
+        self.random_state = random_state
+
+    def fit(self, split: Split, **_):
+        """Fit a clone of the estimator."""
+        self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
+        self._labels = np.arange(split.n_classes) if wants_codes(self.estimator) else split.label_values  # what it is fitted to
+        with seeds.everywhere(self.random_state):
+            self.estimator_ = clone(self.estimator)
+            self.estimator_.fit(self._inputs(split), self._labels[split.labels.numpy()])  # type: ignore[union-attr]
+        return self
+
+    def predict(self, X) -> np.ndarray:
+        """The labels (n,)."""
+        inputs = self._inputs(X)
+        found = self.estimator_.predict(inputs)  # type: ignore[union-attr]
+        return self.classes_[checked_codes(found, self._labels, len(inputs), type(self.estimator).__name__)]
+
+    def __getattr__(self, name: str) -> Any:
+        """`predict_proba` and `decision_function`, where the estimator has them."""
+        if name not in ("predict_proba", "decision_function") or "estimator_" not in vars(self):
+            raise AttributeError(f"{type(vars(self).get('estimator')).__name__!r} object has no attribute {name!r}")
+        method = getattr(self.estimator_, name)
+        return lambda X: method(self._inputs(X))
+
+    def _inputs(self, X) -> np.ndarray:
+        split = X if isinstance(X, Split) else _unlabelled(X, self._first)
+        return to_float(split.copy().images).numpy() if self.images else table(split)
+
+
+def _unlabelled(X, like: Split) -> Split:
+    """Arrays as a split; the labels say nothing. like: a split with such images, of the same classes."""
+    images = as_images(X, like=like.image_shape, remedy=A_SPLIT)
+    return Split(images, torch.zeros(len(images), dtype=torch.int64), like.classes, label_values=like.label_values)
+
+
+def wants_codes(estimator: Any) -> bool:
+    """Whether an estimator's library has classifiers for labels 0…k-1 alone."""
+    return any(cls.__module__.partition(".")[0] in _COUNTING for cls in type(estimator).__mro__)
+
+
+def is_skorch(estimator: Any) -> bool:
+    """Whether it is a net of skorch's."""
+    return any(cls.__module__.partition(".")[0] == "skorch" for cls in type(estimator).__mro__)
