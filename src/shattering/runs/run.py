@@ -5,6 +5,7 @@ import platform
 import subprocess
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, version
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from sklearn.base import BaseEstimator
 
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
@@ -124,17 +126,39 @@ def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     return _last_loaded[key]
 
 
-def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objects | None) -> None:
-    started, clock = datetime.now(UTC), time.perf_counter()
+@dataclass(frozen=True)
+class Fitted:
+    """A spec's learner fitted to its data.
+
+    fingerprint: of what the data were made from. result: what is stored of it. fit_seconds: of fitting alone.
+    """
+
+    data: Dataset
+    fingerprint: str
+    learner: BaseEstimator
+    result: dict
+    fit_seconds: float
+
+
+def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
+    """Load a spec's data, fit its learner to them and score it, as `run` does, but store nothing.
+
+    given: the objects that the spec names. watch: passed to `fit` of learners that take splits.
+    """
     data, fingerprint = load_data(spec, given)
     learner = spec.build(given)
+    clock = time.perf_counter()
+    fit_split(learner, data.train, test=data.test, validation=data.validation, **watch)
+    fit_seconds = time.perf_counter() - clock
+    return Fitted(data, fingerprint, learner, _result(spec, data, learner, record_of(learner)), fit_seconds)
+
+
+def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objects | None) -> None:
+    started, clock = datetime.now(UTC), time.perf_counter()
     checkpoint = folder / "checkpoint.pt"
     resumed = checkpoint.exists()
-    fit_clock = time.perf_counter()
-    fit_split(learner, data.train, test=data.test, validation=data.validation, checkpoint=checkpoint, on_epoch=on_epoch)
-    fit_seconds = time.perf_counter() - fit_clock
-    record = record_of(learner)
-    result, seconds = _result(spec, data, learner, record), time.perf_counter() - clock
+    fitted = evaluate(spec, given, checkpoint=checkpoint, on_epoch=on_epoch)
+    learner, record, seconds = fitted.learner, record_of(fitted.learner), time.perf_counter() - clock
 
     epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []
     history = record.history.drop(columns="seconds", errors="ignore")
@@ -143,13 +167,13 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
         write_aside(folder / "examples.parquet", lambda path: examples.to_parquet(path, index=False))
     if isinstance(learner, NetworkClassifier):
         write_aside(folder / "model.safetensors", learner.save)
-    _save_examples(data.train, folder / "examples.png")
+    _save_examples(fitted.data.train, folder / "examples.png")
     provenance = _provenance(record.device)
-    provenance |= {"dataset_fingerprint": fingerprint, "started": started.isoformat(timespec="seconds")}
-    provenance |= {"seconds": seconds, "fit_seconds": fit_seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
+    provenance |= {"dataset_fingerprint": fitted.fingerprint, "started": started.isoformat(timespec="seconds")}
+    provenance |= {"seconds": seconds, "fit_seconds": fitted.fit_seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
     provenance |= {"processes": world} if (world := Ranks.current().world) > 1 else {}
     write_json(folder / "provenance.json", provenance)
-    write_json(folder / "result.json", result)  # last: its presence says that the run is done
+    write_json(folder / "result.json", fitted.result)  # last: its presence says that the run is done
     for leftover in (checkpoint, folder / "failed.json"):
         leftover.unlink(missing_ok=True)
 

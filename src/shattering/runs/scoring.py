@@ -4,7 +4,6 @@ import math
 import warnings
 
 import torch
-from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import get_scorer
 
 from shattering.data.dataset import Dataset, Split
@@ -61,7 +60,7 @@ def _score(scoring: str, learner, split: Split, labels: torch.Tensor, where: str
 
 def _score_or_none(scoring: str, learner, split: Split, labels: torch.Tensor) -> float | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedMetricWarning)
+        warnings.simplefilter("ignore")  # they would be of labels that nobody asked the user for
         try:
             return _score(scoring, learner, split, labels, "")
         except InputError:

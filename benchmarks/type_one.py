@@ -1,0 +1,140 @@
+"""How often the two permutation tests reject where there is nothing to find: at most 5 % of the time, at p <= 0.05.
+
+Each cell is a learner on noise, with a way of testing (held out, folds, subsets), a scorer, and sizes of classes; 200 data sets
+each, and 19 draws. Runs are made by the same functions as in `randomization_test`, without the store. A repetition ends at the
+first draw that is as good as the natural fit, for then p is above 0.05 whatever the others are.
+
+    python benchmarks/type_one.py            # every combination, one core: about an hour; writes type_one.json beside this file
+    python benchmarks/type_one.py --few      # those that the tests run
+"""
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import sklearn
+from sklearn.base import BaseEstimator
+from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+
+from shattering import RunSpec, load_dataset
+from shattering.randomization import Randomization
+from shattering.runs import objects
+from shattering.runs.run import evaluate
+from shattering.runs.store import Run
+from shattering.testing.result import Draw, RandomizationTest
+from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, Scheme
+
+LEVEL, N_DRAWS, REPETITIONS, FEATURES = 0.05, 19, 200, 4
+LEARNERS: dict[str, BaseEstimator] = {
+    "logistic regression": LogisticRegression(C=0.01),
+    "constant": DummyClassifier(strategy="most_frequent"),
+    "1-NN": KNeighborsClassifier(1),
+    "forest": RandomForestClassifier(3, max_depth=3),
+}
+TESTS = {"labels": LABEL_TEST, "features": FEATURE_TEST}
+SCORERS = {2: ("accuracy", "balanced_accuracy", "roc_auc", "f1"), 3: ("accuracy", "balanced_accuracy", "roc_auc_ovr", "f1_macro")}
+CLASSES = {"half": (20, 20), "unbalanced": (32, 8), "three": (14, 13, 13)}
+SCHEMES: dict[str, dict[str, int]] = {"held out": {}, "3 folds": {"folds": 3}, "subsets": {"n_train": 16, "n_test": 6}}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What is simulated: names in the tables above."""
+
+    learner: str
+    scheme: str
+    scoring: str
+    classes: str
+    test: str = "labels"
+
+
+FEW = (
+    Cell("logistic regression", "3 folds", "accuracy", "half"),
+    Cell("logistic regression", "held out", "roc_auc", "unbalanced"),
+    Cell("constant", "3 folds", "accuracy", "three"),
+    Cell("1-NN", "held out", "f1", "unbalanced"),
+    Cell("1-NN", "subsets", "accuracy", "three"),
+    Cell("forest", "held out", "balanced_accuracy", "three"),
+    Cell("1-NN", "3 folds", "accuracy", "unbalanced", "features"),
+)
+
+
+def every_cell() -> Iterator[Cell]:
+    for learner, scheme, classes in product(LEARNERS, SCHEMES, CLASSES):
+        yield from (Cell(learner, scheme, scoring, classes) for scoring in SCORERS[len(CLASSES[classes])])
+        yield Cell(learner, scheme, "accuracy", classes, "features")
+
+
+def rejects(cell: Cell, repetition: int) -> bool:
+    """Whether p <= 0.05 on one data set on which what is tested is true."""
+    scheme, given = _scheme(cell, repetition)
+    r = TESTS[cell.test]
+    draws = [_made(scheme, NATURAL, 0, given)]
+    for number in range(N_DRAWS):
+        draws.append(_made(scheme, r, number, given))
+        test = RandomizationTest(cell.learner, tuple(draws)).tests[r]
+        if test.n_as_good:
+            return False
+    return test.p_value <= LEVEL
+
+
+def _scheme(cell: Cell, repetition: int) -> tuple[Scheme, dict]:
+    sizes = CLASSES[cell.classes]
+    generator = np.random.default_rng([repetition, 77])
+    y = generator.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    X = generator.normal(size=(len(y), FEATURES)).astype(np.float32)
+    if cell.test == "features":
+        X += y[:, None]  # single features tell of the class, and no more together
+    options = SCHEMES[cell.scheme]
+    dataset = load_dataset((X, y), seed=repetition, hold_out="folds" not in options)
+    names = [objects.name_of(name, f"{cell}-{repetition}".replace(":", ".")) for name in ("learner", "data")]
+    scoring = None if cell.scoring == "accuracy" else cell.scoring
+    fold = 0 if "folds" in options else None
+    spec = RunSpec(learner=names[0], dataset=names[1], seed=repetition, scoring=scoring, fold=fold, **options)
+    return Scheme(spec, {TESTS[cell.test]: N_DRAWS}), dict(zip(names, (LEARNERS[cell.learner], dataset), strict=True))
+
+
+def _made(scheme: Scheme, r: Randomization, number: int, given: dict) -> Draw:
+    return Draw(r, number, tuple(Run(spec, Path(), "done", evaluate(spec, given).result, {}) for spec in scheme.fits(r, number)))
+
+
+def rejected(cell: Cell, repetitions: int = REPETITIONS) -> int:
+    """In how many repetitions the null hypothesis, which is true, was rejected."""
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedMetricWarning)  # F1 of what never predicts a class is set to 0
+        return sum(rejects(cell, repetition) for repetition in range(repetitions))
+
+
+def bound(repetitions: int = REPETITIONS) -> float:
+    """The most rejections to be expected: the level plus three standard errors."""
+    return repetitions * (LEVEL + 3 * (LEVEL * (1 - LEVEL) / repetitions) ** 0.5)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--few", action="store_true")
+    cells = FEW if parser.parse_args().few else list(every_cell())
+    rows, start = [], time.process_time()
+    for cell in cells:
+        clock = time.process_time()
+        rows.append({**asdict(cell), "rejected": rejected(cell) / REPETITIONS})
+        print(*asdict(cell).values(), rows[-1]["rejected"], f"{time.process_time() - clock:.1f} s", sep=" | ", flush=True)
+    worst = max(row["rejected"] for row in rows)
+    print(f"worst {worst}, bound {bound() / REPETITIONS:.3f}; {time.process_time() - start:.0f} s of CPU")
+    if cells is not FEW:
+        about = {"repetitions": REPETITIONS, "draws": N_DRAWS, "level": LEVEL, "bound": bound() / REPETITIONS, "worst": worst}
+        Path(__file__).with_suffix(".json").write_text(json.dumps({**about, "cells": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
