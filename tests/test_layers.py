@@ -12,6 +12,7 @@ LAYERS = [
     ["errors"],
     ["values"],
     ["files"],
+    ["cache"],
     ["identity"],
     ["machine"],
     ["cluster"],

@@ -14,6 +14,7 @@ from PIL import Image
 
 from shattering import InputError, Randomization, load_dataset, randomize
 from shattering.data import decode, disk, on_disk, sources
+from shattering.data import groups as row_groups
 from shattering.data.encoded import ParquetRows
 from shattering.data.loader import Loader
 from shattering.data.on_disk import ImagesOnDisk
@@ -121,10 +122,10 @@ def test_row_groups_are_read_once_where_they_fit_and_few_are_kept(tmp_path, monk
         assert (image.permute(1, 2, 0).numpy() == picture).all()
     assert [group for group, _ in reads] == list(range(8))
     assert reads[1] == (1, [6, 8]), "only the wanted rows are kept"
-    monkeypatch.setattr(on_disk, "CACHE", 400)
+    monkeypatch.setattr(row_groups, "CACHE", 400)
     images = ImagesOnDisk(source, None, np.arange(0, 40, 2))
     images[[0, 19, 0, 19, 5, 7]]
-    assert sum(len(v) for _, values in images._kept.values() for v in values) <= 400 or len(images._kept) == 1
+    assert sum(len(v) for _, values in images._groups.kept.values() for v in values) <= 400 or len(images._groups.kept) == 1
 
 
 def test_large_data_are_shuffled_within_windows_of_row_groups(tmp_path, monkeypatch):
@@ -133,7 +134,7 @@ def test_large_data_are_shuffled_within_windows_of_row_groups(tmp_path, monkeypa
     images = ImagesOnDisk(ParquetRows.of([tmp_path / "grouped.parquet"], "img.bytes"), None)
     assert images.windows is None
     monkeypatch.setattr(on_disk, "LARGE", 100)
-    monkeypatch.setattr(on_disk, "CACHE", images.source.size_of(images.rows) // 4 + 1)
+    monkeypatch.setattr(row_groups, "CACHE", images.source.size_of(images.rows) // 4 + 1)
     assert images.window_size == 3
     groups = torch.from_numpy(images.windows)
     order = torch.cat(batch_rows(60, 8, 0, 1, windows=(groups, images.window_size)))
@@ -212,7 +213,6 @@ def test_bad_folders(tmp_path, on_disk_always):
 
 
 def test_images_of_one_size_may_be_left_as_they_are(tmp_path, on_disk_always, monkeypatch):
-    monkeypatch.setattr(disk, "_SMALL", 0)
     write_folder(tmp_path)
     lazy = load_dataset(tmp_path).train
     assert isinstance(lazy.images, ImagesOnDisk)

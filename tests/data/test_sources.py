@@ -9,7 +9,8 @@ import torch
 from PIL import Image
 
 from shattering import Dataset, Split, dataset_from_arrays, load_dataset
-from shattering.data import decode, sources
+from shattering.cache import cache_folder
+from shattering.data import decode, on_disk, sources
 from shattering.errors import InputError
 from tests.conftest import make_split
 
@@ -170,11 +171,13 @@ def test_decoded_images_are_cached_until_the_file_changes(tmp_path, monkeypatch)
         write_parquet(tmp_path / f"{part}.parquet", pictures(4), [0, 1] * 2)
     first = load_dataset(tmp_path)
     with monkeypatch.context() as m:
-        m.setattr(decode, "decode_one", None)  # a second load decodes nothing
+        decoded = []
+        m.setattr(on_disk, "decode_one", lambda *args: decoded.append(1) or decode.decode_one(*args))
         assert load_dataset(tmp_path).fingerprint() == first.fingerprint()
+        assert len(decoded) == 2, "the first of each split, for its size"
     write_parquet(tmp_path / "train.parquet", pictures(5, seed=8), [0, 1, 0, 1, 1])
     assert len(load_dataset(tmp_path).train) == 5
-    for file in decode.cache_folder().glob("*.safetensors"):
+    for file in cache_folder().glob("*.safetensors"):
         file.write_bytes(b"damaged")
     assert len(load_dataset(tmp_path).train) == 5
 
@@ -184,7 +187,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, monkeypatch):
         write_parquet(tmp_path / f"{part}.parquet", pictures(4), [0, 1] * 2)
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SHATTERING_CACHE", str(tmp_path / "file" / "below"))
-    with pytest.warns(UserWarning, match="decoded images are not cached"):
+    with pytest.warns(UserWarning, match="what is decoded and computed is not kept in .*: Not a directory"):
         assert len(load_dataset(tmp_path).train) == 4
 
 
@@ -283,13 +286,13 @@ def truncated_image(root):
         (lambda p: write_parquet(p / "train.parquet", [b"", *pictures(3)], [0, 1] * 2), "row 0 of column 'img' .* is not a readable image"),
         (
             lambda p: write_parquet(p / "train.parquet", [*pictures(3), *pictures(1, 7, 7)], [0, 1] * 2),
-            r"mixed sizes: row 0 .* is 5x6 and row 3 .* is 7x7 pixels",
+            r"mixed sizes: row 3 .* is 7x7 pixels and row 0 .* is 5x6, expected one size",
         ),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0, None, 1, None]), r"has 2 rows without a label \(first: row 1\)"),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0, 2] * 2), r"the train split of .* has no example of 1 of 3 classes"),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0, 5] * 2, ["a", "b"]), r"ranges over 0…5, expected 0…1"),
         (lambda p: write_parquet(p / "train.parquet", pictures(4), [0] * 4), r"has 1 class, expected at least two"),
-        (lambda p: write_parquet(p / "train.parquet", [None, *pictures(3)], [0, 1] * 2), r"has 1 rows without image bytes"),
+        (lambda p: write_parquet(p / "train.parquet", [None, *pictures(3)], [0, 1] * 2), r"row 0 .* is not a readable image: it is empty"),
         (lambda p: write_parquet(p / "train.parquet", [], pa.array([], pa.int64())), r"has no rows|found columns"),
         (
             lambda p: pq.write_table(pa.table({"a": [1], "b": [2]}), p / "train.parquet"),
@@ -318,7 +321,7 @@ def test_bad_folders_and_archives(tmp_path):
         load_dataset(tmp_path / "none")
     write_folder(tmp_path / "mixed")
     (tmp_path / "mixed" / "train" / "cat" / "2.png").write_bytes(encode(pictures(1, 9, 9)[0]))
-    with pytest.raises(InputError, match=r"mixed sizes: .*0.jpg is 5x6 and .*2.png is 9x9"):
+    with pytest.raises(InputError, match=r"mixed sizes: .*2.png is 9x9 pixels and .*0.jpg is 5x6, expected"):
         load_dataset(tmp_path / "mixed")
     np.savez(tmp_path / "a.npz", x_train=X)
     with pytest.raises(InputError, match=r"a.npz has arrays \['x_train'\], expected x_train, y_train, x_test, y_test"):

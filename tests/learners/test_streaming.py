@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from shattering import InputError, NetworkClassifier, Randomization, RunSpec, Store, load_dataset, randomize, run
-from shattering.data import disk, on_disk
+from shattering.data import disk, groups
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.learners import checkpoints
 from tests.conftest import make_split
@@ -126,7 +126,7 @@ def test_parts_of_a_batch_make_the_same_update():
 def test_no_more_than_a_batch_is_decoded_at_a_time(tmp_path, monkeypatch):
     write_parquet(tmp_path / "train.parquet", pictures(600), [0, 1] * 300)
     monkeypatch.setattr(disk, "fits_into_memory", lambda _: False)
-    monkeypatch.setattr(on_disk, "CACHE", 2000)
+    monkeypatch.setattr(groups, "CACHE", 2000)
     data = randomize(load_dataset(tmp_path, image_size=4), Randomization(pixels="random"))
     asked, read = [], ImagesOnDisk.read_into
     monkeypatch.setattr(ImagesOnDisk, "read_into", lambda self, out, rows: asked.append(len(out)) or read(self, out, rows))

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import re
+import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from shattering.errors import InputError, reason
-from shattering.identity.files import light_digest
+from shattering.errors import InputError, printable, reason
+from shattering.machine import in_bytes
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
+_MOST = 1 << 30  # encoded bytes that are taken for an image
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.parquet")
 
 
@@ -34,25 +35,23 @@ class ImageFiles:
         return len(self.names)
 
     def describe(self, row: int) -> str:
-        return str(self.folder / os.fsdecode(self.names[row]))
+        return printable(str(self._path(row)))
 
     def read(self, row: int) -> bytes:
-        """The encoded bytes of an image."""
-        with open(self.describe(row), "rb") as file:
-            return file.read()
+        """The encoded bytes of an image. Raises InputError for a file that cannot be read, or is no file."""
+        return read_file(self._path(row))
 
     def size_of(self, rows: np.ndarray) -> int:
         """Bytes of these images, from a hundred of them."""
         some = rows[:: max(1, len(rows) // 100)]
-        return int(np.mean([os.stat(self.describe(row)).st_size for row in some]) * len(rows)) if len(some) else 0
-
-    def digest(self) -> str:
-        """SHA-256 over the names and sizes of the files."""
-        return light_digest([Path(self.describe(row)) for row in range(len(self))], self.folder)
+        return int(np.mean([os.stat(self._path(row)).st_size for row in some]) * len(rows)) if len(some) else 0
 
     def stamp(self) -> str:
         """Another one whenever a file changes, or lies elsewhere."""
-        return stamp([Path(self.describe(row)) for row in range(len(self))])
+        return stamp(self._path(row) for row in range(len(self)))
+
+    def _path(self, row: int) -> Path:
+        return self.folder / os.fsdecode(self.names[row])
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +91,7 @@ class ParquetRows:
     def describe(self, row: int) -> str:
         group = self.group_of(row)
         first = int(self.starts[np.flatnonzero(self.groups[:, 0] == self.groups[group, 0])[0]])
-        return f"row {row - first} of column {self.column.split('.')[0]!r} of {self.files[self.groups[group, 0]]}"
+        return printable(f"row {row - first} of column {self.column.split('.')[0]!r} of {self.files[self.groups[group, 0]]}")
 
     def group_of(self, rows):
         """The row group of each row."""
@@ -104,7 +103,7 @@ class ParquetRows:
         path = self.files[number]
         try:
             table = open_parquet(path).read_row_group(int(inner), columns=[self.column], use_threads=False)
-        except (pa.ArrowInvalid, OSError) as error:
+        except (pa.ArrowException, OSError) as error:
             raise InputError(f"row group {inner} of {path} is not readable: {reason(error)}") from None
         column = table.column(0).combine_chunks()
         column = column.field("bytes") if pa.types.is_struct(column.type) else column
@@ -114,24 +113,77 @@ class ParquetRows:
         """Bytes of these rows, each counted as the mean of its row group."""
         return int((self.sizes / np.maximum(np.diff(self.starts), 1))[self.group_of(rows)].sum())
 
-    def digest(self) -> str:
-        """SHA-256 over names, sizes and footers of the files."""
-        return light_digest(self.files, self.files[0].parent)
-
     def stamp(self) -> str:
         """Another one whenever a file changes, or lies elsewhere."""
         return stamp(self.files)
 
 
-Encoded = ImageFiles | ParquetRows
+@dataclass(frozen=True, eq=False)
+class ArrowRows:
+    """The rows of a column in memory, or mapped into it, as a Hugging Face dataset holds them.
+
+    Args:
+        values: (n,) structs of bytes and path; where there are no bytes, the file at the path is read.
+        name: of the column.
+    """
+
+    values: pa.ChunkedArray
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def describe(self, row: int) -> str:
+        return f"row {row} of column {self.name!r}"
+
+    def read(self, row: int) -> bytes:
+        """The encoded bytes of an image, none where there are none. Raises InputError for a file that cannot be read."""
+        found = self.values[row].as_py() or {}
+        if found.get("bytes") is None and found.get("path"):
+            return read_file(Path(found["path"]))
+        return found.get("bytes") or b""
+
+    def size_of(self, rows: np.ndarray) -> int:
+        """Bytes of these images, from a hundred of them."""
+        some = rows[:: max(1, len(rows) // 100)]
+        return int(np.mean([len(self.read(row)) for row in some]) * len(rows)) if len(some) else 0
+
+    def stamp(self) -> None:
+        """There is none: what is made of them is not kept."""
+
+
+Encoded = ImageFiles | ParquetRows | ArrowRows
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a regular file. Raises InputError for anything else, without waiting for it or reading without end."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise InputError(f"{printable(str(path))} is {kind_of(status)}, expected a file")
+            if status.st_size > _MOST:
+                raise InputError(f"{printable(str(path))} takes {in_bytes(status.st_size)}, expected an image of at most {in_bytes(_MOST)}")
+            return file.read(status.st_size)
+    except (OSError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{printable(str(path))} cannot be read: {getattr(error, 'strerror', None) or reason(error)}") from None
+
+
+def kind_of(status: os.stat_result) -> str:
+    """What a path leads to, in words."""
+    kinds = ((stat.S_ISREG, "a file"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
+    return next((name for is_kind, name in kinds if is_kind(status.st_mode)), "a device")
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
     """Raises InputError for a file that cannot be read."""
     try:
         return pq.ParquetFile(path)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
-        raise InputError(f"{path} is not a readable Parquet file: {reason(error)}") from None
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"{printable(str(path))} is not a readable Parquet file: {reason(error)}") from None
 
 
 def check_shards(files: Sequence[Path]) -> None:
@@ -148,9 +200,10 @@ def check_shards(files: Sequence[Path]) -> None:
 
 
 def stamp(files: Iterable[Path]) -> str:
-    """SHA-256 over where files lie, their sizes and times of change."""
+    """SHA-256 over where files lie, which they are, their sizes and times of change, of which nobody can set the last."""
     digest = hashlib.sha256()
     for path in files:
         found = path.stat()
-        digest.update(f"{path.absolute()} {found.st_size} {found.st_mtime_ns}\n".encode())
+        times = f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
+        digest.update(os.fsencode(path.absolute()) + b"\0" + times.encode())
     return digest.hexdigest()

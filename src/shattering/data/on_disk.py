@@ -2,42 +2,50 @@
 
 import hashlib
 import json
-from collections import OrderedDict
+import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import numpy as np
+import safetensors.torch
 import torch
+from safetensors import safe_open
 
-from shattering.data.decode import UNREADABLE, cache_folder, cached, decode_one, decode_square
+from shattering.cache import kept, kept_json
+from shattering.data import groups as groups_kept
+from shattering.data.decode import decode_one, decode_square
 from shattering.data.encoded import Encoded, ParquetRows
-from shattering.errors import InputError, reason
-from shattering.files import write_aside
+from shattering.data.groups import RowGroups
+from shattering.data.pixels import Refused, Unreadable
+from shattering.errors import InputError
 from shattering.machine import usable_cores
 
-CACHE = 256 << 20  # encoded bytes of row groups that a process keeps
 LARGE = 4 << 30  # decoded bytes from which images never live in memory
-_CHUNK = 256  # images held at a time where all are passed through
+_CHUNK = 64  # images at most that a thread takes at a time
+_CHUNK_BYTES = 64 << 20  # decoded bytes at most that it makes of them, or one image
+_READING = 2  # what all that is kept of decoded images depends on: another number when the same bytes give other pixels
 
 Result = TypeVar("Result")
 Transform = Callable[[np.ndarray, int], np.ndarray]  # (image (c, h, w), example id) → randomized image of the same shape
 
 
 class ImagesOnDisk:
-    """Images (n, 3, height, width) uint8 on disk, behind what a learner needs of a tensor: `shape`, `dtype`, `ndim`, `len`, and `[rows]`.
+    """Images (n, channels, height, width) uint8 on disk, behind what learners need of a tensor: `shape`, `dtype`, `ndim`, `len`, `[rows]`.
 
     Of Parquet files a process keeps the wanted rows of as many row groups as fit into 256 MiB (at least one); image files are
-    read one by one. Grey images become RGB.
+    read one by one.
 
     Args:
         source: where the encoded images are.
-        size: of the square that an image is resized and cropped to, see `decode_square`; None: all have the size of the first, and
-            are left as they are.
+        size: of the square that an image is resized and cropped to, as RGB, see `decode_square`; None: all have the size of the first, and
+            are left as they are. Grey ones among coloured ones become RGB.
         rows: (n,) of the source that these are; None: all.
         transforms: applied in turn to every decoded image, with the example ids (n,) of the rows. Picklable.
         dtype: that they leave.
+        skip_corrupt: whether the first is the first that can be decoded.
     """
 
     ndim = 4
@@ -49,16 +57,15 @@ class ImagesOnDisk:
         rows: np.ndarray | None = None,
         transforms: Sequence[tuple[Transform, np.ndarray]] = (),
         dtype: torch.dtype = torch.uint8,
+        skip_corrupt: bool = False,
     ):
         self.source, self.size, self.dtype, self.transforms = source, size, dtype, tuple(transforms)
         self.rows = np.arange(len(source)) if rows is None else rows
-        self._wanted = np.sort(self.rows) if isinstance(source, ParquetRows) else None
-        self._kept: OrderedDict[int, tuple[np.ndarray, list[bytes]]] = OrderedDict()
-        self._kept_bytes = 0
+        self._groups = RowGroups(source, self.rows) if isinstance(source, ParquetRows) else None
+        self.skip_corrupt = skip_corrupt
         self._image_shape = (3, size, size) if size else None
-
-    def __getstate__(self) -> dict:
-        return {**vars(self), "_kept": OrderedDict(), "_kept_bytes": 0}
+        self._first = ""  # the image that the shape is of
+        self._noted = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -66,8 +73,19 @@ class ImagesOnDisk:
     @property
     def shape(self) -> tuple[int, ...]:
         if self._image_shape is None:
-            self._image_shape = (3, *self._decode(0, self._encoded(0)).shape[:2])
+            self._image_shape, self._first = self._shape_of_first()
         return (len(self.rows), *self._image_shape)
+
+    def _shape_of_first(self) -> tuple[tuple[int, int, int], str]:
+        for i in range(len(self)):
+            try:
+                height, width, channels = self._decode(i, self._encoded(i)).shape
+            except Unreadable:
+                if not self.skip_corrupt:
+                    raise
+            else:
+                return (channels, height, width), self.source.describe(int(self.rows[i]))
+        raise InputError(f"none of {len(self):,} images can be decoded (first: {self.source.describe(int(self.rows[0]))})")
 
     @property
     def nbytes(self) -> int:
@@ -75,14 +93,14 @@ class ImagesOnDisk:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def __getitem__(self, rows) -> torch.Tensor:
-        """The images at these positions (a slice, or integers), decoded: (b, 3, h, w). Raises InputError for one that is unreadable."""
+        """The images at these positions (a slice, or integers), decoded: (b, c, h, w). Raises InputError for one that is unreadable."""
         chosen = np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)]
         out = torch.empty((len(chosen), *self.shape[1:]), dtype=self.dtype)
         self.read_into(out, chosen)
         return out
 
     def read_into(self, out: torch.Tensor, rows: np.ndarray) -> None:
-        """Decode the images at positions (b,) into out (b, 3, h, w). Raises InputError for one that is unreadable."""
+        """Decode the images at positions (b,) into out (b, c, h, w). Raises InputError for one that is unreadable."""
         target = out.numpy()
         for place, i in enumerate(rows.tolist()):
             target[place] = self._image(i, self._encoded(i))
@@ -91,14 +109,15 @@ class ImagesOnDisk:
         """The images at these positions; nothing is read."""
         rows = np.asarray(rows)
         transforms = [(transform, ids[rows]) for transform, ids in self.transforms]
-        out = ImagesOnDisk(self.source, self.size, self.rows[rows], transforms, self.dtype)
-        out._image_shape = self._image_shape
-        return out
+        return self._like(self.rows[rows], transforms, self.dtype)
 
     def randomized(self, transform: Transform, ids: torch.Tensor, dtype: torch.dtype) -> "ImagesOnDisk":
         """The same images, each to be transformed as it is read. ids: (n,) of the examples."""
-        out = ImagesOnDisk(self.source, self.size, self.rows, [*self.transforms, (transform, ids.numpy())], dtype)
-        out._image_shape = self._image_shape
+        return self._like(self.rows, [*self.transforms, (transform, ids.numpy())], dtype)
+
+    def _like(self, rows: np.ndarray, transforms: Sequence[tuple[Transform, np.ndarray]], dtype: torch.dtype) -> "ImagesOnDisk":
+        out = ImagesOnDisk(self.source, self.size, rows, transforms, dtype, self.skip_corrupt)
+        out._image_shape, out._first = self._image_shape, self._first
         return out
 
     @property
@@ -116,7 +135,7 @@ class ImagesOnDisk:
     def window_size(self) -> int:
         """Row groups in a window: as many as are kept at a time."""
         groups = len(np.unique(self.source.group_of(self.rows))) if isinstance(self.source, ParquetRows) else 1
-        return max(1, CACHE * groups // max(1, self.source.size_of(self.rows)))
+        return max(1, groups_kept.CACHE * groups // max(1, self.source.size_of(self.rows)))
 
     def in_chunks(self) -> Iterator[torch.Tensor]:
         """All images in order, a few at a time, decoded in threads."""
@@ -128,27 +147,67 @@ class ImagesOnDisk:
             yield torch.from_numpy(out)
 
     def load(self) -> torch.Tensor:
-        """All of them, decoded; or what the last decoding gave, from the cache folder."""
+        """All of them, decoded; or what the last decoding gave, from the cache folder.
 
-        def decode() -> torch.Tensor:
-            out = self._empty(len(self))
-            for i, image in enumerate(self._in_threads(self._image)):
-                out[i] = image
-            return torch.from_numpy(out)
+        Raises InputError for an image that cannot be read, for mixed sizes, and for files that change meanwhile.
+        """
+        if self.transforms or (key := self._key("images")) is None:
+            images, notes = self._load()
+        else:
+            images, notes = kept(f"{key}.safetensors", self._read, self._load_unchanged, _write)
+        for text in notes:
+            warnings.warn(text, stacklevel=2)
+        return images
 
-        return decode() if self.transforms else cached(self._key("images"), decode)
+    def _load(self) -> tuple[torch.Tensor, list[str]]:
+        """Images, and what was changed in reading them."""
+        out = self._empty(len(self))
+        notes: dict[int, list[str]] = {}
+
+        def image(i: int, data: bytes) -> np.ndarray:
+            if self.transforms:
+                return self._image(i, data)
+            return self._decode(i, data, lambda text: notes.setdefault(i, []).append(text)).transpose(2, 0, 1)
+
+        for i, pixels in enumerate(self._in_threads(image)):
+            if len(pixels) > out.shape[1]:
+                out = np.repeat(out, len(pixels), axis=1)  # the first colours among grey images
+            out[i] = pixels
+        told: dict[str, list[int]] = {}
+        for i in sorted(notes):
+            for text in notes[i]:
+                told.setdefault(text, []).append(i)
+        first = {text: self.source.describe(int(self.rows[rows[0]])) for text, rows in told.items()}
+        return torch.from_numpy(out), [f"{len(r):,} of {len(self):,} images are {t} (first: {first[t]})" for t, r in told.items()]
+
+    def _load_unchanged(self) -> tuple[torch.Tensor, list[str]]:
+        before = self.source.stamp()
+        found = self._load()
+        if self.source.stamp() != before:
+            raise InputError(f"{self.source.describe(int(self.rows[0]))} or others changed while they were read, expected files at rest")
+        return found
+
+    def _read(self, path: Path) -> tuple[torch.Tensor, list[str]]:
+        with safe_open(path, "pt") as file:
+            images, notes = file.get_tensor("images"), json.loads(file.metadata()["notes"])
+        if images.dtype != torch.uint8 or len(images) != len(self) or images.ndim != 4:
+            raise ValueError
+        return images, notes
 
     def unreadable(self) -> list[int]:
         """Positions of the images that cannot be decoded. Every image is decoded once; the answer is kept in the cache folder."""
 
         def is_readable(i: int, data: bytes) -> bool:
             try:
-                self._decode(i, data)
-            except InputError:
+                self._image(i, data)
+            except Unreadable:
                 return False
             return True
 
-        return self._remembered("unreadable", lambda: [i for i, good in enumerate(self._in_threads(is_readable)) if not good])
+        def check(found: object) -> bool:
+            return isinstance(found, list) and all(type(i) is int and 0 <= i < len(self) for i in found)
+
+        return self._remembered("unreadable", lambda: [i for i, good in enumerate(self._in_threads(is_readable)) if not good], check)
 
     def moments(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel, pixels in 0…1; kept in the cache folder.
@@ -159,7 +218,8 @@ class ImagesOnDisk:
             raise InputError("the images are Gaussian already, expected pixels to take the moments of")
 
         def compute() -> list[list[float]]:
-            total, squares, n = torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.int64), 0
+            total, squares = (torch.zeros(self.shape[1], dtype=torch.int64) for _ in range(2))
+            n = 0
             for chunk in self.in_chunks():
                 values = chunk.to(torch.int32)
                 total += values.sum((0, 2, 3))
@@ -168,16 +228,23 @@ class ImagesOnDisk:
             mean = total.double() / n
             return [(mean / 255).tolist(), ((squares.double() / n - mean.square()).clamp(min=0).sqrt() / 255).tolist()]
 
-        mean, std = compute() if self.transforms else self._remembered("moments", compute)
+        def check(found: object) -> bool:
+            return np.shape(found) == (2, self.shape[1]) and bool(np.isfinite(found).all())  # type: ignore[call-overload, arg-type]
+
+        mean, std = compute() if self.transforms else self._remembered("moments", compute, check)
         return mean, std
 
     def fingerprint(self) -> str:
-        """SHA-256 over the files' names, sizes and (of Parquet) footers, the rows, the size, and the pixels of 16 images.
+        """SHA-256 over the encoded bytes of all images, which are read once, and the pixels that are made of 16 of them."""
 
-        Not over all bytes, which would take as long as an epoch.
-        """
-        digest = hashlib.sha256(f"{self.source.digest()}{self.shape}{self.dtype}".encode())
-        digest.update(self.rows.tobytes())
+        def compute() -> str:
+            digest = hashlib.sha256()
+            for data in self._in_threads(lambda _, data: data):
+                digest.update(f"{len(data)} ".encode() + data)
+            return digest.hexdigest()
+
+        content = self._remembered("content", compute, lambda found: isinstance(found, str))
+        digest = hashlib.sha256(f"{content}{self.shape}{self.dtype}".encode())
         digest.update(self[np.unique(np.linspace(0, len(self) - 1, 16).astype(np.int64))].numpy().tobytes())
         return digest.hexdigest()
 
@@ -189,70 +256,84 @@ class ImagesOnDisk:
             "(n_train, n_test) or smaller ones (image_size) for what needs them in memory"
         )
 
-    def _remembered(self, what: str, compute: Callable[[], list]) -> list:
+    def _remembered(self, what: str, compute: Callable[[], Result], check: Callable[[object], bool]) -> Result:
         """compute(), or what it gave last time for the same files, rows and size."""
-        path = cache_folder() / f"{self._key(what)}.json"
-        with suppress(OSError, ValueError):
-            return json.loads(path.read_text())
-        found = compute()
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_aside(path, lambda aside: aside.write_text(json.dumps(found)))
-        return found
+        key = self._key(what)
+        return compute() if key is None else kept_json(f"{key}.json", compute, check)
 
-    def _key(self, what: str) -> str:
-        return hashlib.sha256(f"{what} {self.source.stamp()} {self.size} ".encode() + self.rows.tobytes()).hexdigest()[:32]
+    def _key(self, what: str) -> str | None:
+        """What something made of these very images is kept under; None: it is not kept."""
+        stamp = self.source.stamp()
+        if stamp is None:
+            return None
+        return hashlib.sha256(f"{what} {_READING} {stamp} {self.size} ".encode() + self.rows.tobytes()).hexdigest()[:32]
 
     def _empty(self, n: int) -> np.ndarray:
         return np.empty((n, *self.shape[1:]), np.float32 if self.dtype == torch.float32 else np.uint8)
 
     def _in_threads(self, work: Callable[[int, bytes], Result]) -> Iterator[Result]:
-        """work(position, encoded bytes) of all images in order; this thread reads, others work."""
-        with ThreadPoolExecutor(usable_cores()) as pool:
-            for start in range(0, len(self), _CHUNK):
-                positions = range(start, min(start + _CHUNK, len(self)))
-                yield from pool.map(work, positions, [self._encoded(i) for i in positions])
+        """work(position, encoded bytes) of all images in order, by as many threads as cores; row groups are read by this one."""
+        chunk = max(1, min(_CHUNK, _CHUNK_BYTES // max(1, self.nbytes // max(1, len(self)))))
+
+        def do(positions: range, data: list[bytes] | None) -> list[Result]:
+            return [work(i, self._encoded(i) if data is None else data[i - positions.start]) for i in positions]
+
+        cores = usable_cores()
+        pool, waiting = ThreadPoolExecutor(cores), deque[Future]()
+        try:
+            for start in range(0, len(self), chunk):
+                positions = range(start, min(start + chunk, len(self)))
+                waiting.append(pool.submit(do, positions, [self._encoded(i) for i in positions] if self._groups else None))
+                if len(waiting) > cores:
+                    yield from waiting.popleft().result()
+            while waiting:
+                yield from waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _image(self, i: int, data: bytes) -> np.ndarray:
-        """The image at a position, (3, h, w), as it is to be."""
-        image = self._decode(i, data).transpose(2, 0, 1)
+        """The image at a position, (c, h, w), as it is to be."""
+        image = self._decode(i, data, self._warn(i))
+        channels = self.shape[1]
+        if image.shape[2] > channels:
+            raise InputError(
+                f"{self.source.describe(int(self.rows[i]))} is in colour and {self._first} is grey, expected one kind of images where they "
+                "stay on disk, or an image_size, which makes all RGB"
+            )
+        image = np.broadcast_to(image, (*image.shape[:2], channels)).transpose(2, 0, 1)
         for transform, ids in self.transforms:
             image = transform(np.ascontiguousarray(image), int(ids[i]))
         return image
 
-    def _decode(self, i: int, data: bytes) -> np.ndarray:
-        """(height, width, 3) uint8."""
-        where = self.source.describe
+    def _warn(self, i: int) -> Callable[[str], None]:
+        def warn(text: str) -> None:
+            if not self._noted:
+                self._noted = True
+                warnings.warn(f"{self.source.describe(int(self.rows[i]))}, and perhaps others, are {text}", stacklevel=2)
+
+        return warn
+
+    def _decode(self, i: int, data: bytes, note: Callable[[str], object] = lambda _: None) -> np.ndarray:
+        """(height, width, channels) uint8."""
         try:
-            image = decode_square(data, self.size) if self.size else decode_one(data)
-        except UNREADABLE as error:
-            raise InputError(f"{where(int(self.rows[i]))} is not a readable image: {reason(error)[:100]}") from None
+            image = decode_square(data, self.size, note) if self.size else decode_one(data, note)
+        except (Unreadable, Refused) as error:
+            raise type(error)(f"{self.source.describe(int(self.rows[i]))} {error}") from None
+        except MemoryError:
+            raise InputError(f"{self.source.describe(int(self.rows[i]))} needs more memory to be decoded than there is") from None
         if self._image_shape and image.shape[:2] != self._image_shape[1:]:
             found, first = f"{image.shape[1]}x{image.shape[0]}", f"{self._image_shape[2]}x{self._image_shape[1]}"
             raise InputError(
-                f"images have mixed sizes: {where(int(self.rows[i]))} is {found} pixels and {where(int(self.rows[0]))} is {first}, "
+                f"images have mixed sizes: {self.source.describe(int(self.rows[i]))} is {found} pixels and {self._first} is {first}, "
                 "expected one size, or an image_size to bring them to"
             )
-        return np.broadcast_to(image, (*image.shape[:2], 3))
+        return image
 
     def _encoded(self, i: int) -> bytes:
         row = int(self.rows[i])
-        if not isinstance(self.source, ParquetRows):
-            return self.source.read(row)
-        group = int(self.source.group_of(row))
-        rows, values = self._kept.get(group) or self._keep(group)
-        self._kept.move_to_end(group)
-        return values[int(np.searchsorted(rows, row))]
+        return self._groups.read(row) if self._groups else self.source.read(row)  # type: ignore[union-attr]
 
-    def _keep(self, group: int) -> tuple[np.ndarray, list[bytes]]:
-        """Read the wanted rows of a row group, and forget those used longest ago if there are too many bytes."""
-        assert isinstance(self.source, ParquetRows)
-        assert self._wanted is not None
-        first, last = np.searchsorted(self._wanted, self.source.starts[group : group + 2])
-        rows = self._wanted[first:last]
-        values = [value or b"" for value in self.source.read_group(group, rows)]
-        self._kept[group] = rows, values
-        self._kept_bytes += sum(map(len, values))
-        while self._kept_bytes > CACHE and len(self._kept) > 1:
-            self._kept_bytes -= sum(map(len, self._kept.popitem(last=False)[1][1]))
-        return rows, values
+
+def _write(path: Path, made: tuple[torch.Tensor, list[str]]) -> None:
+    images, notes = made
+    safetensors.torch.save_file({"images": images}, path, {"notes": json.dumps(notes)})

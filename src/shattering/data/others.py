@@ -1,5 +1,6 @@
-"""Datasets of other libraries, torch's and Hugging Face's, as arrays in memory."""
+"""Datasets of other libraries, torch's and Hugging Face's."""
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,11 +11,11 @@ from PIL import Image
 from shattering.data import disk
 from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset, Split
-from shattering.data.decode import decode_images
+from shattering.data.encoded import ArrowRows
+from shattering.data.layout import TESTS
+from shattering.data.pixels import Refused, as_array, plain
 from shattering.data.targets import plain_labels
 from shattering.errors import InputError
-
-_TEST = ("test", "validation", "val")
 
 
 def is_torch(source: object) -> bool:
@@ -26,19 +27,23 @@ def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, 
     """All (image, label) pairs of a torch dataset: images (n, c, h, w), (n, h, w) or (n, features), labels (n,).
 
     channels: "first" or "last", of items that are arrays; None: by the rule of `channels_first`. Random transforms are drawn once, here.
-    Raises InputError for items that are no such pairs, or of several shapes.
+    Raises InputError for items that are no such pairs, of several shapes, or pictures that would be changed by reading them.
     """
-    images, labels, pictures = [], [], False
+    images, labels, notes = [], [], []
     for i in range(len(source)):
         item = source[i]
         if not isinstance(item, Sequence) or len(item) != 2:
             raise InputError(f"item {i} of the torch dataset is a {type(item).__name__}, expected a pair (image, label)")
-        pictures = isinstance(item[0], Image.Image)
-        images.append(_array(item[0]))
+        images.append(_array(item[0], i, notes))
         labels.append(item[1])
-    shapes = {image.shape for image in images}
+    for text in dict.fromkeys(notes):
+        warnings.warn(f"{notes.count(text):,} of {len(images):,} images of the torch dataset are {text}", stacklevel=2)
+    pictures = len(images) > 0 and isinstance(images[0], _Picture)
+    if pictures and len({len(image) for image in images}) == 2:
+        images = [np.broadcast_to(image, (3, *image.shape[1:])) for image in images]  # grey ones among coloured ones
+    shapes = {tuple(image.shape) for image in images}
     if len(shapes) != 1:
-        raise InputError(f"the images of the torch dataset have shapes {sorted(shapes)[:3]}, expected one shape")
+        raise InputError(f"the images of the torch dataset have shapes {sorted(shapes)[:3]}, expected one shape, and at least one image")
     stacked = torch.from_numpy(np.stack(images))
     if stacked.ndim == 4 and not pictures:
         stacked = channels_first(stacked, channels, "the images of the torch dataset")
@@ -48,12 +53,21 @@ def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, 
     return stacked, plain_labels(labels, "the target of the torch dataset")
 
 
-def _array(image: Any) -> np.ndarray:
-    """An item as an array, channels first; pictures as uint8."""
+class _Picture(np.ndarray):
+    """An array (c, h, w) that was a picture, so that the order of its axes is known."""
+
+
+def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
+    """An item as an array; pictures as uint8, channels first."""
     if isinstance(image, Image.Image):
-        pixels = np.asarray(image if image.mode in ("L", "RGB") else image.convert("RGB"))
-        return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    return image.detach().cpu().numpy() if isinstance(image, torch.Tensor) else np.asarray(image)
+        try:
+            return as_array(plain(image, notes.append)).transpose(2, 0, 1).view(_Picture)
+        except Refused as error:
+            raise InputError(f"item {i} of the torch dataset {error}") from None
+    if isinstance(image, torch.Tensor):
+        image = image.detach().cpu()
+        return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
+    return np.asarray(image)
 
 
 def is_hub(source: object) -> bool:
@@ -62,37 +76,64 @@ def is_hub(source: object) -> bool:
     return hasattr(first, "features") and hasattr(first, "column_names") and hasattr(first, "info")
 
 
-def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset]) -> Dataset:
+def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], size: int | None = None, skip_corrupt: bool = False) -> Dataset:
     """A Hugging Face dataset with one image column and one column of class labels.
 
-    A `DatasetDict` needs a "train" split, and may have "test" or "validation"; otherwise `hold_out` makes the test split.
-    Raises InputError for columns that cannot be found.
+    A `DatasetDict` needs a "train" split, and may have "test" or "validation", of which the first that has labels is the test split;
+    otherwise `hold_out` makes it. size, skip_corrupt: as of `load_dataset`. Raises InputError for columns that cannot be found.
     """
     if not isinstance(source, Mapping):
-        return hold_out(_read_hub(source), _hub_name(source))
+        return hold_out(_read_hub(source, size, skip_corrupt), _hub_name(source))
     if "train" not in source:
         raise InputError(f"the DatasetDict has splits {list(source)}, expected 'train'")
-    train, name = _read_hub(source["train"]), _hub_name(source["train"])
-    test = next((source[key] for key in _TEST if key in source), None)
-    return hold_out(train, name) if test is None else Dataset(train, _read_hub(test, train.classes), name)
+    train, name = _read_hub(source["train"], size, skip_corrupt), _hub_name(source["train"])
+    rest = [key for key in source if key not in ("train", *TESTS)]
+    if rest:
+        warnings.warn(f"the DatasetDict: the splits {', '.join(map(repr, rest))} are not used", stacklevel=2)
+    found = [key for key in TESTS if key in source]
+    test = next((key for key in found if _has_labels(source[key])), None)
+    if test is None:
+        if found:
+            warnings.warn(f"the DatasetDict: the split {found[0]!r} has no labels, and is not used", stacklevel=2)
+        return hold_out(train, name)
+    return Dataset(train, _read_hub(source[test], size, skip_corrupt, train.classes), name)
 
 
 def _hub_name(source: Any) -> str:
     return getattr(source.info, "dataset_name", None) or "hugging-face"
 
 
-def _read_hub(source: Any, classes: Sequence[str] | None = None) -> Split:
+def _has_labels(source: Any) -> bool:
+    """Whether some labels of a split are neither missing nor -1."""
+    name = _label_column(source)
+    if name is None:
+        return False
+    values = _columns(source, [name])[name].to_pandas()
+    return bool((values.notna() & (values != -1)).any())
+
+
+def _label_column(source: Any) -> str | None:
+    """The column of a usual name, else the one of class labels; None: there is neither. Raises InputError if there are several."""
+    named = [name for name in disk.LABELS if name in source.column_names]
+    found = named or [name for name, feature in source.features.items() if type(feature).__name__ == "ClassLabel"]
+    if len(found) > 1:
+        several = " and ".join(map(repr, found))
+        raise InputError(f"the Hugging Face dataset has columns {several}, each of which may be the labels, expected one: remove_columns")
+    return found[0] if found else None
+
+
+def _columns(source: Any, names: list[str]) -> Any:
+    return source.with_format("arrow", columns=names)[:]
+
+
+def _read_hub(source: Any, size: int | None, skip_corrupt: bool, classes: Sequence[str] | None = None) -> Split:
+    if not hasattr(source, "__len__"):
+        raise InputError("the Hugging Face dataset is a stream, expected one that has all rows at hand: load it without streaming")
     images = [name for name, feature in source.features.items() if type(feature).__name__ == "Image"]
-    labels = [name for name, feature in source.features.items() if type(feature).__name__ == "ClassLabel"]
-    labels = labels or [name for name in ("label", "labels", "class", "target", "y") if name in source.column_names]
-    if len(images) != 1 or not labels:
+    label = _label_column(source)
+    if len(images) != 1 or label is None:
         raise InputError(f"the Hugging Face dataset has columns {source.column_names}, expected one of images and one named 'label'")
-    names = getattr(source.features[labels[0]], "names", None) or classes
-    table = source.with_format("arrow")[:]
-    codes, found = disk.encode_labels(table[labels[0]].to_pandas(), names, f"column {labels[0]!r}")
-    column = table[images[0]].combine_chunks()
-    values = column.field("bytes")
-    if values.null_count:
-        raise InputError(f"column {images[0]!r} has {values.null_count} images without bytes, expected the pictures in the dataset itself")
-    pixels = decode_images(lambda i: values[i].as_py(), len(values), lambda i: f"row {i} of column {images[0]!r}")
-    return Split(pixels, codes, found)
+    table = _columns(source, [images[0], label])
+    names = getattr(source.features[label], "names", None) or classes
+    codes, found = disk.encode_labels(table[label].to_pandas(), names, f"column {label!r}")
+    return Split(disk.images_of(ArrowRows(table[images[0]], images[0]), size, skip_corrupt), codes, found)

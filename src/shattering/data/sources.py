@@ -1,47 +1,24 @@
 """`load_dataset`: a name, a path or arrays → one `Dataset`."""
 
-import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from shattering import seeds
-from shattering.data import disk, others
-from shattering.data.channels import ORDERS, channels_first, check_order
+from shattering.data import disk, others, paths
+from shattering.data.channels import channels_first, check_order
 from shattering.data.dataset import Dataset, Split, hold_out_by_class
-from shattering.data.encoded import check_shards
-from shattering.data.named import DATASETS, GIVEN, HUB, HubSource
+from shattering.data.named import DATASETS, GIVEN
 from shattering.data.on_disk import ImagesOnDisk
+from shattering.data.paths import HoldOut, Reading, existing
 from shattering.data.targets import kind_of, plain_labels
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, printable, reason
 from shattering.identity.files import check_unchanged, files_digest
 
-_TEST = ("test", "validation", "val")  # names of a test split, the first that is there
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How encoded images are read; see `load_dataset`."""
-
-    size: int | None = None
-    skip_corrupt: bool = False
-    channels: str | None = None
-
-    def no_arrays(self, what: str) -> None:
-        """Raise InputError if an order of channels was given for what has none."""
-        if self.channels:
-            raise InputError(f"channels is {self.channels!r}, expected none for {what}, whose images are not arrays")
-
-    def parquet(self, files: list[Path], label: str | None = None, classes: Sequence[str] | None = None) -> tuple[Split, str]:
-        check_shards(files)
-        return disk.read_parquet(files, label, classes, self.size, self.skip_corrupt)
-
-    def folder(self, path: Path, classes: list[str] | None = None) -> Split:
-        return disk.read_image_folder(path, classes, self.size, self.skip_corrupt)
 
 
 def load_dataset(
@@ -88,7 +65,7 @@ def load_dataset(
     if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1):
         raise InputError(f"image_size is {image_size!r}, expected a whole number of at least 1")
     check_order(channels)
-    dataset = _load_any(source, seed if hold_out else None, _Reading(image_size, skip_corrupt, channels))
+    dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), Reading(image_size, skip_corrupt, channels))
     if image_size and not isinstance(dataset.train.images, ImagesOnDisk):
         raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
     disk.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
@@ -118,31 +95,37 @@ def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
     return replace(dataset, **{name: replace(split, images=split.images.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]
 
 
-def _load_any(source, seed: int | None, reading: _Reading) -> Dataset:
+def _load_any(source, hold_out: HoldOut, reading: Reading) -> Dataset:
     if isinstance(source, Dataset):
         reading.no_arrays(source.name)
         return source
     if isinstance(source, (str, Path)):
-        return _load_named(str(source), seed, reading) if str(source) in DATASETS else _load_path(Path(source), seed, reading)
+        return _load_text(str(source), hold_out, reading)
     if others.is_hub(source):
         reading.no_arrays("a Hugging Face dataset")
-        return others.from_hub(source, lambda split, name: _hold_out(split, name, seed))
+        return others.from_hub(source, hold_out, reading.size, reading.skip_corrupt)
     if isinstance(source, (tuple, list)) and len(source) == 4:
         return dataset_from_arrays(*source, channels=reading.channels)
     if isinstance(source, (tuple, list)) and len(source) == 2:
         if all(others.is_torch(part) for part in source):
             return _from_torch(source[0], source[1], reading)
-        return _hold_out(dataset_from_arrays(*source, *source, channels=reading.channels).train, "arrays", seed)
+        return hold_out(dataset_from_arrays(*source, *source, channels=reading.channels).train, "arrays")
     if others.is_torch(source):
-        whole = _from_torch(source, source, reading)
-        return _hold_out(whole.train, type(source).__name__, seed)
+        return hold_out(_from_torch(source, source, reading).train, type(source).__name__)
     raise InputError(
         f"dataset is a {type(source).__name__}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
         "a Dataset, or a torch or Hugging Face dataset"
     )
 
 
-def _from_torch(train: object, test: object, reading: _Reading) -> Dataset:
+def _load_text(source: str, hold_out: HoldOut, reading: Reading) -> Dataset:
+    if source not in DATASETS:
+        return paths.load_path(existing(Path(source)), hold_out, reading, dataset_from_arrays)
+    reading.no_arrays(source)
+    return _digits() if source == "digits" else paths.load_named(source, hold_out, reading)
+
+
+def _from_torch(train: object, test: object, reading: Reading) -> Dataset:
     pairs = {id(part): others.read_torch(part, reading.channels) for part in (train, test)}  # once, if they are one
     (x_train, y_train), (x_test, y_test) = pairs[id(train)], pairs[id(test)]
     channels = "first" if x_train.ndim == 4 else None
@@ -154,55 +137,26 @@ def identity(source: str) -> str:
 
     Raises InputError for what is neither a known name nor a path.
     """
-    return source if source in DATASETS else f"sha256:{files_digest(_existing(Path(source)))}"
+    if source in DATASETS:
+        return source
+    path = existing(Path(source))
+    try:
+        return f"sha256:{files_digest(path)}"
+    except OSError as error:
+        raise InputError(f"{printable(error.filename or str(path))} cannot be read: {error.strerror or reason(error)}") from None
 
 
 def check_identity(source: str) -> None:
     """Raise InputError if a dataset that is files has changed since its identity was asked for in this `read_once`."""
     if source not in DATASETS:
-        check_unchanged(_existing(Path(source)))
+        check_unchanged(existing(Path(source)))
 
 
 def has_test_split(source: str) -> bool:
     """Whether a dataset's name or path has a test split of its own; else `load_dataset` holds one out. Looks at names of files alone."""
     if source in DATASETS:
         return source not in GIVEN
-    path = _existing(Path(source))
-    if path.is_file():
-        return path.suffix == ".npz"
-    parts = _parquet_parts(path)
-    return bool(parts["test"] if parts["train"] else _test_folders(path))
-
-
-def _existing(path: Path) -> Path:
-    """The path, or that in SHATTERING_DATA."""
-    base = os.environ.get("SHATTERING_DATA")
-    for found in (path, Path(base) / path) if base else (path,):
-        if found.exists():
-            return found
-    raise InputError(
-        f"unknown dataset {str(path)!r}; known: {', '.join(DATASETS)}, or the path of a file or folder, or its name in SHATTERING_DATA"
-    )
-
-
-def _load_named(name: str, seed: int | None, reading: _Reading) -> Dataset:
-    reading.no_arrays(name)
-    if name == "digits":
-        return _digits()
-    base = os.environ.get("SHATTERING_DATA")
-    if name in GIVEN:
-        if not (base and (Path(base) / name).exists()):
-            where = f"is not in SHATTERING_DATA ({base or 'not set'}), expected it there"
-            raise InputError(f"dataset {name!r} {where} as an image folder or train*.parquet: {GIVEN[name]}")
-        return _load_path(Path(base) / name, seed, reading)
-    source = HUB[name]
-    if base and (Path(base) / name / "train").is_dir():
-        return replace(_load_folder(Path(base) / name, seed, reading), name=name)
-    files = _local_files(name, source.test) or _download(name, source)
-    train, encoding = reading.parquet(files["train"], source.label)
-    test, _ = reading.parquet(files["test"], source.label, train.classes)
-    lossy = encoding == "JPEG" and name != "imagenet"  # re-encoded: the originals are not JPEG
-    return Dataset(train, test, name, f"{name} (JPEG)" if lossy else name)
+    return paths.has_test_split(existing(Path(source)))
 
 
 def _digits() -> Dataset:
@@ -214,86 +168,6 @@ def _digits() -> Dataset:
     order = torch.from_numpy(seeds.generator(0, "data/digits").permutation(len(whole)))
     test, train = order[:DIGITS_TEST].sort().values, order[DIGITS_TEST:].sort().values
     return Dataset(whole.subset(train), whole.subset(test), "digits")
-
-
-def _parquet_parts(folder: Path, test: str = "test") -> dict[str, list[Path]]:
-    parts = {"train": sorted(folder.glob("train*.parquet"))}
-    for name in dict.fromkeys((test, *_TEST)):
-        parts["test"] = sorted(folder.glob(f"{name}*.parquet"))
-        if parts["test"]:
-            break
-    return parts
-
-
-def _local_files(name: str, test: str) -> dict[str, list[Path]] | None:
-    base = os.environ.get("SHATTERING_DATA")
-    parts = _parquet_parts(Path(base) / name, test) if base else {}
-    return parts if parts.get("train") and parts.get("test") else None
-
-
-def _download(name: str, source: HubSource) -> dict[str, list[Path]]:
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(source.repository, repo_type="dataset", allow_patterns=f"{source.folder}/*.parquet")
-    except Exception as error:  # the hub's client raises many kinds; all mean that the files are not to be had
-        raise InputError(
-            f"dataset {name!r} is not in SHATTERING_DATA ({os.environ.get('SHATTERING_DATA', 'not set')}) "
-            f"and cannot be downloaded from the Hugging Face hub: {reason(error)}"
-        ) from None
-    parts = _parquet_parts(Path(folder) / source.folder, source.test)
-    if not (parts["train"] and parts["test"]):
-        raise InputError(f"{source.repository} on the Hugging Face hub has no {source.folder}/train*.parquet and test*.parquet")
-    return parts
-
-
-def _load_path(path: Path, seed: int | None, reading: _Reading) -> Dataset:
-    path = _existing(path)
-    if path.suffix == ".npz":
-        arrays = disk.read_npz(path)
-        channels = _one_order(reading.channels, arrays, path)
-        return dataset_from_arrays(
-            *(arrays[key] for key in ("x_train", "y_train", "x_test", "y_test")),
-            classes=arrays.get("classes"),
-            channels=channels,
-            name=path.stem,
-        )
-    reading.no_arrays(str(path))
-    if path.is_file():
-        if path.suffix != ".parquet":
-            raise InputError(f"{path} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")
-        return _hold_out(reading.parquet([path])[0], path.stem, seed)
-    parts = _parquet_parts(path)
-    if parts["train"]:
-        train = reading.parquet(parts["train"])[0]
-        disk.check_no_empty_class(train, f"the train split of {path.name}")
-        if not parts["test"]:
-            return _hold_out(train, path.name, seed)
-        return Dataset(train, reading.parquet(parts["test"], classes=train.classes)[0], path.name)
-    if (path / "train").is_dir():
-        return _load_folder(path, seed, reading)
-    raise InputError(f"{path} has neither train/CLASS/ folders nor train*.parquet files")
-
-
-def _one_order(channels: str | None, arrays: dict[str, np.ndarray], path: Path) -> str | None:
-    """The order of channels that is asked for, or that the archive says of its own."""
-    said = str(arrays["channels"]) if "channels" in arrays else None
-    if said is not None and (said not in ORDERS or said != (channels or said)):
-        raise InputError(f"channels is {channels!r}, and {said!r} in {path}, expected 'first' or 'last', and no two of them")
-    return said or channels
-
-
-def _load_folder(path: Path, seed: int | None, reading: _Reading) -> Dataset:
-    train = reading.folder(path / "train")
-    found = _test_folders(path)
-    found.sort(key=lambda folder: not any(child.is_dir() for child in folder.iterdir()))  # ImageNet's test images have no labels
-    if not found:
-        return _hold_out(train, path.name, seed)
-    return Dataset(train, reading.folder(found[0], list(train.classes)), path.name)
-
-
-def _test_folders(path: Path) -> list[Path]:
-    return [path / name for name in _TEST if (path / name).is_dir()]
 
 
 def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:

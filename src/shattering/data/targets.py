@@ -49,11 +49,17 @@ def kind_of(labels: np.ndarray) -> str:
     return {"b": "booleans", "U": "text"}.get(labels.dtype.kind, "numbers")
 
 
-def check_class_names(names: Sequence[str], where: str) -> None:
-    """Raise InputError for names that are given twice, or cannot be written as UTF-8."""
+def check_names_differ(names: Sequence[str], where: str) -> None:
+    """Raise InputError for class names that are given twice, so that they do not tell which class a label is of."""
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise InputError(f"{where} has the class {twice[0]!r} {names.count(twice[0])} times, expected every name once")
+        raise InputError(
+            f"{where} has the class {twice[0]!r} {names.count(twice[0])} times, expected every name once where labels are names"
+        )
+
+
+def check_names(names: Sequence[str], where: str) -> None:
+    """Raise InputError for class names that cannot be written as UTF-8."""
     for name in names:
         if printable(name) != name and any("\ud800" <= c <= "\udfff" for c in name):
             raise InputError(f"{where} has the class {printable(name)}, expected names in UTF-8")

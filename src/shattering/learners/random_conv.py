@@ -10,7 +10,7 @@ import torch
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from shattering.data.decode import cache_folder
+from shattering.cache import cache_folder
 from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts
 from shattering.features.random_conv import RandomConvFeatures
 from shattering.learners.classes import class_codes

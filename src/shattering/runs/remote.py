@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from shattering.data.decode import cache_folder
+from shattering.cache import cache_folder
 from shattering.errors import InputError, reason
 
 UPLOAD_SECONDS = 60.0  # between uploads of a run's checkpoint

@@ -1,0 +1,182 @@
+"""Where things lie below a folder: class folders and their images, splits, Parquet files. Nothing is left out without a word."""
+
+import os
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from shattering.data.encoded import kind_of
+from shattering.data.pixels import suffixes
+from shattering.errors import InputError, printable
+
+TESTS = ("test", "validation", "val")  # names of a test split, the first that is there and has labels
+_SPLITS = re.compile(r"(train|test|val|valid|validation|dev|eval|holdout)(ing|ation|uation|_?set|_?data|_?images)?[-_ .]?\d*")
+_LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin")  # that systems leave in folders
+_NOTES = (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".py", ".log", ".license")  # beside images
+_ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet's val/images: a line for each, of its name and class, and more
+
+
+@dataclass
+class Found:
+    """What lies below a folder: names with slashes, of images, of notes beside them, and of anything else with what it is."""
+
+    images: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    others: list[tuple[str, str]] = field(default_factory=list)
+
+
+def is_litter(name: str) -> bool:
+    """Whether a file or folder of this name is never of the user's making, or hidden."""
+    return name.startswith(".") or name.lower() in _LITTER
+
+
+def class_folders(folder: Path) -> list[str]:
+    """Names of the folders in a folder, in order."""
+    return sorted(entry.name for entry in _entries(folder) if not is_litter(entry.name) and _is_folder(entry))
+
+
+def find_images(folder: Path, classes: list[str]) -> list[list[str]]:
+    """The images of each class folder and of the folders in it, as names below `folder`, in order.
+
+    Notes beside the images (text, tables) are told in a warning. Raises InputError for images in no class folder, and for
+    files that are neither: of formats that are not read, devices, links to nowhere.
+    """
+    members, rest = [], Found()
+    for name in classes:
+        found = Found()
+        _look(folder, name, found)
+        members.append(sorted(found.images, key=lambda name: name.split("/")))
+        rest.notes += found.notes
+        rest.others += found.others
+    outside = Found()
+    for entry in _entries(folder):
+        if not is_litter(entry.name) and not _is_folder(entry):
+            _sort_in(entry, entry.name, outside)
+    if outside.images:
+        found = f"{_name(folder)} has {_files(len(outside.images))} in no class folder (first: {printable(sorted(outside.images)[0])})"
+        raise InputError(f"{found}, expected each in {_name(folder)}/CLASS/")
+    _tell(folder, rest.notes + outside.notes, rest.others + outside.others)
+    return members
+
+
+def annotated(folder: Path) -> dict[str, str] | None:
+    """The class of each image of a folder as in Tiny ImageNet's val: {"images/NAME": CLASS}; None for a folder that is none."""
+    if class_folders(folder) != ["images"] or not (folder / _ANNOTATIONS).is_file():
+        return None
+    try:
+        lines = [line.split("\t") for line in (folder / _ANNOTATIONS).read_text().splitlines() if line.strip()]
+    except (OSError, ValueError):
+        raise InputError(f"{_name(folder / _ANNOTATIONS)} is not a readable text, expected a name and a class a line") from None
+    bad = next((number for number, line in enumerate(lines, 1) if len(line) < 2), None)
+    if bad:
+        raise InputError(f"line {bad} of {_name(folder / _ANNOTATIONS)} has no tab, expected a name and a class a line")
+    (images,) = find_images(folder, ["images"])
+    known = {f"images/{line[0]}": line[1] for line in lines}
+    if set(known) != set(images):
+        first = sorted(set(known) ^ set(images))[0]
+        raise InputError(
+            f"{_name(folder)} has images that {_ANNOTATIONS} does not name, or lacks some that it names (first: {printable(first)})"
+        )
+    return known
+
+
+def split_folders(path: Path) -> dict[str, Path]:
+    """Folders of a folder by name in lower case. Raises InputError for two that differ only in case."""
+    found: dict[str, Path] = {}
+    for name in class_folders(path):
+        if name.lower() in found:
+            raise InputError(f"{_name(path)} has the folders {found[name.lower()].name} and {name}, expected one of them")
+        found[name.lower()] = path / name
+    return found
+
+
+def is_split_name(name: str) -> bool:
+    """Whether a folder of this name looks like a split of the data, not like a class."""
+    return _SPLITS.fullmatch(name.lower()) is not None
+
+
+def has_class_folders(folder: Path) -> bool:
+    """Whether a split has labels: folders of classes, not only one of images."""
+    return class_folders(folder) not in ([], ["images"]) or annotated(folder) is not None
+
+
+def parquet_parts(folder: Path) -> dict[str, list[Path]]:
+    """The Parquet files of a folder by split: files "train.parquet", "train-00000-of-00002.parquet", "train_1.parquet" are of "train"."""
+    parts: dict[str, list[Path]] = {}
+    for entry in sorted(_entries(folder), key=lambda entry: entry.name):
+        stem, suffix = os.path.splitext(entry.name)
+        if suffix.lower() == ".parquet" and not is_litter(entry.name):
+            name = re.sub(r"[-_.]?\d+(-of-\d+)?(-[0-9a-f]{16})?$", "", stem).lower()
+            parts.setdefault(name, []).append(Path(entry.path))
+    return parts
+
+
+def _entries(folder: Path) -> list[os.DirEntry]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        raise InputError(f"{_name(folder)} cannot be listed: {error.strerror}") from None
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def _look(root: Path, top: str, found: Found) -> None:
+    """Sort all that lies below a folder in; links to folders are followed. Raises InputError for a link to a folder that it lies in."""
+    todo: list[tuple[str, tuple[tuple[int, int], ...]]] = [(top, ())]
+    while todo:
+        below, above = todo.pop()
+        status = os.stat(root / below)
+        here = status.st_dev, status.st_ino
+        if here in above:
+            raise InputError(f"{_name(root / below)} is a link to a folder that it lies in, expected none such")
+        for entry in _entries(root / below):
+            name = f"{below}/{entry.name}"
+            if is_litter(entry.name):
+                continue
+            if _is_folder(entry):
+                todo.append((name, (*above, here)))
+            else:
+                _sort_in(entry, name, found)
+
+
+def _sort_in(entry: os.DirEntry, name: str, found: Found) -> None:
+    suffix = os.path.splitext(entry.name)[1].lower()
+    try:
+        what = "" if entry.is_file() else kind_of(entry.stat())
+    except FileNotFoundError:
+        what = "a link to nowhere"
+    except OSError as error:
+        what = str(error.strerror)
+    if what:
+        found.others.append((name, what))
+    elif suffix in suffixes():
+        found.images.append(name)
+    elif suffix in _NOTES or entry.name.lower() in ("readme", "license"):
+        found.notes.append(name)
+    else:
+        found.others.append((name, "of a format that is not read"))
+
+
+def _tell(folder: Path, notes: list[str], others: list[tuple[str, str]]) -> None:
+    if others:
+        name, what = min(others)
+        found = f"{_name(folder)} has {_files(len(others))} that {'is no image' if len(others) == 1 else 'are no images'}"
+        remedy = "take them away, or have their names begin with a dot"
+        raise InputError(f"{found} (first: {printable(name)}, {what}), expected formats that Pillow reads: {remedy}")
+    if notes:
+        warnings.warn(f"{_name(folder)}: {_files(len(notes))} beside the images not read (first: {printable(min(notes))})", stacklevel=2)
+
+
+def _name(path: Path) -> str:
+    return printable(str(path))
+
+
+def _files(n: int) -> str:
+    return f"{n:,} file{'s' if n > 1 else ''}"
