@@ -27,6 +27,7 @@ from shattering.runs.sweep import Engine, check, sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.identity import digest
 from shattering.testing.learners import Inputs, as_learner, tracked
+from shattering.testing.repeats import find_repeats
 from shattering.testing.result import Draw, RandomizationTest
 from shattering.testing.scheme import Scheme, find_randomizations, n_draws_of
 
@@ -120,7 +121,8 @@ def randomization_test(
         Execution(scheme, where, given, jobs, clock, console, log, engine).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
         _check_same_data(draws)
-        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, given)
+        repeats = find_repeats(dataset, folds is not None)
+        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, given, repeats)
     except BaseException:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

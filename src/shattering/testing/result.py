@@ -13,6 +13,7 @@ from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
 from shattering.testing.finding import Finding
+from shattering.testing.repeats import Repeats
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS, find_randomizations
 
 
@@ -121,6 +122,7 @@ class RandomizationTest:
         left_out: what a budget left out, in sentences; empty if nothing was.
         seconds: how long the call took.
         given: the objects that its runs name, such as a learner that is no name.
+        repeats: inputs that are on both sides of the split; None: none were found.
     """
 
     learner: str
@@ -128,6 +130,7 @@ class RandomizationTest:
     left_out: tuple[str, ...] = ()
     seconds: float = 0.0
     given: Objects | None = field(default=None, repr=False, compare=False)
+    repeats: Repeats | None = None
 
     @property
     def natural(self) -> Draw:
@@ -172,9 +175,11 @@ class RandomizationTest:
         """The permutation tests of Ojala and Garriga (2010), of which test 1 permutes labels, test 2 features within each class.
 
         The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value. Nor
-        does a test of which no draw has a score.
+        does a test of which no draw has a score, nor any if the test split is the train split.
         """
-        out = {}
+        out: dict[Randomization, PermutationTest] = {}
+        if self.repeats and self.repeats.whole:
+            return out
         for r in (LABEL_TEST, FEATURE_TEST):
             nulls, n_begun = self.scores(r, "null_score"), sum(draw.begun for draw in self.of(r, done=False))
             if nulls:
