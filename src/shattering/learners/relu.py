@@ -115,11 +115,11 @@ class _ReluInterpolator(OwnLearner, BaseEstimator):
 
     def record(self) -> FitRecord:
         """What is told of a fit."""
-        return FitRecord(n_parameters=self.n_parameters_, summary=self.summary_)
+        return FitRecord(n_parameters=self.n_parameters_, summary=self.summary_, timings=self.timings_)
 
     @property
     def summary_(self) -> dict:
-        """What a stored run keeps of a fit."""
+        """What a stored run keeps of a fit; how long it took is in `timings_`."""
         check_is_fitted(self)
         names = ("n_points", "smallest_gap", "smallest_eigenvalue", "weight_bound", "largest_weight", "max_error", "n_checked")
         return {name: getattr(self, f"{name}_") for name in names} | {
