@@ -15,6 +15,8 @@ LAYERS = [
     ["cache"],
     ["identity"],
     ["machine"],
+    ["lifetime"],
+    ["signals"],
     ["cluster"],
     ["stats"],
     ["seeds"],

@@ -10,10 +10,24 @@ from pathlib import Path
 
 _NO_FAULT = ("ENOSPC", "EDQUOT", "EROFS")  # of the code that was executed: the disk is full, or may not be written
 _MARK = "_shattering_blames"
+_LONGEST = 500  # characters of a reason
 
 
 class InputError(ValueError):
     """Bad input. The message is one sentence that names the field, what was found and what was expected; it is shown as it is."""
+
+
+class ExitError(RuntimeError):
+    """A user's code has called sys.exit. That is a failure of this code, not the end of the process."""
+
+
+@contextmanager
+def no_exit(what: str = "the model's code") -> Iterator[None]:
+    """Raise `ExitError` where code of a user's calls sys.exit. what: the code, for the message."""
+    try:
+        yield
+    except SystemExit as stop:
+        raise ExitError(f"{what} called sys.exit({'' if stop.code is None else repr(stop.code)})") from stop
 
 
 def unknown(kind: str, found: object, known: Iterable[object]) -> InputError:
@@ -52,12 +66,16 @@ def shown(value: object) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Tell an exception in one line: the first line of its message, or its class where the message is empty.
+    """Tell an exception in one line: the first line of its message, or its class where there is no message.
 
-    Control characters, such as a terminal's escape sequences, are written as \\x1b.
+    Control characters, such as a terminal's escape sequences, are written as \\x1b. A line of more than 500 characters is cut.
     """
-    lines = [line.strip() for line in str(error).splitlines()]
-    return printable(next((line for line in lines if line), type(error).__name__))
+    try:
+        lines = [line.strip() for line in str(error).splitlines()]
+    except Exception:  # of a class whose own code fails
+        lines = []
+    told = next((line for line in lines if line), type(error).__name__)
+    return printable(told if len(told) <= _LONGEST else f"{told[:_LONGEST]}…")
 
 
 def printable(text: str) -> str:
@@ -86,7 +104,8 @@ def failure(error: Exception) -> str:
 
     An `OSError` that nobody is to blame for says what it is of.
     """
-    told = f"{type(error).__name__}: {reason(error)}" if str(error).strip() else type(error).__name__
+    kind, told = type(error).__name__, reason(error)
+    told = told if told == kind else f"{kind}: {told}"
     if hasattr(error, _MARK):
         what, folder = getattr(error, _MARK)
         where = f"traceback in {printable(str(folder / 'failed.json'))}" if folder else "SHATTERING_TRACEBACK=1 shows the traceback"

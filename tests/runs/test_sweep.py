@@ -1,6 +1,5 @@
 import io
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -34,17 +33,23 @@ def specs(n, params=QUICK):
 class Killer(threading.Thread):
     """Kills the worker of a run, `times` times, each time once it has a checkpoint."""
 
-    def __init__(self, store, spec, times):
+    def __init__(self, store, spec, times, monkeypatch):
         super().__init__(daemon=True)
-        self.store, self.spec, self.times, self.killed = store, spec, times, []
+        self.store, self.spec, self.times, self.killed, self.workers = store, spec, times, [], []
+        hand_over = local.LocalProcess.hand_over
+
+        def noted(process, spec, shared):
+            self.workers += [process.process] if spec == self.spec else []
+            return hand_over(process, spec, shared)
+
+        monkeypatch.setattr(local.LocalProcess, "hand_over", noted)
 
     def run(self):
         checkpoint = self.store.folder(self.spec) / "checkpoint.pt"
         while len(self.killed) < self.times:
-            for process in multiprocessing.active_children():
-                if process.name == self.spec.folder_name and process.pid not in self.killed and checkpoint.exists():
-                    os.kill(process.pid, signal.SIGKILL)
-                    self.killed.append(process.pid)
+            if len(self.workers) > len(self.killed) and checkpoint.exists():
+                os.kill(self.workers[-1].pid, signal.SIGKILL)
+                self.killed.append(self.workers[-1])
             time.sleep(0.01)
 
 
@@ -58,10 +63,10 @@ def test_a_sweep_runs_what_is_missing_in_order(tmp_path):
     assert output.getvalue().count("done ") == 1
 
 
-def test_a_killed_worker_is_retried_and_resumes(tmp_path):
+def test_a_killed_worker_is_retried_and_resumes(tmp_path, monkeypatch):
     store = Store(tmp_path)
     victim, other = specs(2, LONG)
-    killer = Killer(store, victim, times=1)
+    killer = Killer(store, victim, 1, monkeypatch)
     killer.start()
     runs = sweep([victim, other], store, jobs=2)
     assert len(killer.killed) == 1

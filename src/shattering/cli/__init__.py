@@ -1,18 +1,19 @@
 """The command line. Nothing heavy is imported before a command has been understood."""
 
+import contextlib
 import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shattering import __version__
+from shattering import __version__, signals
 from shattering.cli.capacity import Rademacher, ShatterPoint, Stability
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, Run, Sweep
 from shattering.cli.showing import List, Report, Show, Status
 from shattering.cli.testing import Test
-from shattering.errors import InputError, failure, printable, unknown
+from shattering.errors import InputError, failure, no_exit, printable, unknown
 
 
 class Group(dict[str, Any]):
@@ -45,30 +46,42 @@ _HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse and execute; returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line, 130 for Ctrl-C.
+    """Parse and execute.
 
     What goes wrong is one sentence on the standard error; with SHATTERING_TRACEBACK set the traceback stands above it.
+
+    Returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
+    with signals.heard() as ending:
+        try:
+            status = _answer(list(sys.argv[1:] if arguments is None else arguments), ending)
+            ending.check()
+        except KeyboardInterrupt as error:
+            return _say(error, ending.sentence, ending.status)
+        return status
+
+
+def _answer(arguments: list[str], ending: signals.Ending) -> int:
     try:
-        return _execute(list(sys.argv[1:] if arguments is None else arguments))
+        return _execute(arguments)
     except UsageError as error:
         return _say(error, str(error), 2)
-    except InputError as error:
-        return _say(error, str(error), 1)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError, AttributeError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 1
-    except KeyboardInterrupt as error:
-        return _say(error, "interrupted; the same command resumes", 130)
     except Exception as error:
-        return _say(error, failure(error), 1)
+        ending.check()  # it may be what a signal has led to
+        return _say(error, str(error) if isinstance(error, InputError) else failure(error), 1)
 
 
 def _say(error: BaseException, sentence: str, status: int) -> int:
-    if os.environ.get("SHATTERING_TRACEBACK"):
-        traceback.print_exception(error)
-    print(f"shattering: {printable(sentence)}", file=sys.stderr)
+    with contextlib.suppress(OSError):  # the terminal may be closed
+        if os.environ.get("SHATTERING_TRACEBACK"):
+            traceback.print_exception(error)
+        print(f"shattering: {printable(sentence)}", file=sys.stderr)
     return status
 
 
@@ -92,4 +105,6 @@ def _execute(arguments: list[str]) -> int:
     if any(word in _HELP for word in before):
         print(help_of(commands, usage), end="")
         return 0
-    return parse(commands, arguments, usage).execute()
+    command = parse(commands, arguments, usage)
+    with no_exit():
+        return command.execute()

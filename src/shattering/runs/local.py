@@ -1,36 +1,41 @@
 """Workers of a sweep that are processes of this machine. A process executes one run after another."""
 
+from __future__ import annotations
+
+import contextlib
 import multiprocessing
 import os
-import signal
+import socket
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import wait
-from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import IO, Any
 
 import cloudpickle
 
-from shattering.machine import share_memory, usable_cores
+from shattering.runs import surroundings
 from shattering.runs.objects import Objects
 from shattering.runs.store import AnySpec, Store
-from shattering.runs.workers import REUSED, Ended, execute, set_environment
+from shattering.runs.workers import REUSED, Ended, work
 
-_PRELOAD = ["shattering.runs.preload"]
-_END_SECONDS = 10  # that a process without a run may take to end
+FORKS = hasattr(os, "fork") and hasattr(socket, "send_fds")
+_END_SECONDS = 10  # that a process may take to end
 
 
 @contextmanager
-def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects | None) -> Iterator["LocalWorkers"]:
+def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects | None) -> Iterator[LocalWorkers]:
     """At most `jobs` processes at a time, which share the cores that this one may use."""
-    with tempfile.TemporaryDirectory(prefix="shattering-") as folder:  # readable by this user alone
-        path = Path(folder, "objects.pickle")
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
+    with tempfile.TemporaryFile() as objects:  # it has no name, so that nobody else finds it and nothing is left behind
         if given:
-            path.write_bytes(cloudpickle.dumps(dict(given)))
-        workers = LocalWorkers(store, jobs, log, str(path) if given else None)
+            cloudpickle.dump(dict(given), objects)
+            objects.flush()
+        workers = LocalWorkers(store, jobs, log, objects if given else None)
         try:
             yield workers
         finally:
@@ -38,80 +43,92 @@ def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects 
 
 
 class LocalWorkers:
-    """See `Workers`. objects: the path of a pickle that the workers read."""
+    """See `Workers`. objects: a file with a pickle that the workers read."""
 
-    def __init__(self, store: Store, jobs: int, log: tuple[str, ...], objects: str | None):
-        self.jobs = jobs
-        self.shared = (store.where, jobs, log, objects)
+    def __init__(self, store: Store, jobs: int, log: tuple[str, ...], objects: IO[bytes] | None):
+        self.jobs, self.objects = jobs, objects
+        self.shared = (store.where, jobs, log)
+        self.busy: list[LocalProcess] = []
         self.free: list[LocalProcess] = []  # those that have ended a run
+        self.used_up: list[LocalProcess] = []
 
     def has_room(self, busy: int) -> bool:
         return busy < self.jobs
 
-    def start(self, spec: AnySpec) -> "LocalWorker":
-        while self.free:
-            process = self.free.pop()
-            if process.hand_over(spec):
-                return LocalWorker(process, self)
-        process = LocalProcess(self.shared)
-        process.hand_over(spec)
+    def start(self, spec: AnySpec) -> LocalWorker:
+        process = self.free.pop() if self.free else LocalProcess(self.objects)
+        self.busy.append(process)
+        if not process.hand_over(spec, self.shared) and process.runs > 1:  # it has died since its last run
+            self.stop([LocalWorker(process, self)])
+            return self.start(spec)
         return LocalWorker(process, self)
 
-    def wait(self, workers: Sequence["LocalWorker"], seconds: float) -> None:
+    def wait(self, workers: Sequence[LocalWorker], seconds: float) -> None:
         if not workers:
             time.sleep(seconds)
             return
         processes = [worker.process for worker in workers]
         wait([p.connection for p in processes if not p.deaf] + [p.process.sentinel for p in processes], timeout=seconds)
 
-    def stop(self, workers: Sequence["LocalWorker"]) -> None:
-        for worker in workers:
-            worker.process.process.terminate()
-        for worker in workers:
-            worker.process.process.join()
+    def stop(self, workers: Sequence[LocalWorker]) -> None:
+        self._end([worker.process for worker in workers])
 
-    def take_back(self, process: "LocalProcess") -> None:
+    def take_back(self, process: LocalProcess) -> None:
         """Keep a process that has ended its run for the next one, unless it has had its number of them."""
+        self.busy.remove(process)
         if process.runs < REUSED:
             self.free.append(process)
         else:
+            self.used_up.append(process)
             process.connection.close()
 
     def close(self) -> None:
-        """End the processes that have no run."""
-        for process in self.free:
-            process.connection.close()
-        for process in self.free:
-            process.process.join(_END_SECONDS)
-            process.process.terminate()
+        """End the processes: those that have no run may do so by themselves."""
+        idle = [*self.free, *self.used_up]
+        try:
+            for process in idle:
+                process.connection.close()
+            for process in idle:
+                process.process.join(_END_SECONDS)
+        finally:
+            self._end([*idle, *self.busy])
+
+    def _end(self, processes: Sequence[LocalProcess]) -> None:
+        try:
+            for process in processes:
+                process.process.kill()
+            for process in processes:
+                process.process.join(_END_SECONDS)
+        finally:
+            for process in processes:
+                process.close()
+        self.busy = [process for process in self.busy if process not in processes]
 
 
 class LocalProcess:
-    """A process for runs, with a connection on which it is told specs and tells rows, then {"ended": what the run raised or None}.
+    """A process for runs, with a connection on which it is told specs and tells rows, and `Ended` after each run."""
 
-    Its name, in this process alone, is that of its run.
-    """
-
-    def __init__(self, shared: tuple):
-        context = _context()
+    def __init__(self, objects: IO[bytes] | None):
         self.deaf, self.runs = False, 0
         self.connection: Any  # its class depends on the system
-        self.connection, theirs = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_work, args=(theirs, *shared))  # type: ignore[attr-defined]
-        self.process.start()
-        theirs.close()
+        self.process: Any  # has pid, exitcode, sentinel, kill, join and close, as multiprocessing's
+        if FORKS:
+            from shattering.runs import forks
 
-    def hand_over(self, spec: AnySpec) -> bool:
+            self.connection, self.process = forks.fork(objects.fileno() if objects else None)
+        else:
+            self.connection, self.process = _spawn(objects)
+
+    def hand_over(self, spec: AnySpec, shared: tuple) -> bool:
         """Have it execute a run. False if it has died meanwhile."""
-        self.process.name = spec.folder_name
         self.runs += 1
         try:
-            self.connection.send((dict(os.environ), spec.to_json()))
+            self.connection.send((surroundings.place() | surroundings.settings(), spec.to_json(), *shared))
         except OSError:
             self.deaf = True
         return not self.deaf
 
-    def hear(self) -> list[dict]:
+    def hear(self) -> list[Any]:
         """What it has told since the last call."""
         messages = []
         try:
@@ -120,6 +137,12 @@ class LocalProcess:
         except (EOFError, OSError):
             self.deaf = True  # it has died; its exit code tells how
         return messages
+
+    def close(self) -> None:
+        self.deaf = True
+        self.connection.close()
+        with contextlib.suppress(ValueError):  # it is still running, after all that time
+            self.process.close()
 
 
 class LocalWorker:
@@ -136,47 +159,53 @@ class LocalWorker:
         return rows
 
     def ended(self) -> Ended | None:
-        code = self.process.process.exitcode
+        code = self.process.process.exitcode if self.end is None else None
         self._hear()
         if self.end is None and code is not None:
             self.end = Ended(death=f"exit code {code}")
+            self.workers.stop([self])
         return self.end
 
     def _hear(self) -> None:
         for message in self.process.hear() if self.end is None else ():
-            if "ended" in message:
-                self.end = Ended(error=message["ended"])
+            if isinstance(message, Ended):
+                self.end = message
                 self.workers.take_back(self.process)
             else:
                 self.unread.append(message)
 
 
-def _context():
-    """Workers are forked from a clean server process that has imported the library once (where there is fork)."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_PRELOAD)
-    return context
+def _spawn(objects: IO[bytes] | None) -> tuple[Any, Any]:
+    """A process on a system where none can be forked."""
+    context = multiprocessing.get_context("spawn")
+    connection, theirs = context.Pipe()
+    content = None
+    if objects:
+        objects.seek(0)
+        content = objects.read()
+    process = context.Process(target=_work, args=(theirs, content))
+    with _unseen_main():
+        process.start()
+    theirs.close()
+    return connection, process
 
 
-def _work(connection: Any, where: str, jobs: int, log: tuple[str, ...], objects: str | None) -> None:
-    """The worker process. It ends with its parent: without a run at once, else at the end of an epoch, and leaves the run interrupted."""
+@contextmanager
+def _unseen_main() -> Iterator[None]:
+    """Meanwhile there is no program that multiprocessing would have the new process import: a script's calls would be made there again."""
+    program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = program
 
-    def report(row: dict) -> None:
-        try:
-            connection.send(row)
-        except OSError:
-            raise SystemExit(1) from None  # not an Exception: the run has not failed
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
-    threads = max(1, usable_cores() // jobs)
-    share_memory(jobs)
-    while True:
-        try:
-            environment, spec = connection.recv()
-        except (EOFError, OSError):
-            return
-        set_environment(environment)  # the server was forked when the first sweep began
-        report({"ended": execute(spec, where, threads, log, Path(objects).read_bytes() if objects else None, report)})
+def _work(connection: Any, objects: bytes | None) -> None:
+    """The process that was spawned; it ends with its parent, unless a C library holds the interpreter."""
+
+    def end() -> None:
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]
+        os._exit(1)
+
+    threading.Thread(target=end, daemon=True).start()
+    work(connection, objects)

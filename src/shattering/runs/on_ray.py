@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from shattering.cluster import ANSWER_SECONDS, connected
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 if TYPE_CHECKING:  # the worker's side of this module has to set the environment before torch is imported
     from shattering.runs.objects import Objects
@@ -73,6 +73,7 @@ class RayWorkers:
     ):
         import cloudpickle
 
+        from shattering.runs import surroundings
         from shattering.runs.workers import REUSED
 
         self.ray, self.cluster, self.jobs, self.overview = ray, cluster, jobs, overview
@@ -83,7 +84,7 @@ class RayWorkers:
         self.mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote()
         resources = {"num_cpus": cluster.cpus_per_run, "num_gpus": cluster.gpus_per_run}
         self.task = ray.remote(**resources, max_retries=0, max_calls=REUSED)(_work)
-        self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.mailbox, objects)
+        self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.mailbox, surroundings.settings(), objects)
         self.ready: set[Any] = set()
         self.mail: dict[str, dict] = {}
 
@@ -151,9 +152,9 @@ class RayWorker:
             return None
         exceptions = self.workers.ray.exceptions
         try:
-            return Ended(error=self.workers.ray.get(self.reference))
+            return self.workers.ray.get(self.reference)
         except exceptions.RayTaskError as error:  # before the run began: the machine lacks what it needs
-            return Ended(error=str(error).strip().splitlines()[-1])
+            return Ended(error=reason(error.cause) if isinstance(error.cause, Exception) else str(error).strip().splitlines()[-1])
         except exceptions.RayError as error:
             self.workers.take_mail()  # had it begun?
             return Ended(death=type(error).__name__)
@@ -173,12 +174,13 @@ class _Mailbox:
         return rows
 
 
-def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: Any, objects: bytes | None) -> str | None:
-    """The task, in a process that other runs may have used before. Gives what the run raised, or None."""
+def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: Any, settings: dict, objects: bytes | None) -> Ended:
+    """The task, in a process that other runs may have used before."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
     from ray.exceptions import RayError
 
     from shattering.identity.files import read_once
+    from shattering.runs import surroundings
     from shattering.runs.store import read_spec
     from shattering.runs.workers import execute
 
@@ -191,6 +193,7 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
                 with suppress(RayError, TimeoutError):
                     sent.future().result(ANSWER_SECONDS)
 
+    surroundings.have(settings)
     with read_once():
         last, run_id = 0.0, read_spec(spec).run_id
         return execute(spec, where, threads, log, objects, report)

@@ -42,11 +42,15 @@ class Overview:
         self.progress.update(task, total=epochs, completed=row["epoch"], note=note)
         self._update_whole()
 
+    def drop(self, task: TaskID | None) -> None:
+        """Take the line of a run away that is not executed here after all."""
+        if task is not None:
+            self.progress.remove_task(task)
+
     def finish(self, task: TaskID | None, run: Stored, note: str = "") -> None:
         """Take a run's line away, and say how it ended."""
         self.done += 1
-        if task is not None:
-            self.progress.remove_task(task)
+        self.drop(task)
         self._update_whole()
         self.say(f"{run.status:7} {run.folder.name}  {note or run.outcome}")
 

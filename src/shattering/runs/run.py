@@ -18,9 +18,11 @@ import torch
 from PIL import Image
 from sklearn.base import BaseEstimator
 
+from shattering import signals
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import check_identity, identity, load_dataset
+from shattering.errors import no_exit
 from shattering.files import write_aside
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
@@ -29,7 +31,7 @@ from shattering.learners.own import FitRecord, record_of
 from shattering.learners.ranks import Ranks, joined
 from shattering.loggers import Log, followed, open_loggers
 from shattering.randomization import randomize
-from shattering.runs import objects
+from shattering.runs import objects, surroundings
 from shattering.runs.objects import Objects
 from shattering.runs.scoring import scores
 from shattering.runs.spec import RunSpec
@@ -43,17 +45,25 @@ OnEpoch = Callable[[dict], None]
 
 
 @overload
-def run(spec: RunSpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run: ...
+def run(
+    spec: RunSpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None, wait: bool = True
+) -> Run: ...
 @overload
-def run(spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Record: ...
+def run(
+    spec: StudySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None, wait: bool = True
+) -> Record: ...
 @read_once()
-def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None) -> Run | Record:
+def run(
+    spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None, wait: bool = True
+) -> Run | Record:
     """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
 
-    Waits if another process is at it. Processes that torchrun has started train a network together, and rank 0 alone writes.
+    Processes that torchrun has started train a network together, and rank 0 alone writes. What the model's code changes of the process
+    is put back: environment, folder, module path, global generators, warnings, signal handlers, and settings such as torch's dtype.
 
-    on_epoch: called with each row of the history. given: the objects that the spec names. Raises InputError for bad input
-    and OSError where the store cannot be written, after marking the run as failed.
+    on_epoch: called with each row of the history. given: the objects that the spec names. wait: for another process that is at the run;
+    else `Busy` is raised. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as failed;
+    where the model's code calls sys.exit that is an `ExitError`.
 
     log: trackers to tell, "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" for what its environment variables
     say), "wandb:PROJECT", or an object that follows `Logger`; or several in a list. It is no part of the run's identity:
@@ -71,9 +81,9 @@ def run(spec: AnySpec, store: Store, on_epoch: OnEpoch | None = None, log: Log =
         def is_failure(error: Exception) -> bool:
             return ranks.world == 1 or type(error) is not RuntimeError  # which is what the loss of another process looks like
 
-        with store.executing(spec, is_failure) as (folder, missing):
+        with store.executing(spec, is_failure, wait) as (folder, missing):
             if ranks.agree(missing):
-                with followed(loggers, spec, folder, on_epoch) as each_epoch:
+                with surroundings.put_back(), followed(loggers, spec, folder, on_epoch) as each_epoch:
                     if isinstance(spec, RunSpec):
                         _execute(spec, folder, each_epoch, given)
                     else:
@@ -91,7 +101,8 @@ def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
 
 def _execute_study(spec: StudySpec, folder: Path) -> None:
     started, clock = datetime.now(UTC), time.perf_counter()
-    result, table = spec.execute()
+    with signals.kept(), no_exit():
+        result, table = spec.execute()
     write_aside(folder / "table.parquet", lambda path: table.to_parquet(path, index=False))
     provenance = _provenance(torch.device("cpu")) | {"started": started.isoformat(timespec="seconds")}
     write_json(folder / "provenance.json", provenance | {"seconds": time.perf_counter() - clock})
@@ -157,7 +168,8 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     started, clock = datetime.now(UTC), time.perf_counter()
     checkpoint = folder / "checkpoint.pt"
     resumed = checkpoint.exists()
-    fitted = evaluate(spec, given, checkpoint=checkpoint, on_epoch=on_epoch)
+    with signals.kept(), no_exit():
+        fitted = evaluate(spec, given, checkpoint=checkpoint, on_epoch=on_epoch)
     learner, record, seconds = fitted.learner, record_of(fitted.learner), time.perf_counter() - clock
 
     epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []

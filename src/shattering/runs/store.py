@@ -26,6 +26,10 @@ Status = Literal["done", "failed", "running", "interrupted", "missing"]
 AnySpec = RunSpec | StudySpec
 
 
+class Busy(Exception):
+    """Another process is at a run."""
+
+
 @dataclass(frozen=True)
 class Stored:
     """What a store has of a spec.
@@ -181,11 +185,21 @@ class Store:
         return stored(spec, folder, "interrupted")
 
     @contextmanager
-    def lock(self, folder: Path) -> Iterator[None]:
-        """Hold a run; waits for whoever holds it. The system releases it when the holder dies."""
+    def lock(self, folder: Path, wait: bool = True) -> Iterator[None]:
+        """Hold a run. The system releases it when the holder dies.
+
+        wait: for whoever holds it; else raise Busy if somebody does.
+        """
         folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / "lock"):
+        lock = FileLock(folder / "lock", timeout=-1 if wait else 0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise Busy(f"another process is at {folder.name}") from None
+        try:
             yield
+        finally:
+            lock.release()
 
     def is_locked(self, folder: Path) -> bool:
         """Whether some process works on a run."""
@@ -198,13 +212,15 @@ class Store:
             return True
 
     @contextmanager
-    def executing(self, spec: AnySpec, is_failure: Callable[[Exception], bool] = lambda _: True) -> Iterator[tuple[Path, bool]]:
+    def executing(
+        self, spec: AnySpec, is_failure: Callable[[Exception], bool] = lambda _: True, wait: bool = True
+    ) -> Iterator[tuple[Path, bool]]:
         """Hold a run while it is executed. Gives its folder, and whether it has to be.
 
-        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed.
+        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed. wait: see `lock`.
         """
         folder = self.folder(spec)
-        with self.lock(folder):
+        with self.lock(folder, wait):
             if self.remote:
                 self.remote.fetch(folder, checkpoint=True)
             missing = not (folder / "result.json").exists()

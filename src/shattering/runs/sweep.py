@@ -26,6 +26,7 @@ from shattering.runs.workers import Ended, Worker, Workers
 
 ENGINES = ("local", "ray")
 Engine = Literal["local", "ray"] | Ray
+_LOOK_SECONDS = 0.5  # between looks at what has become of runs that nobody tells of
 
 
 @overload
@@ -81,11 +82,11 @@ def sweep(
     names = logger_names(log)
     unique = {spec.run_id: spec for spec in specs}
     store.refresh()
-    pending = deque(spec for spec in unique.values() if not _is_done(store, spec))
-    with Overview(console, len(unique), len(unique) - len(pending)) as overview:
-        if pending:
+    missing = [spec for spec in unique.values() if not _is_done(store, spec)]
+    with Overview(console, len(unique), len(unique) - len(missing)) as overview:
+        if missing:
             with _workers(engine, store, jobs, names, given, overview) as workers:
-                _execute(pending, workers, store, overview, given)
+                _execute(_Pending(missing, store), workers, store, overview, given)
     return [store.read(store.folder(spec)) for spec in unique.values()]
 
 
@@ -105,6 +106,35 @@ def _workers(
     if engine == "local":
         return local_workers(store, jobs or 1, log, given)
     return ray_workers(engine if isinstance(engine, Ray) else Ray(), store, jobs, log, given, overview)
+
+
+class _Pending:
+    """The runs that nobody has taken yet."""
+
+    def __init__(self, specs: Iterable[AnySpec], store: Store):
+        self.specs, self.store = deque(specs), store
+        self.failed = {spec.run_id: failure_mark(store, spec) for spec in self.specs}  # before this sweep
+        self.later: dict[str, float] = {}  # id → time (monotonic) before which a run is not tried again
+
+    def put_off(self, spec: AnySpec) -> None:
+        """Another process is at it: the others come first."""
+        self.specs.append(spec)
+        self.later[spec.run_id] = time.monotonic() + _LOOK_SECONDS
+
+    def next_free(self, overview: Overview) -> AnySpec | None:
+        """Take the next run that nobody is at; drop those that somebody else has executed meanwhile."""
+        for _ in range(len(self.specs)):
+            spec = self.specs.popleft()
+            folder = self.store.folder(spec)
+            if self.later.get(spec.run_id, 0) > time.monotonic() or self.store.is_locked(folder):
+                self.specs.append(spec)
+            elif _is_done(self.store, spec):
+                overview.finish(None, self.store.read(folder), "done by another process")
+            elif failure_mark(self.store, spec) != self.failed[spec.run_id]:
+                overview.finish(None, self.store.read(folder))
+            else:
+                return spec
+        return None
 
 
 @dataclass
@@ -130,20 +160,20 @@ class _Job:
             overview.update(self.task, row, self.epochs)
 
 
-def _execute(pending: deque[AnySpec], workers: Workers, store: Store, overview: Overview, given: Objects | None) -> None:
+def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overview, given: Objects | None) -> None:
     jobs: list[_Job] = []
     try:
-        while pending or jobs:
-            while pending and workers.has_room(len(jobs)) and (spec := _next_free(pending, store, overview)):
+        while pending.specs or jobs:
+            while workers.has_room(len(jobs)) and (spec := pending.next_free(overview)):
                 epochs = epochs_of(spec.build(given)) if isinstance(spec, RunSpec) else None
                 jobs.append(_Job(spec, epochs))
             for job in jobs:
                 job.begin(workers)
-            if jobs or pending:
-                workers.wait([job.worker for job in jobs if job.worker], 0.5)
+            if jobs or pending.specs:
+                workers.wait([job.worker for job in jobs if job.worker], _LOOK_SECONDS)
             for job in jobs:
                 job.show(overview)
-            jobs = [job for job in jobs if not _is_settled(job, store, overview)]
+            jobs = [job for job in jobs if not _is_settled(job, pending, store, overview)]
     finally:
         workers.stop([job.worker for job in jobs if job.worker])
 
@@ -152,25 +182,23 @@ def _is_done(store: Store, spec: AnySpec) -> bool:
     return (store.folder(spec) / "result.json").exists()
 
 
-def _next_free(pending: deque[AnySpec], store: Store, overview: Overview) -> AnySpec | None:
-    """Take the next run that nobody is at; drop those that somebody else has done meanwhile."""
-    for _ in range(len(pending)):
-        spec = pending.popleft()
-        folder = store.folder(spec)
-        if (folder / "result.json").exists():
-            overview.finish(None, store.read(folder), "done by another process")
-        elif store.is_locked(folder):
-            pending.append(spec)
-        else:
-            return spec
-    return None
+def failure_mark(store: Store, spec: AnySpec) -> int | None:
+    """A mark that is another one after each failure of a run; None before the first."""
+    try:
+        return (store.folder(spec) / "failed.json").stat().st_mtime_ns
+    except OSError:
+        return None
 
 
-def _is_settled(job: _Job, store: Store, overview: Overview) -> bool:
+def _is_settled(job: _Job, pending: _Pending, store: Store, overview: Overview) -> bool:
     """Whether a run has ended, and then account for it; one whose worker died is begun again."""
     end = job.worker.ended() if job.worker else None
     if end is None:
         return False
+    if end.busy:
+        overview.drop(job.task)
+        pending.put_off(job.spec)
+        return True
     job.show(overview)
     store.fetch(job.spec)
     if not _is_done(store, job.spec):

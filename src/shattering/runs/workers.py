@@ -1,25 +1,30 @@
 """What a sweep asks of those who execute its runs: processes of this machine (`local`), or of a Ray cluster (`on_ray`)."""
 
+from __future__ import annotations
+
 import gc
 import os
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from shattering.runs.store import AnySpec
+from shattering.errors import reason
+from shattering.machine import share_memory, usable_cores
+
+if TYPE_CHECKING:
+    from shattering.runs.store import AnySpec
 
 REUSED = 500  # runs of a worker process, one after another; then it is renewed, whatever they have left behind
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended. error: what the run raised. death: how its process died before the run had ended."""
+    """How a worker ended. error: what the run raised. death: how its process died before the run had ended. busy: another process is at it."""
 
     error: str | None = None
     death: str | None = None
+    busy: bool = False
 
 
 class Worker(Protocol):
@@ -54,52 +59,54 @@ class Workers(Protocol):
         ...
 
 
-def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: bytes | None, report: Callable[[dict], None]) -> str | None:
-    """In a worker, which executes other runs before and after: execute a run; what it raised, or None.
+def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: Any, report: Callable[[dict], None]) -> Ended:
+    """In a worker, which executes other runs before and after: execute a run, unless another process is at it.
 
-    where: its store. objects: pickled by the sweep, what the spec names. report: told an empty row, then those of the history.
+    where: its store. objects: pickled by the sweep, what the spec names, or None. report: told an empty row, then those of the history.
     """
     import cloudpickle
     import torch
 
     from shattering.runs.run import run
-    from shattering.runs.store import Store, read_spec
+    from shattering.runs.store import Busy, Store, read_spec
 
     torch.set_num_threads(threads)
     report({})
     try:
-        with _put_back():
-            given = cloudpickle.loads(objects) if objects else None
-            run(read_spec(spec), Store(where), on_epoch=report, log=log, given=given)
-    except Exception as error:
-        return str(error) or type(error).__name__
+        given = cloudpickle.loads(objects) if objects is not None else None
+        run(read_spec(spec), Store(where), on_epoch=report, log=log, given=given, wait=False)
+    except Busy:
+        return Ended(busy=True)
+    except KeyboardInterrupt:  # no Ctrl-C comes here: the sweep gets it
+        return Ended(error="the model's code raised KeyboardInterrupt")
+    except BaseException as error:
+        return Ended(error=reason(error))
     finally:
         _clear()
-    return None
+    return Ended()
 
 
-@contextmanager
-def _put_back() -> Iterator[None]:
-    """What a run may change of its process is put back: global generators, warnings, environment, folder, torch's defaults."""
-    import torch
+def work(connection: Any, objects: Any) -> None:
+    """Execute the runs that a sweep of this machine tells on the connection, until it closes that; tell it rows, and `Ended` of each.
 
-    from shattering import seeds
+    objects: pickled, what the specs name, or None.
+    """
+    from shattering.runs import surroundings
 
-    environment, folder, dtype = dict(os.environ), os.getcwd(), torch.get_default_dtype()
-    try:
-        with seeds.put_back(), warnings.catch_warnings(), torch.enable_grad():
-            yield
-    finally:
-        set_environment(environment)
-        os.chdir(folder)
-        torch.set_default_dtype(dtype)
+    def report(row: dict) -> None:
+        try:
+            connection.send(row)
+        except OSError:  # the sweep has gone
+            os._exit(1)
 
-
-def set_environment(environment: dict[str, str]) -> None:
-    """Have these environment variables, and no others."""
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
-    os.environ.update(environment)
+    while True:
+        try:
+            around, spec, where, jobs, log = connection.recv()
+        except (EOFError, OSError):
+            return
+        surroundings.have(around)
+        share_memory(jobs)
+        report(execute(spec, where, max(1, usable_cores() // jobs), log, objects, report))
 
 
 def _clear() -> None:

@@ -22,14 +22,16 @@ from shattering.randomization import Randomization
 from shattering.runs import objects
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Store, stored
-from shattering.runs.sweep import Engine, check, sweep
+from shattering.runs.store import Busy, Store, stored
+from shattering.runs.sweep import Engine, check, failure_mark, sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.identity import digest
 from shattering.testing.learners import Inputs, as_learner, tracked
 from shattering.testing.repeats import find_repeats
 from shattering.testing.result import Draw, RandomizationTest
-from shattering.testing.scheme import Scheme, find_randomizations, n_draws_of
+from shattering.testing.scheme import NATURAL, Scheme, find_randomizations, n_draws_of
+
+_LOOK_SECONDS = 0.2  # between looks at whether another process has ended a fit
 
 
 @read_once()
@@ -82,8 +84,8 @@ def randomization_test(
         budget: time that the call may take, such as "5min" or seconds: draws are made in rounds until it is used up, on fewer
             training examples where that is needed, at the last with fewer epochs; the result says what was left out. A fit
             that does not report its epochs is not interrupted, only not begun when it would end too late. None: no limit.
-        jobs: fits at a time; more than one are processes of their own, so scripts need `if __name__ == "__main__":`. Default: one; on
-            Ray as many as the cluster has room for, but with a budget it has to be said.
+        jobs: fits at a time; more than one are processes of their own. Default: one; on Ray as many as the cluster has room for, but
+            with a budget it has to be said.
         store: a folder, or a URL, to keep the runs in (on Ray one that all machines see); the same call finds them there and runs
             only what is missing. None: they are kept as long as the result.
         log: trackers to tell of every fit, such as "tensorboard:FOLDER"; see `shattering.runs.run.run`.
@@ -157,43 +159,66 @@ class Execution:
     log: Log
     engine: Engine
     seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest draw so far
+    failed: dict[str, int | None] = field(default_factory=dict)  # run id → the mark of its failure before this test
 
     def execute(self) -> None:
-        (natural, number), *pending = self.scheme.order()
-        self._make([(natural, number)], raises=True)  # here, so that what is wrong with the learner is raised
+        for draw in self.scheme.order():
+            self.failed |= {spec.run_id: failure_mark(self.store, spec) for spec in self.scheme.fits(*draw)}
+        natural, *pending = self.scheme.order()
+        busy = [] if self._make_here(natural, wait=self.clock.seconds is not None) else [natural]  # here: what it raises is to be raised
         total = len(pending)
         while batch := self._next(pending):
-            self._make(batch)
+            busy += self._make(batch)
             pending = [draw for draw in pending if draw not in batch]
             if self.console:
                 self.console.print(f"{total - len(pending)}/{total} draws  {batch[-1][0].title}", highlight=False)
+        while busy := [draw for draw in busy if not self._make_here(draw)]:
+            time.sleep(_LOOK_SECONDS)
 
     def _next(self, pending: list[tuple[Randomization, int]]) -> list[tuple[Randomization, int]]:
         """The next draws that are likely to end in time, as many as there are jobs (all, without a budget)."""
-        longest = max(self.seconds.values())
+        longest = max(self.seconds.values(), default=0.0)
         in_time = [draw for draw in pending if self.seconds.get(draw[0], longest) <= self.clock.left]
         return in_time[: len(in_time) if self.clock.seconds is None and self.jobs != 1 else self.jobs]
 
-    def _make(self, draws: list[tuple[Randomization, int]], raises: bool = False) -> None:
-        start = time.perf_counter()
+    def _make(self, draws: list[tuple[Randomization, int]]) -> list[tuple[Randomization, int]]:
+        """Make draws. Gives those that another process is at."""
+        if self.jobs == 1 and self.engine == "local":
+            return [draw for draw in draws if not self._make_here(draw)]
+        start, console = time.perf_counter(), self.console if self.clock.seconds is None else None
         specs = [spec for r, draw in draws for spec in self.scheme.fits(r, draw)]
-        if not raises and (self.jobs != 1 or self.engine != "local"):
-            console = self.console if self.clock.seconds is None else None
-            sweep(specs, self.store, self.jobs, console, self.log, self.given, self.engine)
-        else:
-            for spec in specs:
-                self._run(spec, raises)
+        sweep(specs, self.store, self.jobs, console, self.log, self.given, self.engine)
         for r, _ in draws:
-            self.seconds[r] = max(self.seconds.get(r, 0.0), time.perf_counter() - start)
+            self._took(r, start)
+        return []
 
-    def _run(self, spec: RunSpec, raises: bool) -> None:
+    def _make_here(self, draw: tuple[Randomization, int], wait: bool = False) -> bool:
+        """Make a draw in this process. False if another process is at one of its fits, unless it is to `wait` for that."""
+        start, is_natural = time.perf_counter(), draw[0] == NATURAL
         try:
-            run(spec, self.store, None if raises else self.clock.check, self.log, self.given)
+            for spec in self.scheme.fits(*draw):
+                self._run(spec, is_natural, wait)
+        except Busy:
+            return False
         except OutOfTime:
-            return
+            pass
+        self._took(draw[0], start)
+        return True
+
+    def _run(self, spec: RunSpec, raises: bool, wait: bool) -> None:
+        mark = failure_mark(self.store, spec)
+        if not raises and mark != self.failed[spec.run_id]:
+            return  # another process has executed it meanwhile
+        try:
+            run(spec, self.store, None if raises else self.clock.check, self.log, self.given, wait)
+        except Busy:
+            raise
         except Exception:  # whatever the learner raises on noise; the run is marked as failed, with the error
             if raises:
                 raise
+
+    def _took(self, randomization: Randomization, start: float) -> None:
+        self.seconds[randomization] = max(self.seconds.get(randomization, 0.0), time.perf_counter() - start)
 
 
 def _check_same_data(draws: Sequence[Draw]) -> None:

@@ -1,0 +1,366 @@
+"""Processes that are forked from a server, which has imported the library once and runs nothing of a user's.
+
+Between the process that wants them and each of them there is a line, held by the server: it tells how the process ended, and the process is
+killed when the other end of the line is closed. So nothing outlives the process that wanted it, however that ends: the system closes its ends
+of all lines. The server then kills what it has forked, whatever those are doing, with all that they have started, and ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import importlib
+import math
+import mmap
+import multiprocessing.spawn
+import os
+import selectors
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from multiprocessing.connection import Connection, wait
+from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
+from typing import TYPE_CHECKING
+
+from shattering.lifetime import adopt_orphans, end_with_parent
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PRELOAD = "shattering.runs.preload"
+_NUMBER = struct.Struct("<q")
+_END_SECONDS = 10  # that a server may take to end
+_LOOK_SECONDS = 0.2  # between looks, in the meantime of importing, at whether it is still wanted
+_DEAF = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # it ends with the process that has started it, not by these
+
+
+class Forked:
+    """A process that `Server.fork` has made. line: see the module; it becomes readable when the process has ended."""
+
+    def __init__(self, line: socket.socket):
+        self.line, self._told, self._ended = line, b"", False
+
+    @property
+    def sentinel(self) -> socket.socket:
+        return self.line
+
+    @property
+    def pid(self) -> int | None:
+        """None before it has been forked."""
+        self._hear()
+        return _NUMBER.unpack_from(self._told)[0] if len(self._told) >= _NUMBER.size else None
+
+    @property
+    def exitcode(self) -> int | None:
+        """As of multiprocessing: minus a signal's number if that killed it; None while it runs. 255 if nobody could say: its server has died."""
+        self._hear()
+        if len(self._told) == 2 * _NUMBER.size:
+            return _NUMBER.unpack_from(self._told, _NUMBER.size)[0]
+        return 255 if self._ended else None
+
+    def kill(self) -> None:
+        """Have the process, and what it has started, killed; `join` waits until it has been."""
+        with contextlib.suppress(OSError):
+            self.line.shutdown(socket.SHUT_WR)
+
+    def join(self, seconds: float = math.inf) -> None:
+        """Until the process has ended, or so many seconds are over."""
+        end = time.monotonic() + seconds
+        while self.exitcode is None and (left := end - time.monotonic()) > 0:
+            wait([self.line], None if left == math.inf else left)
+
+    def close(self) -> None:
+        self.kill()
+        self.line.close()
+
+    def _hear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while not self._ended:
+                told = self.line.recv(2 * _NUMBER.size, socket.MSG_DONTWAIT) if self.line.fileno() >= 0 else b""
+                self._told, self._ended = self._told + told, not told
+
+
+class Server:
+    """This process's end of the server."""
+
+    def __init__(self):
+        self.line, theirs = socket.socketpair()
+        path = [str(folder) for folder in sys.path]
+        code = f"import sys; sys.path[:] = {path!r}; from shattering.runs.forks import serve; serve({theirs.fileno()})"
+        command = [os.fsdecode(multiprocessing.spawn.get_executable()), *_args_from_interpreter_flags(), "-c", code]
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)  # until it ignores them itself
+        try:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            theirs.close()
+
+    def fork(self, file: int | None) -> tuple[Connection, Forked]:
+        """A process that executes runs, see `workers.work`, and the connection to it. file: descriptor of one with the pickled objects.
+
+        Raises OSError if the server has died.
+        """
+        connection, theirs = multiprocessing.Pipe()
+        line, far = socket.socketpair()
+        with contextlib.ExitStack() as stack:
+            stack.callback(theirs.close)
+            stack.enter_context(far)
+            try:
+                socket.send_fds(self.line, [b"f"], [far.fileno(), theirs.fileno(), *([] if file is None else [file])])
+            except OSError:
+                connection.close()
+                line.close()
+                raise
+        return connection, Forked(line)
+
+    def end(self) -> None:
+        """End it, and all that it has forked."""
+        self.line.close()
+        try:
+            self.process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def forget(self) -> None:
+        """In a fork of this process: the server is not the fork's."""
+        self.line.close()
+        self.process.returncode = 0
+
+
+_server: Server | None = None
+
+
+def fork(file: int | None) -> tuple[Connection, Forked]:
+    """As `Server.fork`, by this process's server, which is started if there is none. It stays until this process ends."""
+    global _server
+    if _server is not None:
+        try:
+            return _server.fork(file)
+        except OSError:  # it has been killed
+            _end()
+    if _server is None:
+        _server = Server()
+    return _server.fork(file)
+
+
+def _end() -> None:
+    global _server
+    if _server is not None:
+        _server.end()
+        _server = None
+
+
+def _forget() -> None:
+    global _server
+    if _server is not None:
+        _server.forget()
+        _server = None
+
+
+if hasattr(os, "fork"):
+    atexit.register(_end)
+    os.register_at_fork(after_in_child=_forget)
+
+
+def serve(number: int) -> None:
+    """The server. number: descriptor of its line to the process that has started it."""
+    for deaf in _DEAF:
+        signal.signal(deaf, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF)
+    line = socket.socket(fileno=number)
+    with _ended_with(line):
+        importlib.import_module(_PRELOAD)
+    adopt_orphans()
+    _Serving(line).go_on()
+
+
+@contextlib.contextmanager
+def _ended_with(line: socket.socket):
+    """While it cannot look at the line itself, in the main thread: end this process when the other end is closed."""
+    over = threading.Event()
+
+    def look() -> None:
+        while not over.wait(_LOOK_SECONDS):
+            if _is_closed(line):
+                os._exit(0)
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _is_closed(line: socket.socket) -> bool:
+    try:
+        return not line.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
+
+
+class _Serving:
+    """The server at work. lines: pid → line of each process that it has forked and that has not ended."""
+
+    def __init__(self, line: socket.socket):
+        self.line, self.lines = line, dict[int, socket.socket]()
+        self.woken, waker = socket.socketpair()
+        for end in (self.woken, waker):
+            end.setblocking(False)
+        self.waker = waker
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # but it wakes
+        signal.signal(signal.SIGTSTP, self._pause)
+        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(line, selectors.EVENT_READ)
+        self.selector.register(self.woken, selectors.EVENT_READ)
+
+    def go_on(self) -> None:
+        """Serve until the line is closed; in a forked process, be that."""
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj is self.line:
+                    self._answer()
+                elif key.fileobj is self.woken:
+                    with contextlib.suppress(BlockingIOError):
+                        self.woken.recv(4096)
+                else:  # the other end was closed
+                    self.selector.unregister(key.fileobj)
+                    _kill(key.data)
+            self._reap()
+
+    def _answer(self) -> None:
+        asked, files, _, _ = socket.recv_fds(self.line, 1, 3)
+        if not asked:
+            self._end()
+        line = socket.socket(fileno=files[0])
+        if not _is_closed(line):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12: libraries have threads, which do nothing here
+                pid = self._fork()
+            if pid == 0:
+                self._become(line, files[1], files[2] if len(files) > 2 else None)
+            if pid is not None:
+                with contextlib.suppress(OSError):
+                    os.setpgid(pid, pid)
+                line.send(_NUMBER.pack(pid))
+                self.lines[pid] = line
+                self.selector.register(line, selectors.EVENT_READ, pid)
+                line = None
+        if line is not None:
+            line.close()
+        for file in files[1:]:
+            os.close(file)
+
+    def _fork(self) -> int | None:
+        try:
+            return os.fork()
+        except OSError:  # no memory, or too many processes: the closed line says that there is none
+            return None
+
+    def _become(self, line: socket.socket, connection: int, file: int | None) -> None:
+        """Be a forked process, in a process group of its own."""
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            end_with_parent(os.getppid())
+            signal.set_wakeup_fd(-1)
+            for reset in (signal.SIGCHLD, signal.SIGTSTP, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(reset, signal.SIG_DFL)
+            self.selector.close()
+            for end in (line, self.line, self.woken, self.waker, *self.lines.values()):
+                end.close()
+            from shattering.runs.workers import work
+
+            work(Connection(connection), None if file is None else mmap.mmap(file, 0, access=mmap.ACCESS_READ))
+            code = 0
+        except SystemExit:
+            pass
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+        finally:
+            _leave(code)
+
+    def _reap(self) -> None:
+        """Tell of the processes that have ended, after killing what they have left behind in their groups."""
+        while (found := _ended()) is not None:
+            line = self.lines.pop(found, None)
+            if line is not None:
+                _kill_group(found)
+            status = os.waitpid(found, 0)[1]
+            if line is not None:
+                with contextlib.suppress(KeyError):
+                    self.selector.unregister(line)
+                with contextlib.suppress(OSError):
+                    line.send(_NUMBER.pack(os.waitstatus_to_exitcode(status)))
+                line.close()
+
+    def _pause(self, *_: object) -> None:
+        """Ctrl-Z, which the forked processes do not get from the terminal."""
+        for stop in (signal.SIGSTOP, signal.SIGCONT):
+            for pid in self.lines:
+                with contextlib.suppress(OSError):
+                    os.killpg(pid, stop)
+            if stop == signal.SIGSTOP:
+                os.kill(os.getpid(), stop)
+
+    def _end(self) -> None:
+        """Kill all descendants, those with a session of their own too, and end."""
+        deadline = time.monotonic() + _END_SECONDS
+        while (left := _descendants(os.getpid())) and time.monotonic() < deadline:
+            _kill_all(left)
+            while _ended() is not None:
+                os.waitpid(-1, os.WNOHANG)
+            time.sleep(0.01)
+        os._exit(0)
+
+
+def _ended() -> int | None:
+    """A child that has ended and was not yet waited for."""
+    with contextlib.suppress(ChildProcessError):
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return found.si_pid if found else None
+    return None
+
+
+def _kill(pid: int) -> None:
+    """Kill a process with all that it has started."""
+    _kill_all([*_descendants(pid), pid])
+    _kill_group(pid)
+
+
+def _kill_group(pid: int) -> None:
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+
+
+def _kill_all(pids: Sequence[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _descendants(pid: int) -> list[int]:
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return [child.pid for child in psutil.Process(pid).children(recursive=True)]
+    return []
+
+
+def _leave(code: int) -> None:
+    """End this process as an interpreter would, but without taking apart what was shared with the server."""
+    with contextlib.suppress(BaseException):
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()  # type: ignore[attr-defined]
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None:
+                stream.flush()
+    os._exit(code)
