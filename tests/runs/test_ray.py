@@ -91,7 +91,7 @@ def test_addresses_where_no_cluster_is(tmp_path, monkeypatch, capsys):
     assert f"address is '127.0.0.1:{port}', where nothing answers" in capsys.readouterr().err
     assert main(["sweep", "--seed", "0", "--engine", "ray", "--address", "head"]) == 1
     assert "address is 'head', expected HOST:PORT of a cluster's head node, or auto" in capsys.readouterr().err
-    assert main(["sweep", "--seed", "0", "--gpus-per-run", "0.5"]) == 1
+    assert main(["sweep", "--seed", "0", "--gpus-per-run", "0.5"]) == 2
     assert "--gpus-per-run is 0.5 beside --engine local, expected it with --engine ray alone" in capsys.readouterr().err
 
 

@@ -1,8 +1,8 @@
 """Processes that are forked from a server, which has imported the library once and runs nothing of a user's.
 
-Between the process that wants them and each of them there is a line, held by the server: it tells how the process ended, and the process is
-killed when the other end of the line is closed. So nothing outlives the process that wanted it, however that ends: the system closes its ends
-of all lines. The server then kills what it has forked, whatever those are doing, with all that they have started, and ends.
+For each of them the server holds a line to the process that wants it: it tells there how the forked process has ended, and kills that when
+the other end of the line is closed. So nothing outlives the process that wanted it, however that ends: the system then closes its ends of
+all lines, and the server kills what it has forked, whatever that is doing, with all that it has started, and ends.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Forked:
 
     @property
     def exitcode(self) -> int | None:
-        """As of multiprocessing: minus a signal's number if that killed it; None while it runs. 255 if nobody could say: its server has died."""
+        """As of multiprocessing: minus a signal's number if that killed it, None while it runs. 255 if its server has died with it."""
         self._hear()
         if len(self._told) == 2 * _NUMBER.size:
             return _NUMBER.unpack_from(self._told, _NUMBER.size)[0]
@@ -105,18 +105,15 @@ class Server:
 
         Raises OSError if the server has died.
         """
-        connection, theirs = multiprocessing.Pipe()
-        line, far = socket.socketpair()
-        with contextlib.ExitStack() as stack:
-            stack.callback(theirs.close)
-            stack.enter_context(far)
+        (ours, theirs), (line, far) = socket.socketpair(), socket.socketpair()
+        with theirs, far:
             try:
                 socket.send_fds(self.line, [b"f"], [far.fileno(), theirs.fileno(), *([] if file is None else [file])])
             except OSError:
-                connection.close()
+                ours.close()
                 line.close()
                 raise
-        return connection, Forked(line)
+        return Connection(ours.detach()), Forked(line)
 
     def end(self) -> None:
         """End it, and all that it has forked."""
@@ -283,8 +280,8 @@ class _Serving:
             code = 0
         except SystemExit:
             pass
-        except BaseException:
-            sys.excepthook(*sys.exc_info())
+        except BaseException as error:
+            sys.excepthook(type(error), error, error.__traceback__)
         finally:
             _leave(code)
 

@@ -47,8 +47,7 @@ def _set_cudnn(flags: tuple[bool, bool, bool]) -> None:
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
 
 
-_EVERYWHERE = ("builtins", "numpy", "pandas", "scipy", "sklearn", "torch")  # whose warnings every process knows
-_BACKENDS = torch.backends
+_BACKENDS: Any = torch.backends
 _PRECISE: tuple[Any, ...] = (
     _BACKENDS,
     *(_BACKENDS.cuda.matmul, _BACKENDS.cudnn, _BACKENDS.cudnn.conv, _BACKENDS.cudnn.rnn),
@@ -75,15 +74,6 @@ def _set_streams(streams: tuple) -> None:
     sys.stdin, sys.stdout, sys.stderr = streams
 
 
-def _get_warnings() -> list[tuple]:
-    return [entry for entry in warnings.filters if entry[2].__module__.partition(".")[0] in _EVERYWHERE]
-
-
-def _set_warnings(entries: list[tuple]) -> None:
-    warnings.resetwarnings()
-    warnings.filters.extend(entries)  # type: ignore[attr-defined]
-
-
 _Known = dict[str, tuple[Callable[[], Any], Callable[[Any], object]]]  # name → (get, set)
 _PLACE: _Known = {
     "environment": (lambda: dict(os.environ), _set_environment),
@@ -93,7 +83,6 @@ _PLACE: _Known = {
 }
 _SETTINGS: _Known = {
     "recursion limit": (sys.getrecursionlimit, sys.setrecursionlimit),
-    "warnings": (_get_warnings, _set_warnings),
     "torch's dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "torch's device": (torch.get_default_device, lambda device: torch.set_default_device(None if device.type == "cpu" else device)),
     "torch's deterministic algorithms": (_get_deterministic, lambda on: torch.use_deterministic_algorithms(on[0], warn_only=on[1])),

@@ -20,7 +20,13 @@ REUSED = 500  # runs of a worker process, one after another; then it is renewed,
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended. error: what the run raised. death: how its process died before the run had ended. busy: another process is at it."""
+    """How a worker ended.
+
+    Args:
+        error: what the run raised.
+        death: how its process died before the run had ended.
+        busy: another process is at the run.
+    """
 
     error: str | None = None
     death: str | None = None
@@ -93,7 +99,7 @@ def work(connection: Any, objects: Any) -> None:
     """
     from shattering.runs import surroundings
 
-    def report(row: dict) -> None:
+    def report(row: dict | Ended) -> None:
         try:
             connection.send(row)
         except OSError:  # the sweep has gone
