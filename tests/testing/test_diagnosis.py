@@ -19,6 +19,7 @@ from torch import nn
 
 from shattering.data.dataset import Dataset, Split
 from shattering.data.sources import load_dataset
+from shattering.identity.digest import digest
 from shattering.runs import objects
 from shattering.runs.run import load_data, run
 from shattering.runs.spec import RunSpec
@@ -27,7 +28,6 @@ from shattering.testing import budget, courses
 from shattering.testing.budget import Clock, Cost
 from shattering.testing.diagnosis import accuracy_bound, chance_of_true, diagnose, too_small
 from shattering.testing.front import randomization_test
-from shattering.testing.identity import digest
 from shattering.testing.learners import as_learner
 from shattering.testing.recipes import Trained, decay_over_pull, entropy, share_nearer
 from shattering.testing.scheme import LABEL_TEST

@@ -13,7 +13,7 @@ from shattering.errors import InputError
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.runs.objects import with_seed
-from shattering.testing.learners import Reinitialized, as_learner
+from shattering.testing.learners import as_learner
 from shattering.testing.wrapped import TrainingFunction, Wrapped
 
 RECIPE = {"epochs": 5, "batch_size": 32, "learning_rate": 0.1}
@@ -88,20 +88,6 @@ def test_whatever_is_given_learns_digits(what, recipe):
 def test_names():
     assert as_learner("random-forest", {"n_estimators": 3}) == ("random-forest", None, {"n_estimators": 3})
     assert as_learner("mlp-1x16", RECIPE) == ("network", None, {"network": "mlp-1x16", **RECIPE})
-
-
-def test_an_instance_is_initialized_anew_for_every_seed_and_left_alone():
-    module = FixedNet()
-    before = module[1].weight.clone()
-    factory = Reinitialized(module)
-    made = []
-    for seed in (0, 0, 1):
-        torch.manual_seed(seed)
-        made.append(factory((1, 8, 8), 10)[1].weight)  # type: ignore[index]
-    assert torch.equal(made[0], made[1])
-    assert not torch.equal(made[0], made[2])
-    assert not torch.equal(made[0], before)
-    assert torch.equal(module[1].weight, before)
 
 
 def test_global_generators_are_seeded_for_a_training_function_and_put_back():

@@ -31,6 +31,8 @@ class Test(Swept):
     """A parameter of the learner, as name=value."""
     inputs: Literal["auto", "table", "images"] = "auto"
     """What estimators are given."""
+    start: Literal["reinitialized", "given"] | None = None
+    """Of an instance of a torch module: draw its weights anew for every fit, or fine-tune from those it has. Default: reinitialized."""
     n_train: Count | None = None
     """Training examples, a class-balanced subset."""
     n_test: Count | None = None
@@ -51,13 +53,17 @@ class Test(Swept):
     """The report to write."""
 
     def execute(self) -> int:
+        import warnings
+
         from rich.console import Console
 
+        from shattering.identity.digest import IdentityWarning
         from shattering.runs.grid import read_settings
         from shattering.testing.front import randomization_test
 
-        same = ("n_draws", "folds", "scoring", "inputs", "n_train", "n_test", "seed", "budget", "jobs")
+        same = ("n_draws", "folds", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
         same += ("image_size", "skip_corrupt", "channels")
+        warnings.simplefilter("ignore", IdentityWarning)  # the result says the same
         test = randomization_test(
             self.learner,
             self.data,

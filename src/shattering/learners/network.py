@@ -20,6 +20,7 @@ from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
 from shattering.errors import InputError
+from shattering.identity.digest import identify
 from shattering.learners import asynchronous, training
 from shattering.learners.classes import class_codes
 from shattering.learners.inputs import augmented, cropped_side, make_examples, standardization
@@ -228,7 +229,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
             synchronize_batch_norm(module)
         clean = make_examples(self, images, labels, persistent=True)
         compiled: nn.Module = self._compiled(module) if self.compile else module
-        key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])])
+        key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])]) if checkpoint else ""
         tracker = self._tracker(X, labels)
         with asynchronous.opened(self.asynchronous, self.staleness) as workers:
             result = training.fit(
@@ -325,7 +326,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         params = {name: value for name, value in params.items() if name not in self.later or value != self.later[name]}
         params |= {name: file_identity(params[name]) for name in self.files if name in params}
         if callable(self.network):
-            params["network"] = f"{self.network.__module__}.{getattr(self.network, '__qualname__', type(self.network).__name__)}"
+            params["network"] = identify(self.network, "network")[0]
         return params
 
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
@@ -380,6 +381,8 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         memory_format = torch.channels_last if self._channels_last else torch.preserve_format
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
         self.n_parameters_ = networks.count_parameters(module)
+        if not self.n_parameters_:
+            raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
 
     def _unlabelled(self, X) -> training.Examples | Stream:
         check_is_fitted(self)

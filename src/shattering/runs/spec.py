@@ -13,14 +13,13 @@ from sklearn.metrics import get_scorer_names
 
 from shattering.data import sources
 from shattering.errors import InputError, unknown
+from shattering.identity.pieces import NEVER_COUNTED
 from shattering.learners import LEARNERS, build_learner
 from shattering.learners.own import traits
 from shattering.learners.weights import file_identity
 from shattering.randomization import Randomization
 from shattering.runs import objects
 from shattering.values import Count, Natural, Range, check_fields
-
-NEVER_IDENTITY = ("n_jobs", "verbose")  # of scikit-learn's estimators
 
 
 @dataclass(frozen=True)
@@ -208,7 +207,7 @@ def id_of(identity: Mapping) -> str:
 
 def not_identity(learner: str) -> tuple[str, ...]:
     """The parameters of a learner that do not change what is learned; a run has its seed outside the learner."""
-    return ("random_state", *NEVER_IDENTITY, *traits(LEARNERS.get(learner)).not_identity)
+    return ("random_state", *NEVER_COUNTED, *traits(LEARNERS.get(learner)).not_identity)
 
 
 def by_content(learner: str, params: Mapping) -> dict:

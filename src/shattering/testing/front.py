@@ -16,7 +16,9 @@ from sklearn.base import BaseEstimator
 from shattering.data.dataset import Dataset
 from shattering.data.sources import load_dataset
 from shattering.errors import InputError
+from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
+from shattering.learners.network import NetworkClassifier
 from shattering.loggers import Log
 from shattering.randomization import Randomization
 from shattering.runs import objects
@@ -25,9 +27,8 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.store import Busy, Store, stored
 from shattering.runs.sweep import Engine, check, failure_mark, sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
-from shattering.testing.identity import digest
+from shattering.testing.factories import OfInstance, Start
 from shattering.testing.learners import Inputs, as_learner, tracked
-from shattering.testing.repeats import find_repeats
 from shattering.testing.result import Draw, RandomizationTest
 from shattering.testing.scheme import NATURAL, Scheme, find_randomizations, n_draws_of
 
@@ -45,6 +46,7 @@ def randomization_test(
     scoring: str | None = None,
     recipe: Mapping[str, object] | None = None,
     inputs: Inputs = "auto",
+    start: Start | None = None,
     n_train: int | None = None,
     n_test: int | None = None,
     image_size: int | None = None,
@@ -75,6 +77,9 @@ def randomization_test(
         scoring: a name of scikit-learn's scorers; None: accuracy. Higher is better, as there.
         recipe: parameters of the learner; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: "table" or "images", for estimators that could be given either; "auto": images for skorch, else a table.
+        start: what every fit of an instance of a torch module starts from: "reinitialized", weights that its layers draw anew, or
+            "given", the weights that it has, which is fine-tuning. None: "reinitialized", and nothing of the kind for other learners.
+            The result says which.
         n_train: train on a class-balanced subset of this size.
         n_test: test on a class-balanced subset of this size.
         image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
@@ -102,14 +107,14 @@ def randomization_test(
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
-    name, estimator, params = tracked(*as_learner(learner, recipe, inputs))
+    name, estimator, params = tracked(*as_learner(learner, recipe, inputs, start))
     source = str(data) if isinstance(data, (str, Path)) else None
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
     sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
     dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, channels=channels, **reading)
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected natural data")
-    given, spec = _named(name, estimator, source, dataset)
+    given, spec, notes = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
@@ -123,8 +128,7 @@ def randomization_test(
         Execution(scheme, where, given, jobs, clock, console, log, engine).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
         _check_same_data(draws)
-        repeats = find_repeats(dataset, folds is not None)
-        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, given, repeats)
+        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, *_start(estimator, notes), given)
     except BaseException:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)
@@ -134,16 +138,26 @@ def randomization_test(
     return test
 
 
-def _named(name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset) -> tuple[dict, dict]:
-    """The objects that runs are handed, and what their specs call learner and dataset."""
+def _named(
+    name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset
+) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
+    """The objects that runs are handed, what their specs call learner and dataset, and what cannot be told apart of the learner."""
     given: dict[str, Any] = {}
+    unknown: tuple[str, ...] = ()
     if estimator is not None:
-        name = objects.name_of(name, digest(estimator))
+        key, unknown = identify(estimator, name, "cloned")
+        name = objects.name_of(name, key)
         given[name] = estimator
     if source is None:
         source = objects.name_of(dataset.name, dataset.fingerprint()[:16])
         given[source] = dataset
-    return given, {"learner": name, "dataset": source}
+    return given, {"learner": name, "dataset": source}, tell(unknown)
+
+
+def _start(estimator: BaseEstimator | None, notes: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
+    """What the fits of a torch module's instance started from, and the notes with a sentence about it."""
+    factory = estimator.network if isinstance(estimator, NetworkClassifier) else None
+    return (factory.start, (factory.sentence, *notes)) if isinstance(factory, OfInstance) else (None, notes)
 
 
 @dataclass

@@ -86,7 +86,15 @@ def methods(test: RandomizationTest) -> str:
     )
     return (
         f"We trained {test.learner} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and on randomized "
-        f"copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} Subset, noise, initialization and batch order "
+        f"copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_drawn(test)} "
         f"have independent seeds derived from {spec.seed}. Run with shattering {__version__}, PyTorch {versions['torch']} and "
         f"scikit-learn {versions['scikit-learn']} on {run.provenance['processor']}."
     )
+
+
+def _drawn(test: RandomizationTest) -> str:
+    """What the fits of a test start from, and what is drawn for each of them; the beginning of a sentence about seeds."""
+    if test.start == "given":
+        return "Every fit was fine-tuned from the same given weights. Subset, noise and batch order"
+    again = "Every fit started from weights that its layers had drawn anew. " if test.start == "reinitialized" else ""
+    return f"{again}Subset, noise, initialization and batch order"

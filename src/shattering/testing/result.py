@@ -13,7 +13,6 @@ from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
 from shattering.testing.finding import Finding
-from shattering.testing.repeats import Repeats
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS, find_randomizations
 
 
@@ -121,16 +120,19 @@ class RandomizationTest:
         draws: every draw that was planned, the natural one first, done or not.
         left_out: what a budget left out, in sentences; empty if nothing was.
         seconds: how long the call took.
+        start: what every fit of a torch module's instance started from, "reinitialized" or "given"; None for other learners.
+        notes: what else has to be known of the fits, in sentences: what they started from, and what of the learner cannot be told
+            apart from others, so that no stored run is used again for it.
         given: the objects that its runs name, such as a learner that is no name.
-        repeats: inputs that are on both sides of the split; None: none were found.
     """
 
     learner: str
     draws: tuple[Draw, ...]
     left_out: tuple[str, ...] = ()
     seconds: float = 0.0
+    start: str | None = None
+    notes: tuple[str, ...] = ()
     given: Objects | None = field(default=None, repr=False, compare=False)
-    repeats: Repeats | None = None
 
     @property
     def natural(self) -> Draw:
@@ -175,11 +177,9 @@ class RandomizationTest:
         """The permutation tests of Ojala and Garriga (2010), of which test 1 permutes labels, test 2 features within each class.
 
         The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value. Nor
-        does a test of which no draw has a score, nor any if the test split is the train split.
+        does a test of which no draw has a score.
         """
-        out: dict[Randomization, PermutationTest] = {}
-        if self.repeats and self.repeats.whole:
-            return out
+        out = {}
         for r in (LABEL_TEST, FEATURE_TEST):
             nulls, n_begun = self.scores(r, "null_score"), sum(draw.begun for draw in self.of(r, done=False))
             if nulls:
@@ -283,6 +283,7 @@ class RandomizationTest:
             "n_test": self.natural.n_test,
             "seed": self.natural.runs[0].spec.seed,
             "scoring": self.scoring,
+            "start": self.start,
             "p_value": self.p_value,
         }
         about |= {"diagnosis": [finding.to_json() for finding in self.diagnosis], "provenance": self.natural.runs[0].provenance}

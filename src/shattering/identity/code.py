@@ -1,0 +1,304 @@
+"""Code: functions, their instructions, and what they reach by name. Comments, docstrings, lines and places do not count."""
+
+import dis
+import importlib
+import importlib.util
+import re
+import sys
+import types
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from shattering.identity import installed
+from shattering.identity.pieces import Part, Piece, Unknown
+
+_SCAFFOLD = ("__doc__", "__firstlineno__", "__static_attributes__")  # that a class's body stores about its source
+_ABOUT_MODULE = frozenset(
+    ("__name__", "__file__", "__path__", "__spec__", "__loader__", "__package__", "__cached__", "__builtins__", "__doc__")
+)
+_ANY_NAME = ("eval", "exec", "globals", "vars", "locals", "dir")  # that may reach whatever its module has
+_IMPORTS = ("import_module", "__import__")
+_NO_STEPS = ("EXTENDED_ARG", "CACHE")
+_OF_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_GLOBAL")
+_HAS_DOCSTRING = 0x4000000  # a flag of code, from Python 3.13
+_NOTEBOOK = ("In", "Out", "exit", "quit", "get_ipython")  # that IPython puts among the names of a notebook
+
+
+class _Import(NamedTuple):
+    """An import within a function: level and name as in the statement; attribute: what is taken from the module, None: itself."""
+
+    level: int
+    name: str
+    attribute: str | None
+
+
+class _Reach(NamedTuple):
+    """What code reaches by a global name, or by an import of its own; chain: the attributes that it takes from there."""
+
+    root: str | _Import
+    chain: tuple[str, ...]
+
+
+class _Read(NamedTuple):
+    """What is read off a code object. pieces: its instructions, with constants as they are."""
+
+    pieces: tuple[Any, ...]
+    reaches: tuple[_Reach, ...]
+    reads_docs: bool
+    imports_by_text: bool
+
+
+def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:
+    """A function: of an installed one its name; of any other what runs, and what that reaches."""
+    code, namespace = thing.__code__, thing.__globals__
+    origin = installed.origin(namespace.get("__name__"), namespace)
+    if named(thing) and (of_name := installed.origin(thing.__module__)):
+        yield f"{of_name} {thing.__module__}.{thing.__qualname__}".encode()
+        return
+    if getattr(code, "co_qualname", "") == "singledispatch.<locals>.wrapper" and origin == "python":
+        yield b"by type"
+        for cls, implementation in sorted(thing.registry.items(), key=lambda item: item[0].__qualname__):  # type: ignore[attr-defined]
+            yield Part(cls)
+            yield Part(implementation, f".registry[{cls.__qualname__}]")
+        return
+    yield (origin or thing.__qualname__).encode("utf-8", "surrogatepass")
+    yield Part(code)
+    yield Part(thing.__defaults__, ".__defaults__")
+    for name, value in sorted((thing.__kwdefaults__ or {}).items()):
+        yield name.encode()
+        yield Part(value, f".__kwdefaults__[{name!r}]")
+    for name, variable in zip(code.co_freevars, thing.__closure__ or (), strict=True):
+        yield name.encode()
+        yield Part(variable, f".{name}")
+    for name, value in sorted(vars(thing).items()):
+        yield name.encode()
+        yield Part(value, f".{name}")
+    if walk.docs:
+        yield repr(thing.__doc__).encode("utf-8", "surrogatepass")
+    if origin is None:
+        yield from _reached(code, namespace)
+
+
+def cell(thing: types.CellType) -> Iterator[Piece]:
+    """A variable that functions share."""
+    try:
+        yield Part(thing.cell_contents)
+    except ValueError:
+        yield b"empty"
+
+
+def named(thing: Any) -> bool:
+    """Whether an object is what its module and qualified name say."""
+    module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
+    found: Any = sys.modules.get(module) if isinstance(module, str) else None
+    for part in name.split(".") if isinstance(name, str) else ():
+        found = vars(found).get(part) if hasattr(found, "__dict__") else None
+    found = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
+    return found is thing and found is not None
+
+
+def code(thing: types.CodeType, walk: Any) -> Iterator[Piece]:
+    """The instructions of a code object, and those of the code within it."""
+    read = _read(thing)
+    walk.found.reads_docs |= read.reads_docs
+    n = thing.co_argcount + thing.co_kwonlyargcount
+    n += bool(thing.co_flags & 4) + bool(thing.co_flags & 8)
+    flags = thing.co_flags & ~_HAS_DOCSTRING
+    yield f"code {flags} {thing.co_argcount} {thing.co_posonlyargcount} {thing.co_kwonlyargcount} {thing.co_varnames[:n]}".encode()
+    yield getattr(thing, "co_exceptiontable", b"")
+    for piece in read.pieces:
+        yield piece if isinstance(piece, bytes) else Part(piece[0])
+
+
+@lru_cache(maxsize=10_000)
+def _read(thing: types.CodeType) -> _Read:
+    steps = [step for step in dis.get_instructions(thing) if step.opname not in _NO_STEPS]
+    place = {step.offset: i for i, step in enumerate(steps)}
+    scaffold = {i for i, step in enumerate(steps) if step.opname == "STORE_NAME" and step.argval in _SCAFFOLD}
+    pieces: list[Any] = []
+    for i, step in enumerate(steps):
+        if i in scaffold or (i + 1 in scaffold and step.opcode in dis.hasconst):
+            continue
+        if step.opcode in dis.hasconst:
+            pieces += [step.opname.encode(), (step.argval,)]
+        elif step.opcode in dis.hasjrel or step.opcode in dis.hasjabs:
+            pieces.append(f"{step.opname} {place.get(step.argval, step.argval)}".encode())
+        else:
+            pieces.append(f"{step.opname} {step.argrepr or step.arg}".encode("utf-8", "surrogatepass"))
+    names = set(thing.co_names)
+    return _Read(tuple(pieces), tuple(_reaches(thing, {})), "__doc__" in names, bool(names.intersection(_IMPORTS)))
+
+
+def _steps(thing: types.CodeType) -> list[tuple[str, Any]]:
+    """(name, argument) of each instruction; those of newer versions that load or store two variables at once are taken apart."""
+    steps: list[tuple[str, Any]] = []
+    for step in dis.get_instructions(thing):
+        if step.opname in _NO_STEPS:
+            continue
+        if isinstance(step.argval, tuple) and (kinds := re.findall("(?:LOAD|STORE)_FAST", step.opname)):
+            steps += zip(kinds, step.argval, strict=True)
+        else:
+            steps.append((step.opname, step.argval))
+    return steps
+
+
+def _reaches(thing: types.CodeType, around: Mapping[str, tuple[_Import, ...]]) -> Iterator[_Reach]:
+    """What code reaches, in its order. around: variables of the function around it that hold an imported module."""
+    steps = _steps(thing)
+    own = _bindings(steps)
+    bindings, used = {**around, **own}, set()
+    for i, (name, value) in enumerate(steps):
+        chain = tuple(_chain(steps[i + 1 :]))
+        if name in _OF_GLOBALS and value not in bindings:
+            yield _Reach(value, chain)
+        elif name.startswith("LOAD_") and isinstance(value, str) and value in bindings:
+            used.add(value)
+            if name != "LOAD_CLOSURE":  # for code within, which is looked at for itself
+                yield from (_Reach(imported, chain) for imported in bindings[value])
+        elif isinstance(value, types.CodeType):
+            yield from _reaches(value, {name: bindings[name] for name in value.co_freevars if name in bindings})
+    yield from (_Reach(imported, ()) for name, imports in own.items() if name not in used for imported in imports)
+
+
+def _chain(steps: list[tuple[str, Any]]) -> Iterator[str]:
+    """The attributes that are taken one after the other, beginning at once."""
+    for name, value in steps:
+        if name not in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR"):
+            return
+        yield value
+
+
+def _bindings(steps: list[tuple[str, Any]]) -> dict[str, tuple[_Import, ...]]:
+    """The variables that import statements bind.
+
+    `import a.b` binds a, to the package; `import a.b as c` takes b from it; `from a import b` takes b from a.
+    """
+    found: dict[str, tuple[_Import, ...]] = {}
+    whole = current = None
+    takes = False
+    for i, (name, value) in enumerate(steps):
+        if name == "IMPORT_NAME":
+            level, attributes = steps[i - 2][1], steps[i - 1][1]
+            whole = _Import(level, value, None)
+            current = whole if attributes else _Import(level, value.partition(".")[0], None)
+            takes = bool(attributes)
+        elif name == "IMPORT_FROM" and whole:
+            current = whole._replace(attribute=value) if takes else whole
+        elif name.startswith("STORE_") and current and isinstance(value, str):
+            found[value] = (*found.get(value, ()), current)
+            current = None
+    return found
+
+
+def _reached(thing: types.CodeType, namespace: dict[str, Any]) -> Iterator[Piece]:
+    """What a function's code reaches of its module, and of modules that it imports itself."""
+    read = _read(thing)
+    for reach in sorted(set(read.reaches), key=repr):
+        yield repr(tuple(reach)).encode("utf-8", "surrogatepass")
+        if isinstance(reach.root, str):
+            yield from _of_name(reach, namespace)
+        else:
+            yield from _of_import(reach.root, reach.chain, namespace)
+    if read.imports_by_text:
+        for text in sorted(_texts(thing)):
+            if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", text) and installed.of_spec(text.partition(".")[0]) is None:
+                yield from _of_import(_Import(0, text, None), (), namespace)
+
+
+def _of_name(reach: _Reach, namespace: dict[str, Any]) -> Iterator[Piece]:
+    name = str(reach.root)
+    if name in _ABOUT_MODULE:
+        yield b"about the module"
+    elif name in namespace:
+        yield from _along(namespace[name], reach.chain, f".{name}")
+    elif name in _ANY_NAME:
+        yield from _namespace(namespace)
+
+
+def _along(value: Any, chain: tuple[str, ...], label: str) -> Iterator[Piece]:
+    """What attributes lead to, as far as they lead through modules. Of an installed module's own things the name is enough."""
+    installed_as = None
+    for place, name in enumerate(chain):
+        if not isinstance(value, types.ModuleType):
+            break
+        if installed_as is None and (installed_as := installed.of_module(value)):
+            yield f"{installed_as} {value.__name__}.{'.'.join(chain[place:])}".encode()
+        inside = vars(value)
+        if name not in inside:
+            yield b"missing"
+            if "__getattr__" in inside and installed_as is None:
+                yield Part(inside["__getattr__"], f"{label}.__getattr__")
+            return
+        value, label = inside[name], f"{label}.{name}"
+    if installed_as is None or isinstance(value, type) or is_patch(value):
+        yield Part(value, label)
+
+
+def is_patch(value: object) -> bool:
+    """Whether a value that an installed module or class holds is a function of the user's, put there in place of its own."""
+    if not isinstance(value, types.FunctionType):
+        return False
+    name = value.__globals__.get("__name__")
+    return isinstance(name, str) and name in sys.modules and installed.origin(name, value.__globals__) is None
+
+
+def _of_import(wanted: _Import, chain: tuple[str, ...], namespace: dict[str, Any]) -> Iterator[Piece]:
+    """What an import within a function gives. A module of the user's is imported, as the function would do."""
+    name = wanted.name
+    if wanted.level:
+        package = namespace.get("__package__") or str(namespace.get("__name__")).rpartition(".")[0]
+        name = importlib.util.resolve_name("." * wanted.level + name, package)
+    origin = installed.of_spec(name.partition(".")[0])
+    if origin is not None:
+        yield f"{origin or 'missing'} {name}".encode()
+        return
+    module = _imported(name)
+    if module is None:
+        yield b"missing"
+    elif isinstance(module, Unknown):
+        yield module
+    elif wanted.attribute is None:
+        yield from _along(module, chain, f".{name}")
+    else:
+        if wanted.attribute not in vars(module):
+            _imported(f"{name}.{wanted.attribute}")  # from package import module
+        yield from _along(module, (wanted.attribute, *chain), f".{name}")
+
+
+def _imported(name: str) -> types.ModuleType | Unknown | None:
+    """A module of the user's; None if there is none of this name."""
+    try:
+        return sys.modules.get(name) or importlib.import_module(name)
+    except ModuleNotFoundError:
+        return None
+    except (Exception, SystemExit) as error:  # whatever it raises
+        return Unknown(f"it imports {name}, which raised {type(error).__name__}")
+
+
+def _texts(thing: types.CodeType) -> set[str]:
+    """The texts among the constants of code, and of the code within it."""
+    inner = (_texts(constant) for constant in thing.co_consts if isinstance(constant, types.CodeType))
+    return {constant for constant in thing.co_consts if isinstance(constant, str)}.union(*inner)
+
+
+def module(thing: types.ModuleType) -> Iterator[Piece]:
+    """A module of the user's as a whole, for code that may reach anything in it; of an installed one its name."""
+    origin = installed.of_module(thing)
+    if origin is not None:
+        yield f"{origin} {thing.__name__}".encode()
+        return
+    file = vars(thing).get("__file__")
+    if isinstance(file, str) and not file.endswith((".py", ".pyc")):  # compiled code of the user's
+        with open(file, "rb") as handle:
+            yield handle.read()
+    yield from _namespace(vars(thing))
+
+
+def _namespace(names: Mapping[str, Any]) -> Iterator[Piece]:
+    is_script = names.get("__name__") in ("__main__", "__mp_main__")
+    for name, value in sorted(names.items()):
+        hidden = is_script and (name.startswith("_") or name in _NOTEBOOK)
+        if name not in _ABOUT_MODULE and not hidden:
+            yield name.encode("utf-8", "surrogatepass")
+            yield Part(value, f".{name}")

@@ -1,0 +1,66 @@
+"""What an object consists of, as `Walk` is told: its own bytes, and the objects that it reaches."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Iterable
+from typing import Any, Literal, NamedTuple
+
+NEVER_COUNTED = ("n_jobs", "verbose")  # parameters of anyone's estimators that do not change what is learned
+Context = Literal["plain", "cloned", "trained", "drawn"]
+"""How an object is going to be used.
+
+- plain: all of it counts.
+- cloned: scikit-learn will clone it, so of an estimator its parameters alone count.
+- trained: of a torch module, which will be trained, all counts but whether it is in training mode.
+- drawn: as trained, but the values of trainable parameters do not count either: they will be drawn anew.
+"""
+
+
+class Part(NamedTuple):
+    """An object that another one reaches. label: how, as code would write it behind the other one's name."""
+
+    thing: Any
+    label: str = ""
+    context: Context = "plain"
+
+
+class Unordered(NamedTuple):
+    """Objects whose order does not count."""
+
+    things: Iterable[Any]
+    context: Context = "plain"
+
+
+class ByValue(NamedTuple):
+    """An object of which the values count, but not what else it is shared with."""
+
+    thing: Any
+    label: str = ""
+
+
+class Memory(NamedTuple):
+    """Where the values of an array lie, which another array may share.
+
+    key: of the block of memory. holder: keeps it alive. low, high: first address, and the one behind the last.
+    """
+
+    key: Hashable
+    holder: Any
+    low: int
+    high: int
+
+
+class Unknown(NamedTuple):
+    """What cannot be looked into, and therefore is another one at every call. why: a clause, for the user."""
+
+    why: str
+
+
+Piece = bytes | memoryview | Part | Unordered | ByValue | Memory | Unknown
+
+
+class Described(ABC):
+    """Base of this library's objects that say themselves what counts of them."""
+
+    @abstractmethod
+    def described(self) -> Part:
+        """What stands for the object."""

@@ -1,0 +1,171 @@
+"""`Walk`: from an object to all that it reaches, without recursion, into one SHA-256."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from shattering.errors import InputError
+from shattering.identity.objects import pieces, underlying
+from shattering.identity.pieces import ByValue, Context, Memory, Part, Piece, Unknown, Unordered
+from shattering.identity.values import atom, is_constant
+
+_NESTED = 30  # walks within walks, to put sets in order
+_EFFORT = 20_000  # objects that are looked at to put sets in order whose items refer to each other
+
+
+@dataclass
+class Found:
+    """What walks have learnt beside a digest.
+
+    unknown: what could not be looked into, with the reason, by id. reads_docs: whether some of the code reads docstrings.
+    """
+
+    unknown: dict[int, str] = field(default_factory=dict)
+    reads_docs: bool = False
+
+
+class _Open(NamedTuple):
+    """An object whose pieces are being written. path: (the path of what reached it, its label)."""
+
+    pieces: Iterator[Piece]
+    path: Any
+    thing: Any
+
+
+class Walk:
+    """One pass over an object and what it reaches.
+
+    Every object is written once, where it is first met, and after that by the number of that visit: so [f, g, f] is not [f, g, g].
+
+    docs: whether docstrings count. outer: the walk that this one is made for, to put the items of a set in order.
+    """
+
+    def __init__(self, docs: bool = False, found: Found | None = None, outer: Walk | None = None):
+        self.docs = docs
+        self.found = found or Found()
+        self.outer = outer
+        self.closed = True  # whether nothing was met that an outer walk had met
+        self._depth: int = outer._depth + 1 if outer else 0
+        self._keys: dict[tuple[int, Context], bytes] = outer._keys if outer else {}
+        self._effort: list[int] = outer._effort if outer else [0]
+        self._hasher = hashlib.sha256()
+        self._numbers: dict[tuple[int, Context], int] = {}
+        self._kept: list[Any] = outer._kept if outer else []  # so that no other object gets the id of one that was met
+        self._memory: dict[Hashable, list[Memory]] = {}
+
+    def digest(self, thing: Any, name: str, context: Context = "plain") -> bytes:
+        """SHA-256 of an object. name: what it is called where it has to be named."""
+        stack: list[_Open] = []
+        self._meet(Part(thing, name, context), (), stack)
+        while stack:
+            top = stack[-1]
+            try:
+                piece = next(top.pieces, None)
+            except InputError:  # the user has named a file that is not there
+                raise
+            except Exception as error:  # whatever a user's object raises when it is looked at
+                piece = Unknown(f"looking at it raised {type(error).__name__}")
+            if piece is None:
+                self._hasher.update(b")")
+                stack.pop()
+            elif isinstance(piece, Part):
+                self._meet(piece, top.path, stack)
+            else:
+                self._take(piece, top, stack)
+        return self._hasher.digest()
+
+    def _take(self, piece: Piece, top: _Open, stack: list[_Open]) -> None:
+        if isinstance(piece, Unordered):
+            self._hasher.update(b"(")
+            ordered = sorted(((self._key(thing, piece.context, top.path), thing) for thing in piece.things), key=lambda pair: pair[0])
+            stack.append(_Open(iter([Part(thing, "{…}", piece.context) for _, thing in ordered]), top.path, top.thing))
+        elif isinstance(piece, ByValue):
+            self._write(Walk(self.docs, self.found).digest(piece.thing, _name((top.path, piece.label))))
+        elif isinstance(piece, Memory):
+            self._write(self._shared(piece))
+        elif isinstance(piece, Unknown):
+            sentence = f"{_name(top.path)} (a {type(top.thing).__name__}): {piece.why}"
+            if self.outer is None or id(top.thing) not in self.found.unknown:
+                self.found.unknown[id(top.thing)] = sentence
+            self._write(uuid.uuid4().bytes)
+        elif isinstance(piece, (bytes, memoryview)):
+            self._write(piece)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._hasher.update(b"=%d:" % (data.nbytes if isinstance(data, memoryview) else len(data)))
+        self._hasher.update(data)
+
+    def _meet(self, part: Part, path: Any, stack: list[_Open]) -> None:
+        thing, context = part.thing, part.context
+        if (value := atom(thing)) is not None:
+            self._write(value)
+            return
+        thing = underlying(thing)
+        if not is_constant(thing):
+            number = self._number(thing, context)
+            if number is not None:
+                self._hasher.update(b"#%d.%d;" % number)
+                return
+            self._numbers[id(thing), context] = len(self._numbers)
+        self._kept.append(thing)
+        self._effort[0] += self._depth > 0
+        self._hasher.update(b"(")
+        stack.append(_Open(pieces(thing, context, self), (path, part.label), thing))
+
+    def _number(self, thing: Any, context: Context) -> tuple[int, int] | None:
+        """(walks outward, number there) of an object that has been met."""
+        inner: list[Walk] = []
+        walk: Walk | None = self
+        while walk is not None:
+            number = walk._numbers.get((id(thing), context))
+            if number is not None:
+                for one in inner:
+                    one.closed = False
+                return len(inner), number
+            inner.append(walk)
+            walk = walk.outer
+        return None
+
+    def _key(self, thing: Any, context: Context, path: Any) -> bytes:
+        """What an item of a set is put in order by: its content, or the number of an earlier visit."""
+        if (value := atom(thing)) is not None:
+            return b"=" + value
+        thing = underlying(thing)
+        if not is_constant(thing) and (number := self._number(thing, context)):
+            return b"#%d.%d" % number
+        if (id(thing), context) in self._keys:
+            return self._keys[id(thing), context]
+        self._kept.append(thing)
+        if self._depth >= _NESTED or self._effort[0] > _EFFORT:
+            self.found.unknown[id(thing)] = (
+                f"{_name(path)} (sets of {type(thing).__name__}): their items refer to each other in too many ways"
+            )
+            return uuid.uuid4().bytes
+        walk = Walk(self.docs, self.found, outer=self)
+        key = b"(" + walk.digest(thing, f"{_name(path)}{{…}}", context)
+        if walk.closed:
+            self._keys[id(thing), context] = key
+        return key
+
+    def _shared(self, memory: Memory) -> bytes:
+        """Which arrays met before have some of this memory, by their number within its block, and how far apart they begin."""
+        before = self._memory.setdefault(memory.key, [])
+        before.append(memory)
+        overlapping = [
+            (i, memory.low - other.low) for i, other in enumerate(before[:-1]) if max(memory.low, other.low) < min(memory.high, other.high)
+        ]
+        return repr(overlapping).encode()
+
+
+def _name(path: Any) -> str:
+    """The labels of a path, the first one first; of a long path its two ends."""
+    labels = []
+    while path:
+        path, label = path
+        labels.append(label)
+    labels.reverse()
+    return "".join(labels if len(labels) <= 12 else [*labels[:6], "…", *labels[-6:]])

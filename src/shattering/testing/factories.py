@@ -1,0 +1,197 @@
+"""Torch modules that users hand over as a class, a function or an instance → a factory that a `NetworkClassifier` calls for every fit."""
+
+import inspect
+from abc import abstractmethod
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import nn
+
+from shattering.errors import InputError, reason, unknown
+from shattering.identity.pieces import Described, Part
+
+Start = Literal["reinitialized", "given"]
+_RESETS = ("reset_parameters", "_reset_parameters")  # the second is what torch's own attention and transformers have
+
+
+def required_parameters(function: Callable) -> list[str]:
+    """The names of the parameters that have to be given."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty and p.kind not in kinds]
+
+
+class ModuleFactory:
+    """A factory (image_shape, n_classes) → module from a class or function that may take no arguments."""
+
+    def __init__(self, make: Callable):
+        name, required = getattr(make, "__qualname__", type(make).__name__), required_parameters(make)
+        if len(required) not in (0, 2):
+            raise InputError(f"{name} takes {', '.join(required)}; expected (image_shape, n_classes), or nothing that has to be given")
+        self.make = make
+        self.takes_sizes = len(required) == 2
+        self.__qualname__ = name
+
+    def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+        return self.make(image_shape, n_classes) if self.takes_sizes else self.make()
+
+
+class OfInstance(Described):
+    """Base of factories that copy a module.
+
+    Raises InputError for a module that cannot be copied.
+    """
+
+    start: ClassVar[Start]
+
+    def __init__(self, module: nn.Module):
+        try:
+            deepcopy(module)
+        except Exception as error:  # whatever its layers raise
+            name = type(module).__name__
+            raise InputError(f"the {name} cannot be copied ({reason(error)}), expected its class, or a function that makes it") from None
+        self.module = module
+        self.__qualname__ = type(module).__name__
+
+    @property
+    @abstractmethod
+    def sentence(self) -> str:
+        """What every fit starts from, for whoever reads the result."""
+
+    @abstractmethod
+    def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+        """A module of its own for a fit."""
+
+    def _frozen(self, what: str) -> str:
+        """A sentence about parameters that are not trained, if there are some."""
+        frozen = [name for name, parameter in self.module.named_parameters() if not parameter.requires_grad]
+        of = sum(1 for _ in self.module.parameters())
+        return f" {len(frozen)} of its {of} parameters (such as {frozen[0]}) {what}, as requires_grad=False says." if frozen else ""
+
+
+class Given(OfInstance):
+    """A factory that copies a module with its weights: every fit starts from the same ones."""
+
+    start = "given"
+
+    def described(self) -> Part:
+        return Part(self.module, context="trained")
+
+    @property
+    def sentence(self) -> str:
+        name = self.__qualname__
+        return (
+            f"Every fit, of the data and of each randomized copy, was fine-tuned from the weights that the {name} was given with; "
+            f'start="reinitialized" draws them anew.{self._frozen("stayed as given")}'
+        )
+
+    def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+        return deepcopy(self.module)
+
+
+class Reinitialized(OfInstance):
+    """A factory that copies a module and has its layers initialize themselves anew, each layer after those that it consists of.
+
+    Parameters that are not trained (requires_grad=False) keep the values that they were given with, and so do the buffers of layers
+    that have no others: whoever froze them meant these values.
+
+    Raises InputError for a module with a parameter that no layer initializes.
+    """
+
+    start = "reinitialized"
+
+    def __init__(self, module: nn.Module):
+        super().__init__(module)
+        self._check()
+
+    def described(self) -> Part:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(0)
+            return Part(self((), 0), context="drawn")
+
+    @property
+    def sentence(self) -> str:
+        name = self.__qualname__
+        return (
+            f"Every fit starts from a {name} that is re-initialized by the reset_parameters of its layers. The weights that it was given "
+            'with were not used (start="given" fine-tunes from them), nor was an initialization that its constructor may have made '
+            f"(give the class, or a function that makes the {name}, to have that)."
+            f"{self._frozen('kept the values that they were given with')}"
+        )
+
+    def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+        copy = deepcopy(self.module)
+        _reinitialize(copy)
+        return copy
+
+    def _check(self) -> None:
+        """Raise InputError if something of the module would keep the weights that it was given with."""
+        copy = deepcopy(self.module)
+        for layer in copy.modules():
+            own = [name for name, buffer in layer.named_buffers(recurse=False) if buffer.is_floating_point()]
+            if own and _reset_of(layer) is None and not _is_frozen(layer):
+                raise self._error(copy, layer, own[0])
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            for parameter in _trained(copy).values():
+                parameter.fill_(torch.nan)
+            try:
+                _reinitialize(copy)
+            except Exception as error:  # whatever a user's layer raises
+                raise InputError(f"reset_parameters of the {self.__qualname__} raised {reason(error)}, {_REMEDY}") from None
+            for name, parameter in _trained(copy).items():
+                if bool(parameter.isnan().any()):
+                    raise self._error(copy, copy.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
+
+    def _error(self, module: nn.Module, layer: nn.Module, name: str) -> InputError:
+        where = next(path for path, one in module.named_modules() if one is layer) or "itself"
+        what = "has no reset_parameters, so it" if _reset_of(layer) is None else f"leaves {name} as it is in reset_parameters, so it"
+        return InputError(f"layer {where} ({type(layer).__name__}) of the module {what} cannot be initialized anew; {_REMEDY}")
+
+
+_REMEDY = 'expected start="given" to fine-tune from the weights that it has, or the module\'s class, or a function that makes it'
+
+
+def of_instance(module: nn.Module, start: str | None) -> OfInstance:
+    """The factory that copies a module. start: None is "reinitialized". Raises InputError for another one."""
+    if start not in (None, *get_args(Start)):
+        raise unknown("start", start, get_args(Start))
+    return Given(module) if start == "given" else Reinitialized(module)
+
+
+def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, of those that have values already."""
+    lazy = torch.nn.parameter.is_lazy
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad and not lazy(parameter)}
+
+
+def _is_frozen(layer: nn.Module) -> bool:
+    """Whether a layer has parameters of its own, none of which is trained."""
+    own = list(layer.parameters(recurse=False))
+    return bool(own) and not any(parameter.requires_grad for parameter in own)
+
+
+def _reset_of(layer: nn.Module) -> Callable[[], object] | None:
+    return next((getattr(layer, name) for name in _RESETS if callable(getattr(type(layer), name, None))), None)
+
+
+def _bottom_up(module: nn.Module) -> Iterator[nn.Module]:
+    """The layers, each after those that it consists of, as constructors make them."""
+    for child in module.children():
+        yield from _bottom_up(child)
+    yield module
+
+
+def _reinitialize(module: nn.Module) -> None:
+    frozen = [parameter for parameter in module.parameters() if not parameter.requires_grad]
+    frozen += [buffer for layer in module.modules() if _is_frozen(layer) for buffer in layer.buffers(recurse=False)]
+    kept = [(tensor, tensor.detach().clone()) for tensor in frozen]
+    done: set[int] = set()
+    for layer in _bottom_up(module):
+        reset = _reset_of(layer)
+        if reset is not None and id(layer) not in done and not _is_frozen(layer):
+            reset()
+        done.add(id(layer))
+    with torch.no_grad():
+        for tensor, value in kept:
+            tensor.copy_(value)
