@@ -7,8 +7,22 @@ import psutil
 import pytest
 
 from shattering import machine
+from shattering.data.loader import default_workers
 from shattering.errors import InputError
-from shattering.machine import available_memory, in_bytes, require_memory
+from shattering.machine import available_memory, in_bytes, own_cores, require_memory
+from shattering.runs.workers import execute
+
+
+def test_a_process_of_several_takes_its_part_of_the_cores(monkeypatch, tmp_path):
+    monkeypatch.setattr(machine, "_cores", None)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 8)
+    monkeypatch.delenv("LOCAL_WORLD_SIZE", raising=False)
+    assert (own_cores(), default_workers()) == (8, 8)
+    execute({"dataset": "nowhere"}, str(tmp_path), 3, (), None, lambda _: None)  # a worker of a sweep, whose threads are 3
+    assert (own_cores(), default_workers()) == (3, 3)
+    for together, expected in (("2", 1), ("16", 1), ("0", 3), ("abc", 3)):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", together)
+        assert own_cores() == expected
 
 
 @pytest.fixture

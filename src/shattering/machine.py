@@ -16,6 +16,7 @@ except ImportError:  # not on Windows
 
 _PROC = Path("/proc/self")
 _sharers = 1
+_cores: int | None = None
 
 
 def usable_cores() -> int:
@@ -23,6 +24,19 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def use_cores(cores: int) -> None:
+    """Use at most so many cores from now on, as other processes of the same sweep use the rest; see `own_cores`."""
+    global _cores
+    _cores = cores
+
+
+def own_cores() -> int:
+    """Of the `usable_cores` the part of this process, at least one: what `use_cores` says, and what other processes of torchrun leave."""
+    found = usable_cores() if _cores is None else min(usable_cores(), _cores)
+    together = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, found // int(together)) if together.isdecimal() and int(together) else found
 
 
 def share_memory(processes: int) -> None:

@@ -16,7 +16,7 @@ from shattering.errors import InputError, printable, reason
 from shattering.machine import in_bytes
 
 _MOST = 1 << 30  # encoded bytes that are taken for an image
-_SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)\.parquet")
+_SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)(?:-[0-9a-f]{16})?\.parquet", re.IGNORECASE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -187,23 +187,36 @@ def open_parquet(path: Path) -> pq.ParquetFile:
 
 
 def check_shards(files: Sequence[Path]) -> None:
-    """Raise InputError if files named such as train-00000-of-00294.parquet lack some of their number."""
-    found: dict[tuple[str, int], set[int]] = {}
+    """Raise InputError for files of a split that lack some of their number, as train-00000-of-00294.parquet says it, or may repeat rows."""
+    found: dict[tuple[str, int], list[tuple[int, Path]]] = {}
+    whole = [path for path in files if not re.search(r"\d", path.stem)]
     for path in files:
         if match := _SHARD.fullmatch(path.name):
-            found.setdefault((match[1], int(match[3])), set()).add(int(match[2]))
-    for (name, of), numbers in found.items():
-        missing = sorted(set(range(of)) - numbers)
+            found.setdefault((match[1], int(match[3])), []).append((int(match[2]), path))
+    sets = [parts[0][1] for parts in found.values()] + whole
+    for (name, of), parts in found.items():
+        numbers = [number for number, _ in parts]
+        missing = sorted(set(range(of)) - set(numbers))
         if missing:
             first = f"{name}-{missing[0]:05d}-of-{of:05d}.parquet"
             raise InputError(f"{files[0].parent} lacks {len(missing)} of {of} shards (first: {first}), expected all")
+        sets += [path for number, path in parts if number == numbers[0]][1:]
+    if len(sets) > 1 or (whole and len(files) > 1):
+        other = next(path for path in [*sets, *files] if path != sets[0])
+        raise InputError(f"{sets[0]} and {other.name} may hold the same rows, expected one set of parts")
 
 
 def stamp(files: Iterable[Path]) -> str:
-    """SHA-256 over where files lie, which they are, their sizes and times of change, of which nobody can set the last."""
+    """SHA-256 over where files lie, which they are, their sizes and times of change, of which nobody can set the last.
+
+    Raises InputError for a file that is not there.
+    """
     digest = hashlib.sha256()
     for path in files:
-        found = path.stat()
+        try:
+            found = path.stat()
+        except OSError as error:
+            raise InputError(f"{printable(str(path))} cannot be read: {error.strerror}") from None
         times = f"{found.st_ino} {found.st_size} {found.st_mtime_ns} {found.st_ctime_ns}\n"
         digest.update(os.fsencode(path.absolute()) + b"\0" + times.encode())
     return digest.hexdigest()

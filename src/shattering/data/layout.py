@@ -36,11 +36,11 @@ def class_folders(folder: Path) -> list[str]:
     return sorted(entry.name for entry in _entries(folder) if not is_litter(entry.name) and _is_folder(entry))
 
 
-def find_images(folder: Path, classes: list[str]) -> list[list[str]]:
+def find_images(folder: Path, classes: list[str], read: str = "") -> list[list[str]]:
     """The images of each class folder and of the folders in it, as names below `folder`, in order.
 
-    Notes beside the images (text, tables) are told in a warning. Raises InputError for images in no class folder, and for
-    files that are neither: of formats that are not read, devices, links to nowhere.
+    read: the name of a file in the folder that the caller reads. Notes beside the images (text, tables) are told in a warning. Raises
+    InputError for images in no class folder, and for files that are neither: of formats that are not read, devices, links to nowhere.
     """
     members, rest = [], Found()
     for name in classes:
@@ -51,7 +51,7 @@ def find_images(folder: Path, classes: list[str]) -> list[list[str]]:
         rest.others += found.others
     outside = Found()
     for entry in _entries(folder):
-        if not is_litter(entry.name) and not _is_folder(entry):
+        if not is_litter(entry.name) and not _is_folder(entry) and entry.name != read:
             _sort_in(entry, entry.name, outside)
     if outside.images:
         found = f"{_name(folder)} has {_files(len(outside.images))} in no class folder (first: {printable(sorted(outside.images)[0])})"
@@ -62,7 +62,7 @@ def find_images(folder: Path, classes: list[str]) -> list[list[str]]:
 
 def annotated(folder: Path) -> dict[str, str] | None:
     """The class of each image of a folder as in Tiny ImageNet's val: {"images/NAME": CLASS}; None for a folder that is none."""
-    if class_folders(folder) != ["images"] or not (folder / _ANNOTATIONS).is_file():
+    if not _is_annotated(folder):
         return None
     try:
         lines = [line.split("\t") for line in (folder / _ANNOTATIONS).read_text().splitlines() if line.strip()]
@@ -71,7 +71,7 @@ def annotated(folder: Path) -> dict[str, str] | None:
     bad = next((number for number, line in enumerate(lines, 1) if len(line) < 2), None)
     if bad:
         raise InputError(f"line {bad} of {_name(folder / _ANNOTATIONS)} has no tab, expected a name and a class a line")
-    (images,) = find_images(folder, ["images"])
+    (images,) = find_images(folder, ["images"], _ANNOTATIONS)
     known = {f"images/{line[0]}": line[1] for line in lines}
     if set(known) != set(images):
         first = sorted(set(known) ^ set(images))[0]
@@ -98,7 +98,7 @@ def is_split_name(name: str) -> bool:
 
 def has_class_folders(folder: Path) -> bool:
     """Whether a split has labels: folders of classes, not only one of images."""
-    return class_folders(folder) not in ([], ["images"]) or annotated(folder) is not None
+    return class_folders(folder) not in ([], ["images"]) or _is_annotated(folder)
 
 
 def parquet_parts(folder: Path) -> dict[str, list[Path]]:
@@ -110,6 +110,10 @@ def parquet_parts(folder: Path) -> dict[str, list[Path]]:
             name = re.sub(r"[-_.]?\d+(-of-\d+)?(-[0-9a-f]{16})?$", "", stem).lower()
             parts.setdefault(name, []).append(Path(entry.path))
     return parts
+
+
+def _is_annotated(folder: Path) -> bool:
+    return class_folders(folder) == ["images"] and (folder / _ANNOTATIONS).is_file()
 
 
 def _entries(folder: Path) -> list[os.DirEntry]:

@@ -1,7 +1,6 @@
 """`Loader`: batches of a split's images from disk, decoded ahead by worker processes, in the order asked for."""
 
 import math
-import os
 import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -12,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
-from shattering.machine import usable_cores
+from shattering.machine import own_cores
 
 _AHEAD = 2  # batches that each worker prepares ahead
 
@@ -66,7 +65,7 @@ def _uncomplaining() -> Iterator[None]:
 
 
 def default_workers() -> int:
-    return min(16, max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return min(16, own_cores())
 
 
 class _Order:

@@ -21,7 +21,7 @@ from shattering.data.encoded import Encoded, ParquetRows
 from shattering.data.groups import RowGroups
 from shattering.data.pixels import Refused, Unreadable
 from shattering.errors import InputError
-from shattering.machine import usable_cores
+from shattering.machine import own_cores
 
 LARGE = 4 << 30  # decoded bytes from which images never live in memory
 _CHUNK = 64  # images at most that a thread takes at a time
@@ -70,6 +70,10 @@ class ImagesOnDisk:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def describe(self, i: int) -> str:
+        """Where the image at a position comes from, in words."""
+        return self.source.describe(int(self.rows[i]))
+
     @property
     def shape(self) -> tuple[int, ...]:
         if self._image_shape is None:
@@ -84,8 +88,8 @@ class ImagesOnDisk:
                 if not self.skip_corrupt:
                     raise
             else:
-                return (channels, height, width), self.source.describe(int(self.rows[i]))
-        raise InputError(f"none of {len(self):,} images can be decoded (first: {self.source.describe(int(self.rows[0]))})")
+                return (channels, height, width), self.describe(i)
+        raise InputError(f"none of {len(self):,} images can be decoded (first: {self.describe(0)})")
 
     @property
     def nbytes(self) -> int:
@@ -177,14 +181,14 @@ class ImagesOnDisk:
         for i in sorted(notes):
             for text in notes[i]:
                 told.setdefault(text, []).append(i)
-        first = {text: self.source.describe(int(self.rows[rows[0]])) for text, rows in told.items()}
+        first = {text: self.describe(rows[0]) for text, rows in told.items()}
         return torch.from_numpy(out), [f"{len(r):,} of {len(self):,} images are {t} (first: {first[t]})" for t, r in told.items()]
 
     def _load_unchanged(self) -> tuple[torch.Tensor, list[str]]:
         before = self.source.stamp()
         found = self._load()
         if self.source.stamp() != before:
-            raise InputError(f"{self.source.describe(int(self.rows[0]))} or others changed while they were read, expected files at rest")
+            raise InputError(f"{self.describe(0)} or others changed while they were read, expected files at rest")
         return found
 
     def _read(self, path: Path) -> tuple[torch.Tensor, list[str]]:
@@ -278,7 +282,7 @@ class ImagesOnDisk:
         def do(positions: range, data: list[bytes] | None) -> list[Result]:
             return [work(i, self._encoded(i) if data is None else data[i - positions.start]) for i in positions]
 
-        cores = usable_cores()
+        cores = own_cores()
         pool, waiting = ThreadPoolExecutor(cores), deque[Future]()
         try:
             for start in range(0, len(self), chunk):
@@ -297,7 +301,7 @@ class ImagesOnDisk:
         channels = self.shape[1]
         if image.shape[2] > channels:
             raise InputError(
-                f"{self.source.describe(int(self.rows[i]))} is in colour and {self._first} is grey, expected one kind of images where they "
+                f"{self.describe(i)} is in colour and {self._first} is grey, expected one kind of images where they "
                 "stay on disk, or an image_size, which makes all RGB"
             )
         image = np.broadcast_to(image, (*image.shape[:2], channels)).transpose(2, 0, 1)
@@ -309,7 +313,7 @@ class ImagesOnDisk:
         def warn(text: str) -> None:
             if not self._noted:
                 self._noted = True
-                warnings.warn(f"{self.source.describe(int(self.rows[i]))}, and perhaps others, are {text}", stacklevel=2)
+                warnings.warn(f"{self.describe(i)}, and perhaps others, are {text}", stacklevel=2)
 
         return warn
 
@@ -318,13 +322,13 @@ class ImagesOnDisk:
         try:
             image = decode_square(data, self.size, note) if self.size else decode_one(data, note)
         except (Unreadable, Refused) as error:
-            raise type(error)(f"{self.source.describe(int(self.rows[i]))} {error}") from None
+            raise type(error)(f"{self.describe(i)} {error}") from None
         except MemoryError:
-            raise InputError(f"{self.source.describe(int(self.rows[i]))} needs more memory to be decoded than there is") from None
+            raise InputError(f"{self.describe(i)} needs more memory to be decoded than there is") from None
         if self._image_shape and image.shape[:2] != self._image_shape[1:]:
             found, first = f"{image.shape[1]}x{image.shape[0]}", f"{self._image_shape[2]}x{self._image_shape[1]}"
             raise InputError(
-                f"images have mixed sizes: {self.source.describe(int(self.rows[i]))} is {found} pixels and {self._first} is {first}, "
+                f"images have mixed sizes: {self.describe(i)} is {found} pixels and {self._first} is {first}, "
                 "expected one size, or an image_size to bring them to"
             )
         return image

@@ -81,8 +81,13 @@ def _without_unreadable(dataset: Dataset) -> Dataset:
         split = getattr(dataset, name)
         if split is not None and isinstance(split.images, ImagesOnDisk):
             bad = split.images.unreadable()
+            good, labels = np.setdiff1d(np.arange(len(split)), bad), split.labels.numpy()
+            lost = np.setdiff1d(labels, labels[good])
+            if len(lost):
+                first = split.images.describe(int((labels == lost[0]).argmax()))
+                raise InputError(f"none of the {name} images of class {split.classes[lost[0]]!r} can be decoded (first: {first})")
             skipped[name] = len(bad)
-            kept[name] = split.subset(torch.from_numpy(np.setdiff1d(np.arange(len(split)), bad))) if bad else split
+            kept[name] = split.subset(torch.from_numpy(good)) if bad else split
     return replace(dataset, **kept, skipped=skipped)
 
 

@@ -73,10 +73,12 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
     import cloudpickle
     import torch
 
+    from shattering.machine import use_cores
     from shattering.runs.run import run
     from shattering.runs.store import Busy, Store, read_spec
 
     torch.set_num_threads(threads)
+    use_cores(threads)
     report({})
     try:
         given = cloudpickle.loads(objects) if objects is not None else None
