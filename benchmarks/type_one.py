@@ -22,7 +22,7 @@ import sklearn
 from sklearn.base import BaseEstimator
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
-from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.exceptions import ConvergenceWarning, UndefinedMetricWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -112,6 +112,7 @@ def rejected(cell: Cell, repetitions: int = REPETITIONS) -> int:
     """In how many repetitions the null hypothesis, which is true, was rejected."""
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True), warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # F1 of what never predicts a class is set to 0
+        warnings.simplefilter("ignore", ConvergenceWarning)
         return sum(rejects(cell, repetition) for repetition in range(repetitions))
 
 

@@ -45,7 +45,7 @@ def share_memory(processes: int) -> None:
     _sharers = processes
 
 
-def available_memory(device: Any = None, limit: int | None = None) -> int:
+def available_memory(device: Any = None, limit: float | None = None) -> int:
     """Return the bytes that this process may still take.
 
     Of main memory that is the least of: what the machine has available; what the control groups of the process (containers, batch
@@ -66,10 +66,10 @@ def available_memory(device: Any = None, limit: int | None = None) -> int:
         found = torch.cuda.mem_get_info(device)[0] + kept
     else:
         found = _main_memory()
-    return found if limit is None else min(found, limit)
+    return found if limit is None else min(found, int(limit))
 
 
-def require_memory(needed: int, what: str, remedy: str, device: Any = None, limit: int | None = None) -> None:
+def require_memory(needed: int, what: str, remedy: str, device: Any = None, limit: float | None = None) -> None:
     """Refuse, before anything is allocated, what takes more bytes than there are.
 
     Args:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
+from shattering import machine
 from shattering.errors import InputError
 from shattering.features import random_conv
 from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts, merge_grams
@@ -88,10 +89,29 @@ def test_a_patch_of_one_colour_has_no_response(images, colour):
     features = fitted(images)
     flat = torch.full((1, 3 * 20 * 20), colour)
     for number in range(3):
-        _, offsets = features._filters(number)
+        _, offsets = features._filters[number]
         expected = torch.cat([torch.relu(-offsets - 1), torch.relu(offsets - 1)])  # of a patch of zeros
         found = features.block(number, flat).view(len(expected), -1)
         torch.testing.assert_close(found, expected[:, None].expand(found.shape))
+
+
+@pytest.mark.parametrize("recipe", ["a", "b"])
+def test_a_transform_costs_the_images_it_is_given(images, recipe, monkeypatch):
+    features = fitted(images[:60], recipe=recipe)
+    z = features.transform(images)
+    seen = []
+    block = RandomConvFeatures.block
+    monkeypatch.setattr(RandomConvFeatures, "block", lambda self, number, x: seen.append(len(x)) or block(self, number, x))
+    monkeypatch.setattr(RandomConvFeatures, "_draw_patches", lambda *_: pytest.fail("drawn again"))
+    np.testing.assert_array_equal(features.transform(images[60:]), z[60:])
+    assert seen == 3 * [10]
+    seen.clear()
+    model = RandomConvClassifier(20, recipe=recipe, ridge=0.1)
+    monkeypatch.undo()
+    model.fit(images[:60], np.arange(60) % 3)
+    other = RandomConvFeatures(20, recipe=recipe).fit(images[:60])
+    np.testing.assert_array_equal(model.features_.transform(images[60:]), other.transform(images[60:]))
+    np.testing.assert_array_equal(RandomConvFeatures(20, recipe=recipe).fit_transform(images[:60]), other.transform(images[:60]))
 
 
 @pytest.mark.parametrize("recipe", ["a", "b"])
@@ -185,16 +205,44 @@ def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):
 
 
 def test_the_plan_has_the_gram_matrix_and_the_features_in_it(images):
-    model = RandomConvClassifier(20, memory_limit=10**9)
+    model = RandomConvClassifier(20)
     plan = model.plan(len(images), 1200, 3)
     features = fitted(images)
     a_block = features.block(0, torch.from_numpy(images))
     gram = accumulate_gram(features)
-    assert plan.beside == 4 * (2 * a_block.numel() + sum(panel.numel() for panel in gram.panels))
+    filters = sum(tensor.numel() for pair in features._filters for tensor in pair)
+    coefficients = 2 * 8 * features.count(1200)[0] * 3
+    assert plan.beside == 4 * (filters + images.size + sum(panel.numel() for panel in gram.panels)) + coefficients
+    assert plan.memory >= max(plan.beside + 4 * 2 * a_block.numel(), features.whitening_memory(1200))
     assert features.count(1200) == (features.transform(images).shape[1], a_block.shape[1])
-    assert RandomConvClassifier(20_000, memory_limit=10**9).plan(*images.shape).seconds > plan.seconds
-    with pytest.raises(InputError, match="of memory for 70 points"):
-        RandomConvClassifier(20, memory_limit=plan.beside).fit(images, np.arange(70) % 3)
+    assert RandomConvClassifier(20_000).plan(*images.shape).seconds > plan.seconds
+
+
+def test_nothing_is_allocated_before_the_plan_can_refuse(images, monkeypatch):
+    monkeypatch.setattr(RandomConvFeatures, "prepared", lambda *_: pytest.fail("begun"))
+    for limit in (10**5, RandomConvClassifier(20).plan(*images.shape).memory - 1):
+        with pytest.raises(InputError, match=r"of memory, and .* are available: use fewer images"):
+            RandomConvClassifier(20, memory_limit=limit).fit(images, np.arange(70) % 3)
+    monkeypatch.setattr(machine, "_main_memory", lambda: 10**5)
+    with pytest.raises(InputError, match="and 100 kB are available: use fewer images"):
+        RandomConvClassifier(20).fit(images, np.arange(70) % 3)
+
+
+def test_every_step_asks_for_its_memory(images, monkeypatch):
+    features, labels = fitted(images), np.arange(70) % 3
+    model = RandomConvClassifier(20, ridge=0.1).fit(images, labels)
+    monkeypatch.setattr(machine, "_main_memory", lambda: 10**6)
+    with pytest.raises(InputError, match=r"the whitening of 100,000 patches needs about 43. MB of memory, and 1 MB are available"):
+        RandomConvFeatures(20).fit(images)
+    with pytest.raises(InputError, match=r"the Gram matrix of 70 images needs .* 10 kB are available: use fewer images"):
+        accumulate_gram(features, memory_limit=10_000)
+    with pytest.raises(InputError, match=r"the prediction of 70 images needs .* predict fewer at once"):
+        model.set_params(memory_limit=10_000).predict(images)
+    monkeypatch.setattr(machine, "_main_memory", lambda: 10_000)
+    with pytest.raises(
+        InputError, match=r"the array of 40 features of 70 images needs about .* use fewer filters, or fewer images at once"
+    ):
+        features.transform(images)
 
 
 def test_fewer_features_than_images_are_least_squares(images):
@@ -213,6 +261,10 @@ def test_fewer_features_than_images_are_least_squares(images):
         ({"patch": 21}, r"patch is 21, expected 1…20 for images of 20x20 pixels"),
         ({"image_shape": (1, 5, 5)}, "image_shape is"),
         ({"ridge": -1}, "ridge is -1"),
+        ({"recipe": ["a"]}, r"unknown recipe \['a'\]"),
+        ({"random_state": -1}, "random_state is -1, expected a whole number of at least 0"),
+        ({"image_shape": 3}, "image_shape is 3, expected 3 values or none"),
+        ({"image_shape": (-3, -20, 20)}, "image_shape is"),
     ],
 )
 def test_bad_parameters(images, params, message):

@@ -6,6 +6,7 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
+from shattering import machine
 from shattering.errors import InputError
 from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
 from tests import oracles
@@ -103,8 +104,9 @@ def test_what_float32_cannot_is_done_in_float64(solver):
 
 def test_points_far_from_zero_are_told_apart_in_float32():
     X = np.random.default_rng(0).normal(size=(40, 3))
-    near = KernelInterpolator(gamma=0.5, precision="float32").fit(X, X[:, 0])
-    far = KernelInterpolator(gamma=0.5, precision="float32").fit(X + 1e4, X[:, 0])
+    near = KernelInterpolator(gamma=0.5, precision="float32", tol=1e-9).fit(X, X[:, 0])
+    far = KernelInterpolator(gamma=0.5, precision="float32", tol=1e-9).fit(X + 1e4, X[:, 0])
+    assert far.precision_ == "float32"
     np.testing.assert_allclose(far.dual_coef_, near.dual_coef_, rtol=1e-3, atol=1e-6)
 
 
@@ -122,28 +124,67 @@ def test_classes_by_one_hot(points):
     assert model.score(X, labels) == 1
 
 
-def test_memory_is_estimated_before_and_refused_with_an_alternative():
-    plan = KernelInterpolatorClassifier(precision="float64", solver="cholesky", memory_limit=10**12).plan(60_000, 784)
+@pytest.fixture
+def much_memory(monkeypatch):
+    """A machine with a terabyte."""
+    monkeypatch.setattr(machine, "_main_memory", lambda: 10**12)
+
+
+def test_memory_is_estimated_before_and_refused_with_an_alternative(much_memory):
+    plan = KernelInterpolatorClassifier(precision="float64", solver="cholesky").plan(60_000, 784)
     assert 14.4e9 < plan.memory < 18 * 2**30
-    assert KernelInterpolatorClassifier(memory_limit=10**12).plan(60_000, 784).memory < 9.5e9
+    assert KernelInterpolatorClassifier().plan(60_000, 784).memory < 9.5e9
     with pytest.raises(InputError, match=r"'cholesky' in float64 needs about 1. GB of memory for 60,000 points, and 12 GB are .*float32"):
         KernelInterpolator(precision="float64", solver="cholesky", memory_limit=12 * 10**9).plan(60_000, 784)
     with pytest.raises(InputError, match="use fewer points"):
         KernelInterpolator(memory_limit=10**6).fit(np.zeros((2000, 2)), np.arange(2000))
-    assert not KernelInterpolator(memory_limit=3 * 10**9).plan(60_000, 784).stored
+    assert not KernelInterpolator(memory_limit=4 * 10**9).plan(60_000, 784).stored
+
+
+def test_a_limit_of_memory_lowers_what_there_is_and_no_more(monkeypatch):
+    monkeypatch.setattr(machine, "_main_memory", lambda: 9 * 10**9)
+    assert KernelInterpolator(memory_limit=10**15).plan(60_000, 784).limit == 9 * 10**9
+    assert KernelInterpolator(memory_limit=8e9).plan(60_000, 784).limit == 8e9
+    monkeypatch.setattr(machine, "_main_memory", lambda: 10**6)
+    for estimator in (KernelInterpolator(), KernelInterpolator(memory_limit=10**12)):
+        with pytest.raises(InputError, match=r"needs about .* of memory for 2,000 points, and 1 MB are available: use fewer points"):
+            estimator.fit(np.zeros((2000, 2)), np.arange(2000))
+
+
+def test_the_variable_limits_fit_and_prediction(monkeypatch, points):
+    X, y, _ = points
+    model = KernelInterpolator(gamma=0.3).fit(X, y)
+    monkeypatch.setenv("SHATTERING_MEMORY", "0.001")
+    with pytest.raises(InputError, match=r"needs about .* of memory for 60 points, and 0 bytes are available"):
+        KernelInterpolator(gamma=0.3).fit(X, y)
+    with pytest.raises(InputError, match=r"the prediction of 60 points needs about .* and 0 bytes are available: predict fewer at once"):
+        model.predict(X)
+
+
+def test_predictions_take_smaller_blocks_where_memory_is_short(monkeypatch):
+    generator = np.random.default_rng(3)
+    X, y, new = generator.normal(size=(700, 4)), generator.normal(size=(700, 2)), generator.normal(size=(600, 4))
+    model = KernelInterpolator(gamma=0.3, ridge=0.1).fit(X, y)
+    whole, seen = model.predict(new), []
+    kernel = model.kernel_
+    model.kernel_ = lambda a, b: seen.append((len(a), len(b))) or kernel(a, b)
+    for limit, side in ((10**9, 700), (6 * 10**6, 512), (2 * 10**6, 128)):
+        monkeypatch.setattr(machine, "_main_memory", lambda limit=limit: limit)
+        seen.clear()
+        np.testing.assert_allclose(model.predict(new), whole, rtol=1e-12, atol=1e-13)
+        assert max(max(sizes) for sizes in seen) == side
+    model.set_params(memory_limit=10**5)
+    with pytest.raises(InputError, match="the prediction of 600 points needs"):
+        model.predict(new)
 
 
 def test_recomputing_the_matrix_gives_the_same(points):
     generator = np.random.default_rng(5)
     X, y = generator.normal(size=(1500, 20)), generator.normal(size=1500)
     stored = KernelInterpolator(gamma=0.1, solver="cg")
-    plans = [stored.plan(1500, 20, 1)]
-    limit = plans[0].memory - 10**6
-    again = KernelInterpolator(gamma=0.1, solver="cg", memory_limit=limit)
-    if not again.plan(1500, 20, 1).stored:
-        np.testing.assert_allclose(again.fit(X, y).dual_coef_, stored.fit(X, y).dual_coef_, atol=1e-4)
-    else:
-        pytest.fail("the limit was to forbid storing the matrix")
+    again = KernelInterpolator(gamma=0.1, solver="cg", memory_limit=stored.plan(1500, 20, 1).memory - 10**6)
+    assert not again.plan(1500, 20, 1).stored
+    np.testing.assert_allclose(again.fit(X, y).dual_coef_, stored.fit(X, y).dual_coef_, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -157,6 +198,33 @@ def test_recomputing_the_matrix_gives_the_same(points):
         ({"solver": "lu"}, "unknown solver 'lu'"),
         ({"precision": "float16"}, "unknown precision 'float16'"),
         ({"features": "sift"}, "unknown features 'sift'"),
+        ({"gamma": 0}, "gamma is 0, expected a number above 0"),
+        ({"gamma": float("nan")}, "gamma is nan"),
+        ({"gamma": float("inf")}, "gamma is inf"),
+        ({"gamma": np.ones(2)}, r"gamma is array\(\[1., 1.\]\)"),
+        ({"kernel": ["linear"]}, r"unknown kernel \['linear'\]"),
+        ({"features": ["gabor"]}, "features is .'gabor'., expected a text or none"),
+        ({"ridge": True}, "ridge is True"),
+        ({"ridge": "1"}, "ridge is '1'"),
+        ({"max_steps": 0}, "max_steps is 0, expected a whole number of at least 1"),
+        ({"max_steps": 2.5}, "max_steps is 2.5"),
+        ({"memory_limit": 0}, "memory_limit is 0, expected a number above 0 or none"),
+        ({"memory_limit": "1 GB"}, "memory_limit is '1 GB'"),
+        ({"device": "gpu"}, "device 'gpu' is not available: Expected one of cpu, cuda"),
+        (
+            {"device": "mps"},
+            "device 'mps' is not available: Could not run 'aten::empty.memory_format' with arguments from the 'MPS' backend$",
+        ),
+        ({"device": "meta"}, "device is 'meta', expected 'auto', 'cpu' or a CUDA device, which have float64"),
+        ({"kernel": lambda a, b: np.full((len(a), len(b)), np.nan)}, "the kernel gives values that are not finite"),
+        ({"kernel": lambda a, b: np.ones(len(a))}, r"the kernel gives an array of shape \(50,\) for 50 and 50 points"),
+        ({"kernel": lambda a, b: a[:, :1] * np.ones(len(b))}, "the kernel is not symmetric"),
+        ({"kernel": lambda a, b: -a @ b.T}, "expected a kernel with k\\(x, x\\) of at least 0"),
+        ({"kernel": lambda a, b: np.cos(a[:, :1] + b[:, 0])}, "on its diagonal, expected a kernel with"),
+        (
+            {"kernel": lambda a, b: np.tanh(a @ b.T + 3) + 1},
+            "the kernel's matrix has the eigenvalue .* expected a kernel that gives none below 0",
+        ),
     ],
 )
 def test_bad_parameters(points, params, message):

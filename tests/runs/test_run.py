@@ -63,6 +63,24 @@ def test_the_same_run_has_the_same_bytes(tmp_path):
         assert (one.folder / name).read_bytes() == (two.folder / name).read_bytes(), name
 
 
+@pytest.mark.parametrize(
+    ("learner", "params", "stages"),
+    [
+        ("kernel", {"gamma": 0.05}, {"gram", "factorize", "solve"}),
+        ("random-conv", {"n_filters": 4, "ridge": 0.1, "patch": 3}, {"gram", "factorize", "solve"}),
+        ("relu", {}, {"survey", "candidates", "turn", "solve", "check"}),
+        ("network", PARAMS, None),
+    ],
+)
+def test_what_differs_from_time_to_time_is_in_the_provenance_alone(tmp_path, learner, params, stages):
+    runs = [run(RunSpec("digits", 60, 30, learner=learner, params=params), Store(tmp_path / name)) for name in ("a", "b")]
+    one, two = ((done.folder / "result.json").read_bytes() for done in runs)
+    assert one == two
+    assert "second" not in one.decode()
+    assert set(runs[0].provenance.get("timings", {})) == (stages or set())
+    assert all(seconds >= 0 for seconds in runs[0].provenance.get("timings", {}).values())
+
+
 def test_seeds_of_data_and_noise_are_separate(tmp_path):
     def examples(**seeds):
         spec = replace(SPEC, **seeds)

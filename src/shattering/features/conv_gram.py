@@ -10,7 +10,8 @@ import torch
 
 from shattering.errors import InputError
 from shattering.features.random_conv import FILTERS, RandomConvFeatures
-from shattering.linalg.stored import StoredGram
+from shattering.linalg.stored import StoredGram, stored_bytes
+from shattering.machine import require_memory
 
 _SAVE_EVERY = 300.0  # seconds
 
@@ -27,6 +28,11 @@ def gram_parts(features: RandomConvFeatures) -> list[tuple[int, int]]:
     return [(number, piece.stop - piece.start) for number, piece in enumerate(features.blocks())]
 
 
+def gram_bytes(n: int, in_a_block: int, dtype: torch.dtype) -> int:
+    """What `accumulate_gram` takes: the matrix, and a block of so many features, converted and centred."""
+    return stored_bytes(n, dtype) + n * in_a_block * (4 * (dtype != torch.float32) + 2 * dtype.itemsize)
+
+
 def accumulate_gram(
     features: RandomConvFeatures,
     path: str | Path | None = None,
@@ -35,6 +41,7 @@ def accumulate_gram(
     device: torch.device | str = "cpu",
     save_every: float = _SAVE_EVERY,
     say: Callable[[str], None] | None = None,
+    memory_limit: float | None = None,
 ) -> StoredGram:
     """Z Z' over the training images of fitted features (n, n), Z their features of all filters, or of some blocks.
 
@@ -45,11 +52,14 @@ def accumulate_gram(
     the blocks, and add the files up with `merge_grams`.
 
     Raises:
-        InputError: where the path holds blocks other than these, or something else.
+        InputError: where the path holds blocks other than these, or something else; and where memory (at most memory_limit
+            bytes of it) would not do, before any of it is taken.
     """
     wanted = [part for part in gram_parts(features) if blocks is None or part[0] in blocks]
     path, key = Path(path) if path else None, gram_key(features, dtype)
     images = features.training_images_.flatten(1).to(device)
+    needed = gram_bytes(len(images), features.block_width_, dtype)
+    require_memory(needed, f"the Gram matrix of {len(images):,} images", "use fewer images", images.device, memory_limit)
     gram = StoredGram.load(path, key, device) if path and path.exists() else StoredGram.zeros(len(images), dtype, device)
     if extra := set(gram.parts) - set(wanted):
         raise InputError(f"{path} has filter block {min(extra)[0]}, which is not among those asked for; remove it, or name another file")
@@ -57,7 +67,7 @@ def accumulate_gram(
     for done, part in enumerate(wanted):
         if part in gram.parts:
             continue
-        gram.add(part, features.scaled_block(part[0], images)[0])
+        gram.add(part, features.scaled_block(part[0], images))
         last = len(gram.parts) == len(wanted)
         if say:
             say(f"Gram matrix: {done + 1} of {len(wanted)} blocks of filters")

@@ -64,14 +64,18 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
 def image_shape(d: int, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
     """The (c, h, w) of rows of d values. Raises InputError where they are no image."""
     if given is not None:
-        if len(given) != 3 or math.prod(given) != d:
-            raise InputError(f"image_shape is {given}, expected three numbers whose product is {d}, the features of a row")
-        return tuple(given)  # type: ignore[return-value]
+        if not isinstance(given, (tuple, list)) or len(given) != 3 or not all(map(_is_count, given)) or math.prod(given) != d:
+            raise InputError(f"image_shape is {given!r}, expected three numbers whose product is {d}, the features of a row")
+        return given[0], given[1], given[2]
     for channels in (1, 3):
         side = math.isqrt(d // channels)
         if channels * side * side == d:
             return channels, side, side
     raise InputError(f"rows have {d} features, expected square images with one channel or three, or an image_shape")
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, (int, np.integer)) and not isinstance(value, bool) and bool(value >= 1)
 
 
 def _wavelets(length: float, orientations: int, sigma: float) -> Tensor:

@@ -19,6 +19,7 @@ from shattering import seeds
 from shattering.errors import InputError
 from shattering.features.gabor import image_shape
 from shattering.linalg.gram import slices
+from shattering.machine import require_memory
 from shattering.values import Count, Natural, check_fields
 
 FILTERS = 256  # of a block: what is computed, and drawn, at once
@@ -67,7 +68,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         patch: side of a patch, in pixels.
         n_patches: patches sampled for the whitening.
         image_shape: (c, h, w) of a row; None: square, with one channel or three.
-        random_state: an integer.
+        random_state: a whole number of at least 0.
     """
 
     def __init__(
@@ -93,8 +94,26 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
 
     def fit(self, X, y=None):
         """Learn the whitening from patches of X (n, c h w), in 0…1. Raises InputError for bad parameters or rows that are no images."""
+        self.prepared(X)
+        if self.recipe_.scaled:
+            for number in range(len(self.blocks())):
+                self.scaled_block(number, self.training_images_.flatten(1))
+        return self
+
+    def fit_transform(self, X, y=None, **fit_params) -> np.ndarray:
+        """(n, features) float32 of the images that it is fitted to, each computed once."""
+        self.prepared(X)
+        train = self.training_images_.flatten(1)
+        return self._joined(len(train), lambda number: self.scaled_block(number, train))
+
+    def prepared(self, X) -> "RandomConvFeatures":
+        """Fit all but what features are standardized by, which `scaled_block` finds, for those who compute the blocks in any case."""
         self.check_params()
-        X = np.array(validate_data(self, X, dtype=np.float32))
+        X = np.asarray(validate_data(self, X, dtype=np.float32))
+        n, d = X.shape
+        needed = 4 * n * d + self.memory(d) + self.whitening_memory(d)
+        require_memory(needed, f"the whitening of {self.n_patches:,} patches", "use fewer patches (n_patches), filters or images")
+        X = np.array(X)
         self.recipe_ = RECIPES[self.recipe]
         self.image_shape_, self.pool_, self.grid_ = self._geometry(X.shape[1])
         self.training_images_ = torch.from_numpy(X).view(-1, *self.image_shape_)
@@ -103,7 +122,19 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         self._mean = normal.mean(0)
         values, vectors = torch.linalg.eigh((normal - self._mean).T @ (normal - self._mean) / len(normal))
         self._whiten = vectors @ torch.diag((values + self.recipe_.zca).rsqrt()) @ vectors.T
+        self._filters = [self._make_filters(number) for number in range(len(self.blocks()))]
+        self._scales: dict[int, tuple[Tensor, Tensor]] = {}
         return self
+
+    def memory(self, d: int) -> int:
+        """The bytes that the fitted filters take, for rows of d values. Raises InputError where they are no images."""
+        (channels, _, _), _, _ = self._geometry(d)
+        return 4 * self.n_filters * (channels * self.patch**2 + 1)
+
+    def whitening_memory(self, d: int) -> int:
+        """The bytes that the patches take, from which `fit` learns."""
+        (channels, _, _), _, _ = self._geometry(d)
+        return 8 * 5 * max(self.n_patches, FILTERS) * channels * self.patch**2
 
     def count(self, d: int) -> tuple[int, int]:
         """How many features rows of d values have, and at most in a block. Raises InputError where they are no images."""
@@ -120,13 +151,18 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
     def features_per_filter_(self) -> int:
         return 2 * self.grid_[0] * self.grid_[1]
 
+    @property
+    def block_width_(self) -> int:
+        """The most features of a block."""
+        return self.features_per_filter_ * min(FILTERS, self.n_filters)
+
     def blocks(self) -> list[slice]:
         """The filters, by blocks."""
         return slices(self.n_filters, FILTERS)
 
     def block(self, number: int, images: Tensor) -> Tensor:
         """(n, features) float32 of all filters in a block, before standardization. images: (n, c h w) in 0…1, on any device."""
-        filters = [tensor.to(images.device) for tensor in self._filters(number)]
+        filters = [tensor.to(images.device) for tensor in self._filters[number]]
         pooling = self._pooling().to(images.device)
         images = images.view(-1, *self.image_shape_)
         out = torch.empty((len(images), self.features_per_filter_ * len(filters[1])), device=images.device)
@@ -138,27 +174,45 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         _in_threads(fill, slices(len(images), at_once), threads)
         return out
 
-    def scaled_block(self, number: int, train: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """A block of the training images, and the mean and deviation by which their features were standardized (0 and 1 if not)."""
+    def scaled_block(self, number: int, train: Tensor) -> Tensor:
+        """A block of the training images, standardized where the recipe says so; by what, is kept for other images."""
         features = self.block(number, train)
-        if not self.recipe_.scaled:
-            zero = torch.zeros(features.shape[1], device=features.device)
-            return features, zero, zero + 1
-        deviation, mean = torch.std_mean(features.double(), dim=0, correction=0)
-        mean, deviation = mean.float(), torch.where(deviation > 0, deviation, 1.0).float()
-        return features.sub_(mean).div_(deviation), mean, deviation
+        if self.recipe_.scaled:
+            mean, deviation = torch.empty((2, features.shape[1]), dtype=torch.float64, device=features.device)
+            for columns in slices(features.shape[1], 256):
+                deviation[columns], mean[columns] = torch.std_mean(features[:, columns].double(), dim=0, correction=0)
+            self._scales[number] = mean.float().cpu(), torch.where(deviation > 0, deviation, 1.0).float().cpu()
+        return self._scaled(number, features)
+
+    def new_block(self, number: int, images: Tensor) -> Tensor:
+        """A block of images other than the training images, standardized as those were."""
+        return self._scaled(number, self.block(number, images))
 
     def transform(self, X) -> np.ndarray:
         """(n, features) float32, all at once: for few filters or few images."""
         check_is_fitted(self)
         X = torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
-        parts = []
-        for number in range(len(self.blocks())):
-            _, mean, deviation = self.scaled_block(number, self.training_images_.flatten(1))
-            parts.append((self.block(number, X) - mean) / deviation)
-        return torch.cat(parts, 1).numpy()
+        return self._joined(len(X), lambda number: self.new_block(number, X))
 
-    def _filters(self, number: int) -> tuple[Tensor, Tensor]:
+    def _scaled(self, number: int, features: Tensor) -> Tensor:
+        if not self.recipe_.scaled:
+            return features
+        mean, deviation = (tensor.to(features.device) for tensor in self._scales[number])
+        return features.sub_(mean).div_(deviation)
+
+    def _joined(self, n: int, block: Callable[[int], Tensor]) -> np.ndarray:
+        """The blocks side by side."""
+        count = self.features_per_filter_ * self.n_filters
+        needed = 4 * n * (count + 2 * self.block_width_)
+        require_memory(needed, f"the array of {count:,} features of {n:,} images", "use fewer filters, or fewer images at once")
+        out, start = np.empty((n, count), dtype=np.float32), 0
+        for number in range(len(self.blocks())):
+            part = block(number).numpy()
+            out[:, start : start + part.shape[1]] = part
+            start += part.shape[1]
+        return out
+
+    def _make_filters(self, number: int) -> tuple[Tensor, Tensor]:
         """Kernels on normalized patches (c p p, f), and what to subtract from the responses (f,)."""
         size = len(range(*self.blocks()[number].indices(self.n_filters)))
         patches = _normalized(self._draw_patches("filters", number, FILTERS)[:size].double(), self.recipe_)

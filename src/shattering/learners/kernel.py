@@ -1,5 +1,6 @@
 """Minimum-norm interpolation in a reproducing kernel Hilbert space (ICLR 2017, section 5), as scikit-learn estimators."""
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -9,14 +10,18 @@ from sklearn.base import MultiOutputMixin, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from shattering.errors import unknown
+from shattering.errors import InputError, unknown
 from shattering.features import FEATURES
 from shattering.learners.classes import class_codes
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
+from shattering.linalg.plan import Plan, block_bytes
+from shattering.machine import available_memory, require_memory
 from shattering.values import Count, NotNegative, Positive
 
-_ENTRIES = 2**24  # of a block of the kernel between new points and those of fit
+_LARGEST = 1e30  # of features, so that their squares and sums of these are numbers
+_SIDES = (2048, 512, 128)  # rows and columns of a block of the kernel between new points and those of fit: the first that fits into memory
+_SAMPLE = 50  # points at which a kernel is checked to be symmetric
 
 
 class _KernelMachine(MinimumNorm):
@@ -53,47 +58,85 @@ class _KernelMachine(MinimumNorm):
         if self.features is not None and self.features not in FEATURES:
             raise unknown("features", self.features, FEATURES)
 
+    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
+        """How n points with d features (those of the kernel) would be solved: solver, bytes of memory, seconds.
+
+        Raises InputError where that does not fit into memory.
+        """
+        return self._make_plan(n, d, n_targets, beside=8 * n * d)
+
     def _fit(self, X: np.ndarray, targets: np.ndarray):
         """targets: (n, k) float64."""
         self.check_params()
         self._transformer = FEATURES[self.features]().fit(X) if self.features else None
+        d = self._as_points(X[:1]).shape[1]
+        plan = self.plan(len(X), d, targets.shape[1])  # refused before anything is copied
         self._points = self._as_points(X)
         self.kernel_ = self._resolve_kernel()
         gram = KernelGram(self.kernel_, self._points)
-        plan = self.plan(gram.n, gram.features, targets.shape[1])
         self._solve(plan, gram, torch.from_numpy(targets).to(self._points.device), self._points.cpu().numpy())
         return self
 
     def _resolve_kernel(self) -> Kernel:
         if callable(self.kernel):
-            return from_numpy_kernel(self.kernel)
+            return _symmetric(from_numpy_kernel(self.kernel), self._points[:_SAMPLE])
         if self.kernel == "linear":
             return linear
         if self.gamma != "scale":
             return Gaussian(float(self.gamma))
         variance = float(self._points.double().var(correction=0))
+        if variance and not math.isfinite(1 / variance):
+            raise InputError(f"the variance of X is {variance:.2g}, too small for gamma='scale': scale X up, or give a number for gamma")
         return Gaussian(1.0 / (self._points.shape[1] * variance) if variance else 1.0)
 
     def _as_points(self, X: np.ndarray) -> Tensor:
         points = self._transformer.transform(X) if self._transformer else X
+        largest = max(float(points.max()), -float(points.min())) if points.size else 0.0
+        if largest > _LARGEST:
+            raise InputError(f"X has values as large as {largest:.2g}, expected at most {_LARGEST:g}: scale it down")
         return torch.from_numpy(np.array(points, order="C")).to(self._device())
 
     def _values(self, X) -> np.ndarray:
         """(n, k) float64: the kernel expansion at points."""
         check_is_fitted(self)
         X = np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
+        side = self._side(len(X))
         coefficients = torch.from_numpy(self.dual_coef_).to(self._points.device)
-        points, centers = self._as_points(X), self._points.double()
-        out = torch.empty((len(points), coefficients.shape[1]), dtype=torch.float64)
-        for rows in slices(len(points), max(1, _ENTRIES // len(centers))):
-            out[rows] = (self.kernel_(points[rows].double(), centers) @ coefficients).cpu()
+        points = self._as_points(X)
+        out = torch.zeros((len(points), coefficients.shape[1]), dtype=torch.float64)
+        for rows in slices(len(points), side):
+            some = points[rows].double()
+            parts = [self.kernel_(some, self._points[c].double()) @ coefficients[c] for c in slices(len(coefficients), side)]
+            out[rows] = torch.stack(parts).sum(0).cpu()
         return out.numpy()
+
+    def _side(self, m: int) -> int:
+        """How many new points, and points of fit, to take at once. Raises InputError where memory does not do for any number."""
+        (n, k), d = self.dual_coef_.shape, self._points.shape[1]
+        device, limit = self._points.device, self.memory_limit
+        needed = {
+            side: 8 * (m * d + 4 * m * k + n * k + min(side, m) * k * -(-n // side)) + block_bytes(min(side, m), min(side, n), d, 8)
+            for side in _SIDES
+        }
+        available = available_memory(device, limit)
+        fitting = [side for side in _SIDES if needed[side] <= available]
+        if not fitting:
+            require_memory(needed[_SIDES[-1]], f"the prediction of {m:,} points", "predict fewer at once", device, limit)
+        return fitting[0] if fitting else _SIDES[-1]
+
+
+def _symmetric(kernel: Kernel, points: Tensor) -> Kernel:
+    """The kernel. Raises InputError where it is not symmetric at these points."""
+    values = kernel(points, points).double()
+    if bool(((values - values.T).abs() > 1e-5 * values.abs().max()).any()):
+        raise InputError("the kernel is not symmetric, expected k(x, x') to equal k(x', x)")
+    return kernel
 
 
 _DOC = """
 
-    With ridge 0, the function of least norm in the kernel's Hilbert space among all that interpolate; in float64 residuals,
-    whatever the precision of the factor. Gram matrices of 60,000 points fit into 8 GB.
+    With ridge 0, the function of least norm in the kernel's Hilbert space among all that interpolate, or, where none does, that
+    come closest; residuals are in float64, whatever the precision of the factor. Gram matrices of 60,000 points fit into 8 GB.
 
     Args:
         kernel: "gaussian", exp(-gamma ‖x - x'‖²); "linear", <x, x'>; or a function of arrays (a, d), (b, d) → (a, b), such
@@ -104,10 +147,11 @@ _DOC = """
         solver: "cholesky", "cg" (conjugate gradients, preconditioned by a randomly pivoted Cholesky factor), or "auto":
             the first of them that fits into memory.
         precision: "float32" or "float64", of the factor or the products. Residuals are in float64 either way, and where
-            float32 does not reach tol, float64 follows.
+            float32 does not reach tol, float64 follows, and then, where K + ridge I may be singular, its eigenvalues; as far as
+            memory does for them.
         tol: on the relative residual ‖Y - (K + ridge) A‖ / ‖Y‖.
-        max_steps: of conjugate gradients.
-        memory_limit: bytes; None: what is available.
+        max_steps: of conjugate gradients, in each precision.
+        memory_limit: bytes, in fit and in predict; what is available (see `shattering.machine.available_memory`) is a limit in any case.
         device: "auto" (CUDA, else the CPU), or a torch device.
         verbose: print the plan, with its estimates, and the progress to standard error.
 
@@ -115,17 +159,20 @@ _DOC = """
         dual_coef_: (n, k) coefficients of the kernel at the points, one column a {target}.
         norms_: (k,) norms in the Hilbert space, one a {target}.
         norm_: the square root of the sum of their squares.
-        residual_: as for tol, in float64.
-        condition_: an estimate, from below, of the condition number of the Gram matrix.
+        residual_: as for tol, in float64, of the coefficients above.
+        converged_: whether that is at most tol; it is not where least squares leave more, nor where conjugate gradients end too early.
+        condition_: an estimate, from below, of the condition number of K + ridge I; of a low rank, that of the eigenvalues used.
         interpolated_: whether ridge is 0 and the residual at most tol.
         fitted_: (of the classifier) (n,) the classes of the training points, as their values in float64 have them.
-        solver_: what solved: "cholesky", "cg", or "low rank" (least squares) where the Gram matrix is singular.
+        solver_: what solved: "cholesky"; "cg"; "low rank", the least squares of least norm, where the Gram matrix is singular; or "eigen",
+            all eigenvalues, where it is not but the others did not reach tol.
         precision_: that was enough.
         steps_: of conjugate gradients or refinement.
-        rank_: of a singular Gram matrix, else None.
+        rank_: of a singular Gram matrix, else None: eigenvalues above n times the rounding of float64 of the largest (see
+            `shattering.linalg.system.System.cutoff`). The others are taken for zero.
         n_conflicts_: points that coincide with others of different targets (counted where tol is not reached).
         plan_: the estimate of memory and time made before the fit.
-        seconds_: time by stage.
+        timings_: seconds by stage.
 
     Raises:
         InputError: (fit) for bad parameters, and, before any work, where memory would not do, with what would.

@@ -2,6 +2,7 @@
 
 import sys
 import warnings
+from hashlib import blake2b
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
+from shattering.errors import InputError
 from shattering.learners.own import FitRecord, OwnLearner
 from shattering.learners.training import resolve_device
 from shattering.linalg.gram import Gram
@@ -31,8 +33,12 @@ class MinimumNorm(OwnLearner, BaseEstimator):
 
         Raises InputError where that does not fit into memory.
         """
+        return self._make_plan(n, d, n_targets, 0)
+
+    def _make_plan(self, n: int, features: int, n_targets: int, beside: int) -> Plan:
+        """As `make_plan`, with the parameters of this estimator."""
         p = self.get_params()
-        return make_plan(n, d, n_targets, p["solver"], p["precision"], p["memory_limit"], self._device())
+        return make_plan(n, features, n_targets, p["solver"], p["precision"], p["memory_limit"], self._device(), beside)
 
     def _device(self) -> torch.device:
         """What "auto" stands for is CUDA, else the CPU: MPS has no float64."""
@@ -41,7 +47,9 @@ class MinimumNorm(OwnLearner, BaseEstimator):
 
     def _check_solver(self) -> None:
         check_fields(self)
-        MinimumNorm.plan(self, 1, 1)
+        device = self._device()
+        if device.type not in ("cpu", "cuda"):
+            raise InputError(f"device is {str(device)!r}, expected 'auto', 'cpu' or a CUDA device, which have float64")
 
     def _solve(self, plan: Plan, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
         """Set the attributes of a fit; the coefficients (n, k). points: (n, d), where coinciding ones are looked for."""
@@ -50,50 +58,57 @@ class MinimumNorm(OwnLearner, BaseEstimator):
         say = (lambda text: print(text, file=sys.stderr, flush=True)) if p["verbose"] else None
         if say:
             say(str(self.plan_))
-        found = solve(gram, targets, p["ridge"], self.plan_, p["tol"], p["max_steps"], say)
+        found = solve(gram, targets, float(p["ridge"]), self.plan_, p["tol"], p["max_steps"], say)
         self._keep(found)
-        self.interpolated_ = p["ridge"] == 0 and found.residual <= p["tol"]
+        self.converged_ = found.residual <= p["tol"]
+        self.interpolated_ = p["ridge"] == 0 and self.converged_
         self.n_conflicts_ = 0
-        if found.residual > p["tol"]:
+        if not self.converged_:
             self.n_conflicts_ = _count_conflicts(points, targets.cpu().numpy())
-            warnings.warn(self._what_failed(p["tol"]), ConvergenceWarning, stacklevel=4)
+            warnings.warn(self._what_failed(found, p["tol"]), ConvergenceWarning, stacklevel=4)
         return found.x
 
     def _keep(self, found: Solution) -> None:
         self.dual_coef_ = found.x.cpu().numpy()
         self.residual_, self.condition_, self.steps_ = found.residual, found.condition, found.steps
-        self.solver_, self.precision_, self.rank_, self.seconds_ = found.how, found.precision, found.rank, found.seconds
+        self.solver_, self.precision_, self.rank_, self.timings_ = found.how, found.precision, found.rank, found.seconds
         self._fitted = found.fitted.cpu().numpy()
-        squares = (found.x * found.fitted).sum(0).clamp(min=0)
-        self.norms_ = squares.sqrt().cpu().numpy()
-        self.norm_ = float(squares.sum().sqrt())
+        unit = float(found.fitted.abs().max()) or 1.0  # so that no square overflows
+        squares = (found.x * (found.fitted / unit) / unit).sum(0).clamp(min=0)
+        self.norms_ = squares.sqrt().cpu().numpy() * unit
+        self.norm_ = float(squares.sum().sqrt()) * unit
 
-    def _what_failed(self, tol: float) -> str:
+    def _what_failed(self, found: Solution, tol: float) -> str:
         text = f"the relative residual is {self.residual_:.1e}, above tol={tol:g}"
-        if self.rank_ is not None:
-            text += f": the Gram matrix of {len(self.dual_coef_):,} points is singular, of rank {self.rank_:,} in float64"
+        n = len(self.dual_coef_)
+        if found.how == "low rank" and found.complete:
+            text += f": the Gram matrix of {n:,} points is singular, of rank {self.rank_:,} in float64"
+        elif found.how == "low rank":
+            text += f": this solution uses a factor of {self.rank_:,} columns, as memory held no more of {n:,}"
+        elif found.how == "cg":
+            text += f": conjugate gradients have not converged after {self.steps_:,} steps (max_steps={self.get_params()['max_steps']})"
         if self.n_conflicts_:
             text += f", and {self.n_conflicts_:,} points coincide with points that have other targets"
-        return text + "; the solution is that of least squares" if self.rank_ is not None else text
+        return text + "; the solution is that of least squares" if found.how == "low rank" and found.complete else text
 
     def record(self) -> FitRecord:
         """What is told of a fit."""
-        return FitRecord(summary=self.summary_, predicted=getattr(self, "fitted_", None))  # regressors have none
+        return FitRecord(summary=self.summary_, timings=self.timings_, predicted=getattr(self, "fitted_", None))  # regressors have none
 
     @property
     def summary_(self) -> dict:
-        """What a stored run keeps of a fit."""
+        """What a stored run keeps of a fit; how long it took is in `timings_`."""
         check_is_fitted(self)
         return {
             "norm": self.norm_,
             "norms": self.norms_.tolist(),
             "residual": self.residual_,
+            "converged": self.converged_,
             "condition": self.condition_,
             "solver": self.solver_,
             "solver_precision": self.precision_,
             "solver_steps": self.steps_,
             "solver_memory": self.plan_.memory,
-            "solver_seconds": self.seconds_,
             "rank": self.rank_,
             "conflicts": self.n_conflicts_,
         }
@@ -115,9 +130,9 @@ class OneHotClassifier(ClassifierMixin):
 
 def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:
     """How many points equal another point whose targets differ."""
-    _, group = np.unique(points, axis=0, return_inverse=True)
-    group = group.reshape(-1)
-    n = group.max() + 1
+    numbers: dict[bytes, int] = {}
+    group = np.array([numbers.setdefault(blake2b((row + 0).data, digest_size=16).digest(), len(numbers)) for row in points])  # -0 is 0
+    n = len(numbers)
     differs = np.zeros(n, dtype=bool)
     for column in targets.T:
         low, high = np.full(n, np.inf), np.full(n, -np.inf)

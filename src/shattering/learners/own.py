@@ -24,10 +24,11 @@ class FitRecord:
         epochs_to_fit: first epoch after which the training set was seen to be fitted, or None.
         diverged: whether a loss was not finite.
         n_parameters: trainable scalars; None where they are not counted.
-        summary: more numbers for a run's result.
+        summary: more numbers for a run's result, the same whenever the same is fitted.
         device: where it was fitted.
         predicted: (n,) the labels predicted for the training examples, where `fit` has made them already.
         top5: top-5 accuracy on the training examples, likewise.
+        timings: seconds by stage of the fit, which are not the same twice and are told of in the run's provenance.
     """
 
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
@@ -40,6 +41,7 @@ class FitRecord:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     predicted: np.ndarray | None = None
     top5: float | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
 
 
 class OwnLearner:

@@ -11,14 +11,17 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from shattering.cache import cache_folder
-from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts
+from shattering.features.conv_gram import accumulate_gram, gram_bytes, gram_key, gram_parts
 from shattering.features.random_conv import RandomConvFeatures
 from shattering.learners.classes import class_codes
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import slices
-from shattering.linalg.plan import Plan, make_plan, rate
+from shattering.linalg.plan import Plan, rate
 from shattering.linalg.stored import StoredGram, stored_bytes
+from shattering.machine import available_memory, require_memory
 from shattering.values import Count, Natural, NotNegative, Positive
+
+_AT_ONCE = (4096, 512, 64)  # images whose features are computed for a prediction: the first that fits into memory
 
 
 class RandomConvClassifier(OneHotClassifier, MinimumNorm):
@@ -36,7 +39,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         ridge: added to the diagonal of the Gram matrix of this kernel.
         cache: where to keep the Gram matrix, so that a killed fit goes on where it was, and one with more filters, or
             another ridge, from there: a folder, "auto" (the cache of the library), or None (nowhere).
-        random_state: an integer.
+        random_state: a whole number of at least 0.
         precision: "float32" or "float64", of the Gram matrix and its factor. In float32, directions in which the images'
             features vary by less than about 1e-3 of their size are lost in rounding.
         solver, tol, max_steps, memory_limit, device, verbose: as in `KernelInterpolator`.
@@ -98,20 +101,22 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         """As `KernelInterpolator.plan`, with the memory and time of the Gram matrix and of the features (computed anew) in it."""
         device, dtype, features = self._device(), getattr(torch, self.precision), self._features()
         count, in_a_block = features.count(d)
-        beside = stored_bytes(n, dtype) + 2 * dtype.itemsize * n * in_a_block
-        plan = make_plan(n, 1, n_targets, self.solver, self.precision, self.memory_limit, device, beside)
+        kept = features.memory(d) + 4 * n * d
+        before = kept + max(features.whitening_memory(d), gram_bytes(n, in_a_block, dtype))
+        require_memory(before, f"the Gram matrix of {n:,} images", "use fewer images, or patches (n_patches)", device, self.memory_limit)
+        plan = self._make_plan(n, 1, n_targets, kept + stored_bytes(n, dtype) + 2 * 8 * count * n_targets)
         seconds = n * n * count / rate(dtype, device) + 2 * n * features.operations(d) / rate(torch.float32, device)
-        return replace(plan, seconds=plan.seconds + seconds)
+        return replace(plan, memory=max(plan.memory, before), seconds=plan.seconds + seconds)
 
     def fit(self, X, y):
         """Fit to images X (n, c h w), in 0…1, and class labels y (n,)."""
         self.check_params()
         X, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
         self.classes_, labels = class_codes(y)
-        self.features_ = self._features().fit(X)
-        plan = self.plan(len(X), X.shape[1], len(self.classes_))  # refused before the Gram matrix is begun
+        plan = self.plan(len(X), X.shape[1], len(self.classes_))  # refused before anything is allocated
+        self.features_ = self._features().prepared(X)
         gram = self._gram()
-        self.scale_ = gram.scale = len(X) / float(gram.diagonal().sum())
+        self.scale_ = gram.scale = len(X) / (float(gram.diagonal().sum()) or 1.0)
         gram.constant = float(self.features_.recipe_.scaled)
         targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
         coefficients = self._solve(plan, gram, targets, X)
@@ -127,30 +132,43 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
     def _gram(self) -> StoredGram:
         dtype = getattr(torch, self.precision)
         say = (lambda text: print(text, file=sys.stderr, flush=True)) if self.verbose else None
+        more = {"dtype": dtype, "device": self._device(), "say": say, "memory_limit": self.memory_limit}
         if self.cache is None:
-            return accumulate_gram(self.features_, dtype=dtype, device=self._device(), say=say)
+            return accumulate_gram(self.features_, **more)
         folder = cache_folder() / "grams" if self.cache == "auto" else Path(self.cache)
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{gram_key(self.features_, dtype)}.gram"
         has_more = path.exists() and set(StoredGram.parts_in(path)) - set(gram_parts(self.features_))
-        return accumulate_gram(self.features_, None if has_more else path, dtype=dtype, device=self._device(), say=say)
+        return accumulate_gram(self.features_, None if has_more else path, **more)
 
     def _weigh(self, coefficients: Tensor) -> None:
         """Weights of the features, and their standardization, from the coefficients of the training images."""
         images, coefficients = self.features_.training_images_.flatten(1).to(self._device()), coefficients * self.scale_
-        self._blocks = []
+        self._weights = []
         for number in range(len(self.features_.blocks())):
-            features, mean, deviation = self.features_.scaled_block(number, images)
-            weights = torch.stack([features[rows].double().T @ coefficients[rows] for rows in slices(len(images), 4096)]).sum(0)
-            self._blocks.append((mean, deviation, weights))
-        self.coef_ = torch.cat([weights for _, _, weights in self._blocks]).cpu().numpy()
+            features = self.features_.scaled_block(number, images)
+            parts = [features[rows].double().T @ coefficients[rows] for rows in slices(len(images), 4096)]
+            self._weights.append(torch.stack(parts).sum(0))
+        self.coef_ = torch.cat(self._weights).cpu().numpy()
 
     def _values(self, X) -> np.ndarray:
         check_is_fitted(self)
-        images = torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
+        X = np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
+        at_once = self._at_once(*X.shape)
+        images = torch.from_numpy(np.array(X))
         out = torch.zeros((len(images), len(self.classes_)), dtype=torch.float64)
-        for number, (mean, deviation, weights) in enumerate(self._blocks):
-            for rows in slices(len(images), 4096):
-                features = (self.features_.block(number, images[rows].to(self._device())) - mean) / deviation
+        for number, weights in enumerate(self._weights):
+            for rows in slices(len(images), at_once):
+                features = self.features_.new_block(number, images[rows].to(self._device()))
                 out[rows] += (features.double() @ weights).cpu()
         return out.numpy() + self.intercept_
+
+    def _at_once(self, m: int, d: int) -> int:
+        """How many images to take at once. Raises InputError where memory does not do for any number."""
+        a_row, device = 4 * d + 16 * self.features_.block_width_, self._device()
+        whole = 4 * m * d + 3 * 8 * m * len(self.classes_)
+        needed = {rows: whole + min(rows, m) * a_row for rows in _AT_ONCE}
+        fitting = [rows for rows in _AT_ONCE if needed[rows] <= available_memory(device, self.memory_limit)]
+        if not fitting:
+            require_memory(needed[_AT_ONCE[-1]], f"the prediction of {m:,} images", "predict fewer at once", device, self.memory_limit)
+        return fitting[0] if fitting else _AT_ONCE[-1]

@@ -51,7 +51,7 @@ class _ReluInterpolator(OwnLearner, BaseEstimator):
     def _build(self, rows: Rows, targets: np.ndarray) -> None:
         """Set the attributes of a fit. targets: (n,) float64."""
         self.check_params()
-        self.seconds_, self._clock = {}, time.perf_counter()
+        self.timings_, self._clock = {}, time.perf_counter()
         hashes, largest = survey(rows)
         kept = distinct(rows, targets, hashes)
         self._lap("survey")
@@ -96,7 +96,7 @@ class _ReluInterpolator(OwnLearner, BaseEstimator):
 
     def _lap(self, name: str) -> None:
         now = time.perf_counter()
-        self.seconds_[name], self._clock = now - self._clock, now
+        self.timings_[name], self._clock = now - self._clock, now
 
     def _values(self, rows: Rows) -> np.ndarray:
         """(m,) the network's function, evaluated from the nearest point on the line (see `Hinges`)."""
@@ -115,17 +115,16 @@ class _ReluInterpolator(OwnLearner, BaseEstimator):
 
     def record(self) -> FitRecord:
         """What is told of a fit."""
-        return FitRecord(n_parameters=self.n_parameters_, summary=self.summary_)
+        return FitRecord(n_parameters=self.n_parameters_, summary=self.summary_, timings=self.timings_)
 
     @property
     def summary_(self) -> dict:
-        """What a stored run keeps of a fit."""
+        """What a stored run keeps of a fit; how long it took is in `timings_`."""
         check_is_fitted(self)
         names = ("n_points", "smallest_gap", "smallest_eigenvalue", "weight_bound", "largest_weight", "max_error", "n_checked")
         return {name: getattr(self, f"{name}_") for name in names} | {
             "exact_projections": self.exact_projections_,
             "rounds": self.rounds_,
-            "build_seconds": self.seconds_,
         }
 
 
@@ -241,7 +240,7 @@ _DOC = """
         exact_projections_: whether <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255.
         rounds_: how often the direction was turned.
         interpolated_: {within}.
-        seconds_: time by stage.
+        timings_: seconds by stage.
 
     X is an array, or anything with shape (n, d), dtype and rows by slices and ascending numbers (an HDF5 or Zarr array), which
     is read a block at a time.

@@ -121,7 +121,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
         torch.empty(0, device=resolved)
         return resolved
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {device!r} is not available: {reason(error)}") from None
+        raise InputError(f"device {device!r} is not available: {reason(error).partition('. ')[0]}") from None
 
 
 def batch_rows(

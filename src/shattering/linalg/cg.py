@@ -1,5 +1,6 @@
 """Conjugate gradients for several right-hand sides at once."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,9 +27,11 @@ def conjugate_gradients(
     tolerance: float,
     max_steps: int,
     on_step: Callable[[int, float], None] | None = None,
-    exact: Callable[[Tensor], Tensor] | None = None,
+    rest: Callable[[Tensor], Tensor] | None = None,
 ) -> Iterations:
     """Solve matrix x = targets from x = 0, until the residual is at most the tolerance.
+
+    It ends without that after max_steps, and where no step leads further.
 
     Args:
         product: x (n, k) → matrix @ x, in whatever precision; the recurrences are in that of the targets.
@@ -37,32 +40,34 @@ def conjugate_gradients(
         tolerance: on the relative residual.
         max_steps: products at most.
         on_step: called with the step and the residual.
-        exact: like product, in the precision of the targets: from time to time, and at the end, the recurrence's
+        rest: x → targets - matrix @ x in the precision of the targets: from time to time, and at the end, the recurrence's
             residual is replaced by the one that this gives, without a new start (van der Vorst and Ye, 2000). Ends where
-            that does not get smaller. None: product is exact.
+            that does not get smaller; the solution is that of the smallest. None: product is exact.
     """
     x, r = torch.zeros_like(targets), targets.clone()
     size = targets.norm().item()
-    residual, step = 1.0 if size else 0.0, 0
+    residual, step, stuck = 1.0 if size else 0.0, 0, False
     best = Iterations(x, r, residual, step)
     z = precondition(r)
     direction, rz = z, (r * z).sum(0)
-    while residual > tolerance and step < max_steps:
+    while residual > tolerance and step < max_steps and not stuck:
         step += 1
         moved = product(direction)
         curvature = (direction * moved).sum(0)
         length = torch.where(curvature > 0, rz / curvature, 0.0)
+        stuck = not bool((length.abs() > 0).any())
         x, r = x + length * direction, r - length * moved
         residual = r.norm().item() / size
+        stuck = stuck or not math.isfinite(residual)
         if on_step:
             on_step(step, residual)
-        if exact and (residual <= max(tolerance, _REPLACE * best.residual) or step == max_steps):
-            r = targets - exact(x)
+        if rest and (residual <= max(tolerance, _REPLACE * best.residual) or step == max_steps or stuck):
+            r = rest(x)
             residual = r.norm().item() / size
-            if residual >= best.residual:
+            if not residual < best.residual:
                 return best
             best = Iterations(x, r, residual, step)
         z = precondition(r)
         rz, before = (r * z).sum(0), rz
         direction = z + torch.where(before > 0, rz / before, 0.0) * direction
-    return best if exact else Iterations(x, r, residual, step)
+    return best if rest else Iterations(x, r, residual, step)

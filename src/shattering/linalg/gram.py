@@ -1,5 +1,6 @@
 """Gram matrices by their entries: solvers ask for blocks and put them where they need them."""
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
@@ -7,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from shattering.errors import InputError
+
 Kernel = Callable[[Tensor, Tensor], Tensor]  # (a, d), (b, d) → (a, b), of their type and on their device
 
-
 EXACT_BLOCK = 2048  # rows and columns of a block that is computed in float64 and thrown away
+_FAR = 1e6  # squared distance from the mean, in widths of a Gaussian kernel, from which the rounding of products shows in its values
 
 
 class Gram(Protocol):
@@ -18,7 +21,11 @@ class Gram(Protocol):
 
     n: int
     features: int  # what an entry costs: multiplications
-    noise: float  # share of the trace below which there is rounding alone
+
+    @property
+    def noise(self) -> float:
+        """Of its entries, relative to its mean diagonal; 0 for the rounding of float64."""
+        ...
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
         """Its entries in these rows and columns, in memory of their own."""
@@ -42,27 +49,46 @@ class Gaussian:
     """exp(-gamma ‖x - x'‖²), with one matrix product a block.
 
     The products are of points relative to the mean of b: where all points are far from zero, as much as their distances
-    would be lost in rounding else.
+    would be lost in rounding else. Where points are so far apart that it would be lost even so, differences are taken
+    one by one, in float64.
     """
 
     def __init__(self, gamma: float):
         self.gamma = gamma
 
     def __call__(self, a: Tensor, b: Tensor) -> Tensor:
-        center = b.double().mean(0).to(b.dtype)
-        a, b = a - center, b - center
-        norms_a, norms_b = (a * a).sum(1, keepdim=True), (b * b).sum(1, keepdim=True)
+        center, width = b.double().mean(0).to(b.dtype), math.sqrt(self.gamma)
+        scaled_a, scaled_b = (a - center).mul_(width), (b - center).mul_(width)
+        norms_a, norms_b = (scaled_a * scaled_a).sum(1, keepdim=True), (scaled_b * scaled_b).sum(1, keepdim=True)
+        if len(a) and len(b) and not max(float(norms_a.max()), float(norms_b.max())) <= _FAR:
+            return _from_differences(a, b, width)
         one_a, one_b = torch.ones_like(norms_a), torch.ones_like(norms_b)
-        left = torch.cat([2 * self.gamma * a, -self.gamma * norms_a, one_a], 1)
-        right = torch.cat([b, one_b, -self.gamma * norms_b], 1)
+        left = torch.cat([scaled_a.mul_(2), -norms_a, one_a], 1)
+        right = torch.cat([scaled_b, one_b, -norms_b], 1)
         return (left @ right.T).clamp_(max=0).exp_()
 
 
+def _from_differences(a: Tensor, b: Tensor, width: float) -> Tensor:
+    """The Gaussian kernel without a difference of large numbers."""
+    apart = torch.cdist(a.double() * width, b.double() * width, compute_mode="donot_use_mm_for_euclid_dist")
+    return apart.square_().neg_().exp_().to(a.dtype)
+
+
 def from_numpy_kernel(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Kernel:
-    """A kernel from a function of NumPy arrays (a, d), (b, d) → (a, b), such as those of sklearn.metrics.pairwise."""
+    """Make a kernel from a function of NumPy arrays (a, d), (b, d) → (a, b), such as those of sklearn.metrics.pairwise.
+
+    It raises InputError where the function gives another shape, or values that are not finite.
+    """
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return torch.as_tensor(np.array(function(a.cpu().numpy(), b.cpu().numpy()), copy=True), dtype=a.dtype, device=a.device)
+        found = np.array(function(a.cpu().numpy(), b.cpu().numpy()), copy=True)
+        if found.shape != (len(a), len(b)):
+            raise InputError(
+                f"the kernel gives an array of shape {found.shape} for {len(a)} and {len(b)} points, expected {(len(a), len(b))}"
+            )
+        if not np.isfinite(found).all():
+            raise InputError("the kernel gives values that are not finite, expected finite numbers")
+        return torch.as_tensor(found, dtype=a.dtype, device=a.device)
 
     return kernel
 
@@ -79,7 +105,7 @@ class KernelGram:
         self.kernel = kernel
         self.points = points
         self.n, self.features = points.shape
-        self.noise = 1e-13
+        self.noise = 0.0
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
         block = self.kernel(self.points[rows].to(dtype), self.points[cols].to(dtype))

@@ -7,23 +7,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shattering.linalg.gram import Gram
+from shattering.linalg.gram import Gram, slices
 
 _BLOCK = 256  # pivots drawn together
 
 
-def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, tolerance: float = 0.0) -> Tensor:
-    """F (n, r) with F F' ≈ gram, r ≤ rank.
+def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, tolerance: float = 0.0) -> tuple[Tensor, float]:
+    """Return F (n, r) with F F' ≈ gram, r ≤ rank, and the share of the matrix's trace that is left.
 
-    Each pivot is drawn in proportion to the diagonal that is left. Ends below the rank where the trace that is left is
-    a share of at most `tolerance` of the matrix's, or is rounding.
+    Each pivot is drawn in proportion to the diagonal that is left. Ends below the rank where the share is at most
+    `tolerance`, or what is left is rounding.
     """
     generator = np.random.default_rng(seed)
     full = gram.diagonal()
-    left = full.clone()
+    trace, left = float(full.sum()), full.clamp(min=0)
     factor = torch.empty((gram.n, min(rank, gram.n)), dtype=dtype, device=full.device)
     done = 0
-    while done < factor.shape[1] and float(left.sum()) > tolerance * float(full.sum()):
+    while done < factor.shape[1] and float(left.sum()) > tolerance * trace:
         chances = (left / left.sum()).cpu().numpy()
         draws = np.unique(generator.choice(gram.n, min(_BLOCK, factor.shape[1] - done), p=chances))
         pivots = torch.from_numpy(draws).to(full.device)
@@ -36,7 +36,7 @@ def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, toler
         left = (left - factor[:, new].double().square().sum(1)).clamp_(min=0)
         left[pivots[kept]] = 0
         done = new.stop
-    return factor[:, :done]
+    return factor[:, :done], float(left.sum()) / trace if trace > 0 else 0.0
 
 
 def _accept(rest: Tensor, diagonal: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -56,11 +56,14 @@ def _accept(rest: Tensor, diagonal: Tensor, generator: np.random.Generator) -> t
 
 
 class Preconditioner:
-    """The inverse of F F' + shift I, by the Woodbury identity."""
+    """The inverse of F F' + shift I, by the Woodbury identity. shift: above 0."""
 
     def __init__(self, factor: Tensor, shift: float):
         self.factor, self.shift = factor, shift
-        inner = (factor.T @ factor).double()
+        inner = torch.zeros((factor.shape[1], factor.shape[1]), dtype=torch.float64, device=factor.device)
+        for rows in slices(len(factor), 4096):
+            part = factor[rows].double()
+            inner.addmm_(part.T, part)
         inner.diagonal().add_(shift)
         self.inner = torch.linalg.cholesky(inner)
 
@@ -69,10 +72,3 @@ class Preconditioner:
         inside = (self.factor.T @ vectors.to(self.factor.dtype)).double()
         inside = torch.cholesky_solve(inside, self.inner)
         return (vectors - (self.factor @ inside.to(self.factor.dtype)).double()) / self.shift
-
-
-def least_squares(factor: Tensor, targets: Tensor) -> Tensor:
-    """The x of least norm in the span of F that minimizes |F F' x - targets|, for F (n, r) float64 of full column rank."""
-    q, r = torch.linalg.qr(factor)  # F = QR, F F' = Q (R R') Q'
-    inside = torch.linalg.solve_triangular(r, q.T @ targets, upper=True)
-    return q @ torch.linalg.solve_triangular(r.T, inside, upper=False)

@@ -1,21 +1,23 @@
 """What a solution will cost, before it is begun."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Literal
 
-import psutil
 import torch
 
 from shattering.errors import InputError, unknown
 from shattering.linalg.gram import EXACT_BLOCK
 from shattering.linalg.tiles import TILE
+from shattering.machine import available_memory, in_bytes
 
 Solver = Literal["cholesky", "cg"]
 SOLVERS = ("auto", "cholesky", "cg")
 PRECISIONS = ("float32", "float64")
+WAYS = (("cholesky", True), ("cg", True), ("cg", False))  # the solver, and whether the matrix is kept
 _CG_STEPS = 300  # for the estimate of time alone
+_PIVOTS = 256  # columns of the matrix at once
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class Plan:
 
     solver: "cholesky" or "cg". precision: of the factor, or of the products. stored: whether the matrix is kept in
     memory, or its blocks are computed again for every product. memory: bytes, beside the data. seconds: an estimate.
-    rank: of the preconditioner. beside: bytes of the memory that were there before the solver began.
+    rank: of the preconditioner. beside: bytes of the memory that were there before the solver began. limit: bytes that may
+    be taken. then: the same in float64, to follow where float32 does not do; None where memory does not do for it.
     """
 
     n: int
@@ -35,6 +38,8 @@ class Plan:
     memory: int
     seconds: float
     beside: int = 0
+    limit: int = 0
+    then: "Plan | None" = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -42,12 +47,7 @@ class Plan:
 
     def __str__(self) -> str:
         how = "" if self.stored else ", computing the matrix again for every product"
-        return f"n = {self.n:,} by {self.solver} in {self.precision}{how}: about {_gigabytes(self.memory)} of memory, {self.seconds:.0f} s"
-
-
-def available_memory(device: torch.device) -> int:
-    """Bytes that can be allocated."""
-    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+        return f"n = {self.n:,} by {self.solver} in {self.precision}{how}: about {in_bytes(self.memory)} of memory, {self.seconds:.0f} s"
 
 
 def make_plan(
@@ -60,10 +60,10 @@ def make_plan(
     device: torch.device | None = None,
     beside: int = 0,
 ) -> Plan:
-    """The plan for n points with so many features (what an entry of the matrix costs) and columns of targets.
+    """Make the plan for n points with so many features (what an entry of the matrix costs) and columns of targets.
 
-    "auto" takes the first that fits into memory_limit bytes (None: what is available) of: Cholesky, CG on the stored
-    matrix, CG that computes it again for every product. beside: bytes that are needed beside the solver's.
+    "auto" takes the first that fits into memory (what is available, and at most memory_limit bytes) of: Cholesky, CG on the
+    stored matrix, CG that computes it again for every product. beside: bytes that are needed beside the solver's.
 
     Raises:
         InputError: for unknown names, and where what is asked for does not fit.
@@ -73,35 +73,37 @@ def make_plan(
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
     device = device or torch.device("cpu")
-    limit = available_memory(device) if memory_limit is None else memory_limit
+    limit = available_memory(device, memory_limit)
     data = (n, features, targets)
-    ways = [("cholesky", True), ("cg", True), ("cg", False)]
-    plans = [_plan(data, way, stored, precision, device, beside) for way, stored in ways]
-    fitting = [p for p in plans if p.memory <= limit and solver in ("auto", p.solver)]
+    plans = {(way, p): _plan(data, way, p, device, beside) for p in (precision, "float64", "float32") for way in WAYS}
+    fitting = [way for way in WAYS if plans[way, precision].memory <= limit and solver in ("auto", way[0])]
     if fitting:
-        return fitting[0]
-    wanted = next(p for p in plans if solver in ("auto", p.solver))
-    others = [_plan(data, way, stored, p, device, beside) for way, stored in ways for p in PRECISIONS]
-    instead = next((p for p in others if p.memory <= limit), None)
+        first = plans[fitting[0], precision]
+        again = plans[fitting[0], "float64"]
+        return replace(first, limit=limit, then=again if again != first and again.memory <= limit else None)
+    wanted = next(plans[way, precision] for way in WAYS if solver in ("auto", way[0]))
+    instead = next((plans[way, p] for way in WAYS for p in PRECISIONS if plans[way, p].memory <= limit), None)
     advice = (
-        f"solver={instead.solver!r} with precision={instead.precision!r} takes {_gigabytes(instead.memory)}"
+        f"solver={instead.solver!r} with precision={instead.precision!r} takes {in_bytes(instead.memory)}"
         if instead
         else "use fewer points"
     )
     raise InputError(
-        f"solver {wanted.solver!r} in {precision} needs about {_gigabytes(wanted.memory)} of memory for {n:,} points, "
-        f"and {_gigabytes(limit)} are available: {advice}"
+        f"solver {wanted.solver!r} in {precision} needs about {in_bytes(wanted.memory)} of memory for {n:,} points, "
+        f"and {in_bytes(limit)} are available: {advice}"
     )
 
 
-def _plan(data: tuple[int, int, int], solver: str, stored: bool, precision: str, device: torch.device, beside: int) -> Plan:
+def _plan(data: tuple[int, int, int], way: tuple[str, bool], precision: str, device: torch.device, beside: int) -> Plan:
     n, features, targets = data
-    item, tile = (4, min(TILE, n)) if precision == "float32" else (8, min(TILE, n))
+    solver, stored = way
+    item, tile = (4 if precision == "float32" else 8), min(TILE, n)
     rank = 0 if solver == "cholesky" else preconditioner_rank(n)
-    vectors = 8 * n * targets * 8
-    blocks = 4 * 8 * min(EXACT_BLOCK, n) ** 2
+    vectors = 10 * n * max(16, targets) * 8
     matrix = item * (n * (n + tile) // 2 + 2 * tile * tile) if stored else 2 * item * tile * tile
-    memory = matrix + 2 * item * n * rank + vectors + blocks + beside
+    factor = item * n * rank + (3 * item + 16) * n * min(rank, _PIVOTS) + 2 * 8 * rank * rank
+    blocks = max(block_bytes(tile, tile, features, item), block_bytes(min(EXACT_BLOCK, n), min(EXACT_BLOCK, n), features, 8))
+    memory = matrix + factor + vectors + blocks + beside
     entries = n * n * features  # operations for all entries on one side of the diagonal
     exact = 2 * (entries + 4 * n * n * targets) / rate(torch.float64, device)
     working = rate(getattr(torch, precision), device)
@@ -111,6 +113,11 @@ def _plan(data: tuple[int, int, int], solver: str, stored: bool, precision: str,
         a_step = 2 * n * n * max(16, targets) * 2 + 4 * n * rank * max(16, targets)
         operations = entries + 2 * n * rank * rank + _CG_STEPS * (a_step + (0 if stored else entries))
     return Plan(n, solver, precision, stored, rank, memory, operations / working + exact, beside)
+
+
+def block_bytes(rows: int, cols: int, features: int, item: int) -> int:
+    """The bytes that a block of a kernel's matrix takes while it is computed: points converted, centred and joined, and two of itself."""
+    return item * (4 * (rows + cols) * (features + 2) + 2 * rows * cols)
 
 
 def preconditioner_rank(n: int) -> int:
@@ -128,7 +135,3 @@ def rate(dtype: torch.dtype, device: torch.device) -> float:
         (a @ a).sum().item()
         best = min(best, time.perf_counter() - start)
     return 2 * 1024**3 / best
-
-
-def _gigabytes(memory: float) -> str:
-    return f"{memory / 1e9:.2g} GB" if memory < 1e10 else f"{memory / 1e9:.0f} GB"

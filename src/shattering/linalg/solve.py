@@ -1,30 +1,38 @@
 """Solve (gram + ridge I) x = targets, to a residual measured in float64."""
 
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from shattering.linalg.cg import Iterations, conjugate_gradients
+from shattering.errors import InputError
+from shattering.linalg.cg import conjugate_gradients
 from shattering.linalg.gram import Gram, exact_product, symmetric_product
-from shattering.linalg.low_rank import Preconditioner, least_squares, pivoted_cholesky
-from shattering.linalg.plan import Plan, available_memory
+from shattering.linalg.low_rank import Preconditioner, pivoted_cholesky
+from shattering.linalg.plan import Plan
+from shattering.linalg.spectrum import least_squares
+from shattering.linalg.system import System
 from shattering.linalg.tiles import TILE, LowerTiles, NotPositiveDefinite
 
 Say = Callable[[str], None]
 _REFINEMENTS = 10
+_ROUNDING = 1e-6  # below zero on the diagonal, relative to the largest there
+_IN_FLOAT32 = (1e-30, 1e30)  # entries on the diagonal that float32 holds, with room for sums
 
 
 @dataclass(frozen=True)
 class Solution:
-    """What was found.
+    """What was found. All of it is of the one solution x.
 
     x: (n, k) float64. fitted: gram @ x, in float64. residual: ‖targets - (gram + ridge I) x‖ / ‖targets‖, Frobenius, with
-    the matrix in float64. how: "cholesky", "cg", or "low rank" (least squares, for a matrix that is singular in float64).
-    precision: that was enough in the end. steps: conjugate gradient steps. condition: an estimate, from below, of the
-    matrix's condition number. rank: of the matrix where it was found to be singular. seconds: by stage.
+    the matrix in float64. how: "cholesky"; "cg"; "eigen" (by all eigenvalues); or "low rank" (least squares, by those
+    eigenvalues that are not zero in float64). precision: that was enough in the end. steps: of conjugate gradients or
+    refinement. condition: of gram + ridge I, an estimate from below; of a low rank, that of the eigenvalues that were used.
+    rank: how many these are, else None. complete: whether the rest are zero (False: memory held no more). seconds: by stage,
+    of all that was tried.
     """
 
     x: Tensor
@@ -35,117 +43,172 @@ class Solution:
     steps: int
     condition: float
     rank: int | None
+    complete: bool
     seconds: dict[str, float]
 
 
 def solve(gram: Gram, targets: Tensor, ridge: float, plan: Plan, tolerance: float, max_steps: int, say: Say | None = None) -> Solution:
     """Follow the plan; where float32 is not enough go on to float64, and where the matrix is singular to least squares.
 
-    targets: (n, k) float64 on the gram's device. tolerance: on the residual. max_steps: of conjugate gradients.
+    A matrix that is singular in float64 has one answer, the least squares of least norm. Else, where the tolerance is not reached,
+    what has the smallest residual is returned as it is.
+
+    Args:
+        targets: (n, k) float64 on the gram's device.
+        ridge: at least 0; it is part of the system on every way.
+        tolerance: on the residual.
+        max_steps: of conjugate gradients, in each precision.
+        say: called with what is being done.
+
+    Raises:
+        InputError: for a matrix with entries that are not finite, or that is not positive semi-definite.
     """
-    work = _Work(gram, targets, ridge, tolerance, max_steps, say or (lambda _: None))
-    found = work.by(plan)
-    if found is None or found.residual > tolerance:
-        more = [work.by(replace(plan, precision="float64"))] if plan.precision == "float32" and work.fits(plan) else []
-        more = [s for s in (found, *more) if s]
-        if not any(s.residual <= tolerance for s in more):
-            more.append(work.low_rank())
-        found = min(more, key=lambda s: s.residual)
-    return found
+    diagonal = gram.diagonal()
+    _check(diagonal)
+    unit = 2.0 ** (math.frexp(float(targets.abs().max()))[1] - 1) if targets.numel() else 1.0  # so that no square overflows
+    work = _Work(System(gram, targets / unit, ridge), diagonal, tolerance, max_steps, say or (lambda _: None))
+    found = work.best(plan)
+    if not math.isfinite(found.residual):
+        raise InputError("the Gram matrix has values that are not finite, expected finite numbers")
+    x, fitted = found.x * unit, found.fitted * unit
+    if not bool(x.isfinite().all() and fitted.isfinite().all()):
+        largest = float(targets.abs().max())
+        raise InputError(f"the targets are as large as {largest:.2g}, and the solution is larger than any number: scale them down")
+    return replace(found, x=x, fitted=fitted, seconds=work.seconds)
+
+
+def _check(diagonal: Tensor) -> None:
+    if not bool(diagonal.isfinite().all()):
+        raise InputError("the Gram matrix has values that are not finite on its diagonal, expected finite numbers: scale the features down")
+    if bool((diagonal < -_ROUNDING * diagonal.abs().max()).any()):
+        raise InputError(f"the Gram matrix has {float(diagonal.min()):.2g} on its diagonal, expected a kernel with k(x, x) of at least 0")
 
 
 @dataclass
 class _Work:
-    gram: Gram
-    targets: Tensor
-    ridge: float
+    system: System
+    diagonal: Tensor
     tolerance: float
     max_steps: int
     say: Say
+    seconds: dict[str, float] = field(default_factory=dict)
+    clock: float = field(default_factory=time.perf_counter)
 
-    def by(self, plan: Plan) -> Solution | None:
-        """None where the matrix is not positive definite in the plan's precision."""
-        self.seconds: dict[str, float] = {}
-        self.clock = time.perf_counter()
-        return self._cholesky(plan) if plan.solver == "cholesky" else self._cg(plan)
+    def best(self, plan: Plan) -> Solution:
+        """The first that reaches the tolerance; of a singular matrix least squares; else that of the smallest residual."""
+        tried = []
+        for found in self._ways(plan):
+            if found.residual <= self.tolerance:
+                return found
+            tried.append(found)
+        if tried and self.system.ridge > self.system.cutoff(float(self.diagonal.sum()) + self.system.ridge):
+            return min(tried, key=lambda s: s.residual)  # no singular matrix, but too few steps or too much rounding
+        least = self._least_squares(plan)
+        if least is not None and least.how == "low rank" and least.complete:
+            return least
+        tried += [least] if least else []
+        if not tried:
+            raise InputError(
+                f"the Gram matrix of {self.system.gram.n:,} points is singular in {plan.precision}, and memory does not do for "
+                "another way: use more memory, fewer points, or a larger ridge"
+            )
+        return min(tried, key=lambda s: s.residual)
 
-    def fits(self, plan: Plan) -> bool:
-        """Whether the plan in float64 does."""
-        return 2 * (plan.memory - plan.beside) <= available_memory(self.targets.device)
+    def _ways(self, plan: Plan) -> Iterator[Solution]:
+        for way in (plan, plan.then):
+            if way is None or (way.precision == "float32" and not self._fits_float32()):
+                continue
+            found = self._cholesky(way) if way.solver == "cholesky" else self._cg(way)
+            if found is not None:
+                yield found
 
-    def low_rank(self) -> Solution:
-        """Least squares by a pivoted Cholesky factor, of as many columns as memory holds."""
-        self.seconds, self.clock = {}, time.perf_counter()
-        rank = min(self.gram.n, int(available_memory(self.targets.device) / (8 * 4 * self.gram.n)))
-        factor = pivoted_cholesky(self.gram, rank, torch.float64, seed=0, tolerance=self.gram.noise)
-        x = least_squares(factor, self.targets)
-        singular = torch.linalg.svdvals(factor)
-        fitted = exact_product(self.gram, x)
-        residual = self._relative(self.targets - fitted)
+    def _fits_float32(self) -> bool:
+        least, most = _IN_FLOAT32
+        largest = float(self.diagonal.max()) + self.system.ridge
+        return largest == 0 or least < largest < most
+
+    def _least_squares(self, plan: Plan) -> Solution | None:
+        """By eigenvalues; None where memory does not do."""
+        self.say("eigenvalues")
+        found = least_squares(self.system, plan.limit - plan.beside)
+        self._lap("eigenvalues")
+        if found is None:
+            return None
+        rank = found.rank if found.rank < self.system.gram.n else None
+        rest = self.system.rest(found.x)
         self._lap("solve")
-        condition = float(singular[0] / singular[-1]) ** 2
-        return Solution(x, fitted, residual, "low rank", "float64", 0, condition, factor.shape[1], self.seconds)
+        way = ("eigen" if rank is None else "low rank", "float64", 0)
+        return self._solution(found.x, rest, way, found.condition, rank, found.complete)
 
     def _cholesky(self, plan: Plan) -> Solution | None:
-        tiles = LowerTiles(self.gram, self.ridge, plan.dtype)
+        """None where the matrix is not positive definite in the plan's precision, or singular in float64."""
+        targets = self.system.targets
+        tiles = LowerTiles(self.system.gram, self.system.ridge, plan.dtype)
         self._lap("gram")
-        largest = _power_iterations(tiles.product, self.targets, plan.dtype, 10)
+        largest = _power_iterations(tiles.product, targets, plan.dtype, 10)
         try:
             tiles.factorize(lambda done, of: self.say(f"Cholesky: {done} of {of} columns of tiles"))
         except NotPositiveDefinite:
             return None
-        self._lap("factorize")
-        smallest = 1 / _power_iterations(tiles.solve, self.targets, plan.dtype, 3)
-        found = conjugate_gradients(self._exact, self.targets, tiles.solve, self.tolerance, _REFINEMENTS, self._told("refinement"))
+        finally:
+            self._lap("factorize")
+        smallest = 1 / _power_iterations(tiles.solve, targets, plan.dtype, 3)
+        if not smallest > (self.system.cutoff(largest) if plan.precision == "float64" else 0.0):
+            return None
+        found = conjugate_gradients(self._exact, targets, tiles.solve, self.tolerance, _REFINEMENTS, self._told("refinement"))
+        rest = self.system.rest(found.solution)
         self._lap("solve")
-        return self._solution(found, "cholesky", plan, largest / smallest)
+        return self._solution(found.solution, rest, ("cholesky", plan.precision, found.steps), largest / smallest)
 
     def _cg(self, plan: Plan) -> Solution:
-        dtype = plan.dtype
-        if plan.stored:
-            product = LowerTiles(self.gram, self.ridge, dtype).product
-        else:
-            product = self._recomputed(dtype)
+        gram, targets, dtype = self.system.gram, self.system.targets, plan.dtype
+        product = LowerTiles(gram, self.system.ridge, dtype).product if plan.stored else self._recomputed(dtype)
         self._lap("gram")
-        factor = pivoted_cholesky(self.gram, plan.rank, dtype, seed=0)
-        shift = self.ridge + max(float(self.gram.diagonal().mean() - factor.square().sum(1).double().mean()), 1e-7)
-        precondition = Preconditioner(factor, shift)
+        largest = _power_iterations(product, targets, dtype, 10)
+        precondition = self._preconditioner(plan, largest)
         self._lap("precondition")
-        largest = _power_iterations(product, self.targets, dtype, 10)
         found = conjugate_gradients(
             lambda v: product(v.to(dtype)).double(),
-            *(self.targets, precondition, self.tolerance, self.max_steps, self._told("conjugate gradients")),
-            exact=self._exact,
+            *(targets, precondition, self.tolerance, self.max_steps, self._told("conjugate gradients")),
+            rest=self.system.rest,
         )
         self._lap("solve")
-        sizes = self.targets.norm(dim=0)
+        sizes = targets.norm(dim=0)
         inverse = (found.solution.norm(dim=0) / sizes)[sizes > 0].max().item() if bool((sizes > 0).any()) else 0.0
-        return self._solution(found, "cg", plan, largest * inverse)
+        return self._solution(found.solution, found.rest, ("cg", plan.precision, found.steps), max(1.0, largest * inverse))
 
-    def _solution(self, found: Iterations, how: str, plan: Plan, condition: float) -> Solution:
-        fitted = self.targets - found.rest - self.ridge * found.solution
-        return Solution(found.solution, fitted, found.residual, how, plan.precision, found.steps, condition, None, self.seconds)
+    def _preconditioner(self, plan: Plan, largest: float) -> Preconditioner:
+        """What is left on the diagonal, on average, is its shift; at least what rounding leaves."""
+        factor, left = pivoted_cholesky(self.system.gram, plan.rank, plan.dtype, seed=0)
+        rounding = max(1e-7 * float(self.diagonal.mean()), torch.finfo(plan.dtype).eps * largest) or 1.0
+        return Preconditioner(factor, self.system.ridge + max(left * float(self.diagonal.mean()), rounding))
+
+    def _solution(
+        self, x: Tensor, rest: Tensor, way: tuple[str, str, int], condition: float, rank: int | None = None, complete: bool = True
+    ) -> Solution:
+        """rest: `System.rest` of x. way: how, precision, steps."""
+        fitted = self.system.targets - rest - self.system.ridge * x
+        return Solution(x, fitted, self.system.relative(rest), *way, condition, rank, complete, self.seconds)
 
     def _recomputed(self, dtype: torch.dtype) -> Callable[[Tensor], Tensor]:
+        gram = self.system.gram
+
         def product(vectors: Tensor) -> Tensor:
-            out = symmetric_product(lambda r, c: self.gram.block(r, c, dtype), self.gram.n, TILE, vectors)
-            return out.add_(vectors, alpha=self.ridge)
+            out = symmetric_product(lambda r, c: gram.block(r, c, dtype), gram.n, TILE, vectors)
+            return out.add_(vectors, alpha=self.system.ridge)
 
         return product
 
     def _exact(self, vectors: Tensor) -> Tensor:
-        return exact_product(self.gram, vectors).add_(vectors, alpha=self.ridge)
-
-    def _relative(self, r: Tensor) -> float:
-        size = self.targets.norm().item()
-        return r.norm().item() / size if size else 0.0
+        return exact_product(self.system.gram, vectors).add_(vectors, alpha=self.system.ridge)
 
     def _told(self, what: str) -> Callable[[int, float], None]:
         return lambda step, residual: self.say(f"{what}: step {step}, residual {residual:.1e}")
 
     def _lap(self, name: str) -> None:
         now = time.perf_counter()
-        self.seconds[name], self.clock = now - self.clock, now
+        self.seconds[name] = self.seconds.get(name, 0.0) + now - self.clock
+        self.clock = now
 
 
 def _power_iterations(product: Callable[[Tensor], Tensor], like: Tensor, dtype: torch.dtype, steps: int) -> float:
@@ -154,6 +217,12 @@ def _power_iterations(product: Callable[[Tensor], Tensor], like: Tensor, dtype: 
     v = torch.randn((len(like), 1), generator=generator, dtype=torch.float64).to(like.device, dtype)
     size = 1.0
     for _ in range(steps):
-        v = product(v / v.norm())
-        size = v.norm().item()
+        v = product(v / _norm(v)) if bool(v.any()) else v
+        size = _norm(v)
     return size
+
+
+def _norm(v: Tensor) -> float:
+    """Without overflow of squares."""
+    largest = float(v.abs().max())
+    return largest * float((v / largest).norm()) if largest else 0.0

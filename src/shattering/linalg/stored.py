@@ -34,7 +34,14 @@ class StoredGram:
         self.scale, self.constant = 1.0, 0.0
         self.n = len(sides)
         self.features = 1  # entries are read, not computed
-        self.noise = 1e-6 if panels[0].dtype == torch.float32 else 1e-13
+
+    @property
+    def noise(self) -> float:
+        """Of the panels' entries, rounded to their type again and again; what is kept apart is in float64."""
+        if self.panels[0].dtype == torch.float64:
+            return 0.0
+        rounded = sum(float(panel.diagonal(rows.start).double().sum()) for rows, panel in self._by_rows()) * self.scale
+        return 4 * torch.finfo(self.panels[0].dtype).eps * rounded / (float(self.diagonal().sum()) or 1.0)
 
     @classmethod
     def zeros(cls, n: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> "StoredGram":

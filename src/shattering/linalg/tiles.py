@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 from shattering.linalg.gram import Gram, slices, symmetric_product
 
 TILE = 5000  # rows and columns: 100 MB in float32, enough for products at full speed
+_PIVOT = 4  # times the rounding of n sums: what a pivot has to be above, in units of its diagonal entry
 
 
 class NotPositiveDefinite(ArithmeticError):
@@ -43,14 +44,15 @@ class LowerTiles:
     def factorize(self, on_column: Callable[[int, int], None] | None = None) -> None:
         """Cholesky in place: matrix = L L'. on_column: called with the columns of tiles done, and of how many.
 
-        Raises NotPositiveDefinite.
+        Raises NotPositiveDefinite, also where so little of a diagonal entry is left as a pivot that it may be rounding alone.
         """
-        tiles = self.tiles
+        tiles, rounding = self.tiles, _PIVOT * torch.finfo(self.tiles[0][0].dtype).eps * self.n**0.5
         for j, row in enumerate(tiles):
+            least = rounding * row[j].diagonal()
             for left in row[:j]:
                 row[j].addmm_(left, left.T, alpha=-1)
             row[j], info = torch.linalg.cholesky_ex(row[j])
-            if info.item():
+            if info.item() or not bool((row[j].diagonal().square() > least).all()):
                 raise NotPositiveDefinite(self.pieces[j].start)
             for below in tiles[j + 1 :]:
                 for k in range(j):

@@ -183,6 +183,7 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     provenance = _provenance(record.device)
     provenance |= {"dataset_fingerprint": fitted.fingerprint, "started": started.isoformat(timespec="seconds")}
     provenance |= {"seconds": seconds, "fit_seconds": fitted.fit_seconds, "resumed": resumed, "epoch_seconds": epoch_seconds}
+    provenance |= {"timings": dict(record.timings)} if record.timings else {}
     provenance |= {"processes": world} if (world := Ranks.current().world) > 1 else {}
     write_json(folder / "provenance.json", provenance)
     write_json(folder / "result.json", fitted.result)  # last: its presence says that the run is done

@@ -29,6 +29,7 @@ from shattering.runs.sweep import Engine, check, failure_mark, sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.factories import OfInstance, Start
 from shattering.testing.learners import Inputs, as_learner, tracked
+from shattering.testing.repeats import find_repeats
 from shattering.testing.result import Draw, RandomizationTest
 from shattering.testing.scheme import NATURAL, Scheme, find_randomizations, n_draws_of
 
@@ -128,7 +129,9 @@ def randomization_test(
         Execution(scheme, where, given, jobs, clock, console, log, engine).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
         _check_same_data(draws)
-        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, *_start(estimator, notes), given)
+        repeats = find_repeats(dataset, folds is not None)
+        how = _start(estimator, notes)
+        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, *how, given, repeats)
     except BaseException:
         if folder:
             shutil.rmtree(folder, ignore_errors=True)

@@ -13,6 +13,7 @@ from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
 from shattering.testing.finding import Finding
+from shattering.testing.repeats import Repeats
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS, find_randomizations
 
 
@@ -124,6 +125,7 @@ class RandomizationTest:
         notes: what else has to be known of the fits, in sentences: what they started from, and what of the learner cannot be told
             apart from others, so that no stored run is used again for it.
         given: the objects that its runs name, such as a learner that is no name.
+        repeats: inputs that are on both sides of the split; None: none were found.
     """
 
     learner: str
@@ -133,6 +135,7 @@ class RandomizationTest:
     start: str | None = None
     notes: tuple[str, ...] = ()
     given: Objects | None = field(default=None, repr=False, compare=False)
+    repeats: Repeats | None = None
 
     @property
     def natural(self) -> Draw:
@@ -177,9 +180,11 @@ class RandomizationTest:
         """The permutation tests of Ojala and Garriga (2010), of which test 1 permutes labels, test 2 features within each class.
 
         The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value. Nor
-        does a test of which no draw has a score.
+        does a test of which no draw has a score, nor any if the test split is the train split.
         """
-        out = {}
+        out: dict[Randomization, PermutationTest] = {}
+        if self.repeats and self.repeats.whole:
+            return out
         for r in (LABEL_TEST, FEATURE_TEST):
             nulls, n_begun = self.scores(r, "null_score"), sum(draw.begun for draw in self.of(r, done=False))
             if nulls:

@@ -17,7 +17,8 @@ PIXEL_NOISE = ("shuffled-pixels", "random-pixels", "gaussian-pixels")
 
 def sentences(test: RandomizationTest) -> list[str]:
     """What a test says, most important first."""
-    return [*_learning(test), *_capacity(test), *_time(test), *_features(test), *_wrong_labels(test), *_pixels(test), *_incomplete(test)]
+    first = [*_learning(test), *_repeats(test), *_capacity(test), *_time(test)]
+    return [*first, *_features(test), *_wrong_labels(test), *_pixels(test), *_incomplete(test)]
 
 
 def _number(test: RandomizationTest, value: float) -> str:
@@ -39,6 +40,11 @@ def _learning(test: RandomizationTest) -> Iterator[str]:
     scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} where labels are permuted"
     unjudged = f"Whether it learns is not judged: with so few draws p cannot be {LEVEL} or less"
     yield _verdict(tested, scores, "learns from the labels", unjudged)
+
+
+def _repeats(test: RandomizationTest) -> Iterator[str]:
+    if test.repeats and any(test.of(r) for r in (LABEL_TEST, FEATURE_TEST)):
+        yield str(test.repeats)
 
 
 def _verdict(tested: PermutationTest, scores: str, what: str, unjudged: str) -> str:
