@@ -13,12 +13,11 @@ import torch
 from PIL import Image
 
 from shattering import InputError, Randomization, load_dataset, randomize
-from shattering.data import decode, disk, on_disk, sources
+from shattering.data import decode, disk, on_disk
 from shattering.data import groups as row_groups
 from shattering.data.encoded import ParquetRows
 from shattering.data.loader import Loader
 from shattering.data.on_disk import ImagesOnDisk
-from shattering.identity import files as identity_files
 from shattering.learners.training import batch_rows
 from tests.data.test_sources import encode, pictures, write_folder, write_parquet
 
@@ -238,23 +237,6 @@ def test_imagenet_by_name_from_a_folder_or_shards(tmp_path, monkeypatch):
         write_parquet(tmp_path / "imagenet" / f"{name}-00000-of-00001.parquet", mixed(2), labels)
     data = load_dataset("imagenet", image_size=8)
     assert (data.variant, data.test.labels.tolist()) == ("imagenet", [1, 0])
-
-
-def test_large_data_are_identified_without_reading_all_bytes(tmp_path, monkeypatch):
-    for name in ("one", "two"):
-        write_mixed(tmp_path / name)
-        write_folder(tmp_path / f"{name}-folder")
-    whole = sources.identity(str(tmp_path / "one"))
-    monkeypatch.setattr(identity_files, "LARGE", 0)
-    monkeypatch.setattr(identity_files, "_digests", {})
-    monkeypatch.setattr(identity_files, "_whole", None)
-    for kind in ("", "-folder"):
-        one, two = tmp_path / f"one{kind}", tmp_path / f"two{kind}"
-        assert sources.identity(str(one)) == sources.identity(str(two)) != whole
-    write_parquet(tmp_path / "two" / "train-00000-of-00002.parquet", mixed(12, seed=9), [0, 1, 2] * 4)
-    (tmp_path / "two-folder" / "train" / "cat" / "9.png").write_bytes(encode(pictures(1)[0]))
-    for kind in ("", "-folder"):
-        assert sources.identity(str(tmp_path / f"one{kind}")) != sources.identity(str(tmp_path / f"two{kind}"))
 
 
 def test_fingerprints(tmp_path, on_disk_always):

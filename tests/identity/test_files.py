@@ -9,6 +9,7 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, RunSpec, Store, load_dataset, randomization_test, run, sweep
+from shattering.cache import cache_folder
 from shattering.data import sources
 from shattering.identity import files
 from shattering.identity.files import check_unchanged, files_digest, read_once
@@ -87,6 +88,35 @@ def test_outside_a_call_every_question_is_answered_anew(tmp_path):
         with pytest.raises(InputError, match="changed while it was in use"):
             check_unchanged(tmp_path / "a")
     assert files_digest(tmp_path / "a") != first
+
+
+def test_large_files_are_read_once_for_all_processes_until_they_change(tmp_path, monkeypatch):
+    (tmp_path / "data" / "below").mkdir(parents=True)
+    for name in ("a", "below/b"):
+        (tmp_path / "data" / name).write_text(name * 10)
+    whole = files_digest(tmp_path / "data")
+    reads, read = [], files._whole
+    monkeypatch.setattr(files, "_whole", lambda *args: reads.append(1) or read(*args))
+    monkeypatch.setattr(files, "LARGE", 0)
+    monkeypatch.setattr(files, "_SETTLED", -1)
+
+    def asked():
+        files._digests.clear()  # as in another process
+        return files_digest(tmp_path / "data")
+
+    assert {asked(), asked(), asked()} == {whole}
+    assert len(reads) == 1
+    status = os.stat(tmp_path / "data" / "a")
+    (tmp_path / "data" / "a").write_text("c" * status.st_size)
+    os.utime(tmp_path / "data" / "a", ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert asked() == asked() != whole
+    assert len(reads) == 2
+    (tmp_path / "data").rename(tmp_path / "moved")
+    assert files_digest(tmp_path / "moved") == read(tmp_path / "moved", files._below(tmp_path / "moved")), "where it lies does not count"
+    for kept in cache_folder().glob("*.digest.json"):
+        kept.write_text("[]")
+    files._digests.clear()
+    assert files_digest(tmp_path / "moved") != whole
 
 
 def test_what_counts_of_a_folder(tmp_path):

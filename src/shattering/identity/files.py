@@ -1,31 +1,36 @@
-"""`files_digest`: what identifies files by their content, wherever they lie; read once in a call of `run`, `sweep` or a test."""
+"""`files_digest`: what identifies files by their content, wherever they lie; looked at once in a call of `run`, `sweep` or a test."""
 
 import hashlib
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
+from shattering.cache import kept_json
 from shattering.errors import InputError
 
-LARGE = 4 << 30  # bytes of files from which they are not read whole
+LARGE = 1 << 30  # bytes of files from which their digest is kept for other processes too
 _SETTLED = 2e9  # nanoseconds since the last change of a file, before which a second change may leave its time as it is
-_READ_WHOLE = (".npz", ".safetensors", ".pt", ".pth")  # whatever their size: these are loaded whole as well
 
 _once: ContextVar[dict[Path, str] | None] = ContextVar("_once", default=None)
-_digests: dict[Path, tuple[str, str]] = {}  # path → (names, sizes and times of its files, their digest)
+_digests: dict[Path, tuple[str, str]] = {}  # path → (what its files are, without their bytes; their digest)
 
 
 class _File(NamedTuple):
-    """A file below a folder: its name there (bytes, with slashes), size in bytes and time of its last change."""
+    """A file below a folder: its name there (bytes, with slashes), size in bytes, times of its last changes, and number.
+
+    Whoever writes a file can set the first time back, but not the second.
+    """
 
     name: bytes
     size: int
     changed: int
+    touched: int
+    number: int
 
 
 @contextmanager
@@ -48,8 +53,8 @@ def read_once() -> Iterator[None]:
 def files_digest(path: Path) -> str:
     """SHA-256 over the names and bytes of a file, or of all files below a folder.
 
-    Hidden files (names that start with a dot) do not count, as no reader reads them. Of more than 4 GiB the bytes are not
-    read, except of those that are loaded whole anyway: then the digest is over names, sizes and the footers of Parquet files.
+    Hidden files (names that start with a dot) do not count, as no reader reads them. All bytes are read, and not again until a
+    file changes; of more than 1 GiB other processes know the digest as well, by the cache folder.
     """
     known = _once.get()
     if known is None:
@@ -70,33 +75,21 @@ def check_unchanged(path: Path) -> None:
         raise InputError(f"{path} changed while it was in use, expected files that stay as they are: give the same call again")
 
 
-def light_digest(files: Iterable[Path], root: Path) -> str:
-    """SHA-256 over the names below root and the sizes of files, and over the footers of Parquet files: row counts, offsets, statistics."""
-    digest = hashlib.sha256()
-    for path in files:
-        size = path.stat().st_size
-        digest.update(os.fsencode(path.relative_to(root).as_posix()) + f"\0{size}\0".encode())
-        if path.suffix == ".parquet":
-            with open(path, "rb") as file:
-                file.seek(max(0, size - 8))
-                length = int.from_bytes(file.read(4), "little")
-                file.seek(max(0, size - 8 - length))
-                digest.update(file.read())
-    return digest.hexdigest()
-
-
 def _look(path: Path) -> str:
     """The digest; that of the last time if names, sizes and times of the files are what they were."""
     files = _below(path)
-    stamp = hashlib.sha256(b"".join(b"%d %d %d %s" % (len(f.name), f.size, f.changed, f.name) for f in files)).hexdigest()
+    each = (b"%d %d %d %d %d %s" % (len(f.name), f.size, f.changed, f.touched, f.number, f.name) for f in files)
+    stamp = hashlib.sha256(b"".join(each)).hexdigest()
     known = _digests.get(path.absolute())
     if known and known[0] == stamp:
         return known[1]
-    if path.suffix not in _READ_WHOLE and sum(file.size for file in files) > LARGE:
-        found = light_digest((_place(path, file) for file in files), path)
+    settled = time.time_ns() - max((max(file.changed, file.touched) for file in files), default=0) > _SETTLED
+    if settled and sum(file.size for file in files) > LARGE:
+        name = hashlib.sha256(os.fsencode(path.absolute()) + stamp.encode()).hexdigest()[:32]
+        found = kept_json(f"{name}.digest.json", lambda: _whole(path, files), lambda digest: isinstance(digest, str) and len(digest) == 64)
     else:
         found = _whole(path, files)
-    if time.time_ns() - max((file.changed for file in files), default=0) > _SETTLED:
+    if settled:
         _digests[path.absolute()] = stamp, found
     return found
 
@@ -119,7 +112,7 @@ def _below(path: Path) -> tuple[_File, ...]:
     """The file at a path, or those below it, in the order of their names; links to folders are followed, hidden files left out."""
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
-        return (_File(b"", found.st_size, found.st_mtime_ns),)
+        return (_file(b"", found),)
     files: list[_File] = []
     todo: list[tuple[bytes, tuple[tuple[int, int], ...]]] = [(b"", ((found.st_dev, found.st_ino),))]
     while todo:
@@ -136,5 +129,9 @@ def _below(path: Path) -> tuple[_File, ...]:
             if stat.S_ISDIR(status.st_mode) and here not in above:
                 todo.append((name, (*above, here)))
             elif stat.S_ISREG(status.st_mode):
-                files.append(_File(name, status.st_size, status.st_mtime_ns))
+                files.append(_file(name, status))
     return tuple(sorted(files, key=lambda file: file.name.split(b"/")))
+
+
+def _file(name: bytes, status: os.stat_result) -> _File:
+    return _File(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
