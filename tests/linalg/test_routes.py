@@ -21,7 +21,7 @@ from shattering.linalg.stored import StoredGram
 from shattering.linalg.system import System
 
 GENERATOR = np.random.default_rng(0)
-N = 24
+N = 18
 DATA = {
     "few features": GENERATOR.normal(size=(N, 3)),
     "many features": GENERATOR.normal(size=(N, 40)),
@@ -36,8 +36,7 @@ KERNELS = {
     "gaussian": ("gaussian", 0.3),
     "gaussian, tiny gamma": ("gaussian", 1e-12),
     "gaussian, smooth": ("gaussian", 1e-3),
-    "gaussian, huge gamma": ("gaussian", 1e9),
-    "gaussian, largest gamma": ("gaussian", 1e300),
+    "gaussian, huge gamma": ("gaussian", 1e300),
     "callable": (laplacian_kernel, 1.0),
 }
 RIDGES = (0.0, 1e-8, 1e-3, 1.0)
@@ -97,7 +96,7 @@ def test_every_way_finds_the_least_squares_of_least_norm(data, kernel):
             continue
         X, y = DATA[data].astype(dtype), values[:, : 1 if precision == "float64" else 3]
         K = matrix(X.astype(float), kernel)
-        model = KernelInterpolator(function, gamma=gamma, ridge=ridge, solver=solver, precision=precision, tol=1e-9, max_steps=100)
+        model = KernelInterpolator(function, gamma=gamma, ridge=ridge, solver=solver, precision=precision, tol=1e-9, max_steps=30)
         case = f"ridge {ridge:g}, {solver} in {precision}, points {dtype.__name__}"
         check(model.fit(X, y), K, y, *obvious(K, y, ridge), case)
 

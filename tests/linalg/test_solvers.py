@@ -78,6 +78,25 @@ def test_a_gram_matrix_by_blocks_columns_and_diagonal(small_tiles, points, vecto
     torch.testing.assert_close(exact_product(found, vectors), matrix @ vectors)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("spread", [1e-3, 1.0, 1e3, 1e6, 1e12, 1e20])
+def test_a_gaussian_kernel_of_near_points_that_are_far_from_others(dtype, spread, monkeypatch):
+    """As many digits as without the others, whatever of it is repaired, and however many pairs at once."""
+    generator = torch.Generator().manual_seed(0)
+    far = spread * torch.randn((10, 4), generator=generator, dtype=torch.float64)
+    near = far.repeat_interleave(6, 0)
+    near += 1e-3 * torch.randn(near.shape, generator=generator, dtype=torch.float64)
+    near = torch.cat([near, near[:3]]).to(dtype)
+    exact = torch.exp(-0.7 * (near.double()[:, None] - near.double()).square().sum(-1))
+    for pairs in (7, 2**22):
+        monkeypatch.setattr(gram, "_PAIRS", pairs)
+        found = Gaussian(0.7)(near, near)
+        assert found.dtype == dtype
+        torch.testing.assert_close(found.double(), exact, rtol=0, atol=1e-13 if dtype == torch.float64 else 3e-4)
+    few = torch.cat([near[:1], near[6::6]])  # no near pairs but equal ones
+    torch.testing.assert_close(Gaussian(0.7)(few, few).diagonal().double(), torch.ones(len(few)).double(), rtol=0, atol=1e-4)
+
+
 def test_a_stored_matrix_by_blocks_columns_and_diagonal(small_tiles, points, vectors, tmp_path):
     whole = StoredGram.zeros(N, torch.float64)
     whole.add((0, 2), points[:, :2])

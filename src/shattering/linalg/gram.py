@@ -13,7 +13,10 @@ from shattering.errors import InputError
 Kernel = Callable[[Tensor, Tensor], Tensor]  # (a, d), (b, d) → (a, b), of their type and on their device
 
 EXACT_BLOCK = 2048  # rows and columns of a block that is computed in float64 and thrown away
-_FAR = 1e6  # squared distance from the mean, in widths of a Gaussian kernel, from which the rounding of products shows in its values
+_FAR = 64.0  # squared distance from the mean, in widths of a Gaussian kernel, from which the rounding of products shows in its values
+_TOO_FAR = 1e15  # from which nothing is left of them
+_RIGHT = {torch.float64: 2e-16, torch.float32: 1e-4}  # error of a value that is left; those in float32 are corrected by residuals
+_PAIRS = 2**22  # values of pairs of points at once
 
 
 class Gram(Protocol):
@@ -49,8 +52,8 @@ class Gaussian:
     """exp(-gamma ‖x - x'‖²), with one matrix product a block.
 
     The products are of points relative to the mean of b: where all points are far from zero, as much as their distances
-    would be lost in rounding else. Where points are so far apart that it would be lost even so, differences are taken
-    one by one, in float64.
+    would be lost in rounding else. Where points are so far from that mean that it would be lost even so, the values that this
+    would change are computed again, from differences in float64.
     """
 
     def __init__(self, gamma: float):
@@ -60,18 +63,31 @@ class Gaussian:
         center, width = b.double().mean(0).to(b.dtype), math.sqrt(self.gamma)
         scaled_a, scaled_b = (a - center).mul_(width), (b - center).mul_(width)
         norms_a, norms_b = (scaled_a * scaled_a).sum(1, keepdim=True), (scaled_b * scaled_b).sum(1, keepdim=True)
-        if len(a) and len(b) and not max(float(norms_a.max()), float(norms_b.max())) <= _FAR:
+        furthest = max(float(norms_a.max()), float(norms_b.max())) if len(a) and len(b) else 0.0
+        if not furthest <= _TOO_FAR:
             return _from_differences(a, b, width)
         one_a, one_b = torch.ones_like(norms_a), torch.ones_like(norms_b)
         left = torch.cat([scaled_a.mul_(2), -norms_a, one_a], 1)
         right = torch.cat([scaled_b, one_b, -norms_b], 1)
-        return (left @ right.T).clamp_(max=0).exp_()
+        values = (left @ right.T).clamp_(max=0).exp_()
+        return values if furthest <= _FAR else _repaired(values, a, b, width, 4 * torch.finfo(a.dtype).eps * furthest)
 
 
 def _from_differences(a: Tensor, b: Tensor, width: float) -> Tensor:
     """The Gaussian kernel without a difference of large numbers."""
-    apart = torch.cdist(a.double() * width, b.double() * width, compute_mode="donot_use_mm_for_euclid_dist")
-    return apart.square_().neg_().exp_().to(a.dtype)
+    apart = torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
+    return apart.mul_(width).square_().neg_().exp_().to(a.dtype)
+
+
+def _repaired(values: Tensor, a: Tensor, b: Tensor, width: float, error: float) -> Tensor:
+    """Values of the Gaussian kernel, where those that an error of the exponent changes are computed from differences."""
+    rows, cols = (values > _RIGHT[a.dtype] / error).nonzero(as_tuple=True)
+    if len(rows) > values.numel() // 20:  # then pair by pair is slower
+        return _from_differences(a, b, width)
+    for some in slices(len(rows), max(1, _PAIRS // a.shape[1])):
+        i, j = rows[some], cols[some]
+        values[i, j] = ((a[i].double() - b[j].double()) * width).square_().sum(1).neg_().exp_().to(a.dtype)
+    return values
 
 
 def from_numpy_kernel(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> Kernel:
