@@ -3,9 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -20,8 +18,8 @@ from shattering.data.decode import decode_one, decode_square
 from shattering.data.encoded import Encoded, ParquetRows
 from shattering.data.groups import RowGroups
 from shattering.data.pixels import Refused, Unreadable
+from shattering.data.threads import in_order
 from shattering.errors import InputError
-from shattering.machine import own_cores
 
 LARGE = 4 << 30  # decoded bytes from which images never live in memory
 _CHUNK = 64  # images at most that a thread takes at a time
@@ -276,24 +274,9 @@ class ImagesOnDisk:
         return np.empty((n, *self.shape[1:]), np.float32 if self.dtype == torch.float32 else np.uint8)
 
     def _in_threads(self, work: Callable[[int, bytes], Result]) -> Iterator[Result]:
-        """work(position, encoded bytes) of all images in order, by as many threads as cores; row groups are read by this one."""
+        """work(position, encoded bytes) of all images in order, in threads; this one reads row groups."""
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // max(1, self.nbytes // max(1, len(self)))))
-
-        def do(positions: range, data: list[bytes] | None) -> list[Result]:
-            return [work(i, self._encoded(i) if data is None else data[i - positions.start]) for i in positions]
-
-        cores = own_cores()
-        pool, waiting = ThreadPoolExecutor(cores), deque[Future]()
-        try:
-            for start in range(0, len(self), chunk):
-                positions = range(start, min(start + chunk, len(self)))
-                waiting.append(pool.submit(do, positions, [self._encoded(i) for i in positions] if self._groups else None))
-                if len(waiting) > cores:
-                    yield from waiting.popleft().result()
-            while waiting:
-                yield from waiting.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return in_order(len(self), chunk, self._encoded, work, read_here=self._groups is not None)
 
     def _image(self, i: int, data: bytes) -> np.ndarray:
         """The image at a position, (c, h, w), as it is to be."""

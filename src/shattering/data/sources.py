@@ -40,9 +40,10 @@ def load_dataset(
     is said by `shattering.machine.available_memory`.
 
     Args:
-        source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/*.png|jpg`` and
-            ``test/…``), an .npz with x_train, y_train, x_test, y_test, or Parquet files (one file, or a folder with
-            ``train*.parquet`` and ``test*.parquet``) with an image and a label column; a tuple
+        source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/…`` and ``test/…``,
+            or without a test split ``CLASS/…``; in every format that Pillow reads, and in folders below), an .npz with x_train, y_train,
+            x_test, y_test, or Parquet files (one file, or a folder with ``train*.parquet`` and ``test*.parquet``) with an image and
+            a label column; a tuple
             (X, y) or (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; a torch dataset of (image, label)
             pairs, or a pair of them (train, test); a Hugging Face `Dataset` or `DatasetDict`; or a Dataset.
         n_train: size of a class-balanced subset of the train split, drawn by `seed`; None: all of it.
@@ -54,13 +55,17 @@ def load_dataset(
         image_size: bring encoded images of any sizes to squares of so many pixels (as RGB), see `decode_square`; None: they
             have one size, and keep it.
         skip_corrupt: leave out the encoded images that cannot be decoded, and count them in `Dataset.skipped`, instead of raising an error;
-            this decodes every image of the subsets once.
+            this decodes every image of the subsets once. Images that would be changed by reading them are an error all the same.
         channels: "first" or "last", the order of the axes in arrays of images (of four axes; of an .npz and of a torch dataset, too);
             None: the channels are the axis, the second or the last, that has length 1, 3 or 4; if both have, or neither has, it is the
             order that gives square images; where that does not tell, it is an error.
 
     Raises:
-        InputError: for anything unknown, unreadable or inconsistent.
+        InputError: for anything unknown, unreadable or inconsistent: labels that are missing or of two kinds, pictures that 8-bit grey
+            or RGB cannot hold (16 bits, transparency, several frames), files in class folders that are no images.
+
+    Warns:
+        UserWarning: for what is left out (notes beside images, splits and arrays that are not used) or converted (CMYK).
     """
     if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1):
         raise InputError(f"image_size is {image_size!r}, expected a whole number of at least 1")
