@@ -110,6 +110,14 @@ def test_points_far_from_zero_are_told_apart_in_float32():
     np.testing.assert_allclose(far.dual_coef_, near.dual_coef_, rtol=1e-3, atol=1e-6)
 
 
+def test_whole_numbers_are_not_rounded():
+    """Seconds since 1970, which float32 holds to the nearest 128."""
+    X = 1_700_000_000 + 30 * np.arange(40)[:, None]
+    model = KernelInterpolator(gamma=1e-3).fit(X, np.arange(40.0))
+    assert model.interpolated_
+    np.testing.assert_allclose(model.predict(X), np.arange(40), atol=1e-4)
+
+
 def test_classes_by_one_hot(points):
     X, _, new = points
     labels = np.array(["a", "b", "c"])[np.arange(60) % 3]
@@ -218,6 +226,7 @@ def test_recomputing_the_matrix_gives_the_same(points):
         ({"device": "meta"}, "device is 'meta', expected 'auto', 'cpu' or a CUDA device, which have float64"),
         ({"kernel": lambda a, b: np.full((len(a), len(b)), np.nan)}, "the kernel gives values that are not finite"),
         ({"kernel": lambda a, b: np.ones(len(a))}, r"the kernel gives an array of shape \(50,\) for 50 and 50 points"),
+        ({"kernel": lambda a, b: 1j * a @ b.T}, "the kernel gives an array of type complex128, expected real numbers"),
         ({"kernel": lambda a, b: a[:, :1] * np.ones(len(b))}, "the kernel is not symmetric"),
         ({"kernel": lambda a, b: -a @ b.T}, "expected a kernel with k\\(x, x\\) of at least 0"),
         ({"kernel": lambda a, b: np.cos(a[:, :1] + b[:, 0])}, "on its diagonal, expected a kernel with"),

@@ -19,6 +19,7 @@ from shattering.linalg.plan import Plan, block_bytes
 from shattering.machine import available_memory, require_memory
 from shattering.values import Count, NotNegative, Positive
 
+_DTYPES = [np.float64, np.float32]  # what is neither, such as whole numbers, becomes the first, which holds them
 _LARGEST = 1e30  # of features, so that their squares and sums of these are numbers
 _SIDES = (2048, 512, 128)  # rows and columns of a block of the kernel between new points and those of fit: the first that fits into memory
 _SAMPLE = 50  # points at which a kernel is checked to be symmetric
@@ -99,7 +100,7 @@ class _KernelMachine(MinimumNorm):
     def _values(self, X) -> np.ndarray:
         """(n, k) float64: the kernel expansion at points."""
         check_is_fitted(self)
-        X = np.asarray(validate_data(self, X, dtype=[np.float32, np.float64], reset=False))
+        X = np.asarray(validate_data(self, X, dtype=_DTYPES, reset=False))
         side = self._side(len(X))
         coefficients = torch.from_numpy(self.dual_coef_).to(self._points.device)
         points = self._as_points(X)
@@ -187,7 +188,7 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
 
     def fit(self, X, y):
         """Fit to X (n, d) and y (n,) or (n, k)."""
-        X, y = map(np.asarray, validate_data(self, X, y, dtype=[np.float32, np.float64], multi_output=True, y_numeric=True))
+        X, y = map(np.asarray, validate_data(self, X, y, dtype=_DTYPES, multi_output=True, y_numeric=True))
         self._one_target = y.ndim == 1
         return self._fit(X, np.array(y.reshape(len(X), -1), dtype=np.float64))
 
@@ -202,7 +203,7 @@ class KernelInterpolatorClassifier(OneHotClassifier, _KernelMachine):
 
     def fit(self, X, y):
         """Fit to X (n, d) and class labels y (n,)."""
-        X, y = map(np.asarray, validate_data(self, X, y, dtype=[np.float32, np.float64]))
+        X, y = map(np.asarray, validate_data(self, X, y, dtype=_DTYPES))
         self.classes_, labels = class_codes(y)
         self._fit(X, np.eye(len(self.classes_))[labels])
         self.fitted_ = self.classes_[self._fitted.argmax(1)]

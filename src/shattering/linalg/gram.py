@@ -102,6 +102,8 @@ def from_numpy_kernel(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) 
             raise InputError(
                 f"the kernel gives an array of shape {found.shape} for {len(a)} and {len(b)} points, expected {(len(a), len(b))}"
             )
+        if found.dtype.kind not in "fiub":
+            raise InputError(f"the kernel gives an array of type {found.dtype}, expected real numbers")
         if not np.isfinite(found).all():
             raise InputError("the kernel gives values that are not finite, expected finite numbers")
         return torch.as_tensor(found, dtype=a.dtype, device=a.device)
