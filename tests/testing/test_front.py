@@ -44,9 +44,12 @@ class Shared(np.random.RandomState):
 
 
 @pytest.mark.parametrize("scoring", [None, "balanced_accuracy", "neg_log_loss"])
-@pytest.mark.parametrize("seed", [0, 1])
-def test_it_agrees_with_scikit_learn_on_the_same_folds_and_permutations(seed, scoring, tmp_path):
-    X, y = table(seed, shift=0.5)
+@pytest.mark.parametrize(("seed", "sizes"), [(0, (30, 30)), (1, (31, 18, 11))])
+def test_it_agrees_with_scikit_learn_on_the_same_permutations(seed, sizes, scoring, tmp_path):
+    """Folds are made alike too, of the labels of each permutation; classes of unequal size tell other ways from it."""
+    X, _ = table(seed, shift=0.0)
+    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    X += 0.5 * y[:, None].astype(np.float32)
     learner = LogisticRegression()
     ours = randomization_test(
         learner, (X, y), randomizations=["permuted-labels"], n_draws=19, folds=3, scoring=scoring, seed=seed, store=tmp_path

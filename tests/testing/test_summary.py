@@ -93,3 +93,9 @@ def test_numbers_of_the_table():
     assert (gaussian["draws"], gaussian["not_done"]) == (0, 1), "a failed draw stays in the table"
     assert test.p_value == 0.2
     assert len(test.records) == 6
+
+
+def test_rounding_is_no_spread_to_measure_an_effect_by():
+    test = fake_test(fake_draw(test=0.9), *labels([0.1 + 0.2, 0.3, 0.3]))
+    assert test.table["effect_sd"].isna().all()
+    assert fake_test(fake_draw(test=0.9), *labels([0.2, 0.3])).table["effect_sd"][1] > 1

@@ -54,6 +54,7 @@ def _effect(test: RandomizationTest, randomization: Randomization) -> dict:
     if score is None:
         raise InputError("the natural data have not been fitted, expected that before any comparison")
     mean, spread = fmean(nulls), stdev(nulls) if len(nulls) > 1 else 0.0
+    spread = spread if spread > stats.ROUNDING * max(map(abs, nulls)) else 0.0
     low, high = _interval(test.natural, score, nulls)
     sd = (score - mean) / spread if spread else None
     return {"effect": score - mean, "effect_low": low, "effect_high": high, "effect_sd": sd}
