@@ -1,4 +1,4 @@
-"""The one exception for bad input, and how any other exception is told in one line."""
+"""The exception for bad input, and how any other exception is told in one line."""
 
 import difflib
 import errno
@@ -30,8 +30,12 @@ def no_exit(what: str = "the model's code") -> Iterator[None]:
         raise ExitError(f"{what} called sys.exit({'' if stop.code is None else repr(stop.code)})") from stop
 
 
-def unknown(kind: str, found: object, known: Iterable[object]) -> InputError:
-    """Make an `InputError` for a name that is not among the `known` names.
+class UnknownName(InputError):
+    """Bad input that names something which is not known, here and now: a later version may know it."""
+
+
+def unknown(kind: str, found: object, known: Iterable[object]) -> UnknownName:
+    """Make an `UnknownName` for a name that is not among the `known` names.
 
     It suggests the known name that is nearest in spelling, whatever the case and hyphens; without a near one it lists the known names,
     at most twenty.
@@ -39,9 +43,9 @@ def unknown(kind: str, found: object, known: Iterable[object]) -> InputError:
     names = sorted(map(str, known))
     near = nearest(str(found), names)
     if near:
-        return InputError(f"unknown {kind} {shown(found)}; did you mean {near!r}?")
+        return UnknownName(f"unknown {kind} {shown(found)}; did you mean {near!r}?")
     more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return InputError(f"unknown {kind} {shown(found)}; known: {', '.join(names[:20])}{more}")
+    return UnknownName(f"unknown {kind} {shown(found)}; known: {', '.join(names[:20])}{more}")
 
 
 def nearest(found: str, names: Sequence[str]) -> str | None:

@@ -3,22 +3,27 @@
 Two orthogonal axes, in the papers' words: `labels` (probability of corruption) and `pixels`. All noise is a
 pure function of (seed, example id), so a tensor in memory, a streaming worker and a resumed run get the
 same bytes.
+
+Torch is imported where images are touched, so that a stored specification is read without it.
 """
+
+from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
-import torch
 
 from shattering import seeds
-from shattering.data.dataset import Dataset, Split
-from shattering.data.on_disk import ImagesOnDisk
-from shattering.data.preprocess import to_float
 from shattering.errors import InputError
 from shattering.values import Range, check_fields
+
+if TYPE_CHECKING:
+    import torch
+
+    from shattering.data.dataset import Dataset, Split
 
 Pixels = Literal["true", "shuffled", "random", "gaussian", "within-class"]
 LabelMode = Literal["redraw", "flip", "permute"]
@@ -71,6 +76,8 @@ class Randomization:
 
     def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
         """The corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test"."""
+        import torch
+
         true = split.true_labels.numpy()
         if not self.labels:
             return split.true_labels
@@ -89,7 +96,7 @@ class Randomization:
             new[rows] = true[rows[np.argsort(words[rows, 2], kind="stable")]]
         return torch.from_numpy(np.where(corrupted, new, true))
 
-    def pixel_transform(self, seed: int, part: str, moments: "Moments") -> Callable[[np.ndarray, int], np.ndarray]:
+    def pixel_transform(self, seed: int, part: str, moments: Moments) -> Callable[[np.ndarray, int], np.ndarray]:
         """(image (c, …), example id) → randomized image of the same shape; it can be sent to other processes.
 
         Raises InputError for "within-class", which is a function of the whole split.
@@ -107,8 +114,12 @@ class Randomization:
             return partial(_gaussian, seed, part, moments)
         return _unchanged
 
-    def images(self, split: Split, seed: int, part: str, moments: "Moments") -> torch.Tensor:
+    def images(self, split: Split, seed: int, part: str, moments: Moments) -> torch.Tensor:
         """The randomized images of a split, by `pixel_transform` of each; of images on disk when they are read."""
+        import torch
+
+        from shattering.data.on_disk import ImagesOnDisk
+
         if self.pixels == "true":
             return split.images
         if isinstance(split.images, ImagesOnDisk):
@@ -129,6 +140,8 @@ class Randomization:
 
     def _within_class(self, split: Split, seed: int, part: str) -> torch.Tensor:
         """Every column of the images permuted among the examples of each (true) class; a pixel's channels are one column."""
+        import torch
+
         n, channels = len(split), 1 if self.permute_channels or split.images.ndim == 2 else split.image_shape[0]
         columns = split.images.numpy().reshape(n, channels, -1)
         out, true = np.empty_like(columns), split.true_labels.numpy()
@@ -152,7 +165,7 @@ def _permuted(seed: int, part: str, positions: int, image: np.ndarray, example: 
     return _permute(image, np.argsort(_raw(seed, part, example, positions)))
 
 
-def _gaussian(seed: int, part: str, moments: "Moments", _: np.ndarray, example: int) -> np.ndarray:
+def _gaussian(seed: int, part: str, moments: Moments, _: np.ndarray, example: int) -> np.ndarray:
     return moments.draw(seeds.generator(seed, f"pixels/{part}", example))
 
 
@@ -177,8 +190,13 @@ class Moments:
     std: np.ndarray
 
     @classmethod
-    def of(cls, images: torch.Tensor) -> "Moments":
+    def of(cls, images: torch.Tensor) -> Moments:
         """Moments of (n, c, h, w) or (n, features) images, in float64, without a float copy of them all."""
+        import torch
+
+        from shattering.data.on_disk import ImagesOnDisk
+        from shattering.data.preprocess import to_float
+
         if isinstance(images, ImagesOnDisk):
             on_disk = (np.array(values)[:, None, None] for values in images.moments())
             return cls(images.shape[1:], *on_disk)

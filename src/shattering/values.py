@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -125,8 +125,9 @@ def check(name: str, value: object, hint: Any) -> None:
 
 def check_fields(owner: Any) -> None:
     """Raise InputError for the first field of a dataclass, or parameter of an estimator, whose value is not of its type."""
-    for name, hint in field_types(type(owner) if is_dataclass(owner) else type(owner).__init__).items():
-        check(name, getattr(owner, name), hint)
+    types = field_types(type(owner) if is_dataclass(owner) else type(owner).__init__)
+    for name in [field.name for field in fields(owner)] if is_dataclass(owner) else types:
+        check(name, getattr(owner, name), types[name])
 
 
 def unlike(name: str, value: object, hint: Any) -> InputError:

@@ -112,7 +112,7 @@ def test_bad_json():
         RunSpec.from_json({"labels": 1})
     with pytest.raises(InputError, match="is a list, expected an object"):
         RunSpec.from_json([])
-    with pytest.raises(InputError, match="randomization is"):
+    with pytest.raises(InputError, match="unknown field of randomization: 'noise'"):
         RunSpec.from_json({"randomization": {"noise": 1}})
 
 

@@ -35,7 +35,9 @@ def test_bad_stores(tmp_path):
         Store(tmp_path / "file")
     with pytest.raises(InputError, match="none does not exist, expected a folder of runs"):
         Store(tmp_path / "none").runs()
-    done = run(SPEC, Store(tmp_path / "s"))
-    (done.folder / "result.json").write_text('{"train_acc')
-    with pytest.raises(InputError, match=r"result.json is not readable, remove its folder to run it again"):
-        Store(tmp_path / "s").runs()
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(InputError, match="link is a link to nowhere, expected a folder"):
+        Store(tmp_path / "link")
+    for bad in ("", "a\0b"):
+        with pytest.raises(InputError, match="expected a folder or a URL"):
+            Store(bad)

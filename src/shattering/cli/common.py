@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shattering.cli.options import UsageError
+from shattering.errors import printable
+from shattering.files import is_file
 from shattering.values import NotNegative, Positive
 
 if TYPE_CHECKING:
     from shattering.runs.on_ray import Ray
-    from shattering.runs.store import AnySpec, Store
+    from shattering.runs.reading import AnySpec
+    from shattering.runs.store import Record, Run, Store, Unread
     from shattering.runs.sweep import Engine
 
 
@@ -69,12 +74,20 @@ def print_json(data: object) -> None:
     print(json.dumps(data, indent=1, allow_nan=False))
 
 
-def summary(run) -> dict:
-    return {
-        "run_id": run.run_id,
-        "folder": str(run.folder),
-        "status": run.status,
-        "error": run.error,
-        "spec": run.spec.to_json(),
-        "result": run.result,
-    }
+def where(path: Path) -> str:
+    """The whole path of what was written; of a device as it was given."""
+    return str(path.resolve() if is_file(path) else path.absolute())
+
+
+def print_written(path: Path, more: str = "") -> None:
+    """Say where a report was written; not on standard output, if that may be what it was written to."""
+    print(printable(f"Report: {where(path)}{more}"), file=sys.stdout if is_file(path) else sys.stderr)
+
+
+def summary(run: Run | Record | Unread) -> dict:
+    from shattering.runs.store import Unread
+
+    about = {"run_id": run.run_id, "folder": str(run.folder), "status": run.status, "error": run.error}
+    if isinstance(run, Unread):
+        return {**about, "spec": None, "result": {}}
+    return {**about, "spec": run.spec.to_json(), "result": run.result}

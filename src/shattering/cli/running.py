@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shattering.cli.common import Stored, Swept, finish, print_json, summary, sweep_with_overview
+from shattering.cli.common import Stored, Swept, finish, print_json, print_written, summary, sweep_with_overview, where
 from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import InputError
 from shattering.values import Count, Natural, Range
@@ -35,8 +35,8 @@ class Demo(Stored):
         path = write_report(runs, self.out, "Would it fit noise just as well? Two networks on handwritten digits")
         if not self.json:
             print_summary(runs)
-            print(f"Report: {path.resolve()}")
-        return finish(runs, self.json, {"report": str(path.resolve())})
+            print_written(path)
+        return finish(runs, self.json, {"report": where(path)})
 
 
 @dataclass(frozen=True)

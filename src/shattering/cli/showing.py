@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from shattering.cli.catalog import LEARNERS, NETWORKS
-from shattering.cli.common import Stored, print_json, summary
+from shattering.cli.common import Stored, print_json, print_written, summary, where
 from shattering.cli.options import Positional
 
 
@@ -54,14 +54,15 @@ class Show(Stored):
 
     def execute(self) -> int:
         from shattering.report.text import print_stored
-        from shattering.runs.store import Run, Store
+        from shattering.runs.store import Run, Store, check_readable
 
-        run = Store(self.store).find(self.run)
+        run = Store(self.store).find(self.run).whole()
+        check_readable(run)
         if self.json:
             rows = (run.history if isinstance(run, Run) else run.table) if run.status == "done" else None
             records = [] if rows is None else rows.astype(object).where(rows.notna(), None).to_dict("records")
             name = "history" if isinstance(run, Run) else "table"
-            print_json({**summary(run), "provenance": run.provenance, name: records})
+            print_json({**summary(run), "provenance": run.provenance, name: records, "traceback": run.traceback})
         else:
             print_stored(run, full=True)
         return 0
@@ -78,15 +79,15 @@ class Report(Stored):
 
     def execute(self) -> int:
         from shattering.report.page import write_report
-        from shattering.runs.store import Store
+        from shattering.runs.store import Record, Store
 
-        runs = Store(self.store).runs()
+        runs = [found for found in Store(self.store).everything() if not isinstance(found, Record)]
         path = write_report(runs, self.out, self.title)
         not_done = sum(run.status != "done" for run in runs)
         if self.json:
-            print_json({"report": str(path.resolve()), "runs": len(runs), "not_done": not_done})
+            print_json({"report": where(path), "runs": len(runs), "not_done": not_done})
         else:
-            print(f"Report: {path.resolve()} ({len(runs)} runs{f', {not_done} of them NOT DONE' if not_done else ''})")
+            print_written(path, f" ({len(runs)} runs{f', {not_done} of them NOT DONE' if not_done else ''})")
         return 0
 
 

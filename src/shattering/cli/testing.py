@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shattering.cli.common import Swept, print_json
+from shattering.cli.common import Swept, print_json, print_written, where
 from shattering.cli.options import Positional, Repeated
 from shattering.values import Count, Natural, Range
 
@@ -77,8 +77,8 @@ class Test(Swept):
         )
         test.to_html(self.out)
         if self.json:
-            print_json({**test.to_json(), "report": str(self.out.resolve())})
+            print_json({**test.to_json(), "report": where(self.out)})
         else:
             print(test)
-            print(f"Report: {self.out.resolve()}")
+            print_written(self.out)
         return 1 if any(draw.status == "failed" for draw in test.draws) else 0

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from shattering.errors import InputError
-from shattering.files import write_aside
+from shattering.files import write_own
 from shattering.linalg.gram import slices
 
 _ROWS = 2500
@@ -113,7 +113,7 @@ class StoredGram:
                 for panel in (self.sides, *self.panels):
                     file.write(panel.cpu().numpy().data)
 
-        write_aside(path, write)
+        write_own(path, write)
 
     @classmethod
     def parts_in(cls, path: Path) -> list[tuple]:

@@ -83,12 +83,12 @@ class Runs:
     def _find(self, spec: RunSpec) -> Run:
         run_id = spec.run_id
         if run_id not in self.seen:
-            self.seen[run_id] = self.store.get(spec) or Run(spec, self.store.folder(spec), "missing", {}, {})
+            self.seen[run_id] = self.store.of(spec).whole()
         return self.seen[run_id]
 
     def records(self, specs: Sequence[StudySpec]) -> list[Record]:
         """Stored studies; those the store lacks with the status "missing"."""
-        return [self.store.get(spec) or Record(spec, self.store.folder(spec), "missing", {}, {}) for spec in specs]
+        return [self.store.of(spec).whole() for spec in specs]
 
 
 @dataclass(frozen=True)

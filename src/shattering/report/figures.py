@@ -219,7 +219,6 @@ def to_spec(chart) -> dict:
 def save(chart: Chart, path: Path) -> Path:
     """Write a chart as the .pdf, .svg or .png (at twice the size) that the path names. Needs no browser."""
     spec, kind = to_spec(chart), path.suffix[1:]
-    path.parent.mkdir(parents=True, exist_ok=True)
     if kind == "svg":
         content = vl_convert.vegalite_to_svg(spec).encode()
     else:

@@ -12,11 +12,13 @@ import vl_convert
 from PIL import Image
 
 from shattering import __version__
+from shattering.errors import InputError, reason
 from shattering.files import write_aside
 from shattering.report import figures
 from shattering.report.describe import describe
-from shattering.report.tables import PIXELS, by_subject, recipe, summary_rows, verdicts
-from shattering.runs.store import Run, Stored
+from shattering.report.tables import PIXELS, by_subject, recipe, subject_title, summary_rows, verdicts
+from shattering.runs.reading import damaged, read_bytes
+from shattering.runs.store import Run, Stored, Unread
 
 CAPTIONS = {
     "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. Drawn are true, half "
@@ -25,29 +27,33 @@ CAPTIONS = {
 }
 
 
-def write_report(runs: Sequence[Run], path: Path, title: str = "Randomization tests") -> Path:
+def write_report(runs: Sequence[Stored | Unread], path: Path, title: str = "Randomization tests") -> Path:
     """Write the page of these runs to `path` and return it. Raises OSError if it cannot be written."""
     return write_page(render(runs, title), path)
 
 
 def write_page(html: str, path: Path) -> Path:
     """Write a page, and the folders above it. Raises OSError if it cannot be written."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_aside(path, lambda aside: aside.write_text(html))
+    content = html.encode(errors="backslashreplace")  # of names of files that are no text
+    write_aside(path, lambda aside: aside.write_bytes(content))
     return path
 
 
-def render(runs: Sequence[Run], title: str = "Randomization tests") -> str:
-    """The page of these runs as text. All text from runs is escaped."""
+def render(stored: Sequence[Stored | Unread], title: str = "Randomization tests") -> str:
+    """The page of these runs as text; of studies it says only how they stand. All text from runs is escaped."""
+    everything = [found if isinstance(found, Unread) else found.whole() for found in stored]
+    runs = [found for found in everything if isinstance(found, Run)]
     charts = {"loss": figures.loss_curves(runs), "corruption": figures.error_curves(runs)}
     rows = summary_rows(runs)
-    context = {"verdicts": verdicts(rows), "groups": by_subject(rows), "strips": picture_strips(runs), "captions": CAPTIONS}
-    return render_template("report.html.j2", runs, title, charts, **context)
+    strips, unseen = picture_strips(runs)
+    groups = [{**subject, "title": subject_title(subject)} for subject in by_subject(rows)]
+    context = {"verdicts": verdicts(rows), "groups": groups, "strips": strips, "unseen": unseen, "captions": CAPTIONS}
+    return render_template("report.html.j2", everything, title, charts, **context)
 
 
 def render_template(
     name: str,
-    runs: Sequence[Stored],
+    runs: Sequence[Stored | Unread],
     title: str,
     charts: Mapping[str, figures.Chart | None],
     filters: Mapping[str, Callable] | None = None,
@@ -83,79 +89,86 @@ def _policy(scripts: Sequence[str]) -> str:
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
-def picture_strips(runs: Sequence[Run]) -> list[dict]:
-    """One strip of example images for each dataset and randomization, with the labels that the learner was given."""
+def picture_strips(runs: Sequence[Run]) -> tuple[list[dict], list[str]]:
+    """One strip of example images for each dataset and randomization, with the labels that the learner was given.
+
+    Also what is wrong with pictures that cannot be shown, where no other run has one of the same.
+    """
     strips: dict[tuple, dict] = {}
+    unseen: dict[tuple, str] = {}
     for run in runs:
-        picture = run.folder / "examples.png"
-        title = run.spec.randomization.title
+        title, picture = run.spec.randomization.title, run.folder / "examples.png"
         key = (run.spec.dataset, title)
         if run.status != "done" or key in strips or not picture.exists():
             continue
         examples = run.result["examples"]
+        try:
+            tiles = _tiles(picture, len(examples))
+        except InputError as error:
+            unseen[key] = str(error)
+            continue
         strips[key] = {
             "dataset": run.result["dataset"],
             "title": title,
             "order": (PIXELS.index(run.spec.randomization.pixels), run.spec.randomization.labels, title),
-            "tiles": [{**e, "src": src} for e, src in zip(examples, _tiles(picture, len(examples)), strict=True)],
+            "tiles": [{**e, "src": src} for e, src in zip(examples, tiles, strict=True)],
         }
-    return sorted(strips.values(), key=lambda strip: (strip["dataset"], *strip["order"]))
+    ordered = sorted(strips.values(), key=lambda strip: (strip["dataset"], *strip["order"]))
+    return ordered, [text for key, text in unseen.items() if key not in strips]
 
 
 def _tiles(picture: Path, n: int) -> list[str]:
-    """The n equal images that lie side by side in a picture, as data URLs."""
+    """The n equal images that lie side by side in a picture, as data URLs. Raises InputError for a file that is no such picture."""
     urls = []
-    with Image.open(picture) as strip:
-        width = strip.width // n
-        for i in range(n):
-            png = io.BytesIO()
-            strip.crop((i * width, 0, (i + 1) * width, strip.height)).save(png, format="PNG")
-            urls.append("data:image/png;base64," + base64.b64encode(png.getvalue()).decode())
+    try:
+        with Image.open(io.BytesIO(read_bytes(picture)), formats=["PNG"]) as strip:
+            if not n or strip.width % n:
+                raise damaged(picture, f"it is {strip.width} pixels wide, expected {n} images of one width")
+            width = strip.width // n
+            for i in range(n):
+                png = io.BytesIO()
+                strip.crop((i * width, 0, (i + 1) * width, strip.height)).save(png, format="PNG")
+                urls.append("data:image/png;base64," + base64.b64encode(png.getvalue()).decode())
+    except InputError:
+        raise
+    except Exception as error:  # whatever a decoder raises
+        raise damaged(picture, reason(error)) from None
     return urls
 
 
-def _what(run: Stored) -> str:
+def _what(run: Stored | Unread) -> str:
     """What a run or study is, in words."""
+    if isinstance(run, Unread):
+        return "its specification cannot be read"
     if not isinstance(run, Run):
         return run.spec.title  # type: ignore[attr-defined]
     parts = [run.spec.model_name, run.spec.randomization.title, recipe(run)]
     return ", ".join(part for part in parts if part)
 
 
-def _line(run: Stored) -> dict:
+def _line(run: Stored | Unread) -> dict:
+    stored = isinstance(run, Stored)
     return {
         "name": run.folder.name,
         "status": run.status,
-        "seed": run.spec.seed,
+        "seed": run.spec.seed if stored else "–",
         "error": run.error,
         "outcome": run.outcome,
-        "result": run.result,
-        "provenance": run.provenance,
+        "result": run.result if stored else {},
+        "provenance": run.provenance if stored else {},
     }
 
 
-def _machines(runs: Sequence[Stored]) -> list[dict]:
+def _machines(runs: Sequence[Stored | Unread]) -> list[dict]:
     """The distinct environments of the done runs, with how many ran in each."""
     found: dict[str, dict] = {}
     for run in runs:
-        if not run.provenance:
+        if not isinstance(run, Stored) or not run.provenance:
             continue
-        p = run.provenance
-        key = str(
-            [
-                p["versions"],
-                p["processor"],
-                p["cores"],
-                p["threads"],
-                p["device"],
-                p["git_revision"],
-                p.get("dataset_fingerprint"),
-                run.result.get("data"),
-            ]
-        )
-        entry = found.setdefault(
-            key, {"dataset_fingerprint": "", **p, "dataset": run.result.get("dataset") or run.result["data"], "runs": 0}
-        )
+        names = ("versions", "processor", "cores", "threads", "device", "git_revision", "dataset_fingerprint")
+        shown = {name: run.provenance.get(name) for name in names}
+        shown["dataset"] = run.result.get("dataset") or run.result.get("data")
+        entry = found.setdefault(str(shown), {**shown, "runs": 0})
         entry["runs"] += 1
     return list(found.values())
 

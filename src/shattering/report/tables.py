@@ -1,7 +1,9 @@
 """Stored runs → tables."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable
+from dataclasses import fields
 from itertools import groupby
 from statistics import fmean, stdev
 from typing import get_args
@@ -9,10 +11,13 @@ from typing import get_args
 import pandas as pd
 
 from shattering.randomization import Pixels
+from shattering.runs import objects
+from shattering.runs.spec import RunSpec
 from shattering.runs.store import Run
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
-_SUBJECT = ("dataset", "model", "recipe", "n_train")  # what is tested; its rows are the randomizations
+_SUBJECT = ("dataset", "model", "recipe", "n_train", "setting")  # what is tested; its rows are the randomizations
+_SETTING = ("n_validation", "image_size", "folds", "scoring", "skip_corrupt", "hold_out")  # of a specification, beside these
 _RESULTS = (
     *("train_accuracy", "test_accuracy", "changed_fraction", "epochs_to_fit", "epochs", "interpolated", "diverged"),
     *("n_test", "n_classes", "n_parameters"),
@@ -29,14 +34,15 @@ def _row(run: Run) -> dict:
     return {
         "run_id": run.run_id,
         "status": run.status,
-        "dataset": run.result.get("dataset", spec.dataset),
+        "dataset": run.result.get("dataset", spec.dataset_name),
         "model": spec.model_name,
         "recipe": recipe(run),
         "n_train": run.result.get("n_train", spec.n_train),
+        "setting": _setting(run),
         "pixels": r.pixels,
         "labels": r.labels,
         "label_mode": r.label_mode,
-        "randomization": r.title,
+        "randomization": r.title + (" (channels apart)" if r.permute_channels and r.pixels not in ("true", "gaussian") else ""),
         "seed": spec.seed,
         **{name: run.result.get(name) for name in _RESULTS},
         "seconds": run.provenance.get("seconds"),
@@ -51,44 +57,88 @@ def recipe(run: Run) -> str:
     return json.dumps(params) if params else ""
 
 
+def _setting(run: Run) -> str:
+    """What else the specification says; "" if it is all as usual."""
+    values = {field.name: (getattr(run.spec, field.name), field.default) for field in fields(RunSpec) if field.name in _SETTING}
+    return ", ".join(f"{name} = {value}" for name, (value, default) in values.items() if value != default)
+
+
 def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
     """One row a configuration, in the papers' order: means over its done seeds, and how many are not done.
 
-    Columns: dataset, model, recipe, n_train, pixels, labels, label_mode, randomization; seeds (done), not_done,
-    failed; train_accuracy, test_accuracy (means, in 0…1), test_sd (standard deviation over seeds; missing for one),
-    changed_fraction, epochs_to_fit (mean over the seeds that fitted), fitted (seeds that interpolate at the end),
-    chance (1/classes), n_test.
+    Columns: dataset, model, recipe, n_train, setting (what else the specification says), pixels, labels, label_mode,
+    randomization; seeds (done), not_done, failed, others (the states of those not done, in words); train_accuracy, test_accuracy
+    (means, in 0…1), test_sd (standard deviation over seeds; missing for one), changed_fraction, epochs_to_fit (mean over the
+    seeds that fitted), fitted (seeds that interpolate at the end), chance (1/classes), n_test.
     """
-    return pd.DataFrame(summary_rows(runs)).convert_dtypes()
+    return pd.DataFrame(summary_rows(runs)).drop(columns="subject", errors="ignore").convert_dtypes()
 
 
 def summary_rows(runs: Iterable[Run]) -> list[dict]:
-    """The rows of `summary_table` as dictionaries, None for missing values."""
+    """The rows of `summary_table` as dictionaries, None for missing values; subject: what they are grouped by."""
+    rows = [_row(run) | _subject_of(run) for run in runs]
+    _join_unfinished(rows)
+    _tell_apart(rows)
 
     def key(row: dict) -> tuple:
-        return (
-            *(row[name] or "" for name in _SUBJECT[:3]),
-            row["n_train"] or 0,
-            PIXELS.index(row["pixels"]),
-            row["labels"],
-            row["label_mode"],
-        )
+        names = (*(row[name] for name in ("dataset", "model", "recipe")), row["n_train"] or 0, row["setting"], row["subject"])
+        return (*names, PIXELS.index(row["pixels"]), row["labels"], row["label_mode"], row["randomization"])
 
-    return [_summary(list(rows)) for _, rows in groupby(sorted((_row(run) for run in runs), key=key), key)]
+    return [_summary(list(rows)) for _, rows in groupby(sorted(rows, key=key), key)]
+
+
+def _subject_of(run: Run) -> dict:
+    """What a run is grouped by: all that its specification says, but for seeds and randomization.
+
+    exactly: what tells apart datasets and models that are called the same.
+    """
+    spec = run.spec
+    dataset, learner = (objects.digest_of(name) if objects.is_object(name) else name for name in (spec.dataset, spec.learner))
+    setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
+    subject = json.dumps([dataset, learner, spec.model_name, recipe(run), setting])
+    return {"subject": subject, "exactly": {"dataset": dataset, "model": learner}}
+
+
+def _join_unfinished(rows: list[dict]) -> None:
+    """Put runs that are not done beside those of their subject that are; but runs on several variants of the data, which only those know
+    that are done, are subjects of their own."""
+    variants: dict[str, dict[str, dict]] = {}  # of each subject, with a row of each
+    for row in rows:
+        if row["status"] == "done":
+            variants.setdefault(row["subject"], {}).setdefault(row["dataset"], row)
+    for row in rows:
+        found = variants.get(row["subject"], {})
+        if row["status"] != "done" and len(found) == 1:
+            row |= {name: next(iter(found.values()))[name] for name in ("dataset", "n_train")}
+        row["subject"] += row["dataset"]
+
+
+def _tell_apart(rows: list[dict]) -> None:
+    """Call datasets and models of different subjects differently."""
+    called: dict[tuple, list[dict]] = {}
+    for row in rows:
+        called.setdefault(tuple(row[name] for name in _SUBJECT), []).append(row)
+    for alike in called.values():
+        for name in ("dataset", "model"):
+            if len({row["exactly"][name] for row in alike}) > 1:
+                for row in alike:
+                    row[name] = f"{row[name]} ({row['exactly'][name]})"
 
 
 def _summary(rows: list[dict]) -> dict:
     done = [row for row in rows if row["status"] == "done"]
+    others = Counter(row["status"] for row in rows if row["status"] != "done")
 
     def mean(name: str) -> float | None:
         values = [row[name] for row in done if row[name] is not None]
         return fmean(values) if values else None
 
     return {
-        **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization")},
+        **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization", "subject")},
         "seeds": len(done),
         "not_done": len(rows) - len(done),
-        "failed": sum(row["status"] == "failed" for row in rows),
+        "failed": others["failed"],
+        "others": ", ".join(f"{n} {status}" for status, n in others.items()),
         **{name: mean(name) for name in ("train_accuracy", "test_accuracy", "changed_fraction", "epochs_to_fit")},
         "test_sd": stdev(row["test_accuracy"] for row in done) if len(done) > 1 else None,
         "fitted": sum(row["interpolated"] for row in done),
@@ -98,9 +148,20 @@ def _summary(rows: list[dict]) -> dict:
 
 
 def by_subject(rows: Iterable[dict]) -> list[dict]:
-    """Summary rows by what is tested: dictionaries of dataset, model, recipe, n_train, and their rows."""
-    subjects = groupby(rows, lambda row: tuple(row[name] for name in _SUBJECT))
-    return [{**dict(zip(_SUBJECT, subject, strict=True)), "rows": list(members)} for subject, members in subjects]
+    """Summary rows by what is tested: dictionaries of dataset, model, recipe, n_train, setting, n_test (None if no run is done), rows."""
+    out = []
+    for _, members in groupby(rows, lambda row: row["subject"]):
+        members = list(members)
+        n_test = next((row["n_test"] for row in members if row["n_test"]), None)
+        out.append({**{name: members[0][name] for name in _SUBJECT}, "n_test": n_test, "rows": members})
+    return out
+
+
+def subject_title(subject: dict) -> str:
+    """What is tested, in words."""
+    n = "all" if subject["n_train"] is None else f"{subject['n_train']:,}"
+    setting = f" ({subject['setting']})" if subject["setting"] else ""
+    return f"{subject['model']} on {subject['dataset']}, {n} training images{setting}"
 
 
 def verdicts(rows: Iterable[dict]) -> list[str]:

@@ -1,36 +1,54 @@
-"""Stored runs → the terminal."""
+"""Stored runs → the terminal. All text from runs is printed with its escape sequences made visible.
+
+What lists runs imports nothing heavy.
+"""
+
+from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, get_args
 
-from rich.console import Console
-from rich.table import Table
+from shattering.errors import printable
+from shattering.runs.store import Record, Run, Status, Stored, Unread
 
-from shattering.report.tables import by_subject, summary_rows, verdicts
-from shattering.runs.store import Record, Run, Stored
+if TYPE_CHECKING:
+    import pandas as pd
 
 LISTED = 10  # values of a list that are printed
 
 
-def print_status(runs: Sequence[Stored]) -> None:
+def print_status(runs: Sequence[Stored | Unread]) -> None:
     """One line a run, and how many there are of each status."""
     for run in runs:
-        print(f"{run.status:11}  {run.folder.name}  {run.outcome}")
-    counts = {s: sum(run.status == s for run in runs) for s in ("done", "running", "interrupted", "failed")}
+        print(printable(f"{run.status:11}  {run.folder.name}  {run.outcome}"))
+    counts = {s: sum(run.status == s for run in runs) for s in get_args(Status)}
     print(", ".join(f"{n} {s}" for s, n in counts.items() if n) or "no runs")
 
 
 def print_stored(run: Run | Record, full: bool = False) -> None:
-    """The result of a run or study; full: also its specification, provenance, and history or table."""
-    print(f"{run.folder}: {run.status}" + (f" ({run.error})" if run.error else ""))
+    """The result of a run or study; full: also its specification, provenance, history or table, and why it failed."""
+    print(printable(f"{run.folder}: {run.status}" + (f" ({run.error})" if run.error else "")))
     lines = {"spec": json.dumps(run.spec.to_json())} if full else {}
     lines |= {name: value for name, value in run.result.items() if name != "examples"}
     lines |= {name: value for name, value in run.provenance.items() if full and name != "epoch_seconds"}
     for name, value in lines.items():
-        print(f"{name:34} {_text(value)}")
+        print(printable(f"{name:34} {_text(value)}"))
     rows = (run.history if isinstance(run, Run) else run.table) if full and run.status == "done" else None
     if rows is not None and len(rows):
-        print(rows.to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
+        _print_lines(_printable(rows).to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
+    if full and run.traceback:
+        _print_lines(run.traceback)
+
+
+def _printable(rows: pd.DataFrame) -> pd.DataFrame:
+    """A table whose names and texts have no line breaks or escape sequences."""
+    rows = rows.rename(columns=lambda name: printable(str(name)))
+    return rows.map(lambda value: printable(value) if isinstance(value, str) else value)
+
+
+def _print_lines(text: str) -> None:
+    print("\n".join(map(printable, text.split("\n"))))
 
 
 def _text(value: object) -> str:
@@ -42,10 +60,14 @@ def _text(value: object) -> str:
 
 def print_summary(runs: Sequence[Run]) -> None:
     """A table for each dataset, model and recipe, one row a randomization; then what they say."""
-    rows, console = summary_rows(runs), Console()
+    from rich.console import Console
+    from rich.table import Table
+
+    from shattering.report.tables import by_subject, subject_title, summary_rows, verdicts
+
+    rows, console = summary_rows(runs), Console(markup=False, emoji=False)
     for subject in by_subject(rows):
-        title = f"{subject['model']} on {subject['dataset']}, {subject['n_train'] or 'all'} training images"
-        title += f"\n{subject['recipe']}" if subject["recipe"] else ""
+        title = printable(subject_title(subject)) + (f"\n{printable(subject['recipe'])}" if subject["recipe"] else "")
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("randomization")
         for column in ("train %", "test %", "gap", "epochs to fit", "seeds"):
@@ -54,11 +76,11 @@ def print_summary(runs: Sequence[Run]) -> None:
             table.add_row(*_cells(row))
         console.print(table)
     for sentence in verdicts(rows):
-        print(sentence)
+        print(printable(sentence))
 
 
 def _cells(row: dict) -> list[str]:
-    seeds = f"{row['seeds']}" + (f" ({row['not_done']} not done)" if row["not_done"] else "")
+    seeds = f"{row['seeds']}" + (f" ({row['not_done']} not done: {row['others']})" if row["not_done"] else "")
     if not row["seeds"]:
         return [row["randomization"], "–", "–", "–", "–", seeds]
     train, test, fit = row["train_accuracy"], row["test_accuracy"], row["epochs_to_fit"]

@@ -1,12 +1,15 @@
 """Learners and datasets that are objects of the user's, not names: a spec names them, the caller hands them over beside it."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Mapping
-from typing import Any
-
-from sklearn.base import BaseEstimator, clone
+from typing import TYPE_CHECKING, Any
 
 from shattering.errors import InputError
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
 
 Objects = Mapping[str, Any]
 _PREFIX = "object:"
@@ -41,6 +44,8 @@ def find(name: str, given: Objects | None) -> Any:
 
 def with_seed(learner: BaseEstimator, seed: int) -> BaseEstimator:
     """A clone whose random states, nested ones too, are the seed wherever they are at their default; what the user has set stays."""
+    from sklearn.base import clone
+
     cloned: BaseEstimator = clone(learner)  # type: ignore[assignment]
     default = inspect.signature(type(learner)).parameters.get("random_state")
     unset = {"random_state": default.default if default else None}

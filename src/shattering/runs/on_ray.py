@@ -181,7 +181,7 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
 
     from shattering.identity.files import read_once
     from shattering.runs import surroundings
-    from shattering.runs.store import read_spec
+    from shattering.runs.reading import spec_from_json
     from shattering.runs.workers import execute
 
     def report(row: dict) -> None:
@@ -195,5 +195,5 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
 
     surroundings.have(settings)
     with read_once():
-        last, run_id = 0.0, read_spec(spec).run_id
+        last, run_id = 0.0, spec_from_json(spec).run_id
         return execute(spec, where, threads, log, objects, report)

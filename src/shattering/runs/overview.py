@@ -3,7 +3,13 @@
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from shattering.errors import printable
 from shattering.runs.store import AnySpec, Stored
+
+
+def line(run: Stored, note: str = "") -> str:
+    """How a run ended."""
+    return f"{run.status:7} {run.folder.name}  {note or run.outcome}"
 
 
 class Overview:
@@ -12,9 +18,9 @@ class Overview:
     def __init__(self, console: Console | None, total: int, done: int):
         self.console = console
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(20),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
         )
@@ -32,7 +38,7 @@ class Overview:
 
     def start(self, spec: AnySpec) -> TaskID:
         """A line for a run that a worker has begun."""
-        return self.progress.add_task(spec.folder_name, total=None, note="starting")
+        return self.progress.add_task(printable(spec.folder_name), total=None, note="starting")
 
     def update(self, task: TaskID, row: dict, epochs: int | None) -> None:
         """Show a row of a run's history; epochs: how many it has at most."""
@@ -52,12 +58,12 @@ class Overview:
         self.done += 1
         self.drop(task)
         self._update_whole()
-        self.say(f"{run.status:7} {run.folder.name}  {note or run.outcome}")
+        self.say(line(run, note))
 
     def say(self, text: str) -> None:
         """A line that stays."""
         if self.console is not None:
-            self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+            self.console.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 
     def _update_whole(self) -> None:
         running = sum(t.percentage / 100 for t in self.progress.tasks if t.id != self.whole and t.total)

@@ -22,8 +22,8 @@ from shattering import signals
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import check_identity, identity, load_dataset
-from shattering.errors import no_exit
-from shattering.files import write_aside
+from shattering.errors import InputError, no_exit
+from shattering.files import write_own
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
@@ -35,7 +35,7 @@ from shattering.runs import objects, surroundings
 from shattering.runs.objects import Objects
 from shattering.runs.scoring import scores
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import AnySpec, Record, Run, Store, write_json
+from shattering.runs.store import AnySpec, Record, Run, Store, check_readable, write_json
 from shattering.runs.study import StudySpec
 
 EXAMPLES = 10  # training images kept as a picture
@@ -88,7 +88,16 @@ def run(
                         _execute(spec, folder, each_epoch, given)
                     else:
                         _execute_study(spec, folder)
-        return ranks.agree(store.read(folder))
+        return ranks.agree(_done(store, spec))
+
+
+def _done(store: Store, spec: AnySpec) -> Run | Record:
+    """A run that has just been executed, or was there. Raises InputError if it cannot be read."""
+    found = store.of(spec)
+    check_readable(found)
+    if found.status != "done":
+        raise InputError(f"run {found.folder.name} is {found.status}, expected nobody to change its folder while it is executed")
+    return found
 
 
 def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
@@ -103,7 +112,7 @@ def _execute_study(spec: StudySpec, folder: Path) -> None:
     started, clock = datetime.now(UTC), time.perf_counter()
     with signals.kept(), no_exit():
         result, table = spec.execute()
-    write_aside(folder / "table.parquet", lambda path: table.to_parquet(path, index=False))
+    write_own(folder / "table.parquet", lambda path: table.to_parquet(path, index=False))
     provenance = _provenance(torch.device("cpu")) | {"started": started.isoformat(timespec="seconds")}
     write_json(folder / "provenance.json", provenance | {"seconds": time.perf_counter() - clock})
     write_json(folder / "result.json", result)  # last: its presence says that it is done
@@ -174,11 +183,11 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
 
     epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []
     history = record.history.drop(columns="seconds", errors="ignore")
-    write_aside(folder / "history.parquet", lambda path: history.to_parquet(path, index=False))
+    write_own(folder / "history.parquet", lambda path: history.to_parquet(path, index=False))
     if (examples := record.examples) is not None:
-        write_aside(folder / "examples.parquet", lambda path: examples.to_parquet(path, index=False))
+        write_own(folder / "examples.parquet", lambda path: examples.to_parquet(path, index=False))
     if isinstance(learner, NetworkClassifier):
-        write_aside(folder / "model.safetensors", learner.save)
+        write_own(folder / "model.safetensors", learner.save)
     _save_examples(fitted.data.train, folder / "examples.png")
     provenance = _provenance(record.device)
     provenance |= {"dataset_fingerprint": fitted.fingerprint, "started": started.isoformat(timespec="seconds")}
@@ -296,7 +305,7 @@ def _save_examples(split: Split, path: Path) -> None:
     images = to_float(split.images[_example_rows(split)]).clamp(0, 1)
     strip = torch.cat(list(images), dim=2).mul(255).round().byte().permute(1, 2, 0).numpy()
     picture = Image.fromarray(strip[..., 0] if strip.shape[2] == 1 else strip)
-    write_aside(path, lambda aside: picture.save(aside, format="PNG"))
+    write_own(path, lambda aside: picture.save(aside, format="PNG"))
 
 
 def _provenance(device: torch.device) -> dict:

@@ -1,25 +1,27 @@
-"""`RunSpec`: all that determines a run's result, and its identity."""
+"""`RunSpec`: all that determines a run's result, and its identity.
+
+The learners' libraries are imported where a learner is built, so that a stored specification is read without them.
+"""
+
+from __future__ import annotations
 
 import hashlib
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from sklearn.base import BaseEstimator
-from sklearn.metrics import get_scorer_names
-
-from shattering.data import sources
 from shattering.errors import InputError, unknown
-from shattering.identity.pieces import NEVER_COUNTED
-from shattering.learners import LEARNERS, build_learner
-from shattering.learners.own import traits
-from shattering.learners.weights import file_identity
 from shattering.randomization import Randomization
 from shattering.runs import objects
 from shattering.values import Count, Natural, Range, check_fields
+
+if TYPE_CHECKING:
+    from sklearn.base import BaseEstimator
+
+_LONGEST = 180  # bytes of a folder's readable name; systems take 255 with all that is added
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class RunSpec:
         hold_out: whether a dataset without a test split has a fifth held out; if not, the test figures are of the training images,
             with their true labels.
         channels: "first" or "last", the order of the axes in arrays of images; None: by their lengths.
+        check: whether learner, params and scoring are looked up as well; not for what is only read, which a later version may
+            have written.
 
     Raises:
         InputError: for unknown names and values out of range.
@@ -69,8 +73,9 @@ class RunSpec:
     skip_corrupt: bool = False
     hold_out: bool = True
     channels: Literal["first", "last"] | None = None
+    check: InitVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self, check: bool):
         check_fields(self)
         for name in ("dataset", "learner"):
             if not getattr(self, name):
@@ -81,14 +86,22 @@ class RunSpec:
             raise InputError(f"fold is {self.fold} of {self.folds} folds, expected one in 0…{self.folds - 1}")
         if self.folds and (self.n_validation or self.n_test):
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
-        if self.scoring is not None and self.scoring not in get_scorer_names():
-            raise unknown("scoring", self.scoring, get_scorer_names())
         for name, value in self.params.items():
             canonical(value, name)
+        if objects.is_object(self.learner) and self.params:
+            raise InputError(f"params are {dict(self.params)}, expected none beside a learner that is an object")
+        if check:
+            self._check_names()
+
+    def _check_names(self) -> None:
+        """Raises InputError for an unknown learner or scoring, and for parameters that the learner does not take."""
+        if self.scoring is not None:
+            from sklearn.metrics import get_scorer_names
+
+            if self.scoring not in get_scorer_names():
+                raise unknown("scoring", self.scoring, get_scorer_names())
         if not objects.is_object(self.learner):
             self.build()
-        elif self.params:
-            raise InputError(f"params are {dict(self.params)}, expected none beside a learner that is an object")
 
     @property
     def resolved_data_seed(self) -> int:
@@ -114,10 +127,15 @@ class RunSpec:
         """The unfitted learner. Raises InputError for an object that is not among those `given`."""
         if objects.is_object(self.learner):
             return objects.with_seed(objects.find(self.learner, given), self.seed)
+        from shattering.learners import build_learner
+
         return build_learner(self.learner, self.params, self.seed)
 
     def recipe(self) -> dict:
-        """The learner's parameters that determine the result and are not at their defaults, in canonical form."""
+        """The learner's parameters that determine the result and are not at their defaults, in canonical form.
+
+        Parameters that this version does not know, of a spec that was not checked, are among them.
+        """
         if objects.is_object(self.learner):
             return {}
         params = _without_defaults(self.params, self._defaults())
@@ -128,6 +146,8 @@ class RunSpec:
 
         Device, threads, checkpoint interval, and where the data and other files lie are not part of it.
         """
+        from shattering.data import sources
+
         r = asdict(self.randomization)
         if not r["labels"]:
             del r["label_mode"]
@@ -170,33 +190,43 @@ class RunSpec:
         parts += [f"labels{r.labels:g}" if r.labels else "", r.pixels if r.pixels != "true" else "", f"s{self.seed}"]
         parts += [f"fold{self.fold}of{self.folds}" if self.folds else ""]
         name = "-".join(part for part in parts if part)
-        return "".join(c if c.isalnum() or c in "-._" else "_" for c in name) + f"-{self.run_id}"
+        name = "".join(c if c.isalnum() or c in "-._" else "_" for c in name)
+        return f"{name.encode()[:_LONGEST].decode(errors='ignore')}-{self.run_id}"
 
     def to_json(self) -> dict:
         """A JSON object that `from_json` reads; fields at their defaults are left out."""
-        return _without_defaults(asdict(self), asdict(RunSpec()))
+        return _without_defaults(asdict(self), asdict(RunSpec(check=False)))
 
     @classmethod
-    def from_json(cls, data: object) -> "RunSpec":
-        """The spec that `to_json` wrote. Raises InputError for unknown fields."""
-        if not isinstance(data, dict):
-            raise InputError(f"a run's specification is a {type(data).__name__}, expected an object")
-        known = {f.name for f in fields(cls)}
-        for name in data:
-            if name not in known:
-                raise unknown("field of a run's specification:", name, known)
-        try:
-            randomization = Randomization(**data.get("randomization", {}))
-        except TypeError as error:
-            raise InputError(f"randomization is {data['randomization']!r}: {error}") from None
-        return cls(**{**data, "randomization": randomization})
+    def from_json(cls, data: object, check: bool = True) -> RunSpec:
+        """The spec that `to_json` wrote. Raises InputError for values out of range, and `UnknownName` for unknown fields.
+
+        check: as for a new spec.
+        """
+        known = known_fields(data, "a run's specification", [f.name for f in fields(cls)])
+        noise = known_fields(known.get("randomization", {}), "randomization", [f.name for f in fields(Randomization)])
+        return cls(**{**known, "randomization": Randomization(**noise)}, check=check)
 
     def _holds_out(self) -> bool:
         """Whether a part of the data is held out to test on, since they are a name or a path without a test split."""
+        from shattering.data import sources
+
         return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not sources.has_test_split(self.dataset)
 
     def _defaults(self) -> dict:
-        return LEARNERS[self.learner]().get_params()
+        from shattering.learners import LEARNERS
+
+        return LEARNERS[self.learner]().get_params() if self.learner in LEARNERS else {}
+
+
+def known_fields(data: object, of: str, known: Sequence[str]) -> dict:
+    """A JSON object as it is. Raises InputError for anything else, and `UnknownName` if it has fields that are not among the known ones."""
+    if not isinstance(data, dict):
+        raise InputError(f"{of} is {'null' if data is None else f'a {type(data).__name__}'}, expected an object")
+    for name in data:
+        if name not in known:
+            raise unknown(f"field of {of}:", name, known)
+    return data
 
 
 def id_of(identity: Mapping) -> str:
@@ -207,11 +237,19 @@ def id_of(identity: Mapping) -> str:
 
 def not_identity(learner: str) -> tuple[str, ...]:
     """The parameters of a learner that do not change what is learned; a run has its seed outside the learner."""
+    from shattering.identity.pieces import NEVER_COUNTED
+    from shattering.learners import LEARNERS
+    from shattering.learners.own import traits
+
     return ("random_state", *NEVER_COUNTED, *traits(LEARNERS.get(learner)).not_identity)
 
 
 def by_content(learner: str, params: Mapping) -> dict:
     """The parameters of a learner with what identifies a file in place of its path."""
+    from shattering.learners import LEARNERS
+    from shattering.learners.own import traits
+    from shattering.learners.weights import file_identity
+
     files = traits(LEARNERS.get(learner)).files
     return {name: file_identity(str(value)) if name in files and value is not None else value for name, value in params.items()}
 
@@ -220,7 +258,7 @@ def _without_defaults(values: Mapping, defaults: Mapping) -> dict:
     return {
         name: value
         for name, value in values.items()
-        if value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)
+        if name not in defaults or value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)
     }
 
 

@@ -1,29 +1,43 @@
 """`Store`: one folder a run, of JSON, Parquet and safetensors; every file is written aside and renamed."""
 
+from __future__ import annotations
+
+import errno
 import json
 import os
 import re
+import time
+import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, overload
+from typing import TYPE_CHECKING, Literal, Self, overload
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
-from shattering.errors import InputError
-from shattering.files import write_aside
+from shattering.errors import InputError, printable
+from shattering.files import leftovers, write_own
+from shattering.runs import reading
 from shattering.runs.objects import Objects
-from shattering.runs.remote import Remote, bring
+from shattering.runs.reading import AnySpec, Damaged, Newer
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
 
-Status = Literal["done", "failed", "running", "interrupted", "missing"]
+if TYPE_CHECKING:
+    import pandas as pd
 
+try:
+    import fcntl
+except ImportError:  # not on this system
+    fcntl = None
 
-AnySpec = RunSpec | StudySpec
+Status = Literal["done", "failed", "running", "interrupted", "missing", "damaged", "newer"]
+UNREADABLE = ("damaged", "newer")
+_LOOKS, _PAUSE = 4, 0.02  # how often a run is looked at whose files come and go, and the seconds between
+_TRACEBACK = 20_000  # characters of one that are kept
 
 
 class Busy(Exception):
@@ -34,25 +48,43 @@ class Busy(Exception):
 class Stored:
     """What a store has of a spec.
 
-    status: "missing" if it has nothing of it. result, provenance: empty unless done. error: why it failed.
+    status: "missing" if it has nothing of it; "damaged" if a file cannot be read, "newer" if a later version wrote it: then the spec
+    is what was asked for. result, provenance: empty unless done. error: why it failed, or what is wrong with its files.
+    traceback: of a failed run, where it was kept.
     """
 
     spec: AnySpec
     folder: Path
     status: Status
-    result: dict
-    provenance: dict
+    result: dict = field(default_factory=dict)
+    provenance: dict = field(default_factory=dict)
     error: str | None = None
+    traceback: str | None = None
 
     @property
     def run_id(self) -> str:
-        return self.folder.name.rpartition("-")[2]
+        return _id_in(self.folder)
 
     @property
     def outcome(self) -> str:
         """What came of it, or the error, for a line about it."""
         numbers = [f"{name} {value:.4g}" for name, value in self.result.items() if isinstance(value, float)]
         return self.error or "  ".join(numbers[:4])
+
+    def whole(self) -> Self:
+        """This run; with the status "damaged" if it is done and a table of it cannot be read."""
+        try:
+            if self.status == "done":
+                self._read_tables()
+        except Damaged as error:
+            gone = not (self.folder / "spec.json").exists()  # somebody has removed it since it was listed
+            told = {"status": "missing"} if gone else {"status": "damaged", "error": str(error)}
+            return replace(self, result={}, provenance={}, **told)
+        return self
+
+    def _read_tables(self) -> None:
+        """Raises `Damaged` for a table that cannot be read."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -72,20 +104,38 @@ class Run(Stored):
     def history(self) -> pd.DataFrame:
         """One row an epoch; see `NetworkClassifier`. Empty for learners without epochs.
 
-        The seconds of the epochs come from the provenance: the stored history is the same for the same run.
+        The seconds of the epochs come from the provenance: the stored history is the same for the same run. Raises InputError for
+        files that are damaged.
         """
-        return pd.read_parquet(self.folder / "history.parquet").assign(seconds=self.provenance["epoch_seconds"])
+        path, seconds = self.folder / "history.parquet", self.provenance["epoch_seconds"]
+        history = _table(path, ("epoch",))
+        if len(history):
+            history = _table(path, (), ("epoch", "step", "train_loss", "train_accuracy", "test_accuracy"))
+        if len(history) != len(seconds):
+            why = f"epoch_seconds has {len(seconds)} numbers for the {len(history)} epochs of {path.name}"
+            raise reading.damaged(self.folder / "provenance.json", why)
+        return history.assign(seconds=seconds)
 
     @cached_property
     def examples(self) -> pd.DataFrame:
-        """One row a training example; see `Tracker.table`. Raises InputError for a run without `track_examples`."""
+        """One row a training example; see `Tracker.table`. Raises InputError for a run without `track_examples`, or a damaged file."""
         path = self.folder / "examples.parquet"
         if not path.exists():
             raise InputError(f"run {self.folder.name} has no stored examples, expected one of a network with track_examples")
-        return pd.read_parquet(path)
+        return _table(path, ("id", "label", "true_label", "changed", "final_prediction"), ("mean_loss", "forgetting_events"))
+
+    def _read_tables(self) -> None:
+        _ = self.history
+        if (self.folder / "examples.parquet").exists():
+            _ = self.examples
 
     def model(self, given: Objects | None = None):
-        """The fitted learner, from the stored weights. given: the learner, if it was an object. Raises InputError if there are none."""
+        """The fitted learner, from the stored weights. given: the learner, if it was an object.
+
+        Raises InputError if there are none, or they are damaged.
+        """
+        from shattering.runs.remote import bring
+
         path = self.folder / "model.safetensors"
         if not bring(path):
             raise InputError(f"run {self.folder.name} has no stored model")
@@ -100,8 +150,28 @@ class Record(Stored):
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """The study's table."""
-        return pd.read_parquet(self.folder / "table.parquet")
+        """The study's table. Raises InputError for a file that is damaged."""
+        return _table(self.folder / "table.parquet")
+
+    def _read_tables(self) -> None:
+        _ = self.table
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A folder of a store whose spec.json is damaged, or was written by a later version; error says it, with the remedy."""
+
+    folder: Path
+    status: Status
+    error: str
+
+    @property
+    def run_id(self) -> str:
+        return _id_in(self.folder)
+
+    @property
+    def outcome(self) -> str:
+        return self.error
 
 
 class Store:
@@ -112,12 +182,19 @@ class Store:
     """
 
     def __init__(self, root: str | Path = "runs"):
-        self.remote = Remote(str(root)) if "://" in str(root) else None
-        self.root = self.remote.mirror if self.remote else Path(root)
-        if self.root.exists() and not self.root.is_dir():
-            raise InputError(f"store {self.root} is a file, expected a folder")
-        if not self.remote and re.match(r"\w\w+:/\w", str(root)):
+        self.remote, self.root = None, Path(root)
+        if not str(root) or "\0" in str(root):
+            raise InputError(f"store is {str(root)!r}, expected a folder or a URL")
+        if "://" in str(root):
+            from shattering.runs.remote import Remote
+
+            self.remote = Remote(str(root))
+            self.root = self.remote.mirror
+        elif re.match(r"\w\w+:/\w", str(root)):
             raise InputError(f"store is the path {str(root)!r}, expected a text such as {str(root).replace(':/', '://', 1)!r}, not a Path")
+        if os.path.lexists(self.root) and not self.root.is_dir():
+            kind = "a link to nowhere" if self.root.is_symlink() and not self.root.exists() else "a file"
+            raise InputError(f"store {self.root} is {kind}, expected a folder")
 
     @property
     def where(self) -> str:
@@ -143,46 +220,106 @@ class Store:
         return next((self.root / name for name in others if name.endswith(end)), usual)  # the data may have had another name
 
     def runs(self) -> list[Run]:
-        """All runs of learners, sorted by folder name. Raises InputError if there is no store."""
-        return [stored for stored in self.everything() if isinstance(stored, Run)]
+        """All runs of learners, sorted by folder name, with a warning for those whose spec cannot be read.
 
-    def everything(self) -> list[Run | Record]:
-        """All runs and studies, sorted by folder name. Raises InputError if there is no store."""
+        Raises InputError if there is no store.
+        """
+        everything = self.everything()
+        if unread := [stored for stored in everything if isinstance(stored, Unread)]:
+            text = f"store {self.where} has {len(unread)} runs that cannot be read and are left out; the first: {unread[0].error}"
+            warnings.warn(printable(text), stacklevel=2)
+        return [stored for stored in everything if isinstance(stored, Run)]
+
+    def everything(self) -> list[Run | Record | Unread]:
+        """All runs and studies, sorted by folder name, also those that cannot be read. Raises InputError if there is no store."""
         if not self.refresh():
             raise InputError(f"store {self.remote.url if self.remote else self.root} does not exist, expected a folder of runs")
-        return [self.read(path.parent) for path in sorted(self.root.glob("*/spec.json"))]
+        return [stored for folder in self._folders() if (stored := self.read(folder))]
 
     def find(self, text: str) -> Run | Record:
-        """The one run whose id or folder name starts with text. Raises InputError if it is not one."""
+        """The one run whose id or folder name starts with text. Raises InputError if it is not one, and for one that cannot be read."""
         self.refresh()
-        folders = [p.parent for p in self.root.glob("*/spec.json")]
-        hits = [f for f in folders if f.name.startswith(text) or f.name.rpartition("-")[2].startswith(text)]
+        folders = [folder for folder in self._folders() if folder.name.startswith(text) or _id_in(folder).startswith(text)]
+        hits = [stored for folder in folders if (stored := self.read(folder))]
         if len(hits) != 1:
-            found = "none" if not hits else f"{len(hits)} ({', '.join(sorted(h.name for h in hits)[:3])}, …)"
+            names = ", ".join(hit.folder.name for hit in hits[:3])
+            found = "none" if not hits else f"{len(hits)} ({names}{', …' if len(hits) > 3 else ''})"
             raise InputError(f"runs in {self.root} that start with {text!r}: found {found}, expected one")
-        return self.read(hits[0])
+        check_readable(hits[0])
+        return hits[0]  # type: ignore[return-value]
 
     @overload
     def get(self, spec: RunSpec) -> Run | None: ...
     @overload
     def get(self, spec: StudySpec) -> Record | None: ...
     def get(self, spec: AnySpec) -> Run | Record | None:
-        """The run of a spec, or None if the store has nothing of it."""
+        """The run of a spec, with the status "damaged" or "newer" if it cannot be read; None if the store has nothing of it."""
         folder = self.folder(spec)
         if self.remote and not (folder / "result.json").exists():  # a run that is done does not change
             self.remote.fetch(folder)
-        return self.read(folder) if (folder / "spec.json").exists() else None  # type: ignore[return-value]
+        return self._here(spec, folder)  # type: ignore[return-value]
 
-    def read(self, folder: Path) -> Run | Record:
-        """The run in a folder. Raises InputError for files that are damaged."""
-        spec = read_spec(_read_json(folder / "spec.json"))
-        if (folder / "result.json").exists():
-            return stored(spec, folder, "done", _read_json(folder / "result.json"), _read_json(folder / "provenance.json"))
-        if self.is_locked(folder):
+    @overload
+    def of(self, spec: RunSpec) -> Run: ...
+    @overload
+    def of(self, spec: StudySpec) -> Record: ...
+    def of(self, spec: AnySpec) -> Run | Record:
+        """The same, with the status "missing" if the store has nothing of it."""
+        return self.get(spec) or stored(spec, self.folder(spec), "missing")
+
+    def _here(self, spec: AnySpec, folder: Path) -> Run | Record | None:
+        """What is in the folder of a spec."""
+        found = self.read(folder)
+        return stored(spec, folder, found.status, error=found.error) if isinstance(found, Unread) else found
+
+    def read(self, folder: Path) -> Run | Record | Unread | None:
+        """What is in a folder; None if it holds no run, or none any more."""
+        lost = ""
+        for look in range(_LOOKS):
+            try:
+                return self._look(folder)
+            except FileNotFoundError as error:  # somebody removes it, or it is damaged
+                lost = str(error.filename)
+                if not os.path.lexists(folder / "spec.json"):
+                    return None
+                time.sleep(_PAUSE * (look < _LOOKS - 1))
+        return self._unreadable(folder, "damaged", f"{lost} is missing, {reading.REMEDY}")
+
+    def _look(self, folder: Path) -> Run | Record | Unread:
+        """What is in a folder now. Raises FileNotFoundError for a file that is not there, or not any more."""
+        try:
+            spec = reading.read_spec(folder / "spec.json")
+            if not (folder / "result.json").exists():
+                running = self.is_locked(folder)
+                if not (folder / "result.json").exists():  # nor has it come about meanwhile
+                    return self._unfinished(spec, folder, running)
+            return stored(spec, folder, "done", reading.read_result(folder, spec), reading.read_provenance(folder, spec))
+        except Damaged as error:
+            return self._unreadable(folder, "damaged", str(error))
+        except Newer as error:
+            return self._unreadable(folder, "newer", str(error))
+
+    def _unfinished(self, spec: AnySpec, folder: Path, running: bool) -> Run | Record:
+        failure = reading.read_failure(folder) if (folder / "failed.json").exists() else None
+        if running:
             return stored(spec, folder, "running")
-        if (folder / "failed.json").exists():
-            return stored(spec, folder, "failed", error=str(_read_json(folder / "failed.json")["error"]))
+        if failure:
+            return stored(spec, folder, "failed", error=failure[0], traceback=failure[1])
         return stored(spec, folder, "interrupted")
+
+    def _unreadable(self, folder: Path, status: Status, error: str) -> Run | Record | Unread:
+        """A run that has a damaged file: with its spec, if that is not what is damaged."""
+        try:
+            return stored(reading.read_spec(folder / "spec.json"), folder, status, error=error)
+        except (InputError, FileNotFoundError):
+            return Unread(folder, status, error)
+
+    def _folders(self) -> list[Path]:
+        """The folders that may hold a run, sorted by name."""
+        if not self.root.is_dir():
+            return []
+        with os.scandir(self.root) as found:
+            return sorted(Path(self.root, entry.name) for entry in found if os.path.isdir(entry.path))
 
     @contextmanager
     def lock(self, folder: Path, wait: bool = True) -> Iterator[None]:
@@ -202,14 +339,11 @@ class Store:
             lock.release()
 
     def is_locked(self, folder: Path) -> bool:
-        """Whether some process works on a run."""
-        if not (folder / "lock").exists():
-            return False
+        """Whether some process works on a run. Nothing is written, so that a store that is read-only can be read."""
         try:
-            with FileLock(folder / "lock", timeout=0):
-                return False
-        except Timeout:
-            return True
+            return _is_held(folder / "lock")
+        except OSError:  # there is no lock, or it cannot be read, or the file system knows none
+            return False
 
     @contextmanager
     def executing(
@@ -217,12 +351,16 @@ class Store:
     ) -> Iterator[tuple[Path, bool]]:
         """Hold a run while it is executed. Gives its folder, and whether it has to be.
 
-        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed. wait: see `lock`.
+        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed. Raises InputError, and writes
+        nothing, for a run that is there but cannot be read. wait: see `lock`.
         """
         folder = self.folder(spec)
         with self.lock(folder, wait):
             if self.remote:
                 self.remote.fetch(folder, checkpoint=True)
+            for file in leftovers(folder):  # of a writer that was killed
+                file.unlink(missing_ok=True)
+            check_readable(self._here(spec, folder))
             missing = not (folder / "result.json").exists()
             if missing:
                 write_json(folder / "spec.json", spec.to_json())
@@ -233,42 +371,85 @@ class Store:
                     if not is_failure(error):
                         raise
                     with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
-                        self.fail(spec, f"{type(error).__name__}: {error}")
+                        trace = "".join(traceback.format_exception(error))
+                        self.fail(spec, f"{type(error).__name__}: {error}", trace)
                     raise
 
-    def fail(self, spec: AnySpec, error: str) -> None:
-        """Mark a run as failed; a later sweep tries it again."""
+    def fail(self, spec: AnySpec, error: str, trace: str | None = None) -> None:
+        """Mark a run as failed; a later sweep tries it again. A run that cannot be read is left as it is.
+
+        trace: the traceback; of a long one the middle is left out.
+        """
         folder = self.folder(spec)
+        found = self._here(spec, folder)
+        if found and found.status in UNREADABLE:
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        if not (folder / "spec.json").exists():
+        if not found:
             write_json(folder / "spec.json", spec.to_json())
-        write_json(folder / "failed.json", {"error": error})
+        write_json(folder / "failed.json", {"error": _shortened(error)} | ({"traceback": _shortened(trace)} if trace else {}))
         if self.remote:
             self.remote.send(folder, ["spec.json", "failed.json"])
 
 
-def read_spec(data: dict) -> AnySpec:
-    """The spec of a run or study from its JSON. Raises InputError for unknown fields."""
-    return StudySpec.from_json(data) if "study" in data else RunSpec.from_json(data)
+def check_readable(found: Run | Record | Unread | None) -> None:
+    """Raises InputError, with the remedy, for a run that is damaged or newer."""
+    if found and found.status in UNREADABLE:
+        raise InputError(found.error)
 
 
 def stored(
-    spec: AnySpec, folder: Path, status: Status, result: dict | None = None, provenance: dict | None = None, error: str | None = None
+    spec: AnySpec,
+    folder: Path,
+    status: Status,
+    result: dict | None = None,
+    provenance: dict | None = None,
+    error: str | None = None,
+    traceback: str | None = None,
 ) -> Run | Record:
     """A `Run` or a `Record`, as the spec is."""
     if isinstance(spec, StudySpec):
-        return Record(spec, folder, status, result or {}, provenance or {}, error)
-    return Run(spec, folder, status, result or {}, provenance or {}, error)
+        return Record(spec, folder, status, result or {}, provenance or {}, error, traceback)
+    return Run(spec, folder, status, result or {}, provenance or {}, error, traceback)
 
 
 def write_json(path: Path, data: object) -> None:
     """Write JSON, indented, aside and renamed."""
     text = json.dumps(data, indent=1, allow_nan=False) + "\n"
-    write_aside(path, lambda aside: aside.write_text(text))
+    write_own(path, lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
-def _read_json(path: Path) -> dict:
+def _id_in(folder: Path) -> str:
+    return folder.name.rpartition("-")[2]
+
+
+def _table(path: Path, columns: tuple[str, ...] = (), numbers: tuple[str, ...] = ()) -> pd.DataFrame:
+    """See `reading.read_table`; a file that is not there is damage too."""
     try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not readable, remove its folder to run it again: {error}") from None
+        return reading.read_table(path, columns, numbers)
+    except FileNotFoundError:
+        raise Damaged(f"{path} is missing, {reading.REMEDY}") from None
+
+
+def _shortened(text: str) -> str:
+    if len(text) <= _TRACEBACK:
+        return text
+    return f"{text[: _TRACEBACK // 4]}\n… {len(text) - _TRACEBACK:,} characters left out …\n{text[-3 * _TRACEBACK // 4 :]}"
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether somebody holds a lock. Raises OSError where that cannot be known."""
+    if fcntl is None:
+        try:
+            with FileLock(lock, timeout=0) if lock.exists() else nullcontext():
+                return False
+        except Timeout:
+            return True
+    with open(os.open(lock, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):  # how file systems say that it is held
+                return True
+            raise
+    return False

@@ -1,13 +1,14 @@
 """`StudySpec`: a computation that is no training of a learner on a dataset, stored and identified like one."""
 
-import inspect
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from __future__ import annotations
 
-from shattering.data import sources
-from shattering.errors import InputError, unknown
-from shattering.runs.spec import by_content, canonical, id_of, not_identity
-from shattering.studies import MADE, STUDIES
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import InitVar, dataclass, field
+
+from shattering.errors import unknown
+from shattering.runs.spec import by_content, canonical, id_of, known_fields, not_identity
+from shattering.values import Natural, check_fields
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class StudySpec:
         study: a name in `shattering.studies.STUDIES`.
         params: arguments of that function, as JSON values.
         seed: what it draws from.
+        check: whether study and params are looked up; not for what is only read, which a later version may have written.
 
     Raises:
         InputError: for unknown names.
@@ -25,17 +27,25 @@ class StudySpec:
 
     study: str
     params: Mapping[str, object] = field(default_factory=dict)
-    seed: int = 0
+    seed: Natural = 0
+    check: InitVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self, check: bool):
+        check_fields(self)
+        for name, value in self.params.items():
+            canonical(value, name)
+        if check:
+            self._check_names()
+
+    def _check_names(self) -> None:
+        """Raises InputError for an unknown study, and for parameters that it does not take."""
+        from shattering.studies import STUDIES
+
         if self.study not in STUDIES:
             raise unknown("study", self.study, STUDIES)
-        for name, value in self.params.items():
+        for name in self.params:
             if name not in self._defaults():
                 raise unknown(f"parameter of study {self.study!r}:", name, self._defaults())
-            canonical(value, name)
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
-            raise InputError(f"seed is {self.seed!r}, expected a whole number of at least 0")
 
     @property
     def title(self) -> str:
@@ -43,9 +53,10 @@ class StudySpec:
         return ", ".join([self.study, *(f"{name} = {value}" for name, value in self.recipe().items())])
 
     def recipe(self) -> dict:
-        """The parameters that are not at their defaults, in canonical form."""
+        """The parameters that are not at their defaults, in canonical form; also those that this version does not know."""
         params = {name: canonical(value, name) for name, value in sorted(self.params.items())}
-        return {name: value for name, value in params.items() if value != canonical(self._defaults()[name], name)}
+        defaults = self._defaults()
+        return {name: value for name, value in params.items() if name not in defaults or value != canonical(defaults[name], name)}
 
     def identity(self) -> dict:
         """What determines the result; parameters at their defaults are left out, and where files lie does not count."""
@@ -54,6 +65,9 @@ class StudySpec:
 
     def _by_content(self, params: dict) -> dict:
         """The same with what identifies data and files in place of their paths: of the dataset, and of a learner's parameters."""
+        from shattering.data import sources
+        from shattering.studies import MADE
+
         if "dataset" in params and params["dataset"] not in MADE:
             params = {**params, "dataset": sources.identity(str(params["dataset"]))}
         if "learner" in self._defaults() and params.get("params"):
@@ -77,17 +91,24 @@ class StudySpec:
         return {"study": self.study, "params": dict(self.params), "seed": self.seed}
 
     @classmethod
-    def from_json(cls, data: dict) -> "StudySpec":
-        """The spec that `to_json` wrote. Raises InputError for unknown fields."""
-        for name in data:
-            if name not in ("study", "params", "seed"):
-                raise unknown("field of a study's specification:", name, ("study", "params", "seed"))
-        return cls(**data)
+    def from_json(cls, data: object, check: bool = True) -> StudySpec:
+        """The spec that `to_json` wrote. Raises InputError for values out of range, and `UnknownName` for unknown fields.
+
+        check: as for a new spec.
+        """
+        return cls(**known_fields(data, "a study's specification", ("study", "params", "seed")), check=check)
 
     def execute(self):
         """What the study's function returns: numbers, and a table."""
-        return STUDIES[self.study](self.seed, **self.params)
+        function = self._function()
+        assert function, self.study
+        return function(self.seed, **self.params)
+
+    def _function(self) -> Callable | None:
+        from shattering.studies import STUDIES
+
+        return STUDIES.get(self.study)
 
     def _defaults(self) -> dict:
-        parameters = list(inspect.signature(STUDIES[self.study]).parameters.values())[1:]
-        return {p.name: p.default for p in parameters}
+        function = self._function()
+        return {p.name: p.default for p in list(inspect.signature(function).parameters.values())[1:]} if function else {}

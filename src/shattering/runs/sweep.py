@@ -19,9 +19,9 @@ from shattering.runs.attempts import Attempts
 from shattering.runs.local import local_workers
 from shattering.runs.objects import Objects
 from shattering.runs.on_ray import Ray, ray_workers
-from shattering.runs.overview import Overview
+from shattering.runs.overview import Overview, line
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import AnySpec, Record, Run, Store
+from shattering.runs.store import UNREADABLE, AnySpec, Record, Run, Store
 from shattering.runs.workers import Ended, Worker, Workers
 
 ENGINES = ("local", "ray")
@@ -76,7 +76,8 @@ def sweep(
         engine: "local", processes of this machine; or "ray", tasks on a Ray cluster, also given as `Ray`.
 
     Raises:
-        InputError: for bad input; runs that fail are returned, with the status "failed".
+        InputError: for bad input; runs that fail are returned, with the status "failed", and those whose files cannot be read with
+            the status "damaged" or "newer".
     """
     check(jobs, engine)
     names = logger_names(log)
@@ -87,7 +88,11 @@ def sweep(
         if missing:
             with _workers(engine, store, jobs, names, given, overview) as workers:
                 _execute(_Pending(missing, store), workers, store, overview, given)
-    return [store.read(store.folder(spec)) for spec in unique.values()]
+        runs = [store.of(spec) for spec in unique.values()]
+        for run in runs:
+            if run.status in UNREADABLE:
+                overview.say(line(run))
+    return runs
 
 
 def check(jobs: int | None, engine: Engine) -> None:
@@ -129,9 +134,9 @@ class _Pending:
             if self.later.get(spec.run_id, 0) > time.monotonic() or self.store.is_locked(folder):
                 self.specs.append(spec)
             elif _is_done(self.store, spec):
-                overview.finish(None, self.store.read(folder), "done by another process")
+                overview.finish(None, self.store.of(spec), "done by another process")
             elif failure_mark(self.store, spec) != self.failed[spec.run_id]:
-                overview.finish(None, self.store.read(folder))
+                overview.finish(None, self.store.of(spec))
             else:
                 return spec
         return None
@@ -179,7 +184,12 @@ def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overvi
 
 
 def _is_done(store: Store, spec: AnySpec) -> bool:
-    return (store.folder(spec) / "result.json").exists()
+    """Whether there is nothing to execute, because it is done, or cannot be read; the end of the sweep says which."""
+    folder = store.folder(spec)
+    if (folder / "result.json").exists():
+        return True
+    found = store.read(folder)
+    return found is not None and found.status in UNREADABLE
 
 
 def failure_mark(store: Store, spec: AnySpec) -> int | None:
@@ -206,7 +216,7 @@ def _is_settled(job: _Job, pending: _Pending, store: Store, overview: Overview) 
             job.worker, job.due = None, time.monotonic() + pause
             return False
         _mark(job, end, store)
-    overview.finish(job.task, store.read(store.folder(job.spec)))
+    overview.finish(job.task, store.of(job.spec))
     return True
 
 

@@ -74,15 +74,16 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
     import torch
 
     from shattering.machine import use_cores
+    from shattering.runs.reading import spec_from_json
     from shattering.runs.run import run
-    from shattering.runs.store import Busy, Store, read_spec
+    from shattering.runs.store import Busy, Store
 
     torch.set_num_threads(threads)
     use_cores(threads)
     report({})
     try:
         given = cloudpickle.loads(objects) if objects is not None else None
-        run(read_spec(spec), Store(where), on_epoch=report, log=log, given=given, wait=False)
+        run(spec_from_json(spec), Store(where), on_epoch=report, log=log, given=given, wait=False)
     except Busy:
         return Ended(busy=True)
     except KeyboardInterrupt:  # no Ctrl-C comes here: the sweep gets it

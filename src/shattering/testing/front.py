@@ -24,7 +24,7 @@ from shattering.randomization import Randomization
 from shattering.runs import objects
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Busy, Store, stored
+from shattering.runs.store import Busy, Store
 from shattering.runs.sweep import Engine, check, failure_mark, sweep
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.factories import OfInstance, Start
@@ -253,5 +253,5 @@ def _check_same_data(draws: Sequence[Draw]) -> None:
 def _read(scheme: Scheme, store: Store, randomization: Randomization, draw: int) -> Draw:
     runs = []
     for spec in scheme.fits(randomization, draw):
-        runs.append(store.get(spec) or stored(spec, store.folder(spec), "missing"))
+        runs.append(store.of(spec).whole())
     return Draw(randomization, draw, tuple(runs))

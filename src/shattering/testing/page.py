@@ -9,6 +9,7 @@ from markupsafe import Markup, escape
 from shattering import __version__
 from shattering.report import figures as report_figures
 from shattering.report.page import picture_strips, render_template
+from shattering.runs.store import UNREADABLE
 from shattering.testing.figures import score_chart
 from shattering.testing.result import RandomizationTest, shown
 from shattering.testing.scheme import NATURAL
@@ -30,15 +31,17 @@ def render_test(test: RandomizationTest) -> str:
         "memorization": report_figures.memorization_curves([run for run in firsts if run.spec.randomization.labels < 1]),
         "loss": report_figures.loss_curves(firsts),
     }
+    strips, unseen = picture_strips(test.runs)
     return render_template(
         "test.html.j2",
-        [run for run in test.runs if run.status in ("done", "failed")],
+        [run for run in test.runs if run.status in ("done", "failed", *UNREADABLE)],
         f"{test.learner} on {test.dataset}",
         charts,
         filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
         test=test,
         rows=test.rows,
-        strips=picture_strips(test.runs),
+        strips=strips,
+        unseen=unseen,
         methods=methods(test),
         captions=CAPTIONS,
         suspects=_suspects(test),
@@ -76,7 +79,8 @@ def notebook_html(test: RandomizationTest) -> str:
 def methods(test: RandomizationTest) -> str:
     """A paragraph for a paper's methods section: what was done, with which data, draws and versions."""
     run = test.natural.runs[0]
-    spec, result, versions = run.spec, run.result, run.provenance["versions"]
+    spec, result = run.spec, run.result
+    torch, scikit_learn = (run.provenance["versions"].get(name) or "unknown" for name in ("torch", "scikit-learn"))
     noise = "; ".join(f"{r.title} ({len(test.of(r))} draws)" for r in test.randomizations)
     how = f"{spec.folds}-fold stratified cross-validation" if spec.folds else f"a test set of {result['n_test']:,} examples"
     tested = " ".join(
@@ -87,8 +91,8 @@ def methods(test: RandomizationTest) -> str:
     return (
         f"We trained {test.learner} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and on randomized "
         f"copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_drawn(test)} "
-        f"have independent seeds derived from {spec.seed}. Run with shattering {__version__}, PyTorch {versions['torch']} and "
-        f"scikit-learn {versions['scikit-learn']} on {run.provenance['processor']}."
+        f"have independent seeds derived from {spec.seed}. Run with shattering {__version__}, PyTorch {torch} and "
+        f"scikit-learn {scikit_learn} on {run.provenance['processor']}."
     )
 
 
