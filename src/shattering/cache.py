@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock
 
 from shattering.errors import InputError, reason
-from shattering.files import write_aside
+from shattering.files import write_own
 
 _WAIT = 3600  # seconds that a process waits for another which makes the same
 _ABANDONED = 86_400  # seconds after which what a killed process left unfinished is removed
@@ -51,7 +51,7 @@ def kept(name: str, read: Callable[[Path], Any], make: Callable[[], Any], write:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(path.parent)
-            write_aside(path, lambda aside: write(aside, made))
+            write_own(path, lambda aside: write(aside, made))
         except Exception as error:  # OSError, or what the library that writes makes of it
             why = error.strerror if isinstance(error, OSError) and error.strerror else reason(error)
             warnings.warn(f"what is decoded and computed is not kept in {path.parent}: {why}", stacklevel=2)

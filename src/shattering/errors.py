@@ -114,6 +114,6 @@ def failure(error: Exception) -> str:
         what, folder = getattr(error, _MARK)
         where = f"traceback in {printable(str(folder / 'failed.json'))}" if folder else "SHATTERING_TRACEBACK=1 shows the traceback"
         return f"{printable(what)} failed: {told} ({where})"
-    if isinstance(error, OSError) and error.strerror:
-        return printable(error.strerror + (f": {error.filename}" if error.filename else ""))
+    if isinstance(error, OSError) and str(error).strip():
+        return printable((error.strerror or reason(error)) + (f": {error.filename}" if error.filename else ""))
     return f"unexpected {told} (a fault of shattering's; SHATTERING_TRACEBACK=1 shows the traceback)"

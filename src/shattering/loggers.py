@@ -9,13 +9,12 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Protocol, runtime_checkable
 
-import torch
 from filelock import FileLock
 
-from shattering.errors import InputError, reason, unknown
+from shattering.errors import InputError, printable, reason, unknown
+from shattering.learners.weights import load_plain
 
 UPLOAD_SECONDS = 300  # that W&B may take at the end of a run; what is left stays on disk for `wandb sync`
 
@@ -89,6 +88,7 @@ class MLflow:
     def __init__(self, uri: str):
         for package in ("mlflow", "sqlalchemy", "alembic") if uri.startswith("sqlite") else ("mlflow",):
             _require("mlflow", package)
+        _set_unless_chosen("MLFLOW_DISABLE_TELEMETRY", "true", "DO_NOT_TRACK")
         self.uri = uri or None
 
     def start(self, parameters: Mapping[str, Any]) -> None:
@@ -154,6 +154,7 @@ class WandB:
 
     def __init__(self, project: str):
         _require("wandb", "wandb")
+        _set_unless_chosen("WANDB_ERROR_REPORTING", "false")
         self.project = project or None
 
     def start(self, parameters: Mapping[str, Any]) -> None:
@@ -221,7 +222,7 @@ def followed(
                 left.remove(logger)
                 why = f"{type(error).__name__}: {reason(error)}"
                 text = f"{type(logger).__name__} failed and is not told the rest of {folder.name}, which goes on: {why}"
-                warnings.warn(text, stacklevel=2)
+                warnings.warn(printable(text), stacklevel=2)
 
     def each_epoch(row: dict) -> None:
         tell("epoch", _row(row))
@@ -266,6 +267,12 @@ def _require(name: str, package: str) -> None:
         raise InputError(f'log {name!r} needs the package {package}, which is not installed: pip install "shattering[{name}]"')
 
 
+def _set_unless_chosen(name: str, value: str, *others: str) -> None:
+    """Set an environment variable that keeps a library from telling its makers of its use, unless the user has chosen."""
+    if not any(variable in os.environ for variable in (name, *others)):
+        os.environ[name] = value
+
+
 def _parameters(spec: Any, folder: str) -> dict[str, str | int | float | bool]:
     return {"run_id": spec.run_id, "folder": folder, **_flat(asdict(spec))}
 
@@ -292,6 +299,6 @@ def _row(row: Mapping) -> dict[str, float]:
 def _earlier_rows(checkpoint: Path) -> list[dict]:
     """The rows of the epochs that a resumed run does not repeat."""
     try:
-        return torch.load(checkpoint, map_location="cpu", weights_only=True)["training"]["history"]
-    except (OSError, RuntimeError, UnpicklingError, EOFError, KeyError):
+        return [dict(row) for row in load_plain(checkpoint)["training"]["history"]]  # type: ignore[index]
+    except (ValueError, TypeError, LookupError):
         return []  # there is none, or the run itself will say what is wrong with it

@@ -1,4 +1,6 @@
 import math
+import os
+import pickle
 
 import numpy as np
 import pytest
@@ -111,9 +113,47 @@ def test_checkpoints_of_something_else_or_damaged_are_refused(tmp_path):
     NetworkClassifier(epochs=1, checkpoint_every=0).fit(split, checkpoint=path)
     with pytest.raises(InputError, match="belongs to other data or parameters"):
         NetworkClassifier(epochs=1, batch_size=7).fit(split, checkpoint=path)
-    path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(InputError, match="is not readable, remove it to start again"):
-        NetworkClassifier(epochs=1).fit(split, checkpoint=path)
+    whole, content = path.read_bytes(), torch.load(path, weights_only=True)
+    for damaged in (b"", whole[:100], whole[:-50], whole[: len(whole) // 2], b"x" * 500, pickle.dumps(Stop()), b"null"):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="is not readable, remove it to start again: ") as refused:
+            NetworkClassifier(epochs=1).fit(split, checkpoint=path)
+        assert "weights_only" not in str(refused.value)
+        assert path.read_bytes() == damaged
+    for other in ([1], {"key": content["key"]}, without(content, "model")):
+        torch.save(other, path)
+        with pytest.raises(InputError, match="is not readable, remove it to start again: it has no '"):
+            NetworkClassifier(epochs=1).fit(split, checkpoint=path)
+    for name, value in {  # as of another version of torch, or of this library
+        "model": {},
+        "optimizer": {"state": {}, "param_groups": []},
+        "training": {**content["training"], "mood": 1},
+    }.items():
+        torch.save({**content, name: value}, path)
+        with pytest.raises(InputError, match="does not fit this training, remove it to start again: "):
+            NetworkClassifier(epochs=1).fit(split, checkpoint=path)
+    for field, value in (("history", None), ("step", "x"), ("within", [])):
+        torch.save({**content, "training": {**content["training"], field: value}}, path)
+        with pytest.raises(InputError, match=f"does not fit this training, remove it to start again: {field} is"):
+            NetworkClassifier(epochs=1).fit(split, checkpoint=path)
+
+
+def without(content, name):
+    return {key: value for key, value in content.items() if key != name}
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
+def test_a_disk_that_is_full_is_one_sentence(tmp_path, monkeypatch):
+    save = torch.save
+
+    def save_to_full(content, file):
+        with open("/dev/full", "wb") as full:
+            save(content, full)
+
+    monkeypatch.setattr(torch, "save", save_to_full)
+    with pytest.raises(OSError, match=r"no space left to write .*c.pt; free some and give the same command again"):
+        NetworkClassifier(epochs=1, checkpoint_every=0).fit(make_split(), checkpoint=tmp_path / "c.pt")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):

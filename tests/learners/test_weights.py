@@ -1,6 +1,7 @@
 import pickle
 from collections import OrderedDict
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -105,7 +106,52 @@ def test_no_code_of_a_file_is_run(tmp_path, monkeypatch, name):
     torch.save({"0.weight": Evil()}, "zip.pth")
     with pytest.raises(InputError, match=r"weights 'zip\.pth' are neither"):
         read_weights("zip.pth")
+    torch.save(nn.Linear(1, 1), "module.pth")
+    for file in ("zip.pth", "module.pth"):
+        with pytest.raises(InputError, match=r"holds other objects than tensors and plain values, whose code is not run") as refused:
+            read_weights(file)
+        assert "weights_only" not in str(refused.value)
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_damaged_weights_are_one_sentence(tmp_path, suffix):
+    path = save(state(), tmp_path / f"w{suffix}")
+    whole = Path(path).read_bytes()
+    for damaged in (b"", whole[:7], whole[:100], whole[: len(whole) // 2], whole[:-1], b"x" * 500, b"\x80\x02", b"PK\x03\x04" + b"0" * 90):
+        Path(path).write_bytes(damaged)
+        with pytest.raises(InputError, match=r"are neither safetensors nor a torch state dict: .") as refused:
+            read_weights(path)
+        assert "weights_only" not in str(refused.value)
+        assert "\n" not in str(refused.value)
+
+
+def test_damaged_models_are_one_sentence(tmp_path):
+    split, path = make_split(n=12, shape=(1, 8, 8)), tmp_path / "m.safetensors"
+    fitted = NetworkClassifier("mlp-1x16", epochs=1).fit(split)
+    fitted.save(path)
+    (tmp_path / "usual").touch()
+    assert path.stat().st_mode == (tmp_path / "usual").stat().st_mode
+    with pytest.raises(InputError, match=r"m.safetensors is not of this network"):
+        NetworkClassifier("mlp-1x32", epochs=1).load(path)
+    whole = path.read_bytes()
+    for damaged in (b"", whole[:100], whole[:-10], b"x" * 500):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match=r"m.safetensors is not a model that `save` wrote: ."):
+            NetworkClassifier("mlp-1x16", epochs=1).load(path)
+    with pytest.raises(InputError, match="is no file, expected a model that `save` wrote"):
+        NetworkClassifier("mlp-1x16", epochs=1).load(tmp_path)
+
+
+def test_a_full_disk_is_an_error_of_the_system(tmp_path, monkeypatch):
+    def full(*_):
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    fitted = NetworkClassifier("mlp-1x16", epochs=1).fit(make_split(n=12, shape=(1, 8, 8)))
+    monkeypatch.setattr(safetensors.torch, "save_file", full)
+    with pytest.raises(OSError, match=r"no space left to write .*m.safetensors"):
+        fitted.save(tmp_path / "m.safetensors")
+    assert list(tmp_path.iterdir()) == []
 
 
 def without(tensors, name):

@@ -4,6 +4,7 @@ import shutil
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +151,49 @@ def test_bad_urls(on_machine, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["fsspec.registry"], "get_filesystem_class", missing)
     with pytest.raises(InputError, match=r'needs a package that is not installed \(Install s3fs.*pip install "shattering\[cloud\]"'):
         Store("s3://bucket/runs")
+
+
+def test_keys_that_lead_out_of_the_mirror_are_refused(tmp_path, monkeypatch):
+    """On fsspec's memory file system, whose keys are texts, as those of object stores are."""
+    from fsspec.implementations.memory import MemoryFile, MemoryFileSystem
+
+    monkeypatch.setattr(MemoryFileSystem, "store", {})
+    monkeypatch.setenv("SHATTERING_CACHE", str(tmp_path / "a"))
+    store = Store("memory://bucket/runs")
+    run(SPEC, store)
+    files, good = MemoryFileSystem(), f"/bucket/runs/{SPEC.folder_name}"
+    assert sorted(files.store) == [f"{good}/{name}" for name in SENT]
+    bad = ["../x/spec.json", "x/../../spec.json", "./spec.json", "../spec.json", "x/..", "/etc/spec.json", "x//spec.json"]
+    bad += ["..\\x/spec.json", "x/..\\..\\spec.json", "x\0/spec.json", "x/a\nspec.json", f"{'x' * 300}/spec.json", "x/\udfffspec.json"]
+    for key in [*bad, "x/spec.json/deep", "top.json", "y/lock", "y/.spec.json.1.tmp", ".origin/spec.json", f"{SPEC.folder_name}/lock"]:
+        files.store[f"/bucket/runs/{key}"] = MemoryFile(files, key, b"{}")
+    monkeypatch.setenv("SHATTERING_CACHE", str(tmp_path / "b" / "c" / "d"))
+    there = Store("memory://bucket/runs")
+    assert there.remote is not None
+    with pytest.warns(UserWarning, match=rf"has {len(bad)} keys that are no names of a file in a folder, and are left out: '.*, …$"):
+        (seen,) = there.everything()
+    assert seen.status == "done"
+    assert sorted(path.name for path in there.root.iterdir()) == [".origin", SPEC.folder_name]
+    assert sorted(path.name for path in seen.folder.iterdir()) == [name for name in SENT if name != "model.safetensors"]
+    outside = [path for path in tmp_path.rglob("*") if path.is_file() and there.root not in path.parents and store.root not in path.parents]
+    assert outside == []
+
+
+def test_links_in_a_mirror_and_stores_that_claim_to_be_one(bucket, on_machine, tmp_path):
+    here = on_machine("a")
+    run(SPEC, here)
+    there, outside = on_machine("b"), tmp_path / "outside"
+    outside.mkdir()
+    there.remote.make_mirror()
+    (there.root / SPEC.folder_name).symlink_to(outside)
+    (there.root / "gone-0").symlink_to(here.folder(SPEC))
+    assert [found.status for found in there.everything()] == ["done"]
+    assert list(outside.iterdir()) == []
+    assert here.folder(SPEC).is_dir()
+    copied = Path(shutil.copytree(there.root, tmp_path / "copied"))
+    assert (copied / ".origin").exists()
+    with pytest.raises(InputError, match="has no stored model"):
+        Store(copied).find(SPEC.run_id).model()
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from shattering.cli.common import Stored, print_json, sweep_with_overview
 from shattering.cli.options import Repeated
+from shattering.errors import printable
 from shattering.values import Count, Natural, Range
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class _OfLearner(Stored):
             print_json(result.to_json() | {"files": [str(file.resolve()) for file in files]})
         else:
             print_result(result)
-            print(f"Page: {files[0].resolve()}")
+            print(printable(f"Page: {files[0].resolve()}"))
         return 1 if result.not_done else 0
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from shattering.cli.common import Stored, Swept, finish, print_json, print_written, summary, sweep_with_overview, where
 from shattering.cli.options import Positional, Repeated, UsageError
-from shattering.errors import InputError
+from shattering.errors import InputError, printable
 from shattering.values import Count, Natural, Range
 
 
@@ -242,7 +242,7 @@ class Paper(Swept):
         else:
             for result in results:
                 print_result(result)
-            print(*(f"Page: {file.resolve()}" for file in files if file.suffix == ".html"), sep="\n")
+            print(*(printable(f"Page: {file.resolve()}") for file in files if file.suffix == ".html"), sep="\n")
         return 1 if any(result.not_done for result in results) else 0
 
 

@@ -1,19 +1,20 @@
 """Where a training stands, and the file that keeps it."""
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 
 from shattering.errors import InputError, reason
+from shattering.files import write_own
 from shattering.learners.ranks import Ranks
 from shattering.learners.tracking import Tracker
+from shattering.learners.weights import load_plain
+from shattering.values import check_fields
 
 if TYPE_CHECKING:
     from shattering.learners.asynchronous import Asynchronous
@@ -91,15 +92,17 @@ def save_checkpoint(
     tracker: Tracker | None = None,
     world: int = 1,
 ) -> None:
-    """Write aside and rename, so that a kill leaves the old checkpoint or the new one."""
-    aside = path.with_name(path.name + ".tmp")
+    """Write aside and rename, so that a kill leaves the old checkpoint or the new one. Raises OSError if that fails."""
     content = {"key": key, "model": plain(model).state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state), "world": world}
     content |= {"tracking": tracker.state()} if tracker else {}
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:  # rather than the path: torch's own files tell no full disk from other faults
+            torch.save(content, file)
+
     try:
-        torch.save(content, aside)
-        os.replace(aside, path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        aside.unlink(missing_ok=True)
+        write_own(path, write)
+    except RuntimeError as error:  # as torch tells what the system has said
         raise OSError(f"checkpoint {path} cannot be written: {reason(error)}") from None
 
 
@@ -133,15 +136,24 @@ def resume(
             f"checkpoint {path} is of {before} processes and this training has {ranks.world}, expected {before}: what batch normalization "
             "or dropout do within the part of a batch that a process has depends on their number"
         )
-    plain(model).load_state_dict(content["model"])
-    optimizer.load_state_dict(content["optimizer"])
-    if tracker:
-        tracker.restore(content["tracking"])
-    return Training(**content["training"])
+    try:
+        plain(model).load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+        if tracker:
+            tracker.restore(content["tracking"])
+        state = Training(**content["training"])
+        check_fields(state)
+    except Exception as error:  # whatever another version of torch, or of this library, has put there
+        raise InputError(f"checkpoint {path} does not fit this training, remove it to start again: {reason(error)}") from None
+    return state
 
 
 def _read(path: Path) -> dict:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, UnpicklingError, EOFError, OSError) as error:
-        raise InputError(f"checkpoint {path} is not readable, remove it to start again: {reason(error)}") from None
+        content = load_plain(path)
+    except ValueError as error:
+        raise InputError(f"checkpoint {path} is not readable, remove it to start again: {error}") from None
+    for name in ("key", "model", "optimizer", "training"):
+        if not isinstance(content, dict) or name not in content:
+            raise InputError(f"checkpoint {path} is not readable, remove it to start again: it has no {name!r}")
+    return content  # type: ignore[return-value]

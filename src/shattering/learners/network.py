@@ -19,7 +19,7 @@ from shattering.data import preprocess
 from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
 from shattering.data.sources import as_images
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 from shattering.identity.digest import identify
 from shattering.learners import asynchronous, training
 from shattering.learners.classes import class_codes
@@ -310,13 +310,19 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         save_fitted(path, {**self.module_.state_dict(), **scaler}, meta)
 
     def load(self, path: str | Path):
-        """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history."""
+        """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history.
+
+        Raises InputError for a file that is damaged, or of a network with other parameters.
+        """
         tensors, meta = load_fitted(path)
-        self.classes_ = np.array(meta["classes"])
-        self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
-        if self._scaler:
-            self._scaler.mean, self._scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
-        self.module_.load_state_dict(tensors)
+        try:
+            self.classes_ = np.array(meta["classes"])
+            self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
+            if self._scaler:
+                self._scaler.mean, self._scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
+            self.module_.load_state_dict(tensors)
+        except (LookupError, TypeError, RuntimeError) as error:
+            raise InputError(f"{path} is not of this network: {reason(error)}") from None
         return self
 
     def _identity(self) -> dict:

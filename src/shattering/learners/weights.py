@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from shattering.errors import InputError, reason
+from shattering.files import write_aside
 from shattering.identity.files import check_unchanged, files_digest
 
 _MAY_BE_LEFT = ("AuxLogits.", "_feature_mean", "_feature_std")  # an auxiliary classifier, and what `NetworkClassifier.save` adds
@@ -22,9 +23,9 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """
     path = _existing(path)
     try:
-        read = safetensors.torch.load_file if path.suffix == ".safetensors" else _load_state_dict
+        read = safetensors.torch.load_file if path.suffix == ".safetensors" else load_plain
         tensors = read(path)
-    except (safetensors.SafetensorError, RuntimeError, UnpicklingError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a reader raises for what it cannot read
         raise InputError(f"weights {str(path)!r} are neither safetensors nor a torch state dict: {reason(error)}") from None
     check_unchanged(path)
     if not isinstance(tensors, dict) or not tensors:
@@ -37,8 +38,23 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _load_state_dict(path: Path) -> object:
-    return torch.load(path, map_location="cpu", weights_only=True)
+def load_plain(path: Path) -> object:
+    """What `torch.save` wrote of tensors and plain values. No code of the file is run.
+
+    Raises ValueError for anything else, in our words: torch's advise to run it.
+    """
+    if not path.is_file() or not path.stat().st_size:
+        raise ValueError("it is empty" if path.is_file() else "it is no regular file")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever torch raises for what it cannot read
+        if "GLOBAL" in str(error) or "Unsupported class" in str(error):
+            why = "it holds other objects than tensors and plain values, whose code is not run; expected torch.save(model.state_dict(), …)"
+        elif "weights_only" in str(error) or isinstance(error, UnpicklingError):
+            why = "it is damaged, or no file that torch.save wrote of a state dict"
+        else:
+            why = reason(error)
+        raise ValueError(why) from None
 
 
 def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
@@ -86,16 +102,21 @@ def _existing(path: str | Path) -> Path:
 
 
 def save_fitted(path: str | Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
-    """Write the tensors of a fitted network, and what else it needs, as safetensors."""
+    """Write the tensors of a fitted network, and what else it needs, as safetensors. Raises OSError if that fails."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    safetensors.torch.save_file(plain, path, {"shattering": json.dumps(meta)})
+    try:
+        write_aside(Path(path), lambda aside: safetensors.torch.save_file(plain, aside, {"shattering": json.dumps(meta)}))
+    except safetensors.SafetensorError as error:  # as it tells what the system has said
+        raise OSError(f"{path} cannot be written: {reason(error)}") from None
 
 
 def load_fitted(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
     """What `save_fitted` wrote. Raises InputError for anything else."""
+    if not Path(path).is_file():
+        raise InputError(f"{path} is no file, expected a model that `save` wrote")
     try:
         with safetensors.safe_open(path, "pt") as file:
             meta = json.loads((file.metadata() or {})["shattering"])
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
-    except (safetensors.SafetensorError, KeyError, ValueError, OSError) as error:
-        raise InputError(f"{path} is not a model that `save` wrote: {error}") from None
+    except Exception as error:  # whatever the reader raises for what it cannot read
+        raise InputError(f"{path} is not a model that `save` wrote: {reason(error)}") from None

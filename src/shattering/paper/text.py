@@ -4,21 +4,23 @@ from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from shattering.errors import printable
 from shattering.paper.experiment import Result, Table, show
 
 
 def print_result(result: Result) -> None:
     """Its tables, then each claim with its verdict, rule and evidence."""
-    console = Console()
-    console = console if console.is_terminal else Console(width=240)  # a file or a pipe does not wrap
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(markup=False, emoji=False, width=240)  # a file or a pipe does not wrap
     for table in result.tables:
-        shown = RichTable(title=table.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+        shown = RichTable(title=printable(table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for column in table.columns:
             shown.add_column(column.label, justify="left" if column.kind in ("text", "prose") else "right")
         for row in table.rows:
-            shown.add_row(*(show(row[column.key], column.kind) for column in table.columns))
-        console.print(shown, markup=False, highlight=False)
-        print(table.note, end="\n\n")
+            shown.add_row(*(printable(show(row[column.key], column.kind)) for column in table.columns))
+        console.print(shown, highlight=False)
+        print(printable(table.note), end="\n\n")
     for claim in result.claims:
         why = f"\n    why: {claim.why}" if claim.why else ""
         verdict = claim.verdict if claim.holds else claim.verdict.upper()

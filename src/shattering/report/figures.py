@@ -7,6 +7,7 @@ import altair as alt
 import pandas as pd
 import vl_convert
 
+from shattering.errors import printable
 from shattering.files import write_aside
 from shattering.measures.memorization import memorization_start
 from shattering.report.tables import by_subject, summary_rows
@@ -67,7 +68,7 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
         history = run.history.iloc[:: max(1, len(run.history) // _POINTS)]
         frames.append(
             history[["step", "epoch", "train_loss", "train_accuracy", "test_accuracy"]].assign(
-                randomization=title, model=_panel(run), seed=run.spec.seed, run=run.folder.name
+                randomization=title, model=_panel(run), seed=run.spec.seed, run=printable(run.folder.name)
             )
         )
     if not frames:
@@ -191,11 +192,11 @@ def _fits(run: Run) -> pd.DataFrame:
     rows = thinned.melt("epoch", [name for name, _ in FITS.values()], "examples", "fraction")
     if start:
         rows = pd.concat([rows, pd.DataFrame({"epoch": [start.epoch], "examples": _START})])
-    return rows.assign(model=f"{_panel(run)}, {run.spec.randomization.title}", seed=run.spec.seed, run=run.folder.name)
+    return rows.assign(model=f"{_panel(run)}, {run.spec.randomization.title}", seed=run.spec.seed, run=printable(run.folder.name))
 
 
 def _panel(run: Run) -> str:
-    return f"{run.spec.model_name}, {run.result['dataset']}, n = {run.result['n_train']:,}"
+    return printable(f"{run.spec.model_name}, {run.result['dataset']}, n = {run.result['n_train']:,}")
 
 
 def _panels(chart: alt.Chart, data: pd.DataFrame) -> Chart:

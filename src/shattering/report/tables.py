@@ -34,8 +34,8 @@ def _row(run: Run) -> dict:
     return {
         "run_id": run.run_id,
         "status": run.status,
-        "dataset": run.result.get("dataset", spec.dataset_name),
-        "model": spec.model_name,
+        "dataset": _text(run.result.get("dataset", spec.dataset_name)),
+        "model": _text(spec.model_name),
         "recipe": recipe(run),
         "n_train": run.result.get("n_train", spec.n_train),
         "setting": _setting(run),
@@ -46,9 +46,14 @@ def _row(run: Run) -> dict:
         "seed": spec.seed,
         **{name: run.result.get(name) for name in _RESULTS},
         "seconds": run.provenance.get("seconds"),
-        "error": run.error,
-        "folder": run.folder.name,
+        "error": run.error and _text(run.error),
+        "folder": _text(run.folder.name),
     }
+
+
+def _text(name: str) -> str:
+    """A text that tables can hold: names of files need not be any."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def recipe(run: Run) -> str:
@@ -93,7 +98,7 @@ def _subject_of(run: Run) -> dict:
     exactly: what tells apart datasets and models that are called the same.
     """
     spec = run.spec
-    dataset, learner = (objects.digest_of(name) if objects.is_object(name) else name for name in (spec.dataset, spec.learner))
+    dataset, learner = (_text(objects.digest_of(name) if objects.is_object(name) else name) for name in (spec.dataset, spec.learner))
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
     subject = json.dumps([dataset, learner, spec.model_name, recipe(run), setting])
     return {"subject": subject, "exactly": {"dataset": dataset, "model": learner}}

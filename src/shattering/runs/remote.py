@@ -1,23 +1,27 @@
 """A store in object storage, by fsspec: mirrored in a local folder, where runs are read, and executed before they are sent."""
 
+import errno
 import hashlib
 import os
 import re
 import shutil
 import tempfile
 import threading
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from shattering.cache import cache_folder
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, printable, reason, shown
 
 UPLOAD_SECONDS = 60.0  # between uploads of a run's checkpoint
 _DONE, _CHECKPOINT = "result.json", "checkpoint.pt"
 _WHEN_ASKED = ("model.safetensors", _CHECKPOINT)  # not mirrored with the rest
 _ORIGIN = ".origin"  # in a mirror: the URL of what it mirrors
+_INCOMING = ".incoming-"  # in a mirror: folders of what is on its way
+_OURS = (_ORIGIN, _INCOMING)
 
 Listing = Mapping[str, set[str]]  # folder → names of its files
 
@@ -36,8 +40,7 @@ class Remote:
     def __init__(self, url: str):
         self.url = url.rstrip("/")
         self.files, self.path = _open(self.url)
-        name = re.sub(r"[^\w.-]+", "-", self.url)[-60:].strip("-")
-        self.mirror = cache_folder() / "stores" / f"{name}-{hashlib.sha256(self.url.encode()).hexdigest()[:8]}"
+        self.mirror = _mirror_of(self.url)
 
     def refresh(self, is_locked: Callable[[Path], bool]) -> bool:
         """Bring the mirror up to date; False if there is nothing at the URL. Runs that somebody here is at are left alone."""
@@ -45,7 +48,7 @@ class Remote:
         listing = self._list()
         for folder in [path.parent for path in self.mirror.glob("*/spec.json")]:
             if folder.name not in listing and not is_locked(folder):
-                shutil.rmtree(folder)
+                _remove(folder)
         self._bring({name: files for name, files in listing.items() if not is_locked(self.mirror / name)}, _WHEN_ASKED)
         return bool(listing)
 
@@ -81,7 +84,7 @@ class Remote:
                 (folder / name).unlink(missing_ok=True)
             self.fetch(folder)
             return
-        names = [path.name for path in folder.iterdir() if path.name != "lock" and not path.name.endswith(".tmp")]
+        names = [path.name for path in folder.iterdir() if _is_sent(path.name) and not path.is_symlink()]
         self.send(folder, sorted(names, key=lambda name: name == _DONE))
         self.remove(folder, [_CHECKPOINT, "failed.json"])
 
@@ -127,10 +130,17 @@ class Remote:
                 paths = self.files.find(f"{self.path}/{folder}".rstrip("/"))
             except FileNotFoundError:
                 paths = []
+        refused = []
         for path in paths:
-            name, _, file = path.removeprefix(self.path).strip("/").partition("/")
-            if file and "/" not in file:
-                found.setdefault(name, set()).add(file)
+            parts = path.removeprefix(f"{self.path}/").split("/")
+            if not path.startswith(f"{self.path}/") or not all(map(_is_name, parts)):
+                refused.append(path)
+            elif len(parts) == 2 and _is_sent(parts[1]) and not parts[0].startswith(_OURS):
+                found.setdefault(parts[0], set()).add(parts[1])
+        if refused:
+            keys = ", ".join(map(shown, refused[:3])) + (", …" if len(refused) > 3 else "")
+            text = f"store {self.url} has {len(refused)} keys that are no names of a file in a folder, and are left out: {keys}"
+            warnings.warn(printable(text), stacklevel=2)
         return {name: files for name, files in found.items() if "spec.json" in files}
 
     def _bring(self, listing: Listing, but: Iterable[str]) -> None:
@@ -150,10 +160,12 @@ class Remote:
 
     def _get(self, wanted: Sequence[tuple[str, str]]) -> None:
         """Fetch files, given as (folder, name), together, and put them in their places in this order."""
-        with tempfile.TemporaryDirectory(prefix=".incoming-", dir=self.mirror) as incoming, self._reaching():
+        with tempfile.TemporaryDirectory(prefix=_INCOMING, dir=self.mirror) as incoming, self._reaching():
             places = [os.path.join(incoming, str(i)) for i in range(len(wanted))]
             self.files.get([f"{self.path}/{name}/{file}" for name, file in wanted], places)
             for (name, file), place in zip(wanted, places, strict=True):
+                if (self.mirror / name).is_symlink():  # nothing is written elsewhere
+                    _remove(self.mirror / name)
                 (self.mirror / name).mkdir(exist_ok=True)
                 os.replace(place, self.mirror / name / file)
 
@@ -170,16 +182,51 @@ class Remote:
         try:
             yield
         except Exception as error:
+            if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+                raise OSError(error.errno, f"no space left for what store {self.url} has; free some in {self.mirror}") from error  # type: ignore[attr-defined]
             raise OSError(f"store {self.url} cannot be reached: {type(error).__name__}: {reason(error)}") from error
 
 
 def bring(path: Path) -> bool:
-    """Whether a file of a run is there, fetched if it is in a mirror and was left behind."""
-    origin = path.parent.parent / _ORIGIN
-    if path.exists() or not origin.exists():
+    """Whether a file of a run is there, fetched if it is in a mirror and was left behind.
+
+    A store from elsewhere that says it is a mirror is none: nothing is fetched for it.
+    """
+    store = path.parent.parent
+    if path.exists() or not (store / _ORIGIN).is_file():
         return path.exists()
-    Remote(origin.read_text()).bring(path.parent.name, path.name)
+    url = (store / _ORIGIN).read_text()
+    if _mirror_of(url).resolve() == store.resolve():
+        Remote(url).bring(path.parent.name, path.name)
     return path.exists()
+
+
+def _mirror_of(url: str) -> Path:
+    """The folder of this user's cache that mirrors what is at a URL."""
+    name = re.sub(r"[^\w.-]+", "-", url)[-60:].strip("-")
+    return cache_folder() / "stores" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
+
+
+def _is_name(text: str) -> bool:
+    """Whether a part of a key is a name that a file can have, here as anywhere, and that leads nowhere else."""
+    try:
+        length = len(os.fsencode(text))
+    except UnicodeEncodeError:
+        return False
+    return 0 < length < 256 and text not in (".", "..") and not re.search(r"[\x00-\x1f\x7f\\]", text)
+
+
+def _is_sent(name: str) -> bool:
+    """Whether a file is one of a run: no lock, and nothing that a writer has left aside."""
+    return name != "lock" and not name.endswith(".tmp") and not name.startswith(".")
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder of the mirror; of a link the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def _open(url: str) -> tuple[Any, str]:

@@ -9,6 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from shattering import stats
+from shattering.errors import printable
 from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
@@ -297,7 +298,8 @@ class RandomizationTest:
     def __str__(self) -> str:
         head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
         columns = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
-        return "\n".join([head, shown(columns).to_string(index=False), *self.summary, *self.explanation])
+        table = shown(columns).map(printable).to_string(index=False)
+        return "\n".join([printable(head), table, *map(printable, [*self.summary, *self.explanation])])
 
 
 def shown(frame: pd.DataFrame) -> pd.DataFrame:
