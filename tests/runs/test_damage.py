@@ -1,16 +1,20 @@
 """Stores whose files are damaged, newer, unreadable, or come and go: they are read as far as can be, and nothing is harmed."""
 
+import errno
 import json
 import os
 import random
 import shutil
+import subprocess
+import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from shattering import InputError, Randomization, RunSpec, Store, run, sweep
+from shattering import InputError, Randomization, RunSpec, Store, files, run, sweep
 from shattering.cli import main
 from shattering.report import page
 from shattering.report.text import print_status
@@ -353,3 +357,58 @@ def test_what_is_no_run_is_no_part_of_a_store(whole, tmp_path):
     kinds = [type(found) for found in Store(root).everything()]
     assert kinds.count(Record) == 1
     assert kinds.count(Run) == 3
+
+
+def test_a_disk_that_is_full_at_any_write_harms_nothing(whole, tmp_path, monkeypatch):
+    """Each file in turn is the first for which there is no space; then the same call completes the run."""
+    make, written = files._make, []
+
+    def full_at(n):
+        def making(aside, path):
+            written.append(path.name)
+            if len(written) >= n:
+                raise OSError(errno.ENOSPC, "No space left on device", str(aside))
+            return make(aside, path)
+
+        return making
+
+    spec = replace(SPEC, params={**PARAMS, "checkpoint_every": 0})
+    with monkeypatch.context() as never:
+        never.setattr(files, "_make", full_at(1000))
+        run(spec, Store(tmp_path / "0"))
+    n_written = len(written)
+    for n in range(1, n_written + 2):
+        store = Store(tmp_path / str(n))
+        written.clear()
+        with monkeypatch.context() as full:
+            full.setattr(files, "_make", full_at(n))
+            if n == n_written + 1:
+                run(spec, store)
+                break
+            with pytest.raises(OSError, match=r"no space left to write .*; free some and give the same command again"):
+                run(spec, store)
+        found = store.everything()
+        assert [one.status for one in found] == (["interrupted"] if n > 1 else []), "nor is there space for the mark"
+        assert not list(store.root.rglob("*.tmp"))
+        assert run(spec, store).status == "done"
+        for name in ("result.json", "history.parquet", "model.safetensors"):
+            assert (store.folder(spec) / name).read_bytes() == (whole.folder(SPEC) / name).read_bytes()
+    named = {name for name in written if not name.startswith(".")}
+    assert named == {path.name for path in whole.folder(SPEC).iterdir()} - {"lock"} | {"checkpoint.pt"}
+    modes = {path.stat().st_mode for path in store.folder(spec).iterdir() if path.name != "lock"}
+    assert len(modes) == 1, "all files have the mode of any new file"
+
+
+def test_what_killed_writers_left_is_removed_when_the_run_is_executed(tmp_path):
+    store = Store(tmp_path)
+    store.fail(SPEC, "x")
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    dead, living = (store.folder(SPEC) / f".note.json.{process}.tmp" for process in (child.pid, os.getpid()))
+    for file in (dead, living):
+        file.touch()
+    assert [found.status for found in store.everything()] == ["failed"]
+    assert dead.exists()
+    run(SPEC, store)
+    assert not dead.exists()
+    assert living.exists()

@@ -7,7 +7,7 @@ from types import ModuleType
 
 import torch
 
-from shattering.errors import unknown
+from shattering.errors import InputError, reason, unknown
 from shattering.machine import usable_cores
 from shattering.paper import (
     corollary1,
@@ -105,8 +105,14 @@ def default_jobs(names: Sequence[str]) -> int:
 
 
 def make_result(name: str, scale: Scale, store: Store) -> Result:
-    """An experiment's table or figure from the runs that a store has; runs it lacks show as missing."""
-    return EXPERIMENTS[name].result(scale, Runs(store, scale))
+    """An experiment's table or figure from the runs that a store has; runs it lacks show as missing.
+
+    Raises InputError for stored results and tables without what the experiment needs.
+    """
+    try:
+        return EXPERIMENTS[name].result(scale, Runs(store, scale))
+    except LookupError as error:  # a column or a row of a table, as another version may have written it
+        raise InputError(f"a run of {name} in store {store.where} lacks {reason(error)}, expected what this version writes") from error
 
 
 def render_result(result: Result) -> str:
