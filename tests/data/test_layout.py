@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from shattering import InputError, load_dataset
+from shattering import InputError, load_dataset, machine
 from shattering.data import disk, layout, sources
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.runs.spec import RunSpec
@@ -323,12 +323,36 @@ def test_archives(tmp_path):
     with pytest.warns(UserWarning, match="a.npz: the arrays x_val, y_val are not used"):
         load_dataset(tmp_path / "a.npz")
     np.savez_compressed(tmp_path / "b.npz", x_train=np.zeros((1 << 20, 8)), y_train=y, x_test=x, y_test=y)
-    from shattering import machine
-
     with pytest.MonkeyPatch.context() as m:
         m.setattr(machine, "_main_memory", lambda: 1 << 20)
         with pytest.raises(InputError, match=r"b.npz needs about 67 MB of memory, and 1 MB are available: take a part of it"):
             load_dataset(tmp_path / "b.npz")
+
+
+def test_what_is_called_parquet_and_is_no_file(tmp_path):
+    for name, make, message in (("pipe", os.mkfifo, "a pipe"), ("folder", os.mkdir, "a folder")):
+        (tmp_path / name).mkdir()
+        make(tmp_path / name / "train.parquet")
+        with pytest.raises(InputError, match=f"train.parquet is {message}, expected a Parquet file"):
+            load_dataset(tmp_path / name)
+
+
+def test_a_row_group_that_memory_does_not_hold(tmp_path, monkeypatch):
+    write_parquet(tmp_path / "train.parquet", [b"\0" * (1 << 22), *pictures(3)], [0, 1] * 2)
+    assert (tmp_path / "train.parquet").stat().st_size < 1 << 20
+    monkeypatch.setattr(machine, "_main_memory", lambda: 1 << 20)
+    with pytest.raises(InputError, match=r"row group 0 of .*train.parquet needs about 4.2 MB .*: write it in smaller row groups"):
+        load_dataset(tmp_path)
+
+
+def test_a_link_to_a_whole_disk_is_not_walked_through(tmp_path, monkeypatch):
+    two_classes(tmp_path)
+    monkeypatch.setattr(layout, "_ENOUGH", 3)
+    for i in range(9):
+        (tmp_path / "train" / "bird" / str(i)).mkdir()
+        (tmp_path / "train" / "bird" / str(i) / "x.bin").write_bytes(b"")
+    with pytest.raises(InputError, match="train has 3 files or more that are no images"):
+        load_dataset(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["pipe", "pipe.npz", "pipe.parquet", "zero.npz"])

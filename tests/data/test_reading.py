@@ -170,6 +170,46 @@ def test_what_the_cache_holds_is_made_anew_if_it_is_damaged(tmp_path, monkeypatc
         assert moments.moments() == before
 
 
+class Items(TorchDataset):
+    def __init__(self, *images):
+        self.images = images
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        return self.images[i], i % 2
+
+
+def test_items_of_a_torch_dataset_are_of_one_type_and_one_shape():
+    picture, pixels = Image.fromarray(RGB[0]), RGB[1].transpose(2, 0, 1)
+    for items, message in (
+        ((pixels, pixels / 255), r"are uint8 \(item 0\) and float64 \(item 1\), expected one type"),
+        ((picture, pixels), "are pictures and arrays, expected one type"),
+        ((pixels, picture), "are pictures and arrays, expected one type"),
+        ((pixels, pixels[:, 1:]), r"have shapes \[\(3, 5, 5\), \(3, 6, 5\)\], expected one shape"),
+        ((), "expected one shape, and at least one image"),
+        ((Image.fromarray(RGB[0]).convert("HSV"),) * 2, "item 0 of the torch dataset is of mode HSV, expected grey or RGB"),
+        ((Image.fromarray(GREY[0].astype(np.float32)),) * 2, "item 0 of the torch dataset is of mode F, which 8 bits would cut"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_dataset(Items(*items), hold_out=False)
+    whole = torch.from_numpy(pixels).float()
+    found = load_dataset(Items(whole.bfloat16(), whole.bfloat16()), hold_out=False).train.images
+    assert torch.equal(found[0], whole)
+
+
+def test_a_dataset_on_disk_keeps_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr(disk, "fits_into_memory", lambda _: False)
+    by_folder(map(encode, RGB), tmp_path)
+    data = load_dataset(tmp_path, image_size=4)
+    assert load_dataset(data, image_size=4).train.image_shape == (3, 4, 4)
+    with pytest.raises(InputError, match="image_size is 5, expected 4, that of the dataset which is given"):
+        load_dataset(data, image_size=5)
+    with pytest.raises(InputError, match="image_size is 5, expected none, that of the dataset which is given"):
+        load_dataset(load_dataset(tmp_path), image_size=5)
+
+
 def test_splits_and_columns_of_a_hugging_face_dataset(tmp_path):
     datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
     encoded = [*map(encode, RGB)]

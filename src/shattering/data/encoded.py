@@ -179,8 +179,10 @@ def kind_of(status: os.stat_result) -> str:
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """Raises InputError for a file that cannot be read."""
+    """Raises InputError for what is no file, without waiting for it, and for a file that cannot be read."""
     try:
+        if not stat.S_ISREG((status := path.stat()).st_mode):
+            raise InputError(f"{printable(str(path))} is {kind_of(status)}, expected a Parquet file")
         return pq.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(f"{printable(str(path))} is not a readable Parquet file: {reason(error)}") from None

@@ -5,6 +5,7 @@ from collections import OrderedDict
 import numpy as np
 
 from shattering.data.encoded import ParquetRows
+from shattering.machine import require_memory
 
 CACHE = 256 << 20  # encoded bytes of row groups that a process keeps
 
@@ -37,6 +38,8 @@ class RowGroups:
         """Read the wanted rows of a row group, and forget those used longest ago if there are too many bytes."""
         first, last = np.searchsorted(self.wanted, self.source.starts[group : group + 2])
         rows = self.wanted[first:last]
+        where = f"row group {self.source.groups[group, 1]} of {self.source.files[self.source.groups[group, 0]]}"
+        require_memory(int(self.source.sizes[group]), where, "write it in smaller row groups")
         values = [value or b"" for value in self.source.read_group(group, rows)]
         self.kept[group] = rows, values
         self.kept_bytes += sum(map(len, values))

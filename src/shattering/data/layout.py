@@ -14,6 +14,7 @@ TESTS = ("test", "validation", "val")  # names of a test split, the first that i
 _SPLITS = re.compile(r"(train|test|val|valid|validation|dev|eval|holdout)(ing|ation|uation|_?set|_?data|_?images)?[-_ .]?\d*")
 _LITTER = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "$recycle.bin")  # that systems leave in folders
 _NOTES = (".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".html", ".py", ".log", ".license")  # beside images
+_ENOUGH = 1000  # files that are no images, after which no more are looked for: a link may lead to a whole disk
 _ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet's val/images: a line for each, of its name and class, and more
 
 
@@ -134,7 +135,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
 def _look(root: Path, top: str, found: Found) -> None:
     """Sort all that lies below a folder in; links to folders are followed. Raises InputError for a link to a folder that it lies in."""
     todo: list[tuple[str, tuple[tuple[int, int], ...]]] = [(top, ())]
-    while todo:
+    while todo and len(found.others) < _ENOUGH:
         below, above = todo.pop()
         status = os.stat(root / below)
         here = status.st_dev, status.st_ino
@@ -171,7 +172,8 @@ def _sort_in(entry: os.DirEntry, name: str, found: Found) -> None:
 def _tell(folder: Path, notes: list[str], others: list[tuple[str, str]]) -> None:
     if others:
         name, what = min(others)
-        found = f"{_name(folder)} has {_files(len(others))} that {'is no image' if len(others) == 1 else 'are no images'}"
+        least = " or more" if len(others) >= _ENOUGH else ""
+        found = f"{_name(folder)} has {_files(len(others))}{least} that {'is no image' if len(others) == 1 else 'are no images'}"
         remedy = "take them away, or have their names begin with a dot"
         raise InputError(f"{found} (first: {printable(name)}, {what}), expected formats that Pillow reads: {remedy}")
     if notes:

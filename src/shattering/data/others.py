@@ -39,6 +39,10 @@ def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, 
     for text in dict.fromkeys(notes):
         warnings.warn(f"{notes.count(text):,} of {len(images):,} images of the torch dataset are {text}", stacklevel=2)
     pictures = len(images) > 0 and isinstance(images[0], _Picture)
+    types = {str(image.dtype): i for i, image in enumerate(images)}
+    if len(types) > 1 or any(isinstance(image, _Picture) != pictures for image in images):
+        found = " and ".join(f"{name} (item {i})" for name, i in list(types.items())[:2]) if len(types) > 1 else "pictures and arrays"
+        raise InputError(f"the images of the torch dataset are {found}, expected one type")
     if pictures and len({len(image) for image in images}) == 2:
         images = [np.broadcast_to(image, (3, *image.shape[1:])) for image in images]  # grey ones among coloured ones
     shapes = {tuple(image.shape) for image in images}

@@ -108,6 +108,9 @@ def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
 def _load_any(source, hold_out: HoldOut, reading: Reading) -> Dataset:
     if isinstance(source, Dataset):
         reading.no_arrays(source.name)
+        size = getattr(source.train.images, "size", None)
+        if reading.size and isinstance(source.train.images, ImagesOnDisk) and size != reading.size:
+            raise InputError(f"image_size is {reading.size}, expected {size or 'none'}, that of the dataset which is given")
         return source
     if isinstance(source, (str, Path)):
         return _load_text(str(source), hold_out, reading)
