@@ -9,7 +9,7 @@ from torch.nn.functional import pad
 from shattering.linalg.gram import Gram, slices, symmetric_product
 
 TILE = 5000  # rows and columns: 100 MB in float32, enough for products at full speed
-_PIVOT = 4  # times the rounding of n sums: what a pivot has to be above, in units of its diagonal entry
+_PIVOT = 32  # times rounding: what a pivot has to be above, in units of its diagonal entry; those of repeated points reach half of it
 
 
 class NotPositiveDefinite(ArithmeticError):
@@ -46,7 +46,7 @@ class LowerTiles:
 
         Raises NotPositiveDefinite, also where so little of a diagonal entry is left as a pivot that it may be rounding alone.
         """
-        tiles, rounding = self.tiles, _PIVOT * torch.finfo(self.tiles[0][0].dtype).eps * self.n**0.5
+        tiles, rounding = self.tiles, _PIVOT * torch.finfo(self.tiles[0][0].dtype).eps
         for j, row in enumerate(tiles):
             least = rounding * row[j].diagonal()
             for left in row[:j]:
