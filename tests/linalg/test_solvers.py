@@ -1,5 +1,10 @@
 """Parts of the solvers against dense algebra, in tiles and blocks that do not divide n."""
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -204,3 +209,37 @@ def test_the_default_cuda_device_gives_what_the_cpu_gives():
         cpu, gpu = (KernelInterpolator(gamma=0.1, solver=solver, device=d).fit(X, y) for d in ("cpu", "cuda"))
         np.testing.assert_allclose(gpu.dual_coef_, cpu.dual_coef_, atol=1e-5)
         np.testing.assert_allclose(gpu.predict(X), cpu.predict(X), atol=1e-6)
+
+
+PEAKS = """
+import json, resource
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+from shattering.learners.kernel import KernelInterpolator
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+X = np.random.default_rng(0).random((2500, 1200), dtype=np.float32)
+y = np.arange(2500.0) % 10
+found = []
+KernelInterpolator(ridge=1.0).fit(X[:50], y[:50]).predict(X[:50])
+for n, params in ((1500, {}), (2000, {"solver": "cg"}), (2500, {"precision": "float64"})):
+    before = peak()
+    model = KernelInterpolator(gamma=0.01, ridge=0.1, **params).fit(X[:n], y[:n])
+    found.append((peak() - before, model.plan_.memory))
+print(json.dumps(found))
+"""
+
+
+def test_a_fit_takes_no_more_memory_than_its_plan_says():
+    child = subprocess.run(
+        [sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+    )
+    for taken, planned in json.loads(child.stdout):
+        assert taken <= planned
+    assert max(taken / planned for taken, planned in json.loads(child.stdout)) > 0.2
