@@ -13,7 +13,7 @@ _WHERE = {
     "Split": "data.dataset",
     "DATASETS": "data.named",
     "load_dataset": "data.sources",
-    "dataset_from_arrays": "data.sources",
+    "dataset_from_arrays": "data.arrays",
     "Randomization": "randomization",
     "randomize": "randomization",
     "NETWORKS": "networks",
@@ -43,9 +43,10 @@ _WHERE = {
 __all__ = sorted(_WHERE)
 
 if TYPE_CHECKING:
+    from shattering.data.arrays import dataset_from_arrays
     from shattering.data.dataset import Dataset, Split
     from shattering.data.named import DATASETS
-    from shattering.data.sources import dataset_from_arrays, load_dataset
+    from shattering.data.sources import load_dataset
     from shattering.errors import InputError
     from shattering.learners import LEARNERS
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier

@@ -132,7 +132,7 @@ class Randomization:
         transform = self.pixel_transform(seed, part, moments)
         source = split.images.numpy()
         flat = source.ndim == 2
-        out = np.empty(source.shape, dtype=np.float32 if self.pixels == "gaussian" else source.dtype)
+        out = np.empty(source.shape, dtype=moments.dtype if self.pixels == "gaussian" else source.dtype)
         for row, example in enumerate(split.ids.tolist()):
             image = transform(source[row][None] if flat else source[row], example)
             out[row] = image[0] if flat else image
@@ -182,12 +182,13 @@ def _permute(image: np.ndarray, order: np.ndarray) -> np.ndarray:
 class Moments:
     """Mean and standard deviation of each channel over the training images, in natural units (pixels in 0…1).
 
-    shape: (channels, height, width), or (1, features) with moments per feature for tables.
+    shape: (channels, height, width), or (1, features) with moments per feature for tables. dtype: of what is drawn.
     """
 
     shape: tuple[int, ...]
     mean: np.ndarray
     std: np.ndarray
+    dtype: str = "float32"
 
     @classmethod
     def of(cls, images: torch.Tensor) -> Moments:
@@ -195,14 +196,14 @@ class Moments:
         import torch
 
         from shattering.data.on_disk import ImagesOnDisk
-        from shattering.data.preprocess import to_float
+        from shattering.data.preprocess import table_moments, to_float
 
         if isinstance(images, ImagesOnDisk):
-            on_disk = (np.array(values)[:, None, None] for values in images.moments())
-            return cls(images.shape[1:], *on_disk)
+            mean, std = (np.array(values)[:, None, None] for values in images.moments())
+            return cls(images.shape[1:], mean, std)
         if images.ndim == 2:
-            std, mean = torch.std_mean(to_float(images).double(), dim=0, correction=0)
-            return cls((1, images.shape[1]), mean[None].numpy(), std[None].numpy())
+            mean, std = table_moments(images)
+            return cls((1, images.shape[1]), mean[None].numpy(), std[None].numpy(), gaussian_type(images))
         n, total, squares = 0, 0.0, 0.0
         for block in images.split(4096):
             values = to_float(block).double()
@@ -211,11 +212,18 @@ class Moments:
             squares = squares + values.square().sum((0, 2, 3))
         mean = torch.as_tensor(total) / n
         std = (torch.as_tensor(squares) / n - mean.square()).clamp(min=0).sqrt()
-        return cls(tuple(images.shape[1:]), mean[:, None, None].numpy(), std[:, None, None].numpy())
+        return cls(tuple(images.shape[1:]), mean[:, None, None].numpy(), std[:, None, None].numpy(), gaussian_type(images))
 
     def draw(self, generator: np.random.Generator) -> np.ndarray:
-        """One image (float32) of independent normal pixels with these moments."""
-        return (self.mean + self.std * generator.standard_normal(self.shape)).astype(np.float32)
+        """One image of independent normal pixels with these moments."""
+        return (self.mean + self.std * generator.standard_normal(self.shape)).astype(self.dtype)
+
+
+def gaussian_type(images: torch.Tensor) -> str:
+    """The type of Gaussian pixels or features in place of these: that of floats, else one that is as exact."""
+    if images.dtype.is_floating_point:
+        return str(images.dtype).removeprefix("torch.")
+    return "float32" if images.ndim == 4 else "float64"
 
 
 def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> Dataset:

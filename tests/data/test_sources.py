@@ -154,7 +154,7 @@ def test_arrays(make):
     assert torch.equal(from_last.train.images, split.images)
     assert torch.equal(from_first.train.images, split.images)
     flat = load_dataset((make(last.reshape(len(y), -1) / 255.0), make(y), make(last.reshape(len(y), -1) / 255.0), make(y)))
-    assert flat.train.images.dtype == torch.float32
+    assert flat.train.images.dtype == torch.float64
     assert load_dataset((make(last[..., 0]), make(y), make(last[..., 0]), make(y))).train.image_shape == (1, 6, 5)
 
 
@@ -227,17 +227,20 @@ def test_labels_that_are_other_numbers(numbers):
     ("arrays", "message"),
     [
         ((X, Y[:5], X, Y), r"x_train has 6 examples and y_train has 5 labels, expected as many"),
-        ((X, np.array([0, 1, 3, 0, 1, 3]), X, np.array([0, 1, 3, 0, 1, 2])), r"y_test has class '2', expected one of 0, 1, 3"),
+        (
+            (X, np.array([0, 1, 3] * 2), X, np.array([0, 1, 3, 0, 1, 2])),
+            r"y_test has class 2 \(first: row 5\), expected one of 0, 1, 3",
+        ),
         ((X, np.array([0, 1, 3, 4, 7, 3]), X, Y), r"y_train has 5 different numbers for 6 examples, expected classes"),
         ((X, np.array([0, 1, np.nan, 0, 1, 1]), X, Y), r"y_train has 1 rows without a label \(first: row 2\), expected none"),
         ((X, np.array([0, 1, 0.5, 0, 1, 1]), X, Y), r"y_train has 1 labels that are fractional \(first: row 2, 0.5\)"),
         ((X, np.array(["a", "b", None] * 2, dtype=object), X, Y), r"y_train has 2 rows without a label"),
         ((X, np.zeros(6, dtype=int), X, Y), r"y_train has 1 class, expected at least two"),
-        ((X, Y, X, np.array([0, 1, 2, 0, 1, 2])), r"y_test ranges over 0…2, expected 0…1"),
-        ((X, np.array(list("ababab")), X, np.array(list("abcabc"))), r"y_test has class 'c', expected one of a, b"),
+        ((X, Y, X, np.array([0, 1, 2, 0, 1, 2])), r"y_test has class 2 \(first: row 2\), expected one of 0, 1"),
+        ((X, np.array(list("ababab")), X, np.array(list("abcabc"))), r"y_test has class 'c' \(first: row 2\), expected one of 'a', 'b'"),
         ((X, np.eye(6), X, Y), r"y_train has shape \(6, 6\), expected one label .*; of columns that mark one class each, give"),
         ((X.astype(np.int64), Y, X, Y), r"x_train have type torch.int64, expected uint8 \(0…255\) or floats"),
-        ((np.full((6, 4), np.nan), Y, np.zeros((6, 4)), Y), r"images contain NaN or infinite pixels in 6 of 6 examples"),
+        ((np.full((6, 4), np.nan), Y, np.zeros((6, 4)), Y), r"the table contains NaN or infinite values in 6 of 6 examples"),
         ((X, Y, X[:, :2], Y), r"test images have shape \(3, 2, 4\), expected that of the train images, \(3, 4, 4\)"),
         ((X[:0], Y[:0], X, Y), r"y_train has shape \(0,\), expected one label an example, and at least one"),
         ((X[:, 0, 0, 0], Y, X, Y), r"images have shape \(6,\), expected \(n, channels, height, width\)"),

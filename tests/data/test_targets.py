@@ -172,7 +172,7 @@ def test_train_and_test_labels_are_of_one_kind():
 
 def test_a_mark_of_missing_test_labels_is_told(tmp_path):
     x = np.zeros((4, 2), np.float32)
-    with pytest.raises(InputError, match=r"y_test has 2 labels of -1 \(first: row 1\), the mark of a missing label, expected 0…1"):
+    with pytest.raises(InputError, match=r"y_test has 2 labels of -1 \(first: row 1\), the mark of a missing label, expected one of 0, 1"):
         dataset_from_arrays(x, [0, 1, 0, 1], x, [0, -1, 1, -1])
     assert dataset_from_arrays(x, [-1, 1, -1, 1], x, [1, -1, 1, -1]).classes == ("-1", "1"), "a class where it is among the train labels"
 

@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
 from shattering.cli import main
 from shattering.data import sources
-from shattering.data.sources import dataset_from_arrays
+from shattering.data.arrays import dataset_from_arrays
 from shattering.runs.run import load_data
 from shattering.testing.result import shown
 from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL

@@ -13,6 +13,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 
 from shattering import seeds
+from shattering.data.arrays import as_images
 from shattering.data.dataset import Split
 from shattering.errors import InputError
 from shattering.learners.on_splits import fit_split, predict_split
@@ -65,7 +66,7 @@ def empirical_rademacher(
     Raises:
         InputError: without draws, or with fewer than two examples.
     """
-    images = examples.images if isinstance(examples, Split) else torch.as_tensor(np.asarray(examples, dtype=np.float32))
+    images = examples.images if isinstance(examples, Split) else as_images(examples, where="examples")
     if n_draws < 1 or len(images) < 2:
         raise InputError(f"n_draws is {n_draws} and there are {len(images)} examples, expected at least 1 and 2")
     found = []

@@ -15,15 +15,20 @@ from shattering.data.labels import check_label_values, listed
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
 
+FLOATS = (torch.float16, torch.float32, torch.float64)
+UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
+WHOLE = (torch.bool, torch.uint8, *UNSIGNED, torch.int8, torch.int16, torch.int32, torch.int64)
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
     """Labelled examples.
 
     Args:
-        images: (n, channels, height, width), or (n, features) for tables; uint8 in 0…255, or float32 in
-            natural units (for pixels: 0…1). The type carries the scale, so it is applied exactly once. A tensor; or
-            `ImagesOnDisk`, which are read when they are needed.
+        images: (n, channels, height, width), uint8 in 0…255, or floats in natural units (0…1): the type carries the scale, so it is
+            applied exactly once. Or a table (n, features) of booleans, whole numbers or floats, which are natural units as they
+            are. A tensor; or `ImagesOnDisk`, which are read when they are needed. Estimators and training functions get a table,
+            and images of floats, in this very type; uint8 images reach estimators as float32 in 0…1.
         labels: (n,) int64 in 0…len(classes)-1: the labels that a learner sees.
         classes: names of the classes.
         ids: (n,) int64, the index of each example in its source; stable under subsetting. Default: 0…n-1.
@@ -54,6 +59,14 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __getstate__(self) -> dict:
+        unsigned = self.images.dtype in UNSIGNED  # tensors that torch does not pickle
+        return {**vars(self), "images": self.images.numpy()} if unsigned else vars(self)
+
+    def __setstate__(self, state: dict) -> None:
+        images = state["images"]
+        vars(self).update(state, images=torch.from_numpy(images) if isinstance(images, np.ndarray) else images)
 
     @property
     def n_classes(self) -> int:
@@ -157,7 +170,9 @@ class Dataset:
             split = getattr(self, name)
             images = split.images.numpy()
             arrays[f"x_{name}"] = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
-            arrays[f"y_{name}"] = split.labels.numpy()
+            arrays[f"y_{name}"] = split.y
+        if self.train.label_values.tolist() != list(range(len(self.classes))):
+            arrays["label_values"] = self.train.label_values
         path = Path(path).with_suffix(".npz")
         np.savez(path, classes=np.array(self.classes), **arrays)
         return path
@@ -183,8 +198,10 @@ def _check_split(split: Split) -> None:
         raise InputError(f"images have shape {tuple(images.shape)}, expected (n, channels, height, width) or (n, features)")
     if len(images) == 0 or 0 in images.shape:
         raise InputError(f"images have shape {tuple(images.shape)}, expected at least one example and one pixel")
-    if images.dtype not in (torch.uint8, torch.float32):
-        raise InputError(f"images have type {images.dtype}, expected uint8 (0…255) or float32")
+    if images.ndim == 4 and images.dtype not in (torch.uint8, *FLOATS):
+        raise InputError(f"images have type {images.dtype}, expected uint8 (0…255) or floats")
+    if images.dtype not in (*FLOATS, *WHOLE):
+        raise InputError(f"the table has type {images.dtype}, expected booleans, whole numbers or floats of 16, 32 or 64 bits")
     for name in ("labels", "ids", "true_labels"):
         tensor = getattr(split, name)
         if tensor.dtype != torch.int64 or tuple(tensor.shape) != (len(images),):
@@ -195,9 +212,10 @@ def _check_split(split: Split) -> None:
     low, high = int(labels.min()), int(labels.max())
     if low < 0 or high >= len(split.classes):
         raise InputError(f"labels range over {low}…{high}, expected 0…{len(split.classes) - 1}")
-    if isinstance(images, torch.Tensor) and images.dtype == torch.float32 and not bool(torch.isfinite(images).all()):
+    if isinstance(images, torch.Tensor) and images.is_floating_point() and not bool(torch.isfinite(images).all()):
         bad = int((~torch.isfinite(images.flatten(1))).any(1).sum())
-        raise InputError(f"images contain NaN or infinite pixels in {bad} of {len(images)} examples, expected finite values")
+        what = "images contain NaN or infinite pixels" if images.ndim == 4 else "the table contains NaN or infinite values"
+        raise InputError(f"{what} in {bad} of {len(images)} examples, expected finite values")
 
 
 def balanced_subset(split: Split, n: int | None, seed: int, purpose: str) -> Split:

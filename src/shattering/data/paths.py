@@ -76,7 +76,8 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
     if path.is_file() and path.suffix.lower() == ".npz":
         arrays = disk.read_npz(path)
         four = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-        return from_arrays(*four, classes=arrays.get("classes"), channels=_one_order(reading.channels, arrays, path), name=path.stem)
+        named = {name: arrays.get(name) for name in ("classes", "label_values")}
+        return from_arrays(*four, **named, channels=_one_order(reading.channels, arrays, path), name=path.stem)
     where = printable(str(path))
     reading.no_arrays(where)
     if path.is_file():

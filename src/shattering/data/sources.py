@@ -9,12 +9,12 @@ import torch
 
 from shattering import seeds
 from shattering.data import disk, others, paths
-from shattering.data.channels import channels_first, check_order
+from shattering.data.arrays import dataset_from_arrays
+from shattering.data.channels import check_order
 from shattering.data.dataset import Dataset, Split, hold_out_by_class
 from shattering.data.named import DATASETS, GIVEN
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.paths import HoldOut, Reading, existing
-from shattering.data.targets import kind_of, plain_labels
 from shattering.errors import InputError, printable, reason
 from shattering.identity.files import check_unchanged, files_digest
 
@@ -190,62 +190,3 @@ def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:
     if len(split) < 5:
         raise InputError(f"{name} has {len(split)} examples and no test split, expected at least 5 to hold out a fifth")
     return Dataset(*hold_out_by_class(split, len(split) // 5, seed), name, f"{name} (a fifth held out)")
-
-
-def dataset_from_arrays(x_train, y_train, x_test, y_test, *, classes=None, channels: str | None = None, name: str = "arrays") -> Dataset:
-    """A Dataset from NumPy arrays or torch tensors.
-
-    Args:
-        x_train: (n, features), (n, height, width), or (n, height, width, channels) / (n, channels, height, width):
-            uint8 in 0…255, or floats in natural units (pixels in 0…1); tables may have other integers, as they are.
-        y_train: (n,) whole numbers or strings. Numbers other than 0…k-1, such as 1, 2, 5, become the names of the classes.
-        x_test: the same for the test split.
-        y_test: the same for the test split.
-        classes: names of the classes; labels then are numbers 0…k-1, or names.
-        channels: "first" or "last"; None: by the rule of `channels_first`.
-        name: what the dataset is called.
-
-    Raises:
-        InputError: for shapes, types or values that do not fit, and where the order of the channels is not to be seen.
-    """
-    train_images, test_images = (as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test")))
-    y_train, y_test = plain_labels(y_train, "y_train"), plain_labels(y_test, "y_test")
-    names = None if classes is None else [str(c) for c in classes]
-    if names is None:
-        y_train, y_test, names = _numbers_as_names(y_train, y_test)
-    labels, found = disk.encode_labels(y_train, names, "y_train")
-    test_labels, _ = disk.encode_labels(y_test, found, "y_test")
-    for x, y, where in ((train_images, labels, "train"), (test_images, test_labels, "test")):
-        if len(x) != len(y):
-            raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
-    return Dataset(Split(train_images, labels, found), Split(test_images, test_labels, found), name)
-
-
-def _numbers_as_names(y_train: np.ndarray, y_test: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[str] | None]:
-    """Labels that are numbers but not 0…k-1 as the names of classes, and all names in order; other labels as they are."""
-    one, two = kind_of(y_train), kind_of(y_test)
-    if one != two:
-        raise InputError(f"y_train has {one} and y_test has {two}, expected labels of one kind")
-    if one != "numbers":
-        return y_train, y_test, None
-    train, test = y_train.astype(np.int64), y_test.astype(np.int64)
-    found = np.unique(train)
-    if np.array_equal(found, np.arange(len(found))):
-        return y_train, y_test, None
-    if 2 * len(found) > len(train):
-        raise InputError(f"y_train has {len(found)} different numbers for {len(train)} examples, expected classes")
-    return train.astype(str), test.astype(str), [str(k) for k in found]
-
-
-def as_images(x, channels: str | None = None, where: str = "images", **order) -> torch.Tensor:
-    """Arrays as (n, channels, height, width) or (n, features), uint8 or float32. See `dataset_from_arrays`; order: see `channels_first`."""
-    images = x.detach().cpu() if isinstance(x, torch.Tensor) else torch.from_numpy(np.array(x, order="C"))
-    if images.dtype != torch.uint8:
-        if not images.dtype.is_floating_point and (images.ndim != 2 or images.is_complex()):
-            raise InputError(f"{where} have type {images.dtype}, expected uint8 (0…255) or floats")
-        images = images.to(torch.float32)
-    if images.ndim == 4:
-        return channels_first(images, channels, where, **order)
-    if channels is not None:
-        raise InputError(f"channels is {channels!r}, expected none for {where} of shape {tuple(images.shape)}")
-    return images[:, None] if images.ndim == 3 else images

@@ -28,10 +28,10 @@ def cropped_side(crop: int | str | None, shape: tuple[int, ...]) -> int | None:
 
 
 def standardized(learner: Any, images: torch.Tensor) -> torch.Tensor:
-    """Float images, cropped already, as the network is given them."""
+    """Images of `to_float`, cropped already, as the network is given them: float32."""
     if learner._scaler:
         return learner._scaler(images)
-    kind = learner._standardization
+    kind, images = learner._standardization, images.float()
     return preprocess.standardize_images(images) if kind == "image" else 2 * images - 1 if kind == "range" else images
 
 
@@ -64,7 +64,7 @@ def augmented(learner: Any, images: torch.Tensor, clean: training.Examples | Str
     memory_format = torch.channels_last if learner._channels_last else torch.contiguous_format
 
     def augment(batch: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        return standardized(learner, augmentation(preprocess.to_float(batch), draws)).contiguous(memory_format=memory_format)
+        return standardized(learner, augmentation(preprocess.to_float(batch).float(), draws)).contiguous(memory_format=memory_format)
 
     def draw(epoch: int) -> torch.Tensor:
         return augmentation.draw(len(images), order_seed, epoch)

@@ -16,9 +16,9 @@ from torch import nn
 
 from shattering import networks, seeds
 from shattering.data import preprocess
+from shattering.data.arrays import as_images
 from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
-from shattering.data.sources import as_images
 from shattering.errors import InputError, reason
 from shattering.identity.digest import identify
 from shattering.learners import asynchronous, training
@@ -64,7 +64,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
             CIFAR-10, else none.
         standardize: "image" (per image, the papers' for CIFAR-10), "feature" (moments of the training set), "range" (pixels
             to −1…1, the papers' for ImageNet, and what published Inception V3 weights expect), "none", or "auto": "feature"
-            for tables, "range" for "inception-v3", "image" for other images.
+            for tables (in float64, before they become float32), "range" for "inception-v3", "image" for other images.
         precision: "float32", or "bfloat16" (autocast).
         accumulate: parts in which each batch (each process's part of it) is passed through the network before its one update: less
             memory, and the same update, except that batch normalization takes its moments over a part.
@@ -347,8 +347,8 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
             if len(images) != len(y):
                 raise InputError(f"X has {len(images)} examples and y has {len(y)} labels, expected as many")
         else:
-            X, y = validate_data(self, X, y, dtype=np.float32)
-            images = torch.from_numpy(np.array(X))
+            X, y = validate_data(self, X, y)
+            images = as_images(X, where="X")
         self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
 
@@ -367,7 +367,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
     def _input_images(self, X) -> torch.Tensor:
         if getattr(X, "ndim", 2) in (3, 4):
             return as_images(X, like=self._raw_shape, remedy=A_SPLIT)
-        return torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
+        return as_images(validate_data(self, X, reset=False), where="X")
 
     def _prepare(self, images: torch.Tensor, seed: int) -> None:
         """Set up preprocessing and a fresh module for images of this shape."""
@@ -375,6 +375,8 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         self._crop, self._standardization = cropped_side(self.crop, self._raw_shape), standardization(self)
         per_feature = self._standardization == "feature"
         self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop)) if per_feature else None
+        if images.ndim == 2 and not per_feature:
+            preprocess.check_float32(images, "standardize='feature', or smaller numbers")
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop).shape[1:])
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
         self.device_ = training.resolve_device(together or ("cpu" if self.asynchronous else self.device))

@@ -17,9 +17,17 @@ from shattering.learners.scores import top5_accuracy
 
 
 def table(split: Split) -> np.ndarray:
-    """(n, features) float32 in natural units, for learners that take tables; a copy, for some change what they are given."""
-    features = to_float(split.images).flatten(1)
-    return (features if split.images.dtype == torch.uint8 else features.clone()).numpy()
+    """(n, features), for learners that take tables: a table in its own type, images in natural units.
+
+    A copy, for some change what they are given.
+    """
+    return natural(split.images).flatten(1).numpy()
+
+
+def natural(images: torch.Tensor) -> torch.Tensor:
+    """Images in natural units, or a table as it is: a copy."""
+    values = to_float(images)
+    return values.clone() if values is images else values
 
 
 def fit_split(learner: Any, split: Split, **watch) -> Any:

@@ -176,7 +176,7 @@ def augmentation(trained: Trained) -> Iterator[Finding]:
 def share_nearer(train: Split, chosen: dict[str, float], learner: NetworkClassifier) -> float:
     """The share of augmented images that are nearer to a training image with another label than to their own original."""
     n = min(len(train), PROBE)
-    images, labels = to_float(train.images[:n]), train.labels[:n]
+    images, labels = to_float(train.images[:n]).float(), train.labels[:n]
     _, height, width = getattr(learner, "image_shape_", train.image_shape)
     draws = Augmentation(chosen, (height, width)).draw(n, 0, 0)
     plain, versions = (Augmentation(of, (height, width))(images, draws).flatten(1) for of in ({}, chosen))

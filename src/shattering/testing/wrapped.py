@@ -1,5 +1,8 @@
 """Users' models that are no plain scikit-learn estimators, as learners that take a `Split`."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -7,12 +10,12 @@ import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 
 from shattering import seeds
+from shattering.data.arrays import as_images
 from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
-from shattering.data.preprocess import to_float
-from shattering.data.sources import as_images
-from shattering.errors import InputError
-from shattering.learners.on_splits import table
+from shattering.data.preprocess import check_float32
+from shattering.errors import InputError, reason
+from shattering.learners.on_splits import natural
 from shattering.learners.own import OwnLearner
 from shattering.learners.predictions import checked_codes
 
@@ -34,7 +37,7 @@ class TrainingFunction(OwnLearner, ClassifierMixin, BaseEstimator):
     def fit(self, split: Split, **_):
         """Call the function. Raises InputError if it returns no function."""
         self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
-        with seeds.everywhere(self.random_state):
+        with seeds.everywhere(self.random_state), _type_named(split):
             self.predict_ = self.train(split.copy(), self.random_state)  # type: ignore[misc]
         if not callable(self.predict_):
             raise InputError(f"{self._name} returned a {type(self.predict_).__name__}, expected a function: predict(split) → classes")
@@ -68,7 +71,7 @@ class TrainingFunction(OwnLearner, ClassifierMixin, BaseEstimator):
 class Wrapped(OwnLearner, ClassifierMixin, BaseEstimator):
     """An estimator that wants images (n, c, h, w) instead of a table, or labels 0…k-1 instead of the user's.
 
-    skorch's nets want both, XGBoost's classifiers such labels. Global generators are seeded for it, and put back.
+    skorch's nets want both, and floats as float32; XGBoost's classifiers such labels. Global generators are seeded for it, and put back.
     """
 
     takes_splits = True
@@ -82,7 +85,9 @@ class Wrapped(OwnLearner, ClassifierMixin, BaseEstimator):
         """Fit a clone of the estimator."""
         self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
         self._labels = np.arange(split.n_classes) if wants_codes(self.estimator) else split.label_values  # what it is fitted to
-        with seeds.everywhere(self.random_state):
+        if is_skorch(self.estimator) and split.images.ndim == 2:
+            check_float32(split.images, "standardized features")
+        with seeds.everywhere(self.random_state), _type_named(split):
             self.estimator_ = clone(self.estimator)
             self.estimator_.fit(self._inputs(split), self._labels[split.labels.numpy()])  # type: ignore[union-attr]
         return self
@@ -102,7 +107,21 @@ class Wrapped(OwnLearner, ClassifierMixin, BaseEstimator):
 
     def _inputs(self, X) -> np.ndarray:
         split = X if isinstance(X, Split) else _unlabelled(X, self._first)
-        return to_float(split.copy().images).numpy() if self.images else table(split)
+        values = natural(split.images)
+        values = values if self.images else values.flatten(1)
+        return (values.float() if is_skorch(self.estimator) and values.is_floating_point() else values).numpy()
+
+
+@contextmanager
+def _type_named(split: Split) -> Iterator[None]:
+    """Say of an error that torch raises for a type which type the inputs have."""
+    try:
+        yield
+    except RuntimeError as error:
+        if split.images.dtype == torch.float32 or not re.search("dtype|scalar type|Input type", str(error)):
+            raise
+        said = f"the inputs are of type {str(split.images.dtype).removeprefix('torch.')}, as they were given"
+        raise InputError(f"{reason(error)}; {said}, expected the type of the network (such as .float())") from error
 
 
 def _unlabelled(X, like: Split) -> Split:
