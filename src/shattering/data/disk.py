@@ -200,7 +200,7 @@ def images_of(source: Encoded, size: int | None, skip_corrupt: bool) -> torch.Te
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz with x_train, y_train, x_test, y_test (and optionally classes and channels); no pickles.
+    """The arrays of an .npz with x_train, y_train, x_test, y_test (and perhaps classes, label_values and channels); no pickles.
 
     Raises InputError for a file that is none such, or whose arrays would not fit into memory.
     """
@@ -216,7 +216,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     wanted = ("x_train", "y_train", "x_test", "y_test")
     if any(key not in arrays for key in wanted):
         raise InputError(f"{printable(str(path))} has arrays {sorted(arrays)}, expected {', '.join(wanted)}")
-    rest = sorted(set(arrays) - {*wanted, "classes", "channels"})
+    rest = sorted(set(arrays) - {*wanted, "classes", "label_values", "channels"})
     if rest:
         warnings.warn(f"{path}: the arrays {', '.join(rest)} are not used", stacklevel=2)
     return arrays
