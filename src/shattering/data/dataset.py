@@ -1,6 +1,7 @@
 """`Split` and `Dataset`: what every learner is trained and tested on."""
 
 import hashlib
+import json
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -178,17 +179,23 @@ class Dataset:
         return path
 
     def fingerprint(self) -> str:
-        """SHA-256 of images, labels, their values and class names; of images on disk, as `ImagesOnDisk.fingerprint` says."""
-        digest = hashlib.sha256("\0".join(self.classes).encode())
+        """SHA-256 of images, labels, ids and class names; of images on disk, as `ImagesOnDisk.fingerprint` says.
+
+        What is at its default is left out: labels that are true, and label values 0…k-1 of int64.
+        """
+        is_plain = not any("\0" in name or "torch." in name for name in self.classes)
+        digest = hashlib.sha256(("\0".join(self.classes) if is_plain else json.dumps(self.classes)).encode())
         for split in (self.train, self.test, *([self.validation] if self.validation else [])):
             if isinstance(split.images, ImagesOnDisk):
                 digest.update(split.images.fingerprint().encode())
             pixels = () if isinstance(split.images, ImagesOnDisk) else (split.images,)
-            for tensor in (*pixels, split.labels, split.ids):
+            truth = () if torch.equal(split.labels, split.true_labels) else (split.true_labels,)
+            for tensor in (*pixels, split.labels, split.ids, *truth):
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().data)
-        if self.train.label_values.tolist() != list(range(len(self.classes))):
-            digest.update(repr(self.train.label_values.tolist()).encode())
+        values = self.train.label_values
+        if values.tolist() != list(range(len(self.classes))) or values.dtype != np.int64:
+            digest.update(f"{values.dtype.kind}{values.dtype.itemsize if values.dtype.kind != 'U' else ''}{values.tolist()!r}".encode())
         return digest.hexdigest()
 
 
