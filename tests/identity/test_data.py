@@ -33,16 +33,30 @@ def edits() -> dict[str, Dataset]:
     data = Dataset(split, make_split(n=8, seed=1))
 
     def of(**changes) -> Dataset:
-        return replace(data, train=replace(split, **changes), test=replace(data.test, **{k: v for k, v in changes.items() if k == "classes"}))
+        return replace(
+            data, train=replace(split, **changes), test=replace(data.test, **{k: v for k, v in changes.items() if k == "classes"})
+        )
 
     pixel, label, ids = split.images.clone(), split.labels.clone(), split.ids.clone()
     pixel[-1, -1, -1, -1] ^= 1
     label[0] = (label[0] + 1) % 4
     ids[0] = 77
     order = torch.arange(12).flip(0)
-    out = {"itself": data, "a pixel": of(images=pixel), "a label": of(labels=label, true_labels=label), "a true label": of(true_labels=label)}
-    out |= {"an id": of(ids=ids), "the order": replace(data, train=split.subset(order)), "a split more": replace(data, validation=data.test)}
-    out |= {"the test split": replace(data, test=make_split(n=8, seed=2)), "one example less": replace(data, train=split.subset(order[:11]))}
+    out = {
+        "itself": data,
+        "a pixel": of(images=pixel),
+        "a label": of(labels=label, true_labels=label),
+        "a true label": of(true_labels=label),
+    }
+    out |= {
+        "an id": of(ids=ids),
+        "the order": replace(data, train=split.subset(order)),
+        "a split more": replace(data, validation=data.test),
+    }
+    out |= {
+        "the test split": replace(data, test=make_split(n=8, seed=2)),
+        "one example less": replace(data, train=split.subset(order[:11])),
+    }
     out |= {"a class's name": of(classes=("class0", "class1", "class2", "other"))}
     floats = {"images": split.images.float() / 255}
     out["the type"] = replace(data, train=replace(split, **floats), test=replace(data.test, images=data.test.images.float() / 255))

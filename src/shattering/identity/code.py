@@ -77,7 +77,8 @@ def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:
     if walk.docs:
         yield repr(thing.__doc__).encode("utf-8", "surrogatepass")
     if origin is None:
-        yield from _reached(code, namespace)
+        walk.found.modules.add(str(namespace.get("__name__")))
+        yield from _reached(code, namespace, walk)
 
 
 def cell(thing: types.CellType) -> Iterator[Piece]:
@@ -191,7 +192,7 @@ def _bindings(steps: list[tuple[str, Any]]) -> dict[str, tuple[_Import, ...]]:
     return found
 
 
-def _reached(thing: types.CodeType, namespace: dict[str, Any]) -> Iterator[Piece]:
+def _reached(thing: types.CodeType, namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
     """What a function's code reaches of its module, and of modules that it imports itself."""
     read = _read(thing)
     for reach in sorted(set(read.reaches), key=repr):
@@ -199,11 +200,11 @@ def _reached(thing: types.CodeType, namespace: dict[str, Any]) -> Iterator[Piece
         if isinstance(reach.root, str):
             yield from _of_name(reach, namespace)
         else:
-            yield from _of_import(reach.root, reach.chain, namespace)
+            yield from _of_import(reach.root, reach.chain, namespace, walk)
     if read.imports_by_text:
         for text in sorted(_texts(thing)):
             if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", text) and installed.of_spec(text.partition(".")[0]) is None:
-                yield from _of_import(_Import(0, text, None), (), namespace)
+                yield from _of_import(_Import(0, text, None), (), namespace, walk)
 
 
 def _of_name(reach: _Reach, namespace: dict[str, Any]) -> Iterator[Piece]:
@@ -243,7 +244,7 @@ def is_patch(value: object) -> bool:
     return isinstance(name, str) and name in sys.modules and installed.origin(name, value.__globals__) is None
 
 
-def _of_import(wanted: _Import, chain: tuple[str, ...], namespace: dict[str, Any]) -> Iterator[Piece]:
+def _of_import(wanted: _Import, chain: tuple[str, ...], namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
     """What an import within a function gives. A module of the user's is imported, as the function would do."""
     name = wanted.name
     if wanted.level:
@@ -254,6 +255,7 @@ def _of_import(wanted: _Import, chain: tuple[str, ...], namespace: dict[str, Any
         yield f"{origin or 'missing'} {name}".encode()
         return
     module = _imported(name)
+    walk.found.imported.add(name)
     if module is None:
         yield b"missing"
     elif isinstance(module, Unknown):
@@ -282,12 +284,13 @@ def _texts(thing: types.CodeType) -> set[str]:
     return {constant for constant in thing.co_consts if isinstance(constant, str)}.union(*inner)
 
 
-def module(thing: types.ModuleType) -> Iterator[Piece]:
+def module(thing: types.ModuleType, walk: Any) -> Iterator[Piece]:
     """A module of the user's as a whole, for code that may reach anything in it; of an installed one its name."""
     origin = installed.of_module(thing)
     if origin is not None:
         yield f"{origin} {thing.__name__}".encode()
         return
+    walk.found.modules.add(thing.__name__)
     file = vars(thing).get("__file__")
     if isinstance(file, str) and not file.endswith((".py", ".pyc")):  # compiled code of the user's
         with open(file, "rb") as handle:

@@ -39,6 +39,12 @@ def digest(thing: Any, name: str = "it", context: Context = "plain") -> str:
     return found
 
 
+def reached_modules(thing: Any) -> tuple[set[str], set[str]]:
+    """(the user's modules whose code an object reaches, those of them that its functions import when they run)."""
+    _, found = _digest(thing, "it", "cloned", Found())
+    return found.modules, found.imported
+
+
 def tell(unknown: tuple[str, ...]) -> tuple[str, ...]:
     """Warn the user of parts that cannot be told apart, at the line of code that called this library; the sentences, whole."""
     frame, level = sys._getframe(1), 2

@@ -60,7 +60,7 @@ def pieces(thing: Any, context: Context, walk: Any) -> Iterator[Piece]:
     if kind is types.CodeType:
         return code.code(thing, walk)
     if isinstance(thing, types.ModuleType):
-        return code.module(thing)
+        return code.module(thing, walk)
     if kind.__name__ in _COMPILED:
         return _compiled_function(thing)
     if kind in _OF_TYPE:
@@ -84,6 +84,7 @@ def _class(cls: type, walk: Any) -> Iterator[Piece]:
                 yield name.encode()
                 yield Part(value, f".{name}")
         return
+    walk.found.modules.add(cls.__module__)
     yield f"class {cls.__qualname__}".encode("utf-8", "surrogatepass")
     yield Part(type(cls))
     for base in cls.__bases__:

@@ -22,10 +22,13 @@ class Found:
     """What walks have learnt beside a digest.
 
     unknown: what could not be looked into, with the reason, by id. reads_docs: whether some of the code reads docstrings.
+    modules: the user's modules whose code was reached; imported: those of them that a function imports when it runs.
     """
 
     unknown: dict[int, str] = field(default_factory=dict)
     reads_docs: bool = False
+    modules: set[str] = field(default_factory=set)
+    imported: set[str] = field(default_factory=set)
 
 
 class _Open(NamedTuple):

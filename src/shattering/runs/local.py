@@ -16,9 +16,8 @@ from multiprocessing.connection import wait
 from types import ModuleType
 from typing import IO, Any
 
-import cloudpickle
-
 from shattering.runs import surroundings
+from shattering.runs.carried import pack
 from shattering.runs.objects import Objects
 from shattering.runs.store import AnySpec, Store
 from shattering.runs.workers import REUSED, Ended, work
@@ -33,7 +32,7 @@ def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects 
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
     with tempfile.TemporaryFile() as objects:  # it has no name, so that nobody else finds it and nothing is left behind
         if given:
-            cloudpickle.dump(dict(given), objects)
+            pack(given, objects)
             objects.flush()
         workers = LocalWorkers(store, jobs, log, objects if given else None)
         try:

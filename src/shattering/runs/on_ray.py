@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import time
@@ -71,16 +72,18 @@ class RayWorkers:
     def __init__(
         self, ray: Any, cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
     ):
-        import cloudpickle
-
         from shattering.runs import surroundings
+        from shattering.runs.carried import pack
         from shattering.runs.workers import REUSED
 
         self.ray, self.cluster, self.jobs, self.overview = ray, cluster, jobs, overview
         self.looked, self.said = 0.0, False
         if not self._look():
             raise InputError(self._too_large())
-        objects = ray.put(cloudpickle.dumps(dict(given))) if given else None
+        packed = io.BytesIO()
+        if given:
+            pack(given, packed)
+        objects = ray.put(packed.getvalue()) if given else None
         self.mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote()
         resources = {"num_cpus": cluster.cpus_per_run, "num_gpus": cluster.gpus_per_run}
         self.task = ray.remote(**resources, max_retries=0, max_calls=REUSED)(_work)

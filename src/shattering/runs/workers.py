@@ -70,10 +70,10 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
 
     where: its store. objects: pickled by the sweep, what the spec names, or None. report: told an empty row, then those of the history.
     """
-    import cloudpickle
     import torch
 
     from shattering.machine import use_cores
+    from shattering.runs.carried import unpack
     from shattering.runs.reading import spec_from_json
     from shattering.runs.run import run
     from shattering.runs.store import Busy, Store
@@ -82,7 +82,7 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
     use_cores(threads)
     report({})
     try:
-        given = cloudpickle.loads(objects) if objects is not None else None
+        given = unpack(objects) if objects is not None else None
         run(spec_from_json(spec), Store(where), on_epoch=report, log=log, given=given, wait=False)
     except Busy:
         return Ended(busy=True)

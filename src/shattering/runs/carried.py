@@ -1,0 +1,116 @@
+"""Objects of the user's on their way to workers, so that these run the code that the sweep's process has, not what a file says by then.
+
+A function or class of a module is pickled as its name, and a worker imports the module. That gives the same code as long as the
+file has not changed since this process imported it; so what has changed is pickled whole, and a worker checks the rest.
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import IO, Any
+
+import cloudpickle
+import psutil
+
+from shattering.data.dataset import Dataset
+from shattering.errors import InputError, reason
+from shattering.identity.digest import identify, reached_modules
+from shattering.runs import objects
+from shattering.runs.objects import Objects
+
+_CHECKS = "checks"  # no name of an object
+_EARLIER = 2.0  # seconds by which a file has to be older than this process, as clocks of file systems are coarse
+
+
+def pack(given: Objects, file: IO[bytes]) -> None:
+    """Pickle objects into a file. Raises InputError for code that no worker would see as this process does."""
+    modules: set[str] = set()
+    imported: set[str] = set()
+    for thing in given.values():
+        if not isinstance(thing, Dataset):
+            own, of_functions = reached_modules(thing)
+            modules, imported = modules | own, imported | of_functions
+    files = {name: path for name in modules | imported if (path := _file(name)) is not None}
+    changed = [name for name, path in files.items() if _is_younger(path)]
+    checks = {
+        "files": {name: _hash(path) for name, path in files.items() if name not in changed},
+        "objects": _identities(given) if imported.intersection(changed) else {},
+    }
+    with _by_value([sys.modules[name] for name in changed if name in sys.modules]):
+        try:
+            cloudpickle.dump({**given, _CHECKS: checks}, file)
+        except Exception as error:  # whatever pickling raises
+            if not changed:
+                raise
+            where = ", ".join(sorted(str(files[name]) for name in changed))
+            raise InputError(
+                f"{where} changed after Python was started, and what is defined there cannot be handed to other processes "
+                f"({reason(error)}); expected one job, or a new start of Python"
+            ) from None
+
+
+def unpack(data: Any) -> dict[str, Any]:
+    """The objects that `pack` wrote. Raises InputError if a module of theirs is another one here."""
+    given = cloudpickle.loads(data)
+    checks = given.pop(_CHECKS)
+    for name, known in checks["files"].items():
+        path = _file(name)
+        if path is None or _hash(path) != known:
+            raise InputError(f"module {name!r} ({path}) is not what it was when the call was made, expected it to stay as it is")
+    for name in checks["objects"]:
+        if _identities({name: given[name]}) != {name: checks["objects"][name]}:
+            called = objects.label(name) if objects.is_object(name) else name
+            raise InputError(
+                f"{called} imports a module when it runs, whose file changed after Python was started; expected one job, "
+                "or a new start of Python"
+            )
+    return given
+
+
+def _identities(given: Objects) -> dict[str, str]:
+    """What the learners are, for those that can be told apart."""
+    found = {name: identify(thing, "it", "cloned") for name, thing in given.items() if not isinstance(thing, Dataset)}
+    return {name: digest for name, (digest, unknown) in found.items() if not unknown}
+
+
+def _file(name: str) -> Path | None:
+    """The source file of a module that is imported, or can be; None for one without."""
+    module = sys.modules.get(name)
+    if module is None:
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError, AttributeError):
+            return None
+        file = spec.origin if spec else None
+    else:
+        file = getattr(module, "__file__", None)
+    known = cloudpickle.list_registry_pickle_by_value()
+    is_by_value = name in ("__main__", "__mp_main__") or any(name == one or name.startswith(f"{one}.") for one in known)
+    path = Path(file) if isinstance(file, str) and not is_by_value else None
+    return path if path is not None and path.is_file() else None
+
+
+def _is_younger(path: Path) -> bool:
+    """Whether a file may have changed since this process was started."""
+    found = path.stat()
+    return max(found.st_mtime, found.st_ctime) > psutil.Process().create_time() - _EARLIER
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _by_value(modules: list[ModuleType]) -> Iterator[None]:
+    """Within this context, what these modules define is pickled whole."""
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
