@@ -1,6 +1,5 @@
 """Files are identified by their content, looked at once in a call, and looked at again in the next one."""
 
-import json
 import os
 from pathlib import Path
 
@@ -13,8 +12,8 @@ from shattering.cache import cache_folder
 from shattering.data import sources
 from shattering.identity import files
 from shattering.identity.files import check_unchanged, files_digest, read_once
+from shattering.runs.reading import read_spec
 from shattering.runs.shatter_point import shatter_point
-from shattering.runs.store import read_spec
 from shattering.runs.study import StudySpec
 from tests.data.test_sources import write_folder
 
@@ -170,7 +169,7 @@ def test_a_study_of_a_file_is_identified_by_its_content_and_keeps_its_id_for_a_n
 
 def test_every_stored_run_and_study_keeps_its_id():
     results = Path(__file__).parents[2] / "results"
-    specs = {path.parent.name: read_spec(json.loads(path.read_text())) for path in results.glob("*/spec.json")}
+    specs = {path.parent.name: read_spec(path) for path in results.glob("*/spec.json")}
     assert len(specs) > 200
     assert [name for name, spec in specs.items() if not name.endswith(f"-{spec.run_id}")] == []
 
