@@ -52,7 +52,9 @@ class Given(np.random.RandomState):
         return order
 
 
-folds = StratifiedKFold(5, shuffle=True, random_state=seeds.integer(0, "data/folds") % 2**32)
+folds = StratifiedKFold(
+    5, shuffle=True, random_state=seeds.integer(0, "data/folds") % 2**32
+)
 score, null_scores, p_value = permutation_test_score(
     model, X, y, cv=folds, n_permutations=19, random_state=Given()
 )
