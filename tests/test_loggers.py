@@ -1,6 +1,7 @@
 """Against the real libraries, offline: what they stored is read back and is what the run stored."""
 
 import json
+import os
 import struct
 import sys
 import time
@@ -348,3 +349,30 @@ def test_the_command_line(tmp_path, capsys):
         assert list((tmp_path / name / done.folder.name).glob("events.out.tfevents.*"))
     assert main(["sweep", *options, "--log", "nonsense"]) == 1
     assert capsys.readouterr().err == "shattering: unknown logger 'nonsense'; known: mlflow, tensorboard, wandb\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "name", "quiet", "others"),
+    [("mlflow:x", "MLFLOW_DISABLE_TELEMETRY", "true", ["DO_NOT_TRACK"]), ("wandb:x", "WANDB_ERROR_REPORTING", "false", [])],
+)
+def test_libraries_tell_their_makers_nothing_unless_the_user_has_chosen(monkeypatch, log, name, quiet, others):
+    for variable in (name, *others):
+        monkeypatch.setenv(variable, "")  # put back afterwards
+        monkeypatch.delenv(variable)
+    logger_names(log)
+    assert os.environ[name] == quiet
+    if log.startswith("mlflow"):
+        from mlflow.environment_variables import MLFLOW_DISABLE_TELEMETRY
+
+        assert MLFLOW_DISABLE_TELEMETRY.get() is True
+    else:
+        from wandb.env import error_reporting_enabled
+
+        assert error_reporting_enabled() is False
+    for variable in (name, *others):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv(variable, "0")
+        logger_names(log)
+        assert os.environ[variable] == "0"
+        assert variable == name or name not in os.environ
+        monkeypatch.delenv(variable)

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from rich.console import Console
+from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import Randomization, RunSpec, Store, run
+from shattering import Randomization, RunSpec, Store, randomization_test, run
 from shattering.cli import main
 from shattering.report import page
 from shattering.report.text import print_stored, print_summary
@@ -127,6 +129,24 @@ def test_pages_escape_all_that_comes_from_outside(hostile, store, tmp_path):
         "</script><script>" in text for rows in specs["loss"]["datasets"].values() for row in rows for text in map(str, row.values())
     )
     assert evil.scripts[1:] == good.scripts[1:], "no other code"
+    shown = page.render(hostile.everything(), EVIL)
+    assert "\x1b" not in shown
+    assert "\u202e" not in shown
+
+
+def test_the_pages_of_a_test_escape_names_of_classes(tmp_path):
+    x, evil = np.random.default_rng(0).normal(size=(40, 3)), EVIL.encode(errors="backslashreplace").decode()
+    test = randomization_test(
+        KNeighborsClassifier(1), (x, np.where(x[:, 0] > 0, evil, "b")), n_draws=2, randomizations=["permuted-labels"], store=tmp_path
+    )
+    for shown, scripts in ((test.to_html(), 3), (test._repr_html_(), 0), (page.render(Store(tmp_path).everything()), None)):
+        parser = Parser()
+        parser.feed(shown)
+        assert "onerror" not in parser.attributes
+        assert scripts is None or parser.tags.count("script") == scripts
+        assert "\x1b" not in shown
+        assert "\u202e" not in shown
+    assert "\x1b" not in str(test)
 
 
 def test_groups_without_a_finished_run_are_shown_loudly(tmp_path):

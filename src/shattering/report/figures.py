@@ -118,7 +118,7 @@ def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]]
     for row in rows:
         row["error"], sd = 1 - row["test_accuracy"], row["test_sd"] or 0
         row["low"], row["high"] = row["error"] - sd, row["error"] + sd
-        row["series"] = row["model"] if one_dataset else f"{row['model']} ({row['dataset']}, n = {row['n_train']:,})"
+        row["series"] = printable(row["model"] if one_dataset else f"{row['model']} ({row['dataset']}, n = {row['n_train']:,})")
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
         color=alt.Color(

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import jinja2
 import vl_convert
-from PIL import Image
+from markupsafe import Markup
+from PIL import Image, UnidentifiedImageError
 
 from shattering import __version__
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, printable, reason
 from shattering.files import write_aside
 from shattering.report import figures
 from shattering.report.describe import describe
@@ -61,7 +62,7 @@ def render_template(
 ) -> str:
     """A page of these runs by a template: its own context, and what all pages have: charts, missing runs, provenance."""
     loader = jinja2.PackageLoader("shattering.report", "templates")
-    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_visible)
     environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
     specs = {name: figures.to_spec(chart) for name, chart in charts.items() if chart is not None}
     ours, _, _ = loader.get_source(environment, "page.js")
@@ -80,6 +81,11 @@ def render_template(
         machines=_machines(runs),
         **context,
     )
+
+
+def _visible(value: object) -> object:
+    """Texts with what nobody sees in them, such as marks that turn the direction of writing, made visible; HTML of ours as it is."""
+    return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _policy(scripts: Sequence[str]) -> str:
@@ -131,6 +137,8 @@ def _tiles(picture: Path, n: int) -> list[str]:
                 urls.append("data:image/png;base64," + base64.b64encode(png.getvalue()).decode())
     except InputError:
         raise
+    except UnidentifiedImageError:
+        raise damaged(picture, "it is no PNG") from None
     except Exception as error:  # whatever a decoder raises
         raise damaged(picture, reason(error)) from None
     return urls

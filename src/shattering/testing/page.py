@@ -7,6 +7,7 @@ import vl_convert
 from markupsafe import Markup, escape
 
 from shattering import __version__
+from shattering.errors import printable
 from shattering.report import figures as report_figures
 from shattering.report.page import picture_strips, render_template
 from shattering.runs.store import UNREADABLE
@@ -68,10 +69,11 @@ def notebook_html(test: RandomizationTest) -> str:
     columns = test.table[["randomization", "draws", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
     png = vl_convert.vegalite_to_png(report_figures.to_spec(score_chart(test)), scale=1.5)
     picture = base64.b64encode(png).decode()
-    items = Markup("").join(Markup("<li>{}</li>").format(sentence) for sentence in test.summary)
+    items = Markup("").join(Markup("<li>{}</li>").format(printable(sentence)) for sentence in test.summary)
     table = shown(pd.DataFrame(columns)).to_html(index=False, border=0)
+    name = f"<strong>{escape(printable(test.learner))} on {escape(printable(test.dataset))}</strong>"
     return (
-        f"<div><p><strong>{escape(test.learner)} on {escape(test.dataset)}</strong>, n = {test.n_train:,}</p><ul>{items}</ul>{table}"
+        f"<div><p>{name}, n = {test.n_train:,}</p><ul>{items}</ul>{table}"
         f'<img alt="Train and test scores of every draw of each randomization" src="data:image/png;base64,{picture}"></div>'
     )
 
