@@ -15,6 +15,7 @@ import torch
 
 from shattering import InputError, Randomization, RunSpec, Store, load_dataset, randomize, run
 from shattering.files import write_aside
+from shattering.learners import LEARNERS
 from shattering.runs.store import write_json
 
 PARAMS = {"epochs": 3, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
@@ -79,6 +80,28 @@ def test_what_differs_from_time_to_time_is_in_the_provenance_alone(tmp_path, lea
     assert "second" not in one.decode()
     assert set(runs[0].provenance.get("timings", {})) == (stages or set())
     assert all(seconds >= 0 for seconds in runs[0].provenance.get("timings", {}).values())
+
+
+SMALL = {"random-conv": {"n_filters": 16, "patch": 3}, "random-forest": {"n_estimators": 5}, "network": PARAMS}
+
+
+@pytest.mark.parametrize("learner", sorted(LEARNERS))
+def test_what_is_stored_of_a_fit_says_nothing_of_when_where_and_how_long(tmp_path, monkeypatch, learner):
+    """The same data in two places, fitted from two folders, give the same bytes."""
+    found = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        monkeypatch.chdir(tmp_path / place)
+        load_dataset("digits", n_train=60, n_test=30).to_npz(tmp_path / place / "mine.npz")
+        data = "mine.npz" if place == "a" else str(tmp_path / place / "mine.npz")
+        done = run(RunSpec(data, n_train=50, learner=learner, params=SMALL.get(learner, {})), Store(tmp_path / f"store-{place}"))
+        found.append({path.name: path.read_bytes() for path in done.folder.iterdir()})
+    one, other = found
+    assert one.keys() == other.keys()
+    same = [name for name in one if name not in ("spec.json", "provenance.json")]
+    assert "result.json" in same
+    for name in same:
+        assert one[name] == other[name], name
 
 
 def test_seeds_of_data_and_noise_are_separate(tmp_path):
