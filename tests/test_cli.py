@@ -100,7 +100,7 @@ def test_lists(cli):
         (["run", "--set", "network=vgg"], 1, "unknown network 'vgg'; known:"),
         (["run", "--set", "epoch=3"], 1, "unknown parameter of learner 'network': 'epoch'"),
         (["run", "--set", "epochs"], 1, "--set is 'epochs', expected name=value"),
-        (["run", "--set", "device=abacus"], 1, "device 'abacus' is not available"),
+        (["run", "--set", "device=abacus"], 1, "device is 'abacus', expected a device of torch"),
         (["run", "--n-train", "99999"], 1, "n_train is 99999, expected 1…1297"),
         (["sweep"], 2, "sweep got neither a file nor an option"),
         (["sweep", "none.toml"], 1, "sweep file none.toml is not there, expected a TOML or JSON file"),

@@ -130,6 +130,12 @@ def check_fields(owner: Any) -> None:
         check(name, getattr(owner, name), types[name])
 
 
+def check_arguments(function: Callable, values: Mapping[str, Any], *names: str) -> None:
+    """Raise InputError for the first of these arguments whose value is not of the type that the function's signature says."""
+    for name in names:
+        check(name, values[name], field_types(function)[name])
+
+
 def unlike(name: str, value: object, hint: Any) -> InputError:
     """Make the `InputError` for a value that is not of the type of its field."""
     parts = [part for part in (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)) if part is not NoneType]

@@ -145,7 +145,7 @@ def test_compile_is_asked_for(monkeypatch):
         ({"crop": 99}, "crop is 99, expected 1…5"),
         ({"standardize": "zca"}, "unknown standardize 'zca'"),
         ({"precision": "int4"}, "unknown precision 'int4'; known: bfloat16, float32"),
-        ({"device": "abacus"}, "device 'abacus' is not available"),
+        ({"device": "abacus"}, "device is 'abacus', expected a device of torch such as 'cpu' or 'cuda:0', or 'auto'"),
     ],
 )
 def test_bad_parameters(params, message):

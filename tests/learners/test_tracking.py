@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from shattering import NetworkClassifier, Randomization, Split, load_dataset, randomize
 from shattering.errors import InputError
-from shattering.learners import training
+from shattering.learners.devices import resolve_device
 from shattering.learners.tracking import Tracker
 from tests.conftest import make_split
 from tests.learners.test_training import Stop, stop_after
@@ -200,4 +200,4 @@ def test_cuda_agrees_with_the_cpu():
     data = randomize(load_dataset("digits", n_train=256), Randomization(0.2, label_mode="flip"))
     cpu, gpu = (NetworkClassifier(epochs=2, track_examples=True, device=d).fit(data.train).examples_ for d in ("cpu", "cuda"))
     np.testing.assert_allclose(cpu["mean_loss"], gpu["mean_loss"], rtol=2e-2)
-    assert training.resolve_device("cuda").type == "cuda"
+    assert resolve_device("cuda").type == "cuda"

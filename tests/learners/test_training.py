@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from shattering.errors import InputError
 from shattering.learners import checkpoints, training
+from shattering.learners.devices import resolve_device
 from shattering.learners.inputs import make_examples
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.recipe import make_recipe
@@ -174,13 +175,13 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
 
 def test_devices():
-    assert training.resolve_device("cpu").type == "cpu"
-    assert training.resolve_device("auto").type in ("cpu", "cuda", "mps")
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(InputError, match="device 'abacus' is not available"):
-        training.resolve_device("abacus")
+        resolve_device("abacus")
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="device 'cuda' is not available"):
-            training.resolve_device("cuda")
+            resolve_device("cuda")
 
 
 def test_checkpoints_do_not_depend_on_compilation():

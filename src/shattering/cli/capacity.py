@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from shattering.cli.common import Stored, print_json, sweep_with_overview
-from shattering.cli.options import Repeated
+from shattering.cli.common import Stored, check_out, print_json, sweep_with_overview
+from shattering.cli.options import Repeated, UsageError
 from shattering.errors import printable
 from shattering.values import Count, Natural, Range
 
 if TYPE_CHECKING:
+    from shattering.data.dataset import Dataset
     from shattering.paper.experiment import Result
 
 
@@ -27,6 +28,12 @@ class _OfLearner(Stored):
     """Seed of the subset, the noise and the learner."""
     out: Path = Path("capacity")
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
+
+    def _load(self) -> Dataset:
+        from shattering.data.sources import load_dataset
+
+        check_out(self.out, is_folder=True)
+        return load_dataset(self.dataset)
 
     def _params(self) -> dict:
         from shattering.learners import build_learner, find_learner
@@ -68,6 +75,7 @@ class Rademacher(_OfLearner):
         from shattering.runs.store import Store
         from shattering.runs.study import StudySpec
 
+        _check_size("--n", self.n, 2, len(self._load().train))
         common = {"dataset": self.dataset, "n": self.n, "n_draws": self.draws}
         specs = [
             StudySpec("rademacher-classes", common, self.seed),
@@ -90,8 +98,13 @@ class Stability(_OfLearner):
         from shattering.paper.stability import LABELS, make_result
         from shattering.runs.store import Store
         from shattering.runs.study import StudySpec
+        from shattering.studies.capacity import N_TEST
 
+        data = self._load()
+        _check_size("--n", self.n, data.train.n_classes, len(data.train) - 1)
+        _check_size("--replaced", self.replaced, 1, min(self.n, len(data.train) - self.n))
         common = {"dataset": self.dataset, "n": self.n, "n_replaced": self.replaced, "learner": self.learner, "params": self._params()}
+        common |= {"n_test": len(data.test)} if len(data.test) < N_TEST else {}
         specs = [StudySpec("stability", {**common, "labels": p}, self.seed) for p in LABELS.values()]
         records = sweep_with_overview(specs, Store(self.store), 1)
         found = {(self._title(), kind): record for kind, record in zip(LABELS, records, strict=True)}
@@ -118,13 +131,14 @@ class ShatterPoint(_OfLearner):
     def execute(self) -> int:
         import sys
 
-        from shattering.data.sources import load_dataset
         from shattering.paper.shatter_point import make_result
         from shattering.runs.shatter_point import shatter_point
         from shattering.runs.spec import RunSpec
         from shattering.runs.store import Store
 
-        n_test = self.n_test or min(1000, len(load_dataset(self.dataset).test))
+        n_all = len(self._load().test)
+        n_test = min(1000, n_all) if self.n_test is None else self.n_test
+        _check_size("--n-test", n_test, 1, n_all)
         spec = RunSpec(self.dataset, n_test=n_test, learner=self.learner, params=self._params(), seed=self.seed)
 
         def show(run) -> None:
@@ -132,3 +146,8 @@ class ShatterPoint(_OfLearner):
 
         found = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, show)
         return self._finish(make_result({self._title(): found}))
+
+
+def _check_size(option: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise UsageError(f"{option} is {value}, expected {low}…{high}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -52,6 +53,17 @@ class Swept(Stored):
         from shattering.runs.on_ray import Ray
 
         return Ray(**options)
+
+
+def check_out(path: Path, is_folder: bool = False) -> None:
+    """Raise UsageError, before anything is computed, if --out cannot become a file, or a folder."""
+    if not is_folder and path.is_dir():
+        raise UsageError(f"--out is {path}, which is a folder, expected a file")
+    above = next(above for above in ([path] if is_folder else []) + [*path.absolute().parents] if above.exists())
+    if not above.is_dir():
+        raise UsageError(f"--out is {path}, {'which' if above == path else f'but {above}'} is a file, expected a folder")
+    if not os.access(above, os.W_OK):
+        raise UsageError(f"--out is {path}, but nothing can be written to {above}, expected a folder with permission to write")
 
 
 def sweep_with_overview(

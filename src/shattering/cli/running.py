@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shattering.cli.common import Stored, Swept, finish, print_json, print_written, summary, sweep_with_overview, where
+from shattering.cli.common import Stored, Swept, check_out, finish, print_json, print_written, summary, sweep_with_overview, where
 from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import InputError, printable
 from shattering.values import Count, Natural, Range
@@ -31,6 +31,7 @@ class Demo(Stored):
         from shattering.report.text import print_summary
         from shattering.runs.store import Store
 
+        check_out(self.out)
         runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs or usable_cores())
         path = write_report(runs, self.out, "Would it fit noise just as well? Two networks on handwritten digits")
         if not self.json:
@@ -225,6 +226,7 @@ class Paper(Swept):
         from shattering.paper.text import print_result
         from shattering.runs.store import Store
 
+        check_out(self.out, is_folder=True)
         names, scale = reproduce.find_experiments(self.what), SCALES[self.scale]
         scale = scale if self.data is None else replace(scale, photographs=self.data)
         store = Store(self.store if self.from_ is None else self.from_)

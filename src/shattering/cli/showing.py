@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from shattering.cli.catalog import LEARNERS, NETWORKS
-from shattering.cli.common import Stored, print_json, print_written, summary, where
+from shattering.cli.common import Stored, check_out, print_json, print_written, summary, where
 from shattering.cli.options import Positional
 
 
@@ -81,6 +81,7 @@ class Report(Stored):
         from shattering.report.page import write_report
         from shattering.runs.store import Record, Store
 
+        check_out(self.out)
         runs = [found for found in Store(self.store).everything() if not isinstance(found, Record)]
         path = write_report(runs, self.out, self.title)
         not_done = sum(run.status != "done" for run in runs)

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shattering.cli.common import Swept, print_json, print_written, where
+from shattering.cli.common import Swept, check_out, print_json, print_written, where
 from shattering.cli.options import Positional, Repeated
-from shattering.values import Count, Natural, Range
+from shattering.values import Count, Natural, Range, split_list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,13 +61,15 @@ class Test(Swept):
         from shattering.runs.grid import read_settings
         from shattering.testing.front import randomization_test
 
+        check_out(self.out)
+        names = None if self.randomizations is None else split_list(self.randomizations, "--randomizations")
         same = ("n_draws", "folds", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
         same += ("image_size", "skip_corrupt", "channels")
         warnings.simplefilter("ignore", IdentityWarning)  # the result says the same
         test = randomization_test(
             self.learner,
             self.data,
-            randomizations=self.randomizations.split(",") if self.randomizations else None,
+            randomizations=names,
             recipe=read_settings(self.set),
             console=Console(stderr=True),
             engine=self.found_engine(),

@@ -155,14 +155,18 @@ class Dataset:
         folds of every randomized copy are made as those of the natural data are, by the same seed, which a permutation test
         needs: folds that are balanced in the true labels alone would leave permuted labels unbalanced, and their scores below chance.
         Where corruption has made a class smaller than the number of folds, it is in as many test folds as it has examples.
-        Raises InputError if a true class is smaller than the number of folds.
+        Raises InputError as `check_folds` does.
         """
+        self.check_folds(of)
         train = self.train
-        smallest = int(torch.bincount(train.true_labels, minlength=train.n_classes).min())
-        if smallest < of:
-            raise InputError(f"the smallest class of {self.name} has {smallest} examples, expected at least {of} for {of} folds")
         rest, held_out = _stratified_folds(train.labels.numpy(), of, seed)[number]
         return replace(self, train=train.subset(torch.from_numpy(rest)), test=train.subset(torch.from_numpy(held_out)), validation=None)
+
+    def check_folds(self, of: int) -> None:
+        """Raise InputError if a true class of the train split is smaller than the number of folds."""
+        smallest = int(torch.bincount(self.train.true_labels, minlength=self.train.n_classes).min())
+        if smallest < of:
+            raise InputError(f"the smallest class of {self.name} has {smallest} examples, expected at least {of} for {of} folds")
 
     def to_npz(self, path: str | Path) -> Path:
         """Save as an .npz that `load_dataset` reads (channels last, as it says), so that arrays can be named in a run."""

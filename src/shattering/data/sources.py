@@ -17,18 +17,19 @@ from shattering.data.on_disk import ImagesOnDisk
 from shattering.data.paths import HoldOut, Reading, existing
 from shattering.errors import InputError, printable, reason
 from shattering.identity.files import check_unchanged, files_digest
+from shattering.values import Count, Natural, check_arguments
 
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
 
 
 def load_dataset(
     source,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    seed: int = 0,
-    n_validation: int | None = None,
+    n_train: Count | None = None,
+    n_test: Count | None = None,
+    seed: Natural = 0,
+    n_validation: Count | None = None,
     hold_out: bool = True,
-    image_size: int | None = None,
+    image_size: Count | None = None,
     skip_corrupt: bool = False,
     channels: str | None = None,
 ) -> Dataset:
@@ -67,8 +68,10 @@ def load_dataset(
     Warns:
         UserWarning: for what is left out (notes beside images, splits and arrays that are not used) or converted (CMYK).
     """
-    if image_size is not None and (isinstance(image_size, bool) or not isinstance(image_size, int) or image_size < 1):
-        raise InputError(f"image_size is {image_size!r}, expected a whole number of at least 1")
+    names = ("n_train", "n_test", "seed", "n_validation", "hold_out", "image_size", "skip_corrupt")
+    check_arguments(load_dataset, locals(), *names)
+    if isinstance(source, str) and not source:
+        raise InputError("dataset is '', expected a name or a path")
     check_order(channels)
     dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), Reading(image_size, skip_corrupt, channels))
     if image_size and not isinstance(dataset.train.images, ImagesOnDisk):

@@ -13,6 +13,7 @@ from torch import Tensor
 from shattering.errors import InputError, unknown
 from shattering.features import FEATURES
 from shattering.learners.classes import class_codes
+from shattering.learners.devices import Device
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
 from shattering.linalg.plan import Plan, block_bytes
@@ -38,7 +39,7 @@ class _KernelMachine(MinimumNorm):
         tol: NotNegative = 1e-6,
         max_steps: Count = 1000,
         memory_limit: Positive | None = None,
-        device: str | torch.device = "auto",
+        device: Device = "auto",
         verbose: bool | int = False,
     ):
         self.kernel = kernel

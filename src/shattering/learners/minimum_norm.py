@@ -12,8 +12,8 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor
 
 from shattering.errors import InputError
+from shattering.learners.devices import resolve_device
 from shattering.learners.own import FitRecord, OwnLearner
-from shattering.learners.training import resolve_device
 from shattering.linalg.gram import Gram
 from shattering.linalg.plan import Plan, make_plan
 from shattering.linalg.solve import Solution, solve
@@ -47,8 +47,8 @@ class MinimumNorm(OwnLearner, BaseEstimator):
 
     def _check_solver(self) -> None:
         check_fields(self)
-        device = self._device()
-        if device.type not in ("cpu", "cuda"):
+        device = self.get_params()["device"]
+        if device != "auto" and torch.device(device).type not in ("cpu", "cuda"):
             raise InputError(f"device is {str(device)!r}, expected 'auto', 'cpu' or a CUDA device, which have float64")
 
     def _solve(self, plan: Plan, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:

@@ -23,6 +23,7 @@ from shattering.errors import InputError, reason
 from shattering.identity.digest import identify
 from shattering.learners import asynchronous, training
 from shattering.learners.classes import class_codes
+from shattering.learners.devices import Device, resolve_device
 from shattering.learners.inputs import augmented, cropped_side, make_examples, standardization
 from shattering.learners.own import FitRecord, OwnLearner
 from shattering.learners.params import as_seed, check_params
@@ -136,7 +137,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         decay_steps: Count | Literal["auto"] | None = "auto",
         weight_decay: NotNegative = 0.0,
         dropout: Share = 0.0,
-        augment: str | Sequence[str] | Mapping[str, float | None] | None = None,
+        augment: str | Sequence[str] | Mapping[str, object] | None = None,
         label_smoothing: Share = 0.0,
         auxiliary: NotNegative = 0.0,
         weights: str | Path | None = None,
@@ -151,7 +152,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         asynchronous: Natural = 0,
         staleness: Natural | None = None,
         compile: bool = False,
-        device: str | torch.device = "auto",
+        device: Device = "auto",
         workers: Natural | None = None,
         checkpoint_every: NotNegative = 30.0,
         order_seed: Natural | None = None,
@@ -379,7 +380,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
             preprocess.check_float32(images, "standardize='feature', or smaller numbers")
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop).shape[1:])
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
-        self.device_ = training.resolve_device(together or ("cpu" if self.asynchronous else self.device))
+        self.device_ = resolve_device(together or ("cpu" if self.asynchronous else self.device))
         module = networks.build_network(
             self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
         )

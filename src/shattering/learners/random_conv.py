@@ -14,6 +14,7 @@ from shattering.cache import cache_folder
 from shattering.features.conv_gram import accumulate_gram, gram_bytes, gram_key, gram_parts
 from shattering.features.random_conv import RandomConvFeatures
 from shattering.learners.classes import class_codes
+from shattering.learners.devices import Device
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import slices
 from shattering.linalg.plan import Plan, rate
@@ -72,7 +73,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         tol: NotNegative = 1e-6,
         max_steps: Count = 1000,
         memory_limit: Positive | None = None,
-        device: str | torch.device = "auto",
+        device: Device = "auto",
         cache: str | Path | None = None,
         random_state: Natural = 0,
         verbose: bool | int = False,

@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering import seeds
-from shattering.errors import InputError, reason
+from shattering.errors import InputError
 from shattering.learners.checkpoints import Keeper, Training, plain, resume
 from shattering.learners.ranks import Ranks, stop_without_launcher
 from shattering.learners.running import Running
@@ -109,19 +109,6 @@ class Recipe:
                 raise InputError(f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected a pair of logits")
             objective = objective + self.auxiliary * cross_entropy(auxiliary, label_smoothing=self.label_smoothing)
         return logits, loss, objective
-
-
-def resolve_device(device: str | torch.device) -> torch.device:
-    """ "auto" is CUDA, else MPS, else the CPU. Raises InputError for a device that is not there."""
-    if device == "auto":
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        return torch.device(name)
-    try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
-        return resolved
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"device {device!r} is not available: {reason(error).partition('. ')[0]}") from None
 
 
 def batch_rows(

@@ -12,7 +12,7 @@ from shattering.learners import find_learner
 from shattering.learners.settings import Typed, settled
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
-from shattering.values import check_once, field_types, is_of, read, read_json, split_list
+from shattering.values import check, check_once, field_types, is_of, read, read_json, split_list
 
 _NOISE = tuple(f.name for f in fields(Randomization))
 _TYPES = {name: hint for name, hint in field_types(RunSpec).items() if name not in ("randomization", "params")} | field_types(Randomization)
@@ -25,6 +25,8 @@ def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None)
     that is a list itself stands in a list. Raises InputError for unknown fields, empty lists, values that stand twice in a list, and
     values out of range.
     """
+    check("axes", axes, Mapping[str, object])
+    check("params", params, Mapping[str, object] | None)
     for name in axes:
         if name not in _TYPES:
             raise unknown("field of a sweep:", name, [*_TYPES, "set"])

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from shattering.cluster import ANSWER_SECONDS, connected
 from shattering.errors import InputError, reason
+from shattering.values import NotNegative, Positive, check_fields
 
 if TYPE_CHECKING:  # the worker's side of this module has to set the environment before torch is imported
     from shattering.runs.objects import Objects
@@ -38,15 +39,13 @@ class Ray:
     """
 
     address: str | None = None
-    cpus_per_run: float = 1
-    gpus_per_run: float = 0
+    cpus_per_run: Positive = 1
+    gpus_per_run: NotNegative = 0
 
     def __post_init__(self):
-        for name, range_ in (("cpus_per_run", "above 0"), ("gpus_per_run", "of at least 0")):
-            value = getattr(self, name)
-            is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-            if not is_number or not 0 <= value < math.inf or (value == 0 and range_ == "above 0"):
-                raise InputError(f"{name} is {value!r}, expected a number {range_}")
+        check_fields(self)
+        if self.address == "":
+            raise InputError("address is '', expected HOST:PORT or auto")
         if self.gpus_per_run > 1 and self.gpus_per_run % 1:
             raise InputError(f"gpus_per_run is {self.gpus_per_run}, expected a whole number above 1")
 

@@ -22,7 +22,7 @@ from shattering import signals
 from shattering.data.dataset import Dataset, Split
 from shattering.data.preprocess import to_float
 from shattering.data.sources import check_identity, identity, load_dataset
-from shattering.errors import InputError, no_exit
+from shattering.errors import InputError, blamed, no_exit
 from shattering.files import write_own
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
@@ -37,6 +37,7 @@ from shattering.runs.scoring import scores
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record, Run, Store, check_readable, write_json
 from shattering.runs.study import StudySpec
+from shattering.values import check_arguments
 
 EXAMPLES = 10  # training images kept as a picture
 
@@ -71,6 +72,7 @@ def run(
     tracker that fails is left out with a warning; the run goes on. Raises InputError, before anything is stored, for
     unknown names and libraries that are not installed.
     """
+    check_arguments(run, locals(), "spec", "store", "on_epoch")
     loggers = open_loggers(log)
     with joined() as ranks:
         if ranks.rank:
@@ -83,7 +85,8 @@ def run(
 
         with store.executing(spec, is_failure, wait) as (folder, missing):
             if ranks.agree(missing):
-                with surroundings.put_back(), followed(loggers, spec, folder, on_epoch) as each_epoch:
+                what = spec.model_name if isinstance(spec, RunSpec) else spec.study
+                with surroundings.put_back(), followed(loggers, spec, folder, on_epoch) as each_epoch, blamed(what, folder):
                     if isinstance(spec, RunSpec):
                         _execute(spec, folder, each_epoch, given)
                     else:
@@ -140,6 +143,8 @@ def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
         loaded = (data := load_dataset(source, *sizes, **reading)), data.fingerprint()
+        if spec.n_train is not None and spec.n_train < data.train.n_classes:
+            raise InputError(f"n_train is {spec.n_train}, expected at least {data.train.n_classes}, an example of each class")
         if not is_object:
             check_identity(spec.dataset)
         _last_loaded[key] = loaded

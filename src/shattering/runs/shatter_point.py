@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import Annotated
 
 import pandas as pd
 
@@ -12,6 +13,7 @@ from shattering.randomization import Randomization
 from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Run, Store
+from shattering.values import Count, Range, check
 
 
 @dataclass(frozen=True)
@@ -93,14 +95,16 @@ def shatter_point(
     Raises:
         InputError: for numbers out of range.
     """
+    check("spec", spec, RunSpec)
+    check("store", store, Store)
+    check("accuracy", accuracy, Annotated[float, Range(0, 1, above=True)])
+    for name, value in {"n_min": n_min, "steps": steps, "n_seeds": n_seeds}.items():
+        check(name, value, Count)
+    check("n_max", n_max, Count | None)
     train = load_dataset(spec.dataset).train
     low, high = train.n_classes, len(train) if n_max is None else n_max
-    if not 0 < accuracy <= 1:
-        raise InputError(f"accuracy is {accuracy!r}, expected a number above 0, at most 1")
     if not low <= n_min <= high <= len(train):
         raise InputError(f"n_min is {n_min} and n_max is {high}, expected {low} <= n_min <= n_max <= {len(train)}")
-    if steps < 1 or n_seeds < 1:
-        raise InputError(f"steps is {steps} and n_seeds is {n_seeds}, expected at least 1")
     random = spec.randomization if spec.randomization.labels else Randomization(1.0, spec.randomization.pixels)
     runs: dict[int, list[Run]] = {}
 

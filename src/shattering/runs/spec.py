@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from shattering.errors import InputError, unknown
 from shattering.randomization import Randomization
 from shattering.runs import objects
-from shattering.values import Count, Natural, Range, check_fields
+from shattering.values import Count, Natural, Range, check_fields, field_types, is_of
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -77,6 +77,10 @@ class RunSpec:
 
     def __post_init__(self, check: bool):
         check_fields(self)
+        for name, hint in field_types(type(self)).items():
+            value = getattr(self, name)
+            if is_of(value, int) or is_of(value, bool):  # NumPy's, too
+                object.__setattr__(self, name, bool(value) if hint is bool else int(value))
         for name in ("dataset", "learner"):
             if not getattr(self, name):
                 raise InputError(f"{name} is '', expected a name or a path")

@@ -14,7 +14,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, overload
+from typing import TYPE_CHECKING, Annotated, Literal, Self, overload
 
 from filelock import FileLock, Timeout
 
@@ -25,6 +25,7 @@ from shattering.runs.objects import Objects
 from shattering.runs.reading import AnySpec, Damaged, Newer
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
+from shattering.values import check
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -182,6 +183,7 @@ class Store:
     """
 
     def __init__(self, root: str | Path = "runs"):
+        check("store", root, Annotated[str | os.PathLike, "a folder or a URL"])
         self.remote, self.root = None, Path(root)
         if not str(root) or "\0" in str(root):
             raise InputError(f"store is {str(root)!r}, expected a folder or a URL")
@@ -238,6 +240,7 @@ class Store:
 
     def find(self, text: str) -> Run | Record:
         """The one run whose id or folder name starts with text. Raises InputError if it is not one, and for one that cannot be read."""
+        check("run", text, str)
         self.refresh()
         folders = [folder for folder in self._folders() if folder.name.startswith(text) or _id_in(folder).startswith(text)]
         hits = [stored for folder in folders if (stored := self.read(folder))]
@@ -254,6 +257,7 @@ class Store:
     def get(self, spec: StudySpec) -> Record | None: ...
     def get(self, spec: AnySpec) -> Run | Record | None:
         """The run of a spec, with the status "damaged" or "newer" if it cannot be read; None if the store has nothing of it."""
+        check("spec", spec, AnySpec)
         folder = self.folder(spec)
         if self.remote and not (folder / "result.json").exists():  # a run that is done does not change
             self.remote.fetch(folder)

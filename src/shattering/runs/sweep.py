@@ -11,7 +11,8 @@ from typing import Literal, overload
 from rich.console import Console
 from rich.progress import TaskID
 
-from shattering.errors import InputError, unknown
+from shattering import values
+from shattering.errors import InputError, shown, unknown
 from shattering.identity.files import read_once
 from shattering.learners.own import epochs_of
 from shattering.loggers import Log, logger_names
@@ -80,6 +81,11 @@ def sweep(
             the status "damaged" or "newer".
     """
     check(jobs, engine)
+    values.check("store", store, Store)
+    specs = list(specs) if isinstance(specs, Iterable) else [specs]
+    for spec in specs:
+        if not isinstance(spec, AnySpec):
+            raise InputError(f"specs has {shown(spec)}, expected a list of RunSpec and StudySpec")
     names = logger_names(log)
     unique = {spec.run_id: spec for spec in specs}
     store.refresh()
@@ -99,8 +105,7 @@ def check(jobs: int | None, engine: Engine) -> None:
     """Raises InputError for what no sweep takes, and in processes that torchrun has started."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         raise InputError(f"sweep was started by torchrun in {os.environ['WORLD_SIZE']} processes, expected one: torchrun is for `run`")
-    if jobs is not None and jobs < 1:
-        raise InputError(f"jobs is {jobs}, expected at least 1")
+    values.check("jobs", jobs, values.Count | None)
     if not isinstance(engine, Ray) and engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
 

@@ -22,6 +22,8 @@ from shattering.learners import build_learner
 from shattering.learners.on_splits import table as as_table
 from shattering.randomization import Randomization, randomize
 
+N_TEST = 500  # test examples whose losses are compared
+
 
 def rademacher(
     seed: int, *, dataset: str = "digits", n: int = 200, learner: str = "network", params: Mapping | None = None, n_draws: int = 10
@@ -81,7 +83,7 @@ def stability(
     *,
     dataset: str = "digits",
     n: int = 200,
-    n_test: int = 500,
+    n_test: int = N_TEST,
     learner: str = "network",
     params: Mapping | None = None,
     labels: float = 0.0,

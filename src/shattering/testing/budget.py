@@ -11,14 +11,14 @@ from typing import Any
 from sklearn.base import clone
 
 from shattering.data.dataset import Dataset
-from shattering.errors import InputError
+from shattering.errors import InputError, blamed, shown
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.learners.own import epochs_of
 from shattering.runs import objects
 from shattering.runs.run import load_data
 from shattering.runs.spec import RunSpec
 
-_UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
 SHARE = 0.85  # of the budget that the planned fits may take; the rest is for the pilot, loading, and noise
 PILOT = 0.03  # of the budget that one pilot fit may take
 LEAST_EXAMPLES = 500  # or 20 a class: no plan trains on fewer, unless there are fewer
@@ -30,16 +30,14 @@ _LATE = 1.05  # of the budget: when a fit that reports its epochs is stopped
 
 
 def parse_budget(budget: str | float | None) -> float | None:
-    """ "90s", "5min", "1.5h" or a number of seconds as seconds. Raises InputError for anything else."""
+    """ "90s", "5min", "1.5 hours" or a number of seconds as seconds. Raises InputError for anything else."""
     if budget is None:
         return None
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([a-z]*)\s*", str(budget))
-    try:
-        seconds = float(match[1]) * _UNITS[match[2] or "s"] if match else math.nan
-    except (ValueError, KeyError):
-        seconds = math.nan
+    match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-z]*?)\s*", str(budget).lower())
+    unit = (match[2] or "s") if match else ""
+    seconds = float(match[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), math.nan)) if match else math.nan
     if not (math.isfinite(seconds) and seconds > 0):
-        raise InputError(f"budget is {budget!r}, expected a time such as '90s', '5min' or '1h'")
+        raise InputError(f"budget is {shown(budget)}, expected a time such as '90s', '5min' or '1h'")
     return seconds
 
 
@@ -132,7 +130,8 @@ def _measure(spec: RunSpec, given: objects.Objects, data: Dataset, clock: Clock)
     n = min(whole, max(200, 4 * data.train.n_classes))
     points: list[tuple[int, float]] = []
     while True:
-        points.append((n, _pilot(spec, given, data, n, epochs)))
+        with blamed(spec.model_name):
+            points.append((n, _pilot(spec, given, data, n, epochs)))
         growth = 1.0 if epochs else _exponent(points)  # an epoch is linear in n
         spent = points[-1][1] / (epochs or 1) * (_PILOT_EPOCHS if epochs else 1)
         if n == whole or spent * 2**growth > PILOT * budget:

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from rich.console import Console
@@ -32,6 +32,7 @@ from shattering.testing.learners import Inputs, as_learner, tracked
 from shattering.testing.repeats import find_repeats
 from shattering.testing.result import Draw, RandomizationTest
 from shattering.testing.scheme import NATURAL, Scheme, find_randomizations, n_draws_of
+from shattering.values import Count, Natural, Range, check_arguments
 
 _LOOK_SECONDS = 0.2  # between looks at whether another process has ended a fit
 
@@ -43,17 +44,17 @@ def randomization_test(
     *,
     randomizations: Sequence[str | Randomization] | None = None,
     n_draws: int | Mapping[str, int] = 19,
-    folds: int | None = None,
+    folds: Annotated[int, Range(2)] | None = None,
     scoring: str | None = None,
     recipe: Mapping[str, object] | None = None,
     inputs: Inputs = "auto",
     start: Start | None = None,
-    n_train: int | None = None,
-    n_test: int | None = None,
-    image_size: int | None = None,
+    n_train: Count | None = None,
+    n_test: Count | None = None,
+    image_size: Count | None = None,
     skip_corrupt: bool = False,
     channels: str | None = None,
-    seed: int = 0,
+    seed: Natural = 0,
     budget: str | float | None = None,
     jobs: int | None = None,
     store: str | Path | Store | None = None,
@@ -104,6 +105,7 @@ def randomization_test(
     Raises:
         InputError: for bad input. What the learner raises on the natural data is raised.
     """
+    check_arguments(randomization_test, locals(), "folds", "scoring", "recipe", "n_train", "n_test", "seed", "skip_corrupt", "store")
     clock = Clock(parse_budget(budget), time.perf_counter())
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
@@ -115,6 +117,8 @@ def randomization_test(
     dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, channels=channels, **reading)
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected natural data")
+    if folds is not None:
+        dataset.limit(n_train if source is None else None, seed=seed).check_folds(folds)
     given, spec, notes = _named(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now

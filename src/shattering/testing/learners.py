@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
-from shattering.errors import InputError, reason, unknown
+from shattering.errors import InputError, blamed, shown, unknown
 from shattering.learners import LEARNERS
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import traits
@@ -60,7 +60,7 @@ def as_learner(
         return _network(what.__name__, ModuleFactory(what), recipe)
     if callable(what):
         return _function(what, recipe, inputs)
-    raise InputError(f"learner is a {type(what).__name__}, expected an estimator, a torch module, a training function or a name")
+    raise InputError(f"learner is {shown(what)}, expected an estimator, a torch module, a training function or a name")
 
 
 def _check_no_start(start: str | None, beside: str) -> None:
@@ -95,10 +95,13 @@ def _is_estimator(what: Any) -> bool:
 
 
 def _instance(cls: type) -> Any:
-    try:
+    needed = required_parameters(cls)
+    if needed:
+        raise InputError(
+            f"learner is the class {cls.__name__}, which needs {', '.join(needed)}; expected an instance, or a function that makes one"
+        )
+    with blamed(cls.__name__):
         return cls()
-    except TypeError as error:
-        raise InputError(f"learner is the class {cls.__name__}, which cannot be made without arguments: {reason(error)}") from None
 
 
 def _with(estimator: Any, recipe: dict) -> Any:
@@ -129,7 +132,8 @@ def _function(function: Callable, recipe: dict, inputs: Inputs) -> tuple[str, Ba
             raise InputError(f"recipe is {recipe}, expected none beside a training function, which has its own")
         return name, TrainingFunction(function), {}
     if not parameters:
-        made = function()
+        with blamed(name):
+            made = function()
         if isinstance(made, nn.Module):
             return _network(name, ModuleFactory(function), recipe)
         if callable(made) and not hasattr(made, "fit") and not isinstance(made, type) and not required_parameters(made):

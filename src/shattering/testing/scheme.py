@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from shattering import seeds
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, shown, unknown
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
@@ -29,20 +29,24 @@ FEW = 3  # draws of a randomization that is shown but not a test
 
 
 def find_randomizations(given: Sequence[str | Randomization] | None, is_image: bool) -> list[Randomization]:
-    """The randomizations given, by name or as such, without repetitions; None: those for images, or for tables.
+    """The randomizations given, by name or as such; None: those for images, or for tables.
 
-    Raises InputError for an unknown name, an empty list, and one that randomizes nothing.
+    Raises InputError for an unknown name, an empty list, one that stands there twice, and one that randomizes nothing.
     """
-    if given is not None and (isinstance(given, (str, Randomization)) or not given):
-        raise InputError(f"randomizations is {given!r}, expected a list of at least one")
-    found = []
+    if given is not None and (not isinstance(given, (list, tuple, set, frozenset)) or not given):
+        raise InputError(f"randomizations is {shown(given)}, expected a list of at least one")
+    found: list[Randomization] = []
     for one in (FOR_IMAGES if is_image else FOR_TABLES) if given is None else given:
+        if not isinstance(one, (str, Randomization)):
+            raise InputError(f"randomizations has {shown(one)}, expected names and instances of Randomization")
         if isinstance(one, str) and one not in RANDOMIZATIONS:
             raise unknown("randomization", one, RANDOMIZATIONS)
         found.append(RANDOMIZATIONS[one] if isinstance(one, str) else one)
         if found[-1] == NATURAL:
             raise InputError("randomizations has one that randomizes nothing; the natural data are always there")
-    return list(dict.fromkeys(found))
+        if found[-1] in found[:-1]:
+            raise InputError(f"randomizations has {one if isinstance(one, str) else one.title!r} twice, expected each once")
+    return found
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,20 @@ from types import ModuleType
 
 import cloudpickle
 
-from shattering.errors import InputError
+from shattering.errors import InputError, nearest, reason
 
 
 def is_target(text: str) -> bool:
-    """Whether a text has the form of a target."""
+    """Whether a text has the form of a target.
+
+    Raises InputError for one that lacks its head or its name, such as the path of a Python file.
+    """
     head, colon, name = text.rpartition(":")
-    return bool(colon and head and name.replace(".", "").isidentifier())
+    if colon and not (head and all(part.isidentifier() for part in name.split("."))):
+        raise InputError(f"learner is {text!r}, expected file.py:name or package.module:name")
+    if not colon and any(mark in text for mark in "./\\"):
+        raise InputError(f"learner is {text!r}, expected {text}:NAME, with the name of what is defined there")
+    return bool(colon)
 
 
 def import_target(text: str) -> object:
@@ -28,10 +35,17 @@ def import_target(text: str) -> object:
     found: object = module
     for part in name.split("."):
         if not hasattr(found, part):
-            public = [n for n in dir(found) if not n.startswith("_")]
-            raise InputError(f"{head} has no {part!r}, expected one of: {', '.join(public[:20]) or 'nothing is defined there'}")
+            raise _lacking(head, part, [n for n in dir(found) if not n.startswith("_")])
         found = getattr(found, part)
     return found
+
+
+def _lacking(head: str, name: str, public: list[str]) -> InputError:
+    near = nearest(name, public)
+    if near:
+        return InputError(f"{head} has no {name!r}; did you mean {near!r}?")
+    more = f" and {len(public) - 20} more" if len(public) > 20 else ""
+    return InputError(f"{head} has no {name!r}, expected one of: {', '.join(public[:20]) or 'nothing is defined there'}{more}")
 
 
 def _from_file(path: Path) -> ModuleType:
@@ -50,9 +64,9 @@ def _from_file(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # whatever the user's file raises
+    except (Exception, SystemExit) as error:  # whatever the user's file raises
         del sys.modules[name]
-        raise InputError(f"{path} raised while it was imported: {type(error).__name__}: {error}") from error
+        raise _raised(str(path), error) from error
     cloudpickle.register_pickle_by_value(module)  # workers get what was imported, not what the file says by then
     return module
 
@@ -61,6 +75,15 @@ def _from_path(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        raise InputError(f"module {name!r} cannot be imported: {error}") from None
-    except Exception as error:
-        raise InputError(f"module {name!r} raised while it was imported: {type(error).__name__}: {error}") from error
+        raise InputError(f"module {name!r} cannot be imported: {reason(error)}") from None
+    except (TypeError, ValueError):  # for names such as ".a" and "a..b"
+        raise InputError(f"module {name!r} cannot be imported, expected a name such as package.module") from None
+    except (Exception, SystemExit) as error:
+        raise _raised(f"module {name!r}", error) from error
+
+
+def _raised(what: str, error: BaseException) -> InputError:
+    if isinstance(error, SystemExit):
+        return InputError(f"{what} called sys.exit({error.code!r}) while it was imported, expected it to define a learner")
+    line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+    return InputError(f"{what} raised while it was imported: {type(error).__name__}: {reason(error)}{line}")
