@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 from shattering import InputError, load_dataset
 from shattering.data import disk
 from shattering.data.on_disk import ImagesOnDisk
-from tests.data.test_sources import encode, pictures, write_parquet
+from tests.data.test_sources import encode, pictures, write_folder, write_parquet
 
 RGB = pictures(6)
 GREY = [image[..., 0] for image in RGB]
@@ -119,6 +119,15 @@ def test_only_what_cannot_be_decoded_is_skipped(tmp_path):
             by_folder(bad, tmp_path / "class", skip_corrupt=True, image_size=size)
         with pytest.raises(InputError, match=r"none of (6 images|the train images of class 'a') can be decoded \(first: .*train/a/0.png\)"):
             by_folder([b""] * 6, tmp_path / "all", skip_corrupt=True, image_size=size)
+
+
+def test_a_class_whose_test_images_are_all_unreadable_is_counted(tmp_path):
+    write_folder(tmp_path)
+    for path in (tmp_path / "test" / "cat").iterdir():
+        path.write_bytes(b"")
+    data = load_dataset(tmp_path, skip_corrupt=True)
+    assert data.skipped == {"train": 0, "test": 3}
+    assert data.test.labels.tolist() == [0] * 3
 
 
 def test_images_that_stay_on_disk_have_the_shape_that_they_have_in_memory(tmp_path, monkeypatch):

@@ -6,13 +6,14 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch.utils.data import Dataset as TorchDataset
 
 from shattering import InputError, dataset_from_arrays, load_dataset
 from shattering.data.targets import plain_labels
-from tests.data.test_sources import pictures, write_parquet
+from tests.data.test_sources import encode, pictures, write_parquet
 
 MISSING = [
     ["a", None, "b", "a"],
@@ -61,6 +62,7 @@ def test_missing_labels_are_refused_with_their_number_and_the_first(labels):
         (np.array([b"b", b"a"]), np.array(["b", "a"])),
         (np.array([[3], [4]]), np.array([3, 4])),
         (np.array([3, 2**63 - 1], dtype=np.uint64), np.array([3, 2**63 - 1])),
+        (np.array([1.0, 2.0], dtype=np.float16), np.array([1.0, 2.0], dtype=np.float16)),
         (np.array([1.0, 2.0], dtype=np.float32), np.array([1.0, 2.0], dtype=np.float32)),
         (np.array(["x", "y"], dtype=np.dtypes.StringDType()), np.array(["x", "y"])),
         (pd.Series([1, 2], dtype="Int64"), np.array([1, 2])),
@@ -154,6 +156,13 @@ def test_every_source_refuses_missing_and_fractional_labels(tmp_path, route):
             route(labels, tmp_path)
     with pytest.raises(InputError, match=r"has 1 labels that are fractional \(first: row 1, 1.7\)"):
         route([0.0, 1.7, 1.0, 1.0, 0.0], tmp_path)
+
+
+def test_labels_of_bytes_beside_images_of_bytes(tmp_path):
+    images = [encode(image) for image in pictures(4)]
+    for kind in (pa.binary(), pa.large_binary()):
+        pq.write_table(pa.table({"png": pa.array(images, kind), "label": pa.array([b"a", b"b"] * 2, kind)}), tmp_path / "a.parquet")
+        assert load_dataset(tmp_path / "a.parquet", hold_out=False).classes == ("a", "b")
 
 
 def test_targets_of_a_torch_dataset_are_not_cut():

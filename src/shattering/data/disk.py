@@ -99,10 +99,10 @@ def _columns(schema: pa.Schema, file: Path, label_column: str | None) -> tuple[s
     def is_image(kind: pa.DataType) -> bool:
         if pa.types.is_struct(kind):
             return kind.get_field_index("bytes") >= 0
-        return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)
+        return any(is_kind(kind) for is_kind in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary))
 
     found = f"found columns {schema.names}"
-    image = [field.name for field in schema if is_image(field.type)]
+    image = [field.name for field in schema if is_image(field.type) and field.name not in (label_column, *LABELS)]
     if len(image) != 1:
         raise InputError(f"{file}: {found}, expected exactly one with encoded images")
     return image[0], _label_column(schema.names, file, label_column)

@@ -144,7 +144,7 @@ def _numbers(values: np.ndarray, where: str) -> np.ndarray:
         if mark.any():
             row = mark.argmax()
             raise InputError(f"{where} has {mark.sum()} labels that are {what} (first: row {row}, {values[row]:g}), expected classes")
-    largest = values[np.abs(values).argmax()]
+    largest = float(values[np.abs(values).argmax()])
     if abs(largest) >= _EXACT:
         raise InputError(f"{where} has the label {largest:g}, which floats do not hold exactly, expected whole numbers or text")
     return values
