@@ -158,6 +158,55 @@ def test_every_source_refuses_missing_and_fractional_labels(tmp_path, route):
         route([0.0, 1.7, 1.0, 1.0, 0.0], tmp_path)
 
 
+def parquet_pair(folder, train, test, names=(None, None)):
+    for part, labels, named in zip(("train", "test"), (train, test), names, strict=True):
+        write_parquet(folder / f"{part}.parquet", pictures(len(labels)), labels, named)
+    return load_dataset(folder)
+
+
+def hub_pair(folder, train, test, names=(None, None)):
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    kind = {str: "string", int: "int64", bool: "bool"}
+
+    def part(labels, named):
+        label = datasets.ClassLabel(names=named) if named else datasets.Value(kind[type(labels[0])])
+        images = [{"bytes": encode(image), "path": None} for image in pictures(len(labels))]
+        return datasets.Dataset.from_dict(
+            {"image": images, "label": labels}, datasets.Features({"image": datasets.Image(), "label": label})
+        )
+
+    return load_dataset(datasets.DatasetDict(train=part(train, names[0]), test=part(test, names[1])))
+
+
+@pytest.mark.parametrize("pair", [parquet_pair, hub_pair])
+def test_labels_of_columns_are_the_users_own(tmp_path, pair):
+    for train, test in (
+        ([1, 2] * 3, [2, 1]),
+        ([-1, 1] * 3, [1, -1, -1]),
+        ([0, 2, 5] * 2, [5, 0]),
+        (["b", "a"] * 3, ["a"]),
+        ([True, False] * 3, [True]),
+    ):
+        data = pair(tmp_path, train, test)
+        assert data.train.label_values.tolist() == sorted(set(train))
+        assert data.classes == tuple(map(str, sorted(set(train))))
+        assert (data.train.y.tolist(), data.test.y.tolist()) == (train, test)
+    assert pair(tmp_path, [-1, 1] * 3, [-1, -1]).test.y.tolist() == [-1, -1], "a class of the train split marks nothing"
+    named = pair(tmp_path, [0, 1] * 3, [1, 0], (["x", "y"], ["x", "y"]))
+    assert (named.classes, named.train.label_values.tolist()) == (("x", "y"), [0, 1])
+    for train, test, names, message in (
+        (["0", "1"] * 3, [0, 1], (None, None), "has numbers for labels and the train split text, expected labels of one kind"),
+        ([0, 1] * 3, [0, 1], (["x", "y"], ["y", "x"]), "names its classes y, x, expected those of the train split, x, y"),
+        ([0, 1] * 3, [0, 2], (None, None), r"has class 2 \(first: row 1\), expected one of 0, 1"),
+        ([0, 1] * 3, [0, -1], (None, None), r"has 1 labels of -1 \(first: row 1\), the mark of a missing label"),
+        (["a", "b"] * 3, ["a", "c"], (None, None), r"has class 'c' \(first: row 1\), expected one of 'a', 'b'"),
+        ([3, 1, 4, 15, 9, 2], [3], (None, None), "has 6 different numbers for 6 examples, expected classes"),
+        ([7] * 6, [7], (None, None), "has 1 class, expected at least two"),
+    ):
+        with pytest.raises(InputError, match=message):
+            pair(tmp_path, train, test, names)
+
+
 def test_labels_of_bytes_beside_images_of_bytes(tmp_path):
     images = [encode(image) for image in pictures(4)]
     for kind in (pa.binary(), pa.large_binary()):

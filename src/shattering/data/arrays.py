@@ -5,7 +5,7 @@ import torch
 
 from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset, Split
-from shattering.data.labels import codes_among, listed
+from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.numbers import plain_numbers
 from shattering.data.targets import check_names, check_names_differ, kind_of, plain_labels
 from shattering.errors import InputError
@@ -35,7 +35,7 @@ def dataset_from_arrays(
     images = [as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test"))]
     y_train, y_test = plain_labels(y_train, "y_train"), plain_labels(y_test, "y_test")
     values, names = _classes(y_train, y_test, classes, label_values)
-    codes = _codes(y_train, values, "y_train"), _codes(y_test, values, "y_test")
+    codes = codes_of(y_train, values, "y_train"), codes_of(y_test, values, "y_test")
     for x, y, where in zip(images, codes, ("train", "test"), strict=True):
         if len(x) != len(y):
             raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
@@ -58,27 +58,13 @@ def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tupl
             check_names_differ(names, "y_train")
             names = sorted(names)
         values = np.array(names) if one == "text" else np.arange(len(names))
-    if len(values) < 2:
-        raise InputError(f"y_train has {len(values)} class, expected at least two")
-    if names is None and one == "numbers" and 2 * len(values) > len(train) and not np.array_equal(values, np.arange(len(values))):
-        raise InputError(f"y_train has {len(values)} different numbers for {len(train)} examples, expected classes")
-    names = names or [str(int(value) if one == "numbers" else value) for value in values.tolist()]
+    if names is None:
+        check_are_classes(values, len(train), "y_train")
+    names = names or names_of(values)
     check_names(names, "y_train" if classes is None else "classes")
     if len(names) != len(values):
         raise InputError(f"classes has {len(names)} names and label_values {len(values)} labels, expected as many")
     return values, tuple(names)
-
-
-def _codes(labels: np.ndarray, values: np.ndarray, where: str) -> torch.Tensor:
-    codes = codes_among(labels, values)
-    strange = codes < 0
-    if strange.any():
-        first, row = labels[strange].tolist()[0], int(strange.argmax())
-        found = f"class {first!r} (first: row {row})"
-        if first == -1:
-            found = f"{int(strange.sum())} labels of -1 (first: row {row}), the mark of a missing label"
-        raise InputError(f"{where} has {found}, expected one of {listed(values)}")
-    return torch.from_numpy(codes)
 
 
 def as_images(x, channels: str | None = None, where: str = "images", **order) -> torch.Tensor:

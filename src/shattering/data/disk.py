@@ -16,8 +16,9 @@ import torch
 from shattering.data import layout
 from shattering.data.dataset import Split
 from shattering.data.encoded import Encoded, ImageFiles, ParquetRows, open_parquet
+from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.on_disk import LARGE, ImagesOnDisk
-from shattering.data.targets import check_names, check_names_differ, plain_labels
+from shattering.data.targets import check_names, kind_of, plain_labels
 from shattering.errors import InputError, printable, reason
 from shattering.machine import available_memory, require_memory
 
@@ -27,13 +28,13 @@ LABELS = ("label", "labels", "class", "target", "y")  # names of a column of lab
 def read_parquet(
     files: list[Path],
     label_column: str | None = None,
-    classes: Sequence[str] | None = None,
+    like: Split | None = None,
     size: int | None = None,
     skip_corrupt: bool = False,
 ) -> tuple[Split, str]:
     """Parquet files with an image and a label column, as the Hugging Face hub serves them.
 
-    label_column: its name; None: the only one of a usual name. classes: those of the train split, for a test split. size: of the
+    label_column: its name; None: the only one of a usual name. like: the train split, for a test split. size: of the
     squares that images are brought to. skip_corrupt: some images may be unreadable. With either, or if the images would not fit into
     memory, they are left on disk.
 
@@ -47,20 +48,25 @@ def read_parquet(
     source = ParquetRows.of(files, leaf)
     if len(source) == 0:
         raise InputError(f"{files[0]} has no rows, expected at least one example")
-    names = _class_names(schema, label_column) or classes
-    labels, found = encode_labels(_read_column(files, label_column), names, f"column {label_column!r} of {files[0]}")
+    where = printable(f"column {label_column!r} of {files[0]}")
+    named = classes_of(_read_column(files, label_column), where, _class_names(schema, label_column), like)
     first = (source.read_group(0, np.array([0]))[0] or b"")[:4]
     encoding = "JPEG" if first[:2] == b"\xff\xd8" else "PNG" if first == b"\x89PNG" else "other"
-    return Split(images_of(source, size, skip_corrupt), labels, found), encoding
+    return Split(images_of(source, size, skip_corrupt), **named), encoding
 
 
-def has_labels(files: list[Path], label_column: str | None = None) -> bool:
-    """Whether Parquet files have labels: some that are neither null nor -1."""
+def has_labels(files: list[Path], label_column: str | None, like: Split) -> bool:
+    """Whether Parquet files of a test split have labels; see `are_labels`. like: the train split."""
     names = open_parquet(files[0]).schema_arrow.names
     if not any(name in names for name in ([label_column] if label_column else LABELS)):
         return False
-    column = _read_column(files, _label_column(names, files[0], label_column))
-    return bool((column.notna() & (column != -1)).any())
+    return are_labels(_read_column(files, _label_column(names, files[0], label_column)), like)
+
+
+def are_labels(column: pd.Series, like: Split) -> bool:
+    """Whether some labels of a test split are neither missing nor -1, which marks missing ones unless the train split (like) has it."""
+    marks = column.eq(-1) if -1 not in like.label_values.tolist() else False
+    return bool((column.notna() & ~pd.Series(marks, column.index)).any())
 
 
 def _common_schema(files: list[Path]) -> pa.Schema:
@@ -125,34 +131,35 @@ def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
         return None
 
 
-def encode_labels(given: Any, names: Sequence[str] | None, where: str) -> tuple[torch.Tensor, tuple[str, ...]]:
-    """Labels as 0…k-1 with class names. Integers keep their value; other values become their place among the names.
+def classes_of(given: Any, where: str, names: Sequence[str] | None, like: Split | None) -> dict[str, Any]:
+    """Labels as a file or a column holds them → the arguments of a `Split` that say its labels and classes.
 
-    given: labels that `plain_labels` takes. names: of the classes, if they are known; else integers are named by themselves, other values
-    sorted. Raises InputError for labels that are missing, fractional, out of range, unknown, or of fewer than two classes.
+    Args:
+        given: labels that `plain_labels` takes.
+        where: what they are called in messages.
+        names: of the classes 0…k-1, if they are known.
+        like: the train split, for a test split.
+
+    Raises:
+        InputError: for labels that are missing or of two kinds, or that are none of the train split's or of those that have names.
     """
-    values = plain_labels(given, where)
-    if values.dtype.kind in "ifb":
-        labels = values.astype(np.int64)
-        classes = names or [str(k) for k in range(int(labels.max()) + 1 if labels.max() < 10**6 else 0)]
-        if labels.min() == -1 and labels.max() >= 0:
-            marked = labels == -1
-            found = f"{where} has {marked.sum()} labels of -1 (first: row {marked.argmax()}), the mark of a missing label"
-            raise InputError(f"{found}, expected 0…{max(len(classes) - 1, 1)}")
-        if labels.min() < 0 or labels.max() >= len(classes):
-            raise InputError(f"{where} ranges over {labels.min()}…{labels.max()}, expected 0…{max(len(classes) - 1, 1)}")
+    labels = plain_labels(given, where)
+    if like is not None:
+        one, two = kind_of(labels), kind_of(like.label_values)
+        if one != two:
+            raise InputError(f"{where} has {one} for labels and the train split {two}, expected labels of one kind")
+        if names and tuple(names) != like.classes:
+            expected = ", ".join(like.classes[:10])
+            raise InputError(f"{where} names its classes {', '.join(names[:10])}, expected those of the train split, {expected}")
+        values, found = like.label_values, like.classes
+    elif names and kind_of(labels) == "numbers":
+        values, found = np.arange(len(names)), tuple(names)
     else:
-        found, inverse = np.unique(values, return_inverse=True)
-        classes = names or [str(name) for name in found]
-        check_names_differ(classes, where)
-        strangers = sorted(set(found) - set(classes))
-        if strangers:
-            raise InputError(f"{where} has class {str(strangers[0])!r}, expected one of {', '.join(classes[:10])}")
-        labels = np.array([list(classes).index(name) for name in found])[inverse]
-    if len(classes) < 2:
-        raise InputError(f"{where} has {len(classes)} class, expected at least two")
-    check_names(classes, where)
-    return torch.from_numpy(labels.astype(np.int64)), tuple(classes)
+        values = np.unique(labels)
+        check_are_classes(values, len(labels), where)
+        found = tuple(names_of(values))
+    check_names(found, where)
+    return {"labels": codes_of(labels, values, where), "classes": found, "label_values": values}
 
 
 def check_no_empty_class(split: Split, where: str) -> None:

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+import torch
 
 from shattering.errors import InputError
 
@@ -21,6 +22,32 @@ def codes_among(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
         return np.full(len(values), -1)
     places = {label: place for place, label in enumerate(labels.tolist())}
     return np.array([*(places.get(value, -1) for value in found.tolist()), -1])[numbers]  # missing values have number -1
+
+
+def codes_of(labels: np.ndarray, values: np.ndarray, where: str) -> torch.Tensor:
+    """(n,) int64: the place of each label among the values (k,). Raises InputError for a label that is none of them."""
+    codes = codes_among(labels, values)
+    strange = codes < 0
+    if strange.any():
+        first, row = labels[strange].tolist()[0], int(strange.argmax())
+        found = f"class {first!r} (first: row {row})"
+        if first == -1:
+            found = f"{int(strange.sum())} labels of -1 (first: row {row}), the mark of a missing label"
+        raise InputError(f"{where} has {found}, expected one of {listed(values)}")
+    return torch.from_numpy(codes)
+
+
+def check_are_classes(values: np.ndarray, n: int, where: str) -> None:
+    """Raise InputError for the different labels (k,) of n examples if they are fewer than two, or numbers that look like measurements."""
+    if len(values) < 2:
+        raise InputError(f"{where} has {len(values)} class, expected at least two")
+    if values.dtype.kind in "iuf" and 2 * len(values) > n and not np.array_equal(values, np.arange(len(values))):
+        raise InputError(f"{where} has {len(values)} different numbers for {n} examples, expected classes")
+
+
+def names_of(values: np.ndarray) -> list[str]:
+    """Names of classes whose labels these are."""
+    return [str(int(value) if isinstance(value, float) else value) for value in values.tolist()]
 
 
 def listed(labels: np.ndarray) -> str:

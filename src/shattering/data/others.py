@@ -95,25 +95,21 @@ def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], size: int |
     if rest:
         warnings.warn(f"the DatasetDict: the splits {', '.join(map(repr, rest))} are not used", stacklevel=2)
     found = [key for key in TESTS if key in source]
-    test = next((key for key in found if _has_labels(source[key])), None)
+    test = next((key for key in found if _has_labels(source[key], train)), None)
     if test is None:
         if found:
             warnings.warn(f"the DatasetDict: the split {found[0]!r} has no labels, and is not used", stacklevel=2)
         return hold_out(train, name)
-    return Dataset(train, _read_hub(source[test], size, skip_corrupt, train.classes), name)
+    return Dataset(train, _read_hub(source[test], size, skip_corrupt, train), name)
 
 
 def _hub_name(source: Any) -> str:
     return getattr(source.info, "dataset_name", None) or "hugging-face"
 
 
-def _has_labels(source: Any) -> bool:
-    """Whether some labels of a split are neither missing nor -1."""
+def _has_labels(source: Any, like: Split) -> bool:
     name = _label_column(source)
-    if name is None:
-        return False
-    values = _columns(source, [name])[name].to_pandas()
-    return bool((values.notna() & (values != -1)).any())
+    return name is not None and disk.are_labels(_columns(source, [name])[name].to_pandas(), like)
 
 
 def _label_column(source: Any) -> str | None:
@@ -130,7 +126,7 @@ def _columns(source: Any, names: list[str]) -> Any:
     return source.with_format("arrow", columns=names)[:]
 
 
-def _read_hub(source: Any, size: int | None, skip_corrupt: bool, classes: Sequence[str] | None = None) -> Split:
+def _read_hub(source: Any, size: int | None, skip_corrupt: bool, like: Split | None = None) -> Split:
     if not hasattr(source, "__len__"):
         raise InputError("the Hugging Face dataset is a stream, expected one that has all rows at hand: load it without streaming")
     images = [name for name, feature in source.features.items() if type(feature).__name__ == "Image"]
@@ -138,6 +134,5 @@ def _read_hub(source: Any, size: int | None, skip_corrupt: bool, classes: Sequen
     if len(images) != 1 or label is None:
         raise InputError(f"the Hugging Face dataset has columns {source.column_names}, expected one of images and one named 'label'")
     table = _columns(source, [images[0], label])
-    names = getattr(source.features[label], "names", None) or classes
-    codes, found = disk.encode_labels(table[label].to_pandas(), names, f"column {label!r}")
-    return Split(disk.images_of(ArrowRows(table[images[0]], images[0]), size, skip_corrupt), codes, found)
+    named = disk.classes_of(table[label].to_pandas(), f"column {label!r}", getattr(source.features[label], "names", None), like)
+    return Split(disk.images_of(ArrowRows(table[images[0]], images[0]), size, skip_corrupt), **named)

@@ -33,9 +33,9 @@ class Reading:
         if self.channels:
             raise InputError(f"channels is {self.channels!r}, expected none for {what}, whose images are not arrays")
 
-    def parquet(self, files: list[Path], label: str | None = None, classes: Sequence[str] | None = None) -> tuple[Split, str]:
+    def parquet(self, files: list[Path], label: str | None = None, like: Split | None = None) -> tuple[Split, str]:
         check_shards(files)
-        return disk.read_parquet(files, label, classes, self.size, self.skip_corrupt)
+        return disk.read_parquet(files, label, like, self.size, self.skip_corrupt)
 
     def folder(self, path: Path, classes: list[str] | None = None) -> Split:
         return disk.read_image_folder(path, classes, self.size, self.skip_corrupt)
@@ -167,12 +167,12 @@ def _load_parquet(
     train, encoding = reading.parquet(parts["train"], label)
     disk.check_no_empty_class(train, f"the train split of {path.name}")
     found = [name for name in tests if name in parts]
-    test = next((name for name in found if disk.has_labels(parts[name], label)), None)
+    test = next((name for name in found if disk.has_labels(parts[name], label, train)), None)
     if test is None:
         if found:
             warnings.warn(f"{where}: {found[0]} has no labels, and is not used", stacklevel=2)
         return hold_out(train, path.name), encoding
-    return Dataset(train, reading.parquet(parts[test], label, train.classes)[0], path.name), encoding
+    return Dataset(train, reading.parquet(parts[test], label, train)[0], path.name), encoding
 
 
 def _load_folder(path: Path, folders: dict[str, Path], hold_out: HoldOut, reading: Reading) -> Dataset:
