@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import math
 import os
+import select
 import signal
 import socket
+import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,6 +24,7 @@ _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminate
 _KINDS = {getattr(signal, name): word for name, word in _WORDS.items() if hasattr(signal, name)}
 
 _came: list[int] = []  # signals that this process was to end by
+_before: dict[int, Any] = {}  # the handlers that a command has replaced
 
 
 @contextlib.contextmanager
@@ -46,32 +51,38 @@ def kept() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def heard() -> Iterator[Ending]:
+def heard(guarded: bool = False) -> Iterator[Ending]:
     """While a command is executed: have these signals raise KeyboardInterrupt, and the process end in any case `PATIENCE` seconds later.
 
     Signals that are ignored, as SIGHUP under nohup, or that the program has a handler for, stay so.
+
+    guarded: by a process that sees to the end even while a C library holds the interpreter. It is forked, so there must be one thread.
     """
     ending = Ending()
     defaults = (signal.SIG_DFL, signal.default_int_handler)
     ours = [number for number in _KINDS if _is_main_thread() and signal.getsignal(number) in defaults]
-    before = {number: signal.signal(number, ending.hear) for number in ours}
     if not ours:
         yield ending
         return
     reader, writer = socket.socketpair()
     writer.setblocking(False)
-    fd = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    guard = _forked_guard(reader, writer, ending) if guarded and hasattr(os, "fork") else None
+    wakes = signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+    _before.update({number: signal.signal(number, ending.hear) for number in ours})
     watcher = threading.Thread(target=ending.watch, args=(reader, frozenset(ours)), daemon=True)
     watcher.start()
     try:
         yield ending
     finally:
-        signal.set_wakeup_fd(fd)
-        for number, handler in before.items():
+        for number, handler in _before.items():
             signal.signal(number, handler)
+        _before.clear()
+        signal.set_wakeup_fd(wakes)
         writer.close()
         watcher.join()
         reader.close()
+        if guard is not None:
+            os.waitpid(guard, 0)
 
 
 class Ending:
@@ -86,31 +97,38 @@ class Ending:
             self.signal = number
             _interrupt(number, None)
 
-    def watch(self, reader: socket.socket, kinds: frozenset[int]) -> None:
-        """End the process when a second signal comes, or the first one has not led to its end in time."""
-        while (first := reader.recv(1)) and first[0] not in kinds:
-            pass
-        if not first:
-            return
-        end = time.monotonic() + PATIENCE
-        with contextlib.suppress(TimeoutError):
-            while (left := end - time.monotonic()) > 0:
-                reader.settimeout(left)
-                again = reader.recv(1)
-                if not again:
-                    return
-                if again[0] in kinds and left < PATIENCE - _ONE_KEY:
-                    break
-        self.signal = first[0]
-        with contextlib.suppress(OSError):
-            shown = "\x1b[?25h\n" if os.isatty(2) else ""  # a progress bar hides the cursor
-            os.write(2, f"{shown}shattering: {self.sentence}\n".encode())
-        os._exit(self.status)
-
     def check(self) -> None:
         """Raise KeyboardInterrupt if a signal has come, for code that has swallowed the one that was raised."""
         if self.signal is not None:
             raise KeyboardInterrupt
+
+    def watch(self, reader: socket.socket, kinds: frozenset[int]) -> None:
+        """End the process when a second signal comes, or the first one has not led to its end in time."""
+        first, since = 0, math.inf
+        while _wait(reader, since + PATIENCE - time.monotonic()):
+            came = reader.recv(1)  # only now, with the interpreter in hand: see `_forked_guard`
+            if not came:
+                return
+            if came[0] in kinds and not first:
+                first, since = came[0], time.monotonic()
+            elif came[0] in kinds and time.monotonic() > since + _ONE_KEY:
+                break
+        self.signal = first
+        self.tell()
+        os._exit(self.status)
+
+    def tell(self) -> None:
+        """Say how it ends, where nothing else of this process can."""
+        with contextlib.suppress(OSError):
+            shown = "\x1b[?25h\n" if os.isatty(2) else ""  # a progress bar hides the cursor
+            os.write(2, f"{shown}shattering: {self.sentence}\n".encode())
+
+    def leave(self) -> NoReturn:
+        """End the process: nothing can come in between any more but `watch`."""
+        for function in (atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
+            with contextlib.suppress(Exception):
+                function()
+        os._exit(self.status)
 
     @property
     def sentence(self) -> str:
@@ -120,6 +138,64 @@ class Ending:
     def status(self) -> int:
         """The exit status that a shell gives to a process which a signal has killed."""
         return 128 + (self.signal or signal.SIGINT)
+
+
+def _wait(reader: socket.socket, seconds: float) -> bool:
+    """Whether there is something to be read, after at most so long."""
+    seconds = max(0.0, seconds)
+    if not hasattr(select, "poll"):
+        return bool(select.select([reader], [], [], None if seconds == math.inf else seconds)[0])
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    return bool(poll.poll(None if seconds == math.inf else 1000 * seconds))
+
+
+def _forked_guard(reader: socket.socket, writer: socket.socket, ending: Ending) -> int | None:
+    """A process that kills this one if `Ending.watch` does not even read for too long what signals have written."""
+    guarded = os.getpid()
+    try:
+        guard = os.fork()
+    except OSError:
+        return None
+    if guard:
+        return guard
+    try:
+        for number in _KINDS:
+            signal.signal(number, signal.SIG_IGN)
+        writer.close()
+        since = 0.0  # when there was something to be read that has not been read yet
+        while True:
+            if not _wait(reader, _ONE_KEY if since else math.inf):
+                since = 0.0
+                continue
+            try:
+                came = reader.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            except BlockingIOError:  # it has been read meanwhile
+                continue
+            if not came:
+                break
+            since = since or time.monotonic()
+            if came[0] in _KINDS and time.monotonic() > since + PATIENCE:
+                ending.signal = came[0]
+                ending.tell()
+                os.kill(guarded, signal.SIGKILL)
+                break
+            time.sleep(_ONE_KEY)
+    finally:
+        os._exit(0)
+
+
+def _leave_to_parent() -> None:
+    """In a fork of this process: signals are as they were before the command."""
+    if _before:
+        signal.set_wakeup_fd(-1)
+        for number, handler in _before.items():
+            signal.signal(number, handler)
+        _before.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_parent)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

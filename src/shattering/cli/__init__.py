@@ -53,12 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
-    with signals.heard() as ending:
+    with signals.heard(guarded=arguments is None) as ending:
         try:
             status = _answer(list(sys.argv[1:] if arguments is None else arguments), ending)
             ending.check()
         except KeyboardInterrupt as error:
-            return _say(error, ending.sentence, ending.status)
+            status = _say(error, ending.sentence, ending.status)
+            if arguments is None:
+                ending.leave()
         return status
 
 
