@@ -8,6 +8,7 @@ from typing import Any
 import psutil
 
 from shattering.errors import InputError
+from shattering.values import Count, Natural, read
 
 try:
     import resource
@@ -35,8 +36,16 @@ def use_cores(cores: int) -> None:
 def own_cores() -> int:
     """Of the `usable_cores` the part of this process, at least one: what `use_cores` says, and what other processes of torchrun leave."""
     found = usable_cores() if _cores is None else min(usable_cores(), _cores)
-    together = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, found // int(together)) if together.isdecimal() and int(together) else found
+    return max(1, found // launched("LOCAL_WORLD_SIZE"))
+
+
+def launched(name: str) -> int:
+    """What torchrun says of the processes that it has started, in an environment variable; without it there is one process.
+
+    name: WORLD_SIZE, LOCAL_WORLD_SIZE, RANK or LOCAL_RANK. Raises InputError for what torchrun does not say.
+    """
+    counts = name.endswith("SIZE")
+    return read(os.environ.get(name, "1" if counts else "0"), Count if counts else Natural, name)
 
 
 def share_memory(processes: int) -> None:

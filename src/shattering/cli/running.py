@@ -1,7 +1,6 @@
 """Commands that run something: demo, run, sweep, paper."""
 
 import contextlib
-import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Annotated, Literal
 from shattering.cli.common import Stored, Swept, check_out, finish, print_json, print_written, summary, sweep_with_overview, where
 from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import InputError, printable
+from shattering.machine import launched
 from shattering.values import Count, Natural, Range
 
 
@@ -92,7 +92,7 @@ class Run(Stored):
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, read_settings(self.set))
         with _epoch_line(epochs_of(spec.build())) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
-        if int(os.environ.get("RANK", "0")):
+        if launched("WORLD_SIZE") > 1 and launched("RANK"):
             return 0  # of the processes that torchrun has started, one speaks
         if self.json:
             print_json(summary(done))

@@ -17,6 +17,8 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from shattering.errors import InputError
+from shattering.lifetime import end_with_parent
+from shattering.machine import launched
 
 _PATIENCE = timedelta(hours=2)  # for the process that writes the result
 _START = timedelta(minutes=10)  # until all processes have started
@@ -77,12 +79,23 @@ class Ranks:
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun has started, if it has, unless that has been done."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or dist.is_initialized():
+    """Join the processes that torchrun has started, if it has, unless that has been done.
+
+    Raises InputError where the environment says something else than torchrun does.
+    """
+    rank, world = launched("RANK"), launched("WORLD_SIZE")
+    if world == 1 or dist.is_initialized():
         yield Ranks.current()
         return
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
+    if missing:
+        raise InputError(f"WORLD_SIZE is {world} in an environment without {missing[0]}, expected both, as torchrun sets them")
+    if rank >= world:
+        raise InputError(f"RANK is {rank} where WORLD_SIZE is {world}, expected less than that")
+    if _LAUNCHER is not None:
+        end_with_parent(_LAUNCHER)
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(launched("LOCAL_RANK"))
     store, rank, world = next(rendezvous("env://", timeout=_START))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     dist.init_process_group(backend, store=_fresh(store, rank, world), rank=rank, world_size=world, timeout=_PATIENCE)
@@ -127,7 +140,7 @@ def stop_without_launcher() -> None:
 
 def local_device() -> str | None:
     """The GPU of this process among those of its machine, if several train together."""
-    return f"cuda:{os.environ['LOCAL_RANK']}" if Ranks.current().world > 1 and "LOCAL_RANK" in os.environ else None
+    return f"cuda:{launched('LOCAL_RANK')}" if Ranks.current().world > 1 and "LOCAL_RANK" in os.environ else None
 
 
 class _Total(torch.autograd.Function):

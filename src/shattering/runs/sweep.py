@@ -1,6 +1,5 @@
 """`sweep`: run what is missing, on this machine or on a cluster."""
 
-import os
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -12,10 +11,11 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from shattering import values
-from shattering.errors import InputError, shown, unknown
+from shattering.errors import InputError, no_exit, shown, unknown
 from shattering.identity.files import read_once
 from shattering.learners.own import epochs_of
 from shattering.loggers import Log, logger_names
+from shattering.machine import launched
 from shattering.runs.attempts import Attempts
 from shattering.runs.local import local_workers
 from shattering.runs.objects import Objects
@@ -51,6 +51,7 @@ def sweep(
     engine: Engine = "local",
 ) -> Sequence[Run | Record]: ...
 @read_once()
+@no_exit()
 def sweep(
     specs: Iterable[AnySpec],
     store: Store,
@@ -103,8 +104,9 @@ def sweep(
 
 def check(jobs: int | None, engine: Engine) -> None:
     """Raises InputError for what no sweep takes, and in processes that torchrun has started."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise InputError(f"sweep was started by torchrun in {os.environ['WORLD_SIZE']} processes, expected one: torchrun is for `run`")
+    _, world = launched("RANK"), launched("WORLD_SIZE")
+    if world > 1:
+        raise InputError(f"sweep was started by torchrun in {world} processes, expected one: torchrun is for `run`")
     values.check("jobs", jobs, values.Count | None)
     if not isinstance(engine, Ray) and engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)

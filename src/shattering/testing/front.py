@@ -1,7 +1,5 @@
 """`randomization_test`: would this model fit noise just as well, and does it learn anything?"""
 
-import shutil
-import tempfile
 import time
 import weakref
 from collections.abc import Mapping, Sequence
@@ -15,7 +13,8 @@ from sklearn.base import BaseEstimator
 
 from shattering.data.dataset import Dataset
 from shattering.data.sources import load_dataset
-from shattering.errors import InputError
+from shattering.errors import InputError, no_exit
+from shattering.files import TemporaryFolder
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
@@ -38,6 +37,7 @@ _LOOK_SECONDS = 0.2  # between looks at whether another process has ended a fit
 
 
 @read_once()
+@no_exit()
 def randomization_test(
     learner: Any,
     data: Any,
@@ -126,9 +126,9 @@ def randomization_test(
     found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
     base, left_out = plan(base, given, 1 + sum(found.values()), 1 + len(found), clock)
     scheme = Scheme(base, found)
-    folder = Path(tempfile.mkdtemp(prefix="shattering-")) if store is None else None
+    folder = TemporaryFolder() if store is None else None
     try:
-        where = store if isinstance(store, Store) else Store(folder or store)  # type: ignore[arg-type]
+        where = store if isinstance(store, Store) else Store(folder.path if folder else store)  # type: ignore[arg-type]
         jobs = jobs or (1 if engine == "local" else None)
         Execution(scheme, where, given, jobs, clock, console, log, engine).execute()
         draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
@@ -138,10 +138,10 @@ def randomization_test(
         test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, *how, given, repeats)
     except BaseException:
         if folder:
-            shutil.rmtree(folder, ignore_errors=True)
+            folder.remove()
         raise
     if folder:
-        weakref.finalize(test, shutil.rmtree, folder, ignore_errors=True)  # its runs are kept as long as it lives
+        weakref.finalize(test, folder.remove)  # its runs are kept as long as it lives
     return test
 
 

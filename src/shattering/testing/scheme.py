@@ -9,6 +9,7 @@ from shattering import seeds
 from shattering.errors import InputError, shown, unknown
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
+from shattering.values import Count, check
 
 RANDOMIZATIONS: dict[str, Randomization] = {
     "permuted-labels": Randomization(labels=1, label_mode="permute"),
@@ -104,8 +105,8 @@ def n_draws_of(randomizations: Sequence[Randomization], n_draws: int | Mapping[s
         by_randomization = {RANDOMIZATIONS[name]: n for name, n in n_draws.items()}
         out = {r: by_randomization.get(r, FEW) for r in randomizations}
     else:
-        out = {r: n_draws if r in TESTS or not isinstance(n_draws, int) else min(n_draws, FEW) for r in randomizations}
+        check("n_draws", n_draws, Count)
+        out = {r: n_draws if r in TESTS else min(n_draws, FEW) for r in randomizations}
     for n in out.values():
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise InputError(f"n_draws is {n!r}, expected a whole number of at least 1")
-    return out
+        check("n_draws", n, Count)
+    return {r: int(n) for r, n in out.items()}
