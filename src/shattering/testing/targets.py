@@ -73,8 +73,7 @@ def _from_file(path: Path) -> ModuleType:
 
 def _from_path(name: str) -> ModuleType:
     try:
-        with no_exit(f"module {name!r}"):
-            return importlib.import_module(name)
+        return importlib.import_module(name)
     except ModuleNotFoundError as error:
         raise InputError(f"module {name!r} cannot be imported: {reason(error)}") from None
     except (TypeError, ValueError):  # for names such as ".a" and "a..b"
