@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from shattering.cli import _parse
+from shattering.cli import understand
 from shattering.testing.scheme import RANDOMIZATIONS
 from tests.conftest import load_script
 
@@ -88,7 +88,7 @@ def test_stored_runs_have_no_weights_and_are_small():
 
 @pytest.mark.parametrize(("page", "arguments"), COMMANDS, ids=[shlex.join([page, *arguments]) for page, arguments in COMMANDS])
 def test_every_command_of_the_docs_parses(page, arguments):
-    assert hasattr(_parse(arguments), "execute")
+    assert hasattr(understand(arguments), "execute")
 
 
 def test_commands_are_found_where_they_are():

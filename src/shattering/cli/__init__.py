@@ -88,16 +88,25 @@ def _say(error: BaseException, sentence: str, status: int) -> int:
 
 
 def _execute(arguments: list[str]) -> int:
+    command = understand(arguments)
+    if isinstance(command, str):
+        print(command, end="")
+        return 0
+    with no_exit():
+        return command.execute()
+
+
+def understand(arguments: Sequence[str]) -> Any:
+    """The command that these words stand for, with its options; or a text, where they ask for help or the version. Raises UsageError."""
+    arguments = list(arguments)
     commands, usage = COMMANDS, "shattering"
     while isinstance(commands, Group):
         if not arguments or arguments[0] in _HELP:
             more = [("--version", "Show the version.")] if commands is COMMANDS else []
-            print(help_of_group(commands, usage, str(commands.__doc__), more), end="")
-            return 0
+            return help_of_group(commands, usage, str(commands.__doc__), more)
         word = arguments.pop(0)
         if commands is COMMANDS and word == "--version":
-            print(f"shattering {__version__}")
-            return 0
+            return f"shattering {__version__}\n"
         if word not in commands:
             if word.startswith("-"):
                 raise UsageError(f"{usage} got {word!r} before a command, expected a command first: {', '.join(commands)}")
@@ -105,8 +114,5 @@ def _execute(arguments: list[str]) -> int:
         commands, usage = commands[word], f"{usage} {word}"
     before = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if any(word in _HELP for word in before):
-        print(help_of(commands, usage), end="")
-        return 0
-    command = parse(commands, arguments, usage)
-    with no_exit():
-        return command.execute()
+        return help_of(commands, usage)
+    return parse(commands, arguments, usage)
