@@ -100,7 +100,7 @@ _SPECS: list[Case] = [
     ("RunSpec(infinite)", lambda: RunSpec(params={"learning_rate": INF}), "learning_rate is inf, expected a"),
     ("RunSpec.from_json(5)", lambda: RunSpec.from_json(5), "specification is a int, expected an object"),
     ("RunSpec.from_json(sed)", lambda: RunSpec.from_json({"sed": 1}), "specification: 'sed'; did you mean 'seed'?"),
-    ("RunSpec.from_json(noise)", lambda: RunSpec.from_json({"randomization": 5}), "randomization is 5"),
+    ("RunSpec.from_json(noise)", lambda: RunSpec.from_json({"randomization": 5}), "randomization is a int, expected an object"),
     *wrong(
         "Randomization",
         Randomization,
