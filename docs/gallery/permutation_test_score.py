@@ -29,7 +29,6 @@ from sklearn.tree import DecisionTreeClassifier
 from shattering import load_dataset, randomization_test, seeds
 
 X, y = load_breast_cancer(return_X_y=True)
-X = X.astype(np.float32)
 model = make_pipeline(StandardScaler(), LogisticRegression())
 ours = randomization_test(
     model, (X, y), folds=5, randomizations=["permuted-labels", "within-class"], n_draws=19
