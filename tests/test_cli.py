@@ -95,7 +95,7 @@ def test_lists(cli):
         (["show"], 2, "show"),
         (["run", "--labels", "2"], 2, "--labels is '2', expected a probability of corruption in 0…1"),
         (["run", "--pixels", "noise"], 2, "unknown --pixels 'noise'; known:"),
-        (["run", "--dataset", "cifar11"], 1, "unknown dataset 'cifar11'; expected a name (digits,"),
+        (["run", "--dataset", "cifar11"], 1, "unknown dataset 'cifar11'; did you mean 'cifar10'?"),
         (["run", "--learner", "svm"], 1, "unknown learner 'svm'; known:"),
         (["run", "--set", "network=vgg"], 1, "unknown network 'vgg'; known:"),
         (["run", "--set", "epoch=3"], 1, "unknown parameter of learner 'network': 'epoch'"),

@@ -50,7 +50,7 @@ def settle(estimator, name, text):
         (NetworkClassifier(), "learning_rate", "1", 1),
         (NetworkClassifier(), "decay_steps", "auto", "auto"),
         (NetworkClassifier(), "batch-size", "3", 3),
-        (NetworkClassifier(), "device", "1", "1"),
+        (NetworkClassifier(), "device", "cuda:1", "cuda:1"),
         (Annotated(), "depth", "3", 3),
         (Annotated(), "name", "true", "true"),
         (Annotated(), "name", "none", None),

@@ -55,8 +55,8 @@ def existing(path: Path) -> Path:
             raise InputError(f"{printable(str(found))} is {kind_of(status)}, expected a file or a folder")
         return found
     near = nearest(str(path), list(DATASETS))
-    known = f"expected a name ({', '.join(DATASETS)}), the path of a file or folder, or its name in SHATTERING_DATA"
-    raise InputError(f"unknown dataset {shown(str(path))}; {known}" + (f"; did you mean {near!r}?" if near else ""))
+    known = f"known: {', '.join(DATASETS)}, or the path of a file or folder, or its name in SHATTERING_DATA"
+    raise InputError(f"unknown dataset {shown(str(path))}; {f'did you mean {near!r}?' if near else known}")
 
 
 def has_test_split(path: Path) -> bool:
