@@ -20,9 +20,13 @@ def test_a_process_of_several_takes_its_part_of_the_cores(monkeypatch, tmp_path)
     assert (own_cores(), default_workers()) == (8, 8)
     execute({"dataset": "nowhere"}, str(tmp_path), 3, (), None, lambda _: None)  # a worker of a sweep, whose threads are 3
     assert (own_cores(), default_workers()) == (3, 3)
-    for together, expected in (("2", 1), ("16", 1), ("0", 3), ("abc", 3)):
+    for together, expected in (("2", 1), ("16", 1)):
         monkeypatch.setenv("LOCAL_WORLD_SIZE", together)
         assert own_cores() == expected
+    for wrong in ("0", "abc"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", wrong)
+        with pytest.raises(InputError, match=f"LOCAL_WORLD_SIZE is '{wrong}', expected a whole number of at least 1"):
+            own_cores()
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ class NoReset(nn.Module):
 @pytest.mark.parametrize(
     ("what", "recipe", "message"),
     [
-        (3, {}, "learner is a int, expected"),
+        (3, {}, "learner is 3, expected an estimator"),
         ("nonsense", {}, "unknown learner 'nonsense'"),
         ("no_such_module:Thing", {}, "module 'no_such_module' cannot be imported"),
         ("sklearn.svm:Nonsense", {}, "sklearn.svm has no 'Nonsense'"),
