@@ -219,8 +219,8 @@ def test_runs_of_a_dataset_given_by_path(tmp_path):
 
 
 def test_fewer_examples_than_classes(tmp_path):
-    done = run(replace(SPEC, n_train=5), Store(tmp_path))
-    assert (done.result["n_train"], len(done.result["examples"])) == (5, 5)
+    with pytest.raises(InputError, match="n_train is 5, expected at least 10, an example of each class"):
+        run(replace(SPEC, n_train=5), Store(tmp_path))
 
 
 def test_examples_show_what_the_learner_was_given(tmp_path):

@@ -26,7 +26,9 @@ def test_defaults_by_kind_of_data():
 
 def test_names_and_objects_without_repetition():
     own = Randomization(labels=0.3)
-    assert find_randomizations(["random-labels", own, Randomization(labels=1)], True) == [Randomization(labels=1), own]
+    assert find_randomizations(["random-labels", own], True) == [Randomization(labels=1), own]
+    with pytest.raises(InputError, match="randomizations has 'random labels' twice, expected each once"):
+        find_randomizations(["random-labels", own, Randomization(labels=1)], True)
 
 
 @pytest.mark.parametrize("bad", [[], "permuted-labels", ["nonsense"], [Randomization()]])
