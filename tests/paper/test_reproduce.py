@@ -152,7 +152,7 @@ def test_bad_input_to_paper_is_one_sentence(cli, tmp_path):
     assert (code, err) == (1, f"shattering: --from is {tmp_path / 'nowhere'}, expected a folder of runs\n")
     code, _, err = cli("paper", "table1", "--jobs", 0)
     assert code == 2
-    assert err == "shattering: --jobs is 0, expected a whole number of at least 1 or none\n"
+    assert err == "shattering: --jobs is '0', expected a whole number of at least 1 or none\n"
 
 
 INTERRUPTED = """
