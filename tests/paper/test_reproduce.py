@@ -156,21 +156,28 @@ def test_bad_input_to_paper_is_one_sentence(cli, tmp_path):
 
 
 INTERRUPTED = """
-import multiprocessing, os, random, signal, sys, threading, time
+import os, psutil, random, signal, sys, threading, time
 from dataclasses import replace
 from shattering import Store, sweep
 from shattering.paper.reproduce import experiment_specs
 from tests.paper.conftest import TINY
 
+def workers():
+    "The processes that this one's server has forked."
+    try:
+        return [worker for server in psutil.Process().children() for worker in server.children()]
+    except psutil.Error:
+        return []
+
 def interrupt(random, log):
     "Kill a worker at a random moment, then, at another, this process."
     for kill_worker in (True, False):
-        while not multiprocessing.active_children():
+        while not workers():
             time.sleep(0.005)
         time.sleep(random.uniform(0.1, 1.0))
-        workers = multiprocessing.active_children()
-        if kill_worker and workers:
-            os.kill(random.choice(workers).pid, signal.SIGKILL)
+        alive = workers()
+        if kill_worker and alive:
+            os.kill(random.choice(alive).pid, signal.SIGKILL)
         with open(log, "a") as file:
             file.write("worker " if kill_worker else "parent ")
         if not kill_worker:
