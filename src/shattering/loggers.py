@@ -6,6 +6,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
@@ -217,7 +218,7 @@ def followed(
     def tell(event: str, *arguments: object) -> None:
         for logger in left.copy():
             try:
-                getattr(logger, event)(*arguments)
+                getattr(logger, event)(*deepcopy(arguments))
             except Exception as error:
                 left.remove(logger)
                 why = f"{type(error).__name__}: {reason(error)}"

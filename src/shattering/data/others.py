@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, 
         if not isinstance(item, Sequence) or len(item) != 2:
             raise InputError(f"item {i} of the torch dataset is a {type(item).__name__}, expected a pair (image, label)")
         images.append(_array(item[0], i, notes))
-        labels.append(item[1])
+        labels.append(item[1].clone() if isinstance(item[1], torch.Tensor) else copy(item[1]))
     for text in dict.fromkeys(notes):
         warnings.warn(f"{notes.count(text):,} of {len(images):,} images of the torch dataset are {text}", stacklevel=2)
     pictures = len(images) > 0 and isinstance(images[0], _Picture)
@@ -70,8 +71,8 @@ def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
             raise InputError(f"item {i} of the torch dataset {error}") from None
     if isinstance(image, torch.Tensor):
         image = image.detach().cpu()
-        return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
-    return np.asarray(image)
+        return (image.float() if image.dtype == torch.bfloat16 else image.clone()).numpy()  # some datasets fill the same tensor again
+    return np.array(image)
 
 
 def is_hub(source: object) -> bool:

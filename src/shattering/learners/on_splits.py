@@ -38,10 +38,16 @@ def fit_split(learner: Any, split: Split, **watch) -> Any:
     """
     check_classifier(learner)
     if traits(learner).takes_splits:
-        learner.fit(split, **watch)
+        watched = {name: _given(learner, value) if isinstance(value, Split) else value for name, value in watch.items()}
+        learner.fit(_given(learner, split), **watched)
     else:
         _fit_table(learner, split)
     return learner
+
+
+def _given(learner: Any, split: Split) -> Split:
+    """The split for one that takes it: a copy, unless all of its code is ours, which changes nothing."""
+    return split if is_exactly_ours(learner) else split.copy()
 
 
 def _fit_table(learner: Any, split: Split) -> None:
@@ -71,7 +77,7 @@ def name_of(learner: Any) -> str:
 
 
 def _predict(learner: Any, split: Split) -> Any:
-    X = split if traits(learner).takes_splits else table(split)
+    X = _given(learner, split) if traits(learner).takes_splits else table(split)
     try:
         predict = learner.predict
     except AttributeError as error:
@@ -106,7 +112,7 @@ def score_split(scorer: Callable, learner: Any, split: Split, labels: torch.Tens
 
     Raises InputError if the learner lacks what it needs, predicts what are no labels, or if the scorer refuses the labels.
     """
-    X = split if traits(learner).takes_splits else table(split)
+    X = _given(learner, split) if traits(learner).takes_splits else table(split)
     try:
         return float(scorer(_Checked(learner, split), X, split.label_values[labels.numpy()]))
     except AttributeError as error:

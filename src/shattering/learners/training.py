@@ -46,7 +46,10 @@ class Examples:
     draw: Callable[[int], torch.Tensor] | None = None
 
     def batch(self, rows: torch.Tensor | slice) -> torch.Tensor:
-        images = self.images[rows] if isinstance(rows, slice) else self.images.index_select(0, rows)  # five times faster than [rows]
+        """The images of some rows, in memory of their own: a module may change what it is given."""
+        images = (
+            self.images[rows].clone() if isinstance(rows, slice) else self.images.index_select(0, rows)
+        )  # five times faster than [rows]
         return images.permute(0, 3, 1, 2) if self.channels_last else images
 
     def epoch(self, epoch: int, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
@@ -333,7 +336,7 @@ def fit(
             state.epochs_to_fit = row["epoch"]
         keeper.after_epoch(state)
         if on_epoch and ranks.rank == 0:
-            on_epoch(row)
+            on_epoch(dict(row))
     return state
 
 

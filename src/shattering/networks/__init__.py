@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from functools import partial
+from weakref import WeakValueDictionary
 
 import torch
 from torch import nn
@@ -61,7 +62,7 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
     network: a name that `find_network` knows, or a factory (image_shape, n_classes) → module with n_classes outputs.
     auxiliary: whether it has an auxiliary classifier, whose logits it gives beside its own in training mode: (logits,
     auxiliary logits). Of the names, "inception-v3" can; whether a factory does is its own business. Raises InputError for
-    an unknown name, or a network that images of this shape do not fit.
+    an unknown name, a network that images of this shape do not fit, and a factory that gives the same weights again.
     """
     factory = find_network(network) if isinstance(network, str) else network
     if auxiliary and isinstance(network, str):
@@ -71,7 +72,21 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        return factory(image_shape, n_classes)
+        module = factory(image_shape, n_classes)
+    _check_new(module, network)
+    return module
+
+
+_trained: WeakValueDictionary[int, nn.Parameter] = WeakValueDictionary()  # by id: those of all networks made so far that are still there
+
+
+def _check_new(module: nn.Module, network: str | Factory) -> None:
+    """Raise InputError for a module with weights of one made before, which one fit would train on from another."""
+    own = {id(p): p for p in module.parameters() if p.requires_grad}
+    if any(_trained.get(key) is p for key, p in own.items()):
+        name = getattr(network, "__qualname__", type(network).__name__)
+        raise InputError(f"{name} gave a module with weights that it had given before, expected new ones at every call, or frozen ones")
+    _trained.update(own)
 
 
 def check_auxiliary(name: str) -> None:

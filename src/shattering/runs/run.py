@@ -139,6 +139,8 @@ def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation, spec.hold_out and spec.folds is None)
     reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt, "channels": spec.channels}
     key = (spec.dataset if is_object else identity(spec.dataset), *sizes, *reading.values())
+    if is_object and key in _last_loaded and _last_loaded[key][0].fingerprint() != _last_loaded[key][1]:
+        del _last_loaded[key]  # the caller may hold the same tensors, and has changed them since
     if key not in _last_loaded:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
@@ -175,7 +177,10 @@ def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
     clock = time.perf_counter()
     fit_split(learner, data.train, test=data.test, validation=data.validation, **watch)
     fit_seconds = time.perf_counter() - clock
-    return Fitted(data, fingerprint, learner, _result(spec, data, learner, record_of(learner)), fit_seconds)
+    fitted = Fitted(data, fingerprint, learner, _result(spec, data, learner, record_of(learner)), fit_seconds)
+    if objects.is_object(spec.dataset) and _load(spec, given)[1] != fingerprint:
+        raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")
+    return fitted
 
 
 def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objects | None) -> None:
