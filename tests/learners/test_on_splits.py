@@ -18,6 +18,7 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, score_split, table
 from shattering.learners.relu import ReluInterpolatorClassifier
 from shattering.testing.learners import as_learner
+from shattering.testing.page import _suspects
 from tests.data.test_numbers import TYPES
 from tests.learners.test_predictions import Untagged
 
@@ -98,6 +99,9 @@ def test_a_network_refuses_what_float32_rounds_away_where_it_does_not_standardiz
     large = dataset_from_arrays(TIMES * 1e30, PARITY, TIMES * 1e30, PARITY).train
     with pytest.raises(InputError, match="loses in float32"):
         NetworkClassifier("mlp-1x8", epochs=1, standardize="none").fit(large)
+    numbers = np.stack([np.arange(120) + 2**60, np.arange(120)], 1)
+    with pytest.raises(InputError, match="the table has a whole number of 1,152,921,504,606,847,095, which float64 does not hold exactly"):
+        NetworkClassifier("mlp-1x8", epochs=1).fit(dataset_from_arrays(numbers, PARITY, numbers, PARITY).train)
     constant = np.stack([TIMES[:, 0] - 1.7e9, np.full(120, 0.1)], 1)
     NetworkClassifier("mlp-1x8", epochs=1, standardize="none").fit(dataset_from_arrays(constant, PARITY, constant, PARITY).train)
 
@@ -206,6 +210,20 @@ def test_networks_and_training_functions_are_scored_by_the_users_labels():
     function = fit_split(as_learner(train)[1], data.train)
     assert set(function.predict(data.test)) <= {"high", "low"}
     assert score_split(get_scorer("accuracy"), function, data.train, data.train.labels) > 0.8
+
+
+def test_a_page_names_the_classes_of_labels_that_are_no_codes():
+    data = own_labels()
+    recipe = {"epochs": 3, "batch_size": 10}
+    test = randomization_test("mlp-1x8", data, recipe=recipe, randomizations=["permuted-labels"], n_draws=1)
+    assert test.natural.runs[0].result["label_values"] == ["high", "low"]
+    names = {int(i): data.classes[k] for i, k in zip(data.train.ids, data.train.labels, strict=True)}
+    rows = _suspects(test)
+    assert [row["label"] for row in rows] == [names[row["id"]] for row in rows]
+    assert (
+        "label_values"
+        not in randomization_test("mlp-1x8", "digits", n_train=30, n_test=10, recipe=recipe, n_draws=1).natural.runs[0].result
+    )
 
 
 def test_scorers_see_checked_labels_of_what_has_no_tags_and_no_classes():

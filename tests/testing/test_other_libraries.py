@@ -27,7 +27,10 @@ from shattering import InputError, randomization_test
 from shattering.learners.on_splits import fit_split
 from shattering.testing.learners import as_learner
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")  # Lightning's advice on reading data
+pytestmark = [  # what Lightning does with torch, and its advice on reading data
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+]
 logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
 
 DATA = {
@@ -67,12 +70,13 @@ def train(split, seed):
     return lambda other: net.net(other.images.float())
 
 
+TRAINING = {"max_epochs": 6, "lr": 0.1, "batch_size": 16, "train_split": None, "iterator_train__shuffle": True, "verbose": 0}
 TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
 ESTIMATORS = {
     "LightGBM": LGBMClassifier(n_estimators=5, min_child_samples=5, n_jobs=1, random_state=0, verbose=-1),
     "CatBoost": CatBoostClassifier(iterations=5, depth=3, thread_count=1, random_seed=0, verbose=0, allow_writing_files=False),
     "XGBoost": XGBClassifier(n_estimators=5, max_depth=3, n_jobs=1, random_state=0),
-    "skorch": NeuralNetClassifier(Net, criterion=nn.CrossEntropyLoss, max_epochs=2, lr=0.1, batch_size=16, train_split=None, verbose=0),
+    "skorch": NeuralNetClassifier(Net, criterion=nn.CrossEntropyLoss, **TRAINING),
     "pipeline": make_pipeline(StandardScaler(), SVC()),
     "search": GridSearchCV(TREE, {"max_depth": [1, 3]}, cv=2),
     "search of LightGBM": GridSearchCV(LGBMClassifier(n_estimators=2, n_jobs=1, random_state=0, verbose=-1), {"num_leaves": [2, 4]}, cv=2),

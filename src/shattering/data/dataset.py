@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from shattering import seeds
-from shattering.data.labels import check_label_values, listed
+from shattering.data.labels import check_label_values, is_default, listed
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
 
@@ -123,7 +123,7 @@ class Dataset:
             raise InputError(f"test images have shape {test.image_shape}, expected that of the train images, {train.image_shape}")
         if train.classes != test.classes:
             raise InputError(f"test classes {list(test.classes)} differ from train classes {list(train.classes)}")
-        if train.label_values.tolist() != test.label_values.tolist():
+        if train.label_values.dtype.kind != test.label_values.dtype.kind or train.label_values.tolist() != test.label_values.tolist():
             found, expected = listed(test.label_values), listed(train.label_values)
             raise InputError(f"test label_values {found} differ from those of the train split, {expected}")
 
@@ -176,7 +176,7 @@ class Dataset:
             images = split.images.numpy()
             arrays[f"x_{name}"] = images.transpose(0, 2, 3, 1) if images.ndim == 4 else images
             arrays[f"y_{name}"] = split.y
-        if self.train.label_values.tolist() != list(range(len(self.classes))):
+        if not is_default(self.train.label_values):
             arrays["label_values"] = self.train.label_values
         path = Path(path).with_suffix(".npz")
         np.savez(path, classes=np.array(self.classes), **arrays)
@@ -198,7 +198,7 @@ class Dataset:
                 digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
                 digest.update(tensor.contiguous().numpy().data)
         values = self.train.label_values
-        if values.tolist() != list(range(len(self.classes))) or values.dtype != np.int64:
+        if not is_default(values):
             digest.update(f"{values.dtype.kind}{values.dtype.itemsize if values.dtype.kind != 'U' else ''}{values.tolist()!r}".encode())
         return digest.hexdigest()
 

@@ -56,6 +56,11 @@ def listed(labels: np.ndarray) -> str:
     return f"{shown}, … ({len(labels)} in all)" if len(labels) > 10 else shown
 
 
+def is_default(values: np.ndarray) -> bool:
+    """Whether labels are 0…k-1, as where nothing else is said."""
+    return values.dtype == np.int64 and np.array_equal(values, np.arange(len(values)))
+
+
 def check_label_values(values: np.ndarray, k: int) -> None:
     """Raise InputError unless these can be the labels of k classes, in order."""
     if values.shape != (k,) or values.dtype.kind not in "biufU":

@@ -3,11 +3,14 @@
 Applied after randomization, so noise is drawn in raw pixel space.
 """
 
+from collections.abc import Iterator
+
 import torch
 
 from shattering.data.on_disk import ImagesOnDisk
 from shattering.errors import InputError
 
+_ENTRIES = 2**24  # of a part of a table, 128 MiB in float64
 ROUNDING = 1e-3  # of a feature's standard deviation, the most that float32 may change of its numbers
 
 
@@ -23,7 +26,16 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
 
 def table_moments(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and standard deviation of each feature of a table (n, features) in float64, also of numbers whose squares it cannot hold."""
-    values = table.double()
+    return tuple(torch.cat(parts) for parts in zip(*map(_moments, _columns(table)), strict=True))  # type: ignore[return-value]
+
+
+def _columns(table: torch.Tensor) -> Iterator[torch.Tensor]:
+    """A table in float64, some columns at a time."""
+    for columns in table.split(max(1, _ENTRIES // len(table)), dim=1):
+        yield columns.double()
+
+
+def _moments(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     low, high = values.amin(0), values.amax(0)
     exponent = torch.maximum(low.abs(), high.abs()).frexp().exponent.clamp(-1000, 1000)
     scale = torch.exp2(exponent.double())  # a power of two, so that scaling is exact
@@ -39,14 +51,28 @@ def check_float32(table: torch.Tensor, remedy: str) -> None:
     """
     if table.dtype in (torch.float32, torch.float16, torch.bool, torch.uint8, torch.int8, torch.int16):
         return  # float32 holds them
-    values = table.double()
-    lost, spread = (values.float().double() - values).abs().amax(0), table_moments(table)[1]
-    bad = ((lost > ROUNDING * spread) & (spread > 0)) | ~values.float().isfinite().all(0)
+    bad = torch.cat([_is_lost(values) for values in _columns(table)])
     if bool(bad.any()):
         feature = int(bad.nonzero()[0])
-        example, rounded = values[0, feature].item(), values[0, feature].float().item()
+        example, rounded = table[0, feature].item(), table[0, feature].float().item()
         found = f"feature {feature} of the table, in all {int(bad.sum())} of them, loses in float32 what is different in it"
         raise InputError(f"{found} ({example:.17g} becomes {rounded:.17g}); expected {remedy}")
+
+
+def check_whole_numbers(table: torch.Tensor) -> None:
+    """Raise InputError for whole numbers that float64 does not hold exactly."""
+    if table.dtype in (torch.int64, torch.uint64):
+        values = table.numpy()
+        largest = max(int(values.max()), -int(values.min()))
+        if largest > 2**53:
+            raise InputError(f"the table has a whole number of {largest:,}, which float64 does not hold exactly, expected at most 2^53")
+
+
+def _is_lost(values: torch.Tensor) -> torch.Tensor:
+    """Of which features (k,) of float64 (n, k) float32 loses a part of what is different in them."""
+    rounded, spread = values.float(), _moments(values)[1]
+    lost = (rounded.double() - values).abs().amax(0)
+    return ((lost > ROUNDING * spread) & (spread > 0)) | ~rounded.isfinite().all(0)
 
 
 def center_crop(images: torch.Tensor, size: int | None) -> torch.Tensor:

@@ -19,6 +19,7 @@ from shattering.data import preprocess
 from shattering.data.arrays import as_images
 from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
+from shattering.data.targets import plain_labels
 from shattering.errors import InputError, reason
 from shattering.identity.digest import identify
 from shattering.learners import asynchronous, training
@@ -344,7 +345,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
         if getattr(X, "ndim", 2) in (3, 4):
-            images, y = as_images(X, remedy=A_SPLIT), np.asarray(y)
+            images, y = as_images(X, remedy=A_SPLIT), plain_labels(y, "y")
             if len(images) != len(y):
                 raise InputError(f"X has {len(images)} examples and y has {len(y)} labels, expected as many")
         else:
@@ -376,6 +377,8 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         self._crop, self._standardization = cropped_side(self.crop, self._raw_shape), standardization(self)
         per_feature = self._standardization == "feature"
         self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop)) if per_feature else None
+        if images.ndim == 2:
+            preprocess.check_whole_numbers(images)
         if images.ndim == 2 and not per_feature:
             preprocess.check_float32(images, "standardize='feature', or smaller numbers")
         self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop).shape[1:])

@@ -97,7 +97,7 @@ def from_numpy_kernel(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) 
     """
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
-        found = np.array(function(np.array(a.cpu()), np.array(b.cpu())), copy=True)
+        found = np.array(function(a.cpu().numpy().copy(), b.cpu().numpy().copy()), copy=True)
         if found.shape != (len(a), len(b)):
             raise InputError(
                 f"the kernel gives an array of shape {found.shape} for {len(a)} and {len(b)} points, expected {(len(a), len(b))}"

@@ -20,6 +20,7 @@ from sklearn.base import BaseEstimator
 
 from shattering import signals
 from shattering.data.dataset import Dataset, Split
+from shattering.data.labels import is_default
 from shattering.data.preprocess import to_float
 from shattering.data.sources import check_identity, identity, load_dataset
 from shattering.errors import InputError, blamed, no_exit
@@ -227,6 +228,7 @@ def _result(spec: RunSpec, data: Dataset, learner, record: FitRecord) -> dict:
         "n_test": len(data.test),
         "n_classes": data.train.n_classes,
         "classes": list(data.classes),
+        **({} if is_default(data.train.label_values) else {"label_values": data.train.label_values.tolist()}),
         "image_shape": list(data.train.image_shape),
         "n_parameters": record.n_parameters,
         "train_accuracy": train,

@@ -53,9 +53,10 @@ def _suspects(test: RandomizationTest) -> list[dict]:
     """The first of the natural examples whose label is likely wrong, with the names of the classes."""
     if test.suspects is None:
         return []
-    classes = test.natural.runs[0].result["classes"]
+    result = test.natural.runs[0].result
+    names = dict(zip(result.get("label_values", range(result["n_classes"])), result["classes"], strict=True))
     rows = test.suspects.head(SUSPECTS).astype(object).where(test.suspects.head(SUSPECTS).notna(), None).to_dict("records")
-    return [{**row, **{name: classes[row[name]] for name in ("label", "final_prediction")}} for row in rows]
+    return [{**row, **{name: names[row[name]] for name in ("label", "final_prediction")}} for row in rows]
 
 
 def _score(test: RandomizationTest, value: float | None) -> str:
