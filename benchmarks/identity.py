@@ -138,9 +138,9 @@ def of_objects(folder: Path, repeats: int) -> dict:
             hasher.update(np.ascontiguousarray(array).data)
 
     def forgetful() -> str:
-        from shattering.identity import code
+        from shattering.identity.bytecode import read_code
 
-        code._read.cache_clear()
+        read_code.cache_clear()
         return digest(train)
 
     parts = {

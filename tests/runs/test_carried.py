@@ -56,7 +56,7 @@ def test_a_file_that_is_edited_while_its_module_is_loaded_does_not_change_the_dr
     arguments = {"n_train": 40, "n_test": 20, "randomizations": ["permuted-labels"], "n_draws": 2}
     one = randomization_test(model.Constant(), "digits", **arguments)
     two = randomization_test(model.Constant(), "digits", jobs=2, **arguments)
-    assert [draw.status for draw in two.draws] == ["done"] * 3
+    assert [run.error for run in two.runs] == [None] * 3
     assert list(one.records["test_score"]) == list(two.records["test_score"])
     assert list(one.records["run_id"]) == list(two.records["run_id"])
 

@@ -2,6 +2,8 @@ import json
 from dataclasses import replace
 
 import pytest
+import sklearn
+import torch
 
 from shattering import InputError, Randomization, RunSpec, grid, load_dataset
 from shattering.runs.grid import read_grid
@@ -67,6 +69,18 @@ def test_folds_of_randomized_labels_and_held_out_fifths_have_ids_of_their_own(tm
         assert "held_out" not in other.identity()
     assert "held_out" not in replace(one, dataset=str(tmp_path / "arrays.npz")).identity()
     assert "held_out" in RunSpec("imagenet-sample").identity(), "wherever it lies, or does not"
+
+
+def test_what_a_script_sets_in_libraries_is_in_the_id():
+    before = BASE.run_id
+    torch.set_default_dtype(torch.float64)
+    try:
+        assert BASE.run_id != before
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with sklearn.config_context(transform_output="pandas"):
+        assert BASE.run_id != before
+    assert BASE.run_id == before
 
 
 def test_a_number_has_one_spelling():

@@ -1,52 +1,23 @@
 """Code: functions, their instructions, and what they reach by name. Comments, docstrings, lines and places do not count."""
 
-import dis
 import importlib
 import importlib.util
 import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 from shattering.identity import installed
+from shattering.identity.bytecode import Import, Reach, read_code
 from shattering.identity.pieces import Part, Piece, Unknown
 
-_SCAFFOLD = ("__doc__", "__firstlineno__", "__static_attributes__")  # that a class's body stores about its source
 _ABOUT_MODULE = frozenset(
     ("__name__", "__file__", "__path__", "__spec__", "__loader__", "__package__", "__cached__", "__builtins__", "__doc__")
 )
-_ANY_NAME = ("eval", "exec", "globals", "vars", "locals", "dir")  # that may reach whatever its module has
-_IMPORTS = ("import_module", "__import__")
-_NO_STEPS = ("EXTENDED_ARG", "CACHE")
-_OF_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_GLOBAL")
+_ANY_NAME = ("eval", "exec", "globals")  # that may reach whatever its module has
 _HAS_DOCSTRING = 0x4000000  # a flag of code, from Python 3.13
 _NOTEBOOK = ("In", "Out", "exit", "quit", "get_ipython")  # that IPython puts among the names of a notebook
-
-
-class _Import(NamedTuple):
-    """An import within a function: level and name as in the statement; attribute: what is taken from the module, None: itself."""
-
-    level: int
-    name: str
-    attribute: str | None
-
-
-class _Reach(NamedTuple):
-    """What code reaches by a global name, or by an import of its own; chain: the attributes that it takes from there."""
-
-    root: str | _Import
-    chain: tuple[str, ...]
-
-
-class _Read(NamedTuple):
-    """What is read off a code object. pieces: its instructions, with constants as they are."""
-
-    pieces: tuple[Any, ...]
-    reaches: tuple[_Reach, ...]
-    reads_docs: bool
-    imports_by_text: bool
 
 
 def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:
@@ -101,7 +72,7 @@ def named(thing: Any) -> bool:
 
 def code(thing: types.CodeType, walk: Any) -> Iterator[Piece]:
     """The instructions of a code object, and those of the code within it."""
-    read = _read(thing)
+    read = read_code(thing)
     walk.found.reads_docs |= read.reads_docs
     n = thing.co_argcount + thing.co_kwonlyargcount
     n += bool(thing.co_flags & 4) + bool(thing.co_flags & 8)
@@ -112,89 +83,9 @@ def code(thing: types.CodeType, walk: Any) -> Iterator[Piece]:
         yield piece if isinstance(piece, bytes) else Part(piece[0])
 
 
-@lru_cache(maxsize=10_000)
-def _read(thing: types.CodeType) -> _Read:
-    steps = [step for step in dis.get_instructions(thing) if step.opname not in _NO_STEPS]
-    place = {step.offset: i for i, step in enumerate(steps)}
-    scaffold = {i for i, step in enumerate(steps) if step.opname == "STORE_NAME" and step.argval in _SCAFFOLD}
-    pieces: list[Any] = []
-    for i, step in enumerate(steps):
-        if i in scaffold or (i + 1 in scaffold and step.opcode in dis.hasconst):
-            continue
-        if step.opcode in dis.hasconst:
-            pieces += [step.opname.encode(), (step.argval,)]
-        elif step.opcode in dis.hasjrel or step.opcode in dis.hasjabs:
-            pieces.append(f"{step.opname} {place.get(step.argval, step.argval)}".encode())
-        else:
-            pieces.append(f"{step.opname} {step.argrepr or step.arg}".encode("utf-8", "surrogatepass"))
-    names = set(thing.co_names)
-    return _Read(tuple(pieces), tuple(_reaches(thing, {})), "__doc__" in names, bool(names.intersection(_IMPORTS)))
-
-
-def _steps(thing: types.CodeType) -> list[tuple[str, Any]]:
-    """(name, argument) of each instruction; those of newer versions that load or store two variables at once are taken apart."""
-    steps: list[tuple[str, Any]] = []
-    for step in dis.get_instructions(thing):
-        if step.opname in _NO_STEPS:
-            continue
-        if isinstance(step.argval, tuple) and (kinds := re.findall("(?:LOAD|STORE)_FAST", step.opname)):
-            steps += zip(kinds, step.argval, strict=True)
-        else:
-            steps.append((step.opname, step.argval))
-    return steps
-
-
-def _reaches(thing: types.CodeType, around: Mapping[str, tuple[_Import, ...]]) -> Iterator[_Reach]:
-    """What code reaches, in its order. around: variables of the function around it that hold an imported module."""
-    steps = _steps(thing)
-    own = _bindings(steps)
-    bindings, used = {**around, **own}, set()
-    for i, (name, value) in enumerate(steps):
-        chain = tuple(_chain(steps[i + 1 :]))
-        if name in _OF_GLOBALS and value not in bindings:
-            yield _Reach(value, chain)
-        elif name.startswith("LOAD_") and isinstance(value, str) and value in bindings:
-            used.add(value)
-            if name != "LOAD_CLOSURE":  # for code within, which is looked at for itself
-                yield from (_Reach(imported, chain) for imported in bindings[value])
-        elif isinstance(value, types.CodeType):
-            yield from _reaches(value, {name: bindings[name] for name in value.co_freevars if name in bindings})
-    yield from (_Reach(imported, ()) for name, imports in own.items() if name not in used for imported in imports)
-
-
-def _chain(steps: list[tuple[str, Any]]) -> Iterator[str]:
-    """The attributes that are taken one after the other, beginning at once."""
-    for name, value in steps:
-        if name not in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR"):
-            return
-        yield value
-
-
-def _bindings(steps: list[tuple[str, Any]]) -> dict[str, tuple[_Import, ...]]:
-    """The variables that import statements bind.
-
-    `import a.b` binds a, to the package; `import a.b as c` takes b from it; `from a import b` takes b from a.
-    """
-    found: dict[str, tuple[_Import, ...]] = {}
-    whole = current = None
-    takes = False
-    for i, (name, value) in enumerate(steps):
-        if name == "IMPORT_NAME":
-            level, attributes = steps[i - 2][1], steps[i - 1][1]
-            whole = _Import(level, value, None)
-            current = whole if attributes else _Import(level, value.partition(".")[0], None)
-            takes = bool(attributes)
-        elif name == "IMPORT_FROM" and whole:
-            current = whole._replace(attribute=value) if takes else whole
-        elif name.startswith("STORE_") and current and isinstance(value, str):
-            found[value] = (*found.get(value, ()), current)
-            current = None
-    return found
-
-
 def _reached(thing: types.CodeType, namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
     """What a function's code reaches of its module, and of modules that it imports itself."""
-    read = _read(thing)
+    read = read_code(thing)
     for reach in sorted(set(read.reaches), key=repr):
         yield repr(tuple(reach)).encode("utf-8", "surrogatepass")
         if isinstance(reach.root, str):
@@ -204,10 +95,10 @@ def _reached(thing: types.CodeType, namespace: dict[str, Any], walk: Any) -> Ite
     if read.imports_by_text:
         for text in sorted(_texts(thing)):
             if re.fullmatch(r"[^\W\d]\w*(\.[^\W\d]\w*)*", text) and installed.of_spec(text.partition(".")[0]) is None:
-                yield from _of_import(_Import(0, text, None), (), namespace, walk)
+                yield from _of_import(Import(0, text, None), (), namespace, walk)
 
 
-def _of_name(reach: _Reach, namespace: dict[str, Any]) -> Iterator[Piece]:
+def _of_name(reach: Reach, namespace: dict[str, Any]) -> Iterator[Piece]:
     name = str(reach.root)
     if name in _ABOUT_MODULE:
         yield b"about the module"
@@ -244,7 +135,7 @@ def is_patch(value: object) -> bool:
     return isinstance(name, str) and name in sys.modules and installed.origin(name, value.__globals__) is None
 
 
-def _of_import(wanted: _Import, chain: tuple[str, ...], namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
+def _of_import(wanted: Import, chain: tuple[str, ...], namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
     """What an import within a function gives. A module of the user's is imported, as the function would do."""
     name = wanted.name
     if wanted.level:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from shattering.errors import InputError
 from shattering.identity.objects import pieces, underlying
@@ -14,6 +15,8 @@ from shattering.identity.pieces import ByValue, Context, Memory, Part, Piece, Un
 from shattering.identity.values import atom, is_constant
 
 _NESTED = 30  # walks within walks, to put sets in order
+_ADDRESS = re.compile(rb"(?<![0-9a-zA-Z.])(?:0x[0-9a-f]{9,16}|[1-9][0-9]{11,19})(?![0-9a-zA-Z.])")
+_LONGEST = 1000  # bytes of a text in which addresses are looked for
 _EFFORT = 20_000  # objects that are looked at to put sets in order whose items refer to each other
 
 
@@ -105,7 +108,7 @@ class Walk:
     def _meet(self, part: Part, path: Any, stack: list[_Open]) -> None:
         thing, context = part.thing, part.context
         if (value := atom(thing)) is not None:
-            self._write(value)
+            self._write(self._without_addresses(value) if type(thing) is str else value)
             return
         thing = underlying(thing)
         if not is_constant(thing):
@@ -118,6 +121,16 @@ class Walk:
         self._effort[0] += self._depth > 0
         self._hasher.update(b"(")
         stack.append(_Open(pieces(thing, context, self), (path, part.label), thing))
+
+    def _without_addresses(self, text: bytes) -> bytes:
+        """A text in which the addresses of objects that were met, as `id` and `repr` tell them, are replaced by their numbers."""
+
+        def number(match: re.Match[bytes]) -> bytes:
+            address = int(match[0], 0)
+            found = (self._numbers.get((address, context)) for context in get_args(Context))
+            return next((b"@%d" % one for one in found if one is not None), match[0])
+
+        return _ADDRESS.sub(number, text) if 12 <= len(text) <= _LONGEST else text
 
     def _number(self, thing: Any, context: Context) -> tuple[int, int] | None:
         """(walks outward, number there) of an object that has been met."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,6 +22,7 @@ from shattering.values import Count, Natural, Range, check_fields, field_types, 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
+_CONFIG = {"transform_output": "default", "enable_metadata_routing": False, "array_api_dispatch": False}  # of scikit-learn
 _LONGEST = 180  # bytes of a folder's readable name; systems take 255 with all that is added
 
 
@@ -177,6 +179,7 @@ class RunSpec:
             "held_out": "by class" if self._holds_out() else None,
             "folds_by": "the labels given" if self.folds and self.randomization.labels else None,
             "channels": self.channels,
+            "settings": _settings() or None,
         }
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
@@ -256,6 +259,16 @@ def by_content(learner: str, params: Mapping) -> dict:
 
     files = traits(LEARNERS.get(learner)).files
     return {name: file_identity(str(value)) if name in files and value is not None else value for name, value in params.items()}
+
+
+def _settings() -> dict[str, object]:
+    """What this process has set in libraries otherwise than they are by default, as far as it changes what is learned."""
+    found: dict[str, object] = {}
+    torch, sklearn = sys.modules.get("torch"), sys.modules.get("sklearn")
+    if torch is not None and torch.get_default_dtype() is not torch.float32:
+        found["torch"] = str(torch.get_default_dtype())
+    config = sklearn.get_config() if sklearn is not None else {}
+    return found | {name: config[name] for name, default in _CONFIG.items() if config.get(name, default) != default}
 
 
 def _without_defaults(values: Mapping, defaults: Mapping) -> dict:
