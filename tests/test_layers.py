@@ -11,6 +11,7 @@ ROOT = Path(shattering.__file__).parent
 LAYERS = [
     ["errors"],
     ["values"],
+    ["temporary"],
     ["files"],
     ["cache"],
     ["identity"],

@@ -21,15 +21,6 @@ class ExitError(RuntimeError):
     """A user's code has called sys.exit. That is a failure of this code, not the end of the process."""
 
 
-@contextmanager
-def no_exit(what: str = "the model's code") -> Iterator[None]:
-    """Raise `ExitError` where code of a user's calls sys.exit. what: the code, for the message."""
-    try:
-        yield
-    except SystemExit as stop:
-        raise ExitError(f"{what} called sys.exit({'' if stop.code is None else repr(stop.code)})") from stop
-
-
 class UnknownName(InputError):
     """Bad input that names something which is not known, here and now: a later version may know it."""
 

@@ -1,4 +1,4 @@
-"""Files that a kill leaves as they were or as they should be, and folders that are gone in the end."""
+"""Files that a kill leaves as they were or as they should be."""
 
 import errno
 import os
@@ -6,17 +6,12 @@ import re
 import shutil
 import stat
 import sys
-import tempfile
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from shattering.errors import InputError
-
-_TEMPORARY = "shattering-"
+from shattering.temporary import TemporaryFolder
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _SAYS_FULL = re.compile(r"no space left|storagefull|quota exceeded|\bcode: 28\b|\bos error 28\b", re.IGNORECASE)
@@ -101,8 +96,8 @@ def _make(aside: Path, path: Path) -> int:
 def _copy(write: Callable[[Path], object], opened: Callable[[], int], path: Path) -> None:
     """Have a file made elsewhere, and send its bytes into what is opened."""
     try:
-        with tempfile.TemporaryDirectory(prefix="shattering-") as folder:
-            whole = Path(folder, path.name or "file")
+        with TemporaryFolder() as folder:
+            whole = folder / (path.name or "file")
             write(whole)
             sys.stdout.flush()  # what was printed before comes before
             number = opened()
@@ -149,46 +144,3 @@ def _lives(process: int) -> bool:
     except OSError:
         return True  # somebody else's
     return True
-
-
-class TemporaryFolder:
-    """A folder of this user alone among the system's temporary ones.
-
-    Beside it is a lock, held as long as it is in use. A process that is killed leaves both; whoever makes the next such folder removes
-    them.
-    """
-
-    def __init__(self):
-        remove_abandoned()
-        self.path = Path(tempfile.gettempdir(), _TEMPORARY + uuid.uuid4().hex[:12])
-        self._lock = FileLock(_lock_of(self.path), thread_local=False)  # whichever thread removes it
-        self._lock.acquire()
-        self.path.mkdir(mode=0o700)
-
-    def remove(self) -> None:
-        """Remove it, and the lock."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        _lock_of(self.path).unlink(missing_ok=True)
-        self._lock.release()
-
-
-def remove_abandoned() -> None:
-    """Remove the temporary folders of processes that have been killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_TEMPORARY}*"):
-        lock = _lock_of(folder)
-        with suppress(OSError, Timeout):  # it has gone meanwhile, or is in use
-            if not (_is_own(folder, stat.S_ISDIR) and _is_own(lock, stat.S_ISREG)):
-                continue
-            with FileLock(lock, timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
-                lock.unlink(missing_ok=True)
-
-
-def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    """Whether this user has made it, and it is of this kind and no link to one."""
-    found = path.lstat()
-    return is_kind(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
-
-
-def _lock_of(folder: Path) -> Path:
-    return folder.with_name(f"{folder.name}.lock")

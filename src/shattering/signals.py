@@ -12,7 +12,10 @@ import socket
 import sys
 import threading
 import time
+import traceback
 from typing import TYPE_CHECKING, Any, NoReturn
+
+from shattering.errors import ExitError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -48,6 +51,26 @@ def kept() -> Iterator[None]:
             signal.signal(signal.SIGINT, signal.default_int_handler)
     if len(_came) > before:
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def no_exit(what: str = "the model's code") -> Iterator[None]:
+    """Raise `ExitError` where code of a user's calls sys.exit, unless that is a program's handler of a signal.
+
+    what: the code, for the message.
+    """
+    try:
+        yield
+    except SystemExit as stop:
+        if _is_of_a_handler(stop):
+            raise
+        raise ExitError(f"{what} called sys.exit({'' if stop.code is None else repr(stop.code)})") from stop
+
+
+def _is_of_a_handler(error: BaseException) -> bool:
+    handlers = map(signal.getsignal, signal.valid_signals())
+    codes = {getattr(getattr(handler, "__func__", handler), "__code__", None) for handler in handlers} - {None}
+    return any(frame.f_code in codes for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
 @contextlib.contextmanager
@@ -172,7 +195,7 @@ def _forked_guard(reader: socket.socket, writer: socket.socket, ending: Ending) 
                 came = reader.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
             except BlockingIOError:  # it has been read meanwhile
                 continue
-            if not came:
+            if not came or os.getppid() != guarded:
                 break
             since = since or time.monotonic()
             if came[0] in _KINDS and time.monotonic() > since + PATIENCE:

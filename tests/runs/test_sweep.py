@@ -2,7 +2,6 @@ import io
 import json
 import os
 import signal
-import subprocess
 import sys
 import threading
 import time
@@ -16,10 +15,12 @@ import torch
 from rich.console import Console
 from sklearn.naive_bayes import GaussianNB
 
-from shattering import Randomization, RunSpec, Store, run, sweep
+from shattering import InputError, Randomization, RunSpec, Store, run, sweep
 from shattering.runs import attempts, local
 from shattering.runs.objects import name_of
+from shattering.runs.store import Busy
 from shattering.runs.workers import Ended
+from tests.runs.fits import Sleeper, noted
 
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
 QUICK = {"epochs": 2, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
@@ -215,52 +216,49 @@ def test_bad_input_fails_one_run_without_a_retry(tmp_path):
     assert "n_train is 5000" in output.getvalue()
 
 
-def command(store, n=4, epochs=2, jobs=2):
-    options = ["--n-train", "100", "--n-test", "50", "--seed", ",".join(map(str, range(n))), "--set", f"epochs={epochs}"]
-    return [sys.executable, "-m", "shattering", "sweep", *options, "--set", "batch_size=10", "--jobs", str(jobs), "--store", str(store)]
+def test_two_sweeps_at_once_do_each_run_once_and_neither_waits_for_the_other(tmp_path):
+    name, found = name_of("sleeper", "0"), {}
+    given = {name: Sleeper(str(tmp_path / "fits"))}
+    specs = [RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(1.0), learner=name, seed=seed) for seed in range(6)]
+    both = threading.Barrier(2)
+
+    def one(number):
+        both.wait()
+        found[number] = sweep(specs, Store(tmp_path / "runs"), jobs=1, given=given)
+
+    sweeps = [threading.Thread(target=one, args=(number,)) for number in range(2)]
+    for thread in sweeps:
+        thread.start()
+    for thread in sweeps:
+        thread.join()
+    fits = noted(tmp_path / "fits")
+    assert len({labels for _, labels in fits}) == len(fits) == 6, "each once"
+    assert len({worker for worker, _ in fits}) == 2, "by both"
+    for runs in found.values():
+        assert [run.status for run in runs] == ["done"] * 6
 
 
-def test_two_sweeps_at_once_do_each_run_once(tmp_path):
-    processes = [
-        subprocess.Popen(command(tmp_path, epochs=15), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) for _ in range(2)
-    ]
-    lines = [line for p in processes for line in p.communicate(timeout=200)[1].splitlines()]
-    assert [p.returncode for p in processes] == [0, 0]
-    assert len(Store(tmp_path).runs()) == 4
-    executed = [line for line in lines if line.startswith("done") and "by another process" not in line]
-    assert len(executed) + sum("by another process" in line for line in lines) == 8
-    epochs = {r.folder.name: len(r.history) for r in Store(tmp_path).runs()}
-    assert set(epochs.values()) == {15}
+def test_a_run_that_another_process_is_at_comes_last_and_one_that_it_has_failed_at_is_not_tried_again(tmp_path):
+    store, output = Store(tmp_path), io.StringIO()
+    held, other = specs(2)
+    with store.executing(held):  # as another process would
+        with pytest.raises(Busy, match=held.folder_name):
+            run(held, store, wait=False)
+        sweeping = threading.Thread(target=sweep, args=([held, other], store, 1, Console(file=output)))
+        sweeping.start()
+        while not (store.folder(other) / "result.json").exists():
+            time.sleep(0.02)
+        store.fail(held, "RuntimeError: it cannot be done")
+    sweeping.join()
+    assert [line.split()[:2] for line in output.getvalue().splitlines()] == [["done", other.folder_name], ["failed", held.folder_name]]
+    assert sweep([held], store)[0].status == "done", "a later sweep tries it again"
 
 
-def test_workers_end_with_a_killed_sweep_and_leave_runs_to_resume(tmp_path):
-    process = subprocess.Popen(command(tmp_path, n=2, epochs=3000), stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("*/spec.json"))) < 2:
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    process.kill()
-    process.wait()
-    store = Store(tmp_path)
-    while any(r.status == "running" for r in store.runs()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    assert [r.status for r in store.runs()] == ["interrupted"] * 2
+@pytest.mark.parametrize("jobs", [1.5, True, 0, -1, "2"])
+def test_jobs_are_a_whole_number(tmp_path, jobs):
+    with pytest.raises(InputError, match=f"jobs is {jobs!r}, expected a whole number of at least 1"):
+        sweep([], Store(tmp_path), jobs=jobs)
 
 
-def test_ctrl_c_then_the_same_command(tmp_path):
-    long = command(tmp_path, n=2, epochs=2000)
-    process = subprocess.Popen(long, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
-    deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("*/spec.json"))) < 2:
-        assert process.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert errors.strip().splitlines()[-1] == "shattering: interrupted; the same command resumes"
-    assert "Traceback" not in errors
-    assert [r.status for r in Store(tmp_path).runs()] == ["interrupted"] * 2
-    subprocess.run(long, check=True, capture_output=True)
-    assert [r.status for r in Store(tmp_path).runs()] == ["done"] * 2
+def test_more_jobs_than_runs(tmp_path):
+    assert [run.status for run in sweep(specs(1), Store(tmp_path), jobs=10**6)] == ["done"]

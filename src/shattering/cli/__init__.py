@@ -13,7 +13,7 @@ from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, Run, Sweep
 from shattering.cli.showing import List, Report, Show, Status
 from shattering.cli.testing import Test
-from shattering.errors import InputError, failure, no_exit, printable, unknown
+from shattering.errors import InputError, failure, printable, unknown
 
 
 class Group(dict[str, Any]):
@@ -92,7 +92,7 @@ def _execute(arguments: list[str]) -> int:
     if isinstance(command, str):
         print(command, end="")
         return 0
-    with no_exit():
+    with signals.no_exit():
         return command.execute()
 
 

@@ -14,6 +14,7 @@ import math
 import mmap
 import multiprocessing.spawn
 import os
+import select
 import selectors
 import signal
 import socket
@@ -131,19 +132,20 @@ class Server:
 
 
 _server: Server | None = None
+_starting = threading.Lock()
 
 
 def fork(file: int | None) -> tuple[Connection, Forked]:
     """As `Server.fork`, by this process's server, which is started if there is none. It stays until this process ends."""
     global _server
-    if _server is not None:
-        try:
-            return _server.fork(file)
-        except OSError:  # it has been killed
-            _end()
-    if _server is None:
+    with _starting:
+        if _server is not None:
+            try:
+                return _server.fork(file)
+            except OSError:  # it has been killed
+                _end()
         _server = Server()
-    return _server.fork(file)
+        return _server.fork(file)
 
 
 def _end() -> None:
@@ -154,7 +156,8 @@ def _end() -> None:
 
 
 def _forget() -> None:
-    global _server
+    global _server, _starting
+    _starting = threading.Lock()
     if _server is not None:
         _server.forget()
         _server = None
@@ -182,9 +185,12 @@ def _ended_with(line: socket.socket):
     """While it cannot look at the line itself, in the main thread: end this process when the other end is closed."""
     over = threading.Event()
 
+    poll = select.poll()
+    poll.register(line, select.POLLHUP)  # comes while there is still something to be read
+
     def look() -> None:
         while not over.wait(_LOOK_SECONDS):
-            if _is_closed(line):
+            if poll.poll(0):
                 os._exit(0)
 
     thread = threading.Thread(target=look)

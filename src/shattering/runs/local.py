@@ -97,7 +97,8 @@ class LocalWorkers:
             for process in processes:
                 process.process.kill()
             for process in processes:
-                process.process.join(_END_SECONDS)
+                if process.process.pid is not None:  # else the server is still busy with importing, and will not fork it
+                    process.process.join(_END_SECONDS)
         finally:
             for process in processes:
                 process.close()

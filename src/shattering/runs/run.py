@@ -23,7 +23,7 @@ from shattering.data.dataset import Dataset, Split
 from shattering.data.labels import is_default
 from shattering.data.preprocess import to_float
 from shattering.data.sources import check_identity, identity, load_dataset
-from shattering.errors import InputError, blamed, no_exit
+from shattering.errors import InputError, blamed
 from shattering.files import write_own
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
@@ -114,7 +114,7 @@ def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
 
 def _execute_study(spec: StudySpec, folder: Path) -> None:
     started, clock = datetime.now(UTC), time.perf_counter()
-    with signals.kept(), no_exit():
+    with signals.kept(), signals.no_exit():
         result, table = spec.execute()
     write_own(folder / "table.parquet", lambda path: table.to_parquet(path, index=False))
     provenance = _provenance(torch.device("cpu")) | {"started": started.isoformat(timespec="seconds")}
@@ -188,7 +188,7 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     started, clock = datetime.now(UTC), time.perf_counter()
     checkpoint = folder / "checkpoint.pt"
     resumed = checkpoint.exists()
-    with signals.kept(), no_exit():
+    with signals.kept(), signals.no_exit():
         fitted = evaluate(spec, given, checkpoint=checkpoint, on_epoch=on_epoch)
     learner, record, seconds = fitted.learner, record_of(fitted.learner), time.perf_counter() - clock
 

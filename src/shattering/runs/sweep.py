@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import TaskID
 
 from shattering import values
-from shattering.errors import InputError, no_exit, shown, unknown
+from shattering.errors import InputError, shown, unknown
 from shattering.identity.files import read_once
 from shattering.learners.own import epochs_of
 from shattering.loggers import Log, logger_names
@@ -51,7 +51,6 @@ def sweep(
     engine: Engine = "local",
 ) -> Sequence[Run | Record]: ...
 @read_once()
-@no_exit()
 def sweep(
     specs: Iterable[AnySpec],
     store: Store,

@@ -13,8 +13,7 @@ from sklearn.base import BaseEstimator
 
 from shattering.data.dataset import Dataset
 from shattering.data.sources import load_dataset
-from shattering.errors import InputError, no_exit
-from shattering.files import TemporaryFolder
+from shattering.errors import InputError
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
@@ -25,6 +24,8 @@ from shattering.runs.run import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Busy, Store
 from shattering.runs.sweep import Engine, check, failure_mark, sweep
+from shattering.signals import no_exit
+from shattering.temporary import TemporaryFolder
 from shattering.testing.budget import Clock, OutOfTime, parse_budget, plan
 from shattering.testing.factories import OfInstance, Start
 from shattering.testing.learners import Inputs, as_learner, tracked

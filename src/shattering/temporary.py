@@ -1,0 +1,67 @@
+"""Folders for the time of a process, which are gone in the end, even after a kill."""
+
+import os
+import shutil
+import stat
+import tempfile
+import uuid
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+_PREFIX = "shattering-"
+
+
+class TemporaryFolder:
+    """A folder of this user alone among the system's temporary ones.
+
+    Beside it is a lock, held as long as it is in use. A process that is killed leaves both; whoever makes the next such folder removes
+    them.
+    """
+
+    def __init__(self):
+        remove_abandoned()
+        self.path = Path(tempfile.gettempdir(), _PREFIX + uuid.uuid4().hex[:12])
+        self._lock = FileLock(_lock_of(self.path), thread_local=False)  # whichever thread removes it
+        self._lock.acquire()
+        self.path.mkdir(mode=0o700)
+
+    def __enter__(self) -> Path:
+        return self.path
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove it, and the lock."""
+        remove_folder(self.path)
+        self._lock.release()
+
+
+def remove_abandoned() -> None:
+    """Remove the temporary folders of processes that have been killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        lock = _lock_of(folder)
+        with suppress(OSError, Timeout):  # it has gone meanwhile, or is in use
+            if not (_is_own(folder, stat.S_ISDIR) and _is_own(lock, stat.S_ISREG)):
+                continue
+            with FileLock(lock, timeout=0):
+                remove_folder(folder)
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a temporary folder that is not in use, and its lock."""
+    shutil.rmtree(folder, ignore_errors=True)
+    _lock_of(folder).unlink(missing_ok=True)
+
+
+def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
+    """Whether this user has made it, and it is of this kind and no link to one."""
+    found = path.lstat()
+    return is_kind(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f"{folder.name}.lock")
