@@ -157,3 +157,10 @@ def test_a_refusal_is_one_sentence_with_the_remedy(proc):
 )
 def test_bytes_are_written_with_two_digits(memory, text):
     assert in_bytes(memory) == text
+
+
+@pytest.mark.parametrize("found", ["x", "", "1.5", "-1", "nan"])
+def test_what_torchrun_does_not_say_is_refused(monkeypatch, found):
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", found)
+    with pytest.raises(InputError, match=f"LOCAL_WORLD_SIZE is {found!r}, expected a whole number of at least 1"):
+        own_cores()

@@ -73,6 +73,12 @@ def reason(error: BaseException) -> str:
     return printable(told if len(told) <= _LONGEST else f"{told[:_LONGEST]}…")
 
 
+def named(error: BaseException) -> str:
+    """Tell an exception with its class: "KeyError: 'name'"."""
+    kind, told = type(error).__name__, reason(error)
+    return told if told == kind else f"{kind}: {told}"
+
+
 def printable(text: str) -> str:
     """Write control characters, such as a terminal's escape sequences, and lone surrogates as Python writes them: \\x1b."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]", lambda match: repr(match[0])[1:-1], text)
@@ -99,8 +105,7 @@ def failure(error: Exception) -> str:
 
     An `OSError` that nobody is to blame for says what it is of.
     """
-    kind, told = type(error).__name__, reason(error)
-    told = told if told == kind else f"{kind}: {told}"
+    told = named(error)
     if hasattr(error, _MARK):
         what, folder = getattr(error, _MARK)
         where = f"traceback in {printable(str(folder / 'failed.json'))}" if folder else "SHATTERING_TRACEBACK=1 shows the traceback"

@@ -18,7 +18,7 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from shattering import InputError, NetworkClassifier, Store
+from shattering import InputError, NetworkClassifier, RunSpec, Store, run
 from shattering.data import disk
 from shattering.learners import checkpoints
 from shattering.learners.ranks import Ranks, _fresh
@@ -204,6 +204,24 @@ def test_another_number_of_processes_may_go_on_where_the_result_is_the_same(tmp_
             again.fit(split, checkpoint=path)
     else:
         assert len(again.fit(split, checkpoint=path).history_) == 1
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "x"}, "WORLD_SIZE is 'x', expected a whole number of at least 1"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE is '0', expected a whole number of at least 1"),
+        ({"RANK": "abc"}, "RANK is 'abc', expected a whole number of at least 0"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE is 2 in an environment without RANK, expected both, as torchrun sets them"),
+        ({"WORLD_SIZE": "2", "RANK": "2", "MASTER_ADDR": "here", "MASTER_PORT": "1"}, "RANK is 2 where WORLD_SIZE is 2, expected less"),
+    ],
+)
+def test_an_environment_that_torchrun_does_not_make(tmp_path, monkeypatch, environment, message):
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message):
+        run(RunSpec("digits", n_train=50, n_test=50, params={"epochs": 1}), Store(tmp_path))
+    assert not any(tmp_path.glob("*/spec.json"))
 
 
 def test_sweeps_are_not_for_torchrun(tmp_path, monkeypatch):

@@ -19,7 +19,10 @@ from sklearn.naive_bayes import GaussianNB
 from shattering import InputError, Randomization, Ray, RunSpec, Store, randomization_test, sweep
 from shattering import cluster as cluster_module
 from shattering.cli import main
+from shattering.cluster import connected
 from shattering.runs.objects import name_of
+from tests.runs.fits import noted
+from tests.runs.test_endings import PATH, SWEEP, wait_for
 from tests.runs.test_sweep import Frail
 
 ray = pytest.importorskip("ray", reason='sweeps on Ray are NOT TESTED here: pip install "shattering[ray]"')
@@ -35,10 +38,12 @@ def specs(n, params=QUICK):
 
 @pytest.fixture(scope="module")
 def cluster():
-    """Two cores, no GPU; sweeps use the connection of this process and leave it open."""
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    yield
-    ray.shutdown()
+    """Two cores, no GPU, as a sweep starts it; sweeps use the connection of this process and leave it open."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cluster_module, "usable_cores", lambda: 2)
+        patch.delenv("RAY_ADDRESS", raising=False)
+        with connected(None, "tests"):
+            yield ray.get_runtime_context().gcs_address
 
 
 class Killer(threading.Thread):
@@ -63,12 +68,51 @@ class Killer(threading.Thread):
             return False
 
 
+STRANGER = """
+import sys, ray
+try:
+    ray.init(address=sys.argv[1], logging_level="FATAL")
+    print(ray.get(ray.remote(lambda: "executed").remote()))
+except ConnectionError as error:
+    print("refused")
+"""
+
+
+def test_a_cluster_of_ones_own_is_reached_by_this_machine_alone_and_refuses_strangers(cluster):
+    assert cluster.rpartition(":")[0] == "127.0.0.1"
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    sockets = [c.laddr.ip for process in processes for c in process.net_connections("inet") if c.status == psutil.CONN_LISTEN]
+    assert len(sockets) >= 5
+    assert {ip.removeprefix("::ffff:") for ip in sockets} == {"127.0.0.1"}
+    without = {name: value for name, value in os.environ.items() if not name.startswith("RAY_AUTH")}
+    stranger = subprocess.run([sys.executable, "-c", STRANGER, cluster], env=without, capture_output=True, text=True, timeout=200)
+    assert stranger.stdout == "refused\n"
+    known = subprocess.run([sys.executable, "-c", STRANGER, cluster], capture_output=True, text=True, timeout=200)
+    assert known.stdout == "executed\n", "the token is in the environment"
+
+
+def test_no_process_outlives_a_sweep_on_its_own_cluster_that_is_killed(tmp_path):
+    program = SWEEP.replace("len(kinds), given=given", "engine='ray', given=given")
+    environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(tmp_path)}
+    environment = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), "sleep", "hold"], env=environment)
+    wait_for(lambda: len(noted(tmp_path / "fits")) == 2, process)
+    family = psutil.Process(process.pid).children(recursive=True)
+    assert len(family) >= 5
+    process.kill()
+    process.wait(30)
+    assert psutil.wait_procs(family, timeout=30)[1] == []
+    assert [run.status for run in Store(tmp_path / "runs").runs()] == ["interrupted"] * 2
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"cpus_per_run": 0}, "cpus_per_run is 0, expected a number above 0"),
         ({"gpus_per_run": -1}, "gpus_per_run is -1, expected a number of at least 0"),
         ({"gpus_per_run": 1.5}, "gpus_per_run is 1.5, expected a whole number above 1"),
+        ({"gpus_per_run": True}, "gpus_per_run is True, expected a number of at least 0"),
+        ({"cpus_per_run": "2"}, "cpus_per_run is '2', expected a number above 0"),
     ],
 )
 def test_bad_shares(options, message):

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, overload
 
 from filelock import FileLock, Timeout
 
-from shattering.errors import InputError, printable
+from shattering.errors import InputError, named, printable
 from shattering.files import leftovers, write_own
 from shattering.runs import reading
 from shattering.runs.objects import Objects
@@ -376,7 +376,7 @@ class Store:
                         raise
                     with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
                         trace = "".join(traceback.format_exception(error))
-                        self.fail(spec, f"{type(error).__name__}: {error}", trace)
+                        self.fail(spec, named(error), trace)
                     raise
 
     def fail(self, spec: AnySpec, error: str, trace: str | None = None) -> None:
