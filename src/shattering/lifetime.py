@@ -71,7 +71,7 @@ def _marked(parent: int, mark: str) -> set[psutil.Process]:
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(parent).children():
             with contextlib.suppress(psutil.Error):
-                if mark in " ".join(child.cmdline()):
+                if child.pid != os.getpid() and mark in " ".join(child.cmdline()):
                     found |= {child, *child.children(recursive=True)}
     return found
 

@@ -353,7 +353,7 @@ def _kill_all(pids: Sequence[int]) -> None:
 def _descendants(pid: int) -> list[int]:
     import psutil
 
-    with contextlib.suppress(psutil.Error):
+    with contextlib.suppress(psutil.Error, OSError):
         return [child.pid for child in psutil.Process(pid).children(recursive=True)]
     return []
 

@@ -194,7 +194,7 @@ class Execution:
             pending = [draw for draw in pending if draw not in batch]
             if self.console:
                 self.console.print(f"{total - len(pending)}/{total} draws  {batch[-1][0].title}", highlight=False)
-        while busy := [draw for draw in busy if not self._make_here(draw)]:
+        while (busy := [draw for draw in busy if not self._make_here(draw)]) and self.clock.left > 0:
             time.sleep(_LOOK_SECONDS)
 
     def _next(self, pending: list[tuple[Randomization, int]]) -> list[tuple[Randomization, int]]:
