@@ -100,17 +100,13 @@ def test_a_pipe_is_written_into_if_somebody_reads_it(tmp_path):
     os.mkfifo(pipe)
     with pytest.raises(InputError, match="pipe is a pipe that nobody reads, expected one that is read, or a file"):
         write_aside(pipe, text())
-    opened, heard = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), []
-    os.set_blocking(opened, True)
+    held, heard = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK), []  # so that there is a reader before the thread has begun
 
-    def read():
-        with open(opened, "rb") as file:
-            heard.append(file.read())
-
-    reader = threading.Thread(target=read)
+    reader = threading.Thread(target=lambda: heard.append(pipe.read_bytes()))
     reader.start()
-    write_aside(pipe, text("x" * 300_000))  # more than a pipe holds
+    write_aside(pipe, text("x" * 300_000))  # more than a pipe holds, so that the writer waits for the reader
     reader.join()
+    os.close(held)
     assert len(heard[0]) == 300_000
     assert stat.S_ISFIFO(pipe.stat().st_mode)
 

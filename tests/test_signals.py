@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals 
 PROGRAM = """
 import os, subprocess, sys, time
 from shattering import signals
-signals.PATIENCE = 1.0
+signals.PATIENCE = 0.5
 def work(what):
     print("at work", os.getpid(), flush=True)
     if what == "sleep":
@@ -55,8 +55,16 @@ def start(what: str) -> subprocess.Popen:
     return process
 
 
-@pytest.mark.parametrize("what", ["sleep", "swallow", "hold"])
-@pytest.mark.parametrize(("kind", "word"), [("SIGINT", "interrupted"), ("SIGTERM", "terminated"), ("SIGHUP", "terminated")])
+@pytest.mark.parametrize(
+    ("what", "kind", "word"),
+    [
+        ("sleep", "SIGINT", "interrupted"),
+        ("sleep", "SIGTERM", "terminated"),
+        ("sleep", "SIGHUP", "terminated"),
+        ("swallow", "SIGTERM", "terminated"),
+        ("hold", "SIGINT", "interrupted"),
+    ],
+)
 def test_a_command_says_that_it_was_ended_and_no_process_of_it_stays(what, kind, word):
     process, number = start(what), getattr(signal, kind)
     guards = psutil.Process(process.pid).children()

@@ -208,17 +208,29 @@ def _forked_guard(reader: socket.socket, writer: socket.socket, ending: Ending) 
         os._exit(0)
 
 
+def _hold() -> None:
+    """Before a fork: what comes now is for one of the two processes, and waits until that one is known."""
+    if _before:
+        signal.pthread_sigmask(signal.SIG_BLOCK, _KINDS)
+
+
+def _go_on() -> None:
+    if _before:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _KINDS)
+
+
 def _leave_to_parent() -> None:
-    """In a fork of this process: signals are as they were before the command."""
+    """In a fork: signals are as they were before the command."""
     if _before:
         signal.set_wakeup_fd(-1)
         for number, handler in _before.items():
             signal.signal(number, handler)
         _before.clear()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _KINDS)
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_leave_to_parent)
+    os.register_at_fork(before=_hold, after_in_parent=_go_on, after_in_child=_leave_to_parent)
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:

@@ -35,7 +35,12 @@ def test_validation_examples_have_the_noise_of_the_train_split():
     assert torch.equal(data.validation.images, whole.train.images[rows])
 
 
-@pytest.mark.parametrize(("n_train", "n", "room"), [(1290, 8, 7), (None, 1297, 1296), (100, 0, 1197)])
+@pytest.mark.parametrize(("n_train", "n", "room"), [(1290, 8, 7), (None, 1297, 1296)])
 def test_too_large_a_validation_split(n_train, n, room):
     with pytest.raises(InputError, match=f"n_validation is {n}, expected 1…{room}"):
         load_dataset("digits", n_train, n_validation=n)
+
+
+def test_an_empty_validation_split():
+    with pytest.raises(InputError, match="n_validation is 0, expected a whole number of at least 1 or none"):
+        load_dataset("digits", 100, n_validation=0)

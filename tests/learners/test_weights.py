@@ -195,7 +195,7 @@ def test_files_that_are_no_weights(tmp_path):
     cut.write_bytes(cut.read_bytes()[:1000])
     with pytest.raises(InputError, match=r"weights '.*cut.pth' are neither"):
         start(str(cut))
-    with pytest.raises(InputError, match="weights is a int, expected the path of a file"):
+    with pytest.raises(InputError, match="weights is 3, expected a text, a path or none"):
         NetworkClassifier(weights=3).fit(make_split())
 
 

@@ -49,7 +49,7 @@ def test_ranking(by, ids):
 
 
 def test_bad_rankings():
-    with pytest.raises(InputError, match="unknown suspicion 'loss'; known: "):
+    with pytest.raises(InputError, match=r"unknown suspicion 'loss'; did you mean 'mean_loss'\?"):
         label_error_ranking(EXAMPLES, "loss")
     with pytest.raises(InputError, match="mean_loss is NaN for 1 of 5 examples, expected those of a training that converged"):
         label_error_ranking(EXAMPLES.assign(mean_loss=[0.1, math.nan, 0.4, 1.0, 1.2]))

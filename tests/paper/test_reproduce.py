@@ -174,7 +174,7 @@ def interrupt(random, log):
     for kill_worker in (True, False):
         while not workers():
             time.sleep(0.005)
-        time.sleep(random.uniform(0.1, 1.0))
+        time.sleep(random.uniform(0.0, 0.3))
         alive = workers()
         if kill_worker and alive:
             os.kill(random.choice(alive).pid, signal.SIGKILL)

@@ -30,7 +30,7 @@ CHANGES = {
     "torch's generator": lambda folder: torch.manual_seed(1),
     "torch's dtype": lambda folder: torch.set_default_dtype(torch.float64),
     "torch's device": lambda folder: torch.set_default_device("meta"),
-    "torch's threads": lambda folder: torch.set_num_threads(3),
+    "torch's threads": lambda folder: torch.set_num_threads(torch.get_num_threads() + 1),
     "gradients": lambda folder: torch.set_grad_enabled(False),
     "deterministic algorithms": lambda folder: torch.use_deterministic_algorithms(True, warn_only=True),
     "anomaly detection": lambda folder: torch.autograd.set_detect_anomaly(True, check_nan=False),
