@@ -29,9 +29,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from shattering import NetworkClassifier, Randomization, load_dataset, randomize
-from shattering.cluster import connected
-from shattering.machine import usable_cores
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
+from shattering.system.cluster import connected
+from shattering.system.machine import usable_cores
 
 
 def measure(n: int, labels: float, workers: int, actors: int, seed: int, epochs: int) -> dict:

@@ -26,11 +26,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from shattering import NetworkClassifier, Split
-from shattering.learners.training import resolve_device
+from shattering.experiments.reference import MODEL_NAMES
+from shattering.experiments.reproduce import experiment_specs, find_experiments
+from shattering.experiments.scales import CONVOLUTIONAL, SCALES
+from shattering.learners.train.loop import resolve_device
 from shattering.networks import CIFAR_SHAPE, build_network
-from shattering.paper.reference import MODEL_NAMES
-from shattering.paper.reproduce import experiment_specs, find_experiments
-from shattering.paper.scales import CONVOLUTIONAL, SCALES
 
 BATCH = 128
 

@@ -45,7 +45,7 @@ from torch import nn
 from shattering import RunSpec, randomization_test
 from shattering.identity import files
 from shattering.identity.digest import digest
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 DRAWS = (3, 9)
 

@@ -28,9 +28,9 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
+from shattering.experiments.reference import N_IMAGENET
 from shattering.networks import build_network
-from shattering.paper.reference import N_IMAGENET
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 MATRIX = {"cpu": 3000, "cuda": 8192}
 FULL = 100 * N_IMAGENET  # images of a row

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from shattering import KernelInterpolatorClassifier, RandomConvClassifier, load_dataset
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 QUALITIES = (None, 90, 75, 50, 30, 15)
 

@@ -33,7 +33,7 @@ import torch
 
 from shattering import KernelInterpolatorClassifier, load_dataset
 from shattering.data.preprocess import to_float
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 GAMMA = 0.02
 

@@ -32,9 +32,9 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 
 from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize
-from shattering.learners.tracking import Tracker
+from shattering.learners.train.tracker import Tracker
 from shattering.measures.memorization import SUSPICIONS, average_precision, label_error_ranking, memorization_start, peak, precision_at_k
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 N, NOISE, FOLDS, EPOCHS = 5000, 0.1, 5, 16
 RECIPE = {"network": "small-cnn", "epochs": EPOCHS, "batch_size": 128, "learning_rate": 0.05, "precision": "bfloat16", "device": "cpu"}

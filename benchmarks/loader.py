@@ -49,9 +49,9 @@ from torch.utils.data import DataLoader, Dataset
 from shattering import NetworkClassifier, Randomization, load_dataset, randomize
 from shattering.data import decode
 from shattering.data.encoded import ImageFiles, ParquetRows
+from shattering.data.lazy import ImagesOnDisk
 from shattering.data.loader import Loader
-from shattering.data.on_disk import ImagesOnDisk
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 BATCH = 50
 PASSES = 2  # through the images, with the same worker

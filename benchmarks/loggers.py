@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from shattering import RunSpec, Store, run
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 
 def measure(log: str | None, epochs: int, seed: int) -> tuple[float, float]:

@@ -36,7 +36,7 @@ from shattering.data.preprocess import to_float
 from shattering.features import random_conv
 from shattering.features.random_conv import RECIPES, RandomConvFeatures
 from shattering.linalg.stored import StoredGram
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 
 def parts(features: RandomConvFeatures, n: int, gram_n: int) -> dict[str, Callable[[], object]]:

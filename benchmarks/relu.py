@@ -28,12 +28,12 @@ import torch
 
 from kernel import peak
 from shattering import ReluInterpolatorClassifier, load_dataset, seeds
+from shattering.experiments.study_relu import NoiseImages
 from shattering.relu.direction import best_of
 from shattering.relu.hinges import midway
 from shattering.relu.networks import ReluNetwork, forward_in_blocks
 from shattering.relu.rows import survey
-from shattering.runs.run import _processor
-from shattering.studies.relu import NoiseImages
+from shattering.runs.execute import _processor
 
 
 def naive(rows, y: np.ndarray, checked: int) -> dict:

@@ -36,10 +36,10 @@ import psutil
 import torch
 
 from shattering import Randomization, RunSpec, Store, run, sweep
-from shattering.machine import usable_cores
 from shattering.runs.attempts import ATTEMPTS, STARTS
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 from shattering.runs.sweep import Engine
+from shattering.system.machine import usable_cores
 
 ENGINES: tuple[Engine, ...] = ("local", "ray")
 

@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shattering import NetworkClassifier, Split
 from shattering.networks import CIFAR_SHAPE, build_network
-from shattering.runs.run import _processor
+from shattering.runs.execute import _processor
 
 N, BATCH, STEPS = 50_000, 128, 12
 

@@ -27,12 +27,12 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import RunSpec, load_dataset
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, NATURAL, Scheme
+from shattering.compare.result import Draw, RandomizationTest
 from shattering.randomization import Randomization
 from shattering.runs import objects
-from shattering.runs.run import evaluate
+from shattering.runs.execute import evaluate
 from shattering.runs.store import Run
-from shattering.testing.result import Draw, RandomizationTest
-from shattering.testing.scheme import FEATURE_TEST, LABEL_TEST, NATURAL, Scheme
 
 LEVEL, N_DRAWS, REPETITIONS, FEATURES = 0.05, 19, 200, 4
 LEARNERS: dict[str, BaseEstimator] = {

@@ -8,14 +8,14 @@ import pandas as pd
 import vl_convert
 
 from shattering import Store
-from shattering.paper import shatter_point
-from shattering.paper.experiment import Result
-from shattering.paper.reproduce import find_experiments, make_result
-from shattering.paper.scales import SCALES
-from shattering.paper.text import to_markdown
+from shattering.compare.result import shown
+from shattering.experiments import shatter_point
+from shattering.experiments.experiment import Result
+from shattering.experiments.reproduce import find_experiments, make_result
+from shattering.experiments.scales import SCALES
+from shattering.experiments.shatter_search import ShatterPoint
+from shattering.experiments.text import to_markdown
 from shattering.report import figures
-from shattering.runs.shatter_point import ShatterPoint
-from shattering.testing.result import shown
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from shattering.cli import main
-from shattering.learners import checkpoints
+from shattering.learners.train import checkpoint
 from tests.data.test_sources import encode, pictures, write_folder, write_parquet
 from tests.networks.test_networks import PAPER
 
@@ -139,14 +139,14 @@ def test_bad_images_are_one_line(cli, tmp_path):
 
 def test_runs_that_another_number_of_processes_began_are_one_line(cli, tmp_path, monkeypatch):
     command = ["run", *QUICK, "--set", "network=mlp-1x16", "--set", "dropout=0.5", "--set", "checkpoint_every=0", "--store", tmp_path]
-    save = checkpoints.save_checkpoint
+    save = checkpoint.save_checkpoint
 
     def save_as_two_and_stop(*arguments):
         save(*arguments[:-1], 2)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as m:
-        m.setattr(checkpoints, "save_checkpoint", save_as_two_and_stop)
+        m.setattr(checkpoint, "save_checkpoint", save_as_two_and_stop)
         assert cli(*command)[0] == 130
     code, _, err = cli(*command)
     assert (code, err.count("\n")) == (1, 1)

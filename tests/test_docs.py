@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from shattering.cli import understand
-from shattering.testing.scheme import RANDOMIZATIONS
+from shattering.compare.plan import RANDOMIZATIONS
 from tests.conftest import load_script
 
 ROOT = Path(__file__).parent.parent

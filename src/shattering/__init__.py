@@ -11,8 +11,8 @@ __version__ = "0.1.0"
 _WHERE = {
     "Dataset": "data.dataset",
     "Split": "data.dataset",
-    "DATASETS": "data.named",
-    "load_dataset": "data.sources",
+    "DATASETS": "data.catalog",
+    "load_dataset": "data.load",
     "dataset_from_arrays": "data.arrays",
     "Randomization": "randomization",
     "randomize": "randomization",
@@ -30,11 +30,11 @@ _WHERE = {
     "Run": "runs.store",
     "Store": "runs.store",
     "grid": "runs.grid",
-    "run": "runs.run",
+    "run": "runs.execute",
     "sweep": "runs.sweep",
     "Ray": "runs.on_ray",
-    "randomization_test": "testing.front",
-    "RandomizationTest": "testing.result",
+    "randomization_test": "compare.front",
+    "RandomizationTest": "compare.result",
     "runs_table": "report.tables",
     "summary_table": "report.tables",
     "write_report": "report.page",
@@ -43,10 +43,12 @@ _WHERE = {
 __all__ = sorted(_WHERE)
 
 if TYPE_CHECKING:
+    from shattering.compare.front import randomization_test
+    from shattering.compare.result import RandomizationTest
     from shattering.data.arrays import dataset_from_arrays
+    from shattering.data.catalog import DATASETS
     from shattering.data.dataset import Dataset, Split
-    from shattering.data.named import DATASETS
-    from shattering.data.sources import load_dataset
+    from shattering.data.load import load_dataset
     from shattering.errors import InputError
     from shattering.learners import LEARNERS
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
@@ -62,14 +64,12 @@ if TYPE_CHECKING:
     from shattering.randomization import Randomization, randomize
     from shattering.report.page import write_report
     from shattering.report.tables import runs_table, summary_table
+    from shattering.runs.execute import run
     from shattering.runs.grid import grid
     from shattering.runs.on_ray import Ray
-    from shattering.runs.run import run
     from shattering.runs.spec import RunSpec
     from shattering.runs.store import Run, Store
     from shattering.runs.sweep import sweep
-    from shattering.testing.front import randomization_test
-    from shattering.testing.result import RandomizationTest
 
 
 def __getattr__(name: str):

@@ -18,7 +18,7 @@ import numpy as np
 
 from shattering import seeds
 from shattering.errors import InputError
-from shattering.values import Range, check_fields
+from shattering.parameters import Range, check_fields
 
 if TYPE_CHECKING:
     import torch
@@ -118,7 +118,7 @@ class Randomization:
         """The randomized images of a split, by `pixel_transform` of each; of images on disk when they are read."""
         import torch
 
-        from shattering.data.on_disk import ImagesOnDisk
+        from shattering.data.lazy import ImagesOnDisk
 
         if self.pixels == "true":
             return split.images
@@ -195,7 +195,7 @@ class Moments:
         """Moments of (n, c, h, w) or (n, features) images, in float64, without a float copy of them all."""
         import torch
 
-        from shattering.data.on_disk import ImagesOnDisk
+        from shattering.data.lazy import ImagesOnDisk
         from shattering.data.preprocess import table_moments, to_float
 
         if isinstance(images, ImagesOnDisk):

@@ -7,7 +7,7 @@ import pytest
 
 from shattering.cli import COMMANDS, Group, main
 from shattering.cli.options import Positional, Repeated, UsageError, help_of, options_of, parse
-from shattering.values import Count
+from shattering.parameters import Count
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from PIL import Image
 from torch.utils.data import Dataset as TorchDataset
 
 from shattering import InputError, load_dataset
-from shattering.data import disk
-from shattering.data.on_disk import ImagesOnDisk
+from shattering.data import formats
+from shattering.data.lazy import ImagesOnDisk
 from tests.data.test_sources import encode, pictures, write_folder, write_parquet
 
 RGB = pictures(6)
@@ -134,7 +134,7 @@ def test_images_that_stay_on_disk_have_the_shape_that_they_have_in_memory(tmp_pa
     grey = [saved(Image.fromarray(image)) for image in GREY]
     held = by_folder(grey, tmp_path / "grey")
     mixed = by_folder([encode(RGB[0]), *grey[1:]], tmp_path / "mixed")
-    monkeypatch.setattr(disk, "fits_into_memory", lambda _: False)
+    monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     lazy = by_folder(grey, tmp_path / "grey")
     assert isinstance(lazy.images, ImagesOnDisk)
     assert torch.equal(lazy.images[:], held.images)
@@ -150,7 +150,7 @@ def test_images_that_stay_on_disk_have_the_shape_that_they_have_in_memory(tmp_pa
 
 
 def test_the_fingerprint_of_images_on_disk_is_their_content(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk, "fits_into_memory", lambda _: False)
+    monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     flat = [np.full((6, 5, 3), value, np.uint8) for value in range(40)]
     one = by_folder(map(encode, flat), tmp_path / "one").images
     flat[21][:] = 200  # not among the 16 whose pixels are looked at
@@ -161,12 +161,12 @@ def test_the_fingerprint_of_images_on_disk_is_their_content(tmp_path, monkeypatc
 
 
 def test_what_the_cache_holds_is_made_anew_if_it_is_damaged(tmp_path, monkeypatch):
-    from shattering.cache import cache_folder
+    from shattering.system.cache import cache_folder
 
     monkeypatch.setenv("SHATTERING_CACHE", str(tmp_path / "cache"))
     encoded = [b"", *map(encode, RGB[1:]), encode(RGB[0])]
     expected = by_folder(encoded, tmp_path / "data", skip_corrupt=True)
-    moments = disk.read_image_folder(tmp_path / "data" / "train", size=4, skip_corrupt=True).images.subset(expected.ids.numpy())
+    moments = formats.read_image_folder(tmp_path / "data" / "train", size=4, skip_corrupt=True).images.subset(expected.ids.numpy())
     before = moments.moments()
     kept = sorted(cache_folder().iterdir())
     assert kept
@@ -209,7 +209,7 @@ def test_items_of_a_torch_dataset_are_of_one_type_and_one_shape():
 
 
 def test_a_dataset_on_disk_keeps_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(disk, "fits_into_memory", lambda _: False)
+    monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     by_folder(map(encode, RGB), tmp_path)
     data = load_dataset(tmp_path, image_size=4)
     assert load_dataset(data, image_size=4).train.image_shape == (3, 4, 4)

@@ -8,7 +8,6 @@ import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
 
-from shattering import machine
 from shattering.errors import InputError
 from shattering.features import random_conv
 from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts, merge_grams
@@ -16,6 +15,7 @@ from shattering.features.random_conv import RECIPES, RandomConvFeatures
 from shattering.learners.random_conv import RandomConvClassifier
 from shattering.linalg import stored
 from shattering.linalg.stored import StoredGram
+from shattering.system import machine
 from tests import oracles
 
 

@@ -8,13 +8,13 @@ import pytest
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, RunSpec, Store, load_dataset, randomization_test, run, sweep
-from shattering.cache import cache_folder
-from shattering.data import sources
+from shattering.data import load
+from shattering.experiments.shatter_search import shatter_point
 from shattering.identity import files
 from shattering.identity.files import check_unchanged, files_digest, read_once
 from shattering.runs.reading import read_spec
-from shattering.runs.shatter_point import shatter_point
 from shattering.runs.study import StudySpec
+from shattering.system.cache import cache_folder
 from tests.data.test_sources import write_folder
 
 FOREST = {"learner": "nearest-neighbors", "params": {"n_neighbors": 1}}
@@ -66,14 +66,14 @@ def test_a_file_that_changes_between_two_calls_is_another_dataset(tmp_path):
 
 
 def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, monkeypatch):
-    source, load = write_table(tmp_path / "t.npz"), load_dataset
+    source, original = write_table(tmp_path / "t.npz"), load_dataset
 
     def changing(*args, **kwargs):
-        loaded = load(*args, **kwargs)
+        loaded = original(*args, **kwargs)
         write_table(tmp_path / "t.npz", shift=1.0, n=60)
         return loaded
 
-    monkeypatch.setattr("shattering.runs.run.load_dataset", changing)
+    monkeypatch.setattr("shattering.runs.execute.load_dataset", changing)
     with pytest.raises(InputError, match=r"t\.npz changed while it was in use"):
         run(RunSpec(source, **FOREST), Store(tmp_path / "store"))
 
@@ -175,5 +175,5 @@ def test_every_stored_run_and_study_keeps_its_id():
 
 
 def test_the_identity_of_a_path_is_that_of_its_content(tmp_path):
-    assert sources.identity(write_table(tmp_path / "a.npz")) == sources.identity(write_table(tmp_path / "b.npz"))
-    assert sources.identity("digits") == "digits"
+    assert load.identity(write_table(tmp_path / "a.npz")) == load.identity(write_table(tmp_path / "b.npz"))
+    assert load.identity("digits") == "digits"

@@ -18,9 +18,9 @@ CHILD = """
 import glob, json, sys
 from pathlib import Path
 from shattering.runs.spec import RunSpec
-from shattering.testing.front import _named
-from shattering.testing.learners import as_learner
-from shattering.testing.targets import import_target
+from shattering.compare.front import _named
+from shattering.learners.adapt import as_learner
+from shattering.learners.targets import import_target
 
 def run_id(learner, recipe=None):
     name, estimator, params = as_learner(learner, recipe)

@@ -6,9 +6,9 @@ from sklearn.kernel_ridge import KernelRidge
 from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from shattering import machine
 from shattering.errors import InputError
 from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
+from shattering.system import machine
 from tests import oracles
 
 

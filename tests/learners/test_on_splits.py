@@ -13,12 +13,12 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
 from shattering import Dataset, InputError, Randomization, Split, dataset_from_arrays, load_dataset, randomization_test, randomize
+from shattering.compare.page import _suspects
+from shattering.learners.adapt import as_learner
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, score_split, table
 from shattering.learners.relu import ReluInterpolatorClassifier
-from shattering.testing.learners import as_learner
-from shattering.testing.page import _suspects
 from tests.data.test_numbers import TYPES
 from tests.learners.test_predictions import Untagged
 

@@ -9,7 +9,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
-from shattering.data.sources import load_dataset
+from shattering.data.load import load_dataset
 from shattering.errors import InputError
 from shattering.learners.relu import (
     DeepReluInterpolator,

@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 
 from shattering import Store, randomization_test, run, write_report
-from shattering.paper import reproduce
+from shattering.experiments import reproduce
 from shattering.report.figures import DARK
-from tests.paper.conftest import TINY, quick
+from tests.experiments.conftest import TINY, quick
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here to show the pages with")

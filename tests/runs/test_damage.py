@@ -14,12 +14,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from shattering import InputError, Randomization, RunSpec, Store, files, run, sweep
+from shattering import InputError, Randomization, RunSpec, Store, run, sweep
 from shattering.cli import main
 from shattering.report import page
 from shattering.report.text import print_status
 from shattering.runs.store import Record, Run, Unread, write_json
 from shattering.runs.study import StudySpec
+from shattering.system import files
 
 PARAMS = {"epochs": 1, "batch_size": 25, "device": "cpu", "track_examples": True}
 SPEC = RunSpec("digits", n_train=50, n_test=20, randomization=Randomization(0.5), params=PARAMS)

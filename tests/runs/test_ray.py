@@ -17,10 +17,10 @@ from rich.console import Console
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, Randomization, Ray, RunSpec, Store, randomization_test, sweep
-from shattering import cluster as cluster_module
 from shattering.cli import main
-from shattering.cluster import connected
 from shattering.runs.objects import name_of
+from shattering.system import cluster as cluster_module
+from shattering.system.cluster import connected
 from tests.runs.fits import noted
 from tests.runs.test_endings import PATH, SWEEP, wait_for
 from tests.runs.test_sweep import Frail

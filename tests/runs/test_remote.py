@@ -11,7 +11,7 @@ import pytest
 from shattering import InputError, Store, run, sweep
 from shattering.cli import main
 from shattering.runs import remote
-from tests.runs.test_run import PARAMS, SPEC
+from tests.runs.test_execute import PARAMS, SPEC
 
 SENT = ["examples.png", "history.parquet", "model.safetensors", "provenance.json", "result.json", "spec.json"]
 

@@ -1,7 +1,7 @@
 import pytest
 
 from shattering import InputError, RunSpec, Store, run
-from tests.runs.test_run import SPEC
+from tests.runs.test_execute import SPEC
 
 
 def test_finding_runs(tmp_path):

@@ -7,13 +7,14 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shattering import __version__, signals
+from shattering import __version__
 from shattering.cli.capacity import Rademacher, ShatterPoint, Stability
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, Run, Sweep
 from shattering.cli.showing import List, Report, Show, Status
 from shattering.cli.testing import Test
 from shattering.errors import InputError, failure, printable, unknown
+from shattering.system import signals
 
 
 class Group(dict[str, Any]):

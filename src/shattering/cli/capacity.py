@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 from shattering.cli.common import Stored, check_out, print_json, sweep_with_overview
 from shattering.cli.options import Repeated, UsageError
 from shattering.errors import printable
-from shattering.values import Count, Natural, Range
+from shattering.parameters import Count, Natural, Range
 
 if TYPE_CHECKING:
     from shattering.data.dataset import Dataset
-    from shattering.paper.experiment import Result
+    from shattering.experiments.experiment import Result
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class _OfLearner(Stored):
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
 
     def _load(self) -> Dataset:
-        from shattering.data.sources import load_dataset
+        from shattering.data.load import load_dataset
 
         check_out(self.out, is_folder=True)
         return load_dataset(self.dataset)
@@ -49,8 +49,8 @@ class _OfLearner(Stored):
         return " ".join([self.learner, *self.set])
 
     def _finish(self, result: Result) -> int:
-        from shattering.paper import reproduce
-        from shattering.paper.text import print_result
+        from shattering.experiments import reproduce
+        from shattering.experiments.text import print_result
 
         files = reproduce.write_result(result, self.out)
         if self.json:
@@ -71,7 +71,7 @@ class Rademacher(_OfLearner):
     """Draws of random signs."""
 
     def execute(self) -> int:
-        from shattering.paper.rademacher import make_result
+        from shattering.experiments.rademacher import make_result
         from shattering.runs.store import Store
         from shattering.runs.study import StudySpec
 
@@ -95,10 +95,10 @@ class Stability(_OfLearner):
     """Examples replaced, one at a time."""
 
     def execute(self) -> int:
-        from shattering.paper.stability import LABELS, make_result
+        from shattering.experiments.stability import LABELS, make_result
+        from shattering.experiments.study_capacity import N_TEST
         from shattering.runs.store import Store
         from shattering.runs.study import StudySpec
-        from shattering.studies.capacity import N_TEST
 
         data = self._load()
         _check_size("--n", self.n, data.train.n_classes, len(data.train) - 1)
@@ -131,8 +131,8 @@ class ShatterPoint(_OfLearner):
     def execute(self) -> int:
         import sys
 
-        from shattering.paper.shatter_point import make_result
-        from shattering.runs.shatter_point import shatter_point
+        from shattering.experiments.shatter_point import make_result
+        from shattering.experiments.shatter_search import shatter_point
         from shattering.runs.spec import RunSpec
         from shattering.runs.store import Store
 

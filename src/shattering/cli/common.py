@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from shattering.cli.options import UsageError
 from shattering.errors import printable
-from shattering.files import is_file
-from shattering.values import NotNegative, Positive
+from shattering.parameters import NotNegative, Positive
+from shattering.system.files import is_file
 
 if TYPE_CHECKING:
     from shattering.runs.on_ray import Ray

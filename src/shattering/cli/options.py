@@ -14,7 +14,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from shattering.errors import InputError, nearest, shown
-from shattering.values import describe, field_types, read
+from shattering.parameters import describe, field_types, read
 
 T = TypeVar("T")
 _POSITIONAL = "a word that is no option"

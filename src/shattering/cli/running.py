@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from shattering.cli.common import Stored, Swept, check_out, finish, print_json, print_written, summary, sweep_with_overview, where
 from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import InputError, printable
-from shattering.machine import launched
-from shattering.values import Count, Natural, Range
+from shattering.parameters import Count, Natural, Range
+from shattering.system.machine import launched
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Demo(Stored):
     """Runs at a time. Default: as many as cores."""
 
     def execute(self) -> int:
-        from shattering.demo import demo_specs
-        from shattering.machine import usable_cores
+        from shattering.experiments.demo import demo_specs
         from shattering.report.page import write_report
         from shattering.report.text import print_summary
         from shattering.runs.store import Store
+        from shattering.system.machine import usable_cores
 
         check_out(self.out)
         runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs or usable_cores())
@@ -84,8 +84,8 @@ class Run(Stored):
     def execute(self) -> int:
         from shattering.learners.own import epochs_of
         from shattering.report.text import print_stored
+        from shattering.runs.execute import run
         from shattering.runs.grid import grid, read_settings
-        from shattering.runs.run import run
         from shattering.runs.store import Store
 
         axes = {name: getattr(self, name) for name in _AXES}
@@ -221,9 +221,9 @@ class Paper(Swept):
     """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
 
     def execute(self) -> int:
-        from shattering.paper import reproduce
-        from shattering.paper.scales import SCALES
-        from shattering.paper.text import print_result
+        from shattering.experiments import reproduce
+        from shattering.experiments.scales import SCALES
+        from shattering.experiments.text import print_result
         from shattering.runs.store import Store
 
         check_out(self.out, is_folder=True)

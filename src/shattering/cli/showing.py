@@ -93,7 +93,7 @@ class Report(Stored):
 
 
 def _datasets() -> list[dict]:
-    from shattering.data.named import DATASETS
+    from shattering.data.catalog import DATASETS
 
     return [{"name": name, "description": text} for name, text in DATASETS.items()]
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from shattering.cli.common import Swept, check_out, print_json, print_written, where
 from shattering.cli.options import Positional, Repeated
-from shattering.values import Count, Natural, Range, split_list
+from shattering.parameters import Count, Natural, Range, split_list
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +57,9 @@ class Test(Swept):
 
         from rich.console import Console
 
+        from shattering.compare.front import randomization_test
         from shattering.identity.digest import IdentityWarning
         from shattering.runs.grid import read_settings
-        from shattering.testing.front import randomization_test
 
         check_out(self.out)
         names = None if self.randomizations is None else split_list(self.randomizations, "--randomizations")

@@ -13,7 +13,7 @@ import torch
 
 from shattering import seeds
 from shattering.data.labels import check_label_values, is_default, listed
-from shattering.data.on_disk import ImagesOnDisk
+from shattering.data.lazy import ImagesOnDisk
 from shattering.errors import InputError
 
 FLOATS = (torch.float16, torch.float32, torch.float64)

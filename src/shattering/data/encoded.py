@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from shattering.errors import InputError, printable, reason
-from shattering.machine import in_bytes
+from shattering.system.machine import in_bytes
 
 _MOST = 1 << 30  # encoded bytes that are taken for an image
 _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)(?:-[0-9a-f]{16})?\.parquet", re.IGNORECASE)

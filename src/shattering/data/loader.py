@@ -9,9 +9,9 @@ from contextlib import contextmanager
 import torch
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
-from shattering.data.on_disk import ImagesOnDisk
+from shattering.data.lazy import ImagesOnDisk
 from shattering.errors import InputError
-from shattering.machine import own_cores
+from shattering.system.machine import own_cores
 
 _AHEAD = 2  # batches that each worker prepares ahead
 

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from shattering.data import disk, layout
+from shattering.data import formats, image_folders
+from shattering.data.catalog import DATASETS, GIVEN, HUB, HubSource
 from shattering.data.channels import ORDERS
 from shattering.data.dataset import Dataset, Split
 from shattering.data.encoded import check_shards, kind_of
-from shattering.data.layout import TESTS
-from shattering.data.named import DATASETS, GIVEN, HUB, HubSource
+from shattering.data.image_folders import TESTS
 from shattering.errors import InputError, nearest, printable, reason, shown
 
 HoldOut = Callable[[Split, str], Dataset]  # makes a dataset of the only split there is, and its name
@@ -35,10 +35,10 @@ class Reading:
 
     def parquet(self, files: list[Path], label: str | None = None, like: Split | None = None) -> tuple[Split, str]:
         check_shards(files)
-        return disk.read_parquet(files, label, like, self.size, self.skip_corrupt)
+        return formats.read_parquet(files, label, like, self.size, self.skip_corrupt)
 
     def folder(self, path: Path, classes: list[str] | None = None) -> Split:
-        return disk.read_image_folder(path, classes, self.size, self.skip_corrupt)
+        return formats.read_image_folder(path, classes, self.size, self.skip_corrupt)
 
 
 def existing(path: Path) -> Path:
@@ -63,17 +63,17 @@ def has_test_split(path: Path) -> bool:
     """Whether a path that exists has a test split; looks at names of files alone."""
     if path.is_file():
         return path.suffix.lower() == ".npz"
-    parts = layout.parquet_parts(path)
+    parts = image_folders.parquet_parts(path)
     if "train" in parts:
         return any(name in parts for name in TESTS)
-    folders = layout.split_folders(path)
-    return "train" in folders and any(name in folders and layout.has_class_folders(folders[name]) for name in TESTS)
+    folders = image_folders.split_folders(path)
+    return "train" in folders and any(name in folders and image_folders.has_class_folders(folders[name]) for name in TESTS)
 
 
 def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Callable[..., Dataset]) -> Dataset:
     """The dataset at a path that exists. from_arrays: `dataset_from_arrays`. Raises InputError as `load_dataset` does."""
     if path.is_file() and path.suffix.lower() == ".npz":
-        arrays = disk.read_npz(path)
+        arrays = formats.read_npz(path)
         four = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
         named = {name: arrays.get(name) for name in ("classes", "label_values")}
         return from_arrays(*four, **named, channels=_one_order(reading.channels, arrays, path), name=path.stem)
@@ -83,7 +83,7 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
         if path.suffix.lower() != ".parquet":
             raise InputError(f"{where} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")
         return hold_out(reading.parquet([path])[0], path.stem)
-    parts, folders = layout.parquet_parts(path), layout.split_folders(path)
+    parts, folders = image_folders.parquet_parts(path), image_folders.split_folders(path)
     if "train" in parts and "train" in folders:
         raise InputError(f"{where} has both the folder train and {parts['train'][0].name}, expected one of them")
     if "train" in parts:
@@ -92,7 +92,7 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
         return _load_folder(path, folders, hold_out, reading)
     if parts:
         raise InputError(f"{where} has Parquet files of {', '.join(parts)}, expected train*.parquet")
-    splits = [folder.name for name, folder in folders.items() if layout.is_split_name(name)]
+    splits = [folder.name for name, folder in folders.items() if image_folders.is_split_name(name)]
     if splits:
         raise InputError(f"{where} has the folder {printable(splits[0])}, which looks like a split of the data, expected train and test")
     if not folders:
@@ -112,13 +112,13 @@ def load_named(name: str, hold_out: HoldOut, reading: Reading) -> Dataset:
     source = HUB[name]
     tests = tuple(dict.fromkeys((source.test, *TESTS)))
     if folder is not None and folder.is_dir():
-        folders, parts = layout.split_folders(folder), layout.parquet_parts(folder)
+        folders, parts = image_folders.split_folders(folder), image_folders.parquet_parts(folder)
         if "train" in folders:
             return replace(_load_folder(folder, folders, hold_out, reading), name=name)
         if "train" in parts and any(test in parts for test in tests):
             return _named(name, *_load_parquet(folder, parts, hold_out, reading, source.label, tests))
     downloaded = _download(name, source)
-    return _named(name, *_load_parquet(downloaded, layout.parquet_parts(downloaded), hold_out, reading, source.label, tests))
+    return _named(name, *_load_parquet(downloaded, image_folders.parquet_parts(downloaded), hold_out, reading, source.label, tests))
 
 
 def _named(name: str, data: Dataset, encoding: str) -> Dataset:
@@ -140,7 +140,7 @@ def _download(name: str, source: HubSource) -> Path:
             f"dataset {name!r} is not in SHATTERING_DATA ({os.environ.get('SHATTERING_DATA', 'not set')}) "
             f"and cannot be downloaded from the Hugging Face hub: {reason(error)}"
         ) from None
-    parts = layout.parquet_parts(folder / source.folder) if (folder / source.folder).is_dir() else {}
+    parts = image_folders.parquet_parts(folder / source.folder) if (folder / source.folder).is_dir() else {}
     if not ("train" in parts and source.test in parts):
         raise InputError(f"{source.repository} on the Hugging Face hub has no {source.folder}/train*.parquet and {source.test}*.parquet")
     return folder / source.folder
@@ -165,9 +165,9 @@ def _load_parquet(
     if rest:
         warnings.warn(f"{where}: the Parquet files of {', '.join(rest)} are not used", stacklevel=2)
     train, encoding = reading.parquet(parts["train"], label)
-    disk.check_no_empty_class(train, f"the train split of {path.name}")
+    formats.check_no_empty_class(train, f"the train split of {path.name}")
     found = [name for name in tests if name in parts]
-    test = next((name for name in found if disk.has_labels(parts[name], label, train)), None)
+    test = next((name for name in found if formats.has_labels(parts[name], label, train)), None)
     if test is None:
         if found:
             warnings.warn(f"{where}: {found[0]} has no labels, and is not used", stacklevel=2)
@@ -179,9 +179,9 @@ def _load_folder(path: Path, folders: dict[str, Path], hold_out: HoldOut, readin
     """Folders by split. The test split is the first of `TESTS` that has labels: class folders."""
     where = printable(str(path))
     found = [folders[name] for name in TESTS if name in folders]
-    test = next((folder for folder in found if layout.has_class_folders(folder)), None)
+    test = next((folder for folder in found if image_folders.has_class_folders(folder)), None)
     rest = [folder.name for name, folder in folders.items() if name not in ("train", *TESTS)]
-    split = next((name for name in rest if layout.is_split_name(name)), None)
+    split = next((name for name in rest if image_folders.is_split_name(name)), None)
     if split and test is None:
         raise InputError(f"{where} has the folder {printable(split)}, expected a test split to have the name test, validation or val")
     if rest:

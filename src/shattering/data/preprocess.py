@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import torch
 
-from shattering.data.on_disk import ImagesOnDisk
+from shattering.data.lazy import ImagesOnDisk
 from shattering.errors import InputError
 
 _ENTRIES = 2**24  # of a part of a table, 128 MiB in float64

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from shattering.machine import own_cores
+from shattering.system.machine import own_cores
 
 Given = TypeVar("Given")
 Result = TypeVar("Result")

@@ -11,7 +11,7 @@ import torch
 from shattering.errors import InputError
 from shattering.features.random_conv import FILTERS, RandomConvFeatures
 from shattering.linalg.stored import StoredGram, stored_bytes
-from shattering.machine import require_memory
+from shattering.system.machine import require_memory
 
 _SAVE_EVERY = 300.0  # seconds
 

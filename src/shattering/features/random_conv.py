@@ -19,8 +19,8 @@ from shattering import seeds
 from shattering.errors import InputError
 from shattering.features.gabor import image_shape
 from shattering.linalg.gram import slices
-from shattering.machine import require_memory
-from shattering.values import Count, Natural, check_fields
+from shattering.parameters import Count, Natural, check_fields
+from shattering.system.machine import require_memory
 
 FILTERS = 256  # of a block: what is computed, and drawn, at once
 _IMAGES = 2  # at once: so that what is between patches and pooling stays in a core's cache

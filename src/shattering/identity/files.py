@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
-from shattering.cache import kept_json
 from shattering.errors import InputError
+from shattering.system.cache import kept_json
 
 LARGE = 1 << 30  # bytes of files from which their digest is kept for other processes too
 _SETTLED = 2e9  # nanoseconds since the last change of a file, before which a second change may leave its time as it is

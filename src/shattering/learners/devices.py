@@ -5,7 +5,7 @@ from typing import Annotated
 import torch
 
 from shattering.errors import InputError, reason
-from shattering.values import Limit
+from shattering.parameters import Limit
 
 
 class _Name(Limit):

@@ -17,8 +17,8 @@ from shattering.learners.devices import Device
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
 from shattering.linalg.plan import Plan, block_bytes
-from shattering.machine import available_memory, require_memory
-from shattering.values import Count, NotNegative, Positive
+from shattering.parameters import Count, NotNegative, Positive
+from shattering.system.machine import available_memory, require_memory
 
 _DTYPES = [np.float64, np.float32]  # what is neither, such as whole numbers, becomes the first, which holds them
 _LARGEST = 1e30  # of features, so that their squares and sums of these are numbers
@@ -153,7 +153,7 @@ _DOC = """
             memory does for them.
         tol: on the relative residual ‖Y - (K + ridge) A‖ / ‖Y‖.
         max_steps: of conjugate gradients, in each precision.
-        memory_limit: bytes, in fit and in predict; what is available (see `shattering.machine.available_memory`) is a limit in any case.
+        memory_limit: bytes, in fit and in predict; what is available (see `shattering.system.machine.available_memory`) is a limit in any case.
         device: "auto" (CUDA, else the CPU), or a torch device.
         verbose: print the plan, with its estimates, and the progress to standard error.
 

@@ -17,7 +17,7 @@ from shattering.learners.own import FitRecord, OwnLearner
 from shattering.linalg.gram import Gram
 from shattering.linalg.plan import Plan, make_plan
 from shattering.linalg.solve import Solution, solve
-from shattering.values import check_fields
+from shattering.parameters import check_fields
 
 
 class MinimumNorm(OwnLearner, BaseEstimator):

@@ -22,18 +22,18 @@ from shattering.data.dataset import Split
 from shattering.data.targets import plain_labels
 from shattering.errors import InputError, reason
 from shattering.identity.digest import identify
-from shattering.learners import asynchronous, training
 from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device, resolve_device
-from shattering.learners.inputs import augmented, cropped_side, make_examples, standardization
 from shattering.learners.own import FitRecord, OwnLearner
 from shattering.learners.params import as_seed, check_params
-from shattering.learners.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.recipe import make_recipe, order_seed
-from shattering.learners.stream import Stream
-from shattering.learners.tracking import Tracker
+from shattering.learners.train import asynchronous, loop
+from shattering.learners.train.batches import Stream
+from shattering.learners.train.inputs import augmented, cropped_side, make_examples, standardization
+from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
+from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
-from shattering.values import Count, Natural, NotNegative, Share
+from shattering.parameters import Count, Natural, NotNegative, Share
 
 
 class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
@@ -234,7 +234,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])]) if checkpoint else ""
         tracker = self._tracker(X, labels)
         with asynchronous.opened(self.asynchronous, self.staleness) as workers:
-            result = training.fit(
+            result = loop.fit(
                 compiled,
                 augmented(self, images, clean, order_seed(self, seed)) or clean,
                 self._watched(test=test, validation=validation),
@@ -253,8 +253,8 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         self.n_iter_ = len(result.history)
         self.epochs_to_fit_ = result.epochs_to_fit
         self.diverged_ = result.diverged
-        predictions = None if isinstance(clean, training.Examples) else torch.zeros_like(clean.labels)
-        final = training.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
+        predictions = None if isinstance(clean, loop.Examples) else torch.zeros_like(clean.labels)
+        final = loop.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
         self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
         self.train_top5_accuracy_ = final.get("top5_accuracy")
         self.fitted_ = None if predictions is None else self.classes_[predictions.cpu().numpy()]
@@ -285,7 +285,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
     def logits(self, X) -> torch.Tensor:
         """Logits (n, classes) float32 on the CPU, for a Split or images."""
         data = self._unlabelled(X)
-        return training.compute_logits(self.module_, data, self._autocast).cpu()
+        return loop.compute_logits(self.module_, data, self._autocast).cpu()
 
     def predict_proba(self, X) -> np.ndarray:
         """Class probabilities (n, classes): the softmax of the logits."""
@@ -295,9 +295,9 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         """The most probable class of each example (n,)."""
         data = self._unlabelled(X)
         if isinstance(data, Stream):
-            best = training.predict(self.module_, data, self._autocast)
+            best = loop.predict(self.module_, data, self._autocast)
         else:
-            best = training.compute_logits(self.module_, data, self._autocast).cpu().argmax(1)
+            best = loop.compute_logits(self.module_, data, self._autocast).cpu().argmax(1)
         return self.classes_[best.numpy()]
 
     def score(self, X, y=None, sample_weight=None) -> float:
@@ -354,7 +354,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
 
-    def _watched(self, **splits: Split | None) -> dict[str, training.Examples | Stream]:
+    def _watched(self, **splits: Split | None) -> dict[str, loop.Examples | Stream]:
         for name, split in splits.items():
             if split and split.image_shape != self._raw_shape:
                 raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
@@ -396,7 +396,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
         if not self.n_parameters_:
             raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
 
-    def _unlabelled(self, X) -> training.Examples | Stream:
+    def _unlabelled(self, X) -> loop.Examples | Stream:
         check_is_fitted(self)
         images = X.images if isinstance(X, Split) else self._input_images(X)
         if tuple(images.shape[1:]) != self._raw_shape:

@@ -7,7 +7,7 @@ import numpy as np
 from shattering import networks
 from shattering.data.augment import strengths
 from shattering.errors import InputError
-from shattering.values import check_fields
+from shattering.parameters import check_fields
 
 
 def check_params(learner: Any) -> None:

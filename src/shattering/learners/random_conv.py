@@ -10,7 +10,6 @@ import torch
 from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
-from shattering.cache import cache_folder
 from shattering.features.conv_gram import accumulate_gram, gram_bytes, gram_key, gram_parts
 from shattering.features.random_conv import RandomConvFeatures
 from shattering.learners.classes import class_codes
@@ -19,8 +18,9 @@ from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import slices
 from shattering.linalg.plan import Plan, rate
 from shattering.linalg.stored import StoredGram, stored_bytes
-from shattering.machine import available_memory, require_memory
-from shattering.values import Count, Natural, NotNegative, Positive
+from shattering.parameters import Count, Natural, NotNegative, Positive
+from shattering.system.cache import cache_folder
+from shattering.system.machine import available_memory, require_memory
 
 _AT_ONCE = (4096, 512, 64)  # images whose features are computed for a prediction: the first that fits into memory
 

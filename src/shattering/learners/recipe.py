@@ -3,7 +3,7 @@
 from typing import Any
 
 from shattering import networks
-from shattering.learners.training import Recipe
+from shattering.learners.train.loop import Recipe
 
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 _AS_GIVEN = (

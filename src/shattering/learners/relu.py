@@ -13,12 +13,12 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 from shattering.errors import InputError
 from shattering.learners.classes import class_codes
 from shattering.learners.own import FitRecord, OwnLearner
+from shattering.parameters import Count, Natural, NotNegative, Range, check_fields
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
 from shattering.relu.rows import Rows, distinct, project, survey
 from shattering.seeds import generator
-from shattering.values import Count, Natural, NotNegative, Range, check_fields
 
 _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from sklearn.utils._param_validation import Hidden, make_constraint
 
 from shattering.errors import unknown
-from shattering.values import Limit, check, field_types, read
+from shattering.parameters import Limit, check, field_types, read
 
 _READABLE = (int, float, bool, str, None, NoneType, list, dict, tuple, set, object, Any)  # and containers of these
 

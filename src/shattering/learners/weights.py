@@ -10,8 +10,8 @@ import torch
 from torch import nn
 
 from shattering.errors import InputError, reason
-from shattering.files import write_aside
 from shattering.identity.files import check_unchanged, files_digest
+from shattering.system.files import write_aside
 
 _MAY_BE_LEFT = ("AuxLogits.", "_feature_mean", "_feature_std")  # an auxiliary classifier, and what `NetworkClassifier.save` adds
 

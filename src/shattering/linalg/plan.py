@@ -10,7 +10,7 @@ import torch
 from shattering.errors import InputError, unknown
 from shattering.linalg.gram import EXACT_BLOCK
 from shattering.linalg.tiles import TILE
-from shattering.machine import available_memory, in_bytes
+from shattering.system.machine import available_memory, in_bytes
 
 Solver = Literal["cholesky", "cg"]
 SOLVERS = ("auto", "cholesky", "cg")

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from shattering.errors import InputError
-from shattering.files import write_own
 from shattering.linalg.gram import slices
+from shattering.system.files import write_own
 
 _ROWS = 2500
 

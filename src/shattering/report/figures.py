@@ -8,10 +8,10 @@ import pandas as pd
 import vl_convert
 
 from shattering.errors import printable
-from shattering.files import write_aside
 from shattering.measures.memorization import memorization_start
 from shattering.report.tables import by_subject, summary_rows
 from shattering.runs.store import Run
+from shattering.system.files import write_aside
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart
 COLORS = {  # dark enough for lines and text on white

@@ -14,12 +14,12 @@ from PIL import Image, UnidentifiedImageError
 
 from shattering import __version__
 from shattering.errors import InputError, printable, reason
-from shattering.files import write_aside
 from shattering.report import figures
 from shattering.report.describe import describe
 from shattering.report.tables import PIXELS, by_subject, recipe, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
 from shattering.runs.store import Run, Stored, Unread
+from shattering.system.files import write_aside
 
 CAPTIONS = {
     "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. Drawn are true, half "

@@ -28,7 +28,7 @@ from multiprocessing.connection import Connection, wait
 from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
 from typing import TYPE_CHECKING
 
-from shattering.lifetime import adopt_orphans, end_with_parent
+from shattering.system.lifetime import adopt_orphans, end_with_parent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,9 +10,9 @@ from typing import Any
 from shattering.errors import InputError, reason, shown, unknown
 from shattering.learners import find_learner
 from shattering.learners.settings import Typed, settled
+from shattering.parameters import check, check_once, field_types, is_of, read, read_json, split_list
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
-from shattering.values import check, check_once, field_types, is_of, read, read_json, split_list
 
 _NOISE = tuple(f.name for f in fields(Randomization))
 _TYPES = {name: hint for name, hint in field_types(RunSpec).items() if name not in ("randomization", "params")} | field_types(Randomization)

@@ -11,9 +11,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from shattering.cluster import ANSWER_SECONDS, connected
 from shattering.errors import InputError, reason
-from shattering.values import NotNegative, Positive, check_fields
+from shattering.parameters import NotNegative, Positive, check_fields
+from shattering.system.cluster import ANSWER_SECONDS, connected
 
 if TYPE_CHECKING:  # the worker's side of this module has to set the environment before torch is imported
     from shattering.runs.objects import Objects

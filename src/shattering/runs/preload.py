@@ -4,7 +4,7 @@ import importlib
 
 import torch
 
-from shattering.runs.run import _provenance
+from shattering.runs.execute import _provenance
 
 for _name in ("torch._dynamo", "pyarrow.parquet", "sklearn.datasets", "PIL.PngImagePlugin"):
     importlib.import_module(_name)

@@ -13,8 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from shattering.cache import cache_folder
 from shattering.errors import InputError, printable, reason, shown
+from shattering.system.cache import cache_folder
 
 UPLOAD_SECONDS = 60.0  # between uploads of a run's checkpoint
 _DONE, _CHECKPOINT = "result.json", "checkpoint.pt"

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from shattering.errors import InputError, unknown
+from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
 from shattering.randomization import Randomization
 from shattering.runs import objects
-from shattering.values import Count, Natural, Range, check_fields, field_types, is_of
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -152,7 +152,7 @@ class RunSpec:
 
         Device, threads, checkpoint interval, and where the data and other files lie are not part of it.
         """
-        from shattering.data import sources
+        from shattering.data import load
 
         r = asdict(self.randomization)
         if not r["labels"]:
@@ -160,7 +160,7 @@ class RunSpec:
         if r["pixels"] in ("true", "gaussian"):
             del r["permute_channels"]
         parts = {
-            "dataset": objects.digest_of(self.dataset) if objects.is_object(self.dataset) else sources.identity(self.dataset),
+            "dataset": objects.digest_of(self.dataset) if objects.is_object(self.dataset) else load.identity(self.dataset),
             "n_train": self.n_train,
             "n_test": self.n_test,
             "n_validation": self.n_validation,
@@ -216,9 +216,9 @@ class RunSpec:
 
     def _holds_out(self) -> bool:
         """Whether a part of the data is held out to test on, since they are a name or a path without a test split."""
-        from shattering.data import sources
+        from shattering.data import load
 
-        return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not sources.has_test_split(self.dataset)
+        return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not load.has_test_split(self.dataset)
 
     def _defaults(self) -> dict:
         from shattering.learners import LEARNERS

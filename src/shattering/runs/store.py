@@ -19,13 +19,13 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self, overload
 from filelock import FileLock, Timeout
 
 from shattering.errors import InputError, named, printable
-from shattering.files import leftovers, write_own
+from shattering.parameters import check
 from shattering.runs import reading
 from shattering.runs.objects import Objects
 from shattering.runs.reading import AnySpec, Damaged, Newer
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
-from shattering.values import check
+from shattering.system.files import leftovers, write_own
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
 
 from shattering.errors import unknown
+from shattering.parameters import Natural, check_fields
 from shattering.runs.spec import by_content, canonical, id_of, known_fields, not_identity
-from shattering.values import Natural, check_fields
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class StudySpec:
     """(study, params, seed).
 
     Args:
-        study: a name in `shattering.studies.STUDIES`.
+        study: a name in `shattering.experiments.studies.STUDIES`.
         params: arguments of that function, as JSON values.
         seed: what it draws from.
         check: whether study and params are looked up; not for what is only read, which a later version may have written.
@@ -39,7 +39,7 @@ class StudySpec:
 
     def _check_names(self) -> None:
         """Raises InputError for an unknown study, and for parameters that it does not take."""
-        from shattering.studies import STUDIES
+        from shattering.experiments.studies import STUDIES
 
         if self.study not in STUDIES:
             raise unknown("study", self.study, STUDIES)
@@ -65,11 +65,11 @@ class StudySpec:
 
     def _by_content(self, params: dict) -> dict:
         """The same with what identifies data and files in place of their paths: of the dataset, and of a learner's parameters."""
-        from shattering.data import sources
-        from shattering.studies import MADE
+        from shattering.data import load
+        from shattering.experiments.studies import MADE
 
         if "dataset" in params and params["dataset"] not in MADE:
-            params = {**params, "dataset": sources.identity(str(params["dataset"]))}
+            params = {**params, "dataset": load.identity(str(params["dataset"]))}
         if "learner" in self._defaults() and params.get("params"):
             name = str(params.get("learner", self._defaults()["learner"]))
             counted = {key: value for key, value in params["params"].items() if key not in not_identity(name)}
@@ -105,7 +105,7 @@ class StudySpec:
         return function(self.seed, **self.params)
 
     def _function(self) -> Callable | None:
-        from shattering.studies import STUDIES
+        from shattering.experiments.studies import STUDIES
 
         return STUDIES.get(self.study)
 

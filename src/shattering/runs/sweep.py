@@ -10,20 +10,20 @@ from typing import Literal, overload
 from rich.console import Console
 from rich.progress import TaskID
 
-from shattering import values
+from shattering import parameters
 from shattering.errors import InputError, shown, unknown
 from shattering.identity.files import read_once
 from shattering.learners.own import epochs_of
-from shattering.loggers import Log, logger_names
-from shattering.machine import launched
 from shattering.runs.attempts import Attempts
 from shattering.runs.local import local_workers
+from shattering.runs.loggers import Log, logger_names
 from shattering.runs.objects import Objects
 from shattering.runs.on_ray import Ray, ray_workers
 from shattering.runs.overview import Overview, line
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import UNREADABLE, AnySpec, Record, Run, Store
 from shattering.runs.workers import Ended, Worker, Workers
+from shattering.system.machine import launched
 
 ENGINES = ("local", "ray")
 Engine = Literal["local", "ray"] | Ray
@@ -81,7 +81,7 @@ def sweep(
             the status "damaged" or "newer".
     """
     check(jobs, engine)
-    values.check("store", store, Store)
+    parameters.check("store", store, Store)
     specs = list(specs) if isinstance(specs, Iterable) else [specs]
     for spec in specs:
         if not isinstance(spec, AnySpec):
@@ -106,7 +106,7 @@ def check(jobs: int | None, engine: Engine) -> None:
     _, world = launched("RANK"), launched("WORLD_SIZE")
     if world > 1:
         raise InputError(f"sweep was started by torchrun in {world} processes, expected one: torchrun is for `run`")
-    values.check("jobs", jobs, values.Count | None)
+    parameters.check("jobs", jobs, parameters.Count | None)
     if not isinstance(engine, Ray) and engine not in ENGINES:
         raise unknown("engine", engine, ENGINES)
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shattering.errors import reason
-from shattering.machine import share_memory, usable_cores
+from shattering.system.machine import share_memory, usable_cores
 
 if TYPE_CHECKING:
     from shattering.runs.store import AnySpec
@@ -72,11 +72,11 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
     """
     import torch
 
-    from shattering.machine import use_cores
     from shattering.runs.carried import unpack
+    from shattering.runs.execute import run
     from shattering.runs.reading import spec_from_json
-    from shattering.runs.run import run
     from shattering.runs.store import Busy, Store
+    from shattering.system.machine import use_cores
 
     torch.set_num_threads(threads)
     use_cores(threads)

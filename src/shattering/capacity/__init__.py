@@ -1,1 +1,0 @@
-"""How much a learner can fit: Rademacher complexity, a bound on VC dimension, uniform stability (ICLR 2017, section 2.2)."""

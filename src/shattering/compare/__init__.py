@@ -1,0 +1,1 @@
+"""`randomization_test`: the plan, the fits, the table, the sentences and the page."""

@@ -1,0 +1,165 @@
+"""Budget mode: plan a test so that it ends in time, say what was left out, and stop on time."""
+
+import math
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from sklearn.base import clone
+
+from shattering.data.dataset import Dataset
+from shattering.errors import InputError, blamed, shown
+from shattering.learners.on_splits import fit_split, predict_split
+from shattering.learners.own import epochs_of
+from shattering.runs import objects
+from shattering.runs.execute import load_data
+from shattering.runs.spec import RunSpec
+
+_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
+SHARE = 0.85  # of the budget that the planned fits may take; the rest is for the pilot, loading, and noise
+PILOT = 0.03  # of the budget that one pilot fit may take
+LEAST_EXAMPLES = 500  # or 20 a class: no plan trains on fewer, unless there are fewer
+LEAST_TEST = 1000  # a plan that trains on fewer examples tests on as many as it trains on, and on no fewer than this
+LEAST_EPOCHS = 10
+_PILOT_EPOCHS = 3
+_MEASURABLE = 0.1  # seconds
+_LATE = 1.05  # of the budget: when a fit that reports its epochs is stopped
+
+
+def parse_budget(budget: str | float | None) -> float | None:
+    """ "90s", "5min", "1.5 hours" or a number of seconds as seconds. Raises InputError for anything else."""
+    if budget is None:
+        return None
+    match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-z]*?)\s*", str(budget).lower())
+    unit = (match[2] or "s") if match else ""
+    seconds = float(match[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), math.nan)) if match else math.nan
+    if not (math.isfinite(seconds) and seconds > 0):
+        raise InputError(f"budget is {shown(budget)}, expected a time such as '90s', '5min' or '1h'")
+    return seconds
+
+
+class OutOfTime(BaseException):
+    """Raised in a training that would end too late; it leaves the run interrupted, not failed."""
+
+
+@dataclass
+class Clock:
+    """What is left of a budget. seconds: None for no budget."""
+
+    seconds: float | None
+    start: float
+
+    @property
+    def left(self) -> float:
+        return math.inf if self.seconds is None else self.start + self.seconds - time.perf_counter()
+
+    def check(self, _: dict) -> None:
+        """Raise OutOfTime when it is late; called after every epoch."""
+        if self.seconds is not None and self.left < -(_LATE - 1) * self.seconds:
+            raise OutOfTime
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a fit: `seconds` at n examples (and `epochs` epochs), growing with n to the power `exponent`."""
+
+    seconds: float
+    n: int
+    exponent: float
+
+    def at(self, n: int) -> float:
+        return self.seconds * (n / self.n) ** self.exponent
+
+
+def plan(spec: RunSpec, given: objects.Objects, n_fits: int, least_fits: int, clock: Clock) -> tuple[RunSpec, tuple[str, ...]]:
+    """The spec with fewer training examples, and at the last fewer epochs, where a budget asks for it; and what is left out.
+
+    n_fits: how many fits would be good; least_fits: how many there must be. The number of examples is halved until `n_fits`
+    are likely to be done in time, but not below `LEAST_EXAMPLES`; then draws have to go, and only if not even `least_fits`
+    can be done, epochs.
+    """
+    if clock.seconds is None:
+        return spec, ()
+    data, _ = load_data(replace(spec, folds=None, fold=None), given)
+    whole, folds = len(data.train), spec.folds or 1
+    cost = _measure(spec, given, data, clock)
+    least = min(whole, max(LEAST_EXAMPLES, 20 * data.train.n_classes))
+    n = whole
+    while n > least and folds * n_fits * cost.at(n) > SHARE * clock.left:
+        n = max(least, n // 2)
+    left_out = []
+    if n < whole:
+        n_test = None if spec.folds else _test_size(n, data)
+        spec = replace(spec, n_train=n, n_test=n_test)
+        tests = f" and tests on {n_test:,} of {len(data.test):,}" if n_test else ""
+        left_out.append(
+            f"To keep the budget it trains on {n:,} of {whole:,} examples{tests}: a fit on all takes about {cost.at(whole):.2g} s."
+        )
+    epochs = _epochs(spec, given)
+    needed = folds * least_fits * cost.at(n)
+    if epochs and needed > SHARE * clock.left:
+        fewer = max(min(LEAST_EPOCHS, epochs), int(epochs * SHARE * clock.left / needed))
+        if fewer < epochs:
+            spec = _with_epochs(spec, given, fewer)
+            left_out.append(
+                f"To keep the budget it trains for {fewer} of {epochs} epochs, so what it does not fit here it might fit with all."
+            )
+    return spec, tuple(left_out)
+
+
+def _epochs(spec: RunSpec, given: objects.Objects) -> int | None:
+    return epochs_of(spec.build(given))
+
+
+def _with_epochs(spec: RunSpec, given: Any, epochs: int) -> RunSpec:
+    """The same run with fewer epochs. An object gets a name of its own among those given."""
+    if not objects.is_object(spec.learner):
+        return replace(spec, params={**spec.params, "epochs": epochs})
+    name = objects.name_of(objects.label(spec.learner), f"{objects.digest_of(spec.learner).removeprefix('object:')}-{epochs}epochs")
+    given[name] = clone(given[spec.learner]).set_params(epochs=epochs)  # type: ignore[union-attr]
+    return replace(spec, learner=name)
+
+
+def _measure(spec: RunSpec, given: objects.Objects, data: Dataset, clock: Clock) -> Cost:
+    """The cost of a fit, from pilot fits of doubling size, each a small part of the budget."""
+    budget: float = clock.seconds  # type: ignore[assignment]
+    epochs, whole = _epochs(spec, given), len(data.train)
+    n = min(whole, max(200, 4 * data.train.n_classes))
+    points: list[tuple[int, float]] = []
+    while True:
+        with blamed(spec.model_name):
+            points.append((n, _pilot(spec, given, data, n, epochs)))
+        growth = 1.0 if epochs else _exponent(points)  # an epoch is linear in n
+        spent = points[-1][1] / (epochs or 1) * (_PILOT_EPOCHS if epochs else 1)
+        if n == whole or spent * 2**growth > PILOT * budget:
+            return Cost(points[-1][1], n, growth)
+        n = min(whole, 2 * n)
+
+
+def _pilot(spec: RunSpec, given: objects.Objects, data: Dataset, n: int, epochs: int | None) -> float:
+    """Seconds of a fit on n examples, and predicting the test split; of a learner with epochs, of so many of the fastest of a few."""
+    small = data.limit(n, _test_size(n, data), spec.resolved_data_seed)
+    learner, ends = spec.build(given), [time.perf_counter()]
+    if epochs:
+        learner.set_params(epochs=_PILOT_EPOCHS)
+        fit_split(learner, small.train, test=small.test, on_epoch=lambda _: ends.append(time.perf_counter()))
+        spans = [b - a for a, b in pairwise(ends)]
+        return epochs * min(spans) if spans else epochs / _PILOT_EPOCHS * (time.perf_counter() - ends[0])
+    fit_split(learner, small.train)
+    predict_split(learner, small.test)
+    return time.perf_counter() - ends[0]
+
+
+def _test_size(n: int, data: Dataset) -> int:
+    return len(data.test) if n == len(data.train) else min(len(data.test), max(LEAST_TEST, n))
+
+
+def _exponent(points: Sequence[tuple[int, float]]) -> float:
+    """The growth from the last two sizes, between linear and cubic; linear while fits are too short to tell."""
+    if len(points) < 2 or points[-2][1] < _MEASURABLE:
+        return 1.0
+    (n, a), (m, b) = points[-2:]
+    return min(3.0, max(1.0, math.log(b / a) / math.log(m / n)))

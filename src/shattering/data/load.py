@@ -1,0 +1,195 @@
+"""`load_dataset`: a name, a path or arrays → one `Dataset`."""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from shattering import seeds
+from shattering.data import foreign, formats, paths
+from shattering.data.arrays import dataset_from_arrays
+from shattering.data.catalog import DATASETS, GIVEN
+from shattering.data.channels import check_order
+from shattering.data.dataset import Dataset, Split, hold_out_by_class
+from shattering.data.lazy import ImagesOnDisk
+from shattering.data.paths import HoldOut, Reading, existing
+from shattering.errors import InputError, printable, reason
+from shattering.identity.files import check_unchanged, files_digest
+from shattering.parameters import Count, Natural, check_arguments
+
+DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
+
+
+def load_dataset(
+    source,
+    n_train: Count | None = None,
+    n_test: Count | None = None,
+    seed: Natural = 0,
+    n_validation: Count | None = None,
+    hold_out: bool = True,
+    image_size: Count | None = None,
+    skip_corrupt: bool = False,
+    channels: str | None = None,
+) -> Dataset:
+    """Load a dataset whole, or class-balanced subsets of it.
+
+    Named datasets are read from the folder in the environment variable SHATTERING_DATA if they are there
+    (``NAME/train*.parquet``, or an image folder ``NAME``), else downloaded from the Hugging Face hub. Images of files and folders
+    that would not fit into memory once they are decoded stay on disk, as `ImagesOnDisk`; what fits
+    is said by `shattering.system.machine.available_memory`.
+
+    Args:
+        source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/…`` and ``test/…``,
+            or without a test split ``CLASS/…``; in every format that Pillow reads, and in folders below), an .npz with x_train, y_train,
+            x_test, y_test, or Parquet files (one file, or a folder with ``train*.parquet`` and ``test*.parquet``) with an image and
+            a label column; a tuple
+            (X, y) or (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; a torch dataset of (image, label)
+            pairs, or a pair of them (train, test); a Hugging Face `Dataset` or `DatasetDict`; or a Dataset.
+        n_train: size of a class-balanced subset of the train split, drawn by `seed`; None: all of it.
+        n_test: the same for the test split.
+        seed: also draws the held-out fifth where a source has no test split.
+        n_validation: size of a class-balanced validation split, held out of the train split; None: there is none.
+        hold_out: whether a source without a test split has a fifth held out; if not, its test split is its train split, which
+            is for cross-validation within the train split, or for what is to be memorized alone.
+        image_size: bring encoded images of any sizes to squares of so many pixels (as RGB), see `decode_square`; None: they
+            have one size, and keep it.
+        skip_corrupt: leave out the encoded images that cannot be decoded, and count them in `Dataset.skipped`, instead of raising an error;
+            this decodes every image of the subsets once. Images that would be changed by reading them are an error all the same.
+        channels: "first" or "last", the order of the axes in arrays of images (of four axes; of an .npz and of a torch dataset, too);
+            None: the channels are the axis, the second or the last, that has length 1, 3 or 4; if both have, or neither has, it is the
+            order that gives square images; where that does not tell, it is an error.
+
+    Raises:
+        InputError: for anything unknown, unreadable or inconsistent: labels that are missing or of two kinds, pictures that 8-bit grey
+            or RGB cannot hold (16 bits, transparency, several frames), files in class folders that are no images.
+
+    Warns:
+        UserWarning: for what is left out (notes beside images, splits and arrays that are not used) or converted (CMYK).
+    """
+    names = ("n_train", "n_test", "seed", "n_validation", "hold_out", "image_size", "skip_corrupt")
+    check_arguments(load_dataset, locals(), *names)
+    if isinstance(source, str) and not source:
+        raise InputError("dataset is '', expected a name or a path")
+    check_order(channels)
+    dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), Reading(image_size, skip_corrupt, channels))
+    if image_size and not isinstance(dataset.train.images, ImagesOnDisk):
+        raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
+    formats.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
+    dataset = dataset.limit(n_train, n_test, seed, n_validation)
+    return _in_memory_if_it_fits(_without_unreadable(dataset) if skip_corrupt else dataset)
+
+
+def _without_unreadable(dataset: Dataset) -> Dataset:
+    """Without the images on disk that cannot be decoded, which are counted."""
+    kept: dict[str, Split] = {}
+    skipped: dict[str, int] = {}
+    for name in ("train", "test", "validation"):
+        split = getattr(dataset, name)
+        if split is not None and isinstance(split.images, ImagesOnDisk):
+            bad = split.images.unreadable()
+            good, labels = np.setdiff1d(np.arange(len(split)), bad), split.labels.numpy()
+            lost = np.setdiff1d(labels, labels[good])
+            if len(lost) and name == "train":
+                first = split.images.describe(int((labels == lost[0]).argmax()))
+                raise InputError(f"none of the train images of class {split.classes[lost[0]]!r} can be decoded (first: {first})")
+            skipped[name] = len(bad)
+            kept[name] = split.subset(torch.from_numpy(good)) if bad else split
+    return replace(dataset, **kept, skipped=skipped)
+
+
+def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
+    """With the images of all splits decoded, if all of them fit into memory."""
+    splits = {name: split for name in ("train", "test", "validation") if (split := getattr(dataset, name)) is not None}
+    on_disk = {name: split for name, split in splits.items() if isinstance(split.images, ImagesOnDisk)}
+    if not formats.fits_into_memory(sum(split.images.nbytes for split in on_disk.values())):
+        return dataset
+    return replace(dataset, **{name: replace(split, images=split.images.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]
+
+
+def _load_any(source, hold_out: HoldOut, reading: Reading) -> Dataset:
+    if isinstance(source, Dataset):
+        reading.no_arrays(source.name)
+        size = getattr(source.train.images, "size", None)
+        if reading.size and isinstance(source.train.images, ImagesOnDisk) and size != reading.size:
+            raise InputError(f"image_size is {reading.size}, expected {size or 'none'}, that of the dataset which is given")
+        return source
+    if isinstance(source, (str, Path)):
+        return _load_text(str(source), hold_out, reading)
+    if foreign.is_hub(source):
+        reading.no_arrays("a Hugging Face dataset")
+        return foreign.from_hub(source, hold_out, reading.size, reading.skip_corrupt)
+    if isinstance(source, (tuple, list)) and len(source) == 4:
+        return dataset_from_arrays(*source, channels=reading.channels)
+    if isinstance(source, (tuple, list)) and len(source) == 2:
+        if all(foreign.is_torch(part) for part in source):
+            return _from_torch(source[0], source[1], reading)
+        return hold_out(dataset_from_arrays(*source, *source, channels=reading.channels).train, "arrays")
+    if foreign.is_torch(source):
+        return hold_out(_from_torch(source, source, reading).train, type(source).__name__)
+    raise InputError(
+        f"dataset is a {type(source).__name__}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
+        "a Dataset, or a torch or Hugging Face dataset"
+    )
+
+
+def _load_text(source: str, hold_out: HoldOut, reading: Reading) -> Dataset:
+    if source not in DATASETS:
+        return paths.load_path(existing(Path(source)), hold_out, reading, dataset_from_arrays)
+    reading.no_arrays(source)
+    return _digits() if source == "digits" else paths.load_named(source, hold_out, reading)
+
+
+def _from_torch(train: object, test: object, reading: Reading) -> Dataset:
+    pairs = {id(part): foreign.read_torch(part, reading.channels) for part in (train, test)}  # once, if they are one
+    (x_train, y_train), (x_test, y_test) = pairs[id(train)], pairs[id(test)]
+    channels = "first" if x_train.ndim == 4 else None
+    return dataset_from_arrays(x_train, y_train, x_test, y_test, channels=channels, name=type(train).__name__)
+
+
+def identity(source: str) -> str:
+    """What identifies a dataset in a run: its name, or the digest of its files, wherever they lie.
+
+    Raises InputError for what is neither a known name nor a path.
+    """
+    if source in DATASETS:
+        return source
+    path = existing(Path(source))
+    try:
+        return f"sha256:{files_digest(path)}"
+    except OSError as error:
+        raise InputError(f"{printable(error.filename or str(path))} cannot be read: {error.strerror or reason(error)}") from None
+
+
+def check_identity(source: str) -> None:
+    """Raise InputError if a dataset that is files has changed since its identity was asked for in this `read_once`."""
+    if source not in DATASETS:
+        check_unchanged(existing(Path(source)))
+
+
+def has_test_split(source: str) -> bool:
+    """Whether a dataset's name or path has a test split of its own; else `load_dataset` holds one out. Looks at names of files alone."""
+    if source in DATASETS:
+        return source not in GIVEN
+    return paths.has_test_split(existing(Path(source)))
+
+
+def _digits() -> Dataset:
+    from sklearn.datasets import load_digits
+
+    pixels, target = load_digits(return_X_y=True)  # 0…16
+    images = torch.from_numpy((pixels * (255 / 16)).round().astype(np.uint8)).view(-1, 1, 8, 8)
+    whole = Split(images, torch.from_numpy(target.astype(np.int64)), tuple(str(k) for k in range(10)))
+    order = torch.from_numpy(seeds.generator(0, "data/digits").permutation(len(whole)))
+    test, train = order[:DIGITS_TEST].sort().values, order[DIGITS_TEST:].sort().values
+    return Dataset(whole.subset(train), whole.subset(test), "digits")
+
+
+def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:
+    """A dataset whose test split is a fifth of the only split there is, drawn by class; seed None: that split itself."""
+    if seed is None:
+        return Dataset(split, split, name)
+    if len(split) < 5:
+        raise InputError(f"{name} has {len(split)} examples and no test split, expected at least 5 to hold out a fifth")
+    return Dataset(*hold_out_by_class(split, len(split) // 5, seed), name, f"{name} (a fifth held out)")

@@ -1,0 +1,1 @@
+"""Why random labels were not fitted, from one run."""

@@ -1,0 +1,152 @@
+"""Why random labels were not fitted: a checklist computed from the run. Each rule has a threshold, named and tested."""
+
+import hashlib
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+from scipy.stats import binom
+from sklearn.base import BaseEstimator
+
+from shattering.compare.plan import LABEL_TEST, RANDOMIZATIONS
+from shattering.compare.result import RandomizationTest
+from shattering.compare.sentences import FITS, memorized
+from shattering.data.dataset import Split
+from shattering.diagnose.estimators import limits
+from shattering.diagnose.finding import LIKELIHOODS, Finding
+from shattering.diagnose.network import network_findings
+from shattering.learners.network import NetworkClassifier
+from shattering.learners.wrapped import TrainingFunction, Wrapped
+from shattering.runs.execute import load_data
+from shattering.runs.objects import Objects
+from shattering.runs.store import Run
+
+TRUE_RATHER = 0.2  # by how much more it must agree with the true labels than with those given to be said to know them
+_BLOCK = 256  # images looked at at a time
+CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the most by which that may be chance
+
+
+def diagnose(run: Run, given: Objects | None = None, others: Sequence[Run] = ()) -> list[Finding]:
+    """Why a run on random labels did not fit them, most likely first; empty if it did, or is not done.
+
+    Args:
+        run: on permuted or random labels.
+        given: the objects that its spec names.
+        others: runs of the same learner on other draws of the labels, which tell chance from knowledge of the true labels.
+
+    A rule reports only what it finds in this run's parameters, data, history or weights; see docs/diagnosis.md.
+    """
+    if run.status != "done" or run.result["train_accuracy"] >= FITS:
+        return []
+    learner, train = run.spec.build(given), load_data(run.spec, given)[0].train
+    found = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, learner, others), *too_small(run.result)]
+    found += network_findings(run, train, given) if isinstance(learner, NetworkClassifier) else limits(learner, run.result)
+    return _sorted(found)
+
+
+def diagnose_test(test: RandomizationTest) -> list[Finding]:
+    """`diagnose` for the run that `unfitted` names, with what a budget has left out; empty without such a run."""
+    run = unfitted(test)
+    if run is None:
+        return []
+    draws = [draw for draw in test.of(run.spec.randomization) if run not in draw.runs]
+    found = diagnose(run, test.given, [draw.runs[0] for draw in draws])
+    cut = next((sentence for sentence in test.left_out if " epochs" in sentence), None)
+    if cut:
+        more = "Run the test without a budget, or with a larger one."
+        found.insert(0, Finding("epochs cut by the budget", cut, more, "likely"))
+    return _sorted(found)
+
+
+def unfitted(test: RandomizationTest) -> Run | None:
+    """The first run on permuted (else random) labels that did not fit; None if they are fitted on average, or were not drawn."""
+    found = memorized(test)
+    if found is None or found[0] >= FITS:
+        return None
+    kind = next(r for r in (LABEL_TEST, RANDOMIZATIONS["random-labels"]) if test.of(r))
+    return next(run for draw in test.of(kind) for run in draw.runs if run.result["train_accuracy"] < FITS)
+
+
+def explanation(test: RandomizationTest) -> list[str]:
+    """The diagnosis in lines; empty if random labels are fitted or were not drawn, one sentence if nothing was found."""
+    run = unfitted(test)
+    if run is None:
+        return []
+    if not test.diagnosis:
+        return ["Why it did not fit random labels was not found in its parameters, data or history."]
+    at = f"seed {run.spec.seed}, training accuracy {run.result['train_accuracy']:.1%}"
+    return [f"Why it may not have fitted random labels ({at}):", *(f"- {finding}" for finding in test.diagnosis)]
+
+
+def _sorted(found: list[Finding]) -> list[Finding]:
+    return sorted(found, key=lambda finding: LIKELIHOODS.index(finding.likelihood))
+
+
+def duplicates(train: Split, accuracy: float) -> Iterator[Finding]:
+    """Examples with identical inputs and different labels: no function of the inputs gets more than the most frequent right."""
+    bound, n_disagreeing = accuracy_bound(train)
+    if bound >= FITS:
+        return
+    evidence = (
+        f"{n_disagreeing:,} of {len(train):,} training examples have the same input as an example with another label, so nothing that "
+        f"maps inputs to classes can exceed a training accuracy of {bound:.2%}; it reached {accuracy:.2%}."
+    )
+    yield Finding("identical inputs with different labels", evidence, "Remove repeated inputs from the data.", "certain")
+
+
+def accuracy_bound(train: Split) -> tuple[float, int]:
+    """(the highest training accuracy that a function of the inputs can have, examples that share an input with another label)."""
+    groups: dict[bytes, Counter] = defaultdict(Counter)
+    for start in range(0, len(train), _BLOCK):
+        rows = slice(start, start + _BLOCK)
+        for image, label in zip(train.images[rows].numpy(), train.labels[rows].tolist(), strict=True):
+            groups[hashlib.blake2b(image.tobytes()).digest()][label] += 1
+    best = sum(max(group.values()) for group in groups.values())
+    return best / len(train), sum(group.total() for group in groups.values() if len(group) > 1)
+
+
+def too_small(result: dict) -> Iterator[Finding]:
+    """Fewer parameters than examples; or than what is known to suffice."""
+    p, n, d = result["n_parameters"], result["n_train"], math.prod(result["image_shape"])
+    if p is None or p >= 2 * n + d:
+        return
+    suffices = (
+        f"A two-layer ReLU network that fits any labels exists with 2n + d = {2 * n + d:,} (Zhang et al. 2017, theorem 1; that says "
+        "nothing of whether training finds it)."
+    )
+    fewer = f"It has {p:,} parameters for n = {n:,} examples."
+    yield Finding("too few parameters", f"{fewer} {suffices}", "Make the network wider.", "likely" if p < n else "possible")
+
+
+def _labels_not_used(run: Run, learner: BaseEstimator, others: Sequence[Run]) -> Iterator[Finding]:
+    """A learner that knows the true labels of randomized data, or learns nothing of the labels it is given."""
+    result, k = run.result, run.result["n_classes"]
+    given, true = result["train_accuracy"], result["train_accuracy_on_true_labels"]
+    if run.spec.randomization.labels == 1 and true >= given + TRUE_RATHER:
+        p = chance_of_true([r.result["train_accuracy_on_true_labels"] for r in (run, *others)], k)
+        evidence = (
+            f"Its answers on the training examples agree in {true:.1%} with the true labels, and in {given:.1%} with those that it was "
+            f"given. Names drawn at random for whole classes do as well with probability {p:.2g}."
+        )
+        remedy = "Find out where it gets other labels from: a file of its own, a cache, or weights trained before."
+        likelihood = next(name for name in LIKELIHOODS if p <= CHANCE[name])
+        yield Finding("it uses other labels than those it was given", evidence, remedy, likelihood)
+    elif not _ours(learner) and given <= (share := result["majority_share"]) + 2 * math.sqrt(share * (1 - share) / result["n_train"]):
+        evidence = f"Training accuracy on the labels that it was given is {given:.1%}; a constant answer has {share:.1%}."
+        remedy = "See that labels are drawn once, stay with their inputs when these are shuffled, and reach the loss."
+        yield Finding("nothing of the labels was learned", evidence, remedy, "possible")
+
+
+def chance_of_true(agreements: Sequence[float], k: int) -> float:
+    """How likely it is that one who names k classes at random agrees with the true labels as much, in every draw.
+
+    A learner that only groups the examples by class, and names each group by its random labels, gets each name right
+    with probability 1/k.
+    """
+    right = math.floor(k * min(agreements) + 0.5)
+    return float(binom.sf(right - 1, k, 1 / k)) ** len(agreements)
+
+
+def _ours(learner: BaseEstimator) -> bool:
+    """Whether labels are known to reach what is fitted: it is scikit-learn's, or a learner of this package."""
+    return type(learner).__module__.split(".")[0] in ("sklearn", "shattering") and not isinstance(learner, (TrainingFunction, Wrapped))

@@ -1,0 +1,223 @@
+"""Parameters of scikit-learn's estimators that keep them from fitting random labels, from a literal table."""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+
+from shattering.diagnose.finding import Finding, Likelihood
+
+TREES = ("DecisionTreeClassifier", "ExtraTreeClassifier", "RandomForestClassifier", "ExtraTreesClassifier")
+FORESTS = ("RandomForestClassifier", "ExtraTreesClassifier", "BaggingClassifier")
+BOOSTED = ("GradientBoostingClassifier", "HistGradientBoostingClassifier", "AdaBoostClassifier")
+LINEAR = ("LogisticRegression", "LinearSVC", "SGDClassifier", "Perceptron", "RidgeClassifier", "LinearDiscriminantAnalysis")
+NEIGHBORS = ("KNeighborsClassifier", "RadiusNeighborsClassifier")
+KERNELS = ("KernelInterpolatorClassifier", "RandomConvClassifier")
+ITERATIVE = ("LogisticRegression", "LinearSVC", "SGDClassifier", "Perceptron", "MLPClassifier", "HistGradientBoostingClassifier")
+_LIBRARIES = ("sklearn", "skorch", "shattering")
+SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")  # steps that keep the number of features
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What an estimator was fitted to. d: the number of its features, None if the steps before it may have changed it."""
+
+    estimator: BaseEstimator
+    n: int
+    d: int | None
+    k: int
+
+    def param(self, name: str) -> Any:
+        return self.estimator.get_params(deep=False).get(name)
+
+
+class Limit(NamedTuple):
+    """acts: (value, fit) → how likely it is what limits, or None. says: (value, fit) → the evidence, after "name = value: "."""
+
+    classes: tuple[str, ...]
+    parameter: str
+    acts: Callable[[Any, Fit], Likelihood | None]
+    says: Callable[[Any, Fit], str]
+    remedy: str
+
+
+def _if(condition: bool, likelihood: Likelihood = "likely") -> Likelihood | None:
+    return likelihood if condition else None
+
+
+def _few(number: float, fit: Fit) -> Likelihood:
+    return "likely" if number < fit.n else "possible"
+
+
+def _share(value: Any, fit: Fit) -> float:
+    """Parameters that are a number of examples, or a share of them."""
+    return math.ceil(value * fit.n) if isinstance(value, float) else value
+
+
+def _early(value: Any, fit: Fit) -> bool:
+    return value is True or (value == "auto" and fit.n > 10_000)  # "auto": HistGradientBoostingClassifier's
+
+
+LIMITS = (
+    Limit(("DummyClassifier",), "strategy", lambda v, f: "certain", lambda v, f: "it answers without looking at the input", "any other"),
+    Limit(
+        TREES,
+        "max_depth",
+        lambda v, f: v and _few(2**v, f),
+        lambda v, f: f"a tree has at most {2**v:,} leaves for {f.n:,} examples",
+        "None",
+    ),
+    Limit(BOOSTED, "max_depth", lambda v, f: v and "possible", lambda v, f: f"a tree has at most {2**v:,} leaves", "None"),
+    Limit(
+        TREES,
+        "min_samples_leaf",
+        lambda v, f: _if(_share(v, f) > 1),
+        lambda v, f: f"a leaf gives one answer to at least {_share(v, f)} examples",
+        "1",
+    ),
+    Limit(
+        BOOSTED,
+        "min_samples_leaf",
+        lambda v, f: _if(_share(v, f) > 1, "possible"),
+        lambda v, f: f"a leaf moves at least {_share(v, f)} examples together",
+        "1",
+    ),
+    Limit(
+        TREES,
+        "min_samples_split",
+        lambda v, f: _if(_share(v, f) > 2),
+        lambda v, f: f"nodes of fewer than {_share(v, f)} examples are not split",
+        "2",
+    ),
+    Limit(
+        (*TREES, "GradientBoostingClassifier"),
+        "max_leaf_nodes",
+        lambda v, f: v and _few(v, f),
+        lambda v, f: f"a tree has at most {v:,} leaves for {f.n:,} examples",
+        "None",
+    ),
+    Limit(TREES, "ccp_alpha", lambda v, f: _if(v > 0), lambda v, f: "branches that fit little are pruned", "0"),
+    Limit(TREES, "min_impurity_decrease", lambda v, f: _if(v > 0), lambda v, f: "splits that gain less are not made", "0"),
+    Limit(
+        FORESTS,
+        "max_samples",
+        lambda v, f: _if(v not in (None, 1.0)),
+        lambda v, f: "each member is fitted to so many examples",
+        "None (or 1.0)",
+    ),
+    Limit(
+        FORESTS,
+        "bootstrap",
+        lambda v, f: _if(v, "possible"),
+        lambda v, f: f"an example is in about 63% of the resamples of the {f.param('n_estimators')} members, which answer by vote",
+        "False",
+    ),
+    Limit(
+        NEIGHBORS,
+        "n_neighbors",
+        lambda v, f: _if(v > 1 and f.param("weights") == "uniform"),
+        lambda v, f: f"an example's own label is one of {v} votes on it",
+        "1, or weights='distance'",
+    ),
+    Limit(
+        ("LogisticRegression", "LinearSVC"),
+        "C",
+        lambda v, f: _if(math.isfinite(v), "possible" if f.d is None or f.d + 1 < f.n else "likely"),
+        lambda v, f: "the weights are penalized, the more the smaller C",
+        "a thousand times as much",
+    ),
+    Limit(("SVC",), "C", lambda v, f: "likely", lambda v, f: "no example's weight exceeds C, which leaves margins violated", "inf"),
+    Limit(
+        ("RidgeClassifier", "SGDClassifier", "MLPClassifier"),
+        "alpha",
+        lambda v, f: _if(v > 0, "likely" if v >= 0.01 else "possible"),
+        lambda v, f: "the weights are penalized",
+        "0",
+    ),
+    Limit(KERNELS, "ridge", lambda v, f: _if(v > 0), lambda v, f: "it is added to the kernel's diagonal, and residuals stay", "0"),
+    Limit(("HistGradientBoostingClassifier",), "l2_regularization", lambda v, f: _if(v > 0), lambda v, f: "leaves are shrunk", "0"),
+    Limit(("LinearDiscriminantAnalysis",), "shrinkage", lambda v, f: _if(v is not None), lambda v, f: "the covariance is shrunk", "None"),
+    Limit(("QuadraticDiscriminantAnalysis",), "reg_param", lambda v, f: _if(v > 0), lambda v, f: "the covariances are regularized", "0"),
+    Limit(
+        ("MLPClassifier", "SGDClassifier", "Perceptron", "HistGradientBoostingClassifier"),
+        "early_stopping",
+        lambda v, f: _if(_early(v, f)),
+        lambda v, f: "it stops when a held-out part of the examples, which cannot be predicted, is not predicted better",
+        "False",
+    ),
+    Limit(BOOSTED, "n_estimators", lambda v, f: "possible", lambda v, f: f"it adds up at most {v:,} stages", "more"),
+    Limit(
+        ITERATIVE,
+        "max_iter",
+        lambda v, f: "possible",
+        lambda v, f: "whether that many iterations were used up is not stored",
+        "more",
+    ),
+    Limit(("NeuralNet",), "max_epochs", lambda v, f: "possible", lambda v, f: "its history is not stored", "more"),
+    Limit(("NeuralNet",), "optimizer__weight_decay", lambda v, f: _if(v > 0, "possible"), lambda v, f: "the weights are penalized", "0"),
+)
+
+
+def limits(learner: BaseEstimator, result: dict) -> Iterator[Finding]:
+    """A finding for every row of the table that applies to the estimator, or to one inside it."""
+    for estimator, d in _estimators(learner, math.prod(result["image_shape"])):
+        fit = Fit(estimator, result["n_train"], d, result["n_classes"])
+        yield from _capacity(fit)
+        yield from _limits(fit)
+
+
+def _limits(fit: Fit) -> Iterator[Finding]:
+    name, values, known = type(fit.estimator).__name__, fit.estimator.get_params(deep=False), _known(fit.estimator)
+    for limit in LIMITS:
+        value = values.get(limit.parameter)
+        likelihood = limit.acts(value, fit) if known & set(limit.classes) and value is not None else None
+        if likelihood:
+            evidence = f"{name} has {limit.parameter} = {_shown(value)}: {limit.says(value, fit)}."
+            yield Finding(f"{limit.parameter} of {name}", evidence, f"Try {limit.parameter} = {limit.remedy}.", likelihood)
+
+
+def _capacity(fit: Fit) -> Iterator[Finding]:
+    """Linear functions separate any labelling of n points in general position up to n = d + 1, not beyond (Cover 1965)."""
+    name, known = type(fit.estimator).__name__, _known(fit.estimator)
+    if fit.d is None:
+        return
+    if known & set(LINEAR) or ("SVC" in known and fit.param("kernel") == "linear"):
+        if fit.d + 1 < fit.n:
+            evidence = (
+                f"{name} is linear in {fit.d:,} features; any labels of more than d + 1 = {fit.d + 1:,} examples are not sure to be "
+                f"separable, and n = {fit.n:,}."
+            )
+            yield Finding("more examples than a linear model can shatter", evidence, "Add features, or take a nonlinear model.", "likely")
+    elif "MLPClassifier" in known:
+        hidden = fit.param("hidden_layer_sizes")
+        sizes = [fit.d, *([hidden] if isinstance(hidden, int) else hidden), 1 if fit.k == 2 else fit.k]
+        p = sum((a + 1) * b for a, b in pairwise(sizes))
+        if p < fit.n:
+            evidence = f"{name} with hidden_layer_sizes = {hidden} has {p:,} parameters for n = {fit.n:,} examples."
+            yield Finding("too few parameters", evidence, "Make the layers wider.", "likely")
+
+
+def _estimators(learner: Any, d: int | None) -> Iterator[tuple[BaseEstimator, int | None]]:
+    """The estimator, or those that it is made of, and the number of features each is given, where that is known."""
+    if isinstance(learner, Pipeline):
+        *before, (_, last) = learner.steps
+        keeps = all(step in (None, "passthrough") or type(step).__name__ in SCALERS for _, step in before)
+        yield from _estimators(last, d if keeps else None)
+        return
+    yield learner, d
+    inner = learner.get_params(deep=False).get("estimator")
+    if hasattr(inner, "get_params") and not isinstance(inner, type):
+        yield from _estimators(inner, d)
+
+
+def _known(estimator: Any) -> set[str]:
+    """The names of the classes of an estimator that the tables speak of: a user's own class may have the name of another's."""
+    return {cls.__name__ for cls in type(estimator).__mro__ if cls.__module__.partition(".")[0] in _LIBRARIES}
+
+
+def _shown(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else repr(value)

@@ -1,0 +1,160 @@
+"""What the course of a network's training says of why it did not fit. Each rule has a threshold, named here and tested."""
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import pandas as pd
+
+from shattering.diagnose.finding import Finding
+
+FALLS = 0.001  # of the loss an epoch, from which it falls, if over the epochs looked at that is also twice its scatter
+SLOWER = 5.0  # times that the loss must fall more slowly after the learning rate has decayed than before
+DECAYED = 10.0  # the factor by which it must have decayed
+SPIKE = 2.0  # times ln k: a loss this high was thrown up by the updates
+RISES = 1.05  # ratio of the loss at the end to the least before, averages over as many epochs
+SCATTER = 0.1  # of the loss around its trend at the end, from which it counts as fluctuating
+TOO_SOON = "learning rate decayed too soon"
+DECAY_LESS = "Train with decay=1, or a larger decay or decay_steps."
+FARTHEST = 10  # times the epochs trained: no extrapolation goes beyond
+
+
+def tail(history: pd.DataFrame) -> pd.DataFrame:
+    """The last tenth of the epochs, at least three."""
+    return history.iloc[-max(3, math.ceil(len(history) / 10)) :]
+
+
+def fall(losses: np.ndarray) -> float | None:
+    """The share of itself that the loss loses an epoch, by a straight line; None if it does not clearly fall."""
+    if len(losses) < 2 or not np.isfinite(losses).all():
+        return None
+    slope, scatter = trend(losses)
+    rate = -slope / losses.mean()
+    return float(rate) if rate >= FALLS and -slope * (len(losses) - 1) > 2 * scatter else None
+
+
+def trend(values: np.ndarray) -> tuple[float, float]:
+    """(slope an epoch of the line of least squares, standard deviation around it)."""
+    epochs = np.arange(len(values))
+    slope, level = np.polyfit(epochs, values, 1)
+    return float(slope), float(np.std(values - level - slope * epochs))
+
+
+def rate_too_high(history: pd.DataFrame, n_classes: int, diverged: bool, noisy: bool) -> Iterator[Finding]:
+    """noisy: dropout or augmentation make the running loss fluctuate at any rate."""
+    rate = f"The initial learning rate is {history['learning_rate'].iloc[0]:.3g}"
+    remedy = "Train with a learning rate a tenth as high."
+    losses, cause = history["train_loss"].to_numpy(), "learning rate too high"
+    if diverged:
+        yield Finding(cause, f"{rate}, and the loss was not finite in epoch {len(losses)}.", remedy, "certain")
+        return
+    end, width = tail(history)["train_loss"].to_numpy(), len(tail(history))
+    averages = np.convolve(losses, np.ones(width) / width, "valid")
+    peak, least = int(losses.argmax()), int(averages.argmin())
+    scatter = trend(end)[1] / end.mean() if len(end) >= 3 else 0.0
+    high = SPIKE * math.log(n_classes)
+    if losses[peak] > high:
+        said = f"the loss was {losses[peak]:.3g} in epoch {peak + 1}, and guessing has ln {n_classes} = {math.log(n_classes):.3g}"
+    elif averages[-1] > RISES * averages[least]:
+        said = f"the loss rose from {averages[least]:.3g} at epoch {least + width} to {averages[-1]:.3g} (averages over {width} epochs)"
+    elif scatter > SCATTER and not noisy:
+        said = f"the loss still jumps by {scatter:.0%} around its trend (standard deviation over the last {width} epochs)"
+    else:
+        return
+    yield Finding(cause, f"{rate}, and {said}.", remedy, "possible" if noisy and losses[peak] <= high else "likely")
+
+
+def decayed_too_soon(history: pd.DataFrame) -> Iterator[Finding]:
+    """The loss fell until the learning rate had decayed by `DECAYED`, and hardly afterwards."""
+    rates, losses = history["learning_rate"].to_numpy(), history["train_loss"].to_numpy()
+    before = int((rates > rates[0] / DECAYED).sum())
+    late = losses[before:]
+    if len(late) < 3 or before < 2:
+        return
+    early = fall(losses[before // 2 : before] if before >= 6 else losses[:before])
+    later = 1 - (late[-1] / late[0]) ** (1 / (len(late) - 1))
+    if early is None or not later < early / SLOWER:
+        return
+    evidence = (
+        f"The learning rate fell from {rates[0]:.3g} to {rates[-1]:.3g}, below a tenth after epoch {before}. Until then the loss fell by "
+        f"{early:.2%} an epoch, to {losses[before - 1]:.3g}; afterwards by {max(later, 0):.2%}, to {losses[-1]:.3g}."
+    )
+    still = _still_to_come(rates)
+    if still is not None:
+        evidence += f" All learning rates to come, however many epochs, add up to {still / rates.sum():.2g} times those so far."
+    yield Finding(TOO_SOON, evidence, DECAY_LESS, "likely")
+
+
+def still_falling(history: pd.DataFrame) -> float | None:
+    """The share of itself that the loss lost an epoch over the second half of the epochs, if it also did at the end; else None.
+
+    At the end: the average over the last tenth is below that over as many epochs before. A tenth alone can fall by chance.
+    """
+    losses, width = history["train_loss"].to_numpy(), len(tail(history))
+    falls = fall(recent(history)["train_loss"].to_numpy())
+    if falls is None or len(losses) < 2 * width:
+        return falls
+    return falls if losses[-width:].mean() <= (1 - FALLS * width) * losses[-2 * width : -width].mean() else None
+
+
+def recent(history: pd.DataFrame) -> pd.DataFrame:
+    """The second half of the epochs, at least three."""
+    return history.iloc[-max(3, math.ceil(len(history) / 2)) :]
+
+
+def too_few_epochs(history: pd.DataFrame) -> Iterator[Finding]:
+    """The loss was still falling when training stopped; likely if the accuracy was also on its way."""
+    half, n_epochs = recent(history), len(history)
+    losses, accuracies = half["train_loss"].to_numpy(), half["train_accuracy"].to_numpy()
+    cause, remedy = "too few epochs", f"Train for more than {n_epochs} epochs, or with a higher learning rate."
+    if n_epochs < 3 and np.isfinite(losses).all():
+        ended = f"It trained for {n_epochs} epoch{'s' if n_epochs > 1 else ''}; the running loss of the last is {losses[-1]:.3g}."
+        yield Finding(cause, ended, remedy, "likely")
+        return
+    falls = still_falling(history)
+    if falls is None:
+        return
+    evidence = (
+        f"The loss was still falling when training stopped, from {losses[0]:.3g} to {losses[-1]:.3g} over the last {len(half)} of "
+        f"{n_epochs} epochs ({falls:.2%} an epoch), and the running accuracy went from {accuracies[0]:.1%} to {accuracies[-1]:.1%}."
+    )
+    needed = epochs_needed(history)
+    evidence += f" At its last pace it would take about {needed:,} more." if needed else ""
+    yield Finding(cause, evidence, remedy, "likely" if needed else "possible")
+
+
+def epochs_needed(history: pd.DataFrame) -> int | None:
+    """Epochs until the running accuracy is 1 if it keeps its pace, in terms of the learning rates that are still to come.
+
+    The pace is that of the last tenth of the epochs, or, where it does not clearly rise there, of the second half. None where
+    this is not sound: it rises in neither, it would take more than `FARTHEST` times the epochs trained, or the learning rate
+    decays too fast to get there at all.
+    """
+    rates = history["learning_rate"].to_numpy()
+    for window in (tail(history), recent(history)):
+        accuracies = window["train_accuracy"].to_numpy()
+        slope, scatter = trend(accuracies) if len(window) >= 3 else (0.0, 0.0)
+        if slope * (len(window) - 1) > 2 * scatter:
+            epochs = epochs_at(rates, (1 - accuracies[-1]) / slope * window["learning_rate"].mean())
+            return max(1, math.ceil(epochs)) if epochs <= FARTHEST * len(history) else None
+    return None
+
+
+def epochs_at(rates: np.ndarray, total: float) -> float:
+    """How many more epochs until the learning rates to come, decaying as they did, add up to a total; infinite if never."""
+    factor = _factor(rates)
+    if factor >= 1 or rates[-1] <= 0:
+        return total / rates[-1] if rates[-1] > 0 else math.inf
+    share = total * (1 - factor) / (rates[-1] * factor)
+    return math.log(1 - share) / math.log(factor) if share < 1 else math.inf
+
+
+def _factor(rates: np.ndarray) -> float:
+    """The mean factor on the learning rate from epoch to epoch."""
+    return float(rates[-1] / rates[0]) ** (1 / max(1, len(rates) - 1)) if rates[0] > 0 else 1.0
+
+
+def _still_to_come(rates: np.ndarray) -> float | None:
+    """The sum of all later learning rates if they decay as they did; None for one that does not."""
+    factor = _factor(rates)
+    return float(rates[-1]) * factor / (1 - factor) if factor < 1 else None

@@ -1,0 +1,1 @@
+"""The papers' experiments: one file for each table, figure or claim."""

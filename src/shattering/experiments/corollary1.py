@@ -1,0 +1,105 @@
+"""Corollary 1: the same labels by a network of depth k, width O(n / k) and O(n + d) weights."""
+
+from collections.abc import Callable
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
+from shattering.experiments.scales import CAPACITY_SCALES, Scale
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.runs.store import Record
+from shattering.runs.study import StudySpec
+
+TITLE = "Corollary 1: any labels in any depth"
+COLUMNS = (
+    Column("depth", "depth k", "number"),
+    Column("width", "width", "number"),
+    Column("n_parameters", "weights", "number"),
+    Column("more", "beyond 2n + d", "number"),
+    Column("max_error", "largest error", "number"),
+    Column("labels_right", "labels right %", "percent"),
+    Column("n_checked", "of", "number"),
+)
+
+
+def specs(scale: Scale) -> list[StudySpec]:
+    """One study a data set: the most images, and the most of noise."""
+    k = CAPACITY_SCALES[scale.name]
+    sizes = [(k.dataset, k.sizes[-1]), *(("noise", n) for n in k.noise[-1:])]
+    return [StudySpec("corollary1", {"dataset": dataset, "n": n}) for dataset, n in sizes]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The table and figure, from stored studies."""
+    records = runs.records(specs(scale))
+    done = [record for record in records if record.result]
+    size = "; ".join(record.result["data"] for record in done) or "missing"
+    tables = [Table(f"Random labels, {r.result['data']}", COLUMNS, _rows(r), _NOTE) for r in done]
+    caption = "Largest error of the plain float64 forward pass over depth."
+    charts = {"corollary1": (_chart(done), caption)} if done else {}
+    return Result("corollary1", TITLE, scale.name, size, records, tables, charts, _claims(records))
+
+
+_NOTE = (
+    "Depth 2 is theorem 1's network. From depth 4 on the points are divided into k - 3 groups along the direction, and each layer works "
+    "on a coordinate clipped to its group's interval, so that no term is larger than a group needs."
+)
+
+
+def _rows(record: Record) -> list[dict]:
+    if not record.result:
+        return []
+    count = 2 * record.result["n"] + record.result["d"]
+    return [{**row, "more": row["n_parameters"] - count} for row in record.table.to_dict("records")]
+
+
+def _claims(records: list[Record]) -> list[Claim]:
+    def found(value: Callable[[Record, dict], float]) -> dict[str, float | None]:
+        names = [f"{r.result.get('data', r.spec.title)}" for r in records]
+        values = {f"{name}, depth {row['depth']}": value(r, row) for name, r in zip(names, records, strict=True) for row in _rows(r)}
+        return values | {name: None for name, r in zip(names, records, strict=True) if not r.result}
+
+    def fewest(r: Record, row: dict) -> float:
+        n, d, depth = r.result["n"], r.result["d"], row["depth"]
+        small = row["width"] <= -(-n // max(depth - 3, 1)) + 4 and row["n_parameters"] <= 2 * n + d + 2 * depth
+        return row["labels_right"] if small else 0.0
+
+    return [
+        judge(
+            "any depth, with O(n / k) width and O(n + d) weights",
+            "For every k >= 2 there is a network of depth k, width O(n / k) and O(n + d) weights that represents any function on n points.",
+            "width at most n / (k - 3) + 4 (n + 4 below depth 5), and at most 2n + d + 2k weights, and every label checked right",
+            found(fewest),
+            lambda v: min(v.values()) == 1,
+            "{:.0%}",
+        ),
+        judge(
+            "depth helps float64",
+            "(Ours: clipped to its group, no layer has terms as large as a single one needs.)",
+            "the deepest network's error is below a tenth of the shallow one's",
+            found(lambda _, row: row["max_error"]),
+            lambda v: all(
+                min(x for key, x in v.items() if key.startswith(data)) < 0.1 * v[f"{data}, depth 2"]
+                for data in {key.rpartition(",")[0] for key in v}
+            ),
+            "{:.1e}",
+        ),
+    ]
+
+
+def _chart(records: list[Record]) -> Chart:
+    data = pd.concat([record.table.assign(data=record.result["data"]) for record in records])
+    return (
+        alt.Chart(data)
+        .mark_line(strokeWidth=2, point={"filled": True, "size": 60})
+        .encode(
+            x=alt.X(**log_axis("depth", "depth", "~s")),
+            y=alt.Y(**log_axis("largest error (classes)", "max_error", ".0e")),
+            color=alt.Color(
+                "data:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom", columns=1, labelLimit=0)
+            ),
+            tooltip=["depth:Q", "width:Q", "n_parameters:Q", alt.Tooltip("max_error:Q", format=".2e")],
+        )
+        .properties(**SIZE)
+    )

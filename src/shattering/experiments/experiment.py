@@ -1,0 +1,248 @@
+"""What the papers' experiments share: stored runs of a configuration, tables, claims, and the result they make up."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from statistics import fmean, stdev
+from typing import Any, Literal
+
+import pandas as pd
+
+from shattering.experiments.scales import Scale
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Record, Run, Store, Stored
+from shattering.runs.study import StudySpec
+from shattering.stats import accuracy_interval
+
+FITS = 0.99  # training accuracy from which a table's row counts as fitted; the paper's lowest is 99.21 %
+NEAR = 0.03  # of accuracy: what counts as the same test accuracy
+STILL_FALLING = 0.9  # of a quarter's mean loss, below which that of the next quarter shows that training was not at its end
+ANNEALED = 0.2  # of the largest learning rate, up to which the last one counts as decayed
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a configuration: one run a seed, done or not."""
+
+    runs: list[Run]
+
+    @cached_property
+    def done(self) -> list[Run]:
+        return [run for run in self.runs if run.status == "done"]
+
+    def values(self, name: str) -> list[float]:
+        """A field of the results, over the seeds that are done and have it."""
+        return [run.result[name] for run in self.done if run.result.get(name) is not None]
+
+    def mean(self, name: str) -> float | None:
+        values = self.values(name)
+        return fmean(values) if values else None
+
+    def mean_of(self, measure: Callable[[Run], float | None]) -> float | None:
+        """The mean of a measure over the seeds that are done; None unless each of them has it."""
+        values = [measure(run) for run in self.done]
+        return None if None in values or not values else fmean(values)  # type: ignore[arg-type]
+
+    def spread(self, name: str) -> float | None:
+        """Standard deviation over seeds; None for fewer than two."""
+        values = self.values(name)
+        return stdev(values) if len(values) > 1 else None
+
+    def test_interval(self) -> tuple[float, float] | None:
+        """See `accuracy_interval`; None without a run that is done."""
+        values = self.values("test_accuracy")
+        return accuracy_interval(values, self.done[0].result["n_test"]) if values else None
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds are done, of how many."""
+        n, of = len(self.done), len(self.runs)
+        return str(n) if n == of else f"{n} of {of}"
+
+
+class Runs:
+    """Stored runs by their specification. Runs that a store lacks have the status "missing"."""
+
+    def __init__(self, store: Store, scale: Scale):
+        self.store = store
+        self.scale = scale
+        self.seen: dict[str, Run] = {}
+
+    def outcome(self, specs: Sequence[RunSpec]) -> Outcome:
+        return Outcome([self._find(spec) for spec in specs])
+
+    @property
+    def size(self) -> str:
+        """What to say of these runs beside the papers': how many images of what; the variant of the data as far as runs are done."""
+        done = next((run.result for run in self.seen.values() if run.result), None)
+        dataset = done["dataset"] if done else self.scale.dataset
+        n = done["n_train"] if done else self.scale.n_train
+        return f"n = {n:,} of {dataset}" if n else f"all of {dataset}"
+
+    def _find(self, spec: RunSpec) -> Run:
+        run_id = spec.run_id
+        if run_id not in self.seen:
+            self.seen[run_id] = self.store.of(spec).whole()
+        return self.seen[run_id]
+
+    def records(self, specs: Sequence[StudySpec]) -> list[Record]:
+        """Stored studies; those the store lacks with the status "missing"."""
+        return [self.store.of(spec).whole() for spec in specs]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    kind: how values are shown. prose: text that may be broken into lines; percent, share: values in 0…1; paper: values
+    that the paper printed in percent.
+    """
+
+    key: str
+    label: str
+    kind: Literal["text", "prose", "percent", "share", "paper", "number"] = "text"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of plain values under columns, None where there is none."""
+
+    title: str
+    columns: Sequence[Column]
+    rows: list[dict[str, Any]]
+    note: str = ""
+
+
+Verdict = Literal["holds", "does not hold", "inconclusive", "missing"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One of the papers' claims, judged by a rule on stored runs.
+
+    verdict: "missing" where runs that the rule needs are not done; "inconclusive" where they are done and cannot decide it.
+    why: the reason for "inconclusive"; empty for other verdicts.
+    """
+
+    name: str
+    says: str
+    rule: str
+    verdict: Verdict
+    evidence: str
+    why: str = ""
+
+    @property
+    def holds(self) -> bool | None:
+        """Whether the claim holds; None where that is not known."""
+        return {"holds": True, "does not hold": False}.get(self.verdict)
+
+    @property
+    def shown_verdict(self) -> str:
+        """The verdict, with the reason where it is inconclusive."""
+        return f"{self.verdict}: {self.why}" if self.why else self.verdict
+
+
+def judge(
+    name: str, says: str, rule: str, found: dict[str, float | None], holds: Any, form: str = "{:.1%}", doubts: Sequence[str | None] = ()
+) -> Claim:
+    """Judge a claim on named values.
+
+    holds: a function of the values that says whether they satisfy the rule. It is not asked where a value is missing.
+    doubts: reasons why the runs cannot decide the claim, each None where it does not apply; any of them makes it inconclusive.
+    """
+    missing = not found or None in found.values()
+    evidence = "; ".join(f"{key}: {'missing' if value is None else form.format(value)}" for key, value in found.items())
+    why = "" if missing else "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt))
+    verdict: Verdict = "missing" if missing else "inconclusive" if why else "holds" if holds(found) else "does not hold"
+    return Claim(name, says, rule, verdict, evidence, why)
+
+
+def cut_short(runs: Sequence[Run]) -> str | None:
+    """Say which of the runs used up their epochs while the training loss still fell; None if none did.
+
+    The loss still fell if its mean over the last quarter of the epochs is less than `STILL_FALLING` of that over the quarter
+    before. What such a run has not fitted, a longer one might: it cannot show that a model does not fit.
+    """
+    names = [run.spec.model_name for run in runs if run.status == "done" and _is_cut_short(run.history, run.result)]
+    return f"the training of {', '.join(dict.fromkeys(names))} ended while its loss still fell" if names else None
+
+
+def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any]) -> bool:
+    quarter = len(history) // 4
+    fitted = result.get("epochs_to_fit") is not None or result.get("train_accuracy", 0) >= FITS
+    if not quarter or fitted or result.get("diverged"):
+        return False
+    losses = history["train_loss"].to_numpy()
+    return bool(losses[-quarter:].mean() < STILL_FALLING * losses[-2 * quarter : -quarter].mean())
+
+
+def not_annealed(runs: Sequence[Run]) -> str | None:
+    """Say that a run's learning rate had hardly decayed when it ended, so that its last accuracies scatter; None if all had."""
+    for run in runs:
+        if run.status == "done" and "learning_rate" in run.history and len(run.history) > 1:
+            rates = run.history["learning_rate"].to_numpy()
+            if rates[-1] > ANNEALED * rates.max():
+                return f"the learning rate ended at {rates[-1] / rates.max():.0%} of where it began, so the last accuracies scatter"
+    return None
+
+
+def few_seeds(runs: Sequence[Run], least: int = 3) -> str | None:
+    """Say that a configuration among the runs has fewer seeds than it takes to know their spread; None if each has enough."""
+    seeds: dict[str, set[int]] = {}
+    for run in runs:
+        key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
+        seeds.setdefault(key, set()).add(run.spec.seed)
+    fewest = min(map(len, seeds.values()), default=least)
+    return None if fewest >= least else f"{fewest} seed{'s' * (fewest > 1)} for some of the numbers, fewer than {least}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A table or figure of the papers, made from stored runs.
+
+    scale: its name. size: what was trained on, in words. charts: name → (altair chart, caption).
+    """
+
+    name: str
+    title: str
+    scale: str
+    size: str
+    runs: Sequence[Stored]
+    tables: list[Table] = field(default_factory=list)
+    charts: dict[str, tuple[Any, str]] = field(default_factory=dict)
+    claims: list[Claim] = field(default_factory=list)
+
+    @property
+    def not_done(self) -> list[Stored]:
+        return [run for run in self.runs if run.status != "done"]
+
+    def to_json(self) -> dict:
+        """Everything but the charts, as a JSON object."""
+        return {
+            "experiment": self.name,
+            "title": self.title,
+            "scale": self.scale,
+            "size": self.size,
+            "tables": [{"title": t.title, "rows": t.rows, "note": t.note} for t in self.tables],
+            "claims": [vars(c) | {"holds": c.holds} for c in self.claims],
+            "runs": [{"run": run.folder.name, "status": run.status, "error": run.error} for run in self.runs],
+        }
+
+
+def show(value: object, kind: str) -> str:
+    """A value of a table as text; see `Column`."""
+    if value is None:
+        return "–"
+    if isinstance(value, str):
+        return value
+    number = float(value)  # type: ignore[arg-type]
+    if kind == "number":
+        return f"{int(number):,}" if number.is_integer() and abs(number) < 1e15 else f"{number:,.4g}"
+    form = {"percent": "{:.2f}", "share": "{:.0%}", "paper": "{:.2f}"}.get(kind)
+    return form.format(100 * number if kind == "percent" else number) if form else str(value)
+
+
+def answers(*rules: tuple[str, bool]) -> str:
+    """A row's verdict: each rule and whether it is satisfied."""
+    return "; ".join(f"{rule}: {'yes' if satisfied else 'no'}" for rule, satisfied in rules)

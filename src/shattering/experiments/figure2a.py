@@ -1,0 +1,111 @@
+"""Figure 2a: Inception V3's accuracies over the training, with and without explicit regularizers, and what early stopping would give."""
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
+from shattering.experiments.figure2b import best_so_far
+from shattering.experiments.reference import TABLE_2, Table2Row
+from shattering.experiments.scales import IMAGENET_SCALES, Scale
+from shattering.experiments.table2 import no_test, regularizers, row_specs, size_of, tested
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Run
+
+TITLE = "Figure 2a: Inception V3, explicit regularizers and early stopping"
+ROWS = tuple(row for row in TABLE_2 if not row.random_labels and (row.weight_decay or not row.augmentation))
+COLUMNS = (
+    Column("regularizers", "regularizers", "prose"),
+    Column("paper_final", "paper test top-1 %", "paper"),
+    Column("paper_best", "paper best %", "paper"),
+    Column("final", "our test top-1 % at the end", "percent"),
+    Column("best", "our best %", "percent"),
+    Column("gain", "gain, points", "percent"),
+    Column("epoch", "best at epoch", "number"),
+)
+
+
+def specs(scale: Scale) -> list[RunSpec]:
+    """All runs of the figure; they are among those of table 2."""
+    return [spec for row in ROWS for spec in row_specs(scale, row)]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The figure, from stored runs."""
+    outcomes = {row: runs.outcome(row_specs(scale, row)) for row in ROWS}
+    size = size_of(scale, runs)
+    table = Table(
+        f"Early stopping on true labels, {size}",
+        COLUMNS,
+        [_row(scale, row, outcome) for row, outcome in outcomes.items()],
+        "Stopped by the test set: the best along the way, as the paper has it (its footnote 3: a bound from above)." + no_test(scale),
+    )
+    curves = _chart(scale, {regularizers(row): outcome.done for row, outcome in outcomes.items()})
+    caption = (
+        f"Top-1 accuracy over steps, {size}, true labels. Train: each batch just before its update, augmented where there is augmentation. "
+        "Shaded: from the test accuracy up to the best so far, what early stopping could gain if it were chosen on the test set."
+        + no_test(scale)
+    )
+    found = [run for outcome in outcomes.values() for run in outcome.runs]
+    charts = {"figure2a": (curves, caption)} if curves is not None else {}
+    return Result("figure2a", TITLE, scale.name, size, found, [table], charts, _claims(scale, outcomes))
+
+
+def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
+    final, best = tested(scale, outcome, "test_accuracy"), tested(scale, outcome, "best_test_accuracy")
+    return {
+        "regularizers": regularizers(row),
+        "paper_final": row.test_top1,
+        "paper_best": row.best_top1,
+        "final": final,
+        "best": best,
+        "gain": None if best is None or final is None else best - final,
+        "epoch": tested(scale, outcome, "best_test_epoch"),
+    }
+
+
+def _chart(scale: Scale, runs: dict[str, list[Run]]) -> Chart | None:
+    splits = ("test", "train") if IMAGENET_SCALES[scale.name].hold_out else ("train",)
+    frames = []
+    for name, done in runs.items():
+        for run in done:
+            history = run.history[["step", "epoch", *(f"{split}_accuracy" for split in splits)]]
+            best = {"best": best_so_far(run.history)} if "test" in splits else {}
+            frames.append(history.assign(**best, model=name, run=run.folder.name))
+    if not frames:
+        return None
+    data = pd.concat(frames)
+    lines = data.melt(["step", "epoch", "model", "run"], [f"{split}_accuracy" for split in splits], "split", "accuracy")
+    lines["split"] = lines["split"].str.partition("_")[0]
+    domain = list(runs)
+    colour = alt.Color(
+        "model:N",
+        title="regularizers",
+        scale=alt.Scale(domain=domain, range=list(SERIES_COLORS)[: len(domain)]),
+        legend=alt.Legend(orient="bottom", columns=1, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3, labelLimit=0),
+    )
+    dashes = {"test": [1, 0], "train": [5, 3]}
+    dash = alt.StrokeDash("split:N", title=None, scale=alt.Scale(domain=list(splits), range=[dashes[split] for split in splits]))
+    x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
+    tooltip = ["model:N", "split:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")]
+    drawn = alt.Chart(lines).mark_line(strokeWidth=2).encode(x=x, y=y, color=colour, strokeDash=dash, detail="run:N", tooltip=tooltip)
+    if "test" not in splits:
+        return drawn.properties(**SIZE)
+    area = alt.Chart(data).mark_area(opacity=0.3).encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=colour, detail="run:N")
+    return alt.layer(area, drawn).properties(**SIZE)
+
+
+def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
+    def gain(outcome: Outcome) -> float | None:
+        best, final = tested(scale, outcome, "best_test_accuracy"), tested(scale, outcome, "test_accuracy")
+        return None if best is None or final is None else best - final
+
+    return [
+        judge(
+            "early stopping could help",
+            "Early stopping could potentially improve the generalization performance (best test accuracy along the way, in table 2).",
+            "without augmentation and dropout, the best test accuracy along the way is at least 1 point above the last",
+            {regularizers(row): gain(outcome) for row, outcome in outcomes.items() if not row.augmentation},
+            lambda found: min(found.values()) >= 0.01,
+        )
+    ]

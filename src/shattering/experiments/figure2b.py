@@ -1,0 +1,151 @@
+"""Figure 2b: the small Inception with and without batch normalization, and what early stopping would give."""
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, cut_short, few_seeds, judge, not_annealed
+from shattering.experiments.reference import BATCH_NORM_GAIN, MODEL_NAMES, table_1
+from shattering.experiments.scales import Scale
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Run
+
+TITLE = "Figure 2b: batch normalization and early stopping"
+NETWORKS = ("inception", "inception-no-bn")
+NO_GAIN = 0.01  # of accuracy: a smaller gain by early stopping counts as none
+COLUMNS = (
+    Column("model", "model"),
+    Column("choice", "stopped by"),
+    Column("paper", "paper test %", "paper"),
+    Column("final", "test % at the end", "percent"),
+    Column("stopped", "test % when stopped", "percent"),
+    Column("gain", "gain, points", "percent"),
+    Column("epoch", "stopped at epoch", "number"),
+    Column("seeds", "seeds"),
+)
+
+
+def specs(scale: Scale) -> list[RunSpec]:
+    """All runs of the figure, and those with a validation split."""
+    return [spec for validation in (False, True) for network in NETWORKS for spec in scale.specs(network, validation=validation)]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The figure, from stored runs."""
+    plain = {network: runs.outcome(scale.specs(network)) for network in NETWORKS}
+    held_out = {network: runs.outcome(scale.specs(network, validation=True)) for network in NETWORKS}
+    table = Table(
+        f"Early stopping, {runs.size}",
+        COLUMNS,
+        [_row(network, outcomes[network], outcomes is held_out) for outcomes in (plain, held_out) for network in NETWORKS],
+        "Stopped by the test set: the best along the way, as the paper has it. Its footnote 3: making this rigorous takes another isolated "
+        "test set, as the point was chosen on this one; so it bounds the gain from above. Stopped by a validation split "
+        f"({scale.n_validation:,} training images held out): the rigorous version, in runs of its own.",
+    )
+    curves = _chart([run for outcome in plain.values() for run in outcome.done])
+    caption = (
+        f"Accuracy over steps, {runs.size}, no explicit regularizers. Shaded: from the test accuracy up to the best so far, what "
+        "early stopping could gain if it were chosen on the test set (an upper bound). Dashed: the paper's, at the end."
+    )
+    found = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
+    charts = {"figure2b": (curves, caption)} if curves is not None else {}
+    return Result("figure2b", TITLE, scale.name, runs.size, found, [table], charts, _claims(plain, held_out))
+
+
+def _row(network: str, outcome: Outcome, rigorous: bool) -> dict:
+    final = outcome.mean("test_accuracy")
+    stopped = outcome.mean("test_accuracy_at_best_validation" if rigorous else "best_test_accuracy")
+    return {
+        "model": MODEL_NAMES[network],
+        "choice": "validation split" if rigorous else "test set",
+        "paper": table_1(network).test,
+        "final": final,
+        "stopped": stopped,
+        "gain": None if stopped is None or final is None else stopped - final,
+        "epoch": outcome.mean("best_validation_epoch" if rigorous else "best_test_epoch"),
+        "seeds": outcome.seeds,
+    }
+
+
+def best_so_far(history: pd.DataFrame) -> pd.Series:
+    """The best test accuracy up to and including each epoch."""
+    return pd.Series(history["test_accuracy"]).cummax()
+
+
+def _chart(runs: list[Run]) -> Chart | None:
+    if not runs:
+        return None
+    frames = []
+    for run in runs:
+        name = "with BatchNorm" if run.spec.model_name == "inception" else "w/o BatchNorm"
+        history = run.history[["step", "epoch", "train_accuracy", "test_accuracy"]]
+        frames.append(history.assign(best=best_so_far(run.history), model=name, run=run.folder.name))
+    data = pd.concat(frames)
+    lines = data.melt(["step", "epoch", "model", "run"], ["train_accuracy", "test_accuracy"], "split", "accuracy")
+    lines["series"] = lines["split"].str.partition("_")[0] + ", " + lines["model"]
+    theirs = pd.DataFrame(
+        [
+            {"accuracy": table_1(n).test / 100, "series": f"test, {m}"}
+            for n, m in zip(NETWORKS, ("with BatchNorm", "w/o BatchNorm"), strict=True)
+        ]
+    )
+    order = [f"{split}, {model}" for model in ("with BatchNorm", "w/o BatchNorm") for split in ("test", "train")]
+    colour = alt.Color(
+        "series:N",
+        title=None,
+        scale=alt.Scale(domain=order, range=SERIES_COLORS),
+        legend=alt.Legend(orient="bottom", columns=2, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3, labelLimit=0),
+    )
+    x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
+    drawn = (
+        alt.Chart(lines)
+        .mark_line(strokeWidth=2)
+        .encode(x=x, y=y, color=colour, detail="run:N", tooltip=["series:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")])
+    )
+    shaded = (
+        alt.Chart(data.assign(series="test, " + data["model"]))
+        .mark_area(opacity=0.3)
+        .encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=colour, detail="run:N")
+    )
+    rules = alt.Chart(theirs).mark_rule(strokeDash=[5, 4]).encode(y="accuracy:Q", color=colour)
+    return alt.layer(shaded, drawn, rules).properties(**SIZE)
+
+
+def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Claim]:
+    def gain(outcome: Outcome, name: str) -> float | None:
+        stopped, final = outcome.mean(name), outcome.mean("test_accuracy")
+        return None if stopped is None or final is None else stopped - final
+
+    def doubts(outcomes: dict[str, Outcome]) -> list[str | None]:
+        runs = [run for outcome in outcomes.values() for run in outcome.runs]
+        return [few_seeds(runs), not_annealed(runs)]
+
+    compared = [run for outcome in plain.values() for run in outcome.runs]
+    final = {MODEL_NAMES[network]: plain[network].mean("test_accuracy") for network in NETWORKS}
+    low, high = BATCH_NORM_GAIN
+    return [
+        judge(
+            "no gain by early stopping, at best",
+            "On CIFAR-10 we do not observe any potential benefit of early stopping.",
+            f"the best test accuracy along the way is less than {100 * NO_GAIN:g} point above the last, for both networks",
+            {MODEL_NAMES[n]: gain(plain[n], "best_test_accuracy") for n in NETWORKS},
+            lambda found: all(v < NO_GAIN for v in found.values()),
+            doubts=doubts(plain),
+        ),
+        judge(
+            "no gain by early stopping, rigorously",
+            "The same, stopped by a separate validation split (the paper's footnote 3).",
+            f"where validation accuracy was best, test accuracy is less than {100 * NO_GAIN:g} point above the last, for both networks",
+            {MODEL_NAMES[n]: gain(held_out[n], "test_accuracy_at_best_validation") for n in NETWORKS},
+            lambda found: all(v < NO_GAIN for v in found.values()),
+            doubts=doubts(held_out),
+        ),
+        judge(
+            "batch normalization is worth a few points",
+            f"Its impact on the generalization performance is only {low:g} to {high:g} %.",
+            f"with it, test accuracy is higher by {low - 1:g} to {high + 1:g} points",
+            final,
+            lambda found: low - 1 <= 100 * (found[MODEL_NAMES["inception"]] - found[MODEL_NAMES["inception-no-bn"]]) <= high + 1,
+            doubts=[few_seeds(compared), cut_short(compared)],
+        ),
+    ]

@@ -1,0 +1,71 @@
+"""Section 5: descent from zero finds the solution of least norm."""
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Column, Result, Runs, Table, judge
+from shattering.experiments.scales import Scale
+from shattering.experiments.study_linear import METHODS
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.runs.study import StudySpec
+
+TITLE = "Section 5: descent from zero converges to the minimum-norm solution"
+FOUND = 1e-6  # distance, in norms of the solution, that counts as having found it
+COLUMNS = (Column("method", "method"), Column("start", "start"), Column("distance", "distance at the end, in norms", "number"))
+
+
+def specs(scale: Scale) -> list[StudySpec]:
+    """One study; small at every scale."""
+    return [StudySpec("gradient-descent")]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The figure, from the stored study."""
+    (record,) = runs.records(specs(scale))
+    found = {
+        f"{method}, from {start}": record.result.get(f"{method}, from {start}") for method in METHODS for start in ("zero", "elsewhere")
+    }
+    outside = record.result.get("start_outside")
+    rows = [{"method": name.split(",")[0], "start": name.split("from ")[1], "distance": value} for name, value in found.items()]
+    note = "Distances from X'(XX')⁻¹y in units of its norm. No step leads out of the span of the points: a start elsewhere keeps what it "
+    note += "has outside it" + (f", here {outside:.4g}." if outside is not None else ".")
+    size = record.result.get("data", "missing")
+    claims = [
+        judge(
+            "descent finds the minimum-norm solution",
+            "SGD from zero stays in the span of the data and converges to the interpolating solution of least norm.",
+            f"from zero, both methods end within {FOUND:g} norms of it",
+            {name: value for name, value in found.items() if name.endswith("zero")},
+            lambda found: all(value <= FOUND for value in found.values()),
+            "{:.1e}",
+        ),
+        judge(
+            "an offset outside the span stays",
+            "Started elsewhere, it converges to another solution: what of the start is outside the span remains.",
+            f"from elsewhere, both end at the distance of what was outside, within {FOUND:g}",
+            {name: value for name, value in found.items() if name.endswith("elsewhere")} | {"outside at the start": outside},
+            lambda found: all(abs(value - found["outside at the start"]) <= FOUND for value in found.values()),
+            "{:.6f}",
+        ),
+    ]
+    charts = (
+        {"gradient-descent": (_chart(record.table), f"Distance from the minimum-norm solution while descending, {size}.")}
+        if outside
+        else {}
+    )
+    return Result("gradient-descent", TITLE, scale.name, size, [record], [Table(f"Limits, {size}", COLUMNS, rows, note)], charts, claims)
+
+
+def _chart(table: pd.DataFrame) -> Chart:
+    data = table[table["passes"] % 2 == 0].assign(series=table["method"] + ", from " + table["start"])
+    return (
+        alt.Chart(data)
+        .mark_line(strokeWidth=2)
+        .encode(
+            x=alt.X("passes:Q", title="passes over the points"),
+            y=alt.Y("distance:Q", title="distance, in norms", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e")),
+            color=alt.Color("series:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom", columns=2)),
+            tooltip=["series:N", "passes:Q", alt.Tooltip("distance:Q", format=".3e"), alt.Tooltip("loss:Q", format=".3e")],
+        )
+        .properties(**SIZE)
+    )

@@ -1,0 +1,80 @@
+"""Section 5: interpolating solutions that do not generalize are easy to build, and their norms are larger."""
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Column, Result, Runs, Table, judge
+from shattering.experiments.scales import KERNEL_SCALES, Scale
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.runs.study import StudySpec
+
+TITLE = "Section 5: interpolating solutions that do not generalize"
+BEST, BAD = "minimum norm", ("random labels", "random centres", "forced on the test points")
+COLUMNS = (
+    Column("function", "function"),
+    Column("train", "train %", "percent"),
+    Column("test", "test %", "percent"),
+    Column("norm", "norm", "number"),
+    Column("residual", "relative residual", "number"),
+)
+
+
+def specs(scale: Scale) -> list[StudySpec]:
+    """One study."""
+    k = KERNEL_SCALES[scale.name]
+    return [StudySpec("interpolators", {"dataset": k.grey, "n": k.n_study, "n_test": k.n_study_test, "gamma": k.gammas["raw"]})]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The figure, from the stored study."""
+    (record,) = runs.records(specs(scale))
+    size = record.result.get("data", "missing")
+    table = record.table.set_index("function") if record.result else pd.DataFrame()
+    rows = [
+        {"function": name, "train": row.train_accuracy, "test": row.test_accuracy, "norm": row.norm, "residual": row.residual}
+        for name, row in table.iterrows()
+    ]
+
+    def of(name: str, column: str) -> float | None:
+        return float(table.loc[name, column]) if name in table.index else None
+
+    chance = 1 / record.result.get("classes", 10)
+    claims = [
+        judge(
+            "it is easy to interpolate without generalizing",
+            "Kernels around random points, or random labels forced on the test points, fit the training set and not the test set.",
+            f"all fit every training image; the minimum norm's test accuracy is above 90 %, the forced one's within 5 points of "
+            f"{chance:.0%}, that around random points lower than the minimum norm's by 10 points at least",
+            {f"{name}, test": of(name, "test_accuracy") for name in (BEST, *BAD)}
+            | {f"{name}, train": of(name, "train_accuracy") for name in (BEST, *BAD)},
+            lambda v: (
+                all(v[f"{name}, train"] == 1 for name in (BEST, *BAD))
+                and v[f"{BEST}, test"] > 0.9
+                and abs(v["forced on the test points, test"] - chance) <= 0.05
+                and v["random centres, test"] <= v[f"{BEST}, test"] - 0.1
+            ),
+        ),
+        judge(
+            "their norms are much larger",
+            "Such solutions have much larger norms than the one of least norm.",
+            "each has at least twice its norm",
+            {name: of(name, "norm") for name in (BEST, *BAD)},
+            lambda v: all(v[name] >= 2 * v[BEST] for name in BAD),
+            "{:.4g}",
+        ),
+    ]
+    charts = {"interpolators": (_chart(record.table), f"Test accuracy and norm of four interpolating functions, {size}.")} if rows else {}
+    note = "Norms in the kernel's Hilbert space, over all classes. Each function is fitted to float64 precision."
+    return Result(
+        "interpolators", TITLE, scale.name, size, [record], [Table(f"Four functions, {size}", COLUMNS, rows, note)], charts, claims
+    )
+
+
+def _chart(table: pd.DataFrame) -> Chart:
+    base = alt.Chart(table).encode(
+        x=alt.X(**log_axis("norm", "norm", "~s")),
+        y=alt.Y("test_accuracy:Q", title="test accuracy", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+        color=alt.Color("function:N", scale=alt.Scale(range=SERIES_COLORS), title=None, legend=alt.Legend(orient="bottom", columns=2)),
+        tooltip=["function:N", alt.Tooltip("norm:Q", format=".4g"), alt.Tooltip("test_accuracy:Q", format=".1%")],
+    )
+    return base.mark_circle(size=140).properties(**SIZE)

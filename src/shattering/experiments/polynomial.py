@@ -1,0 +1,76 @@
+"""The 2018 blog post: a polynomial of the right degree cannot fit random targets."""
+
+from statistics import fmean, median
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Column, Result, Runs, Table, judge
+from shattering.experiments.scales import Scale
+from shattering.report.figures import SERIES_COLORS, Chart
+from shattering.runs.study import StudySpec
+
+TITLE = "The blog post's polynomial: what generalizes cannot fit noise"
+SEEDS = 20
+COLUMNS = (
+    Column("degree", "degree"),
+    Column("chosen", "chosen, times", "number"),
+    Column("true", "training error, true targets", "number"),
+    Column("random", "training error, random targets", "number"),
+    Column("holdout", "hold-out error", "number"),
+)
+
+
+def specs(scale: Scale) -> list[StudySpec]:
+    """Twenty draws of noise, at every scale."""
+    return [StudySpec("polynomial", seed=seed) for seed in range(SEEDS)]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The figure, from the stored studies."""
+    records = runs.records(specs(scale))
+    done = [record for record in records if record.result]
+    size = done[0].result["data"] if done else "missing"
+    fits = pd.concat([r.table[r.table["kind"] == "fit"] for r in done]) if done else pd.DataFrame({"degree": []})
+    rows = [
+        {
+            "degree": f"{degree:.0f}",
+            "chosen": sum(r.result["degree"] == degree for r in done),
+            **{name: float(part.loc[part["targets"] == name, "train"].median()) for name in ("true", "random")},
+            "holdout": float(part.loc[part["targets"] == "true", "holdout"].median()),
+        }
+        for degree, part in fits.groupby("degree")
+    ]
+    whole = len(done) == len(records)
+
+    def mean(name: str) -> float | None:
+        return fmean(r.result[name] for r in done) if whole else None
+
+    claim = judge(
+        "the model chosen cannot fit random targets",
+        "The polynomial whose degree a hold-out chooses fits the sine, and cannot fit the same points with random targets.",
+        "on average its training error is below 40 % of the targets' spread on true targets, and above 50 % of it on random ones",
+        {name: mean(name) for name in ("train_true", "train_random", "spread")},
+        lambda v: v["train_true"] < 0.4 * v["spread"] and v["train_random"] > 0.5 * v["spread"],
+        "{:.3f}",
+    )
+    degrees = f"; degree chosen: median {median(r.result['degree'] for r in done):g} (the post's: 3)" if done else ""
+    note = f"Root mean squared errors, medians over {len(done)} draws of the noise{degrees}. The post shows one draw."
+    charts = {"polynomial": (_chart(done[0]), f"The polynomial of degree {done[0].result['degree']}, {size}, seed 0.")} if done else {}
+    return Result("polynomial", TITLE, scale.name, size, records, [Table(f"Degrees, {size}", COLUMNS, rows, note)], charts, [claim])
+
+
+def _chart(record) -> Chart:
+    table, degree = record.table, record.result["degree"]
+    color = alt.Color("targets:N", title="targets", scale=alt.Scale(domain=["true", "random"], range=SERIES_COLORS))
+    x, y = alt.X("x:Q", title="x"), alt.Y("y:Q", title="target")
+    points = alt.Chart(table[table["kind"] == "point"]).mark_point(filled=True, size=70).encode(x=x, y=y, color=color)
+    curves = alt.Chart(table[table["kind"] == "curve"]).mark_line(strokeWidth=2).encode(x=x, y=y, color=color)
+    left = alt.layer(points, curves).properties(width=330, height=260, title=f"degree {degree}")
+    errors = (
+        alt.Chart(table[table["kind"] == "fit"])
+        .mark_line(strokeWidth=2, point={"filled": True, "size": 50})
+        .encode(x=alt.X("degree:O", title="degree", axis=alt.Axis(labelAngle=0)), y=alt.Y("train:Q", title="training error"), color=color)
+        .properties(width=330, height=260, title="every degree")
+    )
+    return alt.hconcat(left, errors)  # type: ignore[return-value]

@@ -1,0 +1,130 @@
+"""Section 2.2: empirical Rademacher complexity (equation 1), of learners by training and of norm-bounded classes in closed form."""
+
+from collections.abc import Sequence
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
+from shattering.experiments.scales import CAPACITY_SCALES, CapacityScale, Scale
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.runs.store import Record
+from shattering.runs.study import StudySpec
+
+TITLE = "Section 2.2: empirical Rademacher complexity"
+LINEAR, KERNEL = "linear", "gaussian kernel"
+COLUMNS = (
+    Column("learner", "learner"),
+    Column("value", "correlation with random signs", "number"),
+    Column("interval", "95 % over draws"),
+    Column("fitted", "draws fitted exactly"),
+    Column("vc", "VC dimension at least", "number"),
+)
+CLASSES = (
+    Column("kind", "class, with values in -1…1"),
+    Column("value", "Rademacher complexity", "number"),
+    Column("interval", "95 % over draws"),
+    Column("bound", "bound for any such data", "number"),
+    Column("needed", "radius needed to fit the signs", "number"),
+)
+NOTE = (
+    "What training finds is a lower bound on the complexity of the learner's class. The bound on VC dimension (95 % confidence) follows "
+    "from the share of labelings fitted, by Sauer and Shelah; it is about n/2 where all draws are, and speaks of what training reaches."
+)
+CLASS_NOTE = (
+    "Suprema in closed form, radius 1. The radius needed is that of the smallest ball with a function that takes the signs of a draw: "
+    "a class that fits them has a larger one, and then a complexity of at least 1."
+)
+
+
+def learners(k: CapacityScale) -> dict[str, tuple[str, dict]]:
+    """Title → (learner, parameters)."""
+    return {
+        "MLP 1x512": ("network", {"network": "mlp-1x512", "epochs": k.epochs, "stop_when_fitted": True}),
+        "random forest": ("random-forest", {}),
+        "nearest neighbour": ("nearest-neighbors", {"n_neighbors": 1}),
+        "kernel interpolation": ("kernel", {}),
+        "logistic regression": ("logistic-regression", {"max_iter": 1000}),
+    }
+
+
+def specs(scale: Scale) -> list[StudySpec]:
+    """The closed forms, and one study a learner."""
+    k = CAPACITY_SCALES[scale.name]
+    common = {"dataset": k.dataset, "n": k.n_rademacher, "n_draws": k.n_draws}
+    trained = [StudySpec("rademacher", {**common, "learner": name, "params": params}) for name, params in learners(k).values()]
+    return [StudySpec("rademacher-classes", common), *trained]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The table and figure, from stored studies."""
+    closed, *trained = runs.records(specs(scale))
+    titles = list(learners(CAPACITY_SCALES[scale.name]))
+    return make_result("rademacher", scale.name, dict(zip(titles, trained, strict=True)), closed)
+
+
+def make_result(name: str, scale: str, trained: dict[str, Record], closed: Record) -> Result:
+    """A page of learners by title, and closed forms on the same examples."""
+    size = next((r.result["data"] for r in (closed, *trained.values()) if r.result), "missing")
+    rows = [_row(title, record) for title, record in trained.items()]
+    classes = closed.table.astype(object).where(closed.table.notna(), None).to_dict("records") if closed.result else []
+    tables = [
+        Table(f"Learners, by training, {size}", COLUMNS, rows, NOTE),
+        Table(f"Norm-bounded classes on the same examples, {size}", CLASSES, [{**c, "interval": interval(c)} for c in classes], CLASS_NOTE),
+    ]
+    bars = [{"learner": row["learner"], "kind": "by training", **record.result} for row, record in zip(rows, trained.values(), strict=True)]
+    bars = [bar for bar in bars if "value" in bar] + [c | {"learner": c["kind"], "kind": "closed form, bounded norm"} for c in classes]
+    caption = f"Correlation with random signs, {size}; intervals over draws. 1 is what fits every labeling."
+    charts = {name: (_chart(pd.DataFrame(bars)), caption)} if bars else {}
+    return Result(name, TITLE, scale, size, [closed, *trained.values()], tables, charts, _claims(trained, classes))
+
+
+def _row(title: str, record: Record) -> dict:
+    r = record.result
+    return {
+        "learner": title,
+        "value": r.get("value"),
+        "interval": interval(r),
+        "fitted": f"{r['n_fitted']} of {r['n_draws']}" if r else None,
+        "vc": r.get("vc_lower_bound"),
+    }
+
+
+def interval(found: dict, low: str = "low", high: str = "high", form: str = "{:.3f}") -> str | None:
+    """Two of its values as text; None where there are none."""
+    return f"{form.format(found[low])}…{form.format(found[high])}" if found.get(low) is not None else None
+
+
+def _claims(trained: dict[str, Record], classes: Sequence[dict]) -> list[Claim]:
+    value = {title: record.result.get("value") for title, record in trained.items()}
+    bounded = {f"{c['kind']}, norm-bounded": c["value"] for c in classes} or {"closed forms": None}
+    networks = {title: x for title, x in value.items() if title.startswith("MLP")}
+    return [
+        judge(
+            "networks have a Rademacher complexity of about 1",
+            "Networks fit random labels, so their empirical Rademacher complexity is about 1, a trivial bound.",
+            "the correlation found by training is at least 0.99",
+            networks,
+            lambda v: min(v.values()) >= 0.99,
+            "{:.3f}",
+        ),
+        judge(
+            "a bound on the norm makes it small",
+            "Norm-bounded linear and kernel classes have small complexity; but what bounds the norm of what SGD finds is open.",
+            "closed forms of classes with values in -1…1 are at most 0.25",
+            bounded,
+            lambda v: max(v.values()) <= 0.25,
+            "{:.3f}",
+        ),
+    ]
+
+
+def _chart(bars: pd.DataFrame) -> Chart:
+    order = list(bars["learner"])
+    base = alt.Chart(bars).encode(y=alt.Y("learner:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)))
+    color = alt.Color("kind:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom", labelLimit=0))
+    x = alt.X("value:Q", title="correlation with random signs", scale=alt.Scale(domain=[0, 1]))
+    tooltip = ["learner:N", alt.Tooltip("value:Q", format=".3f")]
+    marks = base.mark_bar(height={"band": 0.6}).encode(x=x, color=color, tooltip=tooltip)
+    ranges = base.mark_rule(strokeWidth=2, color="#222").encode(x="low:Q", x2="high:Q")
+    return alt.layer(marks, ranges).properties(**SIZE)

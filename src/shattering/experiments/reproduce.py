@@ -1,0 +1,139 @@
+"""From an experiment's name to its runs, and from its runs to its page and pictures."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import torch
+
+from shattering.errors import InputError, reason, unknown
+from shattering.experiments import (
+    corollary1,
+    double_descent,
+    figure1a,
+    figure1b,
+    figure1c,
+    figure2a,
+    figure2b,
+    gradient_descent,
+    hessian,
+    interpolators,
+    norm,
+    perceptron,
+    polynomial,
+    rademacher,
+    stability,
+    table1,
+    table2,
+    table3,
+    table4,
+    theorem1,
+)
+from shattering.experiments.experiment import Result, Runs, show
+from shattering.experiments.scales import CONVOLUTIONAL, Scale
+from shattering.report.figures import save
+from shattering.report.page import render_template, write_page
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import AnySpec, Store
+from shattering.system.machine import usable_cores
+
+EXPERIMENTS: dict[str, ModuleType] = {
+    "table1": table1,
+    "figure1a": figure1a,
+    "figure1b": figure1b,
+    "figure1c": figure1c,
+    "figure2b": figure2b,
+    "table4": table4,
+    "table3": table3,
+    "norm": norm,
+    "gradient-descent": gradient_descent,
+    "hessian": hessian,
+    "interpolators": interpolators,
+    "polynomial": polynomial,
+    "perceptron": perceptron,
+    "double-descent": double_descent,
+    "theorem1": theorem1,
+    "corollary1": corollary1,
+    "rademacher": rademacher,
+    "stability": stability,
+    "table2": table2,
+    "figure2a": figure2a,
+}
+GROUPS = {  # name → title, experiments
+    "all-cifar": ("The papers' CIFAR-10 experiments", list(EXPERIMENTS)[:6]),
+    "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:14]),
+    "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:18]),
+    "all-imagenet": ("The papers' ImageNet experiments", list(EXPERIMENTS)[18:]),
+}
+PICTURES = ("pdf", "svg", "png")
+
+
+def find_experiments(name: str) -> list[str]:
+    """The names that a name stands for. Raises InputError for an unknown one."""
+    if name not in GROUPS and name not in EXPERIMENTS:
+        raise unknown("experiment", name, [*EXPERIMENTS, *GROUPS])
+    return GROUPS[name][1] if name in GROUPS else [name]
+
+
+def experiment_specs(names: Sequence[str], scale: Scale) -> list[AnySpec]:
+    """The runs of these experiments, each once.
+
+    The first seed of everything comes before the second of anything, and within a seed the rows of tables come before
+    what they do not need: wherever a sweep is stopped, what is done completes as many rows as it can.
+    """
+    found = {spec.run_id: spec for name in names for spec in EXPERIMENTS[name].specs(scale)}
+    return sorted(found.values(), key=lambda spec: spec.seed)
+
+
+def for_this_machine(specs: Sequence[AnySpec]) -> list[AnySpec]:
+    """On a CUDA device, with the convolutional networks compiled; what a run is does not change by it."""
+    if not torch.cuda.is_available():
+        return list(specs)
+    compiled = [isinstance(s, RunSpec) and s.model_name in CONVOLUTIONAL for s in specs]
+    return [replace(s, params={**s.params, "compile": True}) if c else s for s, c in zip(specs, compiled, strict=True)]
+
+
+def default_jobs(names: Sequence[str]) -> int:
+    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill.
+
+    Kernels and Inception V3 have the machine to themselves.
+    """
+    if {"table3", "norm", "table2", "figure2a"} & set(names):
+        return 1
+    return 4 if torch.cuda.is_available() else usable_cores()
+
+
+def make_result(name: str, scale: Scale, store: Store) -> Result:
+    """An experiment's table or figure from the runs that a store has; runs it lacks show as missing.
+
+    Raises InputError for stored results and tables without what the experiment needs.
+    """
+    try:
+        return EXPERIMENTS[name].result(scale, Runs(store, scale))
+    except LookupError as error:  # a column or a row of a table, as another version may have written it
+        raise InputError(f"a run of {name} in store {store.where} lacks {reason(error)}, expected what this version writes") from error
+
+
+def render_result(result: Result) -> str:
+    """The HTML page of a result."""
+    charts = {name: chart for name, (chart, _) in result.charts.items()}
+    context = {"scale": result.scale, "size": result.size, "tables": result.tables, "claims": result.claims}
+    captions = {name: caption for name, (_, caption) in result.charts.items()}
+    return render_template("paper.html.j2", result.runs, result.title, charts, {"cell": show}, captions=captions, **context)
+
+
+def write_index(results: Sequence[Result], group: str, folder: Path) -> Path:
+    """Write a page that leads to the pages of a group's results, and has all their claims."""
+    runs = list({run.run_id: run for result in results for run in result.runs}.values())
+    context = {"scale": results[0].scale, "size": results[0].size, "claims": [claim for result in results for claim in result.claims]}
+    html = render_template("index.html.j2", runs, GROUPS[group][0], {}, results=results, **context)
+    return write_page(html, folder / f"{group}-{results[0].scale}.html")
+
+
+def write_result(result: Result, folder: Path) -> list[Path]:
+    """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG. Returns the files, the page first."""
+    files = [write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")]
+    for name, (chart, _) in result.charts.items():
+        files += [save(chart, folder / f"{name}-{result.scale}.{kind}") for kind in PICTURES]
+    return files

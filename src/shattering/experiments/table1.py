@@ -1,0 +1,150 @@
+"""Table 1: train and test accuracy on CIFAR-10, with and without regularizers, and on random labels."""
+
+from typing import Any
+
+from shattering.experiments import reference
+from shattering.experiments.experiment import FITS, NEAR, Claim, Column, Outcome, Result, Runs, Table, answers, cut_short, few_seeds, judge
+from shattering.experiments.reference import MODEL_NAMES, TABLE_1, Table1Row, table_1
+from shattering.experiments.scales import WEIGHT_DECAY, Scale
+from shattering.runs.spec import RunSpec
+
+TITLE = "Table 1: regularized, not regularized, and random labels"
+COLUMNS = (
+    Column("model", "model"),
+    Column("labels", "labels"),
+    Column("random_crop", "crop"),
+    Column("weight_decay", "weight decay"),
+    Column("paper_train", "paper train %", "paper"),
+    Column("train", "our train %", "percent"),
+    Column("paper_test", "paper test %", "paper"),
+    Column("test", "our test %", "percent"),
+    Column("interval", "95 % interval"),
+    Column("seeds", "seeds"),
+    Column("epochs", "epochs", "number"),
+    Column("verdict", "verdict", "prose"),
+)
+
+
+def row_specs(scale: Scale, row: Table1Row) -> list[RunSpec]:
+    """The runs behind a row, one a seed."""
+    params: dict[str, Any] = {"weight_decay": WEIGHT_DECAY} if row.weight_decay else {}
+    if row.random_crop:
+        params["augment"] = "crop"
+    return scale.specs(row.network, labels=float(row.random_labels), **params)
+
+
+def specs(scale: Scale) -> list[RunSpec]:
+    """All runs of the table."""
+    return [spec for row in TABLE_1 for spec in row_specs(scale, row)]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """The table, from stored runs."""
+    outcomes = {row: runs.outcome(row_specs(scale, row)) for row in TABLE_1}
+    table = Table(
+        f"Ours with {runs.size}; theirs with n = {reference.N_TRAIN:,} of CIFAR-10",
+        COLUMNS,
+        [_row(row, outcome) for row, outcome in outcomes.items()],
+        "Train accuracy in evaluation mode on the images as they are, test accuracy against the true labels, both at the end; means over "
+        f"seeds. Verdict: test accuracy within {100 * NEAR:.0f} points of the paper's, and for random labels of chance. Interval for our "
+        "test accuracy: over three seeds or more Student's t, else Wilson's for the drawing of the test images.",
+    )
+    return Result(
+        "table1", TITLE, scale.name, runs.size, [r for o in outcomes.values() for r in o.runs], [table], claims=_claims(scale, runs)
+    )
+
+
+def _row(row: Table1Row, outcome: Outcome) -> dict:
+    interval = outcome.test_interval()
+    return {
+        "model": MODEL_NAMES[row.network],
+        "labels": "random" if row.random_labels else "true",
+        "random_crop": "yes" if row.random_crop else "no",
+        "weight_decay": "yes" if row.weight_decay else "no",
+        "paper_train": row.train,
+        "train": outcome.mean("train_accuracy"),
+        "paper_test": row.test,
+        "test": outcome.mean("test_accuracy"),
+        "interval": None if interval is None else f"{100 * interval[0]:.1f} … {100 * interval[1]:.1f}",
+        "seeds": outcome.seeds,
+        "epochs": outcome.mean("epochs"),
+        "verdict": _verdict(row, outcome),
+    }
+
+
+def _verdict(row: Table1Row, outcome: Outcome) -> str:
+    train, test = outcome.mean("train_accuracy"), outcome.mean("test_accuracy")
+    if train is None or test is None:
+        return "missing"
+    short = cut_short(outcome.runs)
+    if train < FITS and short:
+        return f"inconclusive: {short}"
+    fits = (f"train ≥ {FITS:.0%}", train >= FITS)
+    if row.random_labels:
+        chance = 1 / outcome.done[0].result["n_classes"]
+        return answers(fits, (f"test within {100 * NEAR:.0f} points", abs(test - chance) <= NEAR))
+    return answers(fits, (f"test within {100 * NEAR:.0f} points", abs(test - row.test / 100) <= NEAR))
+
+
+def _claims(scale: Scale, runs: Runs) -> list[Claim]:
+    def outcome(network: str, **options: bool) -> Outcome:
+        return runs.outcome(row_specs(scale, table_1(network, **options)))
+
+    def mean(name: str, network: str, **options: bool) -> float | None:
+        return outcome(network, **options).mean(name)
+
+    random = {MODEL_NAMES[n]: mean("train_accuracy", n, random_labels=True) for n in MODEL_NAMES}
+    plain = {MODEL_NAMES[n]: mean("test_accuracy", n) for n in MODEL_NAMES}
+    best = {
+        MODEL_NAMES[n]: [
+            mean("test_accuracy", n, random_crop=r.random_crop, weight_decay=r.weight_decay) for r in TABLE_1 if _is_regularized(r, n)
+        ]
+        for n in MODEL_NAMES
+    }
+    helps = {f"{name}, {kind}": value for name in plain for kind, value in (("best", _best(best[name])), ("none", plain[name]))}
+    bn = {"with": mean("test_accuracy", "inception"), "without": mean("test_accuracy", "inception-no-bn")}
+    low, high = reference.BATCH_NORM_GAIN
+    unfitted = [n for n in MODEL_NAMES if (random[MODEL_NAMES[n]] or 0) < FITS]
+    true_labels = [run for row in TABLE_1 if not row.random_labels for run in runs.outcome(row_specs(scale, row)).runs]
+    compared = [run for n in ("inception", "inception-no-bn") for run in outcome(n).runs]
+    return [
+        judge(
+            "everything fits random labels",
+            "Deep neural networks easily fit random labels.",
+            f"every model reaches at least {FITS:.0%} train accuracy on random labels",
+            random,
+            lambda found: all(v >= FITS for v in found.values()),
+            doubts=[cut_short([run for n in unfitted for run in outcome(n, random_labels=True).runs])],
+        ),
+        judge(
+            "regularizers help",
+            "Both regularization techniques help to improve the generalization performance.",
+            "on average over the models, the best regularized test accuracy is higher than that without regularizers",
+            helps,
+            lambda found: sum(found[f"{name}, best"] - found[f"{name}, none"] for name in plain) > 0,
+            doubts=[few_seeds(true_labels), cut_short(true_labels)],
+        ),
+        judge(
+            "regularizers are not needed",
+            "Even with all of the regularizers turned off, all of the models still generalize very well.",
+            "for every model, test accuracy without regularizers is at least 80 % of the best with them",
+            helps,
+            lambda found: all(found[f"{name}, none"] >= 0.8 * found[f"{name}, best"] for name in plain),
+        ),
+        judge(
+            "batch normalization's gain",
+            f"The impact of batch normalization on the generalization performance is only {low:g} to {high:g} %.",
+            "test accuracy with it is higher than without it",
+            bn,
+            lambda found: found["with"] > found["without"],
+            doubts=[few_seeds(compared), cut_short(compared)],
+        ),
+    ]
+
+
+def _is_regularized(row: Table1Row, network: str) -> bool:
+    return row.network == network and not row.random_labels and (row.random_crop or row.weight_decay)
+
+
+def _best(values: list[float | None]) -> float | None:
+    return None if None in values else max(values)  # type: ignore[type-var]

@@ -1,0 +1,221 @@
+"""Theorem 1: a two-layer ReLU network with 2n + d weights takes any labels; and what SGD makes of as many weights."""
+
+from math import prod
+
+import altair as alt
+import pandas as pd
+
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
+from shattering.experiments.scales import CAPACITY_SCALES, CapacityScale, Scale
+from shattering.experiments.study_relu import BUILDS
+from shattering.networks import CIFAR_SHAPE
+from shattering.randomization import Randomization
+from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import AnySpec, Record
+from shattering.runs.study import StudySpec
+
+TITLE = "Theorem 1: 2n + d weights take any labels"
+DIMENSIONS = {"digits": (64, 64), "cifar10": (3072, prod(CIFAR_SHAPE))}  # of the images, and of what networks are given of them
+CLASSES = 10
+ERROR = 1e-4  # that the plain forward pass may have
+SIZES = (
+    Column("data", "images"),
+    Column("n_parameters", "weights", "number"),
+    Column("count", "2n + d", "number"),
+    Column("smallest_gap", "smallest gap", "number"),
+    Column("eigenvalue", "smallest eigenvalue", "number"),
+    Column("largest_weight", "largest weight", "number"),
+    Column("weight_bound", "bound on it", "number"),
+    Column("max_error", "largest error", "number"),
+    Column("labels_right", "labels right %", "percent"),
+    Column("n_checked", "of", "number"),
+)
+TRIED = (
+    Column("build", "build"),
+    Column("steepness", "steepness", "number"),
+    Column("largest_weight", "largest weight", "number"),
+    Column("max_error", "largest error", "number"),
+    Column("exact_error", "with exact sums", "number"),
+    Column("labels_right", "labels right %", "percent"),
+)
+TRAINED = (
+    Column("n", "n", "number"),
+    Column("weights", "weights", "number"),
+    Column("built_train", "built: train %", "percent"),
+    Column("built_test", "built: test %", "percent"),
+    Column("network", "trained"),
+    Column("parameters", "weights", "number"),
+    Column("trained_train", "trained: train %", "percent"),
+    Column("trained_test", "trained: test %", "percent"),
+)
+
+
+def study_specs(k: CapacityScale) -> list[StudySpec]:
+    """One a number of images."""
+    real = [StudySpec("theorem1", {"dataset": k.dataset, "n": n}) for n in k.sizes]
+    return [*real, *(StudySpec("theorem1", {"dataset": "noise", "n": n}) for n in k.noise)]
+
+
+def trained_specs(k: CapacityScale) -> dict[int, tuple[RunSpec, RunSpec]]:
+    """For each n the constructed network, and a perceptron with one hidden layer of about as many weights."""
+    found, (d, inputs) = {}, DIMENSIONS[k.dataset]
+    for n in k.trained:
+        units = max(1, round((2 * n + d - CLASSES) / (inputs + 1 + CLASSES)))
+        params = {"network": f"mlp-1x{units}", "epochs": k.epochs, "stop_when_fitted": True}
+        common = (k.dataset, n, None, Randomization(1.0))
+        found[n] = (RunSpec(*common, learner="relu"), RunSpec(*common, params=params))
+    return found
+
+
+def specs(scale: Scale) -> list[AnySpec]:
+    """All of them."""
+    k = CAPACITY_SCALES[scale.name]
+    return [*study_specs(k), *(spec for pair in trained_specs(k).values() for spec in pair)]
+
+
+def result(scale: Scale, runs: Runs) -> Result:
+    """Tables and figures, from stored studies and runs."""
+    k = CAPACITY_SCALES[scale.name]
+    records = runs.records(study_specs(k))
+    pairs = {n: (runs.outcome([built]), runs.outcome([trained])) for n, (built, trained) in trained_specs(k).items()}
+    done = [record for record in records if record.result]
+    size = f"random labels of {k.dataset}, n up to {max((r.result['n'] for r in done), default=0):,}"
+    rows, errors = [_size_row(record) for record in done], _errors(done)
+    trained = [_trained_row(n, *pair) for n, pair in pairs.items()]
+    tables = [
+        Table("The network for ten random classes 0…9", SIZES, rows, _ABOUT),
+        *(Table(f"What was tried, {r.result['data']}", TRIED, r.table.to_dict("records"), _TRIED) for r in done[-1:]),
+        Table("Existence beside trainability: random labels", TRAINED, trained, "Both see the same images and the same random labels."),
+    ]
+    charts = {}
+    if rows:
+        charts["theorem1"] = (_error_chart(errors), "Largest error of the plain float64 forward pass over n. The line is at half a class.")
+    fitted = [row for row in trained if row["built_train"] is not None and row["trained_train"] is not None]
+    if fitted:
+        charts["theorem1-trained"] = (_trained_chart(pd.DataFrame(fitted)), f"Random labels of {k.dataset} fitted by as many weights.")
+    everything = [*records, *(run for pair in pairs.values() for outcome in pair for run in outcome.runs)]
+    return Result("theorem1", TITLE, scale.name, size, everything, tables, charts, _claims(records, trained))
+
+
+_ABOUT = (
+    "Gaps between points along the direction are shares of their range; errors are of the plain float64 forward pass, in classes, over "
+    "as many points as stated. The smallest eigenvalue is lemma 1's, in units of the direction's largest entry."
+)
+_TRIED = (
+    "Each build has what the ones above it have. Steepness: root of the summed squares of the slopes, over the points' range; times 1e-16 "
+    "it is the size of the error to expect."
+)
+
+
+def _size_row(record: Record) -> dict:
+    last = record.table.iloc[-1].to_dict()
+    r = record.result
+    return {"data": r["data"], "n_parameters": r["n_parameters"], "count": 2 * r["n"] + r["d"], **last}
+
+
+def _errors(records: list[Record]) -> pd.DataFrame:
+    frames = [record.table[["build", "max_error"]].assign(n=record.result["n"]) for record in records]
+    return pd.concat(frames) if frames else pd.DataFrame()
+
+
+def _trained_row(n: int, built: Outcome, trained: Outcome) -> dict:
+    return {
+        "n": n,
+        "weights": 2 * n + DIMENSIONS[built.runs[0].spec.dataset][0],
+        "built_train": built.mean("train_accuracy"),
+        "built_test": built.mean("test_accuracy"),
+        "network": trained.runs[0].spec.model_name,
+        "parameters": trained.mean("n_parameters"),
+        "trained_train": trained.mean("train_accuracy"),
+        "trained_test": trained.mean("test_accuracy"),
+    }
+
+
+def _claims(records: list[Record], trained: list[dict]) -> list[Claim]:
+    done = [(record.result, record.table.iloc[-1]) for record in records if record.result]
+    missing = {record.spec.title: None for record in records if not record.result}
+    exact = missing | {f"n = {r['n']:,}": float(row.labels_right * (r["n_parameters"] == 2 * r["n"] + r["d"])) for r, row in done}
+    error = missing | {f"n = {r['n']:,}": float(row.max_error) for r, row in done if r["n"] <= 50_000}
+    top = trained[-1]
+    reached = {"built": top["built_train"], "trained": top["trained_train"]}
+    tests = {f"{how}, n = {row['n']:,}": row[f"{how}_test"] for row in trained for how in ("built", "trained")}
+    return [
+        judge(
+            "2n + d weights take any labels",
+            "A two-layer ReLU network with 2n + d weights represents any function on n points in d dimensions.",
+            "for every n the network has exactly 2n + d weights and its plain forward pass gives every label checked",
+            exact,
+            lambda v: min(v.values()) == 1,
+        ),
+        judge(
+            "and float64 holds it",
+            "The construction is finite: weights can be bounded through lemma 1.",
+            f"up to 50,000 points the plain float64 forward pass is within {ERROR:g} of every target",
+            error,
+            lambda v: max(v.values()) <= ERROR,
+            "{:.1e}",
+        ),
+        judge(
+            "existence is not trainability",
+            "That weights exist says nothing of whether SGD finds them.",
+            f"at n = {top['n']:,}, the network of as many weights trained by SGD fits less than 99 % of the labels, the built one all",
+            reached,
+            lambda v: v["built"] == 1 and v["trained"] < 0.99,
+        ),
+        judge(
+            "neither generalizes",
+            "On random labels test accuracy is that of chance, however they are fitted.",
+            f"all test accuracies within 10 points of {1 / CLASSES:.0%} (what is alike has one random label by luck)",
+            tests,
+            lambda v: all(abs(x - 1 / CLASSES) <= 0.1 for x in v.values()),
+        ),
+    ]
+
+
+def _error_chart(errors: pd.DataFrame) -> Chart:
+    lines = (
+        alt.Chart(errors)
+        .mark_line(strokeWidth=2, point={"filled": True, "size": 60})
+        .encode(
+            x=alt.X(**log_axis("n", "n", "~s")),
+            y=alt.Y(**log_axis("largest error (classes)", "max_error", ".0e")),
+            color=alt.Color(
+                "build:N",
+                sort=list(BUILDS),
+                title=None,
+                scale=alt.Scale(range=SERIES_COLORS),
+                legend=alt.Legend(orient="bottom", columns=1, labelLimit=0),
+            ),
+            tooltip=["build:N", "n:Q", alt.Tooltip("max_error:Q", format=".2e")],
+        )
+    )
+    rule = alt.Chart(pd.DataFrame({"y": [0.5]})).mark_rule(strokeDash=[5, 4], color="#666").encode(y="y:Q")
+    return alt.layer(lines, rule).properties(**SIZE)
+
+
+def _trained_chart(rows: pd.DataFrame) -> Chart:
+    names = {
+        "built_train": "built, train",
+        "trained_train": "trained by SGD, train",
+        "built_test": "built, test",
+        "trained_test": "trained by SGD, test",
+    }
+    data = rows.melt("n", list(names), "series", "accuracy").replace({"series": names})
+    return (
+        alt.Chart(data)
+        .mark_line(strokeWidth=2, point={"filled": True, "size": 60})
+        .encode(
+            x=alt.X(**log_axis("n", "n", "~s")),
+            y=alt.Y("accuracy:Q", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
+            color=alt.Color(
+                "series:N",
+                sort=list(names.values()),
+                title=None,
+                scale=alt.Scale(range=SERIES_COLORS),
+                legend=alt.Legend(orient="bottom", columns=2, labelLimit=0),
+            ),
+            tooltip=["series:N", "n:Q", alt.Tooltip("accuracy:Q", format=".1%")],
+        )
+        .properties(**SIZE)
+    )

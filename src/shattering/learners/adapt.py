@@ -1,0 +1,147 @@
+"""What users pass as a learner → a scikit-learn estimator that a run can use."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, get_args
+
+from sklearn.base import BaseEstimator, clone
+from torch import nn
+
+from shattering.errors import InputError, blamed, shown, unknown
+from shattering.learners import LEARNERS
+from shattering.learners.factories import ModuleFactory, of_instance, required_parameters
+from shattering.learners.network import NetworkClassifier
+from shattering.learners.own import traits
+from shattering.learners.predictions import check_classifier
+from shattering.learners.settings import settled
+from shattering.learners.targets import import_target, is_target
+from shattering.learners.wrapped import TrainingFunction, Wrapped, is_skorch, wants_codes
+from shattering.networks import NETWORKS, find_network
+
+Inputs = Literal["auto", "table", "images"]
+
+
+def as_learner(
+    what: Any, recipe: Mapping[str, object] | None = None, inputs: Inputs = "auto", start: str | None = None
+) -> tuple[str, BaseEstimator | None, dict]:
+    """(name, estimator, params): an estimator that was given, or None and the params of the learner of that name.
+
+    Args:
+        what: a name in `LEARNERS` or `NETWORKS`; "module:name" or "file.py:name"; a scikit-learn classifier, its class, or a
+            pipeline; a skorch net; a torch module as a class, a factory (image_shape, n_classes) → module (or without
+            arguments), or an instance, see `start`; a training function with a parameter `seed`, (split, seed) → predict, where
+            predict takes a `Split` and returns classes (n,) or scores (n, k); or a function without parameters that returns
+            one of these.
+        recipe: parameters of the estimator; for torch modules those of `NetworkClassifier`, which trains them.
+        inputs: what scikit-learn's and skorch's estimators are given: "table" (n, features), "images" (n, c, h, w)
+            float32 in 0…1; "auto": images for skorch, a table for others.
+        start: what every fit of an instance of a torch module starts from: "reinitialized", the same module with weights that its
+            layers draw anew; "given", the weights that it has. None: "reinitialized", or nothing of the kind for other learners.
+
+    Raises:
+        InputError: for anything else.
+    """
+    if inputs not in get_args(Inputs):
+        raise unknown("inputs", inputs, get_args(Inputs))
+    recipe = dict(recipe or {})
+    if isinstance(what, str):
+        if is_target(what):
+            return as_learner(import_target(what), recipe, inputs, start)
+        _check_no_start(start, f"the name {what!r}")
+        return _named(what, recipe)
+    if isinstance(what, nn.Module):
+        return _network(type(what).__name__, of_instance(what, start), recipe)
+    _check_no_start(start, f"a {type(what).__name__}")
+    if isinstance(what, type) and _is_estimator(what):
+        return as_learner(_instance(what), recipe, inputs)
+    if not isinstance(what, type) and _is_estimator(what):
+        return _estimator(_with(what, recipe), inputs)
+    if isinstance(what, type) and issubclass(what, nn.Module):
+        return _network(what.__name__, ModuleFactory(what), recipe)
+    if callable(what):
+        return _function(what, recipe, inputs)
+    raise InputError(f"learner is {shown(what)}, expected an estimator, a torch module, a training function or a name")
+
+
+def _check_no_start(start: str | None, beside: str) -> None:
+    if start is not None:
+        raise InputError(
+            f"start is {start!r} beside {beside}, expected it beside an instance of a torch module alone: every fit of another learner "
+            "starts from what its class or function makes"
+        )
+
+
+def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[str, BaseEstimator | None, dict]:
+    """The same learner; a network records what becomes of each example."""
+    if isinstance(estimator, NetworkClassifier):
+        return name, clone(estimator).set_params(track_examples=True), params  # type: ignore[union-attr]
+    return name, estimator, {"track_examples": True, **params} if name == "network" and estimator is None else params
+
+
+def _named(name: str, recipe: dict) -> tuple[str, None, dict]:
+    if name in LEARNERS:
+        return name, None, settled(LEARNERS[name](), recipe, f"learner {name!r}")
+    try:
+        find_network(name)
+    except InputError:
+        raise unknown("learner", name, [*LEARNERS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"]) from None
+    return "network", None, {"network": name, **settled(NetworkClassifier(), recipe, f"network {name!r}")}
+
+
+def _is_estimator(what: Any) -> bool:
+    """Whether it is an estimator, or the class of one; some have `predict` only once they are fitted."""
+    base = isinstance(what, BaseEstimator) or (isinstance(what, type) and issubclass(what, BaseEstimator))
+    return base or (hasattr(what, "fit") and hasattr(what, "get_params"))
+
+
+def _instance(cls: type) -> Any:
+    needed = required_parameters(cls)
+    if needed:
+        raise InputError(
+            f"learner is the class {cls.__name__}, which needs {', '.join(needed)}; expected an instance, or a function that makes one"
+        )
+    with blamed(cls.__name__):
+        return cls()
+
+
+def _with(estimator: Any, recipe: dict) -> Any:
+    return clone(estimator).set_params(**settled(estimator, recipe, type(estimator).__name__)) if recipe else estimator  # type: ignore[union-attr]
+
+
+def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
+    name = type(estimator).__name__
+    check_classifier(estimator, name)
+    if traits(estimator).takes_splits:
+        return name, estimator, {}
+    if inputs == "images" or is_skorch(estimator) or wants_codes(estimator):
+        estimator = Wrapped(estimator, inputs == "images" or (inputs == "auto" and is_skorch(estimator)))
+    return name, estimator, {}
+
+
+def _network(name: str, factory: Callable, recipe: dict) -> tuple[str, BaseEstimator, dict]:
+    learner = _with(NetworkClassifier(factory), recipe)  # type: ignore[arg-type]
+    learner.check_params()
+    return name, learner, {}
+
+
+def _function(function: Callable, recipe: dict, inputs: Inputs) -> tuple[str, BaseEstimator | None, dict]:
+    name = getattr(function, "__name__", type(function).__name__)
+    parameters = required_parameters(function)
+    if "seed" in inspect.signature(function).parameters:
+        if recipe:
+            raise InputError(f"recipe is {recipe}, expected none beside a training function, which has its own")
+        return name, TrainingFunction(function), {}
+    if not parameters:
+        with blamed(name):
+            made = function()
+        if isinstance(made, nn.Module):
+            return _network(name, ModuleFactory(function), recipe)
+        if callable(made) and not hasattr(made, "fit") and not isinstance(made, type) and not required_parameters(made):
+            raise InputError(f"{name}() returned a function without parameters, expected a learner")
+        return as_learner(made, recipe, inputs)
+    if len(parameters) == 2:
+        return _network(name, function, recipe)
+    raise InputError(
+        f"function {name} takes {', '.join(parameters)}; expected (split, seed) for a training function, "
+        "(image_shape, n_classes) or nothing for a factory of modules"
+    )

@@ -1,0 +1,299 @@
+"""Asynchronous SGD (ICLR 2017, appendix A): workers compute gradients of parameters that are some updates old, and a server applies them.
+
+Both are actors on Ray. Their order is fixed, so that a training can be repeated: the batches go to the workers in turn, the gradients are
+applied in the order of the batches, and each is of the parameters as they were a given number of updates before.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from shattering import seeds
+from shattering.errors import InputError
+from shattering.learners.train.batches import Stream
+from shattering.learners.train.checkpoint import Training
+from shattering.learners.train.epoch import Running
+from shattering.learners.train.loop import AfterUpdate, Examples, Recipe, batch_rows, seeded
+from shattering.learners.train.ranks import Ranks
+from shattering.learners.train.tracker import Tracker
+from shattering.system.cluster import connected
+
+_RESTARTS = 20  # of a worker
+Given = Callable[[], tuple[nn.Module, Recipe]]
+
+
+@dataclass(frozen=True)
+class Version:
+    """The trained parameters after `number` updates."""
+
+    number: int
+    parameters: list[torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Gradient:
+    """Of the mean loss over a batch.
+
+    Args:
+        version: number of the parameters that it was computed from.
+        values: of each trained parameter; None for one that the loss does not depend on.
+        moments: of each batch normalization: mean and variance of its inputs, (channels,) each; None for one that was not used.
+    """
+
+    version: int
+    values: list[torch.Tensor | None]
+    moments: list[tuple[torch.Tensor, torch.Tensor] | None]
+
+
+class Server:
+    """An actor: the parameters, the running averages of batch normalization, and what SGD keeps. It alone changes them.
+
+    Args:
+        given: gives the network as the training finds it, and the recipe.
+        optimizer: state of SGD.
+        number: updates that there have been.
+    """
+
+    def __init__(self, given: Given, optimizer: dict, number: int):
+        torch.set_num_threads(1)
+        self.module, recipe = given()
+        self.number = number
+        self.optimizer = recipe.optimizer(self.module.parameters())
+        self.optimizer.load_state_dict(optimizer)
+
+    def version(self) -> Version:
+        return Version(self.number, [parameter.detach() for parameter in _trained(self.module)])
+
+    def update(self, gradient: Gradient, rate: float) -> tuple[Version, int]:
+        """The parameters after an update by a gradient, and by how many updates this was late."""
+        late = self.number - gradient.version
+        for parameter, value in zip(_trained(self.module), gradient.values, strict=True):
+            parameter.grad = value
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        for layer, moments in zip(_averaging(self.module), gradient.moments, strict=True):
+            if moments is not None:
+                _average(layer, *moments)
+        self.number += 1
+        return self.version(), late
+
+    def state(self) -> tuple[dict, dict]:
+        """The state dicts of the module and of SGD."""
+        return self.module.state_dict(), self.optimizer.state_dict()
+
+
+class Worker:
+    """An actor: computes gradients. It keeps nothing from one to the next, so that another can take its place.
+
+    Args:
+        given: gives a network of the same architecture, and the recipe of the training.
+    """
+
+    def __init__(self, given: Given):
+        torch.set_num_threads(1)
+        module, self.recipe = given()
+        self.module = module.train()
+        self.layers = _averaging(module)
+        for layer in self.layers:
+            layer.momentum = 1.0  # its running averages are then the moments of the last batch
+        averages = {id(buffer) for layer in self.layers for buffer in (layer.running_mean, layer.running_var, layer.num_batches_tracked)}
+        self.constant = {name: buffer.clone() for name, buffer in module.named_buffers() if id(buffer) not in averages}
+
+    def gradient(
+        self, version: Version, images: torch.Tensor, labels: torch.Tensor, seed: int
+    ) -> tuple[Gradient, tuple[torch.Tensor, torch.Tensor]]:
+        """Of a batch; with it the sum of its losses, and its logits. seed: of the randomness inside the network.
+
+        Raises InputError for a network that changes buffers which are none of batch normalization: nobody could tell how to bring
+        together what several workers make of them.
+        """
+        parameters = _trained(self.module)
+        with torch.no_grad():
+            for parameter, value in zip(parameters, version.parameters, strict=True):
+                parameter.copy_(value)
+        for layer in self.layers:
+            layer.num_batches_tracked.zero_()  # type: ignore[union-attr, operator]
+        self.module.zero_grad()
+        with seeded(torch.device("cpu"), seed):
+            with self.recipe.autocast():
+                logits, loss, objective = self.recipe.losses(self.module(images), labels)
+            objective.backward()
+        self._check_buffers()
+        moments = [(layer.running_mean, layer.running_var) if layer.num_batches_tracked else None for layer in self.layers]
+        gradient = Gradient(version.number, [parameter.grad for parameter in parameters], moments)  # type: ignore[arg-type]
+        return gradient, (loss.detach() * len(labels), logits.detach())
+
+    def _check_buffers(self) -> None:
+        for name, buffer in self.module.named_buffers():
+            if name in self.constant and not torch.equal(buffer, self.constant[name]):
+                raise InputError(
+                    f"the network changes its buffer {name!r} in training, expected none but batch normalization's beside asynchronous"
+                )
+
+
+class Asynchronous:
+    """A training by a server and workers in place of this process, which gives them their batches.
+
+    Args:
+        ray: the module, connected to a cluster.
+        n_workers: at least 1.
+        staleness: how many updates late a gradient is, unless there have been fewer.
+    """
+
+    def __init__(self, ray: Any, n_workers: int, staleness: int):
+        self.ray, self.n_workers, self.staleness = ray, n_workers, staleness
+        self.server: Any = None
+        self.workers: list[Any] = []
+        self.versions: deque[Any] = deque(maxlen=staleness + 1)  # references to the last ones; the newest is the server's
+
+    def train_epoch(
+        self,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        data: Examples | Stream,
+        recipe: Recipe,
+        state: Training,
+        tracker: Tracker | None,
+        ranks: Ranks,
+        after_update: AfterUpdate,
+    ) -> dict:
+        """As `training.train_epoch`, with the columns mean_staleness and max_staleness. The model gets the server's parameters at the end.
+
+        Gradients of the first batches of an epoch are of parameters of the last one, as elsewhere. Randomness inside the network is a
+        function of (seed, step).
+        """
+        if not self.workers:
+            self._start(model, optimizer, recipe, state)
+        epoch = len(state.history)
+        running = Running(state.within, recipe.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
+        late: list[int] = list(state.within.get("late", []))
+        batches = batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch, windows=data.windows)[running.batches :]
+        with closing(data.epoch(epoch, batches)) as images:  # type: ignore[type-var]
+            for rows, gradient, seen in self._gradients(batches, images, data.labels, recipe, state):
+                late.append(self._update(gradient, recipe.learning_rate_at(epoch, state.step)))
+                loss, logits = self._get(seen)
+                running.add(rows, loss, logits, data.labels[rows])
+                state.step += 1
+                after_update(lambda: running.snapshot() | {"late": late})
+        state.within = {}
+        model.load_state_dict(self._get(self.server.state.remote())[0])
+        columns = running.columns(len(data.labels)) | {"mean_staleness": sum(late) / len(late), "max_staleness": max(late)}
+        return {"epoch": epoch + 1, "step": state.step, "learning_rate": running.rate, **columns}
+
+    def fetch(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: Training) -> None:
+        """All that a checkpoint needs."""
+        of_model, of_optimizer = self._get(self.server.state.remote())
+        model.load_state_dict(of_model)
+        optimizer.load_state_dict(of_optimizer)
+        state.versions = [version.parameters for version in self._get(list(self.versions)[:-1])]
+
+    def end(self) -> None:
+        for actor in [self.server, *self.workers]:
+            if actor is not None:
+                self.ray.kill(actor)
+
+    def _start(self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, state: Training) -> None:
+        """Actors that take no core from others: there may be more workers than cores."""
+        ray, places = self.ray, {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
+        self.shared = ray.put((model, recipe))  # kept, for workers that are started again
+        given = partial(ray.get, self.shared)
+        self.server = ray.remote(Server).options(**places).remote(given, optimizer.state_dict(), state.step)
+        worker = ray.remote(Worker).options(**places, max_restarts=_RESTARTS, max_task_retries=-1)
+        self.workers = [worker.remote(given) for _ in range(self.n_workers)]
+        first = state.step - len(state.versions)
+        self.versions.extend(ray.put(Version(first + i, parameters)) for i, parameters in enumerate(state.versions))
+        self.versions.append(self.server.version.remote())
+        state.versions = []
+
+    def _gradients(
+        self, batches: Sequence[torch.Tensor], images: Iterator[torch.Tensor], labels: torch.Tensor, recipe: Recipe, state: Training
+    ) -> Iterator[tuple[torch.Tensor, Any, Any]]:
+        """Of each batch in order: its rows, and references to its gradient and to its loss and logits.
+
+        While one is applied, as many of the next are under way as need no later parameters, but no more than two a worker.
+        """
+        todo, under_way = enumerate(zip(batches, images, strict=True), state.step), deque()
+        while True:
+            for step, (rows, inputs) in islice(todo, min(self.staleness + 1, 2 * self.n_workers) - len(under_way)):
+                oldest = state.step + 1 - len(self.versions)
+                version = self.versions[max(step - self.staleness, oldest) - oldest]
+                worker = self.workers[step % self.n_workers].gradient.options(num_returns=2)
+                seed = seeds.integer(recipe.order_seed, "dropout/asynchronous", step)
+                under_way.append((rows, *worker.remote(version, inputs, labels[rows], seed)))
+            if not under_way:
+                return
+            yield under_way.popleft()
+
+    def _update(self, gradient: Any, rate: float) -> int:
+        version, late = self.server.update.options(num_returns=2).remote(gradient, rate)
+        self.versions.append(version)
+        return self._get(late)
+
+    def _get(self, references: Any) -> Any:
+        """What they stand for. Raises what an actor has raised."""
+        errors = self.ray.exceptions
+        try:
+            return self.ray.get(references)
+        except errors.RayError as error:
+            cause = error.cause if isinstance(error, errors.RayTaskError) else error
+            if not isinstance(cause, errors.RayError):
+                raise cause from None
+            what = f"the server of the asynchronous training, or one of its workers {_RESTARTS + 1} times, has died"
+            raise RuntimeError(f"{what} ({type(cause).__name__}); the same call goes on from the last checkpoint") from None
+
+
+@contextmanager
+def opened(n_workers: int, staleness: int | None) -> Iterator[Asynchronous | None]:
+    """Who trains asynchronously, see `NetworkClassifier`; None where there are no workers.
+
+    On the cluster that this process is connected to or that RAY_ADDRESS names, else on one of this machine alone.
+    Raises InputError where Ray is missing, and under torchrun.
+    """
+    if not n_workers:
+        yield None
+        return
+    if (world := Ranks.current().world) > 1:
+        raise InputError(f"asynchronous is {n_workers} in a training by {world} processes, expected 0 there")
+    with connected(None, f"asynchronous is {n_workers}") as ray:
+        training = Asynchronous(ray, n_workers, n_workers - 1 if staleness is None else staleness)
+        try:
+            yield training
+        finally:
+            training.end()
+
+
+def summary(history: pd.DataFrame) -> dict[str, float]:
+    """mean_staleness and max_staleness over all updates of a history; empty for a synchronous one."""
+    if "max_staleness" not in history:
+        return {}
+    updates = np.diff(history["step"].to_numpy(), prepend=0)
+    mean = np.average(history["mean_staleness"].to_numpy(), weights=updates)
+    return {"mean_staleness": float(mean), "max_staleness": int(history["max_staleness"].to_numpy().max())}
+
+
+def _trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def _averaging(module: nn.Module) -> list[Any]:
+    """The batch normalizations that keep running averages."""
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    return [layer for layer in layers if layer.running_mean is not None]
+
+
+def _average(layer: Any, mean: torch.Tensor, variance: torch.Tensor) -> None:
+    """Have running averages take in the moments of a batch, as if it had passed here."""
+    layer.num_batches_tracked += 1
+    weight = layer.momentum if layer.momentum is not None else 1 / layer.num_batches_tracked.item()
+    layer.running_mean.lerp_(mean, weight)
+    layer.running_var.lerp_(variance, weight)

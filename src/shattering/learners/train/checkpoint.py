@@ -1,0 +1,159 @@
+"""Where a training stands, and the file that keeps it."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import nn
+
+from shattering.errors import InputError, reason
+from shattering.learners.train.ranks import Ranks
+from shattering.learners.train.tracker import Tracker
+from shattering.learners.weights import load_plain
+from shattering.parameters import check_fields
+from shattering.system.files import write_own
+
+if TYPE_CHECKING:
+    from shattering.learners.train.asynchronous import Asynchronous
+
+_ASK = 1.0  # seconds
+
+
+@dataclass
+class Training:
+    """Where a training stands; what a checkpoint holds.
+
+    within: of an epoch that has begun, what is known of it. versions: of an asynchronous training, in its checkpoint alone, the earlier
+    parameters that gradients are still to be computed from.
+    """
+
+    history: list[dict] = field(default_factory=list)
+    step: int = 0
+    epochs_to_fit: int | None = None
+    diverged: bool = False
+    within: dict = field(default_factory=dict)
+    versions: list = field(default_factory=list)
+
+
+@dataclass
+class Keeper:
+    """Writes checkpoints, of rank 0, `every` seconds or more apart; `every` 0: after each epoch, and only then."""
+
+    path: Path | None
+    key: str
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    tracker: Tracker | None
+    every: float
+    ranks: Ranks
+    asynchronous: "Asynchronous | None" = None
+
+    def __post_init__(self):
+        self.saved = self.asked = time.monotonic()
+        self.updates = self.wait = 0  # since rank 0 was asked whether a checkpoint is due; until it is asked again
+
+    def within_epoch(self, state: Training, snapshot: Callable[[], dict]) -> None:
+        """After an update; snapshot: what `Training.within` is to hold."""
+        self.updates += 1
+        if self.path and self.every and self.updates >= self.wait and self._is_due():
+            state.within = snapshot()
+            self._save(state)
+
+    def after_epoch(self, state: Training) -> None:
+        if self.path and self._is_due():
+            self._save(state)
+
+    def _is_due(self) -> bool:
+        """What rank 0's clock says. Asking makes the processes wait for each other, so it is done about once in `_ASK` seconds."""
+        now = time.monotonic()
+        pace = self.updates / max(now - self.asked, 1e-3)
+        due, self.wait = self.ranks.agree((now - self.saved >= self.every, int(pace * min(_ASK, self.every / 10))))
+        self.updates, self.asked = 0, now
+        return due
+
+    def _save(self, state: Training) -> None:
+        if self.ranks.rank == 0 and self.path:
+            if self.asynchronous:
+                self.asynchronous.fetch(self.model, self.optimizer, state)
+            save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.ranks.world)
+            state.versions = []
+        self.saved = time.monotonic()
+
+
+def save_checkpoint(
+    path: Path,
+    key: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    state: Training,
+    tracker: Tracker | None = None,
+    world: int = 1,
+) -> None:
+    """Write aside and rename, so that a kill leaves the old checkpoint or the new one. Raises OSError if that fails."""
+    content = {"key": key, "model": plain(model).state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state), "world": world}
+    content |= {"tracking": tracker.state()} if tracker else {}
+
+    def write(aside: Path) -> None:
+        with aside.open("wb") as file:  # rather than the path: torch's own files tell no full disk from other faults
+            torch.save(content, file)
+
+    try:
+        write_own(path, write)
+    except RuntimeError as error:  # as torch tells what the system has said
+        raise OSError(f"checkpoint {path} cannot be written: {reason(error)}") from None
+
+
+def plain(model: nn.Module) -> nn.Module:
+    """The module that torch.compile wrapped, so that checkpoints fit compiled and plain ones alike."""
+    return getattr(model, "_orig_mod", model)
+
+
+def resume(
+    path: Path | None,
+    key: str,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    tracker: Tracker | None,
+    ranks: Ranks,
+    world_matters: bool,
+) -> Training:
+    """Where the checkpoint that rank 0 finds says that the training stands; at its beginning if there is none.
+
+    world_matters: whether a training by another number of processes gives other results. Raises InputError for a checkpoint that is
+    damaged, of something else, or of another number of processes where that matters.
+    """
+    content = ranks.agree(_read(path) if path and ranks.rank == 0 and path.exists() else None)
+    if content is None:
+        return Training()
+    if content["key"] != key:
+        raise InputError(f"checkpoint {path} belongs to other data or parameters, expected {key}, found {content['key']}")
+    before = content.get("world", 1)
+    if before != ranks.world and world_matters:
+        raise InputError(
+            f"checkpoint {path} is of {before} processes and this training has {ranks.world}, expected {before}: what batch normalization "
+            "or dropout do within the part of a batch that a process has depends on their number"
+        )
+    try:
+        plain(model).load_state_dict(content["model"])
+        optimizer.load_state_dict(content["optimizer"])
+        if tracker:
+            tracker.restore(content["tracking"])
+        state = Training(**content["training"])
+        check_fields(state)
+    except Exception as error:  # whatever another version of torch, or of this library, has put there
+        raise InputError(f"checkpoint {path} does not fit this training, remove it to start again: {reason(error)}") from None
+    return state
+
+
+def _read(path: Path) -> dict:
+    try:
+        content = load_plain(path)
+    except ValueError as error:
+        raise InputError(f"checkpoint {path} is not readable, remove it to start again: {error}") from None
+    for name in ("key", "model", "optimizer", "training"):
+        if not isinstance(content, dict) or name not in content:
+            raise InputError(f"checkpoint {path} is not readable, remove it to start again: it has no {name!r}")
+    return content  # type: ignore[return-value]

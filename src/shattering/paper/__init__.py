@@ -1,1 +1,0 @@
-"""The papers' tables and figures: one command each, theirs and ours side by side."""

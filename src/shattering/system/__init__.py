@@ -1,0 +1,1 @@
+"""What everything stands on: files written whole, memory and cores, processes that end, signals."""

@@ -1,0 +1,95 @@
+"""What is made once and kept in the user's cache folder: decoded images, moments, digests. Losing it costs time, never a result."""
+
+import json
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from shattering.errors import InputError, reason
+from shattering.system.files import write_own
+
+_WAIT = 3600  # seconds that a process waits for another which makes the same
+_ABANDONED = 86_400  # seconds after which what a killed process left unfinished is removed
+
+
+def cache_folder() -> Path:
+    """Where it is: `SHATTERING_CACHE`, else the user's cache folder. Raises InputError if there is no such folder."""
+    base = os.environ.get("SHATTERING_CACHE")
+    if base:
+        return Path(base)
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "shattering"
+    except RuntimeError:
+        raise InputError("there is no home folder to keep decoded images in, expected SHATTERING_CACHE to name a folder") from None
+
+
+def kept(name: str, read: Callable[[Path], Any], make: Callable[[], Any], write: Callable[[Path, Any], object]) -> Any:
+    """What a file of the cache holds; or what `make` gives, which is then kept there.
+
+    A file that `read` cannot read, whatever it raises, is made anew. Where several processes want the same, one makes it, and the others
+    wait for it. That it cannot be kept is a warning.
+
+    Args:
+        name: of the file; it says what it was made from, so that it never has to change.
+        read: takes the path.
+        make: takes nothing.
+        write: takes the path and what was made.
+    """
+    path = cache_folder() / name
+    with suppress(Exception):
+        return read(path)
+    with _alone(path):
+        with suppress(Exception):
+            return read(path)  # by now another process may have made it
+        made = make()
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _remove_abandoned(path.parent)
+            write_own(path, lambda aside: write(aside, made))
+        except Exception as error:  # OSError, or what the library that writes makes of it
+            why = error.strerror if isinstance(error, OSError) and error.strerror else reason(error)
+            warnings.warn(f"what is decoded and computed is not kept in {path.parent}: {why}", stacklevel=2)
+        return made
+
+
+def kept_json(name: str, make: Callable[[], Any], check: Callable[[Any], bool]) -> Any:
+    """`kept` for a JSON value. check: whether what was read is such as `make` gives."""
+
+    def read(path: Path) -> Any:
+        found = json.loads(path.read_text())
+        if not check(found):
+            raise ValueError
+        return found
+
+    return kept(name, read, make, lambda path, made: path.write_text(json.dumps(made)))
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """With the lock of a file, where the folder can have one; the system takes it from a process that dies.
+
+    Two processes may still be at the same file: both would make the same.
+    """
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with suppress(OSError, NotImplementedError):  # a folder that cannot be written, a file system without locks, or too long a wait
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(_WAIT)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
+
+
+def _remove_abandoned(folder: Path) -> None:
+    for leftover in folder.glob(".*.tmp"):
+        with suppress(OSError):
+            if time.time() - leftover.stat().st_mtime > _ABANDONED:
+                leftover.unlink()

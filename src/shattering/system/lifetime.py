@@ -1,0 +1,82 @@
+"""How long this process lives: no longer than another one, where the system can see to that."""
+
+import contextlib
+import ctypes
+import os
+import select
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from shattering.system.temporary import remove_folder
+
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # of linux/prctl.h
+_SIGKILL = 9
+_LOOK_SECONDS = (0.25, 30.0)  # between looks at what has been started: first and last; doubled each time
+
+
+def end_with_parent(parent: int) -> None:
+    """Have the system kill this process when its parent ends, whatever this process is doing then; Linux alone can.
+
+    parent: the process that has started this one, from a thread that lives as long as the parent itself.
+    """
+    _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
+    if os.getppid() != parent:  # it has ended before that was said
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Have the descendants of this process become its children when their own parents end; Linux alone can."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+class Guard:
+    """A process that kills some of those that this one starts from now on, when this one has ended, however it does, or says `end`.
+
+    Args:
+        mark: of them, a part of their command line; what they start in turn is killed with them.
+        folder: a `TemporaryFolder` of theirs, removed afterwards.
+    """
+
+    def __init__(self, mark: str, folder: Path):
+        path = [str(part) for part in sys.path]
+        task = f"guard({os.getpid()}, {mark!r}, {str(folder)!r})"
+        code = f"import sys; sys.path[:] = {path!r}; from shattering.system.lifetime import guard; {task}"
+        self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True)
+
+    def end(self) -> None:
+        """Have them killed, if there are any left."""
+        self.process.communicate()
+
+
+def guard(parent: int, mark: str, folder: str) -> None:
+    """The process of a `Guard`; it learns from the end of its input that the other one has ended."""
+    found: set[psutil.Process] = set()
+    seconds = _LOOK_SECONDS[0]
+    while not select.select([sys.stdin], [], [], seconds)[0]:
+        found |= _marked(parent, mark)
+        seconds = min(2 * seconds, _LOOK_SECONDS[1])
+    for process in found | _marked(parent, mark):
+        with contextlib.suppress(psutil.Error):  # it has ended; another one that has got its number is left alone
+            for child in process.children(recursive=True):
+                child.kill()
+            process.kill()
+    remove_folder(Path(folder))
+
+
+def _marked(parent: int, mark: str) -> set[psutil.Process]:
+    found: set[psutil.Process] = set()
+    with contextlib.suppress(psutil.Error):
+        for child in psutil.Process(parent).children():
+            with contextlib.suppress(psutil.Error):
+                if child.pid != os.getpid() and mark in " ".join(child.cmdline()):
+                    found |= {child, *child.children(recursive=True)}
+    return found
+
+
+def _prctl(option: int, value: int) -> None:
+    if sys.platform == "linux":
+        with contextlib.suppress(OSError, AttributeError):  # another C library may lack it
+            ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

@@ -1,0 +1,43 @@
+"""Tests that were never run, with numbers chosen by hand."""
+
+from pathlib import Path
+
+from shattering.compare.plan import NATURAL
+from shattering.compare.result import Draw, RandomizationTest
+from shattering.randomization import Randomization
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Run
+
+PROVENANCE = {
+    "fit_seconds": 1.0,
+    "versions": {"torch": "2", "scikit-learn": "1"},
+    "processor": "a chip",
+    "cores": 2,
+    "threads": 1,
+    "device": "cpu",
+    "git_revision": None,
+    "started": "2026-01-01T00:00:00+00:00",
+    "seconds": 1.0,
+    "epoch_seconds": [],
+}
+
+
+def fake_draw(r: Randomization = NATURAL, number: int = 0, train=1.0, test=0.9, status="done", **result) -> Draw:
+    spec = RunSpec("digits", randomization=r, learner="random-forest", seed=number + (r != NATURAL))
+    numbers = {
+        "train_accuracy": train,
+        "test_accuracy": test,
+        "test_accuracy_on_corrupted_labels": test,
+        "interpolated": train == 1.0,
+        "n_test": 500,
+        "n_train": 1000,
+    }
+    numbers |= {"n_classes": 10, "majority_share": 0.1, "dataset": "digits", "epochs": None, "epochs_to_fit": None, "examples": []}
+    done = status == "done"
+    error = "it broke" if status == "failed" else None
+    run = Run(spec, Path(f"run-{number}"), status, numbers | result if done else {}, PROVENANCE if done else {}, error)
+    return Draw(r, number, (run,))
+
+
+def fake_test(*draws: Draw, **kwargs) -> RandomizationTest:
+    return RandomizationTest("Model", draws, **kwargs)

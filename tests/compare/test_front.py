@@ -1,0 +1,406 @@
+import textwrap
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, permutation_test_score
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+
+from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
+from shattering.cli import main
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, NATURAL
+from shattering.compare.result import shown
+from shattering.data import load
+from shattering.data.arrays import dataset_from_arrays
+from shattering.runs.execute import load_data
+from tests.compare.fakes import fake_draw, fake_test
+from tests.data.test_sources import encode, pictures, write_folder
+
+QUICK = {"n_train": 200, "n_test": 100}
+
+
+def table(seed=0, n=60, shift=1.0, d=4):
+    """Two classes of normal features, `shift` apart in each; float32, as runs have them."""
+    generator = np.random.default_rng(seed)
+    y = np.arange(n) % 2
+    return (generator.normal(size=(n, d)) + shift * y[:, None]).astype(np.float32), y
+
+
+class Shared(np.random.RandomState):
+    """A generator whose permutations are those given, in turn."""
+
+    def __init__(self, permutations):
+        super().__init__(0)
+        self.given = iter(permutations)
+
+    def permutation(self, n):
+        return next(self.given)
+
+
+@pytest.mark.parametrize("scoring", [None, "balanced_accuracy", "neg_log_loss"])
+@pytest.mark.parametrize(("seed", "sizes"), [(0, (30, 30)), (1, (31, 18, 11))])
+def test_it_agrees_with_scikit_learn_on_the_same_permutations(seed, sizes, scoring, tmp_path):
+    """Folds are made alike too, of the labels of each permutation; classes of unequal size tell other ways from it."""
+    X, _ = table(seed, shift=0.0)
+    y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
+    X += 0.5 * y[:, None].astype(np.float32)
+    learner = LogisticRegression()
+    ours = randomization_test(
+        learner, (X, y), randomizations=["permuted-labels"], n_draws=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
+    )
+
+    whole = load_dataset((X, y), hold_out=False).train
+    permutations = []
+    for draw in ours.of(LABEL_TEST):
+        labels = LABEL_TEST.corrupt(whole, draw.runs[0].spec.resolved_noise_seed, "train").numpy()
+        permutations.append(order_giving(y, labels))
+    score, nulls, p = permutation_test_score(
+        learner, X, y, cv=scikit_folds(3, seed), n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
+    )
+    tested = ours.tests[LABEL_TEST]
+    assert tested.score == pytest.approx(score, abs=1e-12)
+    np.testing.assert_allclose(tested.null_scores, nulls, atol=1e-12)
+    assert ours.p_value == p
+
+
+def scikit_folds(n, seed):
+    """Scikit-learn's splitter that makes the folds of a test with this seed."""
+    return StratifiedKFold(n, shuffle=True, random_state=seeds.integer(seed, "data/folds") % 2**32)
+
+
+def order_giving(y, labels):
+    """A permutation with y[permutation] = labels."""
+    order = np.empty(len(y), dtype=int)
+    for k in np.unique(y):
+        order[np.flatnonzero(labels == k)] = np.flatnonzero(y == k)
+    return order
+
+
+def test_p_values_are_uniform_under_the_null_and_small_off_it():
+    """Labels that do not depend on features: P(p <= a) = a at the multiples of 1/20, whatever the learner."""
+    ps = []
+    for seed in range(40):
+        X, y = table(seed, n=40, shift=0.0)
+        ps.append(randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"], n_draws=19, seed=seed).p_value)
+    ps = np.array(ps)
+    assert ps.min() >= 0.05
+    # ties between accuracies on few examples only make p larger: it must not be smaller than uniform
+    assert stats.kstest(ps, lambda a: np.floor(20 * np.asarray(a) + 1e-9) / 20, alternative="greater").pvalue > 0.01
+    assert 0.4 < ps.mean() < 0.7
+
+
+def test_it_finds_clusters_though_a_learner_of_permuted_labels_may_name_them_rightly():
+    X, y = table(0, n=100, shift=2.0)
+    test = randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"])
+    assert test.p_value == 0.05
+    assert max(test.scores(LABEL_TEST)) == test.natural.test_score, "against the true test labels it would not have been found"
+
+
+def test_features_that_say_something_only_together_are_told_from_those_that_say_it_alone():
+    generator = np.random.default_rng(0)
+    a, b = generator.choice([-1, 1], (2, 300))
+    together = np.stack([a, b], 1) + 0.1 * generator.normal(size=(300, 2))
+    alone = np.stack([a, a], 1) + 0.1 * generator.normal(size=(300, 2))
+    names = ["permuted-labels", "within-class"]
+    xor = randomization_test(KNeighborsClassifier(3), (together, (a * b + 1) // 2), randomizations=names)
+    same = randomization_test(KNeighborsClassifier(3), (alone, (a + 1) // 2), randomizations=names)
+    assert xor.tests[FEATURE_TEST].p_value == 0.05
+    assert same.tests[FEATURE_TEST].p_value > 0.2
+    assert xor.p_value == same.p_value == 0.05
+
+
+def test_a_second_call_finds_everything_and_an_edited_model_finds_nothing(tmp_path):
+    source = """
+        from sklearn.neighbors import KNeighborsClassifier
+        def build():
+            return wrapped(KNeighborsClassifier(1))
+        def wrapped(model):
+            return Scaled(model)
+        from sklearn.base import BaseEstimator, ClassifierMixin
+        class Scaled(ClassifierMixin, BaseEstimator):
+            def __init__(self, model=None):
+                self.model = model
+            def fit(self, X, y):
+                self.model.fit(2 * X, y)
+                return self
+            def predict(self, X):
+                return self.model.predict(2 * X)
+    """
+    file, store = tmp_path / "edited_model.py", tmp_path / "store"
+    arguments = {"data": "digits", "randomizations": ["permuted-labels"], "n_draws": 2, "store": store, **QUICK}
+
+    def runs():
+        file.write_text(textwrap.dedent(source))
+        return {run.run_id: run.provenance["started"] for run in randomization_test(f"{file}:build", **arguments).runs}
+
+    first = runs()
+    assert runs() == first
+    source = source.replace("2 * X, y", "3 * X, y")
+    edited = runs()
+    assert not set(edited) & set(first)
+    source = source.replace("3 * X, y", "2 * X, y")
+    assert runs() == first
+    assert len(Store(store).runs()) == 6
+
+
+class Picky(ClassifierMixin, BaseEstimator):
+    """Cannot stand labels that neighbours do not share."""
+
+    def __init__(self, breaks_on=None):
+        self.breaks_on = breaks_on
+
+    def fit(self, X, y):
+        self.inner_ = KNeighborsClassifier(5).fit(X, y)
+        if self.inner_.score(X, y) < 0.6 or self.breaks_on == "all":
+            raise RuntimeError("I will not learn this")
+        return self
+
+    def predict(self, X):
+        return self.inner_.predict(X)
+
+
+def test_a_draw_that_fails_stays_in_the_table_and_a_natural_fit_that_fails_is_raised():
+    test = randomization_test(Picky(), "digits", randomizations=["shuffled-pixels", "permuted-labels"], n_draws=2, **QUICK)
+    assert [draw.status for draw in test.of(LABEL_TEST, done=False)] == ["failed", "failed"]
+    assert test.p_value is None
+    assert "FAILED; the first: RuntimeError: I will not learn this" in "\n".join(test.summary)
+    assert list(test.table["not_done"]) == [0, 0, 2]
+    with pytest.raises(RuntimeError, match="I will not learn this"):
+        randomization_test(Picky("all"), "digits", **QUICK)
+
+
+class PickyHalf(Picky):
+    """Cannot stand half of the labels."""
+
+    def fit(self, X, y):
+        if y[0] == 1 and self.breaks_on != "nothing":
+            raise RuntimeError("I will not learn this")
+        self.inner_ = KNeighborsClassifier(5).fit(X, y)
+        return self
+
+
+def test_draws_that_fail_count_as_good_as_the_natural_data():
+    X, y = table(0, shift=3.0)
+    test = randomization_test(PickyHalf(), (X, y), randomizations=["permuted-labels"], n_draws=19, seed=1)
+    tested, failed = test.tests[LABEL_TEST], sum(draw.status == "failed" for draw in test.draws)
+    assert 0 < failed < 19
+    assert (tested.n_failed, tested.n_draws, tested.n_as_good) == (failed, 19, failed)
+    assert test.p_value == (failed + 1) / 20
+    assert test.table["n_as_good"][1] == failed
+    assert f"{failed} of 19 draws did as well, counting the {failed} without a score" in test.summary[0]
+    assert f"the {failed} without a score among them" in test.to_html()
+    assert randomization_test(PickyHalf("nothing"), (X, y), randomizations=["permuted-labels"], seed=1).p_value == 0.05
+
+
+def test_draws_that_were_not_begun_do_not_count():
+    """What ends a test is time, never a score."""
+    natural, *draws = [fake_draw(), *(fake_draw(LABEL_TEST, i, test=0.1) for i in range(10))]
+    missing = [fake_draw(LABEL_TEST, i, status="missing") for i in range(10, 19)]
+    assert fake_test(natural, *draws, *missing).p_value == 1 / 11
+    begun = fake_draw(LABEL_TEST, 10, status="interrupted")
+    assert fake_test(natural, *draws, begun, *missing[1:]).p_value == 2 / 12, "one that took longer may be one that did better"
+    with pytest.raises(InputError, match="score is nan"):
+        fake_test(fake_draw(test=float("nan")), *draws).p_value  # noqa: B018
+
+
+def test_a_constant_answer_learns_nothing():
+    """Of folds that are balanced in the true labels, permuted ones are not, and a constant answer would score below chance on them."""
+    X, y = table(0, n=20, shift=0.0)
+    test = randomization_test(DummyClassifier(strategy="most_frequent"), (X, y), folds=10, randomizations=["permuted-labels"])
+    assert test.p_value == 1
+    assert "Nothing shows that it learns" in test.summary[0]
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+@pytest.mark.parametrize("folds", [None, 4])
+def test_scorers_that_need_both_classes_have_them_on_unbalanced_data(folds):
+    X, _ = table(0, n=40)
+    y = np.array([1, 0, 0, 0, 0] * 8) if folds else np.array([1] * 3 + [0] * 37)
+    for seed in range(2):
+        test = randomization_test(
+            GaussianNB(), (X, y), folds=folds, scoring="roc_auc", randomizations=["permuted-labels"], n_draws=4, seed=seed
+        )
+        assert {draw.status for draw in test.draws} == {"done"}
+        assert test.tests[LABEL_TEST].n_failed == 0
+        assert len(test.table) == 2
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present")
+def test_a_natural_score_that_is_not_a_number_is_said_in_one_sentence(capsys, tmp_path):
+    X, y = table(0)
+    given = (X, y, X[y == 0], y[y == 0])
+    with pytest.raises(InputError, match="scoring 'roc_auc' has no value on the test split"):
+        randomization_test(GaussianNB(), given, scoring="roc_auc")
+
+
+def test_draws_of_other_data_of_the_same_name_are_refused(tmp_path, monkeypatch):
+    """Named data are known by their name: what lies in SHATTERING_DATA may be another encoding than what a store was made from."""
+    arguments = {"randomizations": ["permuted-labels"], "store": tmp_path, **QUICK}
+    randomization_test(GaussianNB(), "digits", n_draws=1, **arguments)
+    digits = load._digits
+    monkeypatch.setattr(load, "_digits", lambda: replace(digits(), variant="digits (JPEG)"))
+    monkeypatch.setattr("shattering.runs.execute._last_loaded", {})
+    with pytest.raises(
+        InputError, match=r"was made from other data than the natural fit: its dataset is 'digits \(JPEG\)', expected 'digits'"
+    ):
+        randomization_test(GaussianNB(), "digits", n_draws=2, **arguments)
+
+
+def test_labels_cannot_be_permuted_by_ids_that_repeat():
+    whole = load_dataset(table(), hold_out=False).train
+    repeated = replace(whole, ids=whole.ids // 2)
+    with pytest.raises(InputError, match="ids repeat"):
+        LABEL_TEST.corrupt(repeated, 0, "train")
+
+
+def test_jobs_give_the_same_numbers_as_one(tmp_path):
+    X, y = table(3, n=80)
+    arguments = {"randomizations": ["permuted-labels", "gaussian-pixels"], "n_draws": 3, "seed": 5}
+    one = randomization_test(GaussianNB(), (X, y), **arguments)
+    two = randomization_test(GaussianNB(), (X, y), jobs=2, store=tmp_path, **arguments)
+    columns = ["randomization", "draw", "seed", "status", "train_score", "test_score", "run_id"]
+    pd.testing.assert_frame_equal(one.records[columns], two.records[columns])
+
+
+def test_a_network_is_tracked_and_says_when_it_memorizes():
+    recipe = {"epochs": 30, "batch_size": 20, "learning_rate": 0.1}
+    test = randomization_test("mlp-1x64", "digits", randomizations=["corrupted-labels"], n_draws=1, recipe=recipe, **QUICK)
+    (wrong,) = test.memorization
+    assert wrong.memorized > 0.9
+    assert wrong.memorized + wrong.as_true <= 1
+    assert wrong.start.epoch > wrong.peak.epoch
+    assert wrong.precision > 2 * wrong.changed
+    assert set(test.suspects["id"]) == set(load_data(test.natural.runs[0].spec)[0].train.ids.tolist())
+    assert test.suspects["suspicion"].is_monotonic_decreasing
+    assert "Memorization starts at epoch" in "\n".join(test.summary)
+
+
+def test_wrong_labels_at_the_end_are_known_of_every_learner():
+    test = randomization_test(KNeighborsClassifier(1), "digits", randomizations=["corrupted-labels"], n_draws=1, **QUICK)
+    (memorized,) = test.memorization
+    assert (memorized.memorized, memorized.clean, memorized.start) == (1.0, 1.0, None)
+    assert test.suspects is None
+    smooth = randomization_test(KNeighborsClassifier(7), "digits", randomizations=["corrupted-labels"], n_draws=1, **QUICK)
+    assert smooth.memorization[0].as_true > 0.7
+    assert "It sees through" in "\n".join(smooth.summary)
+
+
+def test_forms_of_a_result(tmp_path):
+    test = randomization_test(KNeighborsClassifier(1), "digits", n_draws=2, **QUICK)
+    assert test.natural.randomization == NATURAL
+    assert len(test.table) == 7
+    html = test.to_html(tmp_path / "deep" / "report.html")
+    assert (tmp_path / "deep" / "report.html").read_text() == html
+    assert "Methods" in html
+    assert "KNeighborsClassifier on digits" in html
+    assert "<svg" not in test._repr_html_()
+    assert "data:image/png" in test._repr_html_()
+    assert "NA" not in test._repr_html_().partition("<img")[0]
+    assert "KNeighborsClassifier on digits, n = 200" in str(test)
+    assert test.plot().to_dict()["layer"]
+    assert test.to_json()["table"][0]["test_score"] == test.natural.test_score
+    assert test.to_json()["provenance"]["versions"]["torch"]
+
+
+def test_draws_are_found_by_the_name_of_their_randomization_too():
+    test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_draws=2)
+    assert test.of("permuted-labels") == test.of(LABEL_TEST)
+    assert test.scores("gaussian-pixels") == []
+    with pytest.raises(InputError, match="permuted"):
+        test.of("permuted")
+
+
+def test_rounding_errors_are_shown_as_zero():
+    frame = pd.DataFrame({"effect": [1.1e-16, -1.1e-16, 0.05, None]}).convert_dtypes()
+    assert shown(frame)["effect"].tolist() == ["0", "0", "0.05", "–"]
+
+
+def test_data_that_are_randomized_already_are_refused():
+    noise = randomize(load_dataset("digits"), Randomization(labels=1))
+    with pytest.raises(InputError, match="randomized already"):
+        randomization_test(GaussianNB(), noise)
+
+
+def test_names_from_outside_are_escaped(tmp_path):
+    X, y = table()
+    data = dataset_from_arrays(X, y, X, y, name="<script>alert(1)</script>")
+    html = randomization_test(GaussianNB(), data, randomizations=["permuted-labels"], n_draws=1).to_html()
+    assert "<script>alert" not in html
+
+
+class Recorder:
+    """A tracker that remembers."""
+
+    def __init__(self):
+        self.epochs, self.results = [], []
+
+    def start(self, parameters):
+        pass
+
+    def epoch(self, row):
+        self.epochs.append(row)
+
+    def finish(self, results, picture):
+        self.results.append(results)
+
+
+def test_trackers_are_told_of_every_fit():
+    tracker = Recorder()
+    arguments = {"randomizations": ["permuted-labels"], "n_draws": 1, "recipe": {"epochs": 2}, **QUICK}
+    test = randomization_test("mlp-1x16", load_dataset("digits"), log=tracker, **arguments)
+    assert len(tracker.epochs) == 4
+    assert [result["test_accuracy"] for result in tracker.results] == [draw.test_score for draw in test.draws]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"data": "nonsense"}, "unknown dataset 'nonsense'"),
+        ({"data": 3}, "dataset is a int"),
+        ({"randomizations": ["nonsense"]}, "unknown randomization 'nonsense'"),
+        ({"randomizations": [Randomization()]}, "randomizes nothing"),
+        ({"n_draws": 0}, "n_draws is 0"),
+        ({"folds": 1}, "folds"),
+        ({"scoring": "nonsense"}, "unknown scoring 'nonsense'"),
+        ({"scoring": "roc_auc"}, "multi_class|multiclass"),
+        ({"budget": "soon"}, "budget is 'soon'"),
+        ({"jobs": 0}, "jobs is 0"),
+        ({"n_train": 10**6}, "n_train is 1000000"),
+        ({"data": (np.zeros((4, 2)), [0, 1, 0, 1])}, "expected at least 5"),
+        ({"data": (np.full((40, 2), np.nan), [0, 1] * 20)}, "NaN"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises((InputError, ValueError), match=message):
+        randomization_test(GaussianNB(), **{"data": "digits", **arguments})
+
+
+def test_images_of_mixed_sizes_with_a_damaged_one(tmp_path, capsys):
+    folder = tmp_path / "photos"
+    write_folder(folder, n=8)
+    (folder / "train" / "cat" / "3.png").write_bytes(encode(pictures(1, 9, 14)[0]))
+    quick = {"randomizations": ["permuted-labels"], "n_draws": 1}
+    with pytest.raises(InputError, match=r"mixed sizes: .*, expected one size"):
+        randomization_test("logistic-regression", folder, **quick)
+    test = randomization_test("logistic-regression", folder, image_size=6, store=tmp_path / "runs", **quick)
+    assert {run.result["n_train"] for draw in test.draws for run in draw.runs} == {16}
+    assert {tuple(run.result["image_shape"]) for draw in test.draws for run in draw.runs} == {(3, 6, 6)}
+    (folder / "train" / "cat" / "5.png").write_bytes(b"\x89PNG and no more")
+    command = ["test", "logistic-regression", "--data", str(folder), "--randomizations", "permuted-labels", "--n-draws", "1"]
+    command += ["--image-size", "6", "--store", str(tmp_path / "runs"), "--out", str(tmp_path / "report.html"), "--json"]
+    assert main(command) == 1
+    assert "cat/5.png is not a readable image" in capsys.readouterr().err
+    assert main([*command, "--skip-corrupt"]) == 0
+    skipped = [run for run in Store(tmp_path / "runs").runs() if run.spec.skip_corrupt]
+    assert [run.result["skipped_corrupt"] for run in skipped] == [{"train": 1, "test": 0}] * 2
+
+
+def test_a_size_is_for_encoded_images_alone():
+    with pytest.raises(InputError, match="image_size is 8, expected none for"):
+        randomization_test(LogisticRegression(), table(), image_size=8)

@@ -1,0 +1,152 @@
+"""Models of other libraries: the natural fit of a test is the fit that they make by hand."""
+
+import logging
+
+import numpy as np
+import pytest
+import pytorch_lightning
+import torch
+from catboost import CatBoostClassifier, CatBoostRegressor
+from lightgbm import LGBMClassifier, LGBMRegressor
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.ensemble import StackingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
+from sklearn.tree import DecisionTreeClassifier
+from skorch import NeuralNetClassifier, NeuralNetRegressor
+from torch import nn
+from xgboost import XGBClassifier, XGBRegressor
+
+from shattering import InputError, randomization_test
+from shattering.learners.adapt import as_learner
+from shattering.learners.on_splits import fit_split
+
+pytestmark = [  # what Lightning does with torch, and its advice on reading data
+    pytest.mark.filterwarnings("ignore:.*does not have many workers"),
+    pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
+]
+logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+
+DATA = {
+    "iris, text": (load_iris, ["setosa", "versicolor", "virginica"]),
+    "wine, 1 to 3": (load_wine, [1, 2, 3]),
+    "breast cancer, -1 and 1": (load_breast_cancer, [-1, 1]),
+}
+
+
+class Net(nn.Sequential):
+    def __init__(self, d=4, k=3):
+        super().__init__(nn.BatchNorm1d(d), nn.Linear(d, 16), nn.ReLU(), nn.Linear(16, k))
+
+
+class LightningNet(pytorch_lightning.LightningModule):
+    def __init__(self, d, k):
+        super().__init__()
+        self.net = Net(d, k)
+
+    def training_step(self, batch, _):
+        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self):
+        return torch.optim.Adam(self.parameters(), 0.02)
+
+
+def fit_lightning(X, codes, k):
+    net = LightningNet(X.shape[1], k)
+    batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, codes), 16, shuffle=True)
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    pytorch_lightning.Trainer(max_epochs=2, accelerator="cpu", **quiet).fit(net, batches)
+    return net.eval()
+
+
+def train(split, seed):
+    net = fit_lightning(split.images.float(), split.labels, split.n_classes)
+    return lambda other: net.net(other.images.float())
+
+
+TRAINING = {"max_epochs": 6, "lr": 0.1, "batch_size": 16, "train_split": None, "iterator_train__shuffle": True, "verbose": 0}
+TREE = DecisionTreeClassifier(max_depth=3, random_state=0)
+ESTIMATORS = {
+    "LightGBM": LGBMClassifier(n_estimators=5, min_child_samples=5, n_jobs=1, random_state=0, verbose=-1),
+    "CatBoost": CatBoostClassifier(iterations=5, depth=3, thread_count=1, random_seed=0, verbose=0, allow_writing_files=False),
+    "XGBoost": XGBClassifier(n_estimators=5, max_depth=3, n_jobs=1, random_state=0),
+    "skorch": NeuralNetClassifier(Net, criterion=nn.CrossEntropyLoss, **TRAINING),
+    "pipeline": make_pipeline(StandardScaler(), SVC()),
+    "search": GridSearchCV(TREE, {"max_depth": [1, 3]}, cv=2),
+    "search of LightGBM": GridSearchCV(LGBMClassifier(n_estimators=2, n_jobs=1, random_state=0, verbose=-1), {"num_leaves": [2, 4]}, cv=2),
+    "stack": StackingClassifier([("tree", TREE), ("bayes", GaussianNB())], LogisticRegression(max_iter=1000), cv=2),
+}
+
+
+def halves(name):
+    load, labels = DATA[name]
+    X, codes = load(return_X_y=True)
+    y = np.array(labels)[codes]
+    return X[::2], y[::2], X[1::2], y[1::2]
+
+
+def by_hand(name, estimator, X, y, X_test):
+    """Predictions for the training and the test examples, by the library alone."""
+    labels, codes = np.unique(y, return_inverse=True)
+    torch.manual_seed(0)
+    if name == "Lightning":
+        net = fit_lightning(torch.tensor(X, dtype=torch.float32), torch.tensor(codes), len(labels))
+        with torch.no_grad():
+            return [labels[net.net(torch.tensor(part, dtype=torch.float32)).argmax(1).numpy()] for part in (X, X_test)]
+    fitted = clone(estimator)
+    if name == "skorch":
+        fitted.fit(X.astype(np.float32), codes)
+        return [labels[fitted.predict(part.astype(np.float32))] for part in (X, X_test)]
+    if name == "XGBoost":
+        fitted.fit(X, codes)
+        return [labels[fitted.predict(part)] for part in (X, X_test)]
+    fitted.fit(X, y)
+    return [np.asarray(fitted.predict(part)).ravel() for part in (X, X_test)]
+
+
+@pytest.mark.parametrize("data", DATA)
+@pytest.mark.parametrize("name", [*ESTIMATORS, "Lightning"])
+def test_the_natural_fit_is_the_one_made_by_hand(name, data):
+    X, y, X_test, y_test = halves(data)
+    learner = train if name == "Lightning" else ESTIMATORS[name]
+    if name == "skorch":
+        learner = clone(learner).set_params(module__d=X.shape[1], module__k=len(np.unique(y)))
+    quick = {"randomizations": ["permuted-labels"], "n_draws": 1, "scoring": "balanced_accuracy", "seed": 0}
+    test = randomization_test(learner, (X, y, X_test, y_test), **quick)
+    on_train, on_test = by_hand(name, learner, X, y, X_test)
+    natural = test.natural.runs[0].result
+    assert natural["train_accuracy"] == (on_train == y).mean()
+    assert natural["test_accuracy"] == (on_test == y_test).mean() > 0.5
+    assert natural["test_score"] == balanced_accuracy_score(y_test, on_test)
+    assert [draw.status for draw in test.draws] == ["done", "done"]
+    assert natural["diverged"] is False
+    assert natural["epochs"] is None
+
+
+@pytest.mark.parametrize(
+    "regressor",
+    [LGBMRegressor(), CatBoostRegressor(), XGBRegressor(), NeuralNetRegressor(Net), make_pipeline(StandardScaler(), XGBRegressor())],
+    ids=lambda v: type(v).__name__,
+)
+def test_their_regressors_are_refused_before_they_are_fitted(regressor):
+    with pytest.raises(InputError, match=f"learner {type(regressor).__name__} is a regressor, expected a classifier"):
+        as_learner(regressor)
+
+
+def test_a_net_of_float32_is_told_of_a_table_of_whole_numbers():
+    from shattering import dataset_from_arrays
+
+    X, y = np.arange(80).reshape(20, 4), np.arange(20) % 3
+    split = dataset_from_arrays(X, y, X, y).train
+    net = clone(ESTIMATORS["skorch"]).set_params(module=nn.Linear, module__in_features=4, module__out_features=3)
+    with pytest.raises(InputError, match=r"the inputs are of type int64, as they were given, expected the type of the network"):
+        fit_split(as_learner(net)[1], split)
+    times = 1.7e9 + 30.0 * X
+    with pytest.raises(InputError, match="loses in float32 what is different in it"):
+        fit_split(as_learner(net)[1], dataset_from_arrays(times, y, times, y).train)

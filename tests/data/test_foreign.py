@@ -1,0 +1,96 @@
+"""Datasets of torch and of Hugging Face."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset as TorchDataset
+from torch.utils.data import TensorDataset
+
+from shattering.data.load import load_dataset
+from shattering.errors import InputError
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 3, 6, 5), dtype=np.uint8)
+LABELS = np.arange(30) % 3
+
+
+class Pictures(TorchDataset):
+    def __len__(self):
+        return len(IMAGES)
+
+    def __getitem__(self, i):
+        return Image.fromarray(IMAGES[i].transpose(1, 2, 0)), int(LABELS[i])
+
+
+def test_torch_tensors_and_pictures():
+    tensors = TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS))
+    for source in (tensors, Pictures()):
+        data = load_dataset((source, source))
+        assert torch.equal(data.train.images, torch.from_numpy(IMAGES))
+        assert data.train.labels.tolist() == LABELS.tolist()
+    assert (len(load_dataset(tensors).train), len(load_dataset(tensors).test)) == (24, 6)
+
+
+def test_two_arrays_have_a_fifth_held_out():
+    data = load_dataset((IMAGES.reshape(30, -1).astype(np.float32), LABELS), seed=1)
+    assert (len(data.train), len(data.test)) == (24, 6)
+    assert not set(data.train.ids.tolist()) & set(data.test.ids.tolist())
+
+
+def test_tables_of_integers_are_taken_as_they_are():
+    table = np.arange(60).reshape(30, 2) - 7
+    assert torch.equal(load_dataset((table, LABELS, table, LABELS)).train.images, torch.from_numpy(table).float())
+    with pytest.raises(InputError, match="int64, expected uint8"):
+        load_dataset((IMAGES.astype(np.int64), LABELS, IMAGES.astype(np.int64), LABELS))
+
+
+class Odd(TorchDataset):
+    def __init__(self, items):
+        self.items = items
+
+    def __len__(self):
+        return len(self.items)
+
+    def __getitem__(self, i):
+        return self.items[i]
+
+
+def test_bad_torch_datasets():
+    with pytest.raises(InputError, match="item 0 of the torch dataset is a int, expected a pair"):
+        load_dataset(Odd([3]))
+    with pytest.raises(InputError, match="have shapes"):
+        load_dataset(Odd([(np.zeros((1, 2, 2)), 0), (np.zeros((1, 3, 2)), 1)]))
+
+
+def hub(n=30, **columns):
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+
+    def encoded(pixels):
+        png = io.BytesIO()
+        Image.fromarray(pixels.transpose(1, 2, 0)).save(png, format="PNG")
+        return {"bytes": png.getvalue(), "path": None}
+
+    features = {"image": datasets.Image(), "label": datasets.ClassLabel(names=["a", "b", "c"])}
+    rows = {"image": [encoded(p) for p in IMAGES[:n]], "label": LABELS[:n].tolist(), **columns}
+    extra = {name: datasets.Value("string") for name in columns}
+    return datasets.Dataset.from_dict(rows, datasets.Features({**features, **extra}))
+
+
+def test_hugging_face_datasets():
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    both = load_dataset(datasets.DatasetDict(train=hub(), test=hub(12, note=["x"] * 12)))
+    assert torch.equal(both.train.images, torch.from_numpy(IMAGES))
+    assert both.classes == ("a", "b", "c")
+    assert len(both.test) == 12
+    alone = load_dataset(hub())
+    assert (len(alone.train), len(alone.test)) == (24, 6)
+
+
+def test_bad_hugging_face_datasets():
+    datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
+    with pytest.raises(InputError, match="expected 'train'"):
+        load_dataset(datasets.DatasetDict(test=hub()))
+    with pytest.raises(InputError, match="expected one of images and one named 'label'"):
+        load_dataset(hub().remove_columns("label"))

@@ -1,0 +1,150 @@
+"""Section 2.2's experiments and theorem 1, run whole at a tiny scale."""
+
+import json
+
+import pytest
+
+from shattering import Store, sweep
+from shattering.cli import main
+from shattering.experiments import corollary1, rademacher, reproduce, stability, theorem1
+from shattering.experiments.experiment import Runs
+from shattering.experiments.scales import CAPACITY_SCALES, CapacityScale, Scale
+from shattering.experiments.study_relu import BUILDS, NoiseImages
+
+CAPACITY = reproduce.find_experiments("all-capacity")
+TINY = Scale("tiny-capacity", "digits")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_scale():
+    CAPACITY_SCALES[TINY.name] = CapacityScale("digits", (30, 60), (50,), (40,), 30, 3, 30, 3, epochs=60)
+    yield
+    del CAPACITY_SCALES[TINY.name]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("capacity"))
+    runs = sweep(reproduce.experiment_specs(CAPACITY, TINY), store, jobs=2)
+    assert [run.error for run in runs if run.status != "done"] == []
+    return store
+
+
+@pytest.mark.parametrize("name", CAPACITY)
+def test_every_experiment_has_a_page_pictures_and_judged_claims(store, tmp_path, name):
+    result = reproduce.make_result(name, TINY, store)
+    assert not result.not_done
+    assert result.claims
+    assert all(claim.holds is not None for claim in result.claims)
+    files = reproduce.write_result(result, tmp_path)
+    assert len(files) == 1 + 3 * len(result.charts)
+    assert all(f.stat().st_size > 1000 for f in files)
+    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
+
+
+@pytest.mark.parametrize("name", CAPACITY)
+def test_nothing_is_judged_where_everything_is_missing(tmp_path, name):
+    result = reproduce.make_result(name, TINY, Store(tmp_path / "empty"))
+    assert len(result.not_done) == len(result.runs)
+    assert [claim.holds for claim in result.claims] == [None] * len(result.claims)
+    assert "missing" in reproduce.render_result(result)
+
+
+def claims(store, name: str) -> dict[str, bool | None]:
+    return {claim.name: claim.holds for claim in reproduce.make_result(name, TINY, store).claims}
+
+
+def test_claims_that_need_no_scale_hold(store):
+    found = {name: claims(store, name) for name in CAPACITY}
+    assert found["theorem1"]["2n + d weights take any labels"]
+    assert found["theorem1"]["and float64 holds it"]
+    assert found["theorem1"]["existence is not trainability"]
+    assert found["corollary1"]["any depth, with O(n / k) width and O(n + d) weights"]
+    assert found["rademacher"]["networks have a Rademacher complexity of about 1"]
+
+
+def test_theorem_1_counts_weights_and_says_what_was_tried(store):
+    result = reproduce.make_result("theorem1", TINY, store)
+    sizes, tried, trained = result.tables
+    assert [(row["n_parameters"], row["count"]) for row in sizes.rows] == [(124, 124), (184, 184), (100 + 3072, 100 + 3072)]
+    assert [row["build"] for row in tried.rows] == list(BUILDS)
+    assert all(row["largest_weight"] <= row["weight_bound"] for row in sizes.rows)
+    (row,) = trained.rows
+    assert row["weights"] == 2 * 40 + 64
+    assert abs(row["parameters"] - row["weights"]) <= 64 + 11, "as near as whole hidden units come"
+    assert row["built_train"] == 1
+
+
+def test_corollary_1_counts_weights(store):
+    (record, noise) = Runs(store, TINY).records(corollary1.specs(TINY))
+    assert (record.result["n"], noise.result["n"]) == (60, 50)
+    for row in record.table.itertuples():
+        assert row.n_parameters - (2 * 60 + 64) <= 2 * row.depth
+        assert row.labels_right == 1
+        assert row.max_error < 1e-8
+
+
+def test_rules_can_fail(store):
+    """The same rules on what a learner that cannot fit, or does not change, would have left."""
+    closed, *trained = Runs(store, TINY).records(rademacher.specs(TINY))
+    weak = {"MLP": trained[-1]}
+    assert weak["MLP"].result["value"] < 0.99
+    assert not rademacher.make_result("rademacher", "tiny", weak, closed).claims[0].holds
+    rows = [
+        {"learner": "x", "labels": labels, "uniform": uniform, "own": own}
+        for labels, uniform, own in (("true labels", 1.0, 0.5), ("random labels", 0.0, 0.4))
+    ]
+    assert [claim.holds for claim in stability._claims(rows)] == [False, False]
+    trained_row = {"n": 5, "built_train": 1.0, "trained_train": 1.0, "built_test": 0.5, "trained_test": 0.1}
+    records = Runs(store, TINY).records(theorem1.study_specs(CAPACITY_SCALES[TINY.name]))
+    broken = records[0]
+    broken.table.loc[len(broken.table) - 1, ["max_error", "labels_right"]] = [0.3, 0.99]
+    assert [claim.holds for claim in theorem1._claims([broken], [trained_row])] == [False, False, False, False]
+
+
+def test_noise_images_do_not_depend_on_how_they_are_read():
+    images = NoiseImages(1000, 64, seed=1)
+    rows = images[0:1000]
+    assert rows.shape == (1000, 64)
+    assert (images[17:40] == rows[17:40]).all()
+    assert (images[[3, 500, 999]] == rows[[3, 500, 999]]).all()
+    assert abs(rows.mean() - 127.5) < 2
+    assert not (rows[0] == rows[1]).all()
+    assert not (NoiseImages(5, 64, seed=2)[0:5] == rows[:5]).all()
+
+
+@pytest.mark.parametrize(
+    ("what", "options"),
+    [
+        ("rademacher", ["--n", "30", "--draws", "2"]),
+        ("stability", ["--n", "30", "--replaced", "2"]),
+        ("shatter-point", ["--n-min", "20", "--n-max", "40", "--steps", "1"]),
+    ],
+)
+def test_capacity_on_the_command_line(tmp_path, monkeypatch, capsys, what, options):
+    monkeypatch.chdir(tmp_path)
+    command = ["capacity", what, "--learner", "nearest-neighbors", "--set", "n_neighbors=1", *options]
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["experiment"] == what
+    page = (tmp_path / "capacity" / f"{what}-capacity.html").read_text()
+    assert "nearest-neighbors n_neighbors=1" in page
+    assert main(command) == 0
+    assert "nearest-neighbors n_neighbors=1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["rademacher", "--learner", "svm"], "unknown learner 'svm'"),
+        (["rademacher", "--set", "epoch=3"], "unknown parameter of learner 'network': 'epoch'"),
+        (["stability", "--set", "network=mlp-0x3"], "unknown network 'mlp-0x3'"),
+        (["shatter-point", "--accuracy", "2"], "accuracy is "),
+        (["shatter-point", "--n-max", "7"], "n_max is 7"),
+        (["rademacher", "--n", "5000"], "5000"),
+    ],
+)
+def test_bad_capacity_commands(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert main(["capacity", *arguments]) in (1, 2)
+    assert message in "".join(capsys.readouterr())

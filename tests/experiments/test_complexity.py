@@ -1,0 +1,123 @@
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+from sklearn.dummy import DummyClassifier
+from sklearn.neighbors import KNeighborsClassifier
+
+from shattering import InputError, NetworkClassifier
+from shattering.experiments.rademacher_complexity import (
+    empirical_rademacher,
+    kernel_class_bound,
+    of_kernel_class,
+    of_linear_class,
+    random_signs,
+)
+from shattering.experiments.stability_definition import replace_one
+from shattering.experiments.vc import vc_lower_bound
+from shattering.stats import mean_interval
+from tests.conftest import make_split
+
+
+def test_signs_are_balanced_independent_of_their_number_and_seeded():
+    signs = random_signs(400, 50, seed=3)
+    assert set(np.unique(signs)) == {-1, 1}
+    assert (signs[:10] == random_signs(400, 10, seed=3)).all()
+    assert not (signs == random_signs(400, 50, seed=4)).all()
+    assert stats.binomtest(int((signs == 1).sum()), signs.size).pvalue > 1e-3
+    assert abs(np.corrcoef(signs)[np.triu_indices(50, 1)]).max() < 0.25
+
+
+def test_what_memorizes_has_complexity_one_and_a_constant_has_none():
+    X = np.random.default_rng(0).normal(size=(101, 4))
+    assert empirical_rademacher(KNeighborsClassifier(1), X, 5).correlations == (1.0,) * 5
+    assert empirical_rademacher(KNeighborsClassifier(1), X, 5).n_fitted == 5
+    constant = empirical_rademacher(DummyClassifier(strategy="most_frequent"), X, 200, seed=1)
+    expected = np.mean([abs(s.mean()) for s in random_signs(101, 200, 1)])
+    assert constant.value == pytest.approx(expected)
+    low, high = constant.interval
+    assert low < constant.value < high
+
+
+def test_networks_and_tables_alike():
+    split = make_split(n=24, n_classes=4)
+    found = empirical_rademacher(NetworkClassifier("mlp-1x16", epochs=60, learning_rate=0.05, batch_size=8), split, 2)
+    assert found.value == 1
+    assert found.interval == (1.0, 1.0)
+
+
+def test_closed_forms_are_suprema():
+    """No random member of the class does better, and the best one, written down, does as well."""
+    generator = np.random.default_rng(0)
+    X, signs, radius = generator.normal(size=(30, 6)), random_signs(30, 4, 0), 0.7
+    found = of_linear_class(X, radius, signs).correlations
+    for value, s in zip(found, signs, strict=True):
+        directions = generator.normal(size=(6, 2000))
+        others = (s @ X @ (radius * directions / np.linalg.norm(directions, axis=0))) / 30
+        assert others.max() <= value
+        best = s @ X / np.linalg.norm(s @ X) * radius
+        assert s @ X @ best / 30 == pytest.approx(value)
+    np.testing.assert_allclose(of_kernel_class(X @ X.T, radius, signs).correlations, found)
+    many = of_linear_class(X, radius, random_signs(30, 3000, 1))
+    bound = kernel_class_bound((X * X).sum(1), radius)
+    assert 0.9 * bound < many.value <= bound
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 50, 1000])
+def test_vc_bound_against_sauer_and_shelah(n):
+    from math import comb
+
+    for fitted, draws in ((0, 5), (1, 5), (5, 5), (20, 20)):
+        v = vc_lower_bound(n, fitted, draws)
+        share = stats.beta.ppf(0.05, fitted, draws - fitted + 1) if fitted else 0
+        assert sum(comb(n, i) for i in range(v + 1)) >= share * 2**n * (1 - 1e-9)
+        assert v == 0 or sum(comb(n, i) for i in range(v)) < share * 2**n
+        assert v <= n
+    assert 0.45 * n - 1 <= vc_lower_bound(n, 10, 10)
+
+
+@pytest.mark.parametrize("bad", [(0, 1, 1), (5, 2, 1), (5, -1, 1), (5, 0, 0)])
+def test_vc_bound_of_nonsense(bad):
+    with pytest.raises(InputError):
+        vc_lower_bound(*bad)
+
+
+def test_replacing_one_example_of_a_memorizer_and_of_a_constant():
+    train, fresh, test = (make_split(n=n, seed=seed) for n, seed in ((40, 0), (10, 1), (60, 2)))
+    memorizer = replace_one(KNeighborsClassifier(1), train, fresh, test, 10, seed=0)
+    assert memorizer.uniform == 1
+    assert memorizer.mean_own > 0.4, "random images tell nothing of each other's labels, of which there are four"
+    assert len(set(memorizer.replaced)) == 10
+    low, high = memorizer.own_interval
+    assert low < memorizer.mean_own <= high
+    constant = replace_one(DummyClassifier(strategy="constant", constant=1), train, fresh, test, 10)
+    assert (constant.uniform, constant.mean_changed, constant.mean_own) == (0, 0, 0)
+    assert constant.changed_interval == (0, 0)
+
+
+def test_replacing_is_of_one_example_only():
+    train, fresh, test = (make_split(n=n, seed=seed) for n, seed in ((12, 0), (3, 1), (5, 2)))
+    seen = []
+
+    class Recorder(DummyClassifier):
+        def fit(self, X, y):
+            seen.append((X.copy(), y.copy()))
+            return super().fit(X, y)
+
+    found = replace_one(Recorder(), train, fresh, test, 3)
+    (X, y), *others = seen
+    assert len(others) == 3
+    for k, (row, (X2, y2)) in enumerate(zip(found.replaced, others, strict=True)):
+        differs = (X != X2).any(1)
+        assert differs.nonzero()[0].tolist() == [row]
+        assert (y2[row], *y2[~differs]) == (int(fresh.labels[k]), *y[~differs])
+    assert torch.equal(train.images, make_split(n=12, seed=0).images)
+
+
+def test_bad_numbers():
+    split = make_split(n=12)
+    with pytest.raises(InputError, match="n_replaced"):
+        replace_one(DummyClassifier(), split, split, split, 13)
+    with pytest.raises(InputError, match="n_draws"):
+        empirical_rademacher(DummyClassifier(), split, 0)
+    assert mean_interval([0.5], 0, 1) is None

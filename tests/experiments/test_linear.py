@@ -1,0 +1,169 @@
+"""Section 5's experiments, run whole at a tiny scale."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from shattering import Store, sweep
+from shattering.cli import main
+from shattering.experiments import reproduce, table3
+from shattering.experiments.experiment import Runs
+from shattering.experiments.reference import TABLE_3
+from shattering.experiments.scales import KERNEL_SCALES, SCALES, Scale
+
+LINEAR = reproduce.find_experiments("all-linear")
+TINY = Scale("tiny", "digits")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _tiny_scale():
+    KERNEL_SCALES["tiny"] = replace(
+        KERNEL_SCALES["demo"], n_train=120, n_test=100, n_select=60, n_holdout=40, filters=(16, 200), n_study=60, n_study_test=40
+    )
+    yield
+    del KERNEL_SCALES["tiny"]
+
+
+@pytest.fixture(scope="module")
+def linear_store(tmp_path_factory):
+    store = Store(tmp_path_factory.mktemp("linear"))
+    runs = sweep(reproduce.experiment_specs(LINEAR, TINY), store, jobs=2)
+    assert [run.error for run in runs if run.status != "done"] == []
+    return store
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_every_experiment_has_a_page_a_picture_and_judged_claims(linear_store, tmp_path, name):
+    result = reproduce.make_result(name, TINY, linear_store)
+    assert not result.not_done
+    assert result.claims
+    assert all(claim.holds is not None for claim in result.claims)
+    files = reproduce.write_result(result, tmp_path)
+    assert [f.suffix for f in files] == [".html", ".pdf", ".svg", ".png"]
+    assert all(f.stat().st_size > 1000 for f in files)
+    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_nothing_is_judged_where_everything_is_missing(tmp_path, name):
+    result = reproduce.make_result(name, TINY, Store(tmp_path / "empty"))
+    assert len(result.not_done) == len(result.runs)
+    assert [claim.holds for claim in result.claims] == [None] * len(result.claims)
+    assert "missing" in reproduce.render_result(result)
+
+
+@pytest.mark.parametrize("name", ["gradient-descent", "hessian", "polynomial", "perceptron"])
+def test_claims_that_need_no_scale_hold(linear_store, name):
+    for claim in reproduce.make_result(name, TINY, linear_store).claims:
+        assert claim.holds, f"{claim.name}: {claim.evidence}"
+
+
+def test_table_3_is_the_stored_results(linear_store):
+    rows = reproduce.make_result("table3", TINY, linear_store).tables[0].rows
+    k = KERNEL_SCALES["tiny"]
+    assert [row["paper"] for row in rows] == [1.2, 0.6, 46, 17, 15]
+    for reference, row in zip(TABLE_3, rows, strict=True):
+        key = table3.kernel_of(reference)
+        run = linear_store.get(table3.path_specs(k, key)[k.ridges[key] if reference.regularized else 0.0])
+        assert row["error"] == 1 - run.result["test_accuracy"]
+        assert row["norm"] == run.result["norm"]
+        assert run.spec.learner == ("random-conv" if key == "conv" else "kernel")
+
+
+class Made(Runs):
+    """Runs of table 3 with made-up results."""
+
+    def __init__(self, make):
+        super().__init__(Store("nowhere"), TINY)
+        self.make = make
+
+    def _find(self, spec):
+        found, made = super()._find(spec), self.make(spec)
+        return replace(found, status="done", result=made, provenance={"seconds": 1.0}) if made else found
+
+
+def as_in_the_paper(spec):
+    ridge = spec.params.get("ridge", 0.0)
+    if spec.learner == "random-conv":
+        error, norm = 0.15 if ridge else 0.17, 100.0
+    else:
+        error, norm = (0.006, 390.0) if "features" in spec.params else (0.012, 220.0)
+    made = {"train_accuracy": 1.0, "test_accuracy": 1 - error, "validation_accuracy": 1 - error, "norm": norm}
+    return made | {"residual": 1e-7, "solver_memory": 1e9, "dataset": "digits", "n_train": 120}
+
+
+def spoiled(change):
+    return lambda spec: as_in_the_paper(spec) | change(spec)
+
+
+def claims(make):
+    return {c.name: c.holds for module in ("table3", "norm") for c in reproduce.EXPERIMENTS[module].result(TINY, Made(make)).claims}
+
+
+def test_numbers_as_in_the_paper_satisfy_the_claims_and_spoiled_ones_do_not():
+    assert set(claims(as_in_the_paper).values()) == {True}
+    spoil = {
+        "interpolation generalizes without regularization": lambda s: {"train_accuracy": 0.9},
+        "ridge improves neither MNIST model": lambda s: {"test_accuracy": 0.999} if s.params.get("ridge") == 1e-2 else {},
+        "ridge helps the random conv-net a little": lambda s: {"test_accuracy": 0.8},
+        "a larger norm with a smaller error": lambda s: {"norm": 200.0} if "features" in s.params else {},
+    }
+    assert set(spoil) == set(claims(as_in_the_paper))
+    for name, change in spoil.items():
+        assert claims(spoiled(change))[name] is False
+
+
+def test_one_ridge_that_helps_the_conv_net_is_enough_and_none_that_does_among_some_is_not():
+    name = "ridge helps the random conv-net a little"
+
+    def judged(ridges, make=as_in_the_paper):
+        return claims(lambda spec: make(spec) if spec.params.get("ridge", 0.0) in ridges else None)[name]
+
+    assert judged((0.0, 0.01)) is True
+    assert judged((0.0, 0.01), spoiled(lambda _: {"test_accuracy": 0.8})) is None
+    assert judged((0.01, 0.1)) is None
+
+
+def test_the_random_conv_net_is_shown_with_the_most_filters_that_are_done():
+    few, most = KERNEL_SCALES["tiny"].filters[0], KERNEL_SCALES["tiny"].filters[-1]
+
+    def rows(is_done):
+        tables = table3.result(TINY, Made(lambda spec: as_in_the_paper(spec) if is_done(spec.params) else None)).tables
+        return [(row["model"], row["error"]) for row in tables[0].rows[3:]], [(row["filters"], row["ridge"]) for row in tables[2].rows]
+
+    conv, by_filters = rows(lambda params: params.get("n_filters") != most)
+    assert [(model, round(error, 2)) for model, error in conv] == [(f"random conv-net, {few} filters", e) for e in (0.17, 0.15)]
+    assert by_filters == [(str(few), "0"), (str(few), "0.01")]
+    conv, by_filters = rows(lambda params: not (params.get("n_filters") == most and params.get("ridge")))
+    assert [model for model, _ in conv] == [f"random conv-net, {n} filters" for n in (most, few)]
+    assert by_filters[-1] == (str(most), "0")
+    conv, by_filters = rows(lambda params: "n_filters" not in params)
+    assert conv == [(f"random conv-net, {most} filters", None)] * 2
+    assert not by_filters
+
+
+@pytest.mark.parametrize("scale", ["demo", "small", "full"])
+def test_choices_are_among_those_tried_and_rows_come_first(scale):
+    k = KERNEL_SCALES[scale]
+    assert set(k.ridges.values()) <= set(table3.RIDGES)
+    specs = table3.specs(SCALES[scale])
+    assert [s.n_validation for s in specs[:6]] == [None] * 6
+    assert len({spec.run_id for spec in specs}) == len({*(s.run_id for s in specs)})
+
+
+def test_commands(tmp_path, capsys, monkeypatch, linear_store):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SCALES, "demo", TINY)
+    assert main(["paper", "all-linear", "--from", str(linear_store.root), "--out", "drawn", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [r["experiment"] for r in found["results"]] == LINEAR
+    index = (tmp_path / "drawn" / "all-linear-tiny.html").read_text()
+    assert "gradient-descent-tiny.html" in index
+    assert main(["status", "--store", str(linear_store.root)]) == 0
+    assert "hessian-s0-" in capsys.readouterr().out
+    assert main(["show", "hessian", "--store", str(linear_store.root)]) == 0
+    assert "eigenvalue" in capsys.readouterr().out
+    assert main(["show", "hessian", "--store", str(linear_store.root), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["table"]) == 360
+    assert main(["report", "--store", str(linear_store.root), "--out", "report.html"]) == 0

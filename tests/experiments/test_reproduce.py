@@ -1,0 +1,213 @@
+"""From stored runs to tables, figures and pages; and through ten interruptions."""
+
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from html import unescape
+from statistics import fmean
+
+import pytest
+
+from shattering import Store
+from shattering.cli import main
+from shattering.experiments import reproduce, table1
+from shattering.experiments.experiment import show
+from shattering.experiments.reference import TABLE_1
+from shattering.experiments.scales import SCALES
+from shattering.report.figures import to_spec
+from tests.experiments.conftest import TINY
+
+
+def cells(html):
+    """The texts of all table cells of a page, a list a row."""
+    rows = re.findall(r"<tr>(.*?)</tr>", html.partition("<h2>Provenance")[0], flags=re.S)
+    return [[unescape(c) for c in re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.S)] for row in rows]
+
+
+@pytest.mark.parametrize("name", reproduce.find_experiments("all-cifar"))
+def test_every_number_on_a_page_is_in_the_result_and_in_its_json(tiny_store, name):
+    result = reproduce.make_result(name, TINY, tiny_store)
+    assert not result.not_done
+    shown = [row for row in cells(reproduce.render_result(result)) if row]
+    expected = [[show(row[c.key], c.kind) for c in table.columns] for table in result.tables for row in table.rows]
+    assert shown == expected + [[c.name, c.says, c.rule, c.evidence, c.shown_verdict] for c in result.claims]
+    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
+    assert "n = 30 of digits" in result.tables[0].title
+
+
+def test_table_1_is_the_means_of_the_stored_results(tiny_store):
+    rows = reproduce.make_result("table1", TINY, tiny_store).tables[0].rows
+    for reference, row in zip(TABLE_1, rows, strict=True):
+        folders = [tiny_store.folder(spec) for spec in table1.row_specs(TINY, reference)]
+        results = [json.loads((folder / "result.json").read_text()) for folder in folders]
+        assert row["train"] == pytest.approx(fmean(r["train_accuracy"] for r in results))
+        assert row["test"] == pytest.approx(fmean(r["test_accuracy"] for r in results))
+        assert row["seeds"] == ("3" if reference.network == "mlp-1x512" else "1")
+        assert (row["paper_train"], row["paper_test"]) == (reference.train, reference.test)
+
+
+@pytest.mark.parametrize(("name", "n_runs"), [("figure1a", 5), ("figure1c", 25), ("figure2b", 2)])
+def test_figures_are_drawn_from_every_run(tiny_store, name, n_runs):
+    result = reproduce.make_result(name, TINY, tiny_store)
+    chart, caption = result.charts[name]
+    data = [row for rows in to_spec(chart)["datasets"].values() for row in rows]
+    if name == "figure1c":
+        ours = {(r["series"], r["labels"]): r["error"] for r in data if "seeds" in r}
+        table = {(r["model"], r["labels"]): r["error"] for r in result.tables[0].rows}
+        assert sorted(ours.values()) == pytest.approx(sorted(table.values()))
+        assert len([r for r in data if "error" in r and "seeds" not in r]) == 6, "the paper's, at both ends"
+    else:
+        assert len({row["run"] for row in data if "run" in row}) == n_runs
+    assert "n = 30 of digits" in caption
+
+
+def test_pages_and_pictures_are_written(tiny_store, tmp_path):
+    files = reproduce.write_result(reproduce.make_result("figure2b", TINY, tiny_store), tmp_path / "new")
+    assert [f.name for f in files] == [f"figure2b-tiny.{kind}" for kind in ("html", "pdf", "svg", "png")]
+    starts = [f.read_bytes()[:8] for f in files]
+    assert starts[0].startswith(b"<!doc")
+    assert starts[1].startswith(b"%PDF")
+    assert starts[2].startswith(b"<svg")
+    assert starts[3] == b"\x89PNG\r\n\x1a\n"
+
+
+@pytest.fixture
+def holed_store(tiny_store, tmp_path):
+    """Without the first run of table 1, and with the second one failed."""
+    root = tmp_path / "holed"
+    shutil.copytree(tiny_store.root, root)
+    missing, failed = table1.specs(TINY)[:2]
+    store = Store(root)
+    shutil.rmtree(store.folder(missing))
+    (store.folder(failed) / "result.json").unlink()
+    store.fail(failed, "it <broke>")
+    return store
+
+
+def test_missing_and_failed_runs_show_loudly(holed_store):
+    result = reproduce.make_result("table1", TINY, holed_store)
+    assert [run.status for run in result.not_done] == ["missing", "failed"]
+    assert [row["verdict"] for row in result.tables[0].rows[:2]] == ["missing", "missing"]
+    html = reproduce.render_result(result)
+    assert "2 of 25 runs are not done" in html
+    assert "it &lt;broke&gt;" in html
+    assert next(c for c in result.claims if c.name == "regularizers help").holds is None
+
+
+@pytest.fixture
+def cli(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(SCALES, "demo", TINY)
+
+    def call(*arguments):
+        code = main([str(a) for a in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return call
+
+
+def test_paper_redraws_from_stored_runs_and_runs_nothing(cli, tiny_store, tmp_path):
+    before = sorted((p, p.stat().st_mtime_ns) for p in tiny_store.root.rglob("*"))
+    code, out, _ = cli("paper", "all-cifar", "--from", tiny_store.root, "--out", "drawn", "--json")
+    assert code == 0
+    found = json.loads(out)
+    assert [r["experiment"] for r in found["results"]] == reproduce.find_experiments("all-cifar")
+    assert len(found["files"]) == 1 + 6 + 3 * 3, "an index, a page each; pictures of three figures, as nothing overfits for figure 1b"
+    index = (tmp_path / "drawn" / "all-cifar-tiny.html").read_text()
+    links = re.findall(r'<a href="([^"]+)"', index)
+    assert [(tmp_path / "drawn" / link).exists() for link in links] == [True] * 6
+    assert all(claim["name"] in unescape(index) for result in found["results"] for claim in result["claims"])
+    assert sorted((p, p.stat().st_mtime_ns) for p in tiny_store.root.rglob("*")) == before
+    code, out, _ = cli("paper", "table1", "--from", tiny_store.root)
+    assert code == 0
+    assert "89.31" in out
+    assert "rule: every model reaches at least 99% train accuracy" in out
+    assert f"Page: {tmp_path / 'paper' / 'table1-tiny.html'}" in out
+
+
+def test_paper_says_what_is_missing_and_fails(cli, holed_store):
+    code, out, _ = cli("paper", "table1", "--from", holed_store.root)
+    assert code == 1
+    assert "2 of 25 runs are not done, and missing above." in out
+    assert "MISSING: regularizers help" in out
+
+
+def test_paper_runs_what_is_missing(cli, holed_store):
+    code, _, err = cli("paper", "figure2b", "--store", holed_store.root, "--jobs", 1)
+    assert code == 0
+    assert err == "", "nothing of figure 2b was missing"
+    code, _, err = cli("paper", "table1", "--store", holed_store.root, "--jobs", 2)
+    assert code == 0
+    assert err.count("done  ") == 2
+
+
+def test_bad_input_to_paper_is_one_sentence(cli, tmp_path):
+    code, _, err = cli("paper", "table1", "--from", tmp_path / "nowhere")
+    assert (code, err) == (1, f"shattering: --from is {tmp_path / 'nowhere'}, expected a folder of runs\n")
+    code, _, err = cli("paper", "table1", "--jobs", 0)
+    assert code == 2
+    assert err == "shattering: --jobs is '0', expected a whole number of at least 1 or none\n"
+
+
+INTERRUPTED = """
+import os, psutil, random, signal, sys, threading, time
+from dataclasses import replace
+from shattering import Store, sweep
+from shattering.experiments.reproduce import experiment_specs
+from tests.experiments.conftest import TINY
+
+def workers():
+    "The processes that this one's server has forked."
+    try:
+        return [worker for server in psutil.Process().children() for worker in server.children()]
+    except psutil.Error:
+        return []
+
+def interrupt(random, log):
+    "Kill a worker at a random moment, then, at another, this process."
+    for kill_worker in (True, False):
+        while not workers():
+            time.sleep(0.005)
+        time.sleep(random.uniform(0.0, 0.3))
+        alive = workers()
+        if kill_worker and alive:
+            os.kill(random.choice(alive).pid, signal.SIGKILL)
+        with open(log, "a") as file:
+            file.write("worker " if kill_worker else "parent ")
+        if not kill_worker:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    root, seed = sys.argv[1:]
+    if seed != "none":
+        threading.Thread(target=interrupt, args=(random.Random(int(seed)), root + ".log"), daemon=True).start()
+    specs = [replace(s, params={**s.params, "device": "cpu", "checkpoint_every": 0}) for s in experiment_specs(["table1"], TINY)]
+    sweep(specs, Store(root), jobs=2)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
+def test_ten_interruptions_change_nothing(tiny_store, tmp_path):
+    script = tmp_path / "sweep.py"
+    script.write_text(INTERRUPTED)
+    store, seeds = Store(tmp_path / "store"), random.Random(8)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+
+    def call(seed):
+        return subprocess.run([sys.executable, script, store.root, str(seed)], env=environment, capture_output=True, text=True, timeout=300)
+
+    for _ in range(5):
+        assert call(seeds.randrange(1000)).returncode == -signal.SIGKILL
+    assert (tmp_path / "store.log").read_text().split() == ["worker", "parent"] * 5
+    last = call("none")
+    assert (last.returncode, last.stderr) == (0, "")
+    ours, theirs = (reproduce.make_result("table1", TINY, s) for s in (store, tiny_store))
+    assert ours.to_json() == theirs.to_json()
+    for one, other in zip(ours.runs, theirs.runs, strict=True):
+        assert (one.folder / "history.parquet").read_bytes() == (other.folder / "history.parquet").read_bytes()

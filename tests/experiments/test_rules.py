@@ -1,0 +1,336 @@
+"""The definitions and rules by which results are judged, on made-up runs."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shattering import Store
+from shattering.experiments import figure1a, figure1b, figure1c, figure2b, reference, table1, table4
+from shattering.experiments.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, judge, not_annealed, show
+from shattering.experiments.reproduce import EXPERIMENTS, GROUPS, experiment_specs, find_experiments
+from shattering.experiments.scales import NETWORKS, SCALES, Scale
+from shattering.report.figures import to_spec
+from shattering.runs.execute import early_stopping
+from shattering.runs.store import Run
+from tests.experiments.conftest import TINY
+
+
+def history(accuracies, losses=None, tests=None, step=10):
+    n = len(accuracies)
+    return pd.DataFrame(
+        {
+            "epoch": range(1, n + 1),
+            "step": [step * (i + 1) for i in range(n)],
+            "train_accuracy": accuracies,
+            "train_loss": losses or [1 - a for a in accuracies],
+            "learning_rate": [0.1 * 0.1 ** (i / max(n - 1, 1)) for i in range(n)],
+            "test_accuracy": tests or [0.1] * n,
+        }
+    )
+
+
+def test_time_to_overfit_is_the_end_of_the_first_epoch_at_95_percent():
+    assert figure1b.time_to_overfit(history([0.2, 0.9499, 0.95, 0.3, 1.0])) == 30
+    assert figure1b.time_to_overfit(history([0.96])) == 10
+    assert figure1b.time_to_overfit(history([0.2, 0.9])) is None
+    assert figure1b.time_to_overfit(history([0.2, 0.9]), accuracy=0.9) == 20
+    assert figure1b.time_to_overfit(history([])) is None
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.floats(0, 1))
+def test_time_to_overfit_is_the_least_step_that_qualifies(accuracies, threshold):
+    table = history(accuracies)
+    qualified = table.loc[table["train_accuracy"] >= threshold, "step"]
+    assert figure1b.time_to_overfit(table, threshold) == (None if qualified.empty else qualified.min())
+
+
+def test_a_run_converges_when_its_loss_falls_below_half_of_guessing():
+    assert figure1a.steps_to_converge([2.3, 1.16, 1.15, 0.1], [5, 10, 15, 20], 10) == 15
+    assert figure1a.steps_to_converge([2.3, 2.2], [5, 10], 10) is None
+
+
+def test_early_stopping_is_the_first_best_epoch_and_rigorous_with_a_validation_split():
+    table = history([0.1] * 4, tests=[0.3, 0.5, 0.5, 0.4])
+    assert early_stopping(table) == {"best_test_accuracy": 0.5, "best_test_epoch": 2}
+    found = early_stopping(table.assign(validation_accuracy=[0.2, 0.3, 0.1, 0.6]))
+    assert (found["best_validation_epoch"], found["test_accuracy_at_best_validation"]) == (4, 0.4)
+    assert early_stopping(pd.DataFrame()) == {}
+    assert figure2b.best_so_far(table).tolist() == [0.3, 0.5, 0.5, 0.5]
+
+
+THREE = replace(TINY, seeds=dict.fromkeys(NETWORKS, 3))  # as many as comparisons of test accuracies need
+
+
+class Made(Runs):
+    """Runs whose results are given by a function of their specification; None: missing."""
+
+    def __init__(self, make, scale=TINY):
+        super().__init__(Store(Path("nowhere")), scale)
+        self.make = make
+
+    def _find(self, spec):
+        made = self.make(spec)
+        run = Run(spec, Path(spec.folder_name), "missing" if made is None else "done", {}, {})
+        if made is not None:
+            result, table = made
+            defaults = {"n_test": 1000, "n_train": 30, "n_classes": 10, "epochs": len(table), "dataset": "made", "interpolated": True}
+            online = float(table["train_accuracy"].iloc[-1])
+            run.result.update(defaults | {"online_train_accuracy": online, **early_stopping(table)} | result)
+            run.__dict__["history"] = table
+        self.seen[spec.run_id] = run
+        return run
+
+
+def as_in_the_paper(spec):
+    """Numbers that satisfy every claim."""
+    network, labels, params = spec.model_name, spec.randomization.labels, spec.params
+    noise = spec.randomization.pixels in ("random", "gaussian")
+    best = {"inception": 0.86, "inception-no-bn": 0.825}.get(network, 0.6)
+    regularized = 0.02 * ("augment" in params) + 0.01 * ("weight_decay" in params)
+    test = 0.1 + (best - 0.1) * (1 - labels) + regularized * (1 - labels)
+    fails = network == "alexnet" and labels == 1 and params.get("weight_decay", 0) >= 5e-4
+    epochs = 4 if noise else 5 + round(10 * labels)
+    accuracies = [0.1] * (epochs - 1) + [0.12 if fails else 1.0]
+    table = history(accuracies, [2.3] * (epochs - 1) + [2.3 if fails else 0.01], [test] * epochs)
+    if spec.n_validation:
+        table = table.assign(validation_accuracy=table["test_accuracy"])
+    return {"train_accuracy": accuracies[-1], "test_accuracy": test}, table
+
+
+def claims(make, scale=THREE):
+    return {c.name: c for name in find_experiments("all-cifar") for c in EXPERIMENTS[name].result(scale, Made(make, scale)).claims}
+
+
+def test_numbers_as_in_the_paper_satisfy_every_claim():
+    found = claims(as_in_the_paper)
+    assert len(found) == 13
+    assert {name: c.evidence for name, c in found.items() if not c.holds} == {}
+
+
+def test_the_papers_own_numbers_satisfy_the_claims_of_table_1():
+    rows = {spec.run_id: row for row in reference.TABLE_1 for spec in table1.row_specs(THREE, row)}
+
+    def make(spec):
+        row = rows[spec.run_id]
+        return {"train_accuracy": row.train / 100, "test_accuracy": row.test / 100}, history([1.0])
+
+    result = table1.result(THREE, Made(make, THREE))
+    assert [c.holds for c in result.claims] == [True] * 4
+    assert {row["verdict"] for row in result.tables[0].rows} == {"train ≥ 99%: yes; test within 3 points: yes"}
+
+
+def spoil(matches, **result):
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        return (made | result, table) if matches(spec) else (made, table)
+
+    return make
+
+
+def stuck(matches):
+    """Runs whose loss has stopped falling before they fit."""
+
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        return (made | {"train_accuracy": 0.98}, history([0.98] * 8, [0.2] * 8)) if matches(spec) else (made, table)
+
+    return make
+
+
+def is_(network, labels=None, pixels="true", **params):
+    def matches(spec):
+        r = spec.randomization
+        named = all((name in spec.params) == wanted for name, wanted in params.items())
+        return spec.model_name == network and labels in (None, r.labels) and r.pixels == pixels and named
+
+    return matches
+
+
+def slow(epochs, matches):
+    """Runs that take longer."""
+
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        n = len(table)
+        late = history([0.1] * epochs + [1.0], [2.3] * epochs + [0.01], [table["test_accuracy"].iloc[-1]] * (epochs + 1))
+        return (made, late) if matches(spec) and n else (made, table)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("everything fits random labels", stuck(is_("mlp-1x512", 1.0, weight_decay=False))),
+        ("regularizers help", spoil(is_("mlp-3x512", 0.0, weight_decay=True), test_accuracy=0.5)),
+        ("regularizers are not needed", spoil(is_("alexnet", 0.0, augment=False, weight_decay=False), test_accuracy=0.4)),
+        ("batch normalization's gain", spoil(is_("inception", 0.0, augment=False, weight_decay=False), test_accuracy=0.8)),
+        ("noise is fitted", spoil(is_("inception", 0.0, "shuffled"), train_accuracy=0.9)),
+        ("noise pixels converge before random labels", slow(30, is_("inception", 0.0, "gaussian"))),
+        ("time to overfit grows by a small factor", slow(90, is_("alexnet", 1.0, weight_decay=False))),
+        ("time to overfit grows by a small factor", slow(30, is_("mlp-1x512", 0.0))),
+        ("test error rises steadily to chance", spoil(is_("mlp-1x512", 0.5), test_accuracy=0.12)),
+        ("test error rises steadily to chance", spoil(is_("inception", 1.0), test_accuracy=0.2)),
+        ("no gain by early stopping, at best", spoil(is_("inception-no-bn", 0.0), best_test_accuracy=0.9)),
+        ("no gain by early stopping, rigorously", spoil(is_("inception", 0.0), test_accuracy_at_best_validation=0.9)),
+        ("batch normalization is worth a few points", spoil(is_("inception-no-bn", 0.0), test_accuracy=0.7)),
+        ("regularizers do not prevent fitting", spoil(is_("inception", 1.0, augment=True), online_train_accuracy=0.95)),
+        ("AlexNet fails with enough weight decay", spoil(is_("alexnet", 1.0), train_accuracy=1.0)),
+    ],
+)
+def test_every_claim_can_fail(name, make):
+    claim = claims(make)[name]
+    assert claim.holds is False
+    assert claim.verdict == "does not hold"
+
+
+def unfinished(matches):
+    """Runs whose epochs end while the loss falls fast."""
+
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        falling = history([0.1 + 0.05 * i for i in range(8)], [2.3, 2.3, 2.2, 2.1, 1.9, 1.6, 1.2, 0.9], [0.3] * 8)
+        return (made | {"train_accuracy": 0.45}, falling) if matches(spec) else (made, table)
+
+    return make
+
+
+def test_a_model_whose_training_ended_too_early_shows_nothing():
+    make = unfinished(is_("inception-no-bn", 1.0))
+    claim = claims(make)["everything fits random labels"]
+    assert (claim.verdict, claim.holds) == ("inconclusive", None)
+    assert claim.why == "the training of inception-no-bn ended while its loss still fell"
+    rows = table1.result(THREE, Made(make, THREE)).tables[0].rows
+    assert [row["verdict"] for row in rows if row["train"] == 0.45] == [f"inconclusive: {claim.why}"]
+
+
+def test_comparisons_need_seeds_and_training_to_the_end():
+    compared = ["regularizers help", "batch normalization's gain", "batch normalization is worth a few points"]
+    stopped = ["no gain by early stopping, at best", "no gain by early stopping, rigorously"]
+    one = claims(as_in_the_paper, TINY)
+    assert {one[name].why for name in (*compared, *stopped)} == {"1 seed for some of the numbers, fewer than 3"}
+    short = claims(unfinished(is_("inception-no-bn", 0.0)))
+    assert {short[name].verdict for name in compared} == {"inconclusive"}
+
+
+def test_accuracies_at_a_high_learning_rate_say_nothing_of_early_stopping():
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        return made, table.assign(learning_rate=[0.1, *[0.095] * (len(table) - 1)])
+
+    claim = claims(make)["no gain by early stopping, at best"]
+    assert claim.verdict == "inconclusive"
+    assert "ended at 95% of where it began" in claim.why
+
+
+@pytest.mark.parametrize(
+    ("losses", "result", "short"),
+    [
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {}, True),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.19, 1.19], {}, False),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {"epochs_to_fit": 8}, False),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {"train_accuracy": 0.99}, False),
+        ([2, 2, 1.5, 1.5, 1.2, 1.2, 1.0, 1.0], {"diverged": True}, False),
+        ([2, 1, 0.5], {}, False),
+    ],
+    ids=["falling", "flat", "fitted", "nearly fitted", "diverged", "too few epochs to tell"],
+)
+def test_a_run_is_cut_short_if_its_loss_still_falls_at_the_end(losses, result, short):
+    runs = Made(lambda _: (result, history([0.5] * len(losses), losses)))
+    found = cut_short(runs.outcome(TINY.specs("alexnet")).runs)
+    assert found == ("the training of alexnet ended while its loss still fell" if short else None)
+
+
+def test_seeds_are_counted_by_configuration():
+    outcome = Made(as_in_the_paper).outcome
+    assert few_seeds(outcome(TINY.specs("mlp-1x512")).runs) is None
+    assert few_seeds(outcome([*TINY.specs("mlp-1x512"), *TINY.specs("alexnet")]).runs) == "1 seed for some of the numbers, fewer than 3"
+    assert few_seeds(outcome(TINY.specs("mlp-1x512")[:2]).runs) == "2 seeds for some of the numbers, fewer than 3"
+    assert not_annealed(outcome(TINY.specs("mlp-1x512")).runs) is None
+
+
+def test_claims_on_missing_runs_are_not_judged():
+    assert {c.holds for c in claims(lambda _: None).values()} == {None}
+    gone = is_("inception", 1.0)
+    found = claims(lambda spec: None if gone(spec) else as_in_the_paper(spec))
+    assert found["everything fits random labels"].holds is None
+    assert "Inception: missing" in found["everything fits random labels"].evidence
+    assert found["regularizers help"].holds is True
+
+
+def test_a_network_that_never_overfits_has_no_time_and_the_claim_is_not_judged():
+    never = lambda spec: (as_in_the_paper(spec)[0], history([0.1] * 5)) if is_("alexnet", 1.0)(spec) else as_in_the_paper(spec)  # noqa: E731
+    result = figure1b.result(TINY, Made(never))
+    row = next(r for r in result.tables[0].rows if r["model"] == "AlexNet" and r["labels"] == 1)
+    assert (row["steps"], row["ratio"]) == (None, None)
+    assert result.claims[0].holds is None
+
+
+def test_figure_1b_is_relative_to_no_corruption():
+    result = figure1b.result(TINY, Made(as_in_the_paper))
+    (chart, caption) = result.charts["figure1b"]
+    data = [row for rows in to_spec(chart)["datasets"].values() for row in rows]
+    assert {(r["model"], r["labels"]): r["ratio"] for r in data} == {(r["model"], r["labels"]): r["ratio"] for r in result.tables[0].rows}
+    assert {r["ratio"] for r in data if r["labels"] == 0} == {1}
+    assert {r["ratio"] for r in data if r["labels"] == 1} == {3}
+    assert "95%" in caption
+
+
+def test_verdicts_of_rows_say_their_rules():
+    rows = table1.result(TINY, Made(as_in_the_paper)).tables[0].rows
+    assert rows[3]["verdict"] == "train ≥ 99%: yes; test within 3 points: yes"
+    assert rows[-2]["verdict"] == "train ≥ 99%: yes; test within 3 points: no", "60 % against the paper's 50.51"
+    assert rows[-1]["verdict"] == "train ≥ 99%: yes; test within 3 points: yes", "chance"
+    assert (rows[-1]["paper_train"], rows[-1]["paper_test"]) == (99.34, 10.61)
+    rows = table4.result(TINY, Made(as_in_the_paper)).tables[0].rows
+    assert [r["verdict"] for r in rows if r["model"] == "AlexNet"] == ["train ≥ 99%: no (paper: no)"]
+    assert table1.result(TINY, Made(lambda _: None)).tables[0].rows[0]["verdict"] == "missing"
+
+
+def test_table_4_reports_online_accuracy_where_the_paper_does():
+    made = spoil(lambda spec: "augment" in spec.params, online_train_accuracy=0.5)
+    rows = table4.result(TINY, Made(made)).tables[0].rows
+    assert [r["train"] for r in rows if r["regularizer"] in ("random cropping", "augmentation")] == [0.5, 0.5]
+    assert [r["clean"] for r in rows if r["regularizer"] in ("random cropping", "augmentation")] == [1.0, 1.0]
+
+
+def test_paper_numbers_in_figure_1c_are_those_of_table_1():
+    assert figure1c._theirs("inception", 0.0) == 14.25
+    assert figure1c._theirs("mlp-1x512", 1.0) == 89.39
+    assert figure1c._theirs("alexnet", 0.5) is None
+
+
+def test_cells():
+    assert [show(0.12345, "percent"), show(0.5, "share"), show(9.1, "paper"), show(1234.0, "number"), show(None, "percent")] == [
+        *("12.35", "50%", "9.10", "1,234", "–")
+    ]
+    assert show("failed to converge", "paper") == "failed to converge"
+    assert Column("a", "A").kind == "text"
+    assert answers(("x", True), ("y", False)) == "x: yes; y: no"
+    assert judge("n", "s", "r", {}, all).verdict == "missing"
+    assert Outcome([]).test_interval() is None
+
+
+@pytest.mark.parametrize("scale", SCALES.values(), ids=lambda s: s.name)
+def test_plans(scale):
+    specs = experiment_specs(find_experiments("all-cifar"), scale)
+    assert len({s.run_id for s in specs}) == len(specs)
+    seeds = [s.seed for s in specs]
+    assert seeds == sorted(seeds), "a second seed of anything only after the first of everything"
+    for name in find_experiments("all-cifar"):
+        assert {s.run_id for s in EXPERIMENTS[name].specs(scale)} <= {s.run_id for s in specs}
+    augmented = [s for s in specs if s.params.get("decay") == 0.999]
+    assert {s.params["epochs"] for s in augmented} == {scale.long_epochs}
+    assert {s.randomization.labels for s in augmented} == {1.0}
+    assert [name for group in GROUPS for name in find_experiments(group)] == list(EXPERIMENTS)
+    assert find_experiments("table1") == ["table1"]
+
+
+def test_full_scale_rows_of_the_mlps_are_the_learners_defaults():
+    (spec,) = {s.run_id: s for s in Scale("full").specs("mlp-1x512")}.values()
+    assert spec.run_id == "27c73d96c502", "as stored in results/"
+    assert spec.identity() == {"dataset": "cifar10", "learner": "network", "seed": 0}

@@ -1,0 +1,188 @@
+import textwrap
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from shattering.data.load import load_dataset
+from shattering.errors import InputError
+from shattering.learners.adapt import as_learner
+from shattering.learners.network import NetworkClassifier
+from shattering.learners.on_splits import fit_split, predict_split
+from shattering.learners.wrapped import TrainingFunction, Wrapped
+from shattering.runs.objects import with_seed
+
+RECIPE = {"epochs": 5, "batch_size": 32, "learning_rate": 0.1}
+
+
+class Net(nn.Module):
+    def __init__(self, image_shape, n_classes):
+        super().__init__()
+        self.body = nn.Sequential(nn.Flatten(), nn.Linear(int(np.prod(image_shape)), n_classes))
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class FixedNet(nn.Sequential):
+    def __init__(self, width=8):
+        super().__init__(nn.Flatten(), nn.Linear(64, width), nn.ReLU(), nn.Linear(width, 10))
+
+
+def nearest_mean(split, seed):
+    images = split.images.float().flatten(1)
+    means = torch.stack([images[split.labels == k].mean(0) for k in range(split.n_classes)])
+    return lambda other: torch.cdist(other.images.float().flatten(1), means).argmin(1)
+
+
+def scores(split, seed):
+    predict = nearest_mean(split, seed)
+    return lambda other: nn.functional.one_hot(predict(other), split.n_classes).float()
+
+
+def make_net():
+    return FixedNet()
+
+
+def make_estimator():
+    return KNeighborsClassifier(1)
+
+
+LEARNERS = {
+    "estimator": KNeighborsClassifier(1),
+    "its class": KNeighborsClassifier,
+    "pipeline": make_pipeline(StandardScaler(), KNeighborsClassifier(1)),
+    "our estimator": NetworkClassifier(epochs=2),
+    "target": "sklearn.neighbors:KNeighborsClassifier",
+    "function of estimators": make_estimator,
+    "training function": nearest_mean,
+    "training function of scores": scores,
+}
+NETWORKS = {
+    "module class": Net,
+    "module class without sizes": FixedNet,
+    "instance": FixedNet(),
+    "factory": lambda image_shape, n_classes: Net(image_shape, n_classes),
+    "function of modules": make_net,
+}
+
+
+@pytest.mark.parametrize(
+    ("what", "recipe"), [*((v, {}) for v in LEARNERS.values()), *((v, RECIPE) for v in NETWORKS.values())], ids=[*LEARNERS, *NETWORKS]
+)
+def test_whatever_is_given_learns_digits(what, recipe):
+    data = load_dataset("digits", n_train=300, n_test=100)
+    name, estimator, params = as_learner(what, recipe)
+    assert estimator is not None
+    assert not params
+    fitted = fit_split(with_seed(estimator, 3), data.train)
+    predicted = predict_split(fitted, data.test)
+    assert predicted.shape == (100,)
+    assert (predicted == data.test.labels.numpy()).mean() > 0.3, name
+
+
+def test_names():
+    assert as_learner("random-forest", {"n_estimators": 3}) == ("random-forest", None, {"n_estimators": 3})
+    assert as_learner("mlp-1x16", RECIPE) == ("network", None, {"network": "mlp-1x16", **RECIPE})
+
+
+def test_global_generators_are_seeded_for_a_training_function_and_put_back():
+    drawn = []
+
+    def train(split, seed):
+        drawn.append((float(np.random.rand()), float(torch.rand(()))))  # noqa: NPY002
+        return lambda other: np.zeros(len(other))
+
+    data = load_dataset("digits", n_train=50).train
+    np.random.seed(5)  # noqa: NPY002
+    torch.manual_seed(5)
+    for seed in (1, 1, 2):
+        TrainingFunction(train, random_state=seed).fit(data)
+    after = (float(np.random.rand()), float(torch.rand(())))  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    torch.manual_seed(5)
+    assert after == (float(np.random.rand()), float(torch.rand(())))  # noqa: NPY002
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_a_users_own_random_state_stays():
+    from sklearn.ensemble import RandomForestClassifier
+
+    assert with_seed(RandomForestClassifier(), 7).random_state == 7  # type: ignore[attr-defined]
+    assert with_seed(RandomForestClassifier(random_state=3), 7).random_state == 3  # type: ignore[attr-defined]
+    nested = with_seed(make_pipeline(StandardScaler(), RandomForestClassifier()), 7)
+    assert nested.get_params()["randomforestclassifier__random_state"] == 7
+    assert with_seed(NetworkClassifier(), 7).random_state == 7  # type: ignore[attr-defined]
+
+
+class NoReset(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(3))
+
+
+@pytest.mark.parametrize(
+    ("what", "recipe", "message"),
+    [
+        (3, {}, "learner is 3, expected an estimator"),
+        ("nonsense", {}, "unknown learner 'nonsense'"),
+        ("no_such_module:Thing", {}, "module 'no_such_module' cannot be imported"),
+        ("sklearn.svm:Nonsense", {}, "sklearn.svm has no 'Nonsense'"),
+        ("missing.py:build", {}, "missing.py does not exist"),
+        (NoReset(), {}, "has no reset_parameters"),
+        (KNeighborsClassifier(), {"nonsense": 1}, "unknown parameter of KNeighborsClassifier"),
+        (Net, {"epochs": 0}, "epochs is 0"),
+        (nearest_mean, {"epochs": 3}, "expected none beside a training function"),
+        (lambda a, b, c: None, {}, "function <lambda> takes a, b, c"),
+        (StandardScaler(), {}, "learner StandardScaler is a transformer, expected a classifier"),
+    ],
+)
+def test_bad_learners(what, recipe, message):
+    with pytest.raises(InputError, match=message):
+        as_learner(what, recipe)
+
+
+def test_bad_results_of_a_training_function():
+    data = load_dataset("digits", n_train=50).train
+    with pytest.raises(InputError, match="returned a int, expected a function"):
+        TrainingFunction(lambda split, seed: 3).fit(data)
+    with pytest.raises(InputError, match=r"predict returned shape \(3,\), expected \(50,\) classes"):
+        TrainingFunction(lambda split, seed: lambda other: np.zeros(3)).fit(data).predict(data)
+
+
+def test_a_file_may_import_its_neighbours_and_may_be_broken(tmp_path):
+    (tmp_path / "neighbour_of_model.py").write_text("K = 3\n")
+    source = """
+        from neighbour_of_model import K
+        from sklearn.neighbors import KNeighborsClassifier
+        def build():
+            return KNeighborsClassifier(K)
+    """
+    (tmp_path / "a_model.py").write_text(textwrap.dedent(source))
+    _, estimator, _ = as_learner(f"{tmp_path}/a_model.py:build")
+    assert estimator.n_neighbors == 3  # type: ignore[union-attr]
+    (tmp_path / "broken.py").write_text("1 / 0\n")
+    with pytest.raises(InputError, match="raised while it was imported: ZeroDivisionError"):
+        as_learner(f"{tmp_path}/broken.py:build")
+
+
+def test_images_or_tables():
+    from sklearn.dummy import DummyClassifier
+
+    class Shape(DummyClassifier):
+        def fit(self, X, y):
+            self.shape_ = X.shape
+            return super().fit(X, y)
+
+    data = load_dataset("digits", n_train=50).train
+    _, images, _ = as_learner(Shape(), inputs="images")
+    assert isinstance(images, Wrapped)
+    assert images.fit(data).estimator_.shape_ == (50, 1, 8, 8)
+    _, table, _ = as_learner(Shape())
+    assert fit_split(table, data).shape_ == (50, 64)
+    with pytest.raises(InputError, match="inputs"):
+        as_learner(Shape(), inputs="nonsense")  # type: ignore[arg-type]
