@@ -6,7 +6,7 @@ The names below are imported when they are first used.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from shattering.version import VERSION as __version__
 
 _WHERE = {
     "Dataset": "data.dataset",

@@ -7,7 +7,6 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shattering import __version__
 from shattering.cli.capacity import Rademacher, ShatterPoint, Stability
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, Run, Sweep
@@ -15,6 +14,7 @@ from shattering.cli.showing import List, Report, Show, Status
 from shattering.cli.testing import Test
 from shattering.errors import InputError, failure, printable, unknown
 from shattering.system import signals
+from shattering.version import VERSION
 
 
 class Group(dict[str, Any]):
@@ -107,7 +107,7 @@ def understand(arguments: Sequence[str]) -> Any:
             return help_of_group(commands, usage, str(commands.__doc__), more)
         word = arguments.pop(0)
         if commands is COMMANDS and word == "--version":
-            return f"shattering {__version__}\n"
+            return f"shattering {VERSION}\n"
         if word not in commands:
             if word.startswith("-"):
                 raise UsageError(f"{usage} got {word!r} before a command, expected a command first: {', '.join(commands)}")

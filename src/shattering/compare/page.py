@@ -6,7 +6,6 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup, escape
 
-from shattering import __version__
 from shattering.compare.figures import score_chart
 from shattering.compare.plan import NATURAL
 from shattering.compare.result import RandomizationTest, shown
@@ -14,6 +13,7 @@ from shattering.errors import printable
 from shattering.report import figures as report_figures
 from shattering.report.page import picture_strips, render_template
 from shattering.runs.store import UNREADABLE
+from shattering.version import VERSION
 
 SUSPECTS = 20  # examples shown whose label is likely wrong
 CAPTIONS = {
@@ -94,7 +94,7 @@ def methods(test: RandomizationTest) -> str:
     return (
         f"We trained {test.learner} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and on randomized "
         f"copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_drawn(test)} "
-        f"have independent seeds derived from {spec.seed}. Run with shattering {__version__}, PyTorch {torch} and "
+        f"have independent seeds derived from {spec.seed}. Run with shattering {VERSION}, PyTorch {torch} and "
         f"scikit-learn {scikit_learn} on {run.provenance['processor']}."
     )
 

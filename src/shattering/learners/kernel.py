@@ -153,7 +153,8 @@ _DOC = """
             memory does for them.
         tol: on the relative residual ‖Y - (K + ridge) A‖ / ‖Y‖.
         max_steps: of conjugate gradients, in each precision.
-        memory_limit: bytes, in fit and in predict; what is available (see `shattering.system.machine.available_memory`) is a limit in any case.
+        memory_limit: bytes, in fit and in predict; what is available (see `shattering.system.machine.available_memory`)
+            is a limit in any case.
         device: "auto" (CUDA, else the CPU), or a torch device.
         verbose: print the plan, with its estimates, and the progress to standard error.
 

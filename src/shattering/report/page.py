@@ -12,7 +12,6 @@ import vl_convert
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
-from shattering import __version__
 from shattering.errors import InputError, printable, reason
 from shattering.report import figures
 from shattering.report.describe import describe
@@ -20,6 +19,7 @@ from shattering.report.tables import PIXELS, by_subject, recipe, subject_title, 
 from shattering.runs.reading import damaged, read_bytes
 from shattering.runs.store import Run, Stored, Unread
 from shattering.system.files import write_aside
+from shattering.version import VERSION
 
 CAPTIONS = {
     "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. Drawn are true, half "
@@ -69,7 +69,7 @@ def render_template(
     scripts = [vl_convert.javascript_bundle(), ours] if specs else [ours]  # type: ignore[call-arg]  # its stub lacks the default
     return environment.get_template(name).render(
         title=title,
-        version=__version__,
+        version=VERSION,
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         charts=specs,
         alts={name: describe(spec) for name, spec in specs.items()},
