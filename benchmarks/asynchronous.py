@@ -38,19 +38,19 @@ def measure(n: int, labels: float, workers: int, actors: int, seed: int, epochs:
     """One training."""
     data = randomize(load_dataset("digits", n, None, 0), Randomization(labels), seed)
     stale = {"asynchronous": actors or workers, "staleness": workers - 1} if workers > 1 else {}
-    learner = NetworkClassifier("mlp-1x512", epochs=epochs, batch_size=32, stop_when_fitted=True, device="cpu", random_state=seed, **stale)
-    learner.fit(data.train, test=data.test)
+    model = NetworkClassifier("mlp-1x512", epochs=epochs, batch_size=32, stop_when_fitted=True, device="cpu", random_state=seed, **stale)
+    model.fit(data.train, test=data.test)
     return {
         "labels": "random" if labels else "true",
         "workers": workers,
         "seed": seed,
-        "epochs_to_fit": learner.epochs_to_fit_,
-        "epochs": learner.n_iter_,
-        "diverged": learner.diverged_,
-        "train_loss": learner.train_loss_,
-        "test_accuracy": learner.score(data.test),
-        "seconds_an_epoch": statistics.median(learner.history_["seconds"][1:] if learner.n_iter_ > 1 else learner.history_["seconds"]),
-        **learner.summary_,
+        "epochs_to_fit": model.epochs_to_fit_,
+        "epochs": model.n_iter_,
+        "diverged": model.diverged_,
+        "train_loss": model.train_loss_,
+        "test_accuracy": model.score(data.test),
+        "seconds_an_epoch": statistics.median(model.history_["seconds"][1:] if model.n_iter_ > 1 else model.history_["seconds"]),
+        **model.summary_,
     }
 
 

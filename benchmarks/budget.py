@@ -22,17 +22,17 @@ from shattering import randomization_test
 
 
 def workloads() -> dict:
-    """name → (learner, data, further arguments); each would take far longer than the budget."""
+    """name → (model, data, further arguments); each would take far longer than the budget."""
     X, y = make_classification(20_000, 40, n_informative=10, n_classes=5, random_state=0)
     return {
         "RBF SVM, 16,000 rows (cost grows faster than n)": (SVC(), (X, y), {}),
         "histogram gradient boosting, digits": (HistGradientBoostingClassifier(), "digits", {"n_draws": 999}),
-        "MLP 1x512, digits, 400 epochs": ("mlp-1x512", "digits", {"n_draws": 999, "recipe": {"epochs": 400, "batch_size": 32}}),
+        "MLP 1x512, digits, 400 epochs": ("mlp-1x512", "digits", {"n_draws": 999, "hyperparameters": {"epochs": 400, "batch_size": 32}}),
     }
 
 
-def measure(learner, data, budget: float, arguments: dict) -> dict:
-    test = randomization_test(learner, data, budget=budget, **arguments)
+def measure(model, data, budget: float, arguments: dict) -> dict:
+    test = randomization_test(model, data, budget=budget, **arguments)
     draws = sum(row["draws"] for row in test.rows)
     return {
         "taken_over_given": test.seconds / budget,
@@ -50,8 +50,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="where to store the figures")
     options = parser.parse_args()
     results = {}
-    for name, (learner, data, arguments) in workloads().items():
-        results[name] = measure(learner, data, options.budget, arguments)
+    for name, (model, data, arguments) in workloads().items():
+        results[name] = measure(model, data, options.budget, arguments)
         print(f"{name}: {results[name]['taken_over_given']:.3f} of {options.budget:g} s", results[name], flush=True)
     machine = {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "load_average": os.getloadavg()[0]}
     versions = {"python": platform.python_version(), **{name: version(name) for name in ("shattering", "torch", "scikit-learn")}}

@@ -68,7 +68,7 @@ def walk(folder: Path) -> int:
 
 
 def of_folder(folder: Path, repeats: int) -> dict:
-    spec = RunSpec(str(folder), learner="nearest-neighbors")
+    spec = RunSpec(str(folder), model="nearest-neighbors")
 
     def first() -> str:
         files._digests.clear()

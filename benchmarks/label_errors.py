@@ -6,7 +6,7 @@
 SHATTERING_DATA or a network, and `pip install cleanlab`.) small-cnn, batches of 128, learning rate 0.05, one thread.
 
   ours      one training on all images, ranked by the mean of the running losses, and by other things that it records
-  cleanlab  probabilities from five trainings of the same network and recipe, each on four fifths, of the fifth that it has
+  cleanlab  probabilities from five trainings of the same network and hyperparameters, each on four fifths, of the fifth that it has
             not seen; ranked by cleanlab's label quality score (self-confidence), and what its find_label_issues returns
 
 How long to train decides much: confidence is best before the network memorizes. So every epoch is scored, for both, and
@@ -196,7 +196,7 @@ def main() -> None:
         "dataset": results[0]["dataset"],
         "n": N,
         "changed": [r["changed"] for r in results],
-        "recipe": RECIPE,
+        "hyperparameters": RECIPE,
         "seeds": options.seeds,
         "epochs_chosen_on_seed": options.choose,
         "rankings": rankings(chosen, results),

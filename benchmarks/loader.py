@@ -164,13 +164,13 @@ def within_memory(folder: Path, size: int, limit: int) -> dict:
     start = time.perf_counter()
     data = randomize(load_dataset(folder, image_size=size, hold_out=False), Randomization(1.0), seed=1)
     assert isinstance(data.train.images, ImagesOnDisk)
-    learner = NetworkClassifier(linear, epochs=1, batch_size=64, crop=32, learning_rate=0.01, device="cpu", workers=2).fit(data.train)
+    model = NetworkClassifier(linear, epochs=1, batch_size=64, crop=32, learning_rate=0.01, device="cpu", workers=2).fit(data.train)
     return {
         "images": len(data.train),
         "decoded_bytes": data.train.images.nbytes,
         "decoded_over_limit": data.train.images.nbytes / limit,
         "seconds": time.perf_counter() - start,
-        "train_loss": float(learner.history_["train_loss"][0]),
+        "train_loss": float(model.history_["train_loss"][0]),
     }
 
 

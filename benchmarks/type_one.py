@@ -1,8 +1,8 @@
 """How often the two permutation tests reject where there is nothing to find: at most 5 % of the time, at p <= 0.05.
 
-Each cell is a learner on noise, with a way of testing (held out, folds, subsets), a scorer, and sizes of classes; 200 data sets
+Each cell is a model on noise, with a way of testing (held out, folds, subsets), a scorer, and sizes of classes; 200 data sets
 each, and 19 draws. Runs are made by the same functions as in `randomization_test`, without the store. A repetition ends at the
-first draw that is as good as the natural fit, for then p is above 0.05 whatever the others are.
+first draw that is as good as the original fit, for then p is above 0.05 whatever the others are.
 
     python benchmarks/type_one.py            # 96 cells; adds those that are missing to type_one.json, beside this file
     python benchmarks/type_one.py --few      # those that the tests run
@@ -27,7 +27,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import RunSpec, load_dataset
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, NATURAL, Scheme
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, Scheme
 from shattering.compare.result import Draw, RandomizationTest
 from shattering.randomization import Randomization
 from shattering.runs import objects
@@ -35,7 +35,7 @@ from shattering.runs.execute import evaluate
 from shattering.runs.store import Run
 
 LEVEL, N_DRAWS, REPETITIONS, FEATURES = 0.05, 19, 200, 4
-LEARNERS: dict[str, BaseEstimator] = {
+MODELS: dict[str, BaseEstimator] = {
     "logistic regression": LogisticRegression(C=0.01),
     "constant": DummyClassifier(strategy="most_frequent"),
     "1-NN": KNeighborsClassifier(1),
@@ -51,7 +51,7 @@ SCHEMES: dict[str, dict[str, int]] = {"held out": {}, "3 folds": {"folds": 3}, "
 class Cell:
     """What is simulated: names in the tables above."""
 
-    learner: str
+    model: str
     scheme: str
     scoring: str
     classes: str
@@ -70,23 +70,23 @@ FEW = (
 
 
 def every_cell() -> Iterator[Cell]:
-    """All learners, schemes and sizes of classes, on accuracy and on one of the other scorers in turn; the second test on accuracy."""
-    for number, (learner, scheme, classes) in enumerate(product(LEARNERS, SCHEMES, CLASSES)):
+    """All models, schemes and sizes of classes, on accuracy and on one of the other scorers in turn; the second test on accuracy."""
+    for number, (model, scheme, classes) in enumerate(product(MODELS, SCHEMES, CLASSES)):
         accuracy, *others = SCORERS[len(CLASSES[classes])]
-        yield Cell(learner, scheme, accuracy, classes)
-        yield Cell(learner, scheme, others[(number // 3 + number // 9) % len(others)], classes)
+        yield Cell(model, scheme, accuracy, classes)
+        yield Cell(model, scheme, others[(number // 3 + number // 9) % len(others)], classes)
         if scheme != "subsets":
-            yield Cell(learner, scheme, accuracy, classes, "features")
+            yield Cell(model, scheme, accuracy, classes, "features")
 
 
 def rejects(cell: Cell, repetition: int) -> bool:
     """Whether p <= 0.05 on one data set on which what is tested is true."""
     scheme, given = _scheme(cell, repetition)
     r = TESTS[cell.test]
-    draws = [_made(scheme, NATURAL, 0, given)]
+    draws = [_made(scheme, ORIGINAL, 0, given)]
     for number in range(N_DRAWS):
         draws.append(_made(scheme, r, number, given))
-        test = RandomizationTest(cell.learner, tuple(draws)).tests[r]
+        test = RandomizationTest(cell.model, tuple(draws)).tests[r]
         if test.n_as_good:
             return False
     return test.p_value <= LEVEL
@@ -101,11 +101,11 @@ def _scheme(cell: Cell, repetition: int) -> tuple[Scheme, dict]:
         X += y[:, None]  # single features tell of the class, and no more together
     options = SCHEMES[cell.scheme]
     dataset = load_dataset((X, y), seed=repetition, hold_out="folds" not in options)
-    names = [objects.name_of(name, f"{cell}-{repetition}".replace(":", ".")) for name in ("learner", "data")]
+    names = [objects.name_of(name, f"{cell}-{repetition}".replace(":", ".")) for name in ("model", "data")]
     scoring = None if cell.scoring == "accuracy" else cell.scoring
     fold = 0 if "folds" in options else None
-    spec = RunSpec(learner=names[0], dataset=names[1], seed=repetition, scoring=scoring, fold=fold, **options)
-    return Scheme(spec, {TESTS[cell.test]: N_DRAWS}), dict(zip(names, (LEARNERS[cell.learner], dataset), strict=True))
+    spec = RunSpec(model=names[0], dataset=names[1], seed=repetition, scoring=scoring, fold=fold, **options)
+    return Scheme(spec, {TESTS[cell.test]: N_DRAWS}), dict(zip(names, (MODELS[cell.model], dataset), strict=True))
 
 
 def _made(scheme: Scheme, r: Randomization, number: int, given: dict) -> Draw:

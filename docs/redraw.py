@@ -61,7 +61,7 @@ def _section(result: Result) -> str:
 
 
 def shatter_points() -> Result:
-    """What the stored runs of random labels say of these learners."""
+    """What the stored runs of random labels say of these models."""
     runs = [run for run in Store(RESULTS).runs() if run.spec.dataset == "cifar10" and run.spec.randomization.title == "random labels"]
     found = {title: [run for run in runs if run.spec.model_name == name] for title, name in SHATTER_POINTS.items()}
     return shatter_point.make_result({title: ShatterPoint.of(group, 0.99) for title, group in found.items() if group})
@@ -75,7 +75,7 @@ def start_section() -> str:
     made, versions = test["provenance"], test["provenance"]["versions"]
     where = f"{made['started'][:10]}, {made['processor']}, Python {versions['python']}, scikit-learn {versions['scikit-learn']}"
     return (
-        f"```text\n{test['learner']} on {test['dataset']}, n = {test['n_train']:,}\n{table}\n```\n\n"
+        f"```text\n{test['model']} on {test['dataset']}, n = {test['n_train']:,}\n{table}\n```\n\n"
         f"(Some columns are left out here. {test['n_test']} test images, seed {test['seed']}; {where}; stored in `results/start.json`.)"
     )
 

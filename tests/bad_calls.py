@@ -27,9 +27,9 @@ from shattering.experiments.shatter_search import shatter_point
 Case = tuple[str, Callable[[], object], str]
 X, y = np.random.default_rng(0).random((20, 4)), np.arange(20) % 2
 NEIGHBORS = KNeighborsClassifier(1)
-SPEC = RunSpec(n_train=50, learner="nearest-neighbors")
+SPEC = RunSpec(n_train=50, model="nearest-neighbors")
 NAN, INF = float("nan"), float("inf")
-COUNT, NATURAL, NUMBER, SHARE = (
+COUNT, ORIGINAL, NUMBER, SHARE = (
     "a whole number of at least 1",
     "a whole number of at least 0",
     "a number of at least 0",
@@ -78,20 +78,20 @@ _SPECS: list[Case] = [
         RunSpec,
         {
             **dict.fromkeys(("n_train", "n_test", "n_validation", "image_size"), (COUNT + " or none", ("3", 1.5, True, 0))),
-            **dict.fromkeys(("data_seed", "noise_seed"), (NATURAL + " or none", ("3", 1.5, True, -1))),
-            "seed": (NATURAL, (None, "3", 1.5, True, -1, [0])),
+            **dict.fromkeys(("data_seed", "noise_seed"), (ORIGINAL + " or none", ("3", 1.5, True, -1))),
+            "seed": (ORIGINAL, (None, "3", 1.5, True, -1, [0])),
             "dataset": ("a text", (5, None, ["digits"])),
-            "learner": ("a text", (5, None, NEIGHBORS)),
+            "model": ("a text", (5, None, NEIGHBORS)),
             "params": (MAPPING, (5, None, ["a"], {5: 3})),
             "randomization": ("a Randomization", (0.5, None)),
             "scoring": ("a text or none", (5, True)),
             "skip_corrupt": (TRUTH, ("no", 1, None)),
             "hold_out": (TRUTH, ("no", 0, None)),
             "folds": ("a whole number of at least 2 or none", (1, 2.5, "3", True)),
-            "fold": (NATURAL + " or none", (-1, "0")),
+            "fold": (ORIGINAL + " or none", (-1, "0")),
         },
     ),
-    *unknown("RunSpec", RunSpec, {"channels": ("known: first, last", ("middle", 5)), "learner": ("known:", ("svm",))}),
+    *unknown("RunSpec", RunSpec, {"channels": ("known: first, last", ("middle", 5)), "model": ("known:", ("svm",))}),
     *unknown("RunSpec", RunSpec, {"scoring": ("did you mean 'accuracy'?", ("accuarcy", "Accuracy"))}),
     ("RunSpec(dataset='')", lambda: RunSpec(dataset=""), "dataset is '', expected a name or a path"),
     ("RunSpec(folds=3)", lambda: RunSpec(folds=3), "folds is 3 and fold is None, expected both or neither"),
@@ -109,7 +109,7 @@ _SPECS: list[Case] = [
     *unknown("Randomization", Randomization, {"pixels": ("", ("noise", True, None, 5, "True"))}),
     *unknown("Randomization", Randomization, {"label_mode": ("known: flip, permute, redraw", ("swap", 1))}),
 ]
-_LEARNERS: list[Case] = [
+_MODELS: list[Case] = [
     *wrong(
         "NetworkClassifier",
         checked(NetworkClassifier),
@@ -130,13 +130,13 @@ _LEARNERS: list[Case] = [
             **dict.fromkeys(("stop_when_fitted", "evaluate_train", "track_examples", "compile", "sync_batch_norm"), (TRUTH, ("no", 1))),
             "crop": (COUNT + ", 'auto' or none", (-1, "all")),
             "accumulate": (COUNT, (0,)),
-            "asynchronous": (NATURAL, (-1, True)),
-            "staleness": (NATURAL + " or none", (0.5,)),
+            "asynchronous": (ORIGINAL, (-1, True)),
+            "staleness": (ORIGINAL + " or none", (0.5,)),
             "device": ("a device of torch such as 'cpu' or 'cuda:0', or 'auto'", ("abacus", 0, None)),
-            "workers": (NATURAL + " or none", (1.5,)),
+            "workers": (ORIGINAL + " or none", (1.5,)),
             "checkpoint_every": (NUMBER, (-1, NAN)),
-            "order_seed": (NATURAL + " or none", ("x",)),
-            "random_state": (NATURAL, ("x", -1, 0.5)),
+            "order_seed": (ORIGINAL + " or none", ("x",)),
+            "random_state": (ORIGINAL, ("x", -1, 0.5)),
         },
     ),
     *unknown(
@@ -182,15 +182,20 @@ _LEARNERS: list[Case] = [
             "patch": (COUNT, ("6", 1.5)),
             "image_shape": ("3 values or none", (5, (1, 2), (1, 2, 0))),
             "cache": ("a text, a path or none", (5,)),
-            "random_state": (NATURAL, (None, -1)),
+            "random_state": (ORIGINAL, (None, -1)),
             "ridge": (NUMBER, (-1,)),
         },
     ),
-    *unknown("RandomConvClassifier", fitted(RandomConvClassifier), {"recipe": ("known: a, b", ("c", None))}),
+    *unknown("RandomConvClassifier", fitted(RandomConvClassifier), {"hyperparameters": ("known: a, b", ("c", None))}),
     *wrong(
         "ReluInterpolatorClassifier",
         fitted(ReluInterpolatorClassifier),
-        {"candidates": (COUNT, (0, "x")), "rounds": (NATURAL, (-1,)), "tol": (NUMBER, ("x", NAN)), "random_state": (NATURAL, (0.5, None))},
+        {
+            "candidates": (COUNT, (0, "x")),
+            "rounds": (ORIGINAL, (-1,)),
+            "tol": (NUMBER, ("x", NAN)),
+            "random_state": (ORIGINAL, (0.5, None)),
+        },
     ),
     *wrong("DeepReluInterpolatorClassifier", fitted(DeepReluInterpolatorClassifier), {"depth": ("a whole number of at least 2", (1, 2.5))}),
 ]
@@ -200,7 +205,7 @@ _DATA: list[Case] = [
         partial(load_dataset, "digits"),
         {
             **dict.fromkeys(("n_train", "n_test", "n_validation"), (COUNT + " or none", (0, "5", 2.5, True, [1]))),
-            "seed": (NATURAL, ("x", -1, None)),
+            "seed": (ORIGINAL, ("x", -1, None)),
             "hold_out": (TRUTH, ("no", 1)),
             "image_size": (COUNT + " or none", (0, "32")),
             "skip_corrupt": (TRUTH, ("no",)),
@@ -219,7 +224,7 @@ _RUNS: list[Case] = [
     ("grid([])", lambda: grid({"seed": []}), "seed is an empty list, expected at least one value"),
     ("grid([1, 1])", lambda: grid({"seed": [1, 1]}), "seed has 1 twice, expected each value once"),
     ("grid(['1'])", lambda: grid({"seed": ["1"]}), "seed is '1', expected a whole number"),
-    ("grid(svm)", lambda: grid({"learner": ["svm"]}), "unknown learner 'svm'"),
+    ("grid(svm)", lambda: grid({"model": ["svm"]}), "unknown model 'svm'"),
     ("sweep(5)", lambda: sweep(5, Store("failing")), "specs has 5, expected a list of RunSpec and StudySpec"),
     ("sweep(text)", lambda: sweep("digits", Store("failing")), "specs has 'd', expected a list of RunSpec and StudySpec"),
     ("sweep(store)", lambda: sweep([SPEC], "runs"), "store is 'runs', expected a Store"),
@@ -267,12 +272,12 @@ _TESTS: list[Case] = [
             "n_test": (COUNT + " or none", (-1, 0.5)),
             "image_size": (COUNT + " or none", ("x", 0)),
             "skip_corrupt": (TRUTH, ("no",)),
-            "seed": (NATURAL, (-1, None, "0", 1.5)),
+            "seed": (ORIGINAL, (-1, None, "0", 1.5)),
             "budget": ("a time such as '90s', '5min' or '1h'", (0, -5, "soon", "", NAN, INF, True, [5])),
             "jobs": (COUNT + " or none", (0, 1.5, "2", True)),
             "randomizations": ("a list of at least one", ([], "permuted-labels", 5)),
             "scoring": ("a text or none", (5,)),
-            "recipe": (MAPPING + " or none", (5, "epochs=3")),
+            "hyperparameters": (MAPPING + " or none", (5, "epochs=3")),
             "store": ("a", (5,)),
         },
     ),
@@ -290,18 +295,26 @@ _TESTS: list[Case] = [
         "randomizations has 'random labels' twice",
     ),
     ("randomization_test(nothing)", lambda: tested(randomizations=[Randomization()]), "randomizations has one that randomizes nothing"),
-    ("randomization_test(recipe)", lambda: tested(recipe={"neighbors": 3}), "unknown parameter of KNeighborsClassifier: 'neighbors'"),
-    ("randomization_test(recipe 0)", lambda: tested(recipe={"n_neighbors": 0}), "n_neighbors is 0, expected an int in the range [1, inf)"),
+    (
+        "randomization_test(hyperparameters)",
+        lambda: tested(hyperparameters={"neighbors": 3}),
+        "unknown parameter of KNeighborsClassifier: 'neighbors'",
+    ),
+    (
+        "randomization_test(hyperparameters 0)",
+        lambda: tested(hyperparameters={"n_neighbors": 0}),
+        "n_neighbors is 0, expected an int in the range [1, inf)",
+    ),
     ("randomization_test(log)", lambda: tested(log="nolog"), "unknown logger 'nolog'; known: mlflow, tensorboard, wandb"),
     *(
         (f"randomization_test({bad!r})", lambda bad=bad: randomization_test(bad, (X, y)), sentence)
         for bad, sentence in (
-            (5, "learner is 5, expected an estimator"),
-            (None, "learner is None, expected an estimator"),
-            ([1], "learner is [1], expected an estimator"),
-            ("nonsense", "unknown learner 'nonsense'; known:"),
-            ("", "unknown learner ''; known:"),
-            ("model.py", "learner is 'model.py', expected model.py:NAME"),
+            (5, "model is 5, expected an estimator"),
+            (None, "model is None, expected an estimator"),
+            ([1], "model is [1], expected an estimator"),
+            ("nonsense", "unknown model 'nonsense'; known:"),
+            ("", "unknown model ''; known:"),
+            ("model.py", "model is 'model.py', expected model.py:NAME"),
         )
     ),
     *(
@@ -310,4 +323,4 @@ _TESTS: list[Case] = [
     ),
     ("randomization_test(data=nowhere)", lambda: randomization_test(NEIGHBORS, "nowhere"), "unknown dataset 'nowhere'; known: digits"),
 ]
-CALLS: list[Case] = [*_SPECS, *_LEARNERS, *_DATA, *_RUNS, *_TESTS]
+CALLS: list[Case] = [*_SPECS, *_MODELS, *_DATA, *_RUNS, *_TESTS]

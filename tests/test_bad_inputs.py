@@ -101,7 +101,7 @@ def folder(tmp_path_factory) -> Path:
         (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     (folder / "a-folder").mkdir()
     for seed in (0, 1):
-        run(RunSpec("digits", 50, 20, learner="nearest-neighbors", seed=seed), Store(folder / "runs"))
+        run(RunSpec("digits", 50, 20, model="nearest-neighbors", seed=seed), Store(folder / "runs"))
     return folder
 
 

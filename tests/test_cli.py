@@ -60,8 +60,8 @@ def test_every_option_of_run_reaches_the_spec(cli):
     spec = json.loads(out)["spec"]
     assert spec["randomization"] == {"labels": 1.0, "pixels": "random", "label_mode": "flip", "permute_channels": True}
     assert (spec["seed"], spec["data_seed"], spec["noise_seed"]) == (3, 4, 5)
-    code, out, _ = cli("run", "--learner", "random-forest", "--set", "n_estimators=5", "--n-train", "50", "--json")
-    assert json.loads(out)["spec"]["learner"] == "random-forest"
+    code, out, _ = cli("run", "--model", "random-forest", "--set", "n_estimators=5", "--n-train", "50", "--json")
+    assert json.loads(out)["spec"]["model"] == "random-forest"
 
 
 def test_sweep_by_options_and_by_file(cli, tmp_path):
@@ -76,7 +76,7 @@ def test_sweep_by_options_and_by_file(cli, tmp_path):
 
 
 def test_lists(cli):
-    for what in ("datasets", "networks", "learners"):
+    for what in ("datasets", "networks", "models"):
         code, out, _ = cli("list", what)
         assert code == 0
         names = [row["name"] for row in json.loads(cli("list", what, "--json")[1])]
@@ -96,9 +96,9 @@ def test_lists(cli):
         (["run", "--labels", "2"], 2, "--labels is '2', expected a probability of corruption in 0…1"),
         (["run", "--pixels", "noise"], 2, "unknown --pixels 'noise'; known:"),
         (["run", "--dataset", "cifar11"], 1, "unknown dataset 'cifar11'; did you mean 'cifar10'?"),
-        (["run", "--learner", "svm"], 1, "unknown learner 'svm'; known:"),
+        (["run", "--model", "svm"], 1, "unknown model 'svm'; known:"),
         (["run", "--set", "network=vgg"], 1, "unknown network 'vgg'; known:"),
-        (["run", "--set", "epoch=3"], 1, "unknown parameter of learner 'network': 'epoch'"),
+        (["run", "--set", "epoch=3"], 1, "unknown parameter of model 'network': 'epoch'"),
         (["run", "--set", "epochs"], 1, "--set is 'epochs', expected name=value"),
         (["run", "--set", "device=abacus"], 1, "device is 'abacus', expected a device of torch"),
         (["run", "--n-train", "99999"], 1, "n_train is 99999, expected 1…1297"),
@@ -219,13 +219,13 @@ def test_the_front_door(cli, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nonsense"], "unknown learner 'nonsense'"),
+        (["nonsense"], "unknown model 'nonsense'"),
         (["missing.py:build"], "missing.py does not exist, expected a Python file"),
         (["sklearn.svm:Nothing"], "sklearn.svm has no 'Nothing'"),
         (["random-forest", "--data", "nowhere"], "unknown dataset 'nowhere'"),
         (["random-forest", "--budget", "soon"], "budget is 'soon', expected a time such as '90s', '5min' or '1h'"),
         (["random-forest", "--randomizations", "noise"], "unknown randomization 'noise'"),
-        (["random-forest", "--set", "nonsense=1"], "unknown parameter of learner 'random-forest': 'nonsense'"),
+        (["random-forest", "--set", "nonsense=1"], "unknown parameter of model 'random-forest': 'nonsense'"),
         (["sklearn.svm:SVC", "--set", "nonsense=1"], "unknown parameter of SVC: 'nonsense'"),
     ],
 )

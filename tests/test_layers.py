@@ -11,7 +11,7 @@ import shattering
 ROOT = Path(shattering.__file__).parent
 ROOMS = [  # from the ground up: a room imports from those before it
     *("version", "errors", "parameters", "system", "identity", "stats", "seeds"),
-    *("data", "randomization", "networks", "linalg", "features", "relu", "learners", "measures"),
+    *("data", "randomization", "networks", "linalg", "features", "relu", "models", "measures"),
     *("runs", "report", "diagnose", "compare", "experiments", "cli", "__main__"),
 ]
 

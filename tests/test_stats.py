@@ -73,7 +73,7 @@ def test_rounding_decides_no_comparison(size):
 
 
 def test_draws_that_failed_count_as_good_and_keep_p_valid():
-    """A learner that fails wherever it would have done well, but on the data that it was made for: left out, these make p too small."""
+    """A model that fails wherever it would have done well, but on the data that it was made for: left out, these make p too small."""
     assert permutation_p_value(0.9, [0.5] * 10, n_failed=9) == 10 / 20
     generator, kept, dropped, times = np.random.default_rng(0), 0, 0, 2000
     for _ in range(times):

@@ -1,5 +1,5 @@
 """
-Eight learners, one call
+Eight models, one call
 ========================
 
 Five estimators of scikit-learn, a skorch net, a torch module and a function, each through
@@ -12,7 +12,7 @@ shuffled pixels and on Gaussian pixels. The test labels stay true.
 # One call for all of them
 # ------------------------
 #
-# Only the learner changes, and for the torch module the recipe that trains it. With 19
+# Only the model changes, and for the torch module the hyperparameters of its training. With 19
 # draws the smallest p-value is 1/20.
 
 import altair as alt
@@ -31,14 +31,14 @@ noise = ["permuted-labels", "corrupted-labels", "shuffled-pixels", "gaussian-pix
 tests = {}
 
 
-def compare(title, learner, recipe=None):
+def compare(title, model, hyperparameters=None):
     tests[title] = randomization_test(
-        learner,
+        model,
         "digits",
         n_train=400,
         randomizations=noise,
         n_draws=19,
-        recipe=recipe,
+        hyperparameters=hyperparameters,
     )
     return tests[title]
 
@@ -148,7 +148,7 @@ compare(
 compare(
     "torch module",
     Net,
-    recipe={
+    hyperparameters={
         "epochs": 80,
         "batch_size": 32,
         "learning_rate": 0.05,
@@ -183,7 +183,7 @@ compare("nearest class mean", nearest_mean)
 
 rows = [
     {
-        "learner": title,
+        "model": title,
         "randomization": draw.randomization.title,
         "split": split,
         "accuracy": getattr(draw, f"{split}_score"),
@@ -207,6 +207,6 @@ order = [draw.randomization.title for draw in tests["random forest"].draws]
         ),
     )
     .properties(width=110, height=alt.Step(12))
-    .facet(alt.Facet("learner:N", sort=list(tests), title=None), columns=4)
-    .properties(description="Accuracies of eight learners on true and randomized digits")
+    .facet(alt.Facet("model:N", sort=list(tests), title=None), columns=4)
+    .properties(description="Accuracies of eight models on true and randomized digits")
 )

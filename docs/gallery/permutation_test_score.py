@@ -4,7 +4,7 @@ Beside scikit-learn's permutation_test_score
 
 With ``folds``, ``randomization_test`` does what scikit-learn's ``permutation_test_score``
 does: it permutes all labels, cross-validates on them, and asks how often that scores as
-well as the true labels did. It adds what the learner does on its training set, and Ojala
+well as the true labels did. It adds what the model does on its training set, and Ojala
 and Garriga's second test, which permutes features instead of labels.
 """
 
@@ -61,7 +61,7 @@ label_test = next(iter(ours.tests.values()))
 
 pd.DataFrame(
     {
-        "score": [score, ours.natural.test_score],
+        "score": [score, ours.original.test_score],
         "least null score": [null_scores.min(), min(label_test.null_scores)],
         "mean of null scores": [null_scores.mean(), np.mean(label_test.null_scores)],
         "p": [p_value, ours.p_value],
@@ -73,7 +73,7 @@ pd.DataFrame(
 # All of it agrees, to rounding. The p-value is as small as 19 permutations allow: 1/20.
 
 assert np.allclose(null_scores, label_test.null_scores, rtol=0, atol=1e-12)
-assert np.isclose(score, ours.natural.test_score, rtol=0, atol=1e-12)
+assert np.isclose(score, ours.original.test_score, rtol=0, atol=1e-12)
 assert p_value == ours.p_value
 
 nulls = pd.DataFrame(

@@ -1,4 +1,4 @@
-"""Would this model fit noise just as well? Randomization tests for any model, data and training recipe.
+"""Would this model fit noise just as well? Randomization tests for any model, data and training hyperparameters.
 
 The names below are imported when they are first used.
 """
@@ -17,7 +17,7 @@ _WHERE = {
     "Randomization": "randomization",
     "randomize": "randomization",
     "NETWORKS": "networks",
-    "LEARNERS": "learners",
+    "MODELS": "models",
     "NetworkClassifier": "learners.network",
     "KernelInterpolator": "learners.kernel",
     "KernelInterpolatorClassifier": "learners.kernel",
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from shattering.data.dataset import Dataset, Split
     from shattering.data.load import load_dataset
     from shattering.errors import InputError
-    from shattering.learners import LEARNERS
+    from shattering.learners import MODELS
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
     from shattering.learners.network import NetworkClassifier
     from shattering.learners.random_conv import RandomConvClassifier

@@ -180,7 +180,7 @@ def _permute(image: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation of each channel over the training images, in natural units (pixels in 0…1).
+    """Mean and standard deviation of each channel over the training images, in original units (pixels in 0…1).
 
     shape: (channels, height, width), or (1, features) with moments per feature for tables. dtype: of what is drawn.
     """

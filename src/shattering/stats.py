@@ -64,11 +64,11 @@ def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: in
     Never below its floor, 1 / (B + 1) (Ojala and Garriga 2010, definition 1; Phipson and Smyth 2010).
 
     Args:
-        score: on the natural data.
+        score: on the original data.
         null_scores: of the randomized copies; see `n_as_good` for ties.
         n_failed: draws that were begun and have no score. They count as at least as good, so that p is valid whatever made
-            them fail. Left out, they would make p too small where a learner fails on randomized data that it would have scored
-            well on, and the natural data are what it was made to work with.
+            them fail. Left out, they would make p too small where a model fails on randomized data that it would have scored
+            well on, and the original data are what it was made to work with.
 
     Raises:
         InputError: without null scores, and for scores that are NaN or infinite.

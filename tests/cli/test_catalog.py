@@ -17,9 +17,9 @@ def test_networks_are_as_they_say():
         assert parameters == networks.count_parameters(module), name
 
 
-def test_learners_are_as_they_say():
-    assert list(catalog.LEARNERS) == list(learners.LEARNERS)
-    for name, (path, text) in catalog.LEARNERS.items():
-        cls = learners.LEARNERS[name]
+def test_models_are_as_they_say():
+    assert list(catalog.MODELS) == list(learners.MODELS)
+    for name, (path, text) in catalog.MODELS.items():
+        cls = learners.MODELS[name]
         assert path == f"{cls.__module__.partition('._')[0]}.{cls.__name__}"
         assert text.endswith(", scikit-learn's.") if path.startswith("sklearn.") else text == first_line(cls)

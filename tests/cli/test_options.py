@@ -33,7 +33,7 @@ class Cook(Base):
     set: Repeated = ()
     """An ingredient."""
     from_: str | None = None
-    """The recipe."""
+    """The hyperparameters."""
     out: Path = Path("plate")
     """The plate."""
     salt: float = 0.0
@@ -95,7 +95,7 @@ def test_help_has_every_option_with_its_text(monkeypatch):
         "--no-hot": "Serve it hot.",
         "--json": "Print JSON.",
         "--set TEXT": "An ingredient. May be given several times.",
-        "--from TEXT": "The recipe.",
+        "--from TEXT": "The hyperparameters.",
         "--out PATH": "The plate. Default: plate.",
         "--salt X": "Spoons. Default: 0.0.",
         "-h, --help": "Show this help.",

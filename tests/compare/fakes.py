@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from shattering.compare.plan import NATURAL
+from shattering.compare.plan import ORIGINAL
 from shattering.compare.result import Draw, RandomizationTest
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
@@ -22,8 +22,8 @@ PROVENANCE = {
 }
 
 
-def fake_draw(r: Randomization = NATURAL, number: int = 0, train=1.0, test=0.9, status="done", **result) -> Draw:
-    spec = RunSpec("digits", randomization=r, learner="random-forest", seed=number + (r != NATURAL))
+def fake_draw(r: Randomization = ORIGINAL, number: int = 0, train=1.0, test=0.9, status="done", **result) -> Draw:
+    spec = RunSpec("digits", randomization=r, model="random-forest", seed=number + (r != ORIGINAL))
     numbers = {
         "train_accuracy": train,
         "test_accuracy": test,

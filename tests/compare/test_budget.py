@@ -41,12 +41,12 @@ class Slow(ClassifierMixin, BaseEstimator):
 
 
 def planned(seconds, budget, n_fits=20, power=1.0):
-    spec = RunSpec("digits", learner="object:Slow:0")
-    return plan(spec, {spec.learner: Slow(seconds, power)}, n_fits, 5, Clock(budget, time.perf_counter()))
+    spec = RunSpec("digits", model="object:Slow:0")
+    return plan(spec, {spec.model: Slow(seconds, power)}, n_fits, 5, Clock(budget, time.perf_counter()))
 
 
 def test_everything_is_kept_where_there_is_time():
-    assert planned(0.01, 60) == (RunSpec("digits", learner="object:Slow:0"), ())
+    assert planned(0.01, 60) == (RunSpec("digits", model="object:Slow:0"), ())
 
 
 def test_examples_go_first_and_not_below_the_least():
@@ -102,8 +102,15 @@ def test_a_stopped_training_is_interrupted_and_resumed_by_the_next_call(tmp_path
         if row["epoch"] == 3:
             raise OutOfTime
 
-    recipe = {"epochs": 5, "checkpoint_every": 0.0}
-    arguments = {"randomizations": ["permuted-labels"], "n_draws": 1, "recipe": recipe, "store": tmp_path, "n_train": 100, "n_test": 50}
+    hyperparameters = {"epochs": 5, "checkpoint_every": 0.0}
+    arguments = {
+        "randomizations": ["permuted-labels"],
+        "n_draws": 1,
+        "hyperparameters": hyperparameters,
+        "store": tmp_path,
+        "n_train": 100,
+        "n_test": 50,
+    }
     with monkeypatch.context() as patch:
         patch.setattr(Clock, "check", late)
         stopped = randomization_test("mlp-1x16", "digits", **arguments)

@@ -14,7 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
 from shattering.cli import main
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, NATURAL
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL
 from shattering.compare.result import shown
 from shattering.data import load
 from shattering.data.arrays import dataset_from_arrays
@@ -50,9 +50,9 @@ def test_it_agrees_with_scikit_learn_on_the_same_permutations(seed, sizes, scori
     X, _ = table(seed, shift=0.0)
     y = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(sizes)), sizes))
     X += 0.5 * y[:, None].astype(np.float32)
-    learner = LogisticRegression()
+    model = LogisticRegression()
     ours = randomization_test(
-        learner, (X, y), randomizations=["permuted-labels"], n_draws=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
+        model, (X, y), randomizations=["permuted-labels"], n_draws=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
     )
 
     whole = load_dataset((X, y), hold_out=False).train
@@ -61,7 +61,7 @@ def test_it_agrees_with_scikit_learn_on_the_same_permutations(seed, sizes, scori
         labels = LABEL_TEST.corrupt(whole, draw.runs[0].spec.resolved_noise_seed, "train").numpy()
         permutations.append(order_giving(y, labels))
     score, nulls, p = permutation_test_score(
-        learner, X, y, cv=scikit_folds(3, seed), n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
+        model, X, y, cv=scikit_folds(3, seed), n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
     )
     tested = ours.tests[LABEL_TEST]
     assert tested.score == pytest.approx(score, abs=1e-12)
@@ -83,7 +83,7 @@ def order_giving(y, labels):
 
 
 def test_p_values_are_uniform_under_the_null_and_small_off_it():
-    """Labels that do not depend on features: P(p <= a) = a at the multiples of 1/20, whatever the learner."""
+    """Labels that do not depend on features: P(p <= a) = a at the multiples of 1/20, whatever the model."""
     ps = []
     for seed in range(40):
         X, y = table(seed, n=40, shift=0.0)
@@ -95,11 +95,11 @@ def test_p_values_are_uniform_under_the_null_and_small_off_it():
     assert 0.4 < ps.mean() < 0.7
 
 
-def test_it_finds_clusters_though_a_learner_of_permuted_labels_may_name_them_rightly():
+def test_it_finds_clusters_though_a_model_of_permuted_labels_may_name_them_rightly():
     X, y = table(0, n=100, shift=2.0)
     test = randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"])
     assert test.p_value == 0.05
-    assert max(test.scores(LABEL_TEST)) == test.natural.test_score, "against the true test labels it would not have been found"
+    assert max(test.scores(LABEL_TEST)) == test.original.test_score, "against the true test labels it would not have been found"
 
 
 def test_features_that_say_something_only_together_are_told_from_those_that_say_it_alone():
@@ -200,11 +200,11 @@ def test_draws_that_fail_count_as_good_as_the_natural_data():
 
 def test_draws_that_were_not_begun_do_not_count():
     """What ends a test is time, never a score."""
-    natural, *draws = [fake_draw(), *(fake_draw(LABEL_TEST, i, test=0.1) for i in range(10))]
+    original, *draws = [fake_draw(), *(fake_draw(LABEL_TEST, i, test=0.1) for i in range(10))]
     missing = [fake_draw(LABEL_TEST, i, status="missing") for i in range(10, 19)]
-    assert fake_test(natural, *draws, *missing).p_value == 1 / 11
+    assert fake_test(original, *draws, *missing).p_value == 1 / 11
     begun = fake_draw(LABEL_TEST, 10, status="interrupted")
-    assert fake_test(natural, *draws, begun, *missing[1:]).p_value == 2 / 12, "one that took longer may be one that did better"
+    assert fake_test(original, *draws, begun, *missing[1:]).p_value == 2 / 12, "one that took longer may be one that did better"
     with pytest.raises(InputError, match="score is nan"):
         fake_test(fake_draw(test=float("nan")), *draws).p_value  # noqa: B018
 
@@ -247,7 +247,7 @@ def test_draws_of_other_data_of_the_same_name_are_refused(tmp_path, monkeypatch)
     monkeypatch.setattr(load, "_digits", lambda: replace(digits(), variant="digits (JPEG)"))
     monkeypatch.setattr("shattering.runs.execute._last_loaded", {})
     with pytest.raises(
-        InputError, match=r"was made from other data than the natural fit: its dataset is 'digits \(JPEG\)', expected 'digits'"
+        InputError, match=r"was made from other data than the original fit: its dataset is 'digits \(JPEG\)', expected 'digits'"
     ):
         randomization_test(GaussianNB(), "digits", n_draws=2, **arguments)
 
@@ -269,19 +269,21 @@ def test_jobs_give_the_same_numbers_as_one(tmp_path):
 
 
 def test_a_network_is_tracked_and_says_when_it_memorizes():
-    recipe = {"epochs": 30, "batch_size": 20, "learning_rate": 0.1}
-    test = randomization_test("mlp-1x64", "digits", randomizations=["corrupted-labels"], n_draws=1, recipe=recipe, **QUICK)
+    hyperparameters = {"epochs": 30, "batch_size": 20, "learning_rate": 0.1}
+    test = randomization_test(
+        "mlp-1x64", "digits", randomizations=["corrupted-labels"], n_draws=1, hyperparameters=hyperparameters, **QUICK
+    )
     (wrong,) = test.memorization
     assert wrong.memorized > 0.9
     assert wrong.memorized + wrong.as_true <= 1
     assert wrong.start.epoch > wrong.peak.epoch
     assert wrong.precision > 2 * wrong.changed
-    assert set(test.suspects["id"]) == set(load_data(test.natural.runs[0].spec)[0].train.ids.tolist())
+    assert set(test.suspects["id"]) == set(load_data(test.original.runs[0].spec)[0].train.ids.tolist())
     assert test.suspects["suspicion"].is_monotonic_decreasing
     assert "Memorization starts at epoch" in "\n".join(test.summary)
 
 
-def test_wrong_labels_at_the_end_are_known_of_every_learner():
+def test_wrong_labels_at_the_end_are_known_of_every_model():
     test = randomization_test(KNeighborsClassifier(1), "digits", randomizations=["corrupted-labels"], n_draws=1, **QUICK)
     (memorized,) = test.memorization
     assert (memorized.memorized, memorized.clean, memorized.start) == (1.0, 1.0, None)
@@ -293,7 +295,7 @@ def test_wrong_labels_at_the_end_are_known_of_every_learner():
 
 def test_forms_of_a_result(tmp_path):
     test = randomization_test(KNeighborsClassifier(1), "digits", n_draws=2, **QUICK)
-    assert test.natural.randomization == NATURAL
+    assert test.original.randomization == ORIGINAL
     assert len(test.table) == 7
     html = test.to_html(tmp_path / "deep" / "report.html")
     assert (tmp_path / "deep" / "report.html").read_text() == html
@@ -304,7 +306,7 @@ def test_forms_of_a_result(tmp_path):
     assert "NA" not in test._repr_html_().partition("<img")[0]
     assert "KNeighborsClassifier on digits, n = 200" in str(test)
     assert test.plot().to_dict()["layer"]
-    assert test.to_json()["table"][0]["test_score"] == test.natural.test_score
+    assert test.to_json()["table"][0]["test_score"] == test.original.test_score
     assert test.to_json()["provenance"]["versions"]["torch"]
 
 
@@ -352,7 +354,7 @@ class Recorder:
 
 def test_trackers_are_told_of_every_fit():
     tracker = Recorder()
-    arguments = {"randomizations": ["permuted-labels"], "n_draws": 1, "recipe": {"epochs": 2}, **QUICK}
+    arguments = {"randomizations": ["permuted-labels"], "n_draws": 1, "hyperparameters": {"epochs": 2}, **QUICK}
     test = randomization_test("mlp-1x16", load_dataset("digits"), log=tracker, **arguments)
     assert len(tracker.epochs) == 4
     assert [result["test_accuracy"] for result in tracker.results] == [draw.test_score for draw in test.draws]

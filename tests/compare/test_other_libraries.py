@@ -1,4 +1,4 @@
-"""Models of other libraries: the natural fit of a test is the fit that they make by hand."""
+"""Models of other libraries: the original fit of a test is the fit that they make by hand."""
 
 import logging
 
@@ -24,7 +24,7 @@ from torch import nn
 from xgboost import XGBClassifier, XGBRegressor
 
 from shattering import InputError, randomization_test
-from shattering.learners.adapt import as_learner
+from shattering.learners.adapt import as_model
 from shattering.learners.on_splits import fit_split
 
 pytestmark = [  # what Lightning does with torch, and its advice on reading data
@@ -114,19 +114,19 @@ def by_hand(name, estimator, X, y, X_test):
 @pytest.mark.parametrize("name", [*ESTIMATORS, "Lightning"])
 def test_the_natural_fit_is_the_one_made_by_hand(name, data):
     X, y, X_test, y_test = halves(data)
-    learner = train if name == "Lightning" else ESTIMATORS[name]
+    model = train if name == "Lightning" else ESTIMATORS[name]
     if name == "skorch":
-        learner = clone(learner).set_params(module__d=X.shape[1], module__k=len(np.unique(y)))
+        model = clone(model).set_params(module__d=X.shape[1], module__k=len(np.unique(y)))
     quick = {"randomizations": ["permuted-labels"], "n_draws": 1, "scoring": "balanced_accuracy", "seed": 0}
-    test = randomization_test(learner, (X, y, X_test, y_test), **quick)
-    on_train, on_test = by_hand(name, learner, X, y, X_test)
-    natural = test.natural.runs[0].result
-    assert natural["train_accuracy"] == (on_train == y).mean()
-    assert natural["test_accuracy"] == (on_test == y_test).mean() > 0.5
-    assert natural["test_score"] == balanced_accuracy_score(y_test, on_test)
+    test = randomization_test(model, (X, y, X_test, y_test), **quick)
+    on_train, on_test = by_hand(name, model, X, y, X_test)
+    original = test.original.runs[0].result
+    assert original["train_accuracy"] == (on_train == y).mean()
+    assert original["test_accuracy"] == (on_test == y_test).mean() > 0.5
+    assert original["test_score"] == balanced_accuracy_score(y_test, on_test)
     assert [draw.status for draw in test.draws] == ["done", "done"]
-    assert natural["diverged"] is False
-    assert natural["epochs"] is None
+    assert original["diverged"] is False
+    assert original["epochs"] is None
 
 
 @pytest.mark.parametrize(
@@ -135,8 +135,8 @@ def test_the_natural_fit_is_the_one_made_by_hand(name, data):
     ids=lambda v: type(v).__name__,
 )
 def test_their_regressors_are_refused_before_they_are_fitted(regressor):
-    with pytest.raises(InputError, match=f"learner {type(regressor).__name__} is a regressor, expected a classifier"):
-        as_learner(regressor)
+    with pytest.raises(InputError, match=f"model {type(regressor).__name__} is a regressor, expected a classifier"):
+        as_model(regressor)
 
 
 def test_a_net_of_float32_is_told_of_a_table_of_whole_numbers():
@@ -146,7 +146,7 @@ def test_a_net_of_float32_is_told_of_a_table_of_whole_numbers():
     split = dataset_from_arrays(X, y, X, y).train
     net = clone(ESTIMATORS["skorch"]).set_params(module=nn.Linear, module__in_features=4, module__out_features=3)
     with pytest.raises(InputError, match=r"the inputs are of type int64, as they were given, expected the type of the network"):
-        fit_split(as_learner(net)[1], split)
+        fit_split(as_model(net)[1], split)
     times = 1.7e9 + 30.0 * X
     with pytest.raises(InputError, match="loses in float32 what is different in it"):
-        fit_split(as_learner(net)[1], dataset_from_arrays(times, y, times, y).train)
+        fit_split(as_model(net)[1], dataset_from_arrays(times, y, times, y).train)

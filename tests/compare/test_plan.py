@@ -1,11 +1,11 @@
 import pytest
 
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, NATURAL, RANDOMIZATIONS, Scheme, draw_seeds, find_randomizations, n_draws_of
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, RANDOMIZATIONS, Scheme, draw_seeds, find_randomizations, n_draws_of
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
-BASE = RunSpec("digits", learner="random-forest", seed=7, data_seed=7)
+BASE = RunSpec("digits", model="random-forest", seed=7, data_seed=7)
 
 
 def test_defaults_by_kind_of_data():
@@ -32,7 +32,7 @@ def test_draws_have_seeds_of_their_own_on_one_subset():
     scheme = Scheme(BASE, {LABEL_TEST: 19, FEATURE_TEST: 19})
     specs = [spec for r, draw in scheme.order() for spec in scheme.fits(r, draw)]
     assert {spec.resolved_data_seed for spec in specs} == {7}
-    assert [spec.seed for spec in specs if spec.randomization == NATURAL] == [7]
+    assert [spec.seed for spec in specs if spec.randomization == ORIGINAL] == [7]
     assert len({spec.seed for spec in specs}) == 39, "no two draws, of one randomization or of two, share what is drawn"
     assert len({spec.run_id for spec in specs}) == 39
 
@@ -48,7 +48,7 @@ def test_tests_with_other_seeds_share_no_draws(name):
 
 def test_seeds_of_draws_are_distinct_even_where_their_hashes_collide(monkeypatch):
     monkeypatch.setattr("shattering.seeds.integer", lambda seed, purpose, index: index // 3)
-    assert draw_seeds(1, LABEL_TEST, 4) == [0, 2, 3, 4], "1 is the natural fit's"
+    assert draw_seeds(1, LABEL_TEST, 4) == [0, 2, 3, 4], "1 is the original fit's"
 
 
 def test_seeds_of_draws_are_fixed_for_good():
@@ -60,7 +60,7 @@ def test_seeds_of_draws_are_fixed_for_good():
 def test_any_beginning_of_the_order_has_even_shares():
     draws = {LABEL_TEST: 19, RANDOMIZATIONS["gaussian-pixels"]: 3, FEATURE_TEST: 19}
     order = Scheme(BASE, draws).order()
-    assert order[0] == (NATURAL, 0)
+    assert order[0] == (ORIGINAL, 0)
     assert {r for r, _ in order[1:4]} == set(draws)
     for end in range(4, len(order)):
         shares = [sum(r == mine for r, _ in order[:end]) / n for mine, n in draws.items()]

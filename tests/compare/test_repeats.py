@@ -24,7 +24,7 @@ def test_a_test_split_that_is_the_train_split_gives_no_p_value():
     whole = load_dataset(noise(), hold_out=False)
     for data in (whole, Dataset(whole.train, whole.train.subset(torch.arange(39, -1, -1)))):
         test = randomization_test(KNeighborsClassifier(1), data, **QUICK)
-        assert test.natural.test_score == 1
+        assert test.original.test_score == 1
         assert max(test.scores(LABEL_TEST, "null_score")) < 1
         assert (test.p_value, test.tests) == (None, {})
         assert test.summary[0].startswith("The test split has the same inputs as the train split, so there is no p-value")

@@ -54,8 +54,8 @@ def test_time(epochs, expected):
 
 
 def test_time_is_not_compared_where_something_was_not_fitted():
-    natural = fake_draw(epochs=60, epochs_to_fit=10)
-    assert "Fitting" not in text(natural, *labels([0.1] * 19, train=0.999, epochs=60, epochs_to_fit=None))
+    original = fake_draw(epochs=60, epochs_to_fit=10)
+    assert "Fitting" not in text(original, *labels([0.1] * 19, train=0.999, epochs=60, epochs_to_fit=None))
     assert "Fitting" not in text(fake_draw(epochs=60), *labels([0.1] * 19, epochs=60, epochs_to_fit=20))
 
 
@@ -84,8 +84,8 @@ def test_what_is_missing_is_said():
 
 def test_numbers_of_the_table():
     test = fake_test(fake_draw(train=1.0, test=0.9), *labels([0.1, 0.2, 0.3, 0.2]), fake_draw(GAUSSIAN, status="failed"))
-    natural, permuted, gaussian = test.table.to_dict("records")
-    assert natural["gap"] == pytest.approx(0.1)
+    original, permuted, gaussian = test.table.to_dict("records")
+    assert original["gap"] == pytest.approx(0.1)
     assert permuted["effect"] == pytest.approx(0.7)
     assert permuted["effect_low"] < 0.7 < permuted["effect_high"]
     assert permuted["effect_sd"] == pytest.approx(0.7 / 0.0816497, rel=1e-5)

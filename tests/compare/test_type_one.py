@@ -1,4 +1,4 @@
-"""On noise, p is at most 0.05 no more than 5 % of the time: for several learners, scorers, sizes of classes and ways of testing."""
+"""On noise, p is at most 0.05 no more than 5 % of the time: for several models, scorers, sizes of classes and ways of testing."""
 
 from dataclasses import astuple
 from pathlib import Path
@@ -12,13 +12,13 @@ type_one = load_script(Path(__file__).parents[2] / "benchmarks" / "type_one.py")
 
 @pytest.mark.parametrize("cell", type_one.FEW, ids=lambda cell: " ".join(astuple(cell)))
 def test_a_true_null_hypothesis_is_rejected_no_more_often_than_the_level_says(cell):
-    """200 data sets each. Folds that are balanced in the true labels had 0.38 of them rejected for the first learner."""
+    """200 data sets each. Folds that are balanced in the true labels had 0.38 of them rejected for the first model."""
     assert type_one.rejected(cell) <= type_one.bound()
 
 
 def test_the_tests_run_some_of_every_kind_that_the_benchmark_runs():
     for name, kinds in (
-        ("learner", type_one.LEARNERS),
+        ("model", type_one.MODELS),
         ("scheme", type_one.SCHEMES),
         ("classes", type_one.CLASSES),
         ("test", type_one.TESTS),

@@ -103,7 +103,7 @@ def test_where_there_is_no_order_none_may_be_said(tmp_path):
         RunSpec(channels="middle")  # type: ignore[arg-type]
 
 
-def test_a_fitted_learner_knows_the_order_of_its_images():
+def test_a_fitted_model_knows_the_order_of_its_images():
     split = make_split(shape=(3, 5, 3))
     net = NetworkClassifier("mlp-1x8", epochs=1).fit(split)
     first = split.images.numpy()
@@ -120,7 +120,7 @@ def test_a_training_function_is_given_images_in_the_order_of_its_split():
     def train(given, seed):
         return lambda asked: seen.append(asked.images) or asked.images.flatten(1)[:, :4].float()
 
-    learner = TrainingFunction(train).fit(split)
+    model = TrainingFunction(train).fit(split)
     for x in (split.images.numpy(), split.images.numpy().transpose(0, 2, 3, 1)):
-        learner.predict(x)
+        model.predict(x)
         assert torch.equal(seen[-1], split.images)

@@ -27,7 +27,7 @@ from shattering.diagnose import history
 from shattering.diagnose.diagnose import accuracy_bound, chance_of_true, diagnose, too_small
 from shattering.diagnose.network import Trained, decay_over_pull, entropy, share_nearer
 from shattering.identity.digest import digest
-from shattering.learners.adapt import as_learner
+from shattering.learners.adapt import as_model
 from shattering.runs import objects
 from shattering.runs.execute import load_data, run
 from shattering.runs.spec import RunSpec
@@ -58,10 +58,10 @@ def trained(store: Store, n=150, **params):
     return run(spec, store)
 
 
-def of_labels(store, learner, data="digits", n_draws=1, **kwargs):
+def of_labels(store, model, data="digits", n_draws=1, **kwargs):
     """A test of the labels alone."""
     sizes = {"n_train": 150, "n_test": 20} | kwargs
-    return randomization_test(learner, data, randomizations=["permuted-labels"], n_draws=n_draws, store=store, **sizes)
+    return randomization_test(model, data, randomizations=["permuted-labels"], n_draws=n_draws, store=store, **sizes)
 
 
 def causes(found, *likelihoods):
@@ -135,11 +135,11 @@ def with_dropout(shape, n_classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Dropout(0.7), nn.Linear(64, n_classes))
 
 
-def of_network(store, make, **recipe):
+def of_network(store, make, **hyperparameters):
     """The diagnosis of a network of the user's on 80 random labels."""
-    name, estimator, _ = as_learner(make, recipe)
+    name, estimator, _ = as_model(make, hyperparameters)
     given = {objects.name_of(name, digest(estimator)): estimator}
-    spec = RunSpec("digits", n_train=80, n_test=20, randomization=LABEL_TEST, learner=next(iter(given)), seed=1, data_seed=0)
+    spec = RunSpec("digits", n_train=80, n_test=20, randomization=LABEL_TEST, model=next(iter(given)), seed=1, data_seed=0)
     return diagnose(run(spec, store, given=given), given)
 
 
@@ -147,7 +147,7 @@ def test_batch_normalization_in_small_batches(store):
     small = {"epochs": 40, "batch_size": 2, "learning_rate": 0.005}
     found = of_network(store, with_batch_norm, **small)
     assert (found[0].cause, found[0].likelihood) == ("batch normalization in small batches", "likely")
-    assert of_network(store, without, **small) == [], "without it the same recipe fits"
+    assert of_network(store, without, **small) == [], "without it the same hyperparameters fits"
     assert causes(of_network(store, with_batch_norm, epochs=3, batch_size=16, learning_rate=0.1)) == [FEW]
 
 
@@ -159,8 +159,8 @@ def test_dropout_of_the_network_itself(store):
 
 def test_shares_of_augmented_images():
     data = load_dataset("digits", n_train=100)
-    learner = RunSpec("digits", params=RECIPE).build()
-    nearer = [share_nearer(data.train, chosen, learner) for chosen in ({}, {"rotation": 3.0}, {"rotation": 180.0})]  # type: ignore[arg-type]
+    model = RunSpec("digits", params=RECIPE).build()
+    nearer = [share_nearer(data.train, chosen, model) for chosen in ({}, {"rotation": 3.0}, {"rotation": 180.0})]  # type: ignore[arg-type]
     assert nearer[0] == 0
     assert nearer[1] < 0.05 < nearer[2]
 

@@ -85,13 +85,13 @@ def test_corollary_1_counts_weights(store):
 
 
 def test_rules_can_fail(store):
-    """The same rules on what a learner that cannot fit, or does not change, would have left."""
+    """The same rules on what a model that cannot fit, or does not change, would have left."""
     closed, *trained = Runs(store, TINY).records(rademacher.specs(TINY))
     weak = {"MLP": trained[-1]}
     assert weak["MLP"].result["value"] < 0.99
     assert not rademacher.make_result("rademacher", "tiny", weak, closed).claims[0].holds
     rows = [
-        {"learner": "x", "labels": labels, "uniform": uniform, "own": own}
+        {"model": "x", "labels": labels, "uniform": uniform, "own": own}
         for labels, uniform, own in (("true labels", 1.0, 0.5), ("random labels", 0.0, 0.4))
     ]
     assert [claim.holds for claim in stability._claims(rows)] == [False, False]
@@ -123,7 +123,7 @@ def test_noise_images_do_not_depend_on_how_they_are_read():
 )
 def test_capacity_on_the_command_line(tmp_path, monkeypatch, capsys, what, options):
     monkeypatch.chdir(tmp_path)
-    command = ["capacity", what, "--learner", "nearest-neighbors", "--set", "n_neighbors=1", *options]
+    command = ["capacity", what, "--model", "nearest-neighbors", "--set", "n_neighbors=1", *options]
     assert main([*command, "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed["experiment"] == what
@@ -136,8 +136,8 @@ def test_capacity_on_the_command_line(tmp_path, monkeypatch, capsys, what, optio
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rademacher", "--learner", "svm"], "unknown learner 'svm'"),
-        (["rademacher", "--set", "epoch=3"], "unknown parameter of learner 'network': 'epoch'"),
+        (["rademacher", "--model", "svm"], "unknown model 'svm'"),
+        (["rademacher", "--set", "epoch=3"], "unknown parameter of model 'network': 'epoch'"),
         (["stability", "--set", "network=mlp-0x3"], "unknown network 'mlp-0x3'"),
         (["shatter-point", "--accuracy", "2"], "accuracy is "),
         (["shatter-point", "--n-max", "7"], "n_max is 7"),

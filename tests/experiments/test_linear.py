@@ -68,7 +68,7 @@ def test_table_3_is_the_stored_results(linear_store):
         run = linear_store.get(table3.path_specs(k, key)[k.ridges[key] if reference.regularized else 0.0])
         assert row["error"] == 1 - run.result["test_accuracy"]
         assert row["norm"] == run.result["norm"]
-        assert run.spec.learner == ("random-conv" if key == "conv" else "kernel")
+        assert run.spec.model == ("random-conv" if key == "conv" else "kernel")
 
 
 class Made(Runs):
@@ -85,7 +85,7 @@ class Made(Runs):
 
 def as_in_the_paper(spec):
     ridge = spec.params.get("ridge", 0.0)
-    if spec.learner == "random-conv":
+    if spec.model == "random-conv":
         error, norm = 0.15 if ridge else 0.17, 100.0
     else:
         error, norm = (0.006, 390.0) if "features" in spec.params else (0.012, 220.0)

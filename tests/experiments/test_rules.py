@@ -330,7 +330,7 @@ def test_plans(scale):
     assert find_experiments("table1") == ["table1"]
 
 
-def test_full_scale_rows_of_the_mlps_are_the_learners_defaults():
+def test_full_scale_rows_of_the_mlps_are_the_models_defaults():
     (spec,) = {s.run_id: s for s in Scale("full").specs("mlp-1x512")}.values()
     assert spec.run_id == "27c73d96c502", "as stored in results/"
-    assert spec.identity() == {"dataset": "cifar10", "learner": "network", "seed": 0}
+    assert spec.identity() == {"dataset": "cifar10", "model": "network", "seed": 0}

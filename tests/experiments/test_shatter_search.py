@@ -4,7 +4,7 @@ from shattering import InputError, RunSpec, Store
 from shattering.experiments import shatter_search as module
 from shattering.experiments.shatter_search import ShatterPoint, shatter_point
 
-TREE = RunSpec(learner="random-forest", params={"n_estimators": 1, "bootstrap": False, "max_leaf_nodes": 40}, n_test=20)
+TREE = RunSpec(model="random-forest", params={"n_estimators": 1, "bootstrap": False, "max_leaf_nodes": 40}, n_test=20)
 
 
 @pytest.mark.parametrize("true", [3, 7, 99, 100, 101, 150, 160, 399, 400, 401, 5000, 10**6])
@@ -23,7 +23,7 @@ def test_the_search_finds_the_neighbours_on_its_grid(true):
     assert len(tried) <= 9
 
 
-def test_a_learner_of_known_capacity(tmp_path):
+def test_a_model_of_known_capacity(tmp_path):
     """A tree of 40 leaves fits at least 40 random labels of distinct images, and cannot fit many more."""
     store, seen = Store(tmp_path), []
     found = shatter_point(TREE, store, accuracy=1.0, n_min=20, on_run=seen.append)
@@ -44,20 +44,20 @@ def test_a_learner_of_known_capacity(tmp_path):
 def test_what_stored_runs_say(tmp_path):
     store = Store(tmp_path)
     found = shatter_point(TREE, store, accuracy=1.0, n_min=20, n_seeds=2)
-    again = ShatterPoint.of([r for r in store.runs() if r.spec.learner == "random-forest"], 1.0)
+    again = ShatterPoint.of([r for r in store.runs() if r.spec.model == "random-forest"], 1.0)
     assert again == found
     assert {r.spec.seed for r in found.runs} == {0, 1}
     assert ShatterPoint.of([], 1.0).n is None
 
 
-def test_a_learner_that_fits_everything(tmp_path):
-    found = shatter_point(RunSpec(learner="nearest-neighbors", params={"n_neighbors": 1}, n_test=20), Store(tmp_path), n_max=300)
+def test_a_model_that_fits_everything(tmp_path):
+    found = shatter_point(RunSpec(model="nearest-neighbors", params={"n_neighbors": 1}, n_test=20), Store(tmp_path), n_max=300)
     assert (found.n, found.n_failed) == (300, None)
     assert found.parameters_per_example is None
 
 
-def test_a_learner_that_fits_nothing(tmp_path):
-    found = shatter_point(RunSpec(learner="nearest-neighbors", params={"n_neighbors": 9}, n_test=20), Store(tmp_path), n_min=40)
+def test_a_model_that_fits_nothing(tmp_path):
+    found = shatter_point(RunSpec(model="nearest-neighbors", params={"n_neighbors": 9}, n_test=20), Store(tmp_path), n_min=40)
     assert found.n is None
     assert found.n_failed is not None
 

@@ -46,7 +46,7 @@ def test_features_agree_with_the_slow_obvious_version(images, recipe):
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
 
 
-def test_the_sizes_of_the_recipes_on_cifar():
+def test_the_sizes_of_the_recipe_on_cifar():
     images = np.random.default_rng(0).random((5, 3072), dtype=np.float32)
     for recipe, per_filter in (("a", 18), ("b", 8)):
         features = fitted(images, 4, recipe=recipe)

@@ -474,7 +474,7 @@ def test_attributes_of_a_users_object_are_not_taken_for_ours():
     assert apart(Plain(content=1), Plain(content=2))
 
 
-def test_our_own_learners(tmp_path):
+def test_our_own_models(tmp_path):
     plain = digest(NetworkClassifier())
     assert digest(NetworkClassifier(device="cpu", compile=True, label_smoothing=0.0, auxiliary=0.0, weights=None)) == plain
     assert len({plain, *(digest(NetworkClassifier(**{name: 0.1})) for name in ("label_smoothing", "auxiliary", "dropout"))}) == 4

@@ -17,7 +17,7 @@ from shattering.runs.study import StudySpec
 from shattering.system.cache import cache_folder
 from tests.data.test_sources import write_folder
 
-FOREST = {"learner": "nearest-neighbors", "params": {"n_neighbors": 1}}
+FOREST = {"model": "nearest-neighbors", "params": {"n_neighbors": 1}}
 
 
 def write_table(path, shift=0.0, n=40):
@@ -147,7 +147,7 @@ def test_a_name_that_is_not_unicode(tmp_path):
 
 def test_a_study_of_a_file_is_identified_by_its_content_and_keeps_its_id_for_a_name(tmp_path):
     def ids(source, **params):
-        return StudySpec("rademacher", {"dataset": source, "learner": "network", "n": 20, **params}).run_id
+        return StudySpec("rademacher", {"dataset": source, "model": "network", "n": 20, **params}).run_id
 
     one, two = write_table(tmp_path / "one.npz"), write_table(tmp_path / "two.npz", shift=1.0)
     first = ids(one)

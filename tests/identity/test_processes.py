@@ -19,11 +19,11 @@ import glob, json, sys
 from pathlib import Path
 from shattering.runs.spec import RunSpec
 from shattering.compare.front import _named
-from shattering.learners.adapt import as_learner
+from shattering.learners.adapt import as_model
 from shattering.learners.targets import import_target
 
-def run_id(learner, recipe=None):
-    name, estimator, params = as_learner(learner, recipe)
+def run_id(model, hyperparameters=None):
+    name, estimator, params = as_model(model, hyperparameters)
     given, names, unknown = _named(name, estimator, "digits", None)
     assert not unknown, unknown
     return RunSpec(**names, params=params).run_id
@@ -35,7 +35,7 @@ for number, (name, make) in enumerate(json.loads((root / "cases.json").read_text
     sys.path.insert(0, here)
     names = {"here": here}
     exec(make, names)
-    found[name] = run_id(names["learner"], names.get("recipe"))
+    found[name] = run_id(names["model"], names.get("hyperparameters"))
 source = (root / "net.py").read_text()
 cell = {"__name__": "__main__"}
 exec(compile(source, "<cell>", "exec"), cell)
@@ -47,20 +47,20 @@ print(json.dumps([found, {name: run_id(form) for name, form in forms.items()}]))
 
 @dataclass
 class Case:
-    """What a user writes, files and the code that makes `learner`, and an edit of it.
+    """What a user writes, files and the code that makes `model`, and an edit of it.
 
     "§" stands for the number of the case, so that one process can import them all. old: "" where the new text is added at the end.
     """
 
     files: dict[str, str] = field(default_factory=dict)
-    make: str = "from model§ import train as learner"
+    make: str = "from model§ import train as model"
     where: str = ""
     old: str = ""
     new: str = ""
     renamed: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path, number: int, edited: bool) -> str:
-        """Write the files, before or after the edit; the code that makes the learner."""
+        """Write the files, before or after the edit; the code that makes the model."""
         texts = {**self.files, "make": self.make}
         if edited:
             assert self.where in texts

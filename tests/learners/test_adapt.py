@@ -10,7 +10,7 @@ from torch import nn
 
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
-from shattering.learners.adapt import as_learner
+from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.learners.wrapped import TrainingFunction, Wrapped
@@ -52,7 +52,7 @@ def make_estimator():
     return KNeighborsClassifier(1)
 
 
-LEARNERS = {
+MODELS = {
     "estimator": KNeighborsClassifier(1),
     "its class": KNeighborsClassifier,
     "pipeline": make_pipeline(StandardScaler(), KNeighborsClassifier(1)),
@@ -72,11 +72,11 @@ NETWORKS = {
 
 
 @pytest.mark.parametrize(
-    ("what", "recipe"), [*((v, {}) for v in LEARNERS.values()), *((v, RECIPE) for v in NETWORKS.values())], ids=[*LEARNERS, *NETWORKS]
+    ("what", "hyperparameters"), [*((v, {}) for v in MODELS.values()), *((v, RECIPE) for v in NETWORKS.values())], ids=[*MODELS, *NETWORKS]
 )
-def test_whatever_is_given_learns_digits(what, recipe):
+def test_whatever_is_given_learns_digits(what, hyperparameters):
     data = load_dataset("digits", n_train=300, n_test=100)
-    name, estimator, params = as_learner(what, recipe)
+    name, estimator, params = as_model(what, hyperparameters)
     assert estimator is not None
     assert not params
     fitted = fit_split(with_seed(estimator, 3), data.train)
@@ -86,8 +86,8 @@ def test_whatever_is_given_learns_digits(what, recipe):
 
 
 def test_names():
-    assert as_learner("random-forest", {"n_estimators": 3}) == ("random-forest", None, {"n_estimators": 3})
-    assert as_learner("mlp-1x16", RECIPE) == ("network", None, {"network": "mlp-1x16", **RECIPE})
+    assert as_model("random-forest", {"n_estimators": 3}) == ("random-forest", None, {"n_estimators": 3})
+    assert as_model("mlp-1x16", RECIPE) == ("network", None, {"network": "mlp-1x16", **RECIPE})
 
 
 def test_global_generators_are_seeded_for_a_training_function_and_put_back():
@@ -126,10 +126,10 @@ class NoReset(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("what", "recipe", "message"),
+    ("what", "hyperparameters", "message"),
     [
-        (3, {}, "learner is 3, expected an estimator"),
-        ("nonsense", {}, "unknown learner 'nonsense'"),
+        (3, {}, "model is 3, expected an estimator"),
+        ("nonsense", {}, "unknown model 'nonsense'"),
         ("no_such_module:Thing", {}, "module 'no_such_module' cannot be imported"),
         ("sklearn.svm:Nonsense", {}, "sklearn.svm has no 'Nonsense'"),
         ("missing.py:build", {}, "missing.py does not exist"),
@@ -138,12 +138,12 @@ class NoReset(nn.Module):
         (Net, {"epochs": 0}, "epochs is 0"),
         (nearest_mean, {"epochs": 3}, "expected none beside a training function"),
         (lambda a, b, c: None, {}, "function <lambda> takes a, b, c"),
-        (StandardScaler(), {}, "learner StandardScaler is a transformer, expected a classifier"),
+        (StandardScaler(), {}, "model StandardScaler is a transformer, expected a classifier"),
     ],
 )
-def test_bad_learners(what, recipe, message):
+def test_bad_models(what, hyperparameters, message):
     with pytest.raises(InputError, match=message):
-        as_learner(what, recipe)
+        as_model(what, hyperparameters)
 
 
 def test_bad_results_of_a_training_function():
@@ -163,11 +163,11 @@ def test_a_file_may_import_its_neighbours_and_may_be_broken(tmp_path):
             return KNeighborsClassifier(K)
     """
     (tmp_path / "a_model.py").write_text(textwrap.dedent(source))
-    _, estimator, _ = as_learner(f"{tmp_path}/a_model.py:build")
+    _, estimator, _ = as_model(f"{tmp_path}/a_model.py:build")
     assert estimator.n_neighbors == 3  # type: ignore[union-attr]
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(InputError, match="raised while it was imported: ZeroDivisionError"):
-        as_learner(f"{tmp_path}/broken.py:build")
+        as_model(f"{tmp_path}/broken.py:build")
 
 
 def test_images_or_tables():
@@ -179,10 +179,10 @@ def test_images_or_tables():
             return super().fit(X, y)
 
     data = load_dataset("digits", n_train=50).train
-    _, images, _ = as_learner(Shape(), inputs="images")
+    _, images, _ = as_model(Shape(), inputs="images")
     assert isinstance(images, Wrapped)
     assert images.fit(data).estimator_.shape_ == (50, 1, 8, 8)
-    _, table, _ = as_learner(Shape())
+    _, table, _ = as_model(Shape())
     assert fit_split(table, data).shape_ == (50, 64)
     with pytest.raises(InputError, match="inputs"):
-        as_learner(Shape(), inputs="nonsense")  # type: ignore[arg-type]
+        as_model(Shape(), inputs="nonsense")  # type: ignore[arg-type]

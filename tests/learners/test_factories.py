@@ -9,7 +9,7 @@ from torch import nn
 from shattering import InputError, randomization_test
 from shattering.cli import main
 from shattering.identity.digest import digest
-from shattering.learners.adapt import as_learner
+from shattering.learners.adapt import as_model
 from shattering.learners.factories import Given, ModuleFactory, Reinitialized, of_instance
 from shattering.learners.network import NetworkClassifier
 
@@ -127,7 +127,7 @@ def test_a_module_that_would_keep_trained_weights_is_refused_with_the_remedy(mod
 def test_start_is_for_instances_alone():
     for what in (nn.Identity, "mlp-1x16", NetworkClassifier(), lambda split, seed: None):
         with pytest.raises(InputError, match=r"start is 'given' beside .*, expected it beside an instance of a torch module alone"):
-            as_learner(what, start="given")
+            as_model(what, start="given")
     with pytest.raises(InputError, match="unknown start 'fine'"):
         of_instance(nn.Linear(2, 2), "fine")
     with pytest.raises(InputError, match="cannot be copied"):
@@ -162,8 +162,8 @@ def test_what_counts_of_an_instance():
 
 def test_the_result_says_what_the_fits_started_from(tmp_path):
     module = net()
-    anew = randomization_test(module, "digits", recipe=RECIPE, store=tmp_path, **QUICK)
-    given = randomization_test(module, "digits", recipe=RECIPE, store=tmp_path, start="given", **QUICK)
+    anew = randomization_test(module, "digits", hyperparameters=RECIPE, store=tmp_path, **QUICK)
+    given = randomization_test(module, "digits", hyperparameters=RECIPE, store=tmp_path, start="given", **QUICK)
     assert (anew.start, given.start) == ("reinitialized", "given")
     assert anew.to_json()["start"] == "reinitialized"
     assert "re-initialized by the reset_parameters of its layers. The weights that it was given with were not used" in str(anew)
@@ -171,9 +171,9 @@ def test_the_result_says_what_the_fits_started_from(tmp_path):
     assert "fine-tuned from the same given weights. Subset, noise and batch order have" in given.to_html()
     assert "weights that its layers had drawn anew. Subset, noise, initialization and batch order have" in anew.to_html()
     assert not {run.run_id for run in anew.runs} & {run.run_id for run in given.runs}
-    again = randomization_test(copy.deepcopy(module), "digits", recipe=RECIPE, store=tmp_path, start="given", **QUICK)
+    again = randomization_test(copy.deepcopy(module), "digits", hyperparameters=RECIPE, store=tmp_path, start="given", **QUICK)
     assert [run.provenance["started"] for run in again.runs] == [run.provenance["started"] for run in given.runs]
-    other = randomization_test(lambda shape, k: net(), "digits", recipe=RECIPE, **QUICK)
+    other = randomization_test(lambda shape, k: net(), "digits", hyperparameters=RECIPE, **QUICK)
     assert (other.start, other.notes) == (None, ())
 
 
@@ -181,10 +181,10 @@ def test_every_fit_of_a_given_module_starts_from_its_weights():
     """With a learning rate of nothing the answers are those of the given weights, whatever the seed and the labels."""
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     still = {**RECIPE, "learning_rate": 0.0}
-    given = randomization_test(module, "digits", recipe=still, start="given", **QUICK)
+    given = randomization_test(module, "digits", hyperparameters=still, start="given", **QUICK)
     answers = [run.model(given.given).module_.state_dict()["1.weight"] for run in given.runs]
     assert all(torch.equal(one, module[1].weight) for one in answers)
-    anew = randomization_test(module, "digits", recipe=still, **QUICK)
+    anew = randomization_test(module, "digits", hyperparameters=still, **QUICK)
     first, second = (run.model(anew.given).module_.state_dict()["1.weight"] for run in anew.runs)
     assert not torch.equal(first, second)
     assert not torch.equal(first, module[1].weight)
@@ -193,7 +193,7 @@ def test_every_fit_of_a_given_module_starts_from_its_weights():
 def test_a_module_without_anything_to_train_is_refused():
     module = net().requires_grad_(False)
     with pytest.raises(InputError, match="no parameter that can be trained"):
-        randomization_test(module, "digits", recipe=RECIPE, start="given", **QUICK)
+        randomization_test(module, "digits", hyperparameters=RECIPE, start="given", **QUICK)
 
 
 def test_the_command_line_takes_a_start(tmp_path, capsys, monkeypatch):

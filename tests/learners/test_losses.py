@@ -63,8 +63,8 @@ def test_evaluation_is_without_smoothing():
 def test_smoothing_keeps_the_logits_apart_by_less():
     """At its optimum (1 - ε + ε/k) / (ε/k) is the ratio of the probabilities."""
     split = make_split(n=12, n_classes=4)
-    recipe = {"epochs": 300, "batch_size": 12, "learning_rate": 0.02, "decay": 1.0, "standardize": "range", "device": "cpu"}
-    net = NetworkClassifier("mlp-1x64", label_smoothing=0.2, **recipe).fit(split)
+    hyperparameters = {"epochs": 300, "batch_size": 12, "learning_rate": 0.02, "decay": 1.0, "standardize": "range", "device": "cpu"}
+    net = NetworkClassifier("mlp-1x64", label_smoothing=0.2, **hyperparameters).fit(split)
     proba = torch.tensor(net.predict_proba(split))
     assert proba.amax(1).numpy() == pytest.approx(0.85, abs=0.02)
     assert net.interpolated_

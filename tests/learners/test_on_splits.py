@@ -1,4 +1,4 @@
-"""Values and labels reach learners and scorers as they were given."""
+"""Values and labels reach models and scorers as they were given."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from torch import nn
 
 from shattering import Dataset, InputError, Randomization, Split, dataset_from_arrays, load_dataset, randomization_test, randomize
 from shattering.compare.page import _suspects
-from shattering.learners.adapt import as_learner
+from shattering.learners.adapt import as_model
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, score_split, table
@@ -50,7 +50,7 @@ def test_tables_reach_estimators_and_training_functions_in_their_own_type(kind):
         seen_by_function.append(split)
         return lambda other: seen_by_function.append(other) or torch.zeros(len(other))
 
-    predict_split(fit_split(as_learner(train)[1], split), split)
+    predict_split(fit_split(as_model(train)[1], split), split)
     for X in (seen.X_, seen.asked_, *(part.images.numpy() for part in seen_by_function)):
         assert X.dtype == kind
         np.testing.assert_array_equal(X, given)
@@ -69,7 +69,7 @@ def test_images_are_scaled_by_their_type_and_tables_are_not():
     np.testing.assert_array_equal(table(floats), pixels.reshape(8, 9) / 255)
 
 
-LEARNERS = {
+MODELS = {
     "boosting": HistGradientBoostingClassifier(min_samples_leaf=1, learning_rate=0.5),
     "neighbours": KNeighborsClassifier(1),
     "kernel": KernelInterpolatorClassifier(gamma=1e-3),
@@ -79,11 +79,11 @@ LEARNERS = {
 
 
 @pytest.mark.parametrize("kind", ["float64", "int64"])
-@pytest.mark.parametrize("learner", LEARNERS.values(), ids=LEARNERS)
-def test_times_thirty_seconds_apart_are_told_apart(learner, kind):
+@pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+def test_times_thirty_seconds_apart_are_told_apart(model, kind):
     x = TIMES.astype(kind)
     split = dataset_from_arrays(x, PARITY, x, PARITY).train
-    fitted = fit_split(learner, split)
+    fitted = fit_split(model, split)
     assert (predict_split(fitted, split) == PARITY).mean() >= 0.99
 
 
@@ -147,9 +147,9 @@ def noisy(labels, n=200, seed=0):
 def test_scores_are_those_of_scikit_learn_with_the_same_labels(labels, scoring):
     (X, y), (X_test, y_test) = noisy(labels), noisy(labels, seed=1)
     data = dataset_from_arrays(X, y, X_test, y_test)
-    learner = LogisticRegression(class_weight={labels[0]: 10})
+    model = LogisticRegression(class_weight={labels[0]: 10})
     scorer, by_hand = get_scorer(scoring), LogisticRegression(class_weight={labels[0]: 10}).fit(X, y)
-    ours = fit_split(learner, data.train)
+    ours = fit_split(model, data.train)
     assert ours.classes_.tolist() == sorted(labels)
     try:
         expected = scorer(by_hand, X_test, y_test)
@@ -167,8 +167,8 @@ def test_a_run_has_the_scores_of_scikit_learn():
         LogisticRegression(class_weight={1: 10}), (X, y, X_test, y_test), scoring="f1", randomizations=["permuted-labels"], n_draws=1
     )
     by_hand = LogisticRegression(class_weight={1: 10}).fit(X, y)
-    assert test.natural.test_score == f1_score(y_test, by_hand.predict(X_test))
-    assert test.natural.test_score != f1_score(y_test, by_hand.predict(X_test), pos_label=2)
+    assert test.original.test_score == f1_score(y_test, by_hand.predict(X_test))
+    assert test.original.test_score != f1_score(y_test, by_hand.predict(X_test), pos_label=2)
 
 
 def test_weights_by_what_are_no_labels_say_what_the_labels_are():
@@ -207,22 +207,24 @@ def test_networks_and_training_functions_are_scored_by_the_users_labels():
         means = torch.stack([split.images[split.labels == k].float().mean(0) for k in (0, 1)])
         return lambda other: -(other.images.float()[:, None] - means).flatten(2).norm(dim=2)
 
-    function = fit_split(as_learner(train)[1], data.train)
+    function = fit_split(as_model(train)[1], data.train)
     assert set(function.predict(data.test)) <= {"high", "low"}
     assert score_split(get_scorer("accuracy"), function, data.train, data.train.labels) > 0.8
 
 
 def test_a_page_names_the_classes_of_labels_that_are_no_codes():
     data = own_labels()
-    recipe = {"epochs": 3, "batch_size": 10}
-    test = randomization_test("mlp-1x8", data, recipe=recipe, randomizations=["permuted-labels"], n_draws=1)
-    assert test.natural.runs[0].result["label_values"] == ["high", "low"]
+    hyperparameters = {"epochs": 3, "batch_size": 10}
+    test = randomization_test("mlp-1x8", data, hyperparameters=hyperparameters, randomizations=["permuted-labels"], n_draws=1)
+    assert test.original.runs[0].result["label_values"] == ["high", "low"]
     names = {int(i): data.classes[k] for i, k in zip(data.train.ids, data.train.labels, strict=True)}
     rows = _suspects(test)
     assert [row["label"] for row in rows] == [names[row["id"]] for row in rows]
     assert (
         "label_values"
-        not in randomization_test("mlp-1x8", "digits", n_train=30, n_test=10, recipe=recipe, n_draws=1).natural.runs[0].result
+        not in randomization_test("mlp-1x8", "digits", n_train=30, n_test=10, hyperparameters=hyperparameters, n_draws=1)
+        .original.runs[0]
+        .result
     )
 
 
@@ -231,5 +233,5 @@ def test_scorers_see_checked_labels_of_what_has_no_tags_and_no_classes():
     split = dataset_from_arrays(X, y, X, y).train
     found = score_split(get_scorer("accuracy"), fit_split(Untagged(), split), split, split.labels)
     assert found == (y == y[0]).mean()
-    with pytest.raises(InputError, match="scoring needs what the learner does not have"):
+    with pytest.raises(InputError, match="scoring needs what the model does not have"):
         score_split(get_scorer("roc_auc"), fit_split(Untagged(), split), split, split.labels)

@@ -7,17 +7,17 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import RunSpec, Store, load_dataset, randomization_test, run
 from shattering.data.dataset import Split
-from shattering.learners import LEARNERS
+from shattering.learners import MODELS
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
-from shattering.learners.own import FitRecord, OwnLearner, epochs_of, record_of, traits
+from shattering.learners.own import FitRecord, OwnModel, epochs_of, record_of, traits
 
 OURS = ("network", "kernel", "random-conv", "relu", "deep-relu")
 
 
 class Misleading(ClassifierMixin, BaseEstimator):
-    """Has every attribute that our learners have, and means something else by each."""
+    """Has every attribute that our models have, and means something else by each."""
 
     takes_splits = True
     not_identity = "all of it"
@@ -50,18 +50,18 @@ def test_nothing_is_read_from_anyone_elses_estimator_by_its_name(tmp_path):
     X, y = generator.normal(size=(60, 3)).astype(np.float32), np.arange(60) % 2
     test = randomization_test(Misleading(), (X, y), randomizations=["permuted-labels"], n_draws=2, store=tmp_path, budget="60s")
     assert [draw.status for draw in test.draws] == ["done"] * 3
-    natural = test.natural.runs[0]
-    assert natural.result["train_accuracy"] == 1
-    assert [natural.result[name] for name in ("n_parameters", "epochs", "epochs_to_fit", "diverged")] == [None, None, None, False]
-    assert natural.history.empty
+    original = test.original.runs[0]
+    assert original.result["train_accuracy"] == 1
+    assert [original.result[name] for name in ("n_parameters", "epochs", "epochs_to_fit", "diverged")] == [None, None, None, False]
+    assert original.history.empty
     assert not list(tmp_path.rglob("model.safetensors"))
     assert record_of(Misleading().fit(X, y)).summary == {}
     assert epochs_of(Misleading()) is None
-    assert traits(Misleading) is traits(Misleading()) is OwnLearner
+    assert traits(Misleading) is traits(Misleading()) is OwnModel
 
 
 def test_ours_say_what_they_have():
-    assert {name for name, cls in LEARNERS.items() if issubclass(cls, OwnLearner)} == set(OURS)
+    assert {name for name, cls in MODELS.items() if issubclass(cls, OwnModel)} == set(OURS)
     data = load_dataset("digits", n_train=60, n_test=10)
     net = fit_split(NetworkClassifier("mlp-1x8", epochs=2), data.train)
     record = record_of(net)
@@ -84,16 +84,16 @@ class Shuffled(KernelInterpolatorClassifier):
         return super().fit(X[::-1], y[::-1])
 
 
-@pytest.mark.parametrize(("learner", "accuracy"), [(KernelInterpolatorClassifier, 1.0), (Contrary, 0.0), (Shuffled, 1.0)])
-def test_a_users_subclass_of_ours_is_asked_what_it_predicts(learner, accuracy):
+@pytest.mark.parametrize(("model", "accuracy"), [(KernelInterpolatorClassifier, 1.0), (Contrary, 0.0), (Shuffled, 1.0)])
+def test_a_users_subclass_of_ours_is_asked_what_it_predicts(model, accuracy):
     split = load_dataset("digits", n_train=60, n_test=10).train
-    fitted = fit_split(learner(gamma=0.05), split)
+    fitted = fit_split(model(gamma=0.05), split)
     assert (predict_split(fitted, split, fitted=True) == split.labels.numpy()).mean() == accuracy
     assert record_of(fitted).summary["norm"] > 0
 
 
 class Net(NetworkClassifier):
-    """A user's own network learner."""
+    """A user's own network model."""
 
     def predict(self, X):
         return np.zeros_like(super().predict(X))
@@ -102,10 +102,10 @@ class Net(NetworkClassifier):
 def test_a_users_subclass_of_a_network_has_its_history_and_its_own_predictions(tmp_path):
     data = load_dataset("digits", n_train=60, n_test=30)
     test = randomization_test(Net("mlp-1x8", epochs=2), data, randomizations=["permuted-labels"], n_draws=1, store=tmp_path)
-    natural = test.natural.runs[0]
-    assert natural.history["epoch"].tolist() == [1, 2]
-    assert natural.result["test_accuracy"] == float((data.test.labels == 0).double().mean())
-    assert (natural.folder / "model.safetensors").exists()
+    original = test.original.runs[0]
+    assert original.history["epoch"].tolist() == [1, 2]
+    assert original.result["test_accuracy"] == float((data.test.labels == 0).double().mean())
+    assert (original.folder / "model.safetensors").exists()
 
 
 def test_a_record_says_nothing_unless_told():
@@ -114,8 +114,8 @@ def test_a_record_says_nothing_unless_told():
     assert record_of(fit_split(KNeighborsClassifier(1), split)).predicted is None
 
 
-def test_the_parameters_that_a_run_leaves_out_are_those_of_our_learners_alone(tmp_path):
-    spec = RunSpec("digits", n_train=60, n_test=20, learner="nearest-neighbors", params={"n_neighbors": 1, "n_jobs": 1})
-    assert spec.recipe() == {"n_neighbors": 1}
+def test_the_parameters_that_a_run_leaves_out_are_those_of_our_models_alone(tmp_path):
+    spec = RunSpec("digits", n_train=60, n_test=20, model="nearest-neighbors", params={"n_neighbors": 1, "n_jobs": 1})
+    assert spec.hyperparameters() == {"n_neighbors": 1}
     assert run(spec, Store(tmp_path)).result["train_accuracy"] == 1
     pd.testing.assert_frame_equal(Store(tmp_path).runs()[0].history.drop(columns="seconds"), pd.DataFrame({"epoch": []}), check_dtype=False)

@@ -101,7 +101,7 @@ class WrongOrder(BaseEstimator, RegressorMixin):
 
 
 @pytest.mark.parametrize(
-    ("learner", "kind"),
+    ("model", "kind"),
     [
         (LinearRegression(), "a regressor"),
         (SVR(), "a regressor"),
@@ -117,15 +117,15 @@ class WrongOrder(BaseEstimator, RegressorMixin):
     ],
     ids=lambda v: v if isinstance(v, str) else type(v).__name__,
 )
-def test_what_is_no_classifier_is_refused_before_it_is_fitted(learner, kind):
+def test_what_is_no_classifier_is_refused_before_it_is_fitted(model, kind):
     split = Split(torch.rand(8, 2), torch.arange(8) % 2, ("a", "b"))
-    with pytest.raises(InputError, match=f"learner {type(learner).__name__} is {kind}, expected a classifier"):
-        fit_split(learner, split)
-    assert not hasattr(learner, "n_features_in_")
+    with pytest.raises(InputError, match=f"model {type(model).__name__} is {kind}, expected a classifier"):
+        fit_split(model, split)
+    assert not hasattr(model, "n_features_in_")
 
 
 @pytest.mark.parametrize(
-    "learner",
+    "model",
     [
         Untagged(),
         StackingClassifier([("svm", SVC())], LogisticRegression(), cv=2),
@@ -134,10 +134,10 @@ def test_what_is_no_classifier_is_refused_before_it_is_fitted(learner, kind):
     ],
     ids=lambda v: type(v).__name__,
 )
-def test_classifiers_are_not_some_only_once_they_are_fitted(learner):
-    check_classifier(learner)
+def test_classifiers_are_not_some_only_once_they_are_fitted(model):
+    check_classifier(model)
     split = Split(torch.rand(12, 2), torch.arange(12) % 2, ("a", "b"), label_values=np.array(["no", "yes"]))
-    codes = predict_split(fit_split(learner, split), split)
+    codes = predict_split(fit_split(model, split), split)
     assert codes.shape == (12,)
     assert set(codes) <= {0, 1}
 
@@ -145,7 +145,7 @@ def test_classifiers_are_not_some_only_once_they_are_fitted(learner):
 def test_an_estimator_that_never_predicts_is_one_sentence():
     split = Split(torch.rand(12, 2), torch.arange(12) % 2, ("a", "b"))
     search = fit_split(GridSearchCV(SVC(), {"C": [1]}, cv=2, refit=False), split)
-    with pytest.raises(InputError, match="learner GridSearchCV has no predict after it was fitted"):
+    with pytest.raises(InputError, match="model GridSearchCV has no predict after it was fitted"):
         predict_split(search, split)
 
 

@@ -52,8 +52,8 @@ def test_the_history_and_the_result_of_a_run_have_it(tmp_path):
     assert len(set(history["test_top5_accuracy"])) > 1, "this test can tell epochs apart"
 
 
-def test_learners_without_scores_and_few_classes_have_none(tmp_path):
-    forest = run(RunSpec("digits", n_train=100, n_test=50, learner="nearest-neighbors"), Store(tmp_path)).result
+def test_models_without_scores_and_few_classes_have_none(tmp_path):
+    forest = run(RunSpec("digits", n_train=100, n_test=50, model="nearest-neighbors"), Store(tmp_path)).result
     assert not [name for name in forest if "top5" in name]
     few = Dataset(make_split(), make_split(n=16, seed=1))
     name = name_of("few", "0")

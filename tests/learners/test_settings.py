@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
 from shattering.errors import InputError
-from shattering.learners import LEARNERS, NetworkClassifier, build_learner
+from shattering.learners import MODELS, NetworkClassifier, build_model
 from shattering.learners.settings import Typed, settled
 
 
@@ -91,13 +91,13 @@ def test_a_text_that_stands_for_no_such_value(estimator, name, text, message):
 
 def test_values_that_are_none_of_the_parameters():
     with pytest.raises(InputError, match=r"n_estimators is -5, expected an int in the range \[1, inf\)"):
-        build_learner("random-forest", {"n_estimators": -5}, 0)
+        build_model("random-forest", {"n_estimators": -5}, 0)
     with pytest.raises(InputError, match="random_state is 3, expected none: the seed of the run gives it"):
-        build_learner("network", {"random_state": 3}, 0)
+        build_model("network", {"random_state": 3}, 0)
     assert settled(SVC(), {"kernel": len}, "it") == {"kernel": len}
 
 
-@pytest.mark.parametrize("name", LEARNERS)
+@pytest.mark.parametrize("name", MODELS)
 def test_every_default_is_of_its_type(name):
-    learner = LEARNERS[name]()
-    settled(learner, learner.get_params(), name)
+    model = MODELS[name]()
+    settled(model, model.get_params(), name)

@@ -32,8 +32,10 @@ def path(request, store, tmp_path_factory):
     """A page of real runs: the report, that of a figure of the paper, or that of a randomization test."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "test":
-        recipe = {"epochs": 12, "batch_size": 20, "learning_rate": 0.1}
-        randomization_test("mlp-1x64", "digits", n_draws=2, n_train=200, n_test=100, recipe=recipe).to_html(folder / "test.html")
+        hyperparameters = {"epochs": 12, "batch_size": 20, "learning_rate": 0.1}
+        randomization_test("mlp-1x64", "digits", n_draws=2, n_train=200, n_test=100, hyperparameters=hyperparameters).to_html(
+            folder / "test.html"
+        )
         return folder / "test.html"
     if request.param == "report":
         return write_report(store.runs(), folder / "report.html")

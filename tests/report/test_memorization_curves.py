@@ -42,7 +42,7 @@ def test_it_is_drawn(runs, tmp_path):
 def test_runs_without_tracking_or_without_changed_labels_are_not_drawn(runs, tmp_path):
     clean = run(replace(SPEC, randomization=Randomization()), Store(tmp_path))
     plain = run(replace(SPEC, params={**PARAMS, "track_examples": False}), Store(tmp_path))
-    forest = run(RunSpec("digits", n_train=100, learner="random-forest"), Store(tmp_path))
+    forest = run(RunSpec("digits", n_train=100, model="random-forest"), Store(tmp_path))
     assert figures.memorization_curves([clean, plain, forest]) is None
     assert figures.memorization_curves([]) is None
     assert figures.to_spec(figures.memorization_curves([clean, runs[0]])) == figures.to_spec(figures.memorization_curves([runs[0]]))

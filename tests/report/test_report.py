@@ -80,10 +80,10 @@ def test_the_page_says_loudly_what_is_missing_and_escapes_it(broken_store):
     assert "no finished run" in html
 
 
-def test_a_page_of_nothing_and_of_learners_without_epochs(tmp_path):
+def test_a_page_of_nothing_and_of_models_without_epochs(tmp_path):
     assert "The store holds no runs" in page.render([])
     store = Store(tmp_path)
-    run(RunSpec("digits", n_train=100, learner="nearest-neighbors"), store)
+    run(RunSpec("digits", n_train=100, model="nearest-neighbors"), store)
     html = page.render(store.runs())
     assert "nearest-neighbors on digits" in html
     assert "chart-loss" not in html

@@ -43,7 +43,7 @@ def hostile(store, tmp_path):
     (done / "spec.json").write_text(json.dumps(spec))
     failed = root / "evil-000000000002"
     failed.mkdir()
-    (failed / "spec.json").write_text(json.dumps({**spec, "learner": EVIL, "seed": 1, "scoring": EVIL}))
+    (failed / "spec.json").write_text(json.dumps({**spec, "model": EVIL, "seed": 1, "scoring": EVIL}))
     (failed / "failed.json").write_text(json.dumps({"error": EVIL, "traceback": f"line one {EVIL}\nline two {EVIL}"}))
     damaged = root / "evil-\n[bold]-000000000003"
     damaged.mkdir()
@@ -152,7 +152,7 @@ def test_the_pages_of_a_test_escape_names_of_classes(tmp_path):
 def test_groups_without_a_finished_run_are_shown_loudly(tmp_path):
     """Of any mixture of states, as while a sweep runs."""
     store = Store(tmp_path)
-    failed, interrupted, running = (RunSpec("digits", n_train=50, learner="nearest-neighbors", seed=s) for s in range(3))
+    failed, interrupted, running = (RunSpec("digits", n_train=50, model="nearest-neighbors", seed=s) for s in range(3))
     store.fail(failed, "because")
     store.fail(interrupted, "x")
     (store.folder(interrupted) / "failed.json").unlink()
@@ -164,7 +164,7 @@ def test_groups_without_a_finished_run_are_shown_loudly(tmp_path):
     assert "(1 interrupted, 1 running, 1 failed)" in found or "1 running" in found
     assert found.count("<h3>nearest-neighbors on digits, 50 training images</h3>") == 1
     assert "3 of 3 runs are not done" in found
-    other = RunSpec("digits", n_train=60, learner="nearest-neighbors")
+    other = RunSpec("digits", n_train=60, model="nearest-neighbors")
     run(other, store)
     found = page.render(store.everything())
     assert found.count("<h3>") == 2
@@ -175,7 +175,7 @@ def test_runs_are_grouped_by_what_was_asked_for(store, tmp_path, capsys):
     """Done and unfinished runs of the same, though the done ones know the variant of the data; and not runs that differ."""
     from shattering.report.tables import by_subject, summary_rows
 
-    spec = RunSpec("cifar10", learner="nearest-neighbors")
+    spec = RunSpec("cifar10", model="nearest-neighbors")
     done = replace(store.of(SPECS[0]), spec=spec, result={**store.of(SPECS[0]).result, "dataset": "cifar10 (JPEG)", "n_train": 50000})
     missing = replace(done, spec=replace(spec, seed=1), status="failed", result={}, provenance={})
     (subject,) = by_subject(summary_rows([missing, done]))

@@ -43,7 +43,7 @@ WRONG = {  # file → what replaces some of its fields; None: left out
         *({"randomization": value} for value in ([], "x", {"labels": 2}, {"labels": "a"}, {"permute_channels": "no"})),
         *({"params": value} for value in ([], "x", 3)),
         *({"seed": value} for value in (-1, 1.5, "0", True)),
-        *({name: [1]} for name in ("dataset", "learner", "n_train", "folds", "fold", "hold_out")),
+        *({name: [1]} for name in ("dataset", "model", "n_train", "folds", "fold", "hold_out")),
     ],
     "result.json": [
         *(
@@ -215,18 +215,18 @@ def test_a_run_of_a_later_version_is_listed_and_left_alone(whole, tmp_path, caps
     assert path.read_bytes() == before
 
 
-def test_learners_parameters_and_studies_of_a_later_version_are_read(whole, tmp_path, capsys):
+def test_models_parameters_and_studies_of_a_later_version_are_read(whole, tmp_path, capsys):
     store = Store(shutil.copytree(whole.root, tmp_path / "store"))
     path, study = store.folder(SPEC) / "spec.json", store.folder(STUDY) / "spec.json"
     study.write_bytes(replaced(study.read_bytes(), {"study": "alchemy"}))
-    for fields in ({"learner": "oracle"}, {"params": {**PARAMS, "temperature": 3}}, {"scoring": "elegance"}):
+    for fields in ({"model": "oracle"}, {"params": {**PARAMS, "temperature": 3}}, {"scoring": "elegance"}):
         path.write_bytes(replaced(path.read_bytes(), fields))
         found = {one.folder.name: one for one in store.everything()}
         assert [found[p.parent.name].status for p in (path, study)] == ["done", "done"]
         assert main(["show", SPEC.run_id, "--store", str(store.root)]) == 0
         assert next(iter(fields)) in capsys.readouterr().out
         assert main(["report", "--store", str(store.root), "--out", str(tmp_path / "r.html")]) == 0
-    with pytest.raises(InputError, match="unknown learner 'oracle'"):
+    with pytest.raises(InputError, match="unknown model 'oracle'"):
         store.find(SPEC.run_id).model()
 
 

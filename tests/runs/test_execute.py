@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from shattering import InputError, Randomization, RunSpec, Store, load_dataset, randomize, run
-from shattering.learners import LEARNERS
+from shattering.learners import MODELS
 from shattering.runs.store import write_json
 from shattering.system.files import write_aside
 
@@ -65,7 +65,7 @@ def test_the_same_run_has_the_same_bytes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("learner", "params", "stages"),
+    ("model", "params", "stages"),
     [
         ("kernel", {"gamma": 0.05}, {"gram", "factorize", "solve"}),
         ("random-conv", {"n_filters": 4, "ridge": 0.1, "patch": 3}, {"gram", "factorize", "solve"}),
@@ -73,8 +73,8 @@ def test_the_same_run_has_the_same_bytes(tmp_path):
         ("network", PARAMS, None),
     ],
 )
-def test_what_differs_from_time_to_time_is_in_the_provenance_alone(tmp_path, learner, params, stages):
-    runs = [run(RunSpec("digits", 60, 30, learner=learner, params=params), Store(tmp_path / name)) for name in ("a", "b")]
+def test_what_differs_from_time_to_time_is_in_the_provenance_alone(tmp_path, model, params, stages):
+    runs = [run(RunSpec("digits", 60, 30, model=model, params=params), Store(tmp_path / name)) for name in ("a", "b")]
     one, two = ((done.folder / "result.json").read_bytes() for done in runs)
     assert one == two
     assert "second" not in one.decode()
@@ -85,8 +85,8 @@ def test_what_differs_from_time_to_time_is_in_the_provenance_alone(tmp_path, lea
 SMALL = {"random-conv": {"n_filters": 64, "patch": 3}, "random-forest": {"n_estimators": 5}, "network": PARAMS}
 
 
-@pytest.mark.parametrize("learner", sorted(LEARNERS))
-def test_what_is_stored_of_a_fit_says_nothing_of_when_where_and_how_long(tmp_path, monkeypatch, learner):
+@pytest.mark.parametrize("model", sorted(MODELS))
+def test_what_is_stored_of_a_fit_says_nothing_of_when_where_and_how_long(tmp_path, monkeypatch, model):
     """The same data in two places, fitted from two folders, give the same bytes."""
     found = []
     for place in ("a", "b"):
@@ -94,7 +94,7 @@ def test_what_is_stored_of_a_fit_says_nothing_of_when_where_and_how_long(tmp_pat
         monkeypatch.chdir(tmp_path / place)
         load_dataset("digits", n_train=60, n_test=30).to_npz(tmp_path / place / "mine.npz")
         data = "mine.npz" if place == "a" else str(tmp_path / place / "mine.npz")
-        done = run(RunSpec(data, n_train=50, learner=learner, params=SMALL.get(learner, {})), Store(tmp_path / f"store-{place}"))
+        done = run(RunSpec(data, n_train=50, model=model, params=SMALL.get(model, {})), Store(tmp_path / f"store-{place}"))
         found.append({path.name: path.read_bytes() for path in done.folder.iterdir()})
     one, other = found
     assert one.keys() == other.keys()
@@ -115,13 +115,13 @@ def test_seeds_of_data_and_noise_are_separate(tmp_path):
     assert [e["id"] for e in base] != [e["id"] for e in other_data]
 
 
-@pytest.mark.parametrize("learner", ["random-forest", "nearest-neighbors"])
-def test_any_estimator_can_be_run(tmp_path, learner):
-    done = run(RunSpec("digits", n_train=200, randomization=Randomization(1.0), learner=learner), Store(tmp_path))
+@pytest.mark.parametrize("model", ["random-forest", "nearest-neighbors"])
+def test_any_estimator_can_be_run(tmp_path, model):
+    done = run(RunSpec("digits", n_train=200, randomization=Randomization(1.0), model=model), Store(tmp_path))
     assert done.status == "done"
     assert done.history.empty
     assert 0 < done.result["test_accuracy"] < 0.3
-    if learner == "random-forest":
+    if model == "random-forest":
         assert done.result["interpolated"]
     with pytest.raises(InputError, match="has no stored model"):
         done.model()
@@ -223,7 +223,7 @@ def test_fewer_examples_than_classes(tmp_path):
         run(replace(SPEC, n_train=5), Store(tmp_path))
 
 
-def test_examples_show_what_the_learner_was_given(tmp_path):
+def test_examples_show_what_the_model_was_given(tmp_path):
     from PIL import Image
 
     done = run(SPEC, Store(tmp_path))
@@ -237,7 +237,7 @@ def test_examples_show_what_the_learner_was_given(tmp_path):
 
 
 def test_a_kernel_run_keeps_its_norms_residual_and_validation_accuracy(tmp_path):
-    spec = RunSpec("digits", n_train=200, n_test=100, n_validation=50, learner="kernel", params={"gamma": 0.05})
+    spec = RunSpec("digits", n_train=200, n_test=100, n_validation=50, model="kernel", params={"gamma": 0.05})
     result = run(spec, Store(tmp_path)).result
     assert result["interpolated"]
     assert result["train_accuracy"] == 1

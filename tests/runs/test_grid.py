@@ -45,9 +45,9 @@ def test_settings_are_read_by_their_parameters():
     assert made('augment=["crop","flip"],none,flip') == [{"augment": ["crop", "flip"]}, {"augment": None}, {"augment": "flip"}]
     assert made('augment={"crop": 2, "flip": 0.5}, {"flip": null}') == [{"augment": {"crop": 2, "flip": 0.5}}, {"augment": {"flip": None}}]
     assert made("batch-size=1e2,7", "epochs=3") == [{"batch_size": 100, "epochs": 3}, {"batch_size": 7, "epochs": 3}]
-    both = grid({"learner": ["kernel", "random-conv"]}, read_settings(["ridge=0,0.1"], lists=True))
-    assert [(s.learner, s.params["ridge"]) for s in both] == [("kernel", 0), ("kernel", 0.1), ("random-conv", 0), ("random-conv", 0.1)]
-    (one,) = grid({"learner": "random-forest"}, read_settings(["max_features=1.0"]))
+    both = grid({"model": ["kernel", "random-conv"]}, read_settings(["ridge=0,0.1"], lists=True))
+    assert [(s.model, s.params["ridge"]) for s in both] == [("kernel", 0), ("kernel", 0.1), ("random-conv", 0), ("random-conv", 0.1)]
+    (one,) = grid({"model": "random-forest"}, read_settings(["max_features=1.0"]))
     assert type(one.params["max_features"]) is float, "all features, and not one"
 
 
@@ -62,7 +62,7 @@ def test_settings_are_read_by_their_parameters():
         (["batch-size=3", "batch_size=4"], "batch_size is set twice, as 'batch_size' too, expected once"),
         (["epochs=3,3.0"], "epochs has 3 twice"),
         (["epochs=3,many"], "epochs is 'many', expected a whole number of at least 1"),
-        (["epoch=3"], "unknown parameter of learner 'network': 'epoch'; did you mean 'epochs'?"),
+        (["epoch=3"], "unknown parameter of model 'network': 'epoch'; did you mean 'epochs'?"),
         (["augment=cropp"], "unknown augmentation 'cropp'; did you mean 'crop'?"),
         (['augment=["crop"'], "unknown augmentation"),
     ],
@@ -77,8 +77,8 @@ def test_grid_takes_each_value_once():
     assert [spec.seed for spec in grid({"seed": range(3)})] == [0, 1, 2]
     with pytest.raises(InputError, match="seed has 1 twice, expected each value once"):
         grid({"seed": [1, 1]})
-    with pytest.raises(InputError, match=r"unknown learner \[1\]"):
-        grid({"learner": [[1]]})
+    with pytest.raises(InputError, match=r"unknown model \[1\]"):
+        grid({"model": [[1]]})
 
 
 def write(path, text):

@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from shattering import Dataset, InputError, NetworkClassifier, RunSpec, Store, dataset_from_arrays, load_dataset, randomization_test, run
-from shattering.learners.adapt import as_learner
+from shattering.learners.adapt import as_model
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.on_splits import fit_split, predict_split, score_split
 from shattering.runs.objects import name_of
@@ -84,7 +84,7 @@ def test_every_draw_is_as_if_nothing_had_been_changed(good, bad, data):
     before = data.fingerprint()
     scoring = {"scoring": "balanced_accuracy"} if good is not clean else {}
     quick = {"randomizations": ["permuted-labels", "within-class"], "n_draws": 2, **scoring}
-    records = [randomization_test(learner, data, **quick).records for learner in (good, bad)]
+    records = [randomization_test(model, data, **quick).records for model in (good, bad)]
     columns = ["randomization", "status", "train_score", "test_score"]
     assert records[0][columns].equals(records[1][columns])
     assert set(records[0]["status"]) == {"done"}
@@ -112,13 +112,13 @@ class Careless(NetworkClassifier):
 
 def test_a_users_subclass_of_ours_gets_copies():
     before = DIGITS.fingerprint()
-    learner = fit_split(Careless("mlp-1x8", epochs=1), DIGITS.train)
-    assert (predict_split(learner, DIGITS.test) == predict_split(learner, DIGITS.test)).all()
+    model = fit_split(Careless("mlp-1x8", epochs=1), DIGITS.train)
+    assert (predict_split(model, DIGITS.test) == predict_split(model, DIGITS.test)).all()
     assert DIGITS.fingerprint() == before
 
 
-@pytest.mark.parametrize("learner", [KNeighborsClassifier(1), NetworkClassifier("mlp-1x8", epochs=1)], ids=lambda v: type(v).__name__)
-def test_a_scorer_may_change_what_it_is_given(learner):
+@pytest.mark.parametrize("model", [KNeighborsClassifier(1), NetworkClassifier("mlp-1x8", epochs=1)], ids=lambda v: type(v).__name__)
+def test_a_scorer_may_change_what_it_is_given(model):
     def scorer(estimator, X, y):
         score = (estimator.predict(X) == y).mean()
         y[:] = 0
@@ -126,7 +126,7 @@ def test_a_scorer_may_change_what_it_is_given(learner):
             X[:] = 0
         return score
 
-    before, fitted = DIGITS.fingerprint(), fit_split(learner, DIGITS.train)
+    before, fitted = DIGITS.fingerprint(), fit_split(model, DIGITS.train)
     first = score_split(scorer, fitted, DIGITS.test, DIGITS.test.labels)
     assert score_split(scorer, fitted, DIGITS.test, DIGITS.test.labels) == first
     assert DIGITS.fingerprint() == before
@@ -221,24 +221,24 @@ def test_what_changes_the_dataset_that_was_handed_over_is_told():
 
 def test_data_that_are_kept_for_the_next_run_are_not_trusted_when_they_have_been_changed(tmp_path):
     mine = Dataset(DIGITS.train.copy(), DIGITS.test.copy())
-    spec = RunSpec(name_of("mine", "1"), learner="nearest-neighbors", params={"n_neighbors": 1})
+    spec = RunSpec(name_of("mine", "1"), model="nearest-neighbors", params={"n_neighbors": 1})
     first = run(spec, Store(tmp_path / "a"), given={spec.dataset: mine})
     mine.train.images.zero_()
     again = run(spec, Store(tmp_path / "b"), given={spec.dataset: Dataset(DIGITS.train, DIGITS.test)})
     assert again.result == first.result
 
 
-def test_a_recipe_does_not_change_the_estimator_that_was_given():
+def test_a_hyperparameters_does_not_change_the_estimator_that_was_given():
     mine = KNeighborsClassifier(7)
-    _, learner, _ = as_learner(mine, {"n_neighbors": 1})
-    assert (mine.n_neighbors, learner.n_neighbors) == (7, 1)
+    _, model, _ = as_model(mine, {"n_neighbors": 1})
+    assert (mine.n_neighbors, model.n_neighbors) == (7, 1)
 
 
 def test_a_factory_that_gives_the_same_weights_again_is_told():
     module = Net(False)
-    learner = NetworkClassifier(lambda *_: nn.Sequential(module), **RECIPE).fit(DIGITS.train)
+    model = NetworkClassifier(lambda *_: nn.Sequential(module), **RECIPE).fit(DIGITS.train)
     with pytest.raises(InputError, match="gave a module with weights that it had given before"):
-        learner.fit(DIGITS.train)
+        model.fit(DIGITS.train)
     frozen = nn.Linear(64, 64).requires_grad_(False)
     for seed in (0, 1):
         net = NetworkClassifier(lambda *_: nn.Sequential(nn.Flatten(), frozen, nn.Linear(64, 10)), **RECIPE, random_state=seed)

@@ -127,7 +127,7 @@ def numbers(result: dict) -> dict:
 def assert_same(done, tracker, rel) -> None:
     """What a tracker has is what the run stored, all of it and nothing else, up to a relative error."""
     parameters, columns, results = tracker.read(done)
-    expected = {"run_id": done.run_id, "folder": done.folder.name, "dataset": "digits", "n_train": 100, "n_test": 50, "learner": "network"}
+    expected = {"run_id": done.run_id, "folder": done.folder.name, "dataset": "digits", "n_train": 100, "n_test": 50, "model": "network"}
     expected |= {f"params.{name}": value for name, value in done.spec.params.items()} | {"seed": done.spec.seed}
     expected |= {"randomization.labels": 0.5, "randomization.pixels": "true"}
     expected |= {"randomization.label_mode": "redraw", "randomization.permute_channels": False}

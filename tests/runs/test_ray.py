@@ -199,7 +199,7 @@ def test_every_run_is_done_though_workers_are_killed_at_random(tmp_path, cluster
 
 def test_a_run_whose_workers_always_die_had_begun_each_time(tmp_path, cluster):
     name = name_of("frail", "0")
-    spec = RunSpec("digits", n_train=100, n_test=50, learner=name)
+    spec = RunSpec("digits", n_train=100, n_test=50, model=name)
     (run,) = sweep([spec], Store(tmp_path / "runs"), given={name: Frail(str(tmp_path / "fits"), times=9)}, engine="ray")
     assert run.error == "the worker process died 3 times (WorkerCrashedError)"
 

@@ -9,7 +9,7 @@ from sklearn.dummy import DummyClassifier
 from shattering import InputError, Randomization, RunSpec, Store, run
 from shattering.data.dataset import Dataset, Split
 
-NAMES = {"learner": "object:Learner:1", "dataset": "object:data:2"}
+NAMES = {"model": "object:Model:1", "dataset": "object:data:2"}
 
 
 def data_of(train, test) -> Dataset:
@@ -20,9 +20,9 @@ def data_of(train, test) -> Dataset:
     return Dataset(split(train), split(test))
 
 
-def stored(tmp_path, learner, data, scoring, **fields):
+def stored(tmp_path, model, data, scoring, **fields):
     spec = RunSpec(**NAMES, scoring=scoring, **fields)
-    return run(spec, Store(tmp_path), given={NAMES["learner"]: learner, NAMES["dataset"]: data})
+    return run(spec, Store(tmp_path), given={NAMES["model"]: model, NAMES["dataset"]: data})
 
 
 class Odd(ClassifierMixin, BaseEstimator):
@@ -73,5 +73,5 @@ def test_true_labels_of_a_randomized_fold_may_have_no_score_where_its_own_have_o
     assert {r.status for r in runs} == {"done"}
     assert {r.result["test_score_on_corrupted_labels"] for r in runs} == {0.5}
     assert {r.result["test_score"] for r in runs} == {0.5, None}
-    natural = stored(tmp_path, DummyClassifier(strategy="prior"), data, "roc_auc", folds=4, fold=0)
-    assert natural.result["test_score"] == natural.result["test_score_on_corrupted_labels"] == 0.5
+    original = stored(tmp_path, DummyClassifier(strategy="prior"), data, "roc_auc", folds=4, fold=0)
+    assert original.result["test_score"] == original.result["test_score_on_corrupted_labels"] == 0.5

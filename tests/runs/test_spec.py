@@ -43,7 +43,7 @@ def test_what_determines_the_result_is_in_the_id():
         replace(BASE, randomization=Randomization(0.5, label_mode="flip")),
         replace(BASE, randomization=Randomization(pixels="shuffled")),
         replace(BASE, randomization=Randomization(pixels="shuffled", permute_channels=True)),
-        replace(BASE, learner="random-forest", params={}),
+        replace(BASE, model="random-forest", params={}),
         replace(BASE, params={**BASE.params, "epochs": 4}),
         replace(BASE, params={**BASE.params, "precision": "bfloat16"}),
         replace(BASE, params={**BASE.params, "order_seed": 0}),
@@ -56,14 +56,14 @@ def test_what_determines_the_result_is_in_the_id():
 
 def test_folds_of_randomized_labels_and_held_out_fifths_have_ids_of_their_own(tmp_path):
     """They were made otherwise before, so what an old store has of them is no answer; other runs keep their ids."""
-    folds = RunSpec("digits", learner="random-forest", folds=5, fold=0)
+    folds = RunSpec("digits", model="random-forest", folds=5, fold=0)
     assert "folds_by" not in folds.identity()
     assert replace(folds, randomization=Randomization(pixels="within-class")).identity().keys() == {*folds.identity(), "randomization"}
     assert replace(folds, randomization=Randomization(1, label_mode="permute")).identity()["folds_by"] == "the labels given"
     write_folder(tmp_path / "one", splits=("train",))
     write_folder(tmp_path / "two")
     load_dataset("digits", 10, 10).to_npz(tmp_path / "arrays.npz")
-    one = RunSpec(str(tmp_path / "one"), learner="random-forest")
+    one = RunSpec(str(tmp_path / "one"), model="random-forest")
     assert one.identity()["held_out"] == "by class"
     for other in (replace(one, hold_out=False), replace(one, folds=2, fold=0), replace(one, dataset=str(tmp_path / "two"))):
         assert "held_out" not in other.identity()
@@ -89,7 +89,7 @@ def test_a_number_has_one_spelling():
 
 def test_true_is_not_one():
     with pytest.raises(InputError, match="warm_start is 1, expected true or false"):
-        RunSpec(learner="random-forest", params={"warm_start": 1})
+        RunSpec(model="random-forest", params={"warm_start": 1})
     assert RunSpec(params={"stop_when_fitted": True}).run_id != RunSpec().run_id
 
 
@@ -104,8 +104,8 @@ def test_a_path_is_identified_by_content_and_named_by_its_stem(tmp_path):
 @pytest.mark.parametrize(
     ("bad", "message"),
     [
-        ({"learner": "svm"}, "unknown learner 'svm'; known: deep-relu, kernel, logistic-regression"),
-        ({"params": {"epoch": 3}}, "unknown parameter of learner 'network': 'epoch'; did you mean 'epochs'"),
+        ({"model": "svm"}, "unknown model 'svm'; known: deep-relu, kernel, logistic-regression"),
+        ({"params": {"epoch": 3}}, "unknown parameter of model 'network': 'epoch'; did you mean 'epochs'"),
         ({"params": {"epochs": -3}}, "epochs is -3"),
         ({"params": {"network": object()}}, "network is a object, expected a value that JSON can hold"),
         ({"params": {"decay": float("inf")}}, "decay is inf, expected a finite number"),

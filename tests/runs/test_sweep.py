@@ -93,7 +93,7 @@ class Frail(GaussianNB):
 
 def test_a_run_whose_workers_always_die_fails_and_the_others_go_on(tmp_path):
     store, name = Store(tmp_path / "runs"), name_of("frail", "0")
-    given, victim = {name: Frail(str(tmp_path / "fits"), times=3)}, RunSpec("digits", learner=name)
+    given, victim = {name: Frail(str(tmp_path / "fits"), times=3)}, RunSpec("digits", model=name)
     runs = sweep([specs(2)[0], victim, specs(2)[1]], store, given=given)
     assert [r.status for r in runs] == ["done", "failed", "done"]
     assert runs[1].error == "the worker process died 3 times (exit code -9)"
@@ -182,7 +182,7 @@ def test_runs_of_one_process_find_it_as_new(tmp_path, monkeypatch, reused, proce
     name, data, file = name_of("messy", "0"), tmp_path / "data.npz", tmp_path / "found"
     X, y = np.random.default_rng(0).random((30, 4), dtype=np.float32), np.arange(30) % 3
     np.savez(data, x_train=X, y_train=y, x_test=X, y_test=y)
-    specs = [RunSpec(str(data), learner=name, seed=seed) for seed in range(3)]
+    specs = [RunSpec(str(data), model=name, seed=seed) for seed in range(3)]
     runs = sweep(specs, Store(tmp_path / "runs"), given={name: Messy(str(file))})
     assert [r.status for r in runs] == ["done"] * 3
     found = [json.loads(line) for line in file.read_text().splitlines()]
@@ -219,7 +219,7 @@ def test_bad_input_fails_one_run_without_a_retry(tmp_path):
 def test_two_sweeps_at_once_do_each_run_once_and_neither_waits_for_the_other(tmp_path):
     name, found = name_of("sleeper", "0"), {}
     given = {name: Sleeper(str(tmp_path / "fits"))}
-    specs = [RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(1.0), learner=name, seed=seed) for seed in range(6)]
+    specs = [RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(1.0), model=name, seed=seed) for seed in range(6)]
     both = threading.Barrier(2)
 
     def one(number):

@@ -26,7 +26,7 @@ class Group(dict[str, Any]):
 
 
 COMMANDS = Group(
-    "Would this model fit noise just as well? Randomization tests for any model, data and training recipe.",
+    "Would this model fit noise just as well? Randomization tests for any model, data and training hyperparameters.",
     {
         "demo": Demo,
         "test": Test,
@@ -38,7 +38,7 @@ COMMANDS = Group(
         "report": Report,
         "paper": Paper,
         "capacity": Group(
-            "How much a learner can fit: Rademacher complexity, shatter point, stability.",
+            "How much a model can fit: Rademacher complexity, shatter point, stability.",
             {"rademacher": Rademacher, "shatter-point": ShatterPoint, "stability": Stability},
         ),
     },

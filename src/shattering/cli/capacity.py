@@ -1,4 +1,4 @@
-"""`capacity`: how much a learner can fit. Each command runs what is missing, then prints a table and writes a page."""
+"""`capacity`: how much a model can fit. Each command runs what is missing, then prints a table and writes a page."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfLearner(Stored):
+class _OfModel(Stored):
     dataset: str = "digits"
     """A name (see `list datasets`) or a path."""
-    learner: str = "network"
-    """A name (see `list learners`)."""
+    model: str = "network"
+    """A name (see `list models`)."""
     set: Repeated = ()
-    """A parameter of the learner, as name=value."""
+    """A parameter of the model, as name=value."""
     seed: Natural = 0
-    """Seed of the subset, the noise and the learner."""
+    """Seed of the subset, the noise and the model."""
     out: Path = Path("capacity")
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
 
@@ -36,17 +36,17 @@ class _OfLearner(Stored):
         return load_dataset(self.dataset)
 
     def _params(self) -> dict:
-        from shattering.learners import build_learner, find_learner
+        from shattering.learners import build_model, find_model
         from shattering.learners.settings import settled
         from shattering.runs.grid import read_settings
 
-        learner = find_learner(self.learner)()
-        params = settled(learner, read_settings(self.set), f"learner {self.learner!r}")
-        build_learner(self.learner, params, self.seed)  # refused here rather than in a worker
+        model = find_model(self.model)()
+        params = settled(model, read_settings(self.set), f"model {self.model!r}")
+        build_model(self.model, params, self.seed)  # refused here rather than in a worker
         return params
 
     def _title(self) -> str:
-        return " ".join([self.learner, *self.set])
+        return " ".join([self.model, *self.set])
 
     def _finish(self, result: Result) -> int:
         from shattering.experiments import reproduce
@@ -62,8 +62,8 @@ class _OfLearner(Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rademacher(_OfLearner):
-    """Empirical Rademacher complexity: how well the learner fits random signs, beside closed forms of norm-bounded classes."""
+class Rademacher(_OfModel):
+    """Empirical Rademacher complexity: how well the model fits random signs, beside closed forms of norm-bounded classes."""
 
     n: Annotated[int, Range(2)] = 200
     """Training images."""
@@ -79,14 +79,14 @@ class Rademacher(_OfLearner):
         common = {"dataset": self.dataset, "n": self.n, "n_draws": self.draws}
         specs = [
             StudySpec("rademacher-classes", common, self.seed),
-            StudySpec("rademacher", {**common, "learner": self.learner, "params": self._params()}, self.seed),
+            StudySpec("rademacher", {**common, "model": self.model, "params": self._params()}, self.seed),
         ]
         closed, trained = sweep_with_overview(specs, Store(self.store), 1)
         return self._finish(make_result("rademacher", "capacity", {self._title(): trained}, closed))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stability(_OfLearner):
+class Stability(_OfModel):
     """Uniform stability: what replacing one training example changes, on true and on random labels."""
 
     n: Annotated[int, Range(2)] = 200
@@ -103,7 +103,7 @@ class Stability(_OfLearner):
         data = self._load()
         _check_size("--n", self.n, data.train.n_classes, len(data.train) - 1)
         _check_size("--replaced", self.replaced, 1, min(self.n, len(data.train) - self.n))
-        common = {"dataset": self.dataset, "n": self.n, "n_replaced": self.replaced, "learner": self.learner, "params": self._params()}
+        common = {"dataset": self.dataset, "n": self.n, "n_replaced": self.replaced, "model": self.model, "params": self._params()}
         common |= {"n_test": len(data.test)} if len(data.test) < N_TEST else {}
         specs = [StudySpec("stability", {**common, "labels": p}, self.seed) for p in LABELS.values()]
         records = sweep_with_overview(specs, Store(self.store), 1)
@@ -112,8 +112,8 @@ class Stability(_OfLearner):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShatterPoint(_OfLearner):
-    """The largest number of random labels that the learner fits, by bisection over stored runs."""
+class ShatterPoint(_OfModel):
+    """The largest number of random labels that the model fits, by bisection over stored runs."""
 
     accuracy: Annotated[float, Range(0, 1, above=True)] = 0.99
     """On the training labels: what counts as fitted."""
@@ -139,7 +139,7 @@ class ShatterPoint(_OfLearner):
         n_all = len(self._load().test)
         n_test = min(1000, n_all) if self.n_test is None else self.n_test
         _check_size("--n-test", n_test, 1, n_all)
-        spec = RunSpec(self.dataset, n_test=n_test, learner=self.learner, params=self._params(), seed=self.seed)
+        spec = RunSpec(self.dataset, n_test=n_test, model=self.model, params=self._params(), seed=self.seed)
 
         def show(run) -> None:
             print(f"n = {run.spec.n_train:,}, seed {run.spec.seed}: {run.result['train_accuracy']:.1%} fitted", file=sys.stderr, flush=True)

@@ -1,6 +1,6 @@
-"""What `list` shows of networks and learners, as literals: what they are made of takes seconds to import.
+"""What `list` shows of networks and models, as literals: what they are made of takes seconds to import.
 
-tests/cli/test_catalog.py holds these against the networks and learners themselves.
+tests/cli/test_catalog.py holds these against the networks and models themselves.
 """
 
 NETWORKS: dict[str, tuple[int, str]] = {  # parameters at the papers' sizes, and what it is
@@ -24,7 +24,7 @@ NETWORKS: dict[str, tuple[int, str]] = {  # parameters at the papers' sizes, and
         "Two conv 3x3 of 32 channels, max-pool 3x3/2, conv 3x3 of 64, max-pool 3x3/2; then 128-classes. Not in the papers.",
     ),
 }
-LEARNERS: dict[str, tuple[str, str]] = {  # class, and what it is
+MODELS: dict[str, tuple[str, str]] = {  # class, and what it is
     "network": (
         "shattering.learners.network.NetworkClassifier",
         "A network trained by SGD with momentum and an exponentially decaying learning rate.",

@@ -68,10 +68,10 @@ class Run(Stored):
     """What a corrupted label becomes."""
     permute_channels: bool = False
     """Permute all values of an image, not its pixels."""
-    learner: str = "network"
-    """A name (see `list learners`)."""
+    model: str = "network"
+    """A name (see `list models`)."""
     set: Repeated = ()
-    """A parameter of the learner, as name=value."""
+    """A parameter of the model, as name=value."""
     seed: Natural = 0
     """Seed of data, noise, initialization and order."""
     data_seed: Natural | None = None
@@ -103,7 +103,7 @@ class Run(Stored):
 
 _AXES = (
     *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out", "channels"),
-    *("labels", "pixels", "label_mode", "permute_channels", "learner", "seed", "data_seed", "noise_seed"),
+    *("labels", "pixels", "label_mode", "permute_channels", "model", "seed", "data_seed", "noise_seed"),
 )
 
 
@@ -112,7 +112,7 @@ class Sweep(Swept):
     """Run what is missing of a grid: a FILE (TOML or JSON), or options with comma lists."""
 
     file: Positional[Path | None] = None
-    """Axes and values, e.g. labels = [0, 0.5, 1]; parameters of the learner under [set]."""
+    """Axes and values, e.g. labels = [0, 0.5, 1]; parameters of the model under [set]."""
     dataset: str | None = None
     """Names or paths."""
     n_train: str | None = None
@@ -137,10 +137,10 @@ class Sweep(Swept):
     """redraw, flip, permute."""
     permute_channels: str | None = None
     """true, false."""
-    learner: str | None = None
+    model: str | None = None
     """Names."""
     set: Repeated = ()
-    """A parameter of the learner, as name=value,value."""
+    """A parameter of the model, as name=value,value."""
     seed: str | None = None
     """Seeds."""
     data_seed: str | None = None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from shattering.cli.catalog import LEARNERS, NETWORKS
+from shattering.cli.catalog import MODELS, NETWORKS
 from shattering.cli.common import Stored, check_out, print_json, print_written, summary, where
 from shattering.cli.options import Positional
 
@@ -13,13 +13,13 @@ from shattering.cli.options import Positional
 class List:
     """Show what there is to choose from."""
 
-    what: Positional[Literal["datasets", "networks", "learners"]]
+    what: Positional[Literal["datasets", "networks", "models"]]
     """Which list."""
     json: bool = False
     """Print JSON."""
 
     def execute(self) -> int:
-        rows = {"datasets": _datasets, "networks": _networks, "learners": _learners}[self.what]()
+        rows = {"datasets": _datasets, "networks": _networks, "models": _models}[self.what]()
         if self.json:
             print_json(rows)
         else:
@@ -102,5 +102,5 @@ def _networks() -> list[dict]:
     return [{"name": name, "parameters": count, "text": text} for name, (count, text) in NETWORKS.items()]
 
 
-def _learners() -> list[dict]:
-    return [{"name": name, "class": path, "text": text} for name, (path, text) in LEARNERS.items()]
+def _models() -> list[dict]:
+    return [{"name": name, "class": path, "text": text} for name, (path, text) in MODELS.items()]

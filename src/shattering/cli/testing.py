@@ -13,8 +13,8 @@ from shattering.parameters import Count, Natural, Range, split_list
 class Test(Swept):
     """Would this model fit noise just as well, and does it learn anything? Writes an HTML report."""
 
-    learner: Positional[str]
-    """file.py:name, package.module:name, or a name of `list learners` or `list networks`."""
+    model: Positional[str]
+    """file.py:name, package.module:name, or a name of `list models` or `list networks`."""
     data: str = "digits"
     """A name (see `list datasets`) or a path."""
     budget: str | None = None
@@ -28,7 +28,7 @@ class Test(Swept):
     scoring: str | None = None
     """One of scikit-learn's scorers, instead of accuracy."""
     set: Repeated = ()
-    """A parameter of the learner, as name=value."""
+    """A parameter of the model, as name=value."""
     inputs: Literal["auto", "table", "images"] = "auto"
     """What estimators are given."""
     start: Literal["reinitialized", "given"] | None = None
@@ -67,10 +67,10 @@ class Test(Swept):
         same += ("image_size", "skip_corrupt", "channels")
         warnings.simplefilter("ignore", IdentityWarning)  # the result says the same
         test = randomization_test(
-            self.learner,
+            self.model,
             self.data,
             randomizations=names,
-            recipe=read_settings(self.set),
+            hyperparameters=read_settings(self.set),
             console=Console(stderr=True),
             engine=self.found_engine(),
             store=self.store,

@@ -116,11 +116,11 @@ def _epochs(spec: RunSpec, given: objects.Objects) -> int | None:
 
 def _with_epochs(spec: RunSpec, given: Any, epochs: int) -> RunSpec:
     """The same run with fewer epochs. An object gets a name of its own among those given."""
-    if not objects.is_object(spec.learner):
+    if not objects.is_object(spec.model):
         return replace(spec, params={**spec.params, "epochs": epochs})
-    name = objects.name_of(objects.label(spec.learner), f"{objects.digest_of(spec.learner).removeprefix('object:')}-{epochs}epochs")
-    given[name] = clone(given[spec.learner]).set_params(epochs=epochs)  # type: ignore[union-attr]
-    return replace(spec, learner=name)
+    name = objects.name_of(objects.label(spec.model), f"{objects.digest_of(spec.model).removeprefix('object:')}-{epochs}epochs")
+    given[name] = clone(given[spec.model]).set_params(epochs=epochs)  # type: ignore[union-attr]
+    return replace(spec, model=name)
 
 
 def _measure(spec: RunSpec, given: objects.Objects, data: Dataset, clock: Clock) -> Cost:
@@ -140,16 +140,16 @@ def _measure(spec: RunSpec, given: objects.Objects, data: Dataset, clock: Clock)
 
 
 def _pilot(spec: RunSpec, given: objects.Objects, data: Dataset, n: int, epochs: int | None) -> float:
-    """Seconds of a fit on n examples, and predicting the test split; of a learner with epochs, of so many of the fastest of a few."""
+    """Seconds of a fit on n examples, and predicting the test split; of a model with epochs, of so many of the fastest of a few."""
     small = data.limit(n, _test_size(n, data), spec.resolved_data_seed)
-    learner, ends = spec.build(given), [time.perf_counter()]
+    model, ends = spec.build(given), [time.perf_counter()]
     if epochs:
-        learner.set_params(epochs=_PILOT_EPOCHS)
-        fit_split(learner, small.train, test=small.test, on_epoch=lambda _: ends.append(time.perf_counter()))
+        model.set_params(epochs=_PILOT_EPOCHS)
+        fit_split(model, small.train, test=small.test, on_epoch=lambda _: ends.append(time.perf_counter()))
         spans = [b - a for a, b in pairwise(ends)]
         return epochs * min(spans) if spans else epochs / _PILOT_EPOCHS * (time.perf_counter() - ends[0])
-    fit_split(learner, small.train)
-    predict_split(learner, small.test)
+    fit_split(model, small.train)
+    predict_split(model, small.test)
     return time.perf_counter() - ends[0]
 
 

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from shattering.compare.plan import NATURAL
+from shattering.compare.plan import ORIGINAL
 from shattering.compare.result import RandomizationTest
 from shattering.report.figures import Chart
 
@@ -12,7 +12,7 @@ _ROW = 44  # height of a randomization, in pixels
 
 
 def score_chart(test: RandomizationTest) -> Chart:
-    """Train and test scores of every draw, a row a randomization, with a rule at the natural test score."""
+    """Train and test scores of every draw, a row a randomization, with a rule at the original test score."""
     rows = [
         {"randomization": draw.randomization.title, "draw": draw.number, "split": split, "score": score}
         for draw in test.draws
@@ -20,7 +20,7 @@ def score_chart(test: RandomizationTest) -> Chart:
         for split in SPLITS
         if (score := getattr(draw, f"{split}_score")) is not None
     ]
-    order = [r.title for r in (NATURAL, *test.randomizations)]
+    order = [r.title for r in (ORIGINAL, *test.randomizations)]
     axis = alt.Axis(format="%") if test.scoring == "accuracy" else alt.Axis()
     colors = alt.Scale(domain=list(SPLITS), range=list(SPLITS.values()))
     base = alt.Chart(pd.DataFrame(rows)).encode(
@@ -33,6 +33,6 @@ def score_chart(test: RandomizationTest) -> Chart:
         shape=alt.Shape("split:N", scale=alt.Scale(domain=list(SPLITS)), title=None, legend=alt.Legend(orient="bottom")),
         tooltip=[alt.Tooltip("randomization:N"), alt.Tooltip("draw:O"), alt.Tooltip("split:N"), alt.Tooltip("score:Q", format=".4f")],
     )
-    natural = pd.DataFrame({"score": [test.natural.test_score]})
-    rule = alt.Chart(natural).mark_rule(strokeDash=[5, 4], color="#666").encode(x="score:Q")
+    original = pd.DataFrame({"score": [test.original.test_score]})
+    rule = alt.Chart(original).mark_rule(strokeDash=[5, 4], color="#666").encode(x="score:Q")
     return alt.layer(points, rule).properties(width=460, height=_ROW * len(order))

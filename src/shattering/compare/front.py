@@ -12,7 +12,7 @@ from rich.console import Console
 from sklearn.base import BaseEstimator
 
 from shattering.compare.budget import Clock, OutOfTime, parse_budget, plan
-from shattering.compare.plan import NATURAL, Scheme, find_randomizations, n_draws_of
+from shattering.compare.plan import ORIGINAL, Scheme, find_randomizations, n_draws_of
 from shattering.compare.repeats import find_repeats
 from shattering.compare.result import Draw, RandomizationTest
 from shattering.data.dataset import Dataset
@@ -20,7 +20,7 @@ from shattering.data.load import load_dataset
 from shattering.errors import InputError
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
-from shattering.learners.adapt import Inputs, as_learner, tracked
+from shattering.learners.adapt import Inputs, as_model, tracked
 from shattering.learners.factories import OfInstance, Start
 from shattering.learners.network import NetworkClassifier
 from shattering.parameters import Count, Natural, Range, check_arguments
@@ -40,14 +40,14 @@ _LOOK_SECONDS = 0.2  # between looks at whether another process has ended a fit
 @read_once()
 @no_exit()
 def randomization_test(
-    learner: Any,
+    model: Any,
     data: Any,
     *,
     randomizations: Sequence[str | Randomization] | None = None,
     n_draws: int | Mapping[str, int] = 19,
     folds: Annotated[int, Range(2)] | None = None,
     scoring: str | None = None,
-    recipe: Mapping[str, object] | None = None,
+    hyperparameters: Mapping[str, object] | None = None,
     inputs: Inputs = "auto",
     start: Start | None = None,
     n_train: Count | None = None,
@@ -63,11 +63,11 @@ def randomization_test(
     console: Console | None = None,
     engine: Engine = "local",
 ) -> RandomizationTest:
-    """Fit a learner on data and on randomized copies of them, and compare.
+    """Fit a model on data and on randomized copies of them, and compare.
 
     Args:
-        learner: a scikit-learn classifier or pipeline, a skorch net, a torch module (class, factory or instance), a training
-            function (split, seed) → predict, or the name of one; see `shattering.learners.adapt.as_learner`.
+        model: a scikit-learn classifier or pipeline, a skorch net, a torch module (class, factory or instance), a training
+            function (split, seed) → predict, or the name of one; see `shattering.learners.adapt.as_model`.
         data: a name, a path, (X, y), (x_train, y_train, x_test, y_test), a `Dataset`, a torch or a Hugging Face dataset;
             see `load_dataset`. Without a test split a fifth is held out, drawn by the seed (but with folds nothing is).
         randomizations: names in `shattering.compare.plan.RANDOMIZATIONS`, or instances of `Randomization`. Default: permuted labels,
@@ -78,10 +78,10 @@ def randomization_test(
         folds: cross-validate over this many stratified folds of the train split instead of testing on the test split, as
             scikit-learn's `permutation_test_score` does; None: do not.
         scoring: a name of scikit-learn's scorers; None: accuracy. Higher is better, as there.
-        recipe: parameters of the learner; for torch modules those of `NetworkClassifier`, which trains them.
+        hyperparameters: parameters of the model; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: "table" or "images", for estimators that could be given either; "auto": images for skorch, else a table.
         start: what every fit of an instance of a torch module starts from: "reinitialized", weights that its layers draw anew, or
-            "given", the weights that it has, which is fine-tuning. None: "reinitialized", and nothing of the kind for other learners.
+            "given", the weights that it has, which is fine-tuning. None: "reinitialized", and nothing of the kind for other models.
             The result says which.
         n_train: train on a class-balanced subset of this size.
         n_test: test on a class-balanced subset of this size.
@@ -98,30 +98,32 @@ def randomization_test(
             only what is missing. None: they are kept as long as the result.
         log: trackers to tell of every fit, such as "tensorboard:FOLDER"; see `shattering.runs.execute.run`.
         console: where to show progress; None: nowhere.
-        engine: "local", "ray" or a `Ray`, as `sweep` takes it; the fit on the natural data is made here all the same.
+        engine: "local", "ray" or a `Ray`, as `sweep` takes it; the fit on the original data is made here all the same.
 
     Returns:
         The result; a draw whose fit fails is in it, as failed.
 
     Raises:
-        InputError: for bad input. What the learner raises on the natural data is raised.
+        InputError: for bad input. What the model raises on the original data is raised.
     """
-    check_arguments(randomization_test, locals(), "folds", "scoring", "recipe", "n_train", "n_test", "seed", "skip_corrupt", "store")
+    check_arguments(
+        randomization_test, locals(), "folds", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store"
+    )
     clock = Clock(parse_budget(budget), time.perf_counter())
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
-    name, estimator, params = tracked(*as_learner(learner, recipe, inputs, start))
+    name, estimator, params = tracked(*as_model(model, hyperparameters, inputs, start))
     source = str(data) if isinstance(data, (str, Path)) else None
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
     sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
     dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, channels=channels, **reading)
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
-        raise InputError("data are randomized already (labels differ from true_labels), expected natural data")
+        raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     if folds is not None:
         dataset.limit(n_train if source is None else None, seed=seed).check_folds(folds)
     given, spec, notes = _named(name, estimator, source, dataset)
-    base = RunSpec(dataset=spec["dataset"], learner=spec["learner"], params=params, seed=seed, data_seed=seed, scoring=scoring)
+    base = RunSpec(dataset=spec["dataset"], model=spec["model"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
     found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
@@ -149,7 +151,7 @@ def randomization_test(
 def _named(
     name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset
 ) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
-    """The objects that runs are handed, what their specs call learner and dataset, and what cannot be told apart of the learner."""
+    """The objects that runs are handed, what their specs call model and dataset, and what cannot be told apart of the model."""
     given: dict[str, Any] = {}
     unknown: tuple[str, ...] = ()
     if estimator is not None:
@@ -159,7 +161,7 @@ def _named(
     if source is None:
         source = objects.name_of(dataset.name, dataset.fingerprint()[:16])
         given[source] = dataset
-    return given, {"learner": name, "dataset": source}, tell(unknown)
+    return given, {"model": name, "dataset": source}, tell(unknown)
 
 
 def _start(estimator: BaseEstimator | None, notes: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
@@ -186,8 +188,8 @@ class Execution:
     def execute(self) -> None:
         for draw in self.scheme.order():
             self.failed |= {spec.run_id: failure_mark(self.store, spec) for spec in self.scheme.fits(*draw)}
-        natural, *pending = self.scheme.order()
-        busy = [] if self._make_here(natural, wait=self.clock.seconds is not None) else [natural]  # here: what it raises is to be raised
+        original, *pending = self.scheme.order()
+        busy = [] if self._make_here(original, wait=self.clock.seconds is not None) else [original]  # here: what it raises is to be raised
         total = len(pending)
         while batch := self._next(pending):
             busy += self._make(batch)
@@ -216,7 +218,7 @@ class Execution:
 
     def _make_here(self, draw: tuple[Randomization, int], wait: bool = False) -> bool:
         """Make a draw in this process. False if another process is at one of its fits, unless it is to `wait` for that."""
-        start, is_natural = time.perf_counter(), draw[0] == NATURAL
+        start, is_natural = time.perf_counter(), draw[0] == ORIGINAL
         try:
             for spec in self.scheme.fits(*draw):
                 self._run(spec, is_natural, wait)
@@ -235,7 +237,7 @@ class Execution:
             run(spec, self.store, None if raises else self.clock.check, self.log, self.given, wait)
         except Busy:
             raise
-        except Exception:  # whatever the learner raises on noise; the run is marked as failed, with the error
+        except Exception:  # whatever the model raises on noise; the run is marked as failed, with the error
             if raises:
                 raise
 
@@ -245,13 +247,13 @@ class Execution:
 
 def _check_same_data(draws: Sequence[Draw]) -> None:
     """Raises InputError if a store has draws that were made from other data of the same name, such as another encoding of them."""
-    natural, *others = [made for draw in draws for made in draw.runs if made.status == "done"]
+    original, *others = [made for draw in draws for made in draw.runs if made.status == "done"]
     for other in others:
         for name in ("dataset", "classes", "image_shape"):
-            if other.result[name] != natural.result[name]:
+            if other.result[name] != original.result[name]:
                 raise InputError(
-                    f"{other.folder} was made from other data than the natural fit: its {name} is {other.result[name]!r}, expected "
-                    f"{natural.result[name]!r}; remove that folder or take another store"
+                    f"{other.folder} was made from other data than the original fit: its {name} is {other.result[name]!r}, expected "
+                    f"{original.result[name]!r}; remove that folder or take another store"
                 )
 
 

@@ -1,4 +1,4 @@
-"""What became of wrong labels: which were memorized, from when on, and which labels of the natural data look wrong."""
+"""What became of wrong labels: which were memorized, from when on, and which labels of the original data look wrong."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -22,7 +22,7 @@ class Memorization:
         clean: of the others, the fraction fitted as labelled.
         memorized: of the wrong ones, the fraction predicted as their wrong label.
         as_true: of the wrong ones, the fraction predicted as their true class.
-        start: when memorization starts in the first draw (`measures.memorization_start`); None if it does not, or the learner
+        start: when memorization starts in the first draw (`measures.memorization_start`); None if it does not, or the model
             has no epochs that were tracked.
         peak: when most wrong labels are seen through in the first draw; None likewise.
         precision: of the ranking by mean loss at k = the number of wrong labels, in the first draw; None likewise.
@@ -82,10 +82,10 @@ def _precision(run: Run) -> float | None:
 
 
 def suspects(test: RandomizationTest) -> pd.DataFrame | None:
-    """The natural training examples, those whose label is likeliest wrong first: id, label, suspicion (mean loss in nats),
-    epochs_to_fit, forgetting_events, final_prediction. None for learners without tracked epochs, or a diverged training.
+    """The original training examples, those whose label is likeliest wrong first: id, label, suspicion (mean loss in nats),
+    epochs_to_fit, forgetting_events, final_prediction. None for models without tracked epochs, or a diverged training.
     """
-    run = test.natural.runs[0]
+    run = test.original.runs[0]
     if not is_tracked(run) or run.result["diverged"]:
         return None
     ranking = measures.label_error_ranking(run.examples)

@@ -7,7 +7,7 @@ import vl_convert
 from markupsafe import Markup, escape
 
 from shattering.compare.figures import score_chart
-from shattering.compare.plan import NATURAL
+from shattering.compare.plan import ORIGINAL
 from shattering.compare.result import RandomizationTest, shown
 from shattering.errors import printable
 from shattering.report import figures as report_figures
@@ -17,7 +17,7 @@ from shattering.version import VERSION
 
 SUSPECTS = 20  # examples shown whose label is likely wrong
 CAPTIONS = {
-    "scores": "Train and test scores of every draw. The dashed line is the test score on the natural data.",
+    "scores": "Train and test scores of every draw. The dashed line is the test score on the original data.",
     "memorization": "What is fitted of the clean and of the wrongly labelled training examples, epoch by epoch, just before each update; "
     "the first draw.",
     "loss": "Training loss over steps, averaged over each epoch, of the first draw of each randomization.",
@@ -26,7 +26,7 @@ CAPTIONS = {
 
 def render_test(test: RandomizationTest) -> str:
     """The page as text. All text from outside is escaped."""
-    firsts = [test.of(r)[0].runs[0] for r in (NATURAL, *test.randomizations) if test.of(r)]
+    firsts = [test.of(r)[0].runs[0] for r in (ORIGINAL, *test.randomizations) if test.of(r)]
     charts = {
         "scores": score_chart(test),
         "memorization": report_figures.memorization_curves([run for run in firsts if run.spec.randomization.labels < 1]),
@@ -36,7 +36,7 @@ def render_test(test: RandomizationTest) -> str:
     return render_template(
         "test.html.j2",
         [run for run in test.runs if run.status in ("done", "failed", *UNREADABLE)],
-        f"{test.learner} on {test.dataset}",
+        f"{test.model} on {test.dataset}",
         charts,
         filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
         test=test,
@@ -50,10 +50,10 @@ def render_test(test: RandomizationTest) -> str:
 
 
 def _suspects(test: RandomizationTest) -> list[dict]:
-    """The first of the natural examples whose label is likely wrong, with the names of the classes."""
+    """The first of the original examples whose label is likely wrong, with the names of the classes."""
     if test.suspects is None:
         return []
-    result = test.natural.runs[0].result
+    result = test.original.runs[0].result
     names = dict(zip(result.get("label_values", range(result["n_classes"])), result["classes"], strict=True))
     rows = test.suspects.head(SUSPECTS).astype(object).where(test.suspects.head(SUSPECTS).notna(), None).to_dict("records")
     return [{**row, **{name: names[row[name]] for name in ("label", "final_prediction")}} for row in rows]
@@ -72,7 +72,7 @@ def notebook_html(test: RandomizationTest) -> str:
     picture = base64.b64encode(png).decode()
     items = Markup("").join(Markup("<li>{}</li>").format(printable(sentence)) for sentence in test.summary)
     table = shown(pd.DataFrame(columns)).to_html(index=False, border=0)
-    name = f"<strong>{escape(printable(test.learner))} on {escape(printable(test.dataset))}</strong>"
+    name = f"<strong>{escape(printable(test.model))} on {escape(printable(test.dataset))}</strong>"
     return (
         f"<div><p>{name}, n = {test.n_train:,}</p><ul>{items}</ul>{table}"
         f'<img alt="Train and test scores of every draw of each randomization" src="data:image/png;base64,{picture}"></div>'
@@ -81,7 +81,7 @@ def notebook_html(test: RandomizationTest) -> str:
 
 def methods(test: RandomizationTest) -> str:
     """A paragraph for a paper's methods section: what was done, with which data, draws and versions."""
-    run = test.natural.runs[0]
+    run = test.original.runs[0]
     spec, result = run.spec, run.result
     torch, scikit_learn = (run.provenance["versions"].get(name) or "unknown" for name in ("torch", "scikit-learn"))
     noise = "; ".join(f"{r.title} ({len(test.of(r))} draws)" for r in test.randomizations)
@@ -92,7 +92,7 @@ def methods(test: RandomizationTest) -> str:
         for t in test.tests.values()
     )
     return (
-        f"We trained {test.learner} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and on randomized "
+        f"We trained {test.model} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and on randomized "
         f"copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_drawn(test)} "
         f"have independent seeds derived from {spec.seed}. Run with shattering {VERSION}, PyTorch {torch} and "
         f"scikit-learn {scikit_learn} on {run.provenance['processor']}."

@@ -20,7 +20,7 @@ RANDOMIZATIONS: dict[str, Randomization] = {
     "gaussian-pixels": Randomization(pixels="gaussian"),
     "within-class": Randomization(pixels="within-class"),
 }
-NATURAL = Randomization()
+ORIGINAL = Randomization()
 LABEL_TEST = RANDOMIZATIONS["permuted-labels"]
 FEATURE_TEST = RANDOMIZATIONS["within-class"]
 TESTS = {LABEL_TEST: "labels do not depend on the features", FEATURE_TEST: "within a class, features do not depend on each other"}
@@ -43,8 +43,8 @@ def find_randomizations(given: Sequence[str | Randomization] | None, is_image: b
         if isinstance(one, str) and one not in RANDOMIZATIONS:
             raise unknown("randomization", one, RANDOMIZATIONS)
         found.append(RANDOMIZATIONS[one] if isinstance(one, str) else one)
-        if found[-1] == NATURAL:
-            raise InputError("randomizations has one that randomizes nothing; the natural data are always there")
+        if found[-1] == ORIGINAL:
+            raise InputError("randomizations has one that randomizes nothing; the original data are always there")
         if found[-1] in found[:-1]:
             raise InputError(f"randomizations has {one if isinstance(one, str) else one.title!r} twice, expected each once")
     return found
@@ -52,42 +52,42 @@ def find_randomizations(given: Sequence[str | Randomization] | None, is_image: b
 
 @dataclass(frozen=True)
 class Scheme:
-    """What is run: `natural`, the specs of the natural fit (one a fold), and those of every draw of each randomization.
+    """What is run: `original`, the specs of the original fit (one a fold), and those of every draw of each randomization.
 
     draws: randomization → how often it is drawn.
     """
 
-    natural: RunSpec
+    original: RunSpec
     draws: Mapping[Randomization, int]
 
     @cached_property
     def seeds(self) -> Mapping[Randomization, Sequence[int]]:
-        """The seed of every draw of each randomization; the natural fit has the test's."""
-        return {r: draw_seeds(self.natural.seed, r, n) for r, n in self.draws.items()} | {NATURAL: [self.natural.seed]}
+        """The seed of every draw of each randomization; the original fit has the test's."""
+        return {r: draw_seeds(self.original.seed, r, n) for r, n in self.draws.items()} | {ORIGINAL: [self.original.seed]}
 
     def fits(self, randomization: Randomization, draw: int) -> list[RunSpec]:
         """The runs of a draw, one a fold."""
-        base, seed = self.natural, self.seeds[randomization][draw]
+        base, seed = self.original, self.seeds[randomization][draw]
         spec = replace(base, randomization=randomization, seed=seed, data_seed=base.resolved_data_seed)
         return [spec] if base.folds is None else [replace(spec, fold=fold) for fold in range(base.folds)]
 
     def order(self) -> list[tuple[Randomization, int]]:
-        """The draws in the order in which they are made: the natural one, one of each randomization, then all evenly.
+        """The draws in the order in which they are made: the original one, one of each randomization, then all evenly.
 
         Whenever this is cut short, every randomization has had about the same share of its draws.
         """
         shares = [((draw > 0, draw / n, place), r, draw) for place, (r, n) in enumerate(self.draws.items()) for draw in range(n)]
-        return [(NATURAL, 0), *((r, draw) for _, r, draw in sorted(shares, key=lambda entry: entry[0]))]
+        return [(ORIGINAL, 0), *((r, draw) for _, r, draw in sorted(shares, key=lambda entry: entry[0]))]
 
 
 def draw_seeds(seed: int, randomization: Randomization, n: int) -> list[int]:
     """n seeds for the draws of a randomization in a test with this seed: no two alike, and none the test's own.
 
     They are hashed, so that tests with other seeds, and other randomizations, have draws of their own: with consecutive
-    seeds, two tests would compare their natural fits with the same draws. The first ones do not depend on n. Below 2^31,
+    seeds, two tests would compare their original fits with the same draws. The first ones do not depend on n. Below 2^31,
     for they become estimators' random states, too.
     """
-    fields, defaults = asdict(randomization), asdict(NATURAL)
+    fields, defaults = asdict(randomization), asdict(ORIGINAL)
     purpose = "draw/" + json.dumps({name: value for name, value in sorted(fields.items()) if value != defaults[name]})
     found, index = {seed: None}, 0
     while len(found) <= n:

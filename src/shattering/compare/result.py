@@ -9,7 +9,7 @@ from statistics import fmean
 import pandas as pd
 
 from shattering import stats
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, NATURAL, TESTS, find_randomizations
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, TESTS, find_randomizations
 from shattering.compare.repeats import Repeats
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
@@ -20,7 +20,7 @@ from shattering.runs.store import Run
 
 @dataclass(frozen=True)
 class Draw:
-    """One fit of the learner on the natural data, or on one randomized copy of them: a run, or one for each fold.
+    """One fit of the model on the original data, or on one randomized copy of them: a run, or one for each fold.
 
     Its numbers are means over the folds; None where a run of it is not done.
     """
@@ -56,7 +56,7 @@ class Draw:
         """Against test labels that are randomized as the training labels are, for a permutation test; the same where they are not.
 
         This is the statistic of Ojala and Garriga, and of scikit-learn. Against the true test labels the null would be as valid,
-        but broad: where classes are clusters, a learner of permuted labels may happen to name them rightly.
+        but broad: where classes are clusters, a model of permuted labels may happen to name them rightly.
         """
         name = "test_accuracy" if self.runs[0].spec.scoring is None else "test_score"
         return self.mean(f"{name}_on_corrupted_labels")
@@ -84,7 +84,7 @@ class Draw:
 class PermutationTest:
     """A permutation p-value and what it was computed from. Higher scores are better.
 
-    null: what is tested. n_failed: draws that were begun and have no score; they count as at least as good as the natural
+    null: what is tested. n_failed: draws that were begun and have no score; they count as at least as good as the original
     data, see `shattering.stats.permutation_p_value`.
     """
 
@@ -100,7 +100,7 @@ class PermutationTest:
 
     @property
     def n_as_good(self) -> int:
-        """How many draws are at least as good as the natural data, those that failed among them."""
+        """How many draws are at least as good as the original data, those that failed among them."""
         return stats.n_as_good(self.score, self.null_scores) + self.n_failed
 
     @property
@@ -118,18 +118,18 @@ class RandomizationTest:
     """The result of `randomization_test`.
 
     Args:
-        learner: what it is called.
-        draws: every draw that was planned, the natural one first, done or not.
+        model: what it is called.
+        draws: every draw that was planned, the original one first, done or not.
         left_out: what a budget left out, in sentences; empty if nothing was.
         seconds: how long the call took.
-        start: what every fit of a torch module's instance started from, "reinitialized" or "given"; None for other learners.
-        notes: what else has to be known of the fits, in sentences: what they started from, and what of the learner cannot be told
+        start: what every fit of a torch module's instance started from, "reinitialized" or "given"; None for other models.
+        notes: what else has to be known of the fits, in sentences: what they started from, and what of the model cannot be told
             apart from others, so that no stored run is used again for it.
-        given: the objects that its runs name, such as a learner that is no name.
+        given: the objects that its runs name, such as a model that is no name.
         repeats: inputs that are on both sides of the split; None: none were found.
     """
 
-    learner: str
+    model: str
     draws: tuple[Draw, ...]
     left_out: tuple[str, ...] = ()
     seconds: float = 0.0
@@ -139,7 +139,7 @@ class RandomizationTest:
     repeats: Repeats | None = None
 
     @property
-    def natural(self) -> Draw:
+    def original(self) -> Draw:
         return self.draws[0]
 
     @property
@@ -148,21 +148,21 @@ class RandomizationTest:
 
     @property
     def dataset(self) -> str:
-        return self.natural.runs[0].result["dataset"]
+        return self.original.runs[0].result["dataset"]
 
     @property
     def n_train(self) -> int:
-        return self.natural.runs[0].result["n_train"]
+        return self.original.runs[0].result["n_train"]
 
     @property
     def scoring(self) -> str:
         """What the scores are; higher is better."""
-        return self.natural.runs[0].spec.scoring or "accuracy"
+        return self.original.runs[0].spec.scoring or "accuracy"
 
     @cached_property
     def randomizations(self) -> list[Randomization]:
-        """Those compared, without the natural data."""
-        return [r for r in dict.fromkeys(draw.randomization for draw in self.draws) if r != NATURAL]
+        """Those compared, without the original data."""
+        return [r for r in dict.fromkeys(draw.randomization for draw in self.draws) if r != ORIGINAL]
 
     def of(self, randomization: Randomization | str, done: bool = True) -> list[Draw]:
         """The draws of a randomization, or of a name in `RANDOMIZATIONS`; done: only those that are. Raises InputError for other names."""
@@ -180,7 +180,7 @@ class RandomizationTest:
     def tests(self) -> Mapping[Randomization, PermutationTest]:
         """The permutation tests of Ojala and Garriga (2010), of which test 1 permutes labels, test 2 features within each class.
 
-        The draws of other randomizations are not exchangeable with the natural data under any null, so have no p-value. Nor
+        The draws of other randomizations are not exchangeable with the original data under any null, so have no p-value. Nor
         does a test of which no draw has a score, nor any if the test split is the train split.
         """
         out: dict[Randomization, PermutationTest] = {}
@@ -189,7 +189,7 @@ class RandomizationTest:
         for r in (LABEL_TEST, FEATURE_TEST):
             nulls, n_begun = self.scores(r, "null_score"), sum(draw.begun for draw in self.of(r, done=False))
             if nulls:
-                out[r] = PermutationTest(TESTS[r], self.natural.test_score, tuple(nulls), n_begun - len(nulls))  # type: ignore[arg-type]
+                out[r] = PermutationTest(TESTS[r], self.original.test_score, tuple(nulls), n_begun - len(nulls))  # type: ignore[arg-type]
         return out
 
     def scores(self, randomization: Randomization | str, which: str = "test_score") -> list[float]:
@@ -204,11 +204,11 @@ class RandomizationTest:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """One row a randomization, the natural data first. Scores are means over draws; higher is better.
+        """One row a randomization, the original data first. Scores are means over draws; higher is better.
 
         Columns: randomization; draws (done), not_done; train_score, test_score, gap (their difference); interpolated (share of
-        draws); epochs_to_fit (mean over the draws that fit), fit_seconds, time_ratio (to natural: of epochs to fit where both
-        are known, else of seconds) and time_in ("epochs" or "seconds"); effect (natural test score minus this one;
+        draws); epochs_to_fit (mean over the draws that fit), fit_seconds, time_ratio (to original: of epochs to fit where both
+        are known, else of seconds) and time_in ("epochs" or "seconds"); effect (original test score minus this one;
         for the two tests, minus the mean `null_score`),
         effect_low, effect_high (95 %), effect_sd (in standard deviations of the draws); p_value, n_as_good, p_floor for the two
         tests. test_score is against the true test labels.
@@ -220,7 +220,7 @@ class RandomizationTest:
         """The rows of `table` as dictionaries, None for missing values."""
         from shattering.compare.table import make_row
 
-        return [make_row(self, r) for r in (NATURAL, *self.randomizations)]
+        return [make_row(self, r) for r in (ORIGINAL, *self.randomizations)]
 
     @cached_property
     def summary(self) -> list[str]:
@@ -238,7 +238,7 @@ class RandomizationTest:
 
     @cached_property
     def suspects(self) -> pd.DataFrame | None:
-        """The natural training examples, those whose label is likeliest wrong first; None without tracked epochs."""
+        """The original training examples, those whose label is likeliest wrong first; None without tracked epochs."""
         from shattering.compare.memorization import suspects
 
         return suspects(self)
@@ -279,24 +279,24 @@ class RandomizationTest:
         return notebook_html(self)
 
     def to_json(self) -> dict:
-        """What a script needs, and what a number needs to be cited: summary, table, records, seed and provenance of the natural fit; None
+        """What a script needs, and what a number needs to be cited: summary, table, records, seed and provenance of the original fit; None
         for missing values."""
         records = self.records.astype(object).where(self.records.notna(), None).to_dict("records")
         about = {
-            "learner": self.learner,
+            "model": self.model,
             "dataset": self.dataset,
             "n_train": self.n_train,
-            "n_test": self.natural.n_test,
-            "seed": self.natural.runs[0].spec.seed,
+            "n_test": self.original.n_test,
+            "seed": self.original.runs[0].spec.seed,
             "scoring": self.scoring,
             "start": self.start,
             "p_value": self.p_value,
         }
-        about |= {"diagnosis": [finding.to_json() for finding in self.diagnosis], "provenance": self.natural.runs[0].provenance}
+        about |= {"diagnosis": [finding.to_json() for finding in self.diagnosis], "provenance": self.original.runs[0].provenance}
         return {**about, "seconds": self.seconds, "summary": self.summary, "table": self.rows, "records": records}
 
     def __str__(self) -> str:
-        head = f"{self.learner} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
+        head = f"{self.model} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
         columns = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
         table = shown(columns).map(printable).to_string(index=False)
         return "\n".join([printable(head), table, *map(printable, [*self.summary, *self.explanation])])

@@ -48,7 +48,7 @@ def _repeats(test: RandomizationTest) -> Iterator[str]:
 
 
 def _verdict(tested: PermutationTest, scores: str, what: str, unjudged: str) -> str:
-    """What a permutation test says of the claim that the learner does `what`."""
+    """What a permutation test says of the claim that the model does `what`."""
     if tested.floor > LEVEL:
         return f"{unjudged} ({scores}; {_p(tested)})."
     return f"{'It' if tested.p_value <= LEVEL else 'Nothing shows that it'} {what}: {scores} ({_p(tested)})."
@@ -87,7 +87,7 @@ def _time(test: RandomizationTest) -> Iterator[str]:
     if row is None or row["time_in"] != "epochs" or not all(draw.interpolated for draw in test.of(LABEL_TEST)):
         return
     ratio = row["time_ratio"]
-    epochs = f"{row['epochs_to_fit']:.4g} epochs against {test.natural.mean('epochs_to_fit'):.4g}"
+    epochs = f"{row['epochs_to_fit']:.4g} epochs against {test.original.mean('epochs_to_fit'):.4g}"
     if ratio <= SIMILAR_TIME:
         yield f"Fitting permuted labels takes about as long as the true ones: {epochs} ({ratio:.2g} times)."
     elif ratio <= SMALL_FACTOR:
@@ -135,11 +135,11 @@ def _pixels(test: RandomizationTest) -> Iterator[str]:
         if accuracies:
             mean = fmean(accuracies)  # type: ignore[arg-type]
             (fitted if mean >= FITS else unfitted).append(f"{r.title} {100 * mean:.2f}%")
-    natural = test.natural.mean("train_accuracy")
+    original = test.original.mean("train_accuracy")
     if fitted:
         yield f"It fits inputs without their structure (training accuracy: {', '.join(fitted)})."
-    if unfitted and natural is not None:
-        yield f"It does not fit {', '.join(unfitted)} (training accuracy; {100 * natural:.2f}% on the natural inputs)."
+    if unfitted and original is not None:
+        yield f"It does not fit {', '.join(unfitted)} (training accuracy; {100 * original:.2f}% on the original inputs)."
 
 
 def _incomplete(test: RandomizationTest) -> Iterator[str]:

@@ -18,7 +18,7 @@ def dataset_from_arrays(
 
     Args:
         x_train: (n, features), of booleans, whole numbers or floats; or images (n, height, width), or (n, height, width, channels) /
-            (n, channels, height, width), of uint8 in 0…255 or floats in natural units (0…1). Estimators and training functions get
+            (n, channels, height, width), of uint8 in 0…255 or floats in original units (0…1). Estimators and training functions get
             tables, and images of floats, in the type in which they are given.
         y_train: (n,) whole numbers, text or booleans. Estimators and scorers get these; the classes are in the order in which NumPy
             sorts them.

@@ -18,11 +18,11 @@ AUGMENTATIONS: dict[str, tuple[float, float]] = {  # name → (default strength,
     "crop": (-1.0, 1024.0),  # zeros padded on each side before a window is cut; -1: see `Augmentation`
     "flip": (0.5, 1.0),  # probability of a left-right flip
     "rotation": (25.0, 180.0),  # largest angle in degrees; ICLR 2017, appendix E
-    "brightness": (32 / 255, 1.0),  # largest shift; this and the next three as in TensorFlow's Inception recipe
+    "brightness": (32 / 255, 1.0),  # largest shift; this and the next three as in TensorFlow's Inception hyperparameters
     "contrast": (0.5, 1.0),  # largest relative change of the distance from the mean of each channel
     "saturation": (0.5, 1.0),  # largest relative change
     "hue": (0.2, 0.5),  # largest shift, in turns of the colour circle
-    "resized-crop": (0.05, 1.0),  # least share of the image's area in a window that is resized; as in the same recipe
+    "resized-crop": (0.05, 1.0),  # least share of the image's area in a window that is resized; as in the same hyperparameters
     "stretch": (1 / 3, 3.0),  # largest relative change of the window's aspect ratio: 1/3 is 3:4 to 4:3
 }
 _WINDOW = ("resized-crop", "stretch")
@@ -75,7 +75,7 @@ class Augmentation:
         return torch.cat(parts, 1)
 
     def __call__(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """The versions of images (b, c, h, w), float in natural units, that draws (b, 10) stand for: (b, c, *size).
+        """The versions of images (b, c, h, w), float in original units, that draws (b, 10) stand for: (b, c, *size).
 
         Geometry by one bilinear interpolation, without smoothing where images shrink, with zeros outside. Where colours
         change, pixels are clipped to 0…1.

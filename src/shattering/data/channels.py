@@ -27,7 +27,7 @@ def channels_first(
         images: (n, channels, height, width) or (n, height, width, channels).
         channels: "first" or "last", which of the two they are; None: by the rule.
         where: what they are called in messages.
-        like: (channels, height, width) of the images that a learner knows; an order that alone gives such images is taken.
+        like: (channels, height, width) of the images that a model knows; an order that alone gives such images is taken.
         remedy: what would say the order.
 
     Raises:

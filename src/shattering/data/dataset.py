@@ -1,4 +1,4 @@
-"""`Split` and `Dataset`: what every learner is trained and tested on."""
+"""`Split` and `Dataset`: what every model is trained and tested on."""
 
 import hashlib
 import json
@@ -26,11 +26,11 @@ class Split:
     """Labelled examples.
 
     Args:
-        images: (n, channels, height, width), uint8 in 0…255, or floats in natural units (0…1): the type carries the scale, so it is
-            applied exactly once. Or a table (n, features) of booleans, whole numbers or floats, which are natural units as they
+        images: (n, channels, height, width), uint8 in 0…255, or floats in original units (0…1): the type carries the scale, so it is
+            applied exactly once. Or a table (n, features) of booleans, whole numbers or floats, which are original units as they
             are. A tensor; or `ImagesOnDisk`, which are read when they are needed. Estimators and training functions get a table,
             and images of floats, in this very type; uint8 images reach estimators as float32 in 0…1.
-        labels: (n,) int64 in 0…len(classes)-1: the labels that a learner sees.
+        labels: (n,) int64 in 0…len(classes)-1: the labels that a model sees.
         classes: names of the classes.
         ids: (n,) int64, the index of each example in its source; stable under subsetting. Default: 0…n-1.
         true_labels: (n,) int64, the labels before any randomization. Default: labels.
@@ -100,7 +100,7 @@ class Dataset:
     """A train and a test split over the same classes.
 
     Args:
-        train: what learners are trained on.
+        train: what models are trained on.
         test: what they are tested on.
         name: what it is called.
         variant: the name with what figures from it must say, e.g. "cifar10 (JPEG)". Default: name.
@@ -152,7 +152,7 @@ class Dataset:
         """Cross-validation within the train split: test on one of its stratified folds, train on the others.
 
         The folds are stratified by the labels that the train split has, corrupted or not, and the test fold keeps them. So the
-        folds of every randomized copy are made as those of the natural data are, by the same seed, which a permutation test
+        folds of every randomized copy are made as those of the original data are, by the same seed, which a permutation test
         needs: folds that are balanced in the true labels alone would leave permuted labels unbalanced, and their scores below chance.
         Where corruption has made a class smaller than the number of folds, it is in as many test folds as it has examples.
         Raises InputError as `check_folds` does.

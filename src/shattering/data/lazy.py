@@ -31,7 +31,7 @@ Transform = Callable[[np.ndarray, int], np.ndarray]  # (image (c, h, w), example
 
 
 class ImagesOnDisk:
-    """Images (n, channels, height, width) uint8 on disk, behind what learners need of a tensor: `shape`, `dtype`, `ndim`, `len`, `[rows]`.
+    """Images (n, channels, height, width) uint8 on disk, behind what models need of a tensor: `shape`, `dtype`, `ndim`, `len`, `[rows]`.
 
     Of Parquet files a process keeps the wanted rows of as many row groups as fit into 256 MiB (at least one); image files are
     read one by one.

@@ -32,15 +32,15 @@ def diagnose(run: Run, given: Objects | None = None, others: Sequence[Run] = ())
     Args:
         run: on permuted or random labels.
         given: the objects that its spec names.
-        others: runs of the same learner on other draws of the labels, which tell chance from knowledge of the true labels.
+        others: runs of the same model on other draws of the labels, which tell chance from knowledge of the true labels.
 
     A rule reports only what it finds in this run's parameters, data, history or weights; see docs/diagnosis.md.
     """
     if run.status != "done" or run.result["train_accuracy"] >= FITS:
         return []
-    learner, train = run.spec.build(given), load_data(run.spec, given)[0].train
-    found = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, learner, others), *too_small(run.result)]
-    found += network_findings(run, train, given) if isinstance(learner, NetworkClassifier) else limits(learner, run.result)
+    model, train = run.spec.build(given), load_data(run.spec, given)[0].train
+    found = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, model, others), *too_small(run.result)]
+    found += network_findings(run, train, given) if isinstance(model, NetworkClassifier) else limits(model, run.result)
     return _sorted(found)
 
 
@@ -118,8 +118,8 @@ def too_small(result: dict) -> Iterator[Finding]:
     yield Finding("too few parameters", f"{fewer} {suffices}", "Make the network wider.", "likely" if p < n else "possible")
 
 
-def _labels_not_used(run: Run, learner: BaseEstimator, others: Sequence[Run]) -> Iterator[Finding]:
-    """A learner that knows the true labels of randomized data, or learns nothing of the labels it is given."""
+def _labels_not_used(run: Run, model: BaseEstimator, others: Sequence[Run]) -> Iterator[Finding]:
+    """A model that knows the true labels of randomized data, or learns nothing of the labels it is given."""
     result, k = run.result, run.result["n_classes"]
     given, true = result["train_accuracy"], result["train_accuracy_on_true_labels"]
     if run.spec.randomization.labels == 1 and true >= given + TRUE_RATHER:
@@ -131,7 +131,7 @@ def _labels_not_used(run: Run, learner: BaseEstimator, others: Sequence[Run]) ->
         remedy = "Find out where it gets other labels from: a file of its own, a cache, or weights trained before."
         likelihood = next(name for name in LIKELIHOODS if p <= CHANCE[name])
         yield Finding("it uses other labels than those it was given", evidence, remedy, likelihood)
-    elif not _ours(learner) and given <= (share := result["majority_share"]) + 2 * math.sqrt(share * (1 - share) / result["n_train"]):
+    elif not _ours(model) and given <= (share := result["majority_share"]) + 2 * math.sqrt(share * (1 - share) / result["n_train"]):
         evidence = f"Training accuracy on the labels that it was given is {given:.1%}; a constant answer has {share:.1%}."
         remedy = "See that labels are drawn once, stay with their inputs when these are shuffled, and reach the loss."
         yield Finding("nothing of the labels was learned", evidence, remedy, "possible")
@@ -140,13 +140,13 @@ def _labels_not_used(run: Run, learner: BaseEstimator, others: Sequence[Run]) ->
 def chance_of_true(agreements: Sequence[float], k: int) -> float:
     """How likely it is that one who names k classes at random agrees with the true labels as much, in every draw.
 
-    A learner that only groups the examples by class, and names each group by its random labels, gets each name right
+    A model that only groups the examples by class, and names each group by its random labels, gets each name right
     with probability 1/k.
     """
     right = math.floor(k * min(agreements) + 0.5)
     return float(binom.sf(right - 1, k, 1 / k)) ** len(agreements)
 
 
-def _ours(learner: BaseEstimator) -> bool:
-    """Whether labels are known to reach what is fitted: it is scikit-learn's, or a learner of this package."""
-    return type(learner).__module__.split(".")[0] in ("sklearn", "shattering") and not isinstance(learner, (TrainingFunction, Wrapped))
+def _ours(model: BaseEstimator) -> bool:
+    """Whether labels are known to reach what is fitted: it is scikit-learn's, or a model of this package."""
+    return type(model).__module__.split(".")[0] in ("sklearn", "shattering") and not isinstance(model, (TrainingFunction, Wrapped))

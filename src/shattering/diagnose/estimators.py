@@ -162,9 +162,9 @@ LIMITS = (
 )
 
 
-def limits(learner: BaseEstimator, result: dict) -> Iterator[Finding]:
+def limits(model: BaseEstimator, result: dict) -> Iterator[Finding]:
     """A finding for every row of the table that applies to the estimator, or to one inside it."""
-    for estimator, d in _estimators(learner, math.prod(result["image_shape"])):
+    for estimator, d in _estimators(model, math.prod(result["image_shape"])):
         fit = Fit(estimator, result["n_train"], d, result["n_classes"])
         yield from _capacity(fit)
         yield from _limits(fit)
@@ -201,15 +201,15 @@ def _capacity(fit: Fit) -> Iterator[Finding]:
             yield Finding("too few parameters", evidence, "Make the layers wider.", "likely")
 
 
-def _estimators(learner: Any, d: int | None) -> Iterator[tuple[BaseEstimator, int | None]]:
+def _estimators(model: Any, d: int | None) -> Iterator[tuple[BaseEstimator, int | None]]:
     """The estimator, or those that it is made of, and the number of features each is given, where that is known."""
-    if isinstance(learner, Pipeline):
-        *before, (_, last) = learner.steps
+    if isinstance(model, Pipeline):
+        *before, (_, last) = model.steps
         keeps = all(step in (None, "passthrough") or type(step).__name__ in SCALERS for _, step in before)
         yield from _estimators(last, d if keeps else None)
         return
-    yield learner, d
-    inner = learner.get_params(deep=False).get("estimator")
+    yield model, d
+    inner = model.get_params(deep=False).get("estimator")
     if hasattr(inner, "get_params") and not isinstance(inner, type):
         yield from _estimators(inner, d)
 

@@ -1,4 +1,4 @@
-"""What a network's recipe and its fitted weights say of why it did not fit. Each rule has a threshold, named here and tested."""
+"""What a network's hyperparameters and its fitted weights say of why it did not fit. Each rule has a threshold, named here and tested."""
 
 import math
 from collections.abc import Iterator
@@ -54,7 +54,7 @@ class Trained:
     given: Objects | None = None
 
     @cached_property
-    def learner(self) -> NetworkClassifier:
+    def model(self) -> NetworkClassifier:
         """Fitted if the run has its weights, else not."""
         has_weights = (self.run.folder / "model.safetensors").exists()
         return self.run.model(self.given) if has_weights else self.run.spec.build(self.given)  # type: ignore[return-value]
@@ -62,18 +62,18 @@ class Trained:
     @cached_property
     def module(self) -> nn.Module:
         """The fitted module, or one like it."""
-        if hasattr(self.learner, "module_"):
-            return self.learner.module_
+        if hasattr(self.model, "module_"):
+            return self.model.module_
         return self.initial
 
     @cached_property
     def initial(self) -> nn.Module:
         """The module as it was before training."""
-        shape, state = getattr(self.learner, "image_shape_", self.train.image_shape), self.learner.random_state
+        shape, state = getattr(self.model, "image_shape_", self.train.image_shape), self.model.random_state
         seed = seeds.integer(int(state) if isinstance(state, Integral) else self.run.spec.seed, "init")
-        module = networks.build_network(self.learner.network, shape, self.train.n_classes, seed, self.learner.auxiliary > 0)
-        if self.learner.weights is not None:
-            start_from(module, self.learner.weights, self.train.n_classes)
+        module = networks.build_network(self.model.network, shape, self.train.n_classes, seed, self.model.auxiliary > 0)
+        if self.model.weights is not None:
+            start_from(module, self.model.weights, self.train.n_classes)
         return module
 
     @cached_property
@@ -84,7 +84,7 @@ class Trained:
     @cached_property
     def logits(self) -> torch.Tensor | None:
         """Of the probe, float64; None without weights, or where they are not finite."""
-        out = self.learner.logits(self.probe).double() if hasattr(self.learner, "module_") else None
+        out = self.model.logits(self.probe).double() if hasattr(self.model, "module_") else None
         return out if out is not None and bool(out.isfinite().all()) else None
 
     @cached_property
@@ -113,9 +113,9 @@ class Trained:
 
 
 def network_findings(run: Run, train: Split, given: Objects | None) -> Iterator[Finding]:
-    """All that applies to a network's run, but for what applies to any learner."""
+    """All that applies to a network's run, but for what applies to any model."""
     trained = Trained(run, train, given)
-    noisy = bool(trained.learner.augment) or _dropout_rate(trained) > 0
+    noisy = bool(trained.model.augment) or _dropout_rate(trained) > 0
     yield from batch_normalization(trained)
     of_rate = list(rate_too_high(run.history, train.n_classes, run.result["diverged"], noisy))
     of_rate = of_rate or ([] if noisy else list(stuck(trained)))
@@ -143,7 +143,7 @@ def stuck(trained: Trained) -> Iterator[Finding]:
         yield Finding(TOO_SOON, evidence, DECAY_LESS, "likely")
     elif moved < MOVED:
         yield Finding("learning rate too low", evidence, "Train with a learning rate ten times as high.", "likely")
-    elif not trained.learner.weight_decay:
+    elif not trained.model.weight_decay:
         if _is_constant(trained.logits):
             evidence += f" It gives all {len(trained.logits):,} examples looked at the same answer, as if its units had died."
         yield Finding("learning rate too high", evidence, "Train with a learning rate a tenth as high.", "likely")
@@ -161,10 +161,10 @@ def _is_constant(logits: torch.Tensor) -> bool:
 
 def augmentation(trained: Trained) -> Iterator[Finding]:
     """The labels of an image have to be fitted on all versions of it."""
-    chosen = strengths(trained.learner.augment)
+    chosen = strengths(trained.model.augment)
     if not chosen:
         return
-    share = share_nearer(trained.train, chosen, trained.learner)
+    share = share_nearer(trained.train, chosen, trained.model)
     evidence = (
         f"Every epoch saw other versions of the images ({', '.join(chosen)}); {share:.0%} of them are nearer to a training image with "
         f"another label than to their own. The {trained.accuracies}, where images are augmented."
@@ -173,11 +173,11 @@ def augmentation(trained: Trained) -> Iterator[Finding]:
     yield Finding("augmentation", evidence, "Train with augment=None.", likelihood)
 
 
-def share_nearer(train: Split, chosen: dict[str, float], learner: NetworkClassifier) -> float:
+def share_nearer(train: Split, chosen: dict[str, float], model: NetworkClassifier) -> float:
     """The share of augmented images that are nearer to a training image with another label than to their own original."""
     n = min(len(train), PROBE)
     images, labels = to_float(train.images[:n]).float(), train.labels[:n]
-    _, height, width = getattr(learner, "image_shape_", train.image_shape)
+    _, height, width = getattr(model, "image_shape_", train.image_shape)
     draws = Augmentation(chosen, (height, width)).draw(n, 0, 0)
     plain, versions = (Augmentation(of, (height, width))(images, draws).flatten(1) for of in ({}, chosen))
     distances = torch.cdist(versions, plain)
@@ -186,24 +186,24 @@ def share_nearer(train: Split, chosen: dict[str, float], learner: NetworkClassif
 
 
 def _dropout_rate(trained: Trained) -> float:
-    """The highest rate, of the recipe or of the network's own layers."""
+    """The highest rate, of the hyperparameters or of the network's own layers."""
     rates = [float(m.p) for m in trained.module.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
-    return max([float(trained.learner.dropout), *rates])
+    return max([float(trained.model.dropout), *rates])
 
 
 def dropout(trained: Trained) -> Iterator[Finding]:
-    """Of the recipe, or of the network's own layers."""
+    """Of the hyperparameters, or of the network's own layers."""
     rate = _dropout_rate(trained)
     if not rate:
         return
-    where = "in the recipe" if trained.learner.dropout == rate else "in the network's layers"
+    where = "in the hyperparameters" if trained.model.dropout == rate else "in the network's layers"
     evidence = f"The dropout rate is {rate:g}, {where}. The {trained.accuracies}, where units are dropped."
     yield Finding("dropout", evidence, "Train without dropout.", "likely" if trained.seen_worse else "possible")
 
 
 def batch_normalization(trained: Trained) -> Iterator[Finding]:
     """In small batches; or with running averages that do not fit the network they are used with."""
-    layers, size = _batch_norms(trained.module), int(trained.learner.batch_size)
+    layers, size = _batch_norms(trained.module), int(trained.model.batch_size)
     below = trained.running - trained.evaluated
     if layers and size < SMALL_BATCH:
         share = share_changed(trained)
@@ -227,23 +227,23 @@ def share_changed(trained: Trained) -> float | None:
 
     None without weights, or for batches of one.
     """
-    size, n = int(trained.learner.batch_size), len(trained.probe)
+    size, n = int(trained.model.batch_size), len(trained.probe)
     if trained.logits is None or not 2 <= size <= n:
         return None
-    learner = copy(trained.learner)
-    learner.module_ = deepcopy(trained.module)
-    for layer in _batch_norms(learner.module_):
+    model = copy(trained.model)
+    model.module_ = deepcopy(trained.module)
+    for layer in _batch_norms(model.module_):
         layer._buffers |= {"running_mean": None, "running_var": None}  # without them, torch uses the batch's in evaluation too
     answers = torch.zeros(2, n, dtype=torch.int64)
     for epoch in range(2):
         for rows in batch_rows(n, size, 0, epoch):
-            answers[epoch, rows] = learner.logits(trained.probe.subset(rows)).argmax(1)
+            answers[epoch, rows] = model.logits(trained.probe.subset(rows)).argmax(1)
     return float((answers[0] != answers[1]).double().mean())
 
 
 def weight_decay(trained: Trained) -> Iterator[Finding]:
     """Where the decay of the last layer is as large as the loss's pull on it, it holds the weights where they are."""
-    coefficient = float(trained.learner.weight_decay)
+    coefficient = float(trained.model.weight_decay)
     if not coefficient:
         return
     cause, remedy = "weight decay", f"Train with weight_decay=0 instead of {coefficient:g}."
@@ -274,7 +274,7 @@ def decay_over_pull(trained: Trained) -> float | None:
         return None
     wanted = nn.functional.one_hot(trained.probe.labels, trained.train.n_classes)
     pull = float(((wanted - torch.softmax(trained.logits, 1)) * trained.logits).sum(1).mean())
-    decay = float(trained.learner.weight_decay) * _norm(linear[-1]) ** 2
+    decay = float(trained.model.weight_decay) * _norm(linear[-1]) ** 2
     return decay / pull if pull > 0 else None
 
 

@@ -17,7 +17,7 @@ def demo_specs(seed: int = 0) -> list[RunSpec]:
     """An MLP and a small convolutional network on digits: five label corruptions, three pixel randomizations."""
     common = {"epochs": 80, "batch_size": 32, "stop_when_fitted": True}
     return [
-        RunSpec("digits", n_train=1000, randomization=r, params={"network": network, **common, **recipe}, seed=seed)
-        for network, recipe in RECIPES.items()
+        RunSpec("digits", n_train=1000, randomization=r, params={"network": network, **common, **hyperparameters}, seed=seed)
+        for network, hyperparameters in RECIPES.items()
         for r in RANDOMIZATIONS
     ]

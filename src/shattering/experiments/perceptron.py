@@ -8,7 +8,7 @@ from shattering.experiments.scales import Scale
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.study import StudySpec
 
-TITLE = "The perceptron: mistakes against their bound, on natural and on random labels"
+TITLE = "The perceptron: mistakes against their bound, on original and on random labels"
 LABELS = ("true", "random", "random, few images")
 COLUMNS = (
     Column("labels", "labels"),
@@ -51,7 +51,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         ),
         judge(
             "randomized labels tell",
-            "The margin, unlike the size of the model, knows natural from random labels.",
+            "The margin, unlike the size of the model, knows original from random labels.",
             "random labels cannot be separated, and mistakes go on; on few images they can, with a bound at least 10 times as large",
             {
                 "mistakes in the last pass": by_name["random"]["last"],

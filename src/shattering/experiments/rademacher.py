@@ -1,4 +1,4 @@
-"""Section 2.2: empirical Rademacher complexity (equation 1), of learners by training and of norm-bounded classes in closed form."""
+"""Section 2.2: empirical Rademacher complexity (equation 1), of models by training and of norm-bounded classes in closed form."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ from shattering.runs.study import StudySpec
 TITLE = "Section 2.2: empirical Rademacher complexity"
 LINEAR, KERNEL = "linear", "gaussian kernel"
 COLUMNS = (
-    Column("learner", "learner"),
+    Column("model", "model"),
     Column("value", "correlation with random signs", "number"),
     Column("interval", "95 % over draws"),
     Column("fitted", "draws fitted exactly"),
@@ -28,7 +28,7 @@ CLASSES = (
     Column("needed", "radius needed to fit the signs", "number"),
 )
 NOTE = (
-    "What training finds is a lower bound on the complexity of the learner's class. The bound on VC dimension (95 % confidence) follows "
+    "What training finds is a lower bound on the complexity of the model's class. The bound on VC dimension (95 % confidence) follows "
     "from the share of labelings fitted, by Sauer and Shelah; it is about n/2 where all draws are, and speaks of what training reaches."
 )
 CLASS_NOTE = (
@@ -37,8 +37,8 @@ CLASS_NOTE = (
 )
 
 
-def learners(k: CapacityScale) -> dict[str, tuple[str, dict]]:
-    """Title → (learner, parameters)."""
+def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
+    """Title → (model, parameters)."""
     return {
         "MLP 1x512": ("network", {"network": "mlp-1x512", "epochs": k.epochs, "stop_when_fitted": True}),
         "random forest": ("random-forest", {}),
@@ -49,31 +49,31 @@ def learners(k: CapacityScale) -> dict[str, tuple[str, dict]]:
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """The closed forms, and one study a learner."""
+    """The closed forms, and one study a model."""
     k = CAPACITY_SCALES[scale.name]
     common = {"dataset": k.dataset, "n": k.n_rademacher, "n_draws": k.n_draws}
-    trained = [StudySpec("rademacher", {**common, "learner": name, "params": params}) for name, params in learners(k).values()]
+    trained = [StudySpec("rademacher", {**common, "model": name, "params": params}) for name, params in models(k).values()]
     return [StudySpec("rademacher-classes", common), *trained]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """The table and figure, from stored studies."""
     closed, *trained = runs.records(specs(scale))
-    titles = list(learners(CAPACITY_SCALES[scale.name]))
+    titles = list(models(CAPACITY_SCALES[scale.name]))
     return make_result("rademacher", scale.name, dict(zip(titles, trained, strict=True)), closed)
 
 
 def make_result(name: str, scale: str, trained: dict[str, Record], closed: Record) -> Result:
-    """A page of learners by title, and closed forms on the same examples."""
+    """A page of models by title, and closed forms on the same examples."""
     size = next((r.result["data"] for r in (closed, *trained.values()) if r.result), "missing")
     rows = [_row(title, record) for title, record in trained.items()]
     classes = closed.table.astype(object).where(closed.table.notna(), None).to_dict("records") if closed.result else []
     tables = [
-        Table(f"Learners, by training, {size}", COLUMNS, rows, NOTE),
+        Table(f"Models, by training, {size}", COLUMNS, rows, NOTE),
         Table(f"Norm-bounded classes on the same examples, {size}", CLASSES, [{**c, "interval": interval(c)} for c in classes], CLASS_NOTE),
     ]
-    bars = [{"learner": row["learner"], "kind": "by training", **record.result} for row, record in zip(rows, trained.values(), strict=True)]
-    bars = [bar for bar in bars if "value" in bar] + [c | {"learner": c["kind"], "kind": "closed form, bounded norm"} for c in classes]
+    bars = [{"model": row["model"], "kind": "by training", **record.result} for row, record in zip(rows, trained.values(), strict=True)]
+    bars = [bar for bar in bars if "value" in bar] + [c | {"model": c["kind"], "kind": "closed form, bounded norm"} for c in classes]
     caption = f"Correlation with random signs, {size}; intervals over draws. 1 is what fits every labeling."
     charts = {name: (_chart(pd.DataFrame(bars)), caption)} if bars else {}
     return Result(name, TITLE, scale, size, [closed, *trained.values()], tables, charts, _claims(trained, classes))
@@ -82,7 +82,7 @@ def make_result(name: str, scale: str, trained: dict[str, Record], closed: Recor
 def _row(title: str, record: Record) -> dict:
     r = record.result
     return {
-        "learner": title,
+        "model": title,
         "value": r.get("value"),
         "interval": interval(r),
         "fitted": f"{r['n_fitted']} of {r['n_draws']}" if r else None,
@@ -120,11 +120,11 @@ def _claims(trained: dict[str, Record], classes: Sequence[dict]) -> list[Claim]:
 
 
 def _chart(bars: pd.DataFrame) -> Chart:
-    order = list(bars["learner"])
-    base = alt.Chart(bars).encode(y=alt.Y("learner:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)))
+    order = list(bars["model"])
+    base = alt.Chart(bars).encode(y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)))
     color = alt.Color("kind:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom", labelLimit=0))
     x = alt.X("value:Q", title="correlation with random signs", scale=alt.Scale(domain=[0, 1]))
-    tooltip = ["learner:N", alt.Tooltip("value:Q", format=".3f")]
+    tooltip = ["model:N", alt.Tooltip("value:Q", format=".3f")]
     marks = base.mark_bar(height={"band": 0.6}).encode(x=x, color=color, tooltip=tooltip)
     ranges = base.mark_rule(strokeWidth=2, color="#222").encode(x="low:Q", x2="high:Q")
     return alt.layer(marks, ranges).properties(**SIZE)

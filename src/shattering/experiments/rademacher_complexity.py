@@ -1,6 +1,6 @@
 """Empirical Rademacher complexity (ICLR 2017, equation 1).
 
-R(H) = E_s [ sup_{h in H} 1/n sum_i s_i h(x_i) ], over random signs s: the best correlation with pure noise. For a learner,
+R(H) = E_s [ sup_{h in H} 1/n sum_i s_i h(x_i) ], over random signs s: the best correlation with pure noise. For a model,
 what its training finds stands in for the supremum, so the correlation is a lower bound, whatever the number of draws. For
 norm-bounded linear and kernel classes the supremum is known.
 """
@@ -48,16 +48,16 @@ def random_signs(n: int, n_draws: int, seed: int) -> np.ndarray:
 
 
 def empirical_rademacher(
-    learner: BaseEstimator,
+    model: BaseEstimator,
     examples: Split | np.ndarray,
     n_draws: int = 10,
     seed: int = 0,
     on_draw: Callable[[int, float], None] | None = None,
 ) -> Rademacher:
-    """The learner's correlation with random signs on these examples: a lower bound on its class's complexity.
+    """The model's correlation with random signs on these examples: a lower bound on its class's complexity.
 
     Args:
-        learner: a scikit-learn classifier; a fresh clone is fitted for every draw, from the same initialization.
+        model: a scikit-learn classifier; a fresh clone is fitted for every draw, from the same initialization.
         examples: a Split, whose labels do not matter, or an array (n, d).
         n_draws: of signs.
         seed: of the signs.
@@ -72,9 +72,9 @@ def empirical_rademacher(
     found = []
     for draw, signs in enumerate(random_signs(len(images), n_draws, seed)):
         split = Split(images, torch.from_numpy((signs + 1) // 2), ("-1", "1"))
-        model = clone(learner)
-        fit_split(model, split)
-        found.append(float(np.mean(signs * (2 * predict_split(model, split, fitted=True) - 1))))
+        fitted = clone(model)
+        fit_split(fitted, split)
+        found.append(float(np.mean(signs * (2 * predict_split(fitted, split, fitted=True) - 1))))
         if on_draw:
             on_draw(draw, found[-1])
     return Rademacher(tuple(found))

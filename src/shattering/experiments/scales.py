@@ -46,7 +46,7 @@ class Scale:
         return self.seeds.get(network, 1)
 
     def specs(self, network: str, labels: float = 0.0, pixels: str = "true", validation: bool = False, **params) -> list[RunSpec]:
-        """A configuration's runs, one a seed. params: of the learner, beside those of the scale."""
+        """A configuration's runs, one a seed. params: of the model, beside those of the scale."""
         common: dict[str, object] = {"network": network, "epochs": self.epochs.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
         common["precision"] = self.precision if network in CONVOLUTIONAL else "float32"
         spec = RunSpec(

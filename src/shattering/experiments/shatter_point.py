@@ -1,4 +1,4 @@
-"""The shatter point: how many random labels learners fit, over the number of examples."""
+"""The shatter point: how many random labels models fit, over the number of examples."""
 
 from collections.abc import Mapping
 
@@ -9,16 +9,16 @@ from shattering.experiments.experiment import Column, Result, Table
 from shattering.experiments.shatter_search import ShatterPoint
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 
-TITLE = "The shatter point: how many random labels a learner fits"
+TITLE = "The shatter point: how many random labels a model fits"
 COLUMNS = (
-    Column("learner", "learner"),
+    Column("model", "model"),
     Column("n", "fits n", "number"),
     Column("failed", "fails at n", "number"),
     Column("parameters", "parameters", "number"),
     Column("ratio", "parameters an example", "number"),
 )
 CURVE = (
-    Column("learner", "learner"),
+    Column("model", "model"),
     Column("n", "n", "number"),
     Column("seed", "seed", "number"),
     Column("train_accuracy", "train %", "percent"),
@@ -29,17 +29,17 @@ CURVE = (
 
 
 def make_result(found: Mapping[str, ShatterPoint], name: str = "shatter-point") -> Result:
-    """A page of shatter points by learner."""
+    """A page of shatter points by model."""
     runs = [run for point in found.values() for run in point.runs]
     size = runs[0].result["dataset"] if runs else "missing"
     accuracy = min((point.accuracy for point in found.values()), default=1.0)
     rows = [
-        {"learner": learner, "n": p.n, "failed": p.n_failed, "parameters": p.n_parameters, "ratio": p.parameters_per_example}
-        for learner, p in found.items()
+        {"model": model, "n": p.n, "failed": p.n_failed, "parameters": p.n_parameters, "ratio": p.parameters_per_example}
+        for model, p in found.items()
     ]
-    curves = [row | {"learner": learner} for learner, p in found.items() for row in _plain(p.table())]
+    curves = [row | {"model": model} for model, p in found.items() for row in _plain(p.table())]
     note = (
-        f"Fitted: at least {accuracy:.1%} of random labels of {size}, within the learner's budget. A run has one draw of labels: fitting "
+        f"Fitted: at least {accuracy:.1%} of random labels of {size}, within the model's budget. A run has one draw of labels: fitting "
         "it is not shattering, which would need every labeling. No entry under “fails at” means that all training images were fitted."
     )
     tables = [
@@ -63,13 +63,13 @@ def _chart(curves: pd.DataFrame, accuracy: float) -> Chart:
             x=alt.X(**log_axis("n", "n", "~s")),
             y=alt.Y("train_accuracy:Q", title="random labels fitted", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
             color=alt.Color(
-                "learner:N",
+                "model:N",
                 sort=None,
                 title=None,
                 scale=alt.Scale(range=SERIES_COLORS),
                 legend=alt.Legend(orient="bottom", columns=2, labelLimit=0),
             ),
-            tooltip=["learner:N", "n:Q", alt.Tooltip("train_accuracy:Q", format=".1%"), alt.Tooltip("test_accuracy:Q", format=".1%")],
+            tooltip=["model:N", "n:Q", alt.Tooltip("train_accuracy:Q", format=".1%"), alt.Tooltip("test_accuracy:Q", format=".1%")],
         )
     )
     rule = alt.Chart(pd.DataFrame({"y": [accuracy]})).mark_rule(strokeDash=[5, 4], color="#666").encode(y="y:Q")

@@ -1,4 +1,4 @@
-"""How many random labels a learner can fit: the shatter point, by bisection over stored runs."""
+"""How many random labels a model can fit: the shatter point, by bisection over stored runs."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from shattering.runs.store import Run, Store
 
 @dataclass(frozen=True)
 class ShatterPoint:
-    """What a learner fits of random labels, over the number of examples.
+    """What a model fits of random labels, over the number of examples.
 
     n: the largest number tried that was fitted, below the smallest that was not; None: not even the smallest tried.
     n_failed: that smallest number; None: every number up to the whole training set was fitted. runs: all that were
@@ -32,7 +32,7 @@ class ShatterPoint:
 
     @classmethod
     def of(cls, runs: Iterable[Run], accuracy: float) -> "ShatterPoint":
-        """What these runs, of one learner on random labels, say."""
+        """What these runs, of one model on random labels, say."""
         ordered = sorted(runs, key=lambda r: (r.spec.n_train or 0, r.spec.seed))
         sizes = {r.spec.n_train: True for r in ordered}
         for r in ordered:
@@ -76,14 +76,14 @@ def shatter_point(
     n_seeds: int = 1,
     on_run: Callable[[Run], None] | None = None,
 ) -> ShatterPoint:
-    """The largest n whose random labels the learner fits, in all seeds, to this training accuracy within its budget.
+    """The largest n whose random labels the model fits, in all seeds, to this training accuracy within its budget.
 
     n runs over n_min 2^(k / steps), rounded: doubled until a run fails (or halved until one fits), then bisected. It is assumed
     that what fits more examples fits fewer. Runs are stored, so the next search reuses those of this one, and one that was
     interrupted goes on.
 
     Args:
-        spec: dataset, learner and budget; n_train is replaced, and labels are random unless spec corrupts them otherwise.
+        spec: dataset, model and budget; n_train is replaced, and labels are random unless spec corrupts them otherwise.
         store: of runs.
         accuracy: on the training labels, in 0…1.
         n_min: where the search begins.

@@ -10,10 +10,10 @@ from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
 
-TITLE = "Section 2.2: uniform stability, on natural and on random labels"
+TITLE = "Section 2.2: uniform stability, on original and on random labels"
 LABELS = {"true labels": 0.0, "random labels": 1.0}
 COLUMNS = (
-    Column("learner", "learner"),
+    Column("model", "model"),
     Column("labels", "labels"),
     Column("uniform", "uniform stability at least", "number"),
     Column("own", "own loss changes %", "percent"),
@@ -24,29 +24,29 @@ COLUMNS = (
 )
 NOTE = (
     "Training again with one example replaced; 0-1 loss. The constant of uniform stability is a supremum over all training sets, labels "
-    "included: what is seen on random labels bounds it on natural ones too, and it is 1 as soon as one loss changes. How often the loss at "
+    "included: what is seen on random labels bounds it on original ones too, and it is 1 as soon as one loss changes. How often the loss at "
     "the replaced example itself changes is, for what interpolates, the error on an example not seen."
 )
 
 
-def learners(k: CapacityScale) -> dict[str, tuple[str, dict]]:
-    """Title → (learner, parameters)."""
-    interpolating = {title: how for title, how in rademacher.learners(k).items() if title != "logistic regression"}
+def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
+    """Title → (model, parameters)."""
+    interpolating = {title: how for title, how in rademacher.models(k).items() if title != "logistic regression"}
     return {**interpolating, "kernel, ridge 100": ("kernel", {"ridge": 100.0})}
 
 
 def study_specs(k: CapacityScale) -> dict[tuple[str, str], StudySpec]:
-    """(learner, labels) → study."""
+    """(model, labels) → study."""
     common = {"dataset": k.dataset, "n": k.n_stability, "n_replaced": k.n_replaced}
     return {
-        (title, kind): StudySpec("stability", {**common, "learner": name, "params": params, "labels": p})
-        for title, (name, params) in learners(k).items()
+        (title, kind): StudySpec("stability", {**common, "model": name, "params": params, "labels": p})
+        for title, (name, params) in models(k).items()
         for kind, p in LABELS.items()
     }
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """One a learner, and natural or random labels."""
+    """One a model, and original or random labels."""
     return list(study_specs(CAPACITY_SCALES[scale.name]).values())
 
 
@@ -57,9 +57,9 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 
 def make_result(name: str, scale: str, records: dict[tuple[str, str], Record]) -> Result:
-    """A page of studies by learner and labels."""
+    """A page of studies by model and labels."""
     size = next((r.result["data"] for r in records.values() if r.result), "missing")
-    rows = [_row(learner, labels, record.result) for (learner, labels), record in records.items()]
+    rows = [_row(model, labels, record.result) for (model, labels), record in records.items()]
     done = [r.result | row for row, r in zip(rows, records.values(), strict=True) if r.result]
     caption = f"How often the loss at a training example changes when it is replaced, {size}, with 95 % intervals."
     charts = {name: (_chart(done), caption)} if done else {}
@@ -75,9 +75,9 @@ def make_result(name: str, scale: str, records: dict[tuple[str, str], Record]) -
     )
 
 
-def _row(learner: str, labels: str, r: dict) -> dict:
+def _row(model: str, labels: str, r: dict) -> dict:
     return {
-        "learner": learner,
+        "model": model,
         "labels": labels,
         "uniform": r.get("uniform"),
         "own": r.get("own"),
@@ -89,41 +89,41 @@ def _row(learner: str, labels: str, r: dict) -> dict:
 
 
 def _claims(rows: list[dict]) -> list[Claim]:
-    interpolating = [row for row in rows if "ridge" not in row["learner"]]
-    own = {(row["learner"], row["labels"]): row["own"] for row in interpolating}
-    learners = list(dict.fromkeys(row["learner"] for row in interpolating))
+    interpolating = [row for row in rows if "ridge" not in row["model"]]
+    own = {(row["model"], row["labels"]): row["own"] for row in interpolating}
+    models = list(dict.fromkeys(row["model"] for row in interpolating))
     gap = {
-        learner: None if None in pair else pair[1] - pair[0]
-        for learner in learners
-        if (pair := [own[learner, labels] for labels in LABELS if (learner, labels) in own]) and len(pair) == len(LABELS)
+        model: None if None in pair else pair[1] - pair[0]
+        for model in models
+        if (pair := [own[model, labels] for labels in LABELS if (model, labels) in own]) and len(pair) == len(LABELS)
     }
     return [
         judge(
             "uniform stability is blind to the labels",
             "Uniform stability is a property of the algorithm alone: it takes no account of the labels, so it cannot tell them apart.",
-            "for each learner that interpolates, the constant is at least 1, seen on natural as on random labels",
-            {f"{row['learner']}, {row['labels']}": row["uniform"] for row in interpolating},
+            "for each model that interpolates, the constant is at least 1, seen on original as on random labels",
+            {f"{row['model']}, {row['labels']}": row["uniform"] for row in interpolating},
             lambda v: min(v.values()) == 1,
             "{:.0f}",
         ),
         judge(
             "what knows the labels does tell them apart",
             "(Ours: the loss at the replaced example itself, averaged over examples, depends on the data.)",
-            "for each of them it changes more often on random labels than on natural ones",
-            {f"{learner}, difference": value for learner, value in gap.items()},
+            "for each of them it changes more often on random labels than on original ones",
+            {f"{model}, difference": value for model, value in gap.items()},
             lambda v: min(v.values()) > 0,
         ),
     ]
 
 
 def _chart(rows: list[dict]) -> Chart:
-    data = pd.DataFrame([{name: row[name] for name in ("learner", "labels", "own", "own_low", "own_high")} for row in rows])
-    order = list(dict.fromkeys(data["learner"]))
+    data = pd.DataFrame([{name: row[name] for name in ("model", "labels", "own", "own_low", "own_high")} for row in rows])
+    order = list(dict.fromkeys(data["model"]))
     base = alt.Chart(data).encode(
-        y=alt.Y("learner:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)), yOffset=alt.YOffset("labels:N", sort=list(LABELS))
+        y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)), yOffset=alt.YOffset("labels:N", sort=list(LABELS))
     )
     x = alt.X("own:Q", title="own loss changes", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
     color = alt.Color("labels:N", sort=list(LABELS), title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom"))
-    bars = base.mark_bar().encode(x=x, color=color, tooltip=["learner:N", "labels:N", alt.Tooltip("own:Q", format=".0%")])
+    bars = base.mark_bar().encode(x=x, color=color, tooltip=["model:N", "labels:N", alt.Tooltip("own:Q", format=".0%")])
     ranges = base.mark_rule(strokeWidth=2, color="#222").encode(x="own_low:Q", x2="own_high:Q")
     return alt.layer(bars, ranges).properties(**SIZE)

@@ -1,6 +1,6 @@
 """Uniform stability (ICLR 2017, section 2.2; Bousquet and Elisseeff, 2002), measured by replacing one example.
 
-A learner is uniformly stable with constant b if, for all training sets S, all S' that differ from S in one example, and all
+A model is uniformly stable with constant b if, for all training sets S, all S' that differ from S in one example, and all
 z, |loss(A(S), z) - loss(A(S'), z)| <= b. The supremum runs over all labels too: the notion does not know which labels the
 data have. With the 0-1 loss, whatever is seen to change once shows b = 1.
 """
@@ -58,7 +58,7 @@ class Stability:
 
 
 def replace_one(
-    learner: BaseEstimator,
+    model: BaseEstimator,
     train: Split,
     fresh: Split,
     test: Split,
@@ -71,7 +71,7 @@ def replace_one(
     Every training starts from the same initialization and has the same batch order.
 
     Args:
-        learner: a scikit-learn classifier, cloned for every training.
+        model: a scikit-learn classifier, cloned for every training.
         train: what it is trained on, with its labels.
         fresh: at least n_replaced examples of the same distribution, labels included.
         test: where losses are compared, against its labels.
@@ -85,12 +85,12 @@ def replace_one(
     if not 1 <= n_replaced <= min(len(train), len(fresh)):
         raise InputError(f"n_replaced is {n_replaced}, expected 1…{min(len(train), len(fresh))}, as many as there are examples")
     rows = np.sort(seeds.generator(seed, "replaced").choice(len(train), n_replaced, replace=False)).tolist()
-    before = _losses(learner, train, (test, train.subset(torch.tensor(rows))))
+    before = _losses(model, train, (test, train.subset(torch.tensor(rows))))
     changed, own = [], []
     for k, row in enumerate(rows):
         if on_fit:
             on_fit(k + 1)
-        after = _losses(learner, _replaced(train, row, fresh, k), (test, train.subset(torch.tensor([row]))))
+        after = _losses(model, _replaced(train, row, fresh, k), (test, train.subset(torch.tensor([row]))))
         changed.append(float((after[0] != before[0]).mean()))
         own.append(bool(after[1][0] != before[1][k]))
     return Stability(tuple(rows), tuple(changed), tuple(own))
@@ -103,6 +103,6 @@ def _replaced(train: Split, row: int, fresh: Split, k: int) -> Split:
     return replace(train, **parts)
 
 
-def _losses(learner: BaseEstimator, train: Split, splits: Sequence[Split]) -> list[np.ndarray]:
-    model = fit_split(clone(learner), train)
+def _losses(model: BaseEstimator, train: Split, splits: Sequence[Split]) -> list[np.ndarray]:
+    model = fit_split(clone(model), train)
     return [predict_split(model, split) != split.labels.numpy() for split in splits]

@@ -1,4 +1,4 @@
-"""What learners can fit, by numbers (ICLR 2017, section 2.2): Rademacher complexity and stability, on subsets of a dataset."""
+"""What models can fit, by numbers (ICLR 2017, section 2.2): Rademacher complexity and stability, on subsets of a dataset."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -18,7 +18,7 @@ from shattering.experiments.rademacher_complexity import (
 )
 from shattering.experiments.stability_definition import replace_one
 from shattering.experiments.vc import vc_lower_bound
-from shattering.learners import build_learner
+from shattering.learners import build_model
 from shattering.learners.on_splits import table as as_table
 from shattering.randomization import Randomization, randomize
 
@@ -26,15 +26,15 @@ N_TEST = 500  # test examples whose losses are compared
 
 
 def rademacher(
-    seed: int, *, dataset: str = "digits", n: int = 200, learner: str = "network", params: Mapping | None = None, n_draws: int = 10
+    seed: int, *, dataset: str = "digits", n: int = 200, model: str = "network", params: Mapping | None = None, n_draws: int = 10
 ) -> tuple[dict, pd.DataFrame]:
-    """A learner's correlation with random signs on n training images: a lower bound on empirical Rademacher complexity.
+    """A model's correlation with random signs on n training images: a lower bound on empirical Rademacher complexity.
 
     Table: draw, correlation. Numbers: value, low and high (95 %, over draws), n_fitted (draws fitted exactly), and
     vc_lower_bound from them.
     """
     data = load_dataset(dataset, n, 1, seed)
-    found = empirical_rademacher(build_learner(learner, params or {}, seed), data.train, n_draws, seed)
+    found = empirical_rademacher(build_model(model, params or {}, seed), data.train, n_draws, seed)
     numbers = {"n_fitted": found.n_fitted, "n_draws": n_draws, "vc_lower_bound": vc_lower_bound(n, found.n_fitted, n_draws)}
     table = pd.DataFrame({"draw": range(n_draws), "correlation": found.correlations})
     return {"data": f"{data.variant}, n = {n:,}", "n": n, **_interval(found), **numbers}, table
@@ -84,7 +84,7 @@ def stability(
     dataset: str = "digits",
     n: int = 200,
     n_test: int = N_TEST,
-    learner: str = "network",
+    model: str = "network",
     params: Mapping | None = None,
     labels: float = 0.0,
     n_replaced: int = 20,
@@ -97,7 +97,7 @@ def stability(
     data = randomize(load_dataset(dataset, n, n_test, seed, n_validation=n_replaced), Randomization(labels), seed)
     assert data.validation is not None
     test = data.test if not labels else _corrupted(data.test, labels, seed)
-    found = replace_one(build_learner(learner, params or {}, seed), data.train, data.validation, test, n_replaced, seed)
+    found = replace_one(build_model(model, params or {}, seed), data.train, data.validation, test, n_replaced, seed)
     low, high = found.changed_interval or (None, None)
     own_low, own_high = found.own_interval
     numbers = {"uniform": found.uniform, "changed": found.mean_changed, "changed_low": low, "changed_high": high}

@@ -60,10 +60,10 @@ class Kernel:
             params |= {"n_filters": filters or k.filters[-1], **k.conv}
         else:
             params |= {"gamma": k.gammas[self.key] * factor} | ({"features": "gabor"} if self.key == "gabor" else {})
-        learner = "random-conv" if self.key == "conv" else "kernel"
+        model = "random-conv" if self.key == "conv" else "kernel"
         if holdout:
-            return RunSpec(data, k.n_select, k.n_test, learner=learner, params=params, n_validation=k.n_holdout)
-        return RunSpec(data, k.n_train, k.n_test, learner=learner, params=params)
+            return RunSpec(data, k.n_select, k.n_test, model=model, params=params, n_validation=k.n_holdout)
+        return RunSpec(data, k.n_train, k.n_test, model=model, params=params)
 
 
 KERNELS = {

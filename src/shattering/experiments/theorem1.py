@@ -64,7 +64,7 @@ def trained_specs(k: CapacityScale) -> dict[int, tuple[RunSpec, RunSpec]]:
         units = max(1, round((2 * n + d - CLASSES) / (inputs + 1 + CLASSES)))
         params = {"network": f"mlp-1x{units}", "epochs": k.epochs, "stop_when_fitted": True}
         common = (k.dataset, n, None, Randomization(1.0))
-        found[n] = (RunSpec(*common, learner="relu"), RunSpec(*common, params=params))
+        found[n] = (RunSpec(*common, model="relu"), RunSpec(*common, params=params))
     return found
 
 

@@ -6,7 +6,7 @@ from shattering.errors import InputError
 
 
 def vc_lower_bound(n: int, n_fitted: int, n_draws: int, level: float = 0.95) -> int:
-    """A lower bound, at this confidence, on the VC dimension of what a learner can reach, from random binary labels.
+    """A lower bound, at this confidence, on the VC dimension of what a model can reach, from random binary labels.
 
     If a class takes more than a share p of all 2^n labelings of n points, its VC dimension v satisfies
     sum_{i<=v} C(n, i) >= p 2^n (Sauer and Shelah); p is bounded from below by the draws that were fitted exactly

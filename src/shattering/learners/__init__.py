@@ -1,4 +1,4 @@
-"""Learners: scikit-learn estimators whose constructor arguments are their specification."""
+"""Models: scikit-learn estimators whose constructor arguments are their specification."""
 
 from collections.abc import Mapping
 
@@ -10,12 +10,12 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering.errors import InputError, shown, unknown
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.own import OwnLearner
+from shattering.learners.own import OwnModel
 from shattering.learners.random_conv import RandomConvClassifier
 from shattering.learners.relu import DeepReluInterpolatorClassifier, ReluInterpolatorClassifier
 from shattering.learners.settings import settled
 
-LEARNERS: dict[str, type[BaseEstimator]] = {
+MODELS: dict[str, type[BaseEstimator]] = {
     "network": NetworkClassifier,
     "kernel": KernelInterpolatorClassifier,
     "random-conv": RandomConvClassifier,
@@ -28,25 +28,25 @@ LEARNERS: dict[str, type[BaseEstimator]] = {
 }
 
 
-def build_learner(name: str, params: Mapping[str, object], seed: int) -> BaseEstimator:
-    """The unfitted learner, with the seed as its random_state if it has one.
+def build_model(name: str, params: Mapping[str, object], seed: int) -> BaseEstimator:
+    """The unfitted model, with the seed as its random_state if it has one.
 
-    Raises InputError for unknown names and, where the learner can tell without fitting, for values out of range.
+    Raises InputError for unknown names and, where the model can tell without fitting, for values out of range.
     """
-    learner = find_learner(name)()
-    chosen = settled(learner, params, f"learner {name!r}")
-    if "random_state" in learner.get_params():
+    model = find_model(name)()
+    chosen = settled(model, params, f"model {name!r}")
+    if "random_state" in model.get_params():
         if "random_state" in chosen:
             raise InputError(f"random_state is {shown(chosen['random_state'])}, expected none: the seed of the run gives it")
         chosen["random_state"] = seed
-    learner.set_params(**chosen)
-    if isinstance(learner, OwnLearner):
-        learner.check_params()
-    return learner
+    model.set_params(**chosen)
+    if isinstance(model, OwnModel):
+        model.check_params()
+    return model
 
 
-def find_learner(name: str) -> type[BaseEstimator]:
-    """The class of a name in `LEARNERS`. Raises InputError for another name."""
-    if not isinstance(name, str) or name not in LEARNERS:
-        raise unknown("learner", name, LEARNERS)
-    return LEARNERS[name]
+def find_model(name: str) -> type[BaseEstimator]:
+    """The class of a name in `MODELS`. Raises InputError for another name."""
+    if not isinstance(name, str) or name not in MODELS:
+        raise unknown("model", name, MODELS)
+    return MODELS[name]

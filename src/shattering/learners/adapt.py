@@ -1,4 +1,4 @@
-"""What users pass as a learner → a scikit-learn estimator that a run can use."""
+"""What users pass as a model → a scikit-learn estimator that a run can use."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, clone
 from torch import nn
 
 from shattering.errors import InputError, blamed, shown, unknown
-from shattering.learners import LEARNERS
+from shattering.learners import MODELS
 from shattering.learners.factories import ModuleFactory, of_instance, required_parameters
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import traits
@@ -21,71 +21,71 @@ from shattering.networks import NETWORKS, find_network
 Inputs = Literal["auto", "table", "images"]
 
 
-def as_learner(
-    what: Any, recipe: Mapping[str, object] | None = None, inputs: Inputs = "auto", start: str | None = None
+def as_model(
+    what: Any, hyperparameters: Mapping[str, object] | None = None, inputs: Inputs = "auto", start: str | None = None
 ) -> tuple[str, BaseEstimator | None, dict]:
-    """(name, estimator, params): an estimator that was given, or None and the params of the learner of that name.
+    """(name, estimator, params): an estimator that was given, or None and the params of the model of that name.
 
     Args:
-        what: a name in `LEARNERS` or `NETWORKS`; "module:name" or "file.py:name"; a scikit-learn classifier, its class, or a
+        what: a name in `MODELS` or `NETWORKS`; "module:name" or "file.py:name"; a scikit-learn classifier, its class, or a
             pipeline; a skorch net; a torch module as a class, a factory (image_shape, n_classes) → module (or without
             arguments), or an instance, see `start`; a training function with a parameter `seed`, (split, seed) → predict, where
             predict takes a `Split` and returns classes (n,) or scores (n, k); or a function without parameters that returns
             one of these.
-        recipe: parameters of the estimator; for torch modules those of `NetworkClassifier`, which trains them.
+        hyperparameters: parameters of the estimator; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: what scikit-learn's and skorch's estimators are given: "table" (n, features), "images" (n, c, h, w)
             float32 in 0…1; "auto": images for skorch, a table for others.
         start: what every fit of an instance of a torch module starts from: "reinitialized", the same module with weights that its
-            layers draw anew; "given", the weights that it has. None: "reinitialized", or nothing of the kind for other learners.
+            layers draw anew; "given", the weights that it has. None: "reinitialized", or nothing of the kind for other models.
 
     Raises:
         InputError: for anything else.
     """
     if inputs not in get_args(Inputs):
         raise unknown("inputs", inputs, get_args(Inputs))
-    recipe = dict(recipe or {})
+    hyperparameters = dict(hyperparameters or {})
     if isinstance(what, str):
         if is_target(what):
-            return as_learner(import_target(what), recipe, inputs, start)
+            return as_model(import_target(what), hyperparameters, inputs, start)
         _check_no_start(start, f"the name {what!r}")
-        return _named(what, recipe)
+        return _named(what, hyperparameters)
     if isinstance(what, nn.Module):
-        return _network(type(what).__name__, of_instance(what, start), recipe)
+        return _network(type(what).__name__, of_instance(what, start), hyperparameters)
     _check_no_start(start, f"a {type(what).__name__}")
     if isinstance(what, type) and _is_estimator(what):
-        return as_learner(_instance(what), recipe, inputs)
+        return as_model(_instance(what), hyperparameters, inputs)
     if not isinstance(what, type) and _is_estimator(what):
-        return _estimator(_with(what, recipe), inputs)
+        return _estimator(_with(what, hyperparameters), inputs)
     if isinstance(what, type) and issubclass(what, nn.Module):
-        return _network(what.__name__, ModuleFactory(what), recipe)
+        return _network(what.__name__, ModuleFactory(what), hyperparameters)
     if callable(what):
-        return _function(what, recipe, inputs)
-    raise InputError(f"learner is {shown(what)}, expected an estimator, a torch module, a training function or a name")
+        return _function(what, hyperparameters, inputs)
+    raise InputError(f"model is {shown(what)}, expected an estimator, a torch module, a training function or a name")
 
 
 def _check_no_start(start: str | None, beside: str) -> None:
     if start is not None:
         raise InputError(
-            f"start is {start!r} beside {beside}, expected it beside an instance of a torch module alone: every fit of another learner "
+            f"start is {start!r} beside {beside}, expected it beside an instance of a torch module alone: every fit of another model "
             "starts from what its class or function makes"
         )
 
 
 def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[str, BaseEstimator | None, dict]:
-    """The same learner; a network records what becomes of each example."""
+    """The same model; a network records what becomes of each example."""
     if isinstance(estimator, NetworkClassifier):
         return name, clone(estimator).set_params(track_examples=True), params  # type: ignore[union-attr]
     return name, estimator, {"track_examples": True, **params} if name == "network" and estimator is None else params
 
 
-def _named(name: str, recipe: dict) -> tuple[str, None, dict]:
-    if name in LEARNERS:
-        return name, None, settled(LEARNERS[name](), recipe, f"learner {name!r}")
+def _named(name: str, hyperparameters: dict) -> tuple[str, None, dict]:
+    if name in MODELS:
+        return name, None, settled(MODELS[name](), hyperparameters, f"model {name!r}")
     try:
         find_network(name)
     except InputError:
-        raise unknown("learner", name, [*LEARNERS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"]) from None
-    return "network", None, {"network": name, **settled(NetworkClassifier(), recipe, f"network {name!r}")}
+        raise unknown("model", name, [*MODELS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"]) from None
+    return "network", None, {"network": name, **settled(NetworkClassifier(), hyperparameters, f"network {name!r}")}
 
 
 def _is_estimator(what: Any) -> bool:
@@ -98,14 +98,14 @@ def _instance(cls: type) -> Any:
     needed = required_parameters(cls)
     if needed:
         raise InputError(
-            f"learner is the class {cls.__name__}, which needs {', '.join(needed)}; expected an instance, or a function that makes one"
+            f"model is the class {cls.__name__}, which needs {', '.join(needed)}; expected an instance, or a function that makes one"
         )
     with blamed(cls.__name__):
         return cls()
 
 
-def _with(estimator: Any, recipe: dict) -> Any:
-    return clone(estimator).set_params(**settled(estimator, recipe, type(estimator).__name__)) if recipe else estimator  # type: ignore[union-attr]
+def _with(estimator: Any, hyperparameters: dict) -> Any:
+    return clone(estimator).set_params(**settled(estimator, hyperparameters, type(estimator).__name__)) if hyperparameters else estimator  # type: ignore[union-attr]
 
 
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
@@ -118,29 +118,29 @@ def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict
     return name, estimator, {}
 
 
-def _network(name: str, factory: Callable, recipe: dict) -> tuple[str, BaseEstimator, dict]:
-    learner = _with(NetworkClassifier(factory), recipe)  # type: ignore[arg-type]
-    learner.check_params()
-    return name, learner, {}
+def _network(name: str, factory: Callable, hyperparameters: dict) -> tuple[str, BaseEstimator, dict]:
+    model = _with(NetworkClassifier(factory), hyperparameters)  # type: ignore[arg-type]
+    model.check_params()
+    return name, model, {}
 
 
-def _function(function: Callable, recipe: dict, inputs: Inputs) -> tuple[str, BaseEstimator | None, dict]:
+def _function(function: Callable, hyperparameters: dict, inputs: Inputs) -> tuple[str, BaseEstimator | None, dict]:
     name = getattr(function, "__name__", type(function).__name__)
     parameters = required_parameters(function)
     if "seed" in inspect.signature(function).parameters:
-        if recipe:
-            raise InputError(f"recipe is {recipe}, expected none beside a training function, which has its own")
+        if hyperparameters:
+            raise InputError(f"hyperparameters is {hyperparameters}, expected none beside a training function, which has its own")
         return name, TrainingFunction(function), {}
     if not parameters:
         with blamed(name):
             made = function()
         if isinstance(made, nn.Module):
-            return _network(name, ModuleFactory(function), recipe)
+            return _network(name, ModuleFactory(function), hyperparameters)
         if callable(made) and not hasattr(made, "fit") and not isinstance(made, type) and not required_parameters(made):
-            raise InputError(f"{name}() returned a function without parameters, expected a learner")
-        return as_learner(made, recipe, inputs)
+            raise InputError(f"{name}() returned a function without parameters, expected a model")
+        return as_model(made, hyperparameters, inputs)
     if len(parameters) == 2:
-        return _network(name, function, recipe)
+        return _network(name, function, hyperparameters)
     raise InputError(
         f"function {name} takes {', '.join(parameters)}; expected (split, seed) for a training function, "
         "(image_shape, n_classes) or nothing for a factory of modules"

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from shattering.errors import InputError
 from shattering.learners.devices import resolve_device
-from shattering.learners.own import FitRecord, OwnLearner
+from shattering.learners.own import FitRecord, OwnModel
 from shattering.linalg.gram import Gram
 from shattering.linalg.plan import Plan, make_plan
 from shattering.linalg.solve import Solution, solve
 from shattering.parameters import check_fields
 
 
-class MinimumNorm(OwnLearner, BaseEstimator):
+class MinimumNorm(OwnModel, BaseEstimator):
     """Base of estimators with the parameters ridge, solver, precision, tol, max_steps, memory_limit, device and verbose.
 
     See `KernelInterpolator` for them, and for the attributes of a fit.

@@ -24,9 +24,9 @@ from shattering.errors import InputError, reason
 from shattering.identity.digest import identify
 from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device, resolve_device
-from shattering.learners.own import FitRecord, OwnLearner
+from shattering.learners.hyperparameters import make_hyperparameters, order_seed
+from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.params import as_seed, check_params
-from shattering.learners.recipe import make_recipe, order_seed
 from shattering.learners.train import asynchronous, loop
 from shattering.learners.train.batches import Stream
 from shattering.learners.train.inputs import augmented, cropped_side, make_examples, standardization
@@ -36,7 +36,7 @@ from shattering.learners.weights import file_identity, load_fitted, save_fitted,
 from shattering.parameters import Count, Natural, NotNegative, Share
 
 
-class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
+class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     """A network trained by SGD with momentum and an exponentially decaying learning rate.
 
     Args:
@@ -114,7 +114,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
     """
 
     takes_splits = True
-    not_identity = ("device", "compile", "workers", "checkpoint_every", "random_state")  # a run has its seed outside the learner
+    not_identity = ("device", "compile", "workers", "checkpoint_every", "random_state")  # a run has its seed outside the model
     later: ClassVar = {  # at these, left out of every identity
         "accumulate": 1,
         "sync_batch_norm": True,
@@ -238,7 +238,7 @@ class NetworkClassifier(OwnLearner, ClassifierMixin, BaseEstimator):
                 compiled,
                 augmented(self, images, clean, order_seed(self, seed)) or clean,
                 self._watched(test=test, validation=validation),
-                make_recipe(self, seed, len(labels)),
+                make_hyperparameters(self, seed, len(labels)),
                 clean=clean,
                 tracker=tracker,
                 checkpoint=Path(checkpoint) if checkpoint else None,

@@ -1,6 +1,6 @@
-"""`OwnLearner`: what this library's own learners say beyond scikit-learn's interface.
+"""`OwnModel`: what this library's own models say beyond scikit-learn's interface.
 
-It is read by type, from instances of `OwnLearner` and of users' subclasses of ours. An attribute of the same name on anyone
+It is read by type, from instances of `OwnModel` and of users' subclasses of ours. An attribute of the same name on anyone
 else's estimator (`fitted_`, `history_`, `n_iter_`, `save`) means what its author meant by it, and is never looked at.
 """
 
@@ -15,12 +15,12 @@ import torch
 
 @dataclass(frozen=True)
 class FitRecord:
-    """What a learner tells of its fit beside its predictions. The defaults are what is known of anyone else's estimator.
+    """What a model tells of its fit beside its predictions. The defaults are what is known of anyone else's estimator.
 
     Args:
         history: one row an epoch, or empty.
         examples: what became of each training example; None where they were not tracked.
-        epochs: trained; None for learners without epochs.
+        epochs: trained; None for models without epochs.
         epochs_to_fit: first epoch after which the training set was seen to be fitted, or None.
         diverged: whether a loss was not finite.
         n_parameters: trainable scalars; None where they are not counted.
@@ -44,8 +44,8 @@ class FitRecord:
     timings: Mapping[str, float] = field(default_factory=dict)
 
 
-class OwnLearner:
-    """Base of this library's learners.
+class OwnModel:
+    """Base of this library's models.
 
     Attributes:
         takes_splits: whether `fit` and `predict` take a `Split`; else arrays.
@@ -67,22 +67,22 @@ class OwnLearner:
         return FitRecord()
 
 
-def traits(learner: object) -> type[OwnLearner]:
-    """The class that says takes_splits, not_identity, later and files of a learner, or of its class."""
-    cls = learner if isinstance(learner, type) else type(learner)
-    return cls if issubclass(cls, OwnLearner) else OwnLearner
+def traits(model: object) -> type[OwnModel]:
+    """The class that says takes_splits, not_identity, later and files of a model, or of its class."""
+    cls = model if isinstance(model, type) else type(model)
+    return cls if issubclass(cls, OwnModel) else OwnModel
 
 
-def record_of(learner: object) -> FitRecord:
-    """What a fitted learner tells of its fit."""
-    return learner.record() if isinstance(learner, OwnLearner) else FitRecord()
+def record_of(model: object) -> FitRecord:
+    """What a fitted model tells of its fit."""
+    return model.record() if isinstance(model, OwnModel) else FitRecord()
 
 
-def is_exactly_ours(learner: object) -> bool:
+def is_exactly_ours(model: object) -> bool:
     """Whether all of its code is this library's: a user's subclass may predict otherwise than the class that it extends."""
-    return isinstance(learner, OwnLearner) and type(learner).__module__.partition(".")[0] == __name__.partition(".")[0]
+    return isinstance(model, OwnModel) and type(model).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
-def epochs_of(learner: object) -> int | None:
-    """How many epochs a learner of ours trains at most; None for one without epochs, and for anyone else's."""
-    return learner.get_params(deep=False).get("epochs") if isinstance(learner, OwnLearner) else None  # type: ignore[attr-defined]
+def epochs_of(model: object) -> int | None:
+    """How many epochs a model of ours trains at most; None for one without epochs, and for anyone else's."""
+    return model.get_params(deep=False).get("epochs") if isinstance(model, OwnModel) else None  # type: ignore[attr-defined]

@@ -10,28 +10,26 @@ from shattering.errors import InputError
 from shattering.parameters import check_fields
 
 
-def check_params(learner: Any) -> None:
+def check_params(model: Any) -> None:
     """Raise InputError for the first parameter of a `NetworkClassifier` that is out of range."""
-    check_fields(learner)
-    strengths(learner.augment)
-    _check_asynchronous(learner)
-    if isinstance(learner.network, str):
-        networks.find_network(learner.network)
-        if learner.auxiliary:
-            networks.check_auxiliary(learner.network)
+    check_fields(model)
+    strengths(model.augment)
+    _check_asynchronous(model)
+    if isinstance(model.network, str):
+        networks.find_network(model.network)
+        if model.auxiliary:
+            networks.check_auxiliary(model.network)
 
 
-def _check_asynchronous(learner: Any) -> None:
-    if learner.staleness is not None and not learner.asynchronous:
-        raise InputError(f"staleness is {learner.staleness} where asynchronous is 0, expected a number of workers there, or no staleness")
+def _check_asynchronous(model: Any) -> None:
+    if model.staleness is not None and not model.asynchronous:
+        raise InputError(f"staleness is {model.staleness} where asynchronous is 0, expected a number of workers there, or no staleness")
     others = {"accumulate": (1, "1"), "compile": (False, "false")}
-    for name, (value, said) in others.items() if learner.asynchronous else ():
-        if getattr(learner, name) != value:
-            raise InputError(
-                f"{name} is {getattr(learner, name)!r} where asynchronous is {learner.asynchronous}, expected {said} beside it"
-            )
-    if learner.asynchronous and str(learner.device) not in ("auto", "cpu"):
-        raise InputError(f"device is {str(learner.device)!r} where asynchronous is {learner.asynchronous}, expected auto or cpu beside it")
+    for name, (value, said) in others.items() if model.asynchronous else ():
+        if getattr(model, name) != value:
+            raise InputError(f"{name} is {getattr(model, name)!r} where asynchronous is {model.asynchronous}, expected {said} beside it")
+    if model.asynchronous and str(model.device) not in ("auto", "cpu"):
+        raise InputError(f"device is {str(model.device)!r} where asynchronous is {model.asynchronous}, expected auto or cpu beside it")
 
 
 def as_seed(random_state) -> int:

@@ -20,29 +20,29 @@ _OTHERS = {
 }
 
 
-def check_classifier(learner: Any, name: str | None = None) -> None:
+def check_classifier(model: Any, name: str | None = None) -> None:
     """Raise InputError for an estimator that says it is something else than a classifier, also at the end of a pipeline or in a search.
 
     One that says nothing is taken to be a classifier.
     """
-    kind = _kind(learner)
+    kind = _kind(model)
     if kind not in ("classifier", None):
-        name, kind = name or type(learner).__name__, kind.replace("_", " ")
-        raise InputError(f"learner {name} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}, expected a classifier")
+        name, kind = name or type(model).__name__, kind.replace("_", " ")
+        raise InputError(f"model {name} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}, expected a classifier")
 
 
-def _kind(learner: Any) -> str | None:
+def _kind(model: Any) -> str | None:
     """What an estimator says that it is: "classifier", "regressor", …; None if it says nothing."""
     try:
-        tags = get_tags(learner)
+        tags = get_tags(model)
     except Exception:  # without tags, as of objects that only look like estimators; or with those of another version
         tags = None
     if tags is not None and tags.estimator_type:
         return str(tags.estimator_type)
-    if tags is not None and tags.transformer_tags is not None and not hasattr(learner, "predict"):
+    if tags is not None and tags.transformer_tags is not None and not hasattr(model, "predict"):
         return "transformer"
-    mixed_in = next((kind for mixin, kind in _OTHERS.items() if isinstance(learner, mixin)), None)
-    return None if mixed_in == "transformer" and hasattr(learner, "predict") else mixed_in
+    mixed_in = next((kind for mixin, kind in _OTHERS.items() if isinstance(model, mixin)), None)
+    return None if mixed_in == "transformer" and hasattr(model, "predict") else mixed_in
 
 
 def checked_codes(predicted: Any, labels: np.ndarray, n: int, who: str) -> np.ndarray:

@@ -12,7 +12,7 @@ from sklearn.utils.validation import assert_all_finite, check_consistent_length,
 
 from shattering.errors import InputError
 from shattering.learners.classes import class_codes
-from shattering.learners.own import FitRecord, OwnLearner
+from shattering.learners.own import FitRecord, OwnModel
 from shattering.parameters import Count, Natural, NotNegative, Range, check_fields
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
@@ -23,7 +23,7 @@ from shattering.seeds import generator
 _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
 
 
-class _ReluInterpolator(OwnLearner, BaseEstimator):
+class _ReluInterpolator(OwnModel, BaseEstimator):
     not_identity = ("random_state",)
 
     def __init__(self, *, candidates: Count = CANDIDATES, rounds: Natural = ROUNDS, tol: NotNegative = 1e-4, random_state: Natural = 0):

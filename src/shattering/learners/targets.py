@@ -18,9 +18,9 @@ def is_target(text: str) -> bool:
     """
     head, colon, name = text.rpartition(":")
     if colon and not (head and all(part.isidentifier() for part in name.split("."))):
-        raise InputError(f"learner is {text!r}, expected file.py:name or package.module:name")
+        raise InputError(f"model is {text!r}, expected file.py:name or package.module:name")
     if not colon and any(mark in text for mark in "./\\"):
-        raise InputError(f"learner is {text!r}, expected {text}:NAME, with the name of what is defined there")
+        raise InputError(f"model is {text!r}, expected {text}:NAME, with the name of what is defined there")
     return bool(colon)
 
 
@@ -84,6 +84,6 @@ def _from_path(name: str) -> ModuleType:
 
 def _raised(what: str, error: BaseException) -> InputError:
     if isinstance(error, SystemExit):
-        return InputError(f"{what} called sys.exit({error.code!r}) while it was imported, expected it to define a learner")
+        return InputError(f"{what} called sys.exit({error.code!r}) while it was imported, expected it to define a model")
     line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
     return InputError(f"{what} raised while it was imported: {type(error).__name__}: {reason(error)}{line}")

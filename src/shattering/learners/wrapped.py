@@ -1,4 +1,4 @@
-"""Users' models that are no plain scikit-learn estimators, as learners that take a `Split`."""
+"""Users' models that are no plain scikit-learn estimators, as models that take a `Split`."""
 
 import re
 from collections.abc import Iterator
@@ -15,14 +15,14 @@ from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
 from shattering.data.preprocess import check_float32
 from shattering.errors import InputError, reason
-from shattering.learners.on_splits import natural
-from shattering.learners.own import OwnLearner
+from shattering.learners.on_splits import original
+from shattering.learners.own import OwnModel
 from shattering.learners.predictions import checked_codes
 
 _COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
 
 
-class TrainingFunction(OwnLearner, ClassifierMixin, BaseEstimator):
+class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
     """A user's `train(split, seed) → predict` as a classifier.
 
     Both functions get copies, which they may change. Global generators are seeded for the training, and put back.
@@ -68,7 +68,7 @@ class TrainingFunction(OwnLearner, ClassifierMixin, BaseEstimator):
         return getattr(self.train, "__qualname__", type(self.train).__name__)
 
 
-class Wrapped(OwnLearner, ClassifierMixin, BaseEstimator):
+class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
     """An estimator that wants images (n, c, h, w) instead of a table, or labels 0…k-1 instead of the user's.
 
     skorch's nets want both, and floats as float32; XGBoost's classifiers such labels. Global generators are seeded for it, and put back.
@@ -107,7 +107,7 @@ class Wrapped(OwnLearner, ClassifierMixin, BaseEstimator):
 
     def _inputs(self, X) -> np.ndarray:
         split = X if isinstance(X, Split) else _unlabelled(X, self._first)
-        values = natural(split.images)
+        values = original(split.images)
         values = values if self.images else values.flatten(1)
         return (values.float() if is_skorch(self.estimator) and values.is_floating_point() else values).numpy()
 

@@ -1,1 +1,1 @@
-"""Measures of what a fitted learner does, as plain functions."""
+"""Measures of what a fitted model does, as plain functions."""

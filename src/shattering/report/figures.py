@@ -127,7 +127,7 @@ def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]]
             scale=alt.Scale(range=SERIES_COLORS),
             legend=alt.Legend(orient="bottom", columns=2, symbolStrokeWidth=3, labelLimit=0),
         ),
-        detail=["recipe:N", "label_mode:N"],
+        detail=["hyperparameters:N", "label_mode:N"],
     )
     line = base.mark_line(strokeWidth=2, point={"size": 60, "filled": True}).encode(
         y=alt.Y("error:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),

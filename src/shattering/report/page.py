@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from shattering.errors import InputError, printable, reason
 from shattering.report import figures
 from shattering.report.describe import describe
-from shattering.report.tables import PIXELS, by_subject, recipe, subject_title, summary_rows, verdicts
+from shattering.report.tables import PIXELS, by_subject, hyperparameters, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
 from shattering.runs.store import Run, Stored, Unread
 from shattering.system.files import write_aside
@@ -96,7 +96,7 @@ def _policy(scripts: Sequence[str]) -> str:
 
 
 def picture_strips(runs: Sequence[Run]) -> tuple[list[dict], list[str]]:
-    """One strip of example images for each dataset and randomization, with the labels that the learner was given.
+    """One strip of example images for each dataset and randomization, with the labels that the model was given.
 
     Also what is wrong with pictures that cannot be shown, where no other run has one of the same.
     """
@@ -150,7 +150,7 @@ def _what(run: Stored | Unread) -> str:
         return "its specification cannot be read"
     if not isinstance(run, Run):
         return run.spec.title  # type: ignore[attr-defined]
-    parts = [run.spec.model_name, run.spec.randomization.title, recipe(run)]
+    parts = [run.spec.model_name, run.spec.randomization.title, hyperparameters(run)]
     return ", ".join(part for part in parts if part)
 
 

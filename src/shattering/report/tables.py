@@ -16,7 +16,7 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.store import Run
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
-_SUBJECT = ("dataset", "model", "recipe", "n_train", "setting")  # what is tested; its rows are the randomizations
+_SUBJECT = ("dataset", "model", "hyperparameters", "n_train", "setting")  # what is tested; its rows are the randomizations
 _SETTING = ("n_validation", "image_size", "folds", "scoring", "skip_corrupt", "hold_out")  # of a specification, beside these
 _RESULTS = (
     *("train_accuracy", "test_accuracy", "changed_fraction", "epochs_to_fit", "epochs", "interpolated", "diverged"),
@@ -36,7 +36,7 @@ def _row(run: Run) -> dict:
         "status": run.status,
         "dataset": _text(run.result.get("dataset", spec.dataset_name)),
         "model": _text(spec.model_name),
-        "recipe": recipe(run),
+        "hyperparameters": hyperparameters(run),
         "n_train": run.result.get("n_train", spec.n_train),
         "setting": _setting(run),
         "pixels": r.pixels,
@@ -56,9 +56,9 @@ def _text(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()
 
 
-def recipe(run: Run) -> str:
-    """The learner's parameters that are not at their defaults, but for the network, as JSON; "" if all are."""
-    params = {name: value for name, value in run.spec.recipe().items() if name != "network"}
+def hyperparameters(run: Run) -> str:
+    """The model's parameters that are not at their defaults, but for the network, as JSON; "" if all are."""
+    params = {name: value for name, value in run.spec.hyperparameters().items() if name != "network"}
     return json.dumps(params) if params else ""
 
 
@@ -71,7 +71,7 @@ def _setting(run: Run) -> str:
 def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
     """One row a configuration, in the papers' order: means over its done seeds, and how many are not done.
 
-    Columns: dataset, model, recipe, n_train, setting (what else the specification says), pixels, labels, label_mode,
+    Columns: dataset, model, hyperparameters, n_train, setting (what else the specification says), pixels, labels, label_mode,
     randomization; seeds (done), not_done, failed, others (the states of those not done, in words); train_accuracy, test_accuracy
     (means, in 0…1), test_sd (standard deviation over seeds; missing for one), changed_fraction, epochs_to_fit (mean over the
     seeds that fitted), fitted (seeds that interpolate at the end), chance (1/classes), n_test.
@@ -86,7 +86,7 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
     _tell_apart(rows)
 
     def key(row: dict) -> tuple:
-        names = (*(row[name] for name in ("dataset", "model", "recipe")), row["n_train"] or 0, row["setting"], row["subject"])
+        names = (*(row[name] for name in ("dataset", "model", "hyperparameters")), row["n_train"] or 0, row["setting"], row["subject"])
         return (*names, PIXELS.index(row["pixels"]), row["labels"], row["label_mode"], row["randomization"])
 
     return [_summary(list(rows)) for _, rows in groupby(sorted(rows, key=key), key)]
@@ -98,10 +98,10 @@ def _subject_of(run: Run) -> dict:
     exactly: what tells apart datasets and models that are called the same.
     """
     spec = run.spec
-    dataset, learner = (_text(objects.digest_of(name) if objects.is_object(name) else name) for name in (spec.dataset, spec.learner))
+    dataset, model = (_text(objects.digest_of(name) if objects.is_object(name) else name) for name in (spec.dataset, spec.model))
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
-    subject = json.dumps([dataset, learner, spec.model_name, recipe(run), setting])
-    return {"subject": subject, "exactly": {"dataset": dataset, "model": learner}}
+    subject = json.dumps([dataset, model, spec.model_name, hyperparameters(run), setting])
+    return {"subject": subject, "exactly": {"dataset": dataset, "model": model}}
 
 
 def _join_unfinished(rows: list[dict]) -> None:
@@ -153,7 +153,10 @@ def _summary(rows: list[dict]) -> dict:
 
 
 def by_subject(rows: Iterable[dict]) -> list[dict]:
-    """Summary rows by what is tested: dictionaries of dataset, model, recipe, n_train, setting, n_test (None if no run is done), rows."""
+    """Group summary rows by what is tested: dataset, model, hyperparameters, n_train and setting.
+
+    Returns one dictionary for each group: these five, n_test (None if no run is done) and rows.
+    """
     out = []
     for _, members in groupby(rows, lambda row: row["subject"]):
         members = list(members)

@@ -59,7 +59,7 @@ def _text(value: object) -> str:
 
 
 def print_summary(runs: Sequence[Run]) -> None:
-    """A table for each dataset, model and recipe, one row a randomization; then what they say."""
+    """A table for each dataset, model and hyperparameters, one row a randomization; then what they say."""
     from rich.console import Console
     from rich.table import Table
 
@@ -67,7 +67,7 @@ def print_summary(runs: Sequence[Run]) -> None:
 
     rows, console = summary_rows(runs), Console(markup=False, emoji=False)
     for subject in by_subject(rows):
-        title = printable(subject_title(subject)) + (f"\n{printable(subject['recipe'])}" if subject["recipe"] else "")
+        title = printable(subject_title(subject)) + (f"\n{printable(subject['hyperparameters'])}" if subject["hyperparameters"] else "")
         table = Table(title=title, title_justify="left", title_style="bold")
         table.add_column("randomization")
         for column in ("train %", "test %", "gap", "epochs to fit", "seeds"):

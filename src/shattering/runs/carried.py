@@ -72,7 +72,7 @@ def unpack(data: Any) -> dict[str, Any]:
 
 
 def _identities(given: Objects) -> dict[str, str]:
-    """What the learners are, for those that can be told apart."""
+    """What the models are, for those that can be told apart."""
     found = {name: identify(thing, "it", "cloned") for name, thing in given.items() if not isinstance(thing, Dataset)}
     return {name: digest for name, (digest, unknown) in found.items() if not unknown}
 

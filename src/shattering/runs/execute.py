@@ -106,10 +106,10 @@ def _done(store: Store, spec: AnySpec) -> Run | Record:
 
 def _take_part(spec: AnySpec, folder: Path, given: Objects | None) -> None:
     """Train a network with the process that writes the run; anything else it does alone."""
-    learner = spec.build(given) if isinstance(spec, RunSpec) else None
-    if isinstance(spec, RunSpec) and isinstance(learner, NetworkClassifier):
+    model = spec.build(given) if isinstance(spec, RunSpec) else None
+    if isinstance(spec, RunSpec) and isinstance(model, NetworkClassifier):
         data, _ = load_data(spec, given)
-        learner.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
+        model.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
 
 
 def _execute_study(spec: StudySpec, folder: Path) -> None:
@@ -124,9 +124,9 @@ def _execute_study(spec: StudySpec, folder: Path) -> None:
 
 
 def load_data(spec: RunSpec, given: Objects | None = None) -> tuple[Dataset, str]:
-    """The data of a spec as its learner is given them, and the fingerprint of what they were made from."""
-    natural, fingerprint = _load(spec, given)
-    data = randomize(natural, spec.randomization, spec.resolved_noise_seed)
+    """The data of a spec as its model is given them, and the fingerprint of what they were made from."""
+    original, fingerprint = _load(spec, given)
+    data = randomize(original, spec.randomization, spec.resolved_noise_seed)
     if spec.folds is not None and spec.fold is not None:
         data = data.fold(spec.fold, spec.folds, spec.resolved_data_seed)
     return data, fingerprint
@@ -156,29 +156,29 @@ def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
 
 @dataclass(frozen=True)
 class Fitted:
-    """A spec's learner fitted to its data.
+    """A spec's model fitted to its data.
 
     fingerprint: of what the data were made from. result: what is stored of it. fit_seconds: of fitting alone.
     """
 
     data: Dataset
     fingerprint: str
-    learner: BaseEstimator
+    model: BaseEstimator
     result: dict
     fit_seconds: float
 
 
 def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
-    """Load a spec's data, fit its learner to them and score it, as `run` does, but store nothing.
+    """Load a spec's data, fit its model to them and score it, as `run` does, but store nothing.
 
-    given: the objects that the spec names. watch: passed to `fit` of learners that take splits.
+    given: the objects that the spec names. watch: passed to `fit` of models that take splits.
     """
     data, fingerprint = load_data(spec, given)
-    learner = spec.build(given)
+    model = spec.build(given)
     clock = time.perf_counter()
-    fit_split(learner, data.train, test=data.test, validation=data.validation, **watch)
+    fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
     fit_seconds = time.perf_counter() - clock
-    fitted = Fitted(data, fingerprint, learner, _result(spec, data, learner, record_of(learner)), fit_seconds)
+    fitted = Fitted(data, fingerprint, model, _result(spec, data, model, record_of(model)), fit_seconds)
     if objects.is_object(spec.dataset) and _load(spec, given)[1] != fingerprint:
         raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")
     return fitted
@@ -190,15 +190,15 @@ def _execute(spec: RunSpec, folder: Path, on_epoch: OnEpoch | None, given: Objec
     resumed = checkpoint.exists()
     with signals.kept(), signals.no_exit():
         fitted = evaluate(spec, given, checkpoint=checkpoint, on_epoch=on_epoch)
-    learner, record, seconds = fitted.learner, record_of(fitted.learner), time.perf_counter() - clock
+    model, record, seconds = fitted.model, record_of(fitted.model), time.perf_counter() - clock
 
     epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []
     history = record.history.drop(columns="seconds", errors="ignore")
     write_own(folder / "history.parquet", lambda path: history.to_parquet(path, index=False))
     if (examples := record.examples) is not None:
         write_own(folder / "examples.parquet", lambda path: examples.to_parquet(path, index=False))
-    if isinstance(learner, NetworkClassifier):
-        write_own(folder / "model.safetensors", learner.save)
+    if isinstance(model, NetworkClassifier):
+        write_own(folder / "model.safetensors", model.save)
     _save_examples(fitted.data.train, folder / "examples.png")
     provenance = _provenance(record.device)
     provenance |= {"dataset_fingerprint": fitted.fingerprint, "started": started.isoformat(timespec="seconds")}
@@ -216,10 +216,10 @@ def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
     return float((predicted == labels.numpy()).mean())
 
 
-def _result(spec: RunSpec, data: Dataset, learner, record: FitRecord) -> dict:
+def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
     corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
-    on_train, train_top5 = predict_with_top5(learner, data.train, "train", data.train.labels)
-    on_test, test_top5 = predict_with_top5(learner, data.test, "test", data.test.true_labels)
+    on_train, train_top5 = predict_with_top5(model, data.train, "train", data.train.labels)
+    on_test, test_top5 = predict_with_top5(model, data.test, "test", data.test.true_labels)
     train = _accuracy(on_train, data.train.labels)
     history = record.history
     return {
@@ -238,7 +238,7 @@ def _result(spec: RunSpec, data: Dataset, learner, record: FitRecord) -> dict:
         "test_accuracy_on_corrupted_labels": _accuracy(on_test, corrupted_test),
         **train_top5,
         **test_top5,
-        **_validation(data, learner, history),
+        **_validation(data, model, history),
         "interpolated": train == 1.0,
         "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
         **early_stopping(history),
@@ -249,7 +249,7 @@ def _result(spec: RunSpec, data: Dataset, learner, record: FitRecord) -> dict:
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **record.summary,
-        **scores(spec, learner, data, corrupted_test),
+        **scores(spec, model, data, corrupted_test),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),
     }
@@ -268,11 +268,11 @@ def _on_changed(predicted: np.ndarray, split: Split) -> dict:
     return {**out, "changed_as_true": float((predicted == true)[changed].mean())}
 
 
-def _validation(data: Dataset, learner, history: pd.DataFrame) -> dict:
-    """validation_accuracy at the end, for learners whose history does not have it."""
+def _validation(data: Dataset, model, history: pd.DataFrame) -> dict:
+    """validation_accuracy at the end, for models whose history does not have it."""
     if data.validation is None or not history.empty:
         return {}
-    return {"validation_accuracy": _accuracy(predict_split(learner, data.validation), data.validation.labels)}
+    return {"validation_accuracy": _accuracy(predict_split(model, data.validation), data.validation.labels)}
 
 
 def early_stopping(history: pd.DataFrame) -> dict:
@@ -311,7 +311,7 @@ def _examples(split: Split) -> list[dict]:
 
 
 def _save_examples(split: Split, path: Path) -> None:
-    """The examples side by side, as the learner was given them (Gaussian pixels clipped to what can be shown)."""
+    """The examples side by side, as the model was given them (Gaussian pixels clipped to what can be shown)."""
     if len(split.image_shape) != 3 or split.image_shape[0] not in (1, 3):
         return
     images = to_float(split.images[_example_rows(split)]).clamp(0, 1)

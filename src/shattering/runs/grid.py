@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shattering.errors import InputError, reason, shown, unknown
-from shattering.learners import find_learner
+from shattering.learners import find_model
 from shattering.learners.settings import Typed, settled
 from shattering.parameters import check, check_once, field_types, is_of, read, read_json, split_list
 from shattering.randomization import Randomization
@@ -21,7 +21,7 @@ _TYPES = {name: hint for name, hint in field_types(RunSpec).items() if name not 
 def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None) -> list[RunSpec]:
     """The specs of all combinations, the last axis varying fastest.
 
-    axes: fields of `RunSpec` and `Randomization` → a value or a list of values. params: the same for the learner's parameters; a value
+    axes: fields of `RunSpec` and `Randomization` → a value or a list of values. params: the same for the model's parameters; a value
     that is a list itself stands in a list. Raises InputError for unknown fields, empty lists, values that stand twice in a list, and
     values out of range.
     """
@@ -32,12 +32,12 @@ def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None)
             raise unknown("field of a sweep:", name, [*_TYPES, "set"])
     lists = {name: _listed(name, value) for name, value in axes.items()}
     settings = {name: _listed(name, value) for name, value in (params or {}).items()}
-    learners = lists.get("learner", [RunSpec.learner])
-    by_learner = [_settings_of(learner, settings) for learner in learners]
+    models = lists.get("model", [RunSpec.model])
+    by_model = [_settings_of(model, settings) for model in models]
     specs = []
     for values in product(*lists.values(), *(range(len(of)) for of in settings.values())):
         fields_ = dict(zip(lists, values, strict=False))
-        chosen = by_learner[learners.index(fields_.get("learner", RunSpec.learner))]
+        chosen = by_model[models.index(fields_.get("model", RunSpec.model))]
         numbers = values[len(lists) :]
         specs.append(_spec(fields_, {name: of[number] for (name, of), number in zip(chosen.items(), numbers, strict=True)}))
     return specs
@@ -51,11 +51,11 @@ def _listed(name: str, value: object) -> list[Any]:
     return values
 
 
-def _settings_of(learner: str, settings: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The values of a learner's parameters, with texts that were typed as what they stand for."""
-    estimator, out = find_learner(learner)(), {}
+def _settings_of(model: str, settings: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
+    """The values of a model's parameters, with texts that were typed as what they stand for."""
+    estimator, out = find_model(model)(), {}
     for typed, values in settings.items():
-        found = [settled(estimator, {typed: value}, f"learner {learner!r}") for value in values]
+        found = [settled(estimator, {typed: value}, f"model {model!r}") for value in values]
         name = next(iter(found[0]))
         if name in out:
             raise InputError(f"{name} is set twice, as {typed!r} too, expected once")
@@ -88,7 +88,7 @@ def read_grid(path: Path) -> list[RunSpec]:
     for part in parts:
         params = part.get("set", {})
         if not isinstance(params, dict):
-            raise InputError(f"set in sweep file {path} is {shown(params)}, expected a table of the learner's parameters")
+            raise InputError(f"set in sweep file {path} is {shown(params)}, expected a table of the model's parameters")
         axes = {name: _read_texts(value, _TYPES.get(name, str), name) for name, value in part.items() if name != "set"}
         if not axes and not params:
             raise InputError(f"sweep file {path} has a table without a value, expected at least one axis in each, such as seed = [0, 1]")

@@ -1,4 +1,4 @@
-"""Learners and datasets that are objects of the user's, not names: a spec names them, the caller hands them over beside it."""
+"""Models and datasets that are objects of the user's, not names: a spec names them, the caller hands them over beside it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def name_of(label: str, digest: str) -> str:
 
 
 def is_object(name: str) -> bool:
-    """Whether a dataset or learner of a spec is an object."""
+    """Whether a dataset or model of a spec is an object."""
     return name.startswith(_PREFIX) and name.count(":") == 2
 
 
@@ -42,12 +42,12 @@ def find(name: str, given: Objects | None) -> Any:
     return given[name]
 
 
-def with_seed(learner: BaseEstimator, seed: int) -> BaseEstimator:
+def with_seed(model: BaseEstimator, seed: int) -> BaseEstimator:
     """A clone whose random states, nested ones too, are the seed wherever they are at their default; what the user has set stays."""
     from sklearn.base import clone
 
-    cloned: BaseEstimator = clone(learner)  # type: ignore[assignment]
-    default = inspect.signature(type(learner)).parameters.get("random_state")
+    cloned: BaseEstimator = clone(model)  # type: ignore[assignment]
+    default = inspect.signature(type(model)).parameters.get("random_state")
     unset = {"random_state": default.default if default else None}
     params = cloned.get_params()
     names = [name for name in params if name.split("__")[-1] == "random_state" and params[name] == unset.get(name)]

@@ -1,6 +1,6 @@
 """`RunSpec`: all that determines a run's result, and its identity.
 
-The learners' libraries are imported where a learner is built, so that a stored specification is read without them.
+The models' libraries are imported where a model is built, so that a stored specification is read without them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _LONGEST = 180  # bytes of a folder's readable name; systems take 255 with all t
 
 @dataclass(frozen=True)
 class RunSpec:
-    """(dataset, sizes, randomization, learner, seeds).
+    """(dataset, sizes, randomization, model, seeds).
 
     Args:
         dataset: a name in `DATASETS`, a path that `load_dataset` takes, or the name of an object (see `shattering.runs.objects`).
@@ -36,8 +36,8 @@ class RunSpec:
         n_test: the same for the test split.
         n_validation: size of a validation split held out of the train split, beside n_train; None: there is none.
         randomization: of the data.
-        learner: a name in `LEARNERS`, or the name of an object.
-        params: the learner's constructor arguments, as JSON values; none for an object.
+        model: a name in `MODELS`, or the name of an object.
+        params: the model's constructor arguments, as JSON values; none for an object.
         seed: gives the independent seeds of data subset, noise, initialization and batch order.
         data_seed: replaces it for the subset (None: seed), so that one source of variance can be held fixed.
         noise_seed: replaces it for the randomization; a network's own `order_seed`, for the batch order.
@@ -51,7 +51,7 @@ class RunSpec:
         hold_out: whether a dataset without a test split has a fifth held out; if not, the test figures are of the training images,
             with their true labels.
         channels: "first" or "last", the order of the axes in arrays of images; None: by their lengths.
-        check: whether learner, params and scoring are looked up as well; not for what is only read, which a later version may
+        check: whether model, params and scoring are looked up as well; not for what is only read, which a later version may
             have written.
 
     Raises:
@@ -62,7 +62,7 @@ class RunSpec:
     n_train: Count | None = None
     n_test: Count | None = None
     randomization: Randomization = field(default_factory=Randomization)
-    learner: str = "network"
+    model: str = "network"
     params: Mapping[str, object] = field(default_factory=dict)
     seed: Natural = 0
     data_seed: Natural | None = None
@@ -83,7 +83,7 @@ class RunSpec:
             value = getattr(self, name)
             if is_of(value, int) or is_of(value, bool):  # NumPy's, too
                 object.__setattr__(self, name, bool(value) if hint is bool else int(value))
-        for name in ("dataset", "learner"):
+        for name in ("dataset", "model"):
             if not getattr(self, name):
                 raise InputError(f"{name} is '', expected a name or a path")
         if (self.folds is None) != (self.fold is None):
@@ -94,19 +94,19 @@ class RunSpec:
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
         for name, value in self.params.items():
             canonical(value, name)
-        if objects.is_object(self.learner) and self.params:
-            raise InputError(f"params are {dict(self.params)}, expected none beside a learner that is an object")
+        if objects.is_object(self.model) and self.params:
+            raise InputError(f"params are {dict(self.params)}, expected none beside a model that is an object")
         if check:
             self._check_names()
 
     def _check_names(self) -> None:
-        """Raises InputError for an unknown learner or scoring, and for parameters that the learner does not take."""
+        """Raises InputError for an unknown model or scoring, and for parameters that the model does not take."""
         if self.scoring is not None:
             from sklearn.metrics import get_scorer_names
 
             if self.scoring not in get_scorer_names():
                 raise unknown("scoring", self.scoring, get_scorer_names())
-        if not objects.is_object(self.learner):
+        if not objects.is_object(self.model):
             self.build()
 
     @property
@@ -119,10 +119,10 @@ class RunSpec:
 
     @property
     def model_name(self) -> str:
-        """The network's name, or the learner's."""
-        if objects.is_object(self.learner):
-            return objects.label(self.learner)
-        return str(self.params.get("network", "mlp-1x512")) if self.learner == "network" else self.learner
+        """The network's name, or the model's."""
+        if objects.is_object(self.model):
+            return objects.label(self.model)
+        return str(self.params.get("network", "mlp-1x512")) if self.model == "network" else self.model
 
     @property
     def dataset_name(self) -> str:
@@ -130,22 +130,22 @@ class RunSpec:
         return objects.label(self.dataset) if objects.is_object(self.dataset) else Path(self.dataset).stem
 
     def build(self, given: objects.Objects | None = None) -> BaseEstimator:
-        """The unfitted learner. Raises InputError for an object that is not among those `given`."""
-        if objects.is_object(self.learner):
-            return objects.with_seed(objects.find(self.learner, given), self.seed)
-        from shattering.learners import build_learner
+        """The unfitted model. Raises InputError for an object that is not among those `given`."""
+        if objects.is_object(self.model):
+            return objects.with_seed(objects.find(self.model, given), self.seed)
+        from shattering.learners import build_model
 
-        return build_learner(self.learner, self.params, self.seed)
+        return build_model(self.model, self.params, self.seed)
 
-    def recipe(self) -> dict:
-        """The learner's parameters that determine the result and are not at their defaults, in canonical form.
+    def hyperparameters(self) -> dict:
+        """The model's parameters that determine the result and are not at their defaults, in canonical form.
 
         Parameters that this version does not know, of a spec that was not checked, are among them.
         """
-        if objects.is_object(self.learner):
+        if objects.is_object(self.model):
             return {}
         params = _without_defaults(self.params, self._defaults())
-        return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in not_identity(self.learner)}
+        return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in not_identity(self.model)}
 
     def identity(self) -> dict:
         """What determines the result, and nothing else; fields at their defaults are left out.
@@ -165,8 +165,8 @@ class RunSpec:
             "n_test": self.n_test,
             "n_validation": self.n_validation,
             "randomization": _without_defaults(r, asdict(Randomization())) or None,
-            "learner": objects.digest_of(self.learner) if objects.is_object(self.learner) else self.learner,
-            "params": by_content(self.learner, self.recipe()) or None,
+            MODEL_KEY: objects.digest_of(self.model) if objects.is_object(self.model) else self.model,
+            "params": by_content(self.model, self.hyperparameters()) or None,
             "seed": self.seed,
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
             "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
@@ -221,9 +221,12 @@ class RunSpec:
         return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not load.has_test_split(self.dataset)
 
     def _defaults(self) -> dict:
-        from shattering.learners import LEARNERS
+        from shattering.learners import MODELS
 
-        return LEARNERS[self.learner]().get_params() if self.learner in LEARNERS else {}
+        return MODELS[self.model]().get_params() if self.model in MODELS else {}
+
+
+MODEL_KEY = "learner"  # what identities call the model: the ids of stored runs are hashes of it
 
 
 def known_fields(data: object, of: str, known: Sequence[str]) -> dict:
@@ -242,22 +245,22 @@ def id_of(identity: Mapping) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def not_identity(learner: str) -> tuple[str, ...]:
-    """The parameters of a learner that do not change what is learned; a run has its seed outside the learner."""
+def not_identity(model: str) -> tuple[str, ...]:
+    """The parameters of a model that do not change what is learned; a run has its seed outside the model."""
     from shattering.identity.pieces import NEVER_COUNTED
-    from shattering.learners import LEARNERS
+    from shattering.learners import MODELS
     from shattering.learners.own import traits
 
-    return ("random_state", *NEVER_COUNTED, *traits(LEARNERS.get(learner)).not_identity)
+    return ("random_state", *NEVER_COUNTED, *traits(MODELS.get(model)).not_identity)
 
 
-def by_content(learner: str, params: Mapping) -> dict:
-    """The parameters of a learner with what identifies a file in place of its path."""
-    from shattering.learners import LEARNERS
+def by_content(model: str, params: Mapping) -> dict:
+    """The parameters of a model with what identifies a file in place of its path."""
+    from shattering.learners import MODELS
     from shattering.learners.own import traits
     from shattering.learners.weights import file_identity
 
-    files = traits(LEARNERS.get(learner)).files
+    files = traits(MODELS.get(model)).files
     return {name: file_identity(str(value)) if name in files and value is not None else value for name, value in params.items()}
 
 

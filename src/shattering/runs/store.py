@@ -90,7 +90,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Run(Stored):
-    """A stored run of a learner."""
+    """A stored run of a model."""
 
     spec: RunSpec
 
@@ -103,7 +103,7 @@ class Run(Stored):
 
     @cached_property
     def history(self) -> pd.DataFrame:
-        """One row an epoch; see `NetworkClassifier`. Empty for learners without epochs.
+        """One row an epoch; see `NetworkClassifier`. Empty for models without epochs.
 
         The seconds of the epochs come from the provenance: the stored history is the same for the same run. Raises InputError for
         files that are damaged.
@@ -131,7 +131,7 @@ class Run(Stored):
             _ = self.examples
 
     def model(self, given: Objects | None = None):
-        """The fitted learner, from the stored weights. given: the learner, if it was an object.
+        """The fitted model, from the stored weights. given: the model, if it was an object.
 
         Raises InputError if there are none, or they are damaged.
         """
@@ -222,7 +222,7 @@ class Store:
         return next((self.root / name for name in others if name.endswith(end)), usual)  # the data may have had another name
 
     def runs(self) -> list[Run]:
-        """All runs of learners, sorted by folder name, with a warning for those whose spec cannot be read.
+        """All runs of models, sorted by folder name, with a warning for those whose spec cannot be read.
 
         Raises InputError if there is no store.
         """

@@ -1,4 +1,4 @@
-"""`StudySpec`: a computation that is no training of a learner on a dataset, stored and identified like one."""
+"""`StudySpec`: a computation that is no training of a model on a dataset, stored and identified like one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import InitVar, dataclass, field
 
 from shattering.errors import unknown
 from shattering.parameters import Natural, check_fields
-from shattering.runs.spec import by_content, canonical, id_of, known_fields, not_identity
+from shattering.runs.spec import MODEL_KEY, by_content, canonical, id_of, known_fields, not_identity
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class StudySpec:
     @property
     def title(self) -> str:
         """The study and its parameters, in words."""
-        return ", ".join([self.study, *(f"{name} = {value}" for name, value in self.recipe().items())])
+        return ", ".join([self.study, *(f"{name} = {value}" for name, value in self.hyperparameters().items())])
 
-    def recipe(self) -> dict:
+    def hyperparameters(self) -> dict:
         """The parameters that are not at their defaults, in canonical form; also those that this version does not know."""
         params = {name: canonical(value, name) for name, value in sorted(self.params.items())}
         defaults = self._defaults()
@@ -60,21 +60,21 @@ class StudySpec:
 
     def identity(self) -> dict:
         """What determines the result; parameters at their defaults are left out, and where files lie does not count."""
-        parts = {"study": self.study, "params": self._by_content(self.recipe()) or None, "seed": self.seed}
+        parts = {"study": self.study, "params": self._by_content(self.hyperparameters()) or None, "seed": self.seed}
         return {name: value for name, value in parts.items() if value is not None}
 
     def _by_content(self, params: dict) -> dict:
-        """The same with what identifies data and files in place of their paths: of the dataset, and of a learner's parameters."""
+        """The same with what identifies data and files in place of their paths: of the dataset, and of a model's parameters."""
         from shattering.data import load
         from shattering.experiments.studies import MADE
 
         if "dataset" in params and params["dataset"] not in MADE:
             params = {**params, "dataset": load.identity(str(params["dataset"]))}
-        if "learner" in self._defaults() and params.get("params"):
-            name = str(params.get("learner", self._defaults()["learner"]))
+        if "model" in self._defaults() and params.get("params"):
+            name = str(params.get("model", self._defaults()["model"]))
             counted = {key: value for key, value in params["params"].items() if key not in not_identity(name)}
             params = {**params, "params": by_content(name, counted)}
-        return params
+        return {MODEL_KEY if name == "model" else name: value for name, value in params.items()}
 
     @property
     def run_id(self) -> str:

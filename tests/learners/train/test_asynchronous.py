@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering import InputError, NetworkClassifier
-from shattering.learners.recipe import make_recipe
+from shattering.learners.hyperparameters import make_hyperparameters
 from shattering.learners.train import asynchronous, loop
 from shattering.learners.train.asynchronous import Asynchronous, Server, Worker
 from shattering.learners.train.inputs import make_examples
@@ -118,9 +118,9 @@ def test_stale_gradients_with_killed_actors_and_a_resume(ray, tmp_path, monkeypa
 
 
 def given(module, **changes):
-    recipe = NetworkClassifier(module if isinstance(module, str) else "mlp-1x8", **{**RECIPE, **changes})
-    recipe.device_ = torch.device("cpu")
-    return lambda: (copy.deepcopy(module), make_recipe(recipe, 0, 45))
+    hyperparameters = NetworkClassifier(module if isinstance(module, str) else "mlp-1x8", **{**RECIPE, **changes})
+    hyperparameters.device_ = torch.device("cpu")
+    return lambda: (copy.deepcopy(module), make_hyperparameters(hyperparameters, 0, 45))
 
 
 def test_running_averages_are_the_synchronous_ones():
@@ -195,11 +195,11 @@ def test_bad_parameters(options, message):
 
 
 def test_without_ray_and_under_torchrun(monkeypatch):
-    learner = NetworkClassifier("mlp-1x8", asynchronous=4)
+    model = NetworkClassifier("mlp-1x8", asynchronous=4)
     with monkeypatch.context() as patch:
         patch.setattr(cluster, "find_spec", lambda name: None)
         with pytest.raises(InputError, match=r'asynchronous is 4, which needs the package ray, .*: pip install "shattering\[ray\]"'):
-            learner.fit(TRAIN)
+            model.fit(TRAIN)
     monkeypatch.setattr(Ranks, "current", classmethod(lambda cls: cls(0, 2)))
     with pytest.raises(InputError, match="asynchronous is 4 in a training by 2 processes, expected 0 there"), asynchronous.opened(4, None):
         pass

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from shattering.errors import InputError
 from shattering.learners.devices import resolve_device
+from shattering.learners.hyperparameters import make_hyperparameters
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.recipe import make_recipe
 from shattering.learners.train import checkpoint, loop
 from shattering.learners.train.inputs import make_examples
 from tests import oracles
@@ -25,8 +25,8 @@ def linear(shape, k):
 @pytest.mark.parametrize(("decay_steps", "momentum", "weight_decay"), [(None, 0.9, 0.0), (3, 0.9, 0.01), (2, 0.0, 0.1)])
 def test_updates_agree_with_the_formula(decay_steps, momentum, weight_decay):
     split = make_split(n=20)
-    recipe = {"epochs": 3, "batch_size": 6, "learning_rate": 0.1, "decay": 0.5, "decay_steps": decay_steps}
-    ours = NetworkClassifier(linear, momentum=momentum, weight_decay=weight_decay, device="cpu", random_state=4, **recipe)
+    hyperparameters = {"epochs": 3, "batch_size": 6, "learning_rate": 0.1, "decay": 0.5, "decay_steps": decay_steps}
+    ours = NetworkClassifier(linear, momentum=momentum, weight_decay=weight_decay, device="cpu", random_state=4, **hyperparameters)
     ours.fit(split)
     start = NetworkClassifier(linear, epochs=1, learning_rate=0.0, device="cpu", random_state=4).fit(split)
     data = make_examples(ours, split.images, split.labels)
@@ -67,9 +67,9 @@ def test_running_and_full_metrics():
     ("n", "batch_size", "steps"), [(50000, 128, None), (49920, 128, 391), (49921, 128, None), (300, 16, 391), (10**6, 128, None)]
 )
 def test_the_rate_decays_every_epoch_but_no_sooner_than_in_the_paper(n, batch_size, steps):
-    assert make_recipe(NetworkClassifier(batch_size=batch_size), 0, n).decay_steps == steps
-    assert make_recipe(NetworkClassifier(decay_steps=7), 0, n).decay_steps == 7
-    assert make_recipe(NetworkClassifier(decay_steps=None), 0, n).decay_steps is None
+    assert make_hyperparameters(NetworkClassifier(batch_size=batch_size), 0, n).decay_steps == steps
+    assert make_hyperparameters(NetworkClassifier(decay_steps=7), 0, n).decay_steps == 7
+    assert make_hyperparameters(NetworkClassifier(decay_steps=None), 0, n).decay_steps is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 33])

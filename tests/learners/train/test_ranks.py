@@ -54,7 +54,7 @@ def test_checkpoints_come_in_time_and_rank_0_is_asked_about_once_a_second(tmp_pa
 
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(checkpoint, "save_checkpoint", lambda *_: saved.append(clock[0]))
-    keeper = checkpoint.Keeper(tmp_path / "c.pt", "", torch.nn.Identity(), None, None, every, Asking(0, 2))  # type: ignore[arg-type]
+    keeper = checkpoint.Checkpointer(tmp_path / "c.pt", "", torch.nn.Identity(), None, None, every, Asking(0, 2))  # type: ignore[arg-type]
     steps = 20 * [0.5] + 20_000 * [0.004] + 100 * [0.1] + 10_000 * [0.001]  # compiling, a hundred seconds, slower ones, quick ones
     for seconds in steps:
         clock[0] += seconds
@@ -75,25 +75,25 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
     shared = torch.load(tmp_path / "gradients.pt", weights_only=True)
     for name, value in two_ranks.gradients(Ranks()).items():
         torch.testing.assert_close(shared[name], value, rtol=1e-9, atol=1e-12)
-    for name, (learner, data, seen) in two_ranks.cases(tmp_path / "data").items():
-        learner.fit(data.train, test=data.test)
-        ours, theirs = learner.history_, pd.read_parquet(tmp_path / f"{name}.parquet")
+    for name, (model, data, seen) in two_ranks.cases(tmp_path / "data").items():
+        model.fit(data.train, test=data.test)
+        ours, theirs = model.history_, pd.read_parquet(tmp_path / f"{name}.parquet")
         assert ours.columns.equals(theirs.columns)
         np.testing.assert_allclose(
             ours.drop(columns="seconds").astype(float), theirs.drop(columns="seconds").astype(float), rtol=2e-4, atol=1e-6, err_msg=name
         )
         weights = torch.load(tmp_path / f"{name}.pt", weights_only=True)
-        for key, value in learner.module_.state_dict().items():
+        for key, value in model.module_.state_dict().items():
             torch.testing.assert_close(
                 weights[key], value, rtol=2e-3, atol=2e-3, msg=lambda text, key=key, name=name: f"{name} {key}: {text}"
             )
         if seen:
             parts = [json.loads((tmp_path / f"{name}-{rank}.json").read_text()) for rank in range(2)]
             assert sorted(map(tuple, parts[0] + parts[1])) == sorted(seen), "the same bytes, each image once an epoch"
-        if learner.examples_ is not None:
+        if model.examples_ is not None:
             examples = pd.read_parquet(tmp_path / f"{name}-examples.parquet")
-            assert (examples["final_prediction"] == learner.examples_["final_prediction"]).all()
-            np.testing.assert_allclose(examples["mean_loss"], learner.examples_["mean_loss"], rtol=1e-3)
+            assert (examples["final_prediction"] == model.examples_["final_prediction"]).all()
+            np.testing.assert_allclose(examples["mean_loss"], model.examples_["mean_loss"], rtol=1e-3)
 
 
 OPTIONS = ["--n-train", "300", "--labels", "1.0", "--json", "--set", "network=mlp-1x64", "--set", "device=cpu"]

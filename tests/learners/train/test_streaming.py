@@ -64,8 +64,8 @@ def test_training_from_disk_is_training_from_memory(folder, monkeypatch, name, p
 
 
 def stop_in_batch(monkeypatch, after):
-    """Checkpoints after every update; the learner stops after so many."""
-    monkeypatch.setattr(checkpoint.Keeper, "_is_due", lambda _: True)
+    """Checkpoints after every update; the model stops after so many."""
+    monkeypatch.setattr(checkpoint.Checkpointer, "_is_due", lambda _: True)
     save, saved = checkpoint.save_checkpoint, []
 
     def save_and_stop(*arguments):
@@ -130,8 +130,8 @@ def test_no_more_than_a_batch_is_decoded_at_a_time(tmp_path, monkeypatch):
     data = randomize(load_dataset(tmp_path, image_size=4), Randomization(pixels="random"))
     asked, read = [], ImagesOnDisk.read_into
     monkeypatch.setattr(ImagesOnDisk, "read_into", lambda self, out, rows: asked.append(len(out)) or read(self, out, rows))
-    learner = network(epochs=1, batch_size=50).fit(data.train, test=data.test)
-    learner.predict(data.train)
+    model = network(epochs=1, batch_size=50).fit(data.train, test=data.test)
+    model.predict(data.train)
     assert sum(asked) >= 3 * 480 + 120, "the epoch, both evaluations and the prediction"
     assert max(asked) <= 256
 
@@ -165,8 +165,8 @@ def test_skipped_images_are_in_the_result(folder, tmp_path):
     assert done.result["n_train"] == 23
 
 
-def test_learners_of_tables_refuse_images_on_disk(folder, tmp_path):
-    spec = RunSpec(str(folder), learner="random-forest", image_size=16)
+def test_models_of_tables_refuse_images_on_disk(folder, tmp_path):
+    spec = RunSpec(str(folder), model="random-forest", image_size=16)
     with pytest.raises(InputError, match=r"24 images of 16x16 pixels stay on disk, .* smaller ones \(image_size\)"):
         run(spec, Store(tmp_path / "store"))
     with pytest.raises(InputError, match="stay on disk"):

@@ -19,7 +19,7 @@ COMMON = {"epochs": 2, "learning_rate": 0.02, "device": "cpu", "random_state": 1
 
 
 def cases(folder: Path) -> dict:
-    """name → (learner, data, what is seen of the images as they are read)."""
+    """name → (model, data, what is seen of the images as they are read)."""
     formats.fits_into_memory = lambda _: False
     lazy = randomize(load_dataset(folder, image_size=12), Randomization(0.5, "random"), 1)
     held = type(lazy)(make_split(n=45, shape=(3, 12, 12)), make_split(n=16, shape=(3, 12, 12), seed=1))
@@ -65,15 +65,15 @@ def main() -> None:
         found = gradients(ranks)
         if ranks.rank == 0:
             torch.save(found, out / "gradients.pt")
-        for name, (learner, data, seen) in cases(out / "data").items():
-            learner.fit(data.train, test=data.test)
+        for name, (model, data, seen) in cases(out / "data").items():
+            model.fit(data.train, test=data.test)
             if seen:
                 (out / f"{name}-{ranks.rank}.json").write_text(json.dumps(seen))
             if ranks.rank == 0:
-                learner.history_.to_parquet(out / f"{name}.parquet")
-                torch.save(learner.module_.state_dict(), out / f"{name}.pt")
-                if learner.examples_ is not None:
-                    learner.examples_.to_parquet(out / f"{name}-examples.parquet")
+                model.history_.to_parquet(out / f"{name}.parquet")
+                torch.save(model.module_.state_dict(), out / f"{name}.pt")
+                if model.examples_ is not None:
+                    model.examples_.to_parquet(out / f"{name}-examples.parquet")
 
 
 if __name__ == "__main__":

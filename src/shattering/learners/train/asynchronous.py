@@ -21,14 +21,14 @@ from shattering import seeds
 from shattering.errors import InputError
 from shattering.learners.train.batches import Stream
 from shattering.learners.train.checkpoint import Training
-from shattering.learners.train.epoch import Running
-from shattering.learners.train.loop import AfterUpdate, Examples, Recipe, batch_rows, seeded
+from shattering.learners.train.epoch import EpochTotals
+from shattering.learners.train.loop import AfterUpdate, Examples, Hyperparameters, batch_rows, seeded
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 from shattering.system.cluster import connected
 
 _RESTARTS = 20  # of a worker
-Given = Callable[[], tuple[nn.Module, Recipe]]
+Given = Callable[[], tuple[nn.Module, Hyperparameters]]
 
 
 @dataclass(frozen=True)
@@ -58,16 +58,16 @@ class Server:
     """An actor: the parameters, the running averages of batch normalization, and what SGD keeps. It alone changes them.
 
     Args:
-        given: gives the network as the training finds it, and the recipe.
+        given: gives the network as the training finds it, and the hyperparameters.
         optimizer: state of SGD.
         number: updates that there have been.
     """
 
     def __init__(self, given: Given, optimizer: dict, number: int):
         torch.set_num_threads(1)
-        self.module, recipe = given()
+        self.module, hyperparameters = given()
         self.number = number
-        self.optimizer = recipe.optimizer(self.module.parameters())
+        self.optimizer = hyperparameters.optimizer(self.module.parameters())
         self.optimizer.load_state_dict(optimizer)
 
     def version(self) -> Version:
@@ -96,12 +96,12 @@ class Worker:
     """An actor: computes gradients. It keeps nothing from one to the next, so that another can take its place.
 
     Args:
-        given: gives a network of the same architecture, and the recipe of the training.
+        given: gives a network of the same architecture, and the hyperparameters of the training.
     """
 
     def __init__(self, given: Given):
         torch.set_num_threads(1)
-        module, self.recipe = given()
+        module, self.hyperparameters = given()
         self.module = module.train()
         self.layers = _averaging(module)
         for layer in self.layers:
@@ -125,8 +125,8 @@ class Worker:
             layer.num_batches_tracked.zero_()  # type: ignore[union-attr, operator]
         self.module.zero_grad()
         with seeded(torch.device("cpu"), seed):
-            with self.recipe.autocast():
-                logits, loss, objective = self.recipe.losses(self.module(images), labels)
+            with self.hyperparameters.autocast():
+                logits, loss, objective = self.hyperparameters.losses(self.module(images), labels)
             objective.backward()
         self._check_buffers()
         moments = [(layer.running_mean, layer.running_var) if layer.num_batches_tracked else None for layer in self.layers]
@@ -161,7 +161,7 @@ class Asynchronous:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         data: Examples | Stream,
-        recipe: Recipe,
+        hyperparameters: Hyperparameters,
         state: Training,
         tracker: Tracker | None,
         ranks: Ranks,
@@ -173,14 +173,16 @@ class Asynchronous:
         function of (seed, step).
         """
         if not self.workers:
-            self._start(model, optimizer, recipe, state)
+            self._start(model, optimizer, hyperparameters, state)
         epoch = len(state.history)
-        running = Running(state.within, recipe.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
+        running = EpochTotals(state.within, hyperparameters.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
         late: list[int] = list(state.within.get("late", []))
-        batches = batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch, windows=data.windows)[running.batches :]
+        batches = batch_rows(len(data.labels), hyperparameters.batch_size, hyperparameters.order_seed, epoch, windows=data.windows)[
+            running.batches :
+        ]
         with closing(data.epoch(epoch, batches)) as images:  # type: ignore[type-var]
-            for rows, gradient, seen in self._gradients(batches, images, data.labels, recipe, state):
-                late.append(self._update(gradient, recipe.learning_rate_at(epoch, state.step)))
+            for rows, gradient, seen in self._gradients(batches, images, data.labels, hyperparameters, state):
+                late.append(self._update(gradient, hyperparameters.learning_rate_at(epoch, state.step)))
                 loss, logits = self._get(seen)
                 running.add(rows, loss, logits, data.labels[rows])
                 state.step += 1
@@ -202,10 +204,10 @@ class Asynchronous:
             if actor is not None:
                 self.ray.kill(actor)
 
-    def _start(self, model: nn.Module, optimizer: torch.optim.Optimizer, recipe: Recipe, state: Training) -> None:
+    def _start(self, model: nn.Module, optimizer: torch.optim.Optimizer, hyperparameters: Hyperparameters, state: Training) -> None:
         """Actors that take no core from others: there may be more workers than cores."""
         ray, places = self.ray, {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
-        self.shared = ray.put((model, recipe))  # kept, for workers that are started again
+        self.shared = ray.put((model, hyperparameters))  # kept, for workers that are started again
         given = partial(ray.get, self.shared)
         self.server = ray.remote(Server).options(**places).remote(given, optimizer.state_dict(), state.step)
         worker = ray.remote(Worker).options(**places, max_restarts=_RESTARTS, max_task_retries=-1)
@@ -216,7 +218,12 @@ class Asynchronous:
         state.versions = []
 
     def _gradients(
-        self, batches: Sequence[torch.Tensor], images: Iterator[torch.Tensor], labels: torch.Tensor, recipe: Recipe, state: Training
+        self,
+        batches: Sequence[torch.Tensor],
+        images: Iterator[torch.Tensor],
+        labels: torch.Tensor,
+        hyperparameters: Hyperparameters,
+        state: Training,
     ) -> Iterator[tuple[torch.Tensor, Any, Any]]:
         """Of each batch in order: its rows, and references to its gradient and to its loss and logits.
 
@@ -228,7 +235,7 @@ class Asynchronous:
                 oldest = state.step + 1 - len(self.versions)
                 version = self.versions[max(step - self.staleness, oldest) - oldest]
                 worker = self.workers[step % self.n_workers].gradient.options(num_returns=2)
-                seed = seeds.integer(recipe.order_seed, "dropout/asynchronous", step)
+                seed = seeds.integer(hyperparameters.order_seed, "dropout/asynchronous", step)
                 under_way.append((rows, *worker.remote(version, inputs, labels[rows], seed)))
             if not under_way:
                 return

@@ -39,7 +39,7 @@ class Training:
 
 
 @dataclass
-class Keeper:
+class Checkpointer:
     """Writes checkpoints, of rank 0, `every` seconds or more apart; `every` 0: after each epoch, and only then."""
 
     path: Path | None

@@ -6,7 +6,7 @@ from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 
 
-class Running:
+class EpochTotals:
     """Sums over the part of an epoch that is done. It only reads, on the device.
 
     Args:

@@ -17,8 +17,8 @@ from shattering import seeds
 from shattering.errors import InputError
 from shattering.learners.scores import top5_accuracy, top5_hits
 from shattering.learners.train.batches import Stream
-from shattering.learners.train.checkpoint import Keeper, Training, plain, resume
-from shattering.learners.train.epoch import Running
+from shattering.learners.train.checkpoint import Checkpointer, Training, plain, resume
+from shattering.learners.train.epoch import EpochTotals
 from shattering.learners.train.ranks import Ranks, stop_without_launcher
 from shattering.learners.train.tracker import Tracker
 
@@ -72,8 +72,8 @@ class Examples:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What the loop needs of the learner's parameters. See `NetworkClassifier` for their meaning."""
+class Hyperparameters:
+    """What the loop needs of the model's parameters. See `NetworkClassifier` for their meaning."""
 
     epochs: int
     batch_size: int
@@ -143,7 +143,7 @@ def train_epoch(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     data: Examples | Stream,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     state: Training,
     tracker: Tracker | None = None,
     ranks: Ranks | None = None,
@@ -158,19 +158,21 @@ def train_epoch(
     """
     model.train()
     epoch, device, ranks = len(state.history), data.labels.device, ranks or Ranks()
-    running = Running(state.within, recipe.learning_rate_at(epoch, state.step), device, ranks, tracker)
-    batches = batch_rows(len(data.labels), recipe.batch_size, recipe.order_seed, epoch, device, data.windows)[running.batches :]
+    running = EpochTotals(state.within, hyperparameters.learning_rate_at(epoch, state.step), device, ranks, tracker)
+    batches = batch_rows(len(data.labels), hyperparameters.batch_size, hyperparameters.order_seed, epoch, device, data.windows)[
+        running.batches :
+    ]
     shares = [ranks.share(rows) for rows in batches]
-    with seeded(device, seeds.integer(recipe.order_seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:  # type: ignore[type-var]
+    with seeded(device, seeds.integer(hyperparameters.order_seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:  # type: ignore[type-var]
         running.restore_generators()
         for batch, rows in zip(batches, shares, strict=True):
             if ranks.world > 1:
-                _seed(device, seeds.integer(recipe.order_seed, f"dropout/{ranks.rank}", state.step))
+                _seed(device, seeds.integer(hyperparameters.order_seed, f"dropout/{ranks.rank}", state.step))
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate_at(epoch, state.step)
-            network = model if len(batch) == recipe.batch_size or ranks.world > 1 else plain(model)  # compiled for one shape alone
+                group["lr"] = hyperparameters.learning_rate_at(epoch, state.step)
+            network = model if len(batch) == hyperparameters.batch_size or ranks.world > 1 else plain(model)  # compiled for one shape alone
             labels = data.labels[rows]
-            loss, logits = _update(network, optimizer, next(images), labels, len(batch), recipe, ranks)
+            loss, logits = _update(network, optimizer, next(images), labels, len(batch), hyperparameters, ranks)
             running.add(rows, loss, logits, labels)
             state.step += 1
             if after_update:
@@ -186,7 +188,7 @@ def _update(
     images: torch.Tensor,
     labels: torch.Tensor,
     n: int,
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     ranks: Ranks,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Update by the gradient of the mean loss over a global batch of n, of which these are this process's part.
@@ -194,18 +196,18 @@ def _update(
     Returns the sum of losses, and the logits, of the part.
     """
     optimizer.zero_grad()
-    parts = max(1, min(recipe.accumulate, n // (2 * ranks.world)))  # none of fewer than two examples
+    parts = max(1, min(hyperparameters.accumulate, n // (2 * ranks.world)))  # none of fewer than two examples
     if parts == ranks.world == 1:
-        with recipe.autocast():
-            logits, loss, objective = recipe.losses(model(images), labels)
+        with hyperparameters.autocast():
+            logits, loss, objective = hyperparameters.losses(model(images), labels)
         objective.backward()
         optimizer.step()
         return loss.detach() * n, logits.detach()
     losses, outputs = [], []
     for i, (part, targets) in enumerate(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)):
         with nullcontext() if i == parts - 1 else ranks.apart(model):
-            with recipe.autocast():
-                logits, loss, objective = recipe.losses(model(part), targets, "sum")
+            with hyperparameters.autocast():
+                logits, loss, objective = hyperparameters.losses(model(part), targets, "sum")
             (objective * (ranks.world / n)).backward()  # gradients are averaged over the processes
         losses.append(loss.detach())
         outputs.append(logits.detach())
@@ -289,7 +291,7 @@ def fit(
     model: nn.Module,
     train: Examples | Stream,
     watched: Mapping[str, Examples | Stream],
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     *,
     clean: Examples | Stream | None = None,
     tracker: Tracker | None = None,
@@ -312,23 +314,23 @@ def fit(
     other shapes. In a process group all processes train together, and rank 0 alone writes and calls.
     """
     ranks = Ranks.current()
-    optimizer = recipe.optimizer(model.parameters())
+    optimizer = hyperparameters.optimizer(model.parameters())
     state = resume(checkpoint, key, model, optimizer, tracker, ranks, world_matters)
     bare, network = plain(model), ranks.wrap(model, train.labels.device)
-    keeper = Keeper(checkpoint, key, bare, optimizer, tracker, recipe.checkpoint_every, ranks, asynchronous)
+    keeper = Checkpointer(checkpoint, key, bare, optimizer, tracker, hyperparameters.checkpoint_every, ranks, asynchronous)
     one_epoch = asynchronous.train_epoch if asynchronous else train_epoch
-    while len(state.history) < recipe.epochs and not _finished(state, recipe):
+    while len(state.history) < hyperparameters.epochs and not _finished(state, hyperparameters):
         start = time.perf_counter() - state.within.get("seconds", 0.0)
 
         def after_update(snapshot: Callable[[], dict], start: float = start) -> None:
             stop_without_launcher()
             keeper.within_epoch(state, lambda: snapshot() | {"seconds": time.perf_counter() - start})
 
-        row = one_epoch(network, optimizer, train, recipe, state, tracker, ranks, after_update)
+        row = one_epoch(network, optimizer, train, hyperparameters, state, tracker, ranks, after_update)
         ranks.spread(bare.buffers())
         state.diverged = not math.isfinite(row["train_loss"])
         row |= _evaluations(
-            bare, clean or train, watched, recipe, state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK, ranks
+            bare, clean or train, watched, hyperparameters, state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK, ranks
         )
         row["seconds"] = time.perf_counter() - start
         state.history.append(row)
@@ -344,17 +346,17 @@ def _evaluations(
     model: nn.Module,
     clean: Examples | Stream,
     watched: Mapping[str, Examples | Stream],
-    recipe: Recipe,
+    hyperparameters: Hyperparameters,
     checks: bool,
     ranks: Ranks,
 ) -> dict:
     """What the history has of an epoch in evaluation mode. checks: whether the training set is to be evaluated."""
-    full = evaluate(model, clean, recipe.autocast, ranks) if recipe.evaluate_train or checks else {}
+    full = evaluate(model, clean, hyperparameters.autocast, ranks) if hyperparameters.evaluate_train or checks else {}
     found = {f"full_train_{name}": full.get(name, math.nan) for name in ("loss", "accuracy")}
     for name, examples in watched.items():
-        found |= {f"{name}_{key}": value for key, value in evaluate(model, examples, recipe.autocast, ranks).items()}
+        found |= {f"{name}_{key}": value for key, value in evaluate(model, examples, hyperparameters.autocast, ranks).items()}
     return found
 
 
-def _finished(state: Training, recipe: Recipe) -> bool:
-    return state.diverged or (recipe.stop_when_fitted and state.epochs_to_fit is not None)
+def _finished(state: Training, hyperparameters: Hyperparameters) -> bool:
+    return state.diverged or (hyperparameters.stop_when_fitted and state.epochs_to_fit is not None)
