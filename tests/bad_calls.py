@@ -29,7 +29,7 @@ X, y = np.random.default_rng(0).random((20, 4)), np.arange(20) % 2
 NEIGHBORS = KNeighborsClassifier(1)
 SPEC = RunSpec(n_train=50, model="nearest-neighbors")
 NAN, INF = float("nan"), float("inf")
-COUNT, ORIGINAL, NUMBER, SHARE = (
+COUNT, WHOLE, NUMBER, SHARE = (
     "a whole number of at least 1",
     "a whole number of at least 0",
     "a number of at least 0",
@@ -78,8 +78,8 @@ _SPECS: list[Case] = [
         RunSpec,
         {
             **dict.fromkeys(("n_train", "n_test", "n_validation", "image_size"), (COUNT + " or none", ("3", 1.5, True, 0))),
-            **dict.fromkeys(("data_seed", "noise_seed"), (ORIGINAL + " or none", ("3", 1.5, True, -1))),
-            "seed": (ORIGINAL, (None, "3", 1.5, True, -1, [0])),
+            **dict.fromkeys(("data_seed", "noise_seed"), (WHOLE + " or none", ("3", 1.5, True, -1))),
+            "seed": (WHOLE, (None, "3", 1.5, True, -1, [0])),
             "dataset": ("a text", (5, None, ["digits"])),
             "model": ("a text", (5, None, NEIGHBORS)),
             "params": (MAPPING, (5, None, ["a"], {5: 3})),
@@ -88,7 +88,7 @@ _SPECS: list[Case] = [
             "skip_corrupt": (TRUTH, ("no", 1, None)),
             "hold_out": (TRUTH, ("no", 0, None)),
             "folds": ("a whole number of at least 2 or none", (1, 2.5, "3", True)),
-            "fold": (ORIGINAL + " or none", (-1, "0")),
+            "fold": (WHOLE + " or none", (-1, "0")),
         },
     ),
     *unknown("RunSpec", RunSpec, {"channels": ("known: first, last", ("middle", 5)), "model": ("known:", ("svm",))}),
@@ -130,13 +130,13 @@ _MODELS: list[Case] = [
             **dict.fromkeys(("stop_when_fitted", "evaluate_train", "track_examples", "compile", "sync_batch_norm"), (TRUTH, ("no", 1))),
             "crop": (COUNT + ", 'auto' or none", (-1, "all")),
             "accumulate": (COUNT, (0,)),
-            "asynchronous": (ORIGINAL, (-1, True)),
-            "staleness": (ORIGINAL + " or none", (0.5,)),
+            "asynchronous": (WHOLE, (-1, True)),
+            "staleness": (WHOLE + " or none", (0.5,)),
             "device": ("a device of torch such as 'cpu' or 'cuda:0', or 'auto'", ("abacus", 0, None)),
-            "workers": (ORIGINAL + " or none", (1.5,)),
+            "workers": (WHOLE + " or none", (1.5,)),
             "checkpoint_every": (NUMBER, (-1, NAN)),
-            "order_seed": (ORIGINAL + " or none", ("x",)),
-            "random_state": (ORIGINAL, ("x", -1, 0.5)),
+            "order_seed": (WHOLE + " or none", ("x",)),
+            "random_state": (WHOLE, ("x", -1, 0.5)),
         },
     ),
     *unknown(
@@ -182,7 +182,7 @@ _MODELS: list[Case] = [
             "patch": (COUNT, ("6", 1.5)),
             "image_shape": ("3 values or none", (5, (1, 2), (1, 2, 0))),
             "cache": ("a text, a path or none", (5,)),
-            "random_state": (ORIGINAL, (None, -1)),
+            "random_state": (WHOLE, (None, -1)),
             "ridge": (NUMBER, (-1,)),
         },
     ),
@@ -192,9 +192,9 @@ _MODELS: list[Case] = [
         fitted(ReluInterpolatorClassifier),
         {
             "candidates": (COUNT, (0, "x")),
-            "rounds": (ORIGINAL, (-1,)),
+            "rounds": (WHOLE, (-1,)),
             "tol": (NUMBER, ("x", NAN)),
-            "random_state": (ORIGINAL, (0.5, None)),
+            "random_state": (WHOLE, (0.5, None)),
         },
     ),
     *wrong("DeepReluInterpolatorClassifier", fitted(DeepReluInterpolatorClassifier), {"depth": ("a whole number of at least 2", (1, 2.5))}),
@@ -205,7 +205,7 @@ _DATA: list[Case] = [
         partial(load_dataset, "digits"),
         {
             **dict.fromkeys(("n_train", "n_test", "n_validation"), (COUNT + " or none", (0, "5", 2.5, True, [1]))),
-            "seed": (ORIGINAL, ("x", -1, None)),
+            "seed": (WHOLE, ("x", -1, None)),
             "hold_out": (TRUTH, ("no", 1)),
             "image_size": (COUNT + " or none", (0, "32")),
             "skip_corrupt": (TRUTH, ("no",)),
@@ -272,7 +272,7 @@ _TESTS: list[Case] = [
             "n_test": (COUNT + " or none", (-1, 0.5)),
             "image_size": (COUNT + " or none", ("x", 0)),
             "skip_corrupt": (TRUTH, ("no",)),
-            "seed": (ORIGINAL, (-1, None, "0", 1.5)),
+            "seed": (WHOLE, (-1, None, "0", 1.5)),
             "budget": ("a time such as '90s', '5min' or '1h'", (0, -5, "soon", "", NAN, INF, True, [5])),
             "jobs": (COUNT + " or none", (0, 1.5, "2", True)),
             "randomizations": ("a list of at least one", ([], "permuted-labels", 5)),

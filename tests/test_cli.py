@@ -7,7 +7,7 @@ import pytest
 
 from shattering.cli import main
 from shattering.learners.train import checkpoint
-from tests.data.test_sources import encode, pictures, write_folder, write_parquet
+from tests.data.test_load import encode, pictures, write_folder, write_parquet
 from tests.networks.test_networks import PAPER
 
 QUICK = ["--n-train", "100", "--n-test", "50", "--set", "epochs=2", "--set", "device=cpu"]

@@ -12,7 +12,7 @@ shuffled pixels and on Gaussian pixels. The test labels stay true.
 # One call for all of them
 # ------------------------
 #
-# Only the model changes, and for the torch module the hyperparameters of its training. With 19
+# Only the model changes, and for the torch module its hyperparameters. With 19
 # draws the smallest p-value is 1/20.
 
 import altair as alt

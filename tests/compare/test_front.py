@@ -20,7 +20,7 @@ from shattering.data import load
 from shattering.data.arrays import dataset_from_arrays
 from shattering.runs.execute import load_data
 from tests.compare.fakes import fake_draw, fake_test
-from tests.data.test_sources import encode, pictures, write_folder
+from tests.data.test_load import encode, pictures, write_folder
 
 QUICK = {"n_train": 200, "n_test": 100}
 

@@ -15,7 +15,7 @@ from shattering.data import formats, image_folders, load
 from shattering.data.lazy import ImagesOnDisk
 from shattering.runs.spec import RunSpec
 from shattering.system import machine
-from tests.data.test_sources import encode, pictures, write_folder, write_parquet
+from tests.data.test_load import encode, pictures, write_folder, write_parquet
 
 KINDS = {
     "a.png": "PNG",

@@ -19,7 +19,7 @@ from shattering.data.encoded import ParquetRows
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.loader import Loader
 from shattering.learners.train.loop import batch_rows
-from tests.data.test_sources import encode, pictures, write_folder, write_parquet
+from tests.data.test_load import encode, pictures, write_folder, write_parquet
 
 NOISE = [Randomization(pixels=pixels) for pixels in ("true", "shuffled", "random", "gaussian")]
 

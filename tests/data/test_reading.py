@@ -11,7 +11,7 @@ from torch.utils.data import Dataset as TorchDataset
 from shattering import InputError, load_dataset
 from shattering.data import formats
 from shattering.data.lazy import ImagesOnDisk
-from tests.data.test_sources import encode, pictures, write_folder, write_parquet
+from tests.data.test_load import encode, pictures, write_folder, write_parquet
 
 RGB = pictures(6)
 GREY = [image[..., 0] for image in RGB]

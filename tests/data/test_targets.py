@@ -13,7 +13,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from shattering import InputError, dataset_from_arrays, load_dataset
 from shattering.data.targets import plain_labels
-from tests.data.test_sources import encode, pictures, write_parquet
+from tests.data.test_load import encode, pictures, write_parquet
 
 MISSING = [
     ["a", None, "b", "a"],

@@ -15,7 +15,7 @@ from shattering.identity.files import check_unchanged, files_digest, read_once
 from shattering.runs.reading import read_spec
 from shattering.runs.study import StudySpec
 from shattering.system.cache import cache_folder
-from tests.data.test_sources import write_folder
+from tests.data.test_load import write_folder
 
 FOREST = {"model": "nearest-neighbors", "params": {"n_neighbors": 1}}
 

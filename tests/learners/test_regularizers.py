@@ -9,7 +9,7 @@ from shattering.errors import InputError
 from shattering.learners.train.loop import batch_rows
 from shattering.networks import add_dropout, build_network
 from tests.conftest import make_split
-from tests.learners.test_training import Stop, stop_after
+from tests.learners.train.test_loop import Stop, stop_after
 
 ALL = {"augment": ["crop", "flip", "rotation", "brightness", "contrast", "saturation", "hue"], "dropout": 0.3}
 

@@ -7,7 +7,7 @@ import torch
 
 from shattering import InputError, Randomization, RunSpec, grid, load_dataset
 from shattering.runs.grid import read_grid
-from tests.data.test_sources import write_folder
+from tests.data.test_load import write_folder
 
 BASE = RunSpec("digits", n_train=100, params={"network": "small-cnn", "epochs": 3}, seed=1)
 

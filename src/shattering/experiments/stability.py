@@ -24,7 +24,7 @@ COLUMNS = (
 )
 NOTE = (
     "Training again with one example replaced; 0-1 loss. The constant of uniform stability is a supremum over all training sets, labels "
-    "included: what is seen on random labels bounds it on original ones too, and it is 1 as soon as one loss changes. How often the loss at "
+    "included: what is seen on random labels bounds it on original ones, and it is 1 as soon as one loss changes. How often the loss at "
     "the replaced example itself changes is, for what interpolates, the error on an example not seen."
 )
 

@@ -25,8 +25,8 @@ from shattering.learners.train.batches import Stream
 from shattering.learners.train.ranks import Ranks, _fresh
 from shattering.runs.sweep import sweep
 from tests.conftest import make_split
-from tests.data.test_on_disk import write_mixed
-from tests.learners import two_ranks
+from tests.data.test_lazy import write_mixed
+from tests.learners.train import two_ranks
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]

@@ -9,8 +9,8 @@ from shattering.data import formats, row_groups
 from shattering.data.lazy import ImagesOnDisk
 from shattering.learners.train import checkpoint
 from tests.conftest import make_split
-from tests.data.test_on_disk import mixed, write_mixed
-from tests.data.test_sources import pictures, write_parquet
+from tests.data.test_lazy import mixed, write_mixed
+from tests.data.test_load import pictures, write_parquet
 
 
 class Stop(Exception):

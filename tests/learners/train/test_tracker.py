@@ -12,7 +12,7 @@ from shattering.errors import InputError
 from shattering.learners.devices import resolve_device
 from shattering.learners.train.tracker import Tracker
 from tests.conftest import make_split
-from tests.learners.test_training import Stop, stop_after
+from tests.learners.train.test_loop import Stop, stop_after
 
 
 def noisy(n=45, k=4, share=0.4, **of) -> Split:
