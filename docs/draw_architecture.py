@@ -18,13 +18,15 @@ ROOMS = [  # from the ground up: a room imports only from the rooms before it
     *("runs", "report", "diagnose", "compare", "experiments", "cli", "__main__"),
 ]
 PATH = ("data", "randomization", "learners", "runs", "report", "compare", "cli")  # the way of the data, highlighted
-_ROW, _LEFT, _TEXT, _WIDTH = 30, 20, 170, 1000  # pixels; the arcs are between _LEFT + 110 and _TEXT
-_ARCS = 960
+_ROW, _TEXT, _WIDTH = 30, 130, 960  # pixels: height of a room, left edge of its name, width of the picture
 
 
 def module_names(root: Path) -> dict[str, Path]:
     """Map the dotted name of every module below a package to its file; the package itself has the name ""."""
-    return {".".join(path.relative_to(root).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path for path in root.rglob("*.py")}
+    return {
+        ".".join(path.relative_to(root).with_suffix("").parts).removesuffix("__init__").removesuffix("."): path
+        for path in root.rglob("*.py")
+    }
 
 
 def import_graph(root: Path) -> dict[str, set[str]]:

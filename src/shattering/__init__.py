@@ -17,7 +17,7 @@ _WHERE = {
     "Randomization": "randomization",
     "randomize": "randomization",
     "NETWORKS": "networks",
-    "MODELS": "models",
+    "MODELS": "learners",
     "NetworkClassifier": "learners.network",
     "KernelInterpolator": "learners.kernel",
     "KernelInterpolatorClassifier": "learners.kernel",
