@@ -26,19 +26,23 @@ def workloads() -> dict:
     X, y = make_classification(20_000, 40, n_informative=10, n_classes=5, random_state=0)
     return {
         "RBF SVM, 16,000 rows (cost grows faster than n)": (SVC(), (X, y), {}),
-        "histogram gradient boosting, digits": (HistGradientBoostingClassifier(), "digits", {"n_draws": 999}),
-        "MLP 1x512, digits, 400 epochs": ("mlp-1x512", "digits", {"n_draws": 999, "hyperparameters": {"epochs": 400, "batch_size": 32}}),
+        "histogram gradient boosting, digits": (HistGradientBoostingClassifier(), "digits", {"n_permutations": 999}),
+        "MLP 1x512, digits, 400 epochs": (
+            "mlp-1x512",
+            "digits",
+            {"n_permutations": 999, "hyperparameters": {"epochs": 400, "batch_size": 32}},
+        ),
     }
 
 
 def measure(model, data, budget: float, arguments: dict) -> dict:
     test = randomization_test(model, data, budget=budget, **arguments)
-    draws = sum(row["draws"] for row in test.rows)
+    repeats = sum(row["repeats"] for row in test.rows)
     return {
         "taken_over_given": test.seconds / budget,
         "n_train": test.n_train,
-        "draws_done": draws,
-        "draws_planned": draws + sum(row["not_done"] for row in test.rows),
+        "repeats_done": repeats,
+        "repeats_planned": repeats + sum(row["not_done"] for row in test.rows),
         "p_value": test.p_value,
         "left_out": list(test.left_out),
     }

@@ -9,7 +9,7 @@ Folder: images of 8x8 pixels, PNG, in two class folders, made on the fly.
   again     the same in a later call: one look at names, sizes and times
   within    the same within one call of `run`, `sweep` or `randomization_test`, where the files have been looked at
 
-Test: `randomization_test` of naive Bayes on the folder, with 3 and with 9 draws of permuted labels. Counted: how often a run's
+Test: `randomization_test` of naive Bayes on the folder, with 3 and with 9 permutations of labels. Counted: how often a run's
 identity was asked for, which once was as many looks at the folder, and how often it was looked at: at the beginning, and once more after
 the images have been loaded (which the second test need not do again).
 
@@ -89,7 +89,7 @@ def of_folder(folder: Path, repeats: int) -> dict:
     return {"seconds": seconds, "over_walk": {name: value / seconds["walk"] for name, value in seconds.items() if name != "walk"}}
 
 
-def of_test(folder: Path, n_draws: int) -> dict:
+def of_test(folder: Path, n_permutations: int) -> dict:
     """What a whole test asks for, and looks at."""
     asked, looks, seconds = 0, 0, 0.0
     identity, look = RunSpec.identity, files._look
@@ -110,11 +110,11 @@ def of_test(folder: Path, n_draws: int) -> dict:
     RunSpec.identity, files._look = counted_identity, counted_look
     start = time.process_time()
     try:
-        randomization_test(GaussianNB(), str(folder), randomizations=["permuted-labels"], n_draws=n_draws)
+        randomization_test(GaussianNB(), str(folder), randomizations=["permuted-labels"], n_permutations=n_permutations)
     finally:
         RunSpec.identity, files._look = identity, look
     whole = time.process_time() - start
-    return {"fits": 1 + n_draws, "asked": asked, "looks": looks, "seconds": whole, "looks_share_of_time": seconds / whole}
+    return {"fits": 1 + n_permutations, "asked": asked, "looks": looks, "seconds": whole, "looks_share_of_time": seconds / whole}
 
 
 def of_objects(folder: Path, repeats: int) -> dict:

@@ -33,7 +33,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize
 from shattering.learners.train.tracker import Tracker
-from shattering.measures.memorization import SUSPICIONS, average_precision, label_error_ranking, memorization_start, peak, precision_at_k
+from shattering.measures.memorization import DIFFICULTIES, average_precision, label_error_ranking, memorization_start, peak, precision_at_k
 from shattering.runs.execute import _processor
 
 N, NOISE, FOLDS, EPOCHS = 5000, 0.1, 5, 16
@@ -56,7 +56,7 @@ def ours(data: Dataset, seed: int, checkpoint: Path) -> dict:
         tracker = Tracker(train.labels, train.true_labels, train.ids, "cpu")
         tracker.restore(torch.load(checkpoint, weights_only=True)["tracking"])
         examples = tracker.table(np.arange(train.n_classes))
-        by = {name: scores(label_error_ranking(examples, name)) for name in SUSPICIONS}
+        by = {name: scores(label_error_ranking(examples, name)) for name in DIFFICULTIES}
         table.append({"epoch": row["epoch"], "seconds": start - clock - scoring, **by})
         scoring += time.process_time() - start
 
@@ -96,8 +96,8 @@ def judged(data: Dataset, labels: np.ndarray, probabilities: np.ndarray, epoch: 
     issues = find_label_issues(labels, probabilities, return_indices_ranked_by="self_confidence", n_jobs=1)
     seconds += time.process_time() - clock
     changed = (data.train.labels != data.train.true_labels).numpy()
-    ranking = pd.DataFrame({"id": data.train.ids.numpy(), "changed": changed, "suspicion": 1 - quality})
-    ranking = ranking.sort_values(["suspicion", "id"], ascending=[False, True], ignore_index=True)
+    ranking = pd.DataFrame({"id": data.train.ids.numpy(), "changed": changed, "label_quality": quality})
+    ranking = ranking.sort_values(["label_quality", "id"], ignore_index=True)
     hits = changed[issues]
     found = {"found": len(issues), "precision": float(hits.mean()), "recall": float(hits.sum() / changed.sum())}
     found |= {f"precision at {k}": float(hits[:k].mean()) if len(issues) >= k else None for k in AT}
@@ -174,7 +174,7 @@ def table(out: dict) -> str:
 
 def rankings(chosen: dict, results: list[dict]) -> list[dict]:
     """Every ranking after the epochs that were best for it on the chosen seed; some also after others, and at the end."""
-    epochs = {name: best_epoch(chosen["ours"]["epochs"], name) for name in SUSPICIONS}
+    epochs = {name: best_epoch(chosen["ours"]["epochs"], name) for name in DIFFICULTIES}
     rows = [row_of(results, "ours", name, n) for name, n in epochs.items()]
     rows += [row_of(results, "ours", name, EPOCHS) for name in ("mean_loss", "final_loss") if epochs[name] != EPOCHS]
     theirs = dict.fromkeys((best_epoch(chosen["cleanlab"], CONFIDENCE), epochs["mean_loss"], EPOCHS))

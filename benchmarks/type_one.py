@@ -1,8 +1,8 @@
 """How often the two permutation tests reject where there is nothing to find: at most 5 % of the time, at p <= 0.05.
 
 Each cell is a model on noise, with a way of testing (held out, folds, subsets), a scorer, and sizes of classes; 200 data sets
-each, and 19 draws. Runs are made by the same functions as in `randomization_test`, without the store. A repetition ends at the
-first draw that is as good as the original fit, for then p is above 0.05 whatever the others are.
+each, and 19 permutations. Runs are made by the same functions as in `randomization_test`, without the store. A repetition ends at the
+first permutation that is as good as the original fit, for then p is above 0.05 whatever the others are.
 
     python benchmarks/type_one.py            # 96 cells; adds those that are missing to type_one.json, beside this file
     python benchmarks/type_one.py --few      # those that the tests run
@@ -27,14 +27,14 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import RunSpec, load_dataset
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, Scheme
-from shattering.compare.result import Draw, RandomizationTest
+from shattering.compare.comparison import Comparison, Repeat
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, Plan
 from shattering.randomization import Randomization
 from shattering.runs import objects
 from shattering.runs.execute import evaluate
 from shattering.runs.store import Run
 
-LEVEL, N_DRAWS, REPETITIONS, FEATURES = 0.05, 19, 200, 4
+LEVEL, N_PERMUTATIONS, REPETITIONS, FEATURES = 0.05, 19, 200, 4
 MODELS: dict[str, BaseEstimator] = {
     "logistic regression": LogisticRegression(C=0.01),
     "constant": DummyClassifier(strategy="most_frequent"),
@@ -80,19 +80,19 @@ def every_cell() -> Iterator[Cell]:
 
 
 def rejects(cell: Cell, repetition: int) -> bool:
-    """Whether p <= 0.05 on one data set on which what is tested is true."""
-    scheme, given = _scheme(cell, repetition)
+    """Return True if p <= 0.05 on one data set on which the null hypothesis is true."""
+    plan, by_name = _plan(cell, repetition)
     r = TESTS[cell.test]
-    draws = [_made(scheme, ORIGINAL, 0, given)]
-    for number in range(N_DRAWS):
-        draws.append(_made(scheme, r, number, given))
-        test = RandomizationTest(cell.model, tuple(draws)).tests[r]
+    repeats = [_repeat(plan, ORIGINAL, 0, by_name)]
+    for number in range(N_PERMUTATIONS):
+        repeats.append(_repeat(plan, r, number, by_name))
+        test = Comparison(cell.model, tuple(repeats)).tests[r]
         if test.n_as_good:
             return False
     return test.p_value <= LEVEL
 
 
-def _scheme(cell: Cell, repetition: int) -> tuple[Scheme, dict]:
+def _plan(cell: Cell, repetition: int) -> tuple[Plan, dict]:
     sizes = CLASSES[cell.classes]
     generator = np.random.default_rng([repetition, 77])
     y = generator.permutation(np.repeat(np.arange(len(sizes)), sizes))
@@ -105,11 +105,11 @@ def _scheme(cell: Cell, repetition: int) -> tuple[Scheme, dict]:
     scoring = None if cell.scoring == "accuracy" else cell.scoring
     fold = 0 if "folds" in options else None
     spec = RunSpec(model=names[0], dataset=names[1], seed=repetition, scoring=scoring, fold=fold, **options)
-    return Scheme(spec, {TESTS[cell.test]: N_DRAWS}), dict(zip(names, (MODELS[cell.model], dataset), strict=True))
+    return Plan(spec, {TESTS[cell.test]: N_PERMUTATIONS}), dict(zip(names, (MODELS[cell.model], dataset), strict=True))
 
 
-def _made(scheme: Scheme, r: Randomization, number: int, given: dict) -> Draw:
-    return Draw(r, number, tuple(Run(spec, Path(), "done", evaluate(spec, given).result, {}) for spec in scheme.fits(r, number)))
+def _repeat(plan: Plan, r: Randomization, number: int, by_name: dict) -> Repeat:
+    return Repeat(r, number, tuple(Run(spec, Path(), "done", evaluate(spec, by_name).result, {}) for spec in plan.fits(r, number)))
 
 
 def rejected(cell: Cell, repetitions: int = REPETITIONS) -> int:
@@ -129,7 +129,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--few", action="store_true")
     few, out = parser.parse_args().few, Path(__file__).with_suffix(".json")
-    about = {"repetitions": REPETITIONS, "draws": N_DRAWS, "level": LEVEL, "bound": bound() / REPETITIONS}
+    about = {"repetitions": REPETITIONS, "draws": N_PERMUTATIONS, "level": LEVEL, "bound": bound() / REPETITIONS}
     rows = json.loads(out.read_text())["cells"] if out.exists() and not few else []
     for cell in FEW if few else every_cell():
         if any(asdict(cell).items() <= row.items() for row in rows):

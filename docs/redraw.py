@@ -8,7 +8,7 @@ import pandas as pd
 import vl_convert
 
 from shattering import Store
-from shattering.compare.result import shown
+from shattering.compare.table import format_table
 from shattering.experiments import shatter_point
 from shattering.experiments.experiment import Result
 from shattering.experiments.reproduce import find_experiments, make_result
@@ -70,8 +70,8 @@ def shatter_points() -> Result:
 def start_section() -> str:
     """What the first test of docs/start.md prints, from what `--json` wrote of it."""
     test = json.loads((RESULTS / "start.json").read_text())
-    columns = ["randomization", "draws", "train_score", "test_score", "gap", "p_value"]
-    table = shown(pd.DataFrame(test["table"])[columns].convert_dtypes()).to_string(index=False)
+    columns = ["randomization", "repeats", "train_score", "test_score", "gap", "p_value"]
+    table = format_table(pd.DataFrame(test["table"])[columns].convert_dtypes()).to_string(index=False)
     made, versions = test["provenance"], test["provenance"]["versions"]
     where = f"{made['started'][:10]}, {made['processor']}, Python {versions['python']}, scikit-learn {versions['scikit-learn']}"
     return (

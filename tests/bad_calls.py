@@ -266,7 +266,7 @@ _TESTS: list[Case] = [
         "randomization_test",
         tested,
         {
-            "n_draws": (COUNT, (0, -1, 1.5, True, "3", None)),
+            "n_permutations": (COUNT, (0, -1, 1.5, True, "3", None)),
             "folds": ("a whole number of at least 2 or none", (1, 0, 2.5, "3", True)),
             "n_train": (COUNT + " or none", (0, "5", 1.5)),
             "n_test": (COUNT + " or none", (-1, 0.5)),
@@ -285,8 +285,16 @@ _TESTS: list[Case] = [
     *unknown("randomization_test", tested, {"scoring": ("did you mean 'accuracy'?", ("accuarcy",))}),
     ("randomization_test(n_train=1)", lambda: tested(n_train=1), "n_train is 1, expected at least 2, an example of each class"),
     ("randomization_test(store='')", lambda: tested(store=""), "store is '', expected a folder or a URL"),
-    ("randomization_test(n_draws=name)", lambda: tested(n_draws={"noise": 3}), "unknown randomization in n_draws: 'noise'"),
-    ("randomization_test(n_draws={0})", lambda: tested(n_draws={"permuted-labels": 0}), f"n_draws is 0, expected {COUNT}"),
+    (
+        "randomization_test(n_permutations=name)",
+        lambda: tested(n_permutations={"noise": 3}),
+        "unknown randomization in n_permutations: 'noise'",
+    ),
+    (
+        "randomization_test(n_permutations={0})",
+        lambda: tested(n_permutations={"permuted-labels": 0}),
+        f"n_permutations is 0, expected {COUNT}",
+    ),
     ("randomization_test(noise)", lambda: tested(randomizations=["noise"]), "unknown randomization 'noise'; known: corrupted-labels"),
     ("randomization_test([5])", lambda: tested(randomizations=[5]), "randomizations has 5, expected names and instances of Randomization"),
     (

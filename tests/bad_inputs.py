@@ -169,7 +169,10 @@ _TYPES = [
     ("test ''", "MODEL is ''"),
     ("show ''", "RUN is ''"),
     ("test x --inputs pixels", "unknown --inputs 'pixels'; known: auto, images, table"),
-    *((f"test x --n-draws {text}", f"--n-draws is '{text}', expected a {_COUNT}") for text in ("0", "-1", "1.5", "true", "many")),
+    *(
+        (f"test x --n-permutations {text}", f"--n-permutations is '{text}', expected a {_COUNT}")
+        for text in ("0", "-1", "1.5", "true", "many")
+    ),
     *((f"test x --folds {text}", f"--folds is '{text}', expected a whole number of at least 2") for text in ("1", "0", "-3", "2.5")),
     *((f"test x --{name} 0", f"--{name} is '0', expected a {_COUNT}") for name in ("n-train", "n-test", "image-size", "jobs")),
     ("test x --seed -1", "--seed is '-1', expected a whole number of at least 0"),

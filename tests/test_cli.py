@@ -199,13 +199,13 @@ def test_demo(cli, tmp_path):
 
 def test_the_front_door(cli, tmp_path):
     (tmp_path / "users_model.py").write_text("from sklearn.naive_bayes import GaussianNB\ndef build():\n    return GaussianNB()\n")
-    sizes = ["--data", "digits", "--n-train", "200", "--n-test", "100", "--n-draws", "2"]
+    sizes = ["--data", "digits", "--n-train", "200", "--n-test", "100", "--n-permutations", "2"]
     code, out, err = cli("test", "users_model.py:build", *sizes, "--budget", "5min")
     assert code == 0
     assert "GaussianNB on digits, n = 200" in out
     assert "random labels (permuted)" in out
     assert "Report: " in out
-    assert "12/12 draws" in err
+    assert "12/12 repeats" in err
     assert (tmp_path / "report.html").exists()
     names = ["--randomizations", "permuted-labels,within-class", "--set", "n_neighbors=3", "--out", "other.html", "--json"]
     code, out, _ = cli("test", "sklearn.neighbors:KNeighborsClassifier", *sizes, *names)

@@ -13,7 +13,7 @@ shuffled pixels and on Gaussian pixels. The test labels stay true.
 # ------------------------
 #
 # Only the model changes, and for the torch module its hyperparameters. With 19
-# draws the smallest p-value is 1/20.
+# permutations the smallest p-value is 1/20.
 
 import altair as alt
 import pandas as pd
@@ -37,7 +37,7 @@ def compare(title, model, hyperparameters=None):
         "digits",
         n_train=400,
         randomizations=noise,
-        n_draws=19,
+        n_permutations=19,
         hyperparameters=hyperparameters,
     )
     return tests[title]
@@ -184,15 +184,15 @@ compare("nearest class mean", nearest_mean)
 rows = [
     {
         "model": title,
-        "randomization": draw.randomization.title,
+        "randomization": repeat.randomization.title,
         "split": split,
-        "accuracy": getattr(draw, f"{split}_score"),
+        "accuracy": getattr(repeat, f"{split}_score"),
     }
     for title, test in tests.items()
-    for draw in test.draws
+    for repeat in test.repeats
     for split in ("train", "test")
 ]
-order = [draw.randomization.title for draw in tests["random forest"].draws]
+order = [repeat.randomization.title for repeat in tests["random forest"].repeats]
 (
     alt.Chart(pd.DataFrame(rows))
     .mark_point(filled=True, opacity=0.7)

@@ -31,21 +31,27 @@ from shattering import load_dataset, randomization_test, seeds
 X, y = load_breast_cancer(return_X_y=True)
 model = make_pipeline(StandardScaler(), LogisticRegression())
 ours = randomization_test(
-    model, (X, y), folds=5, randomizations=["permuted-labels", "within-class"], n_draws=19
+    model,
+    (X, y),
+    folds=5,
+    randomizations=["permuted-labels", "within-class"],
+    n_permutations=19,
 )
 
 
 class Given(np.random.RandomState):
-    """Permutations that give the labels of each of our draws, in turn."""
+    """Permutations that give the labels of each of our repeats, in turn."""
 
     def __init__(self):
         super().__init__()
-        self.draws = iter(ours.of("permuted-labels"))
+        self.repeats = iter(ours.of("permuted-labels"))
 
     def permutation(self, n):
-        draw, order = next(self.draws), np.empty(n, dtype=int)
+        repeat, order = next(self.repeats), np.empty(n, dtype=int)
         whole = load_dataset((X, y), hold_out=False).train
-        labels = draw.randomization.corrupt(whole, draw.runs[0].spec.seed, "train").numpy()
+        labels = repeat.randomization.corrupt(
+            whole, repeat.runs[0].spec.seed, "train"
+        ).numpy()
         for k in (0, 1):
             order[labels == k] = np.flatnonzero(y == k)
         return order

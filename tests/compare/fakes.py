@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from shattering.compare.comparison import Repeat
 from shattering.compare.plan import ORIGINAL
-from shattering.compare.result import Draw, RandomizationTest
+from shattering.compare.result import RandomizationTest
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Run
@@ -22,7 +23,7 @@ PROVENANCE = {
 }
 
 
-def fake_draw(r: Randomization = ORIGINAL, number: int = 0, train=1.0, test=0.9, status="done", **result) -> Draw:
+def fake_repeat(r: Randomization = ORIGINAL, number: int = 0, train=1.0, test=0.9, status="done", **result) -> Repeat:
     spec = RunSpec("digits", randomization=r, model="random-forest", seed=number + (r != ORIGINAL))
     numbers = {
         "train_accuracy": train,
@@ -32,12 +33,20 @@ def fake_draw(r: Randomization = ORIGINAL, number: int = 0, train=1.0, test=0.9,
         "n_test": 500,
         "n_train": 1000,
     }
-    numbers |= {"n_classes": 10, "majority_share": 0.1, "dataset": "digits", "epochs": None, "epochs_to_fit": None, "examples": []}
+    numbers |= {
+        "n_classes": 10,
+        "image_shape": [1, 8, 8],
+        "majority_share": 0.1,
+        "dataset": "digits",
+        "epochs": None,
+        "epochs_to_fit": None,
+        "examples": [],
+    }
     done = status == "done"
     error = "it broke" if status == "failed" else None
     run = Run(spec, Path(f"run-{number}"), status, numbers | result if done else {}, PROVENANCE if done else {}, error)
-    return Draw(r, number, (run,))
+    return Repeat(r, number, (run,))
 
 
-def fake_test(*draws: Draw, **kwargs) -> RandomizationTest:
-    return RandomizationTest("Model", draws, **kwargs)
+def fake_test(*repeats: Repeat, **kwargs) -> RandomizationTest:
+    return RandomizationTest("Model", repeats, **kwargs)

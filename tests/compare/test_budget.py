@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, randomization_test
-from shattering.compare.budget import Clock, OutOfTime, _exponent, parse_budget, plan
+from shattering.compare.budget import Clock, OutOfTime, _exponent, parse_budget, shrink_to_budget
 from shattering.compare.plan import LABEL_TEST
 from shattering.runs.spec import RunSpec
 
@@ -42,7 +42,7 @@ class Slow(ClassifierMixin, BaseEstimator):
 
 def planned(seconds, budget, n_fits=20, power=1.0):
     spec = RunSpec("digits", model="object:Slow:0")
-    return plan(spec, {spec.model: Slow(seconds, power)}, n_fits, 5, Clock(budget, time.perf_counter()))
+    return shrink_to_budget(spec, {spec.model: Slow(seconds, power)}, n_fits, 5, Clock(budget, time.perf_counter()))
 
 
 def test_everything_is_kept_where_there_is_time():
@@ -59,8 +59,8 @@ def test_examples_go_first_and_not_below_the_least():
 
 def test_epochs_go_last():
     quick = RunSpec("digits", params={"network": "mlp-1x16", "epochs": 100})
-    assert plan(quick, {}, 20, 5, Clock(3600, time.perf_counter())) == (quick, ())
-    spec, left_out = plan(quick, {}, 20, 5, Clock(0.5, time.perf_counter()))
+    assert shrink_to_budget(quick, {}, 20, 5, Clock(3600, time.perf_counter())) == (quick, ())
+    spec, left_out = shrink_to_budget(quick, {}, 20, 5, Clock(0.5, time.perf_counter()))
     assert spec.n_train == 500
     assert 10 <= spec.params["epochs"] < 100
     assert "of 100 epochs, so what it does not fit here it might fit with all" in left_out[1]
@@ -76,16 +76,16 @@ def test_growth_is_measured_where_it_can_be():
 
 def test_it_ends_in_time_with_valid_wider_intervals():
     budget = 6.0
-    test = randomization_test(Slow(0.25), "digits", budget=budget, n_draws=99)
+    test = randomization_test(Slow(0.25), "digits", budget=budget, n_permutations=99)
     assert 0.75 * budget < test.seconds < 1.25 * budget, "benchmarks/budget.py measures this in earnest"
-    draws = len(test.of(LABEL_TEST))
-    assert 1 <= draws < 99
-    assert test.p_value >= 1 / (draws + 1)
-    assert any("were not made" in sentence for sentence in test.summary)
+    n_permutations = len(test.of(LABEL_TEST))
+    assert 1 <= n_permutations < 99
+    assert test.p_value >= 1 / (n_permutations + 1)
+    assert any("were not run" in sentence for sentence in test.summary)
     rows = {row["randomization"]: row for row in test.rows}
     row = rows[LABEL_TEST.title]
     assert row["effect_low"] <= row["effect"] <= row["effect_high"]
-    assert all(row["draws"] >= 1 for row in test.rows), "each has had its share"
+    assert all(row["repeats"] >= 1 for row in test.rows), "each has had its share"
 
 
 def test_a_training_that_reports_its_epochs_is_stopped():
@@ -105,7 +105,7 @@ def test_a_stopped_training_is_interrupted_and_resumed_by_the_next_call(tmp_path
     hyperparameters = {"epochs": 5, "checkpoint_every": 0.0}
     arguments = {
         "randomizations": ["permuted-labels"],
-        "n_draws": 1,
+        "n_permutations": 1,
         "hyperparameters": hyperparameters,
         "store": tmp_path,
         "n_train": 100,
@@ -114,9 +114,9 @@ def test_a_stopped_training_is_interrupted_and_resumed_by_the_next_call(tmp_path
     with monkeypatch.context() as patch:
         patch.setattr(Clock, "check", late)
         stopped = randomization_test("mlp-1x16", "digits", **arguments)
-    assert [draw.status for draw in stopped.draws] == ["done", "interrupted"]
-    assert "1 of 2 draws were not made" in "\n".join(stopped.summary)
+    assert [repeat.status for repeat in stopped.repeats] == ["done", "interrupted"]
+    assert "1 of 2 repeats were not run" in "\n".join(stopped.summary)
     whole = randomization_test("mlp-1x16", "digits", **arguments)
-    assert [draw.status for draw in whole.draws] == ["done", "done"]
-    assert whole.draws[1].runs[0].provenance["resumed"]
-    assert np.isfinite(whole.draws[1].runs[0].history["train_loss"]).all()
+    assert [repeat.status for repeat in whole.repeats] == ["done", "done"]
+    assert whole.repeats[1].runs[0].provenance["resumed"]
+    assert np.isfinite(whole.repeats[1].runs[0].history["train_loss"]).all()

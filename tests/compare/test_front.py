@@ -15,11 +15,11 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
 from shattering.cli import main
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL
-from shattering.compare.result import shown
+from shattering.compare.table import format_table
 from shattering.data import load
 from shattering.data.arrays import dataset_from_arrays
 from shattering.runs.execute import load_data
-from tests.compare.fakes import fake_draw, fake_test
+from tests.compare.fakes import fake_repeat, fake_test
 from tests.data.test_load import encode, pictures, write_folder
 
 QUICK = {"n_train": 200, "n_test": 100}
@@ -52,13 +52,13 @@ def test_it_agrees_with_scikit_learn_on_the_same_permutations(seed, sizes, scori
     X += 0.5 * y[:, None].astype(np.float32)
     model = LogisticRegression()
     ours = randomization_test(
-        model, (X, y), randomizations=["permuted-labels"], n_draws=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
+        model, (X, y), randomizations=["permuted-labels"], n_permutations=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
     )
 
     whole = load_dataset((X, y), hold_out=False).train
     permutations = []
-    for draw in ours.of(LABEL_TEST):
-        labels = LABEL_TEST.corrupt(whole, draw.runs[0].spec.resolved_noise_seed, "train").numpy()
+    for repeat in ours.of(LABEL_TEST):
+        labels = LABEL_TEST.corrupt(whole, repeat.runs[0].spec.resolved_noise_seed, "train").numpy()
         permutations.append(order_giving(y, labels))
     score, nulls, p = permutation_test_score(
         model, X, y, cv=scikit_folds(3, seed), n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
@@ -87,7 +87,7 @@ def test_p_values_are_uniform_under_the_null_and_small_off_it():
     ps = []
     for seed in range(40):
         X, y = table(seed, n=40, shift=0.0)
-        ps.append(randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"], n_draws=19, seed=seed).p_value)
+        ps.append(randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"], n_permutations=19, seed=seed).p_value)
     ps = np.array(ps)
     assert ps.min() >= 0.05
     # ties between accuracies on few examples only make p larger: it must not be smaller than uniform
@@ -99,7 +99,7 @@ def test_it_finds_clusters_though_a_model_of_permuted_labels_may_name_them_right
     X, y = table(0, n=100, shift=2.0)
     test = randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"])
     assert test.p_value == 0.05
-    assert max(test.scores(LABEL_TEST)) == test.original.test_score, "against the true test labels it would not have been found"
+    assert max(test.test_scores(LABEL_TEST)) == test.original.test_score, "against the true test labels it would not have been found"
 
 
 def test_features_that_say_something_only_together_are_told_from_those_that_say_it_alone():
@@ -133,7 +133,7 @@ def test_a_second_call_finds_everything_and_an_edited_model_finds_nothing(tmp_pa
                 return self.model.predict(2 * X)
     """
     file, store = tmp_path / "edited_model.py", tmp_path / "store"
-    arguments = {"data": "digits", "randomizations": ["permuted-labels"], "n_draws": 2, "store": store, **QUICK}
+    arguments = {"data": "digits", "randomizations": ["permuted-labels"], "n_permutations": 2, "store": store, **QUICK}
 
     def runs():
         file.write_text(textwrap.dedent(source))
@@ -165,9 +165,9 @@ class Picky(ClassifierMixin, BaseEstimator):
         return self.inner_.predict(X)
 
 
-def test_a_draw_that_fails_stays_in_the_table_and_a_natural_fit_that_fails_is_raised():
-    test = randomization_test(Picky(), "digits", randomizations=["shuffled-pixels", "permuted-labels"], n_draws=2, **QUICK)
-    assert [draw.status for draw in test.of(LABEL_TEST, done=False)] == ["failed", "failed"]
+def test_a_repeat_that_fails_stays_in_the_table_and_a_natural_fit_that_fails_is_raised():
+    test = randomization_test(Picky(), "digits", randomizations=["shuffled-pixels", "permuted-labels"], n_permutations=2, **QUICK)
+    assert [repeat.status for repeat in test.of(LABEL_TEST, done=False)] == ["failed", "failed"]
     assert test.p_value is None
     assert "FAILED; the first: RuntimeError: I will not learn this" in "\n".join(test.summary)
     assert list(test.table["not_done"]) == [0, 0, 2]
@@ -185,28 +185,28 @@ class PickyHalf(Picky):
         return self
 
 
-def test_draws_that_fail_count_as_good_as_the_natural_data():
+def test_permutations_that_fail_count_as_good_as_the_original_data():
     X, y = table(0, shift=3.0)
-    test = randomization_test(PickyHalf(), (X, y), randomizations=["permuted-labels"], n_draws=19, seed=1)
-    tested, failed = test.tests[LABEL_TEST], sum(draw.status == "failed" for draw in test.draws)
+    test = randomization_test(PickyHalf(), (X, y), randomizations=["permuted-labels"], n_permutations=19, seed=1)
+    tested, failed = test.tests[LABEL_TEST], sum(repeat.status == "failed" for repeat in test.repeats)
     assert 0 < failed < 19
-    assert (tested.n_failed, tested.n_draws, tested.n_as_good) == (failed, 19, failed)
+    assert (tested.n_failed, tested.n_permutations, tested.n_as_good) == (failed, 19, failed)
     assert test.p_value == (failed + 1) / 20
     assert test.table["n_as_good"][1] == failed
-    assert f"{failed} of 19 draws did as well, counting the {failed} without a score" in test.summary[0]
+    assert f"{failed} of 19 permutations scored at least as high, counting the {failed} without a score" in test.summary[0]
     assert f"the {failed} without a score among them" in test.to_html()
     assert randomization_test(PickyHalf("nothing"), (X, y), randomizations=["permuted-labels"], seed=1).p_value == 0.05
 
 
-def test_draws_that_were_not_begun_do_not_count():
+def test_permutations_that_were_not_begun_do_not_count():
     """What ends a test is time, never a score."""
-    original, *draws = [fake_draw(), *(fake_draw(LABEL_TEST, i, test=0.1) for i in range(10))]
-    missing = [fake_draw(LABEL_TEST, i, status="missing") for i in range(10, 19)]
-    assert fake_test(original, *draws, *missing).p_value == 1 / 11
-    begun = fake_draw(LABEL_TEST, 10, status="interrupted")
-    assert fake_test(original, *draws, begun, *missing[1:]).p_value == 2 / 12, "one that took longer may be one that did better"
+    original, *permutations = [fake_repeat(), *(fake_repeat(LABEL_TEST, i, test=0.1) for i in range(10))]
+    missing = [fake_repeat(LABEL_TEST, i, status="missing") for i in range(10, 19)]
+    assert fake_test(original, *permutations, *missing).p_value == 1 / 11
+    begun = fake_repeat(LABEL_TEST, 10, status="interrupted")
+    assert fake_test(original, *permutations, begun, *missing[1:]).p_value == 2 / 12, "one that took longer may be one that did better"
     with pytest.raises(InputError, match="score is nan"):
-        fake_test(fake_draw(test=float("nan")), *draws).p_value  # noqa: B018
+        fake_test(fake_repeat(test=float("nan")), *permutations).p_value  # noqa: B018
 
 
 def test_a_constant_answer_learns_nothing():
@@ -214,7 +214,8 @@ def test_a_constant_answer_learns_nothing():
     X, y = table(0, n=20, shift=0.0)
     test = randomization_test(DummyClassifier(strategy="most_frequent"), (X, y), folds=10, randomizations=["permuted-labels"])
     assert test.p_value == 1
-    assert "Nothing shows that it learns" in test.summary[0]
+    assert "no better than a constant answer" in test.summary[0]
+    assert "No evidence that it learns" in test.summary[1]
 
 
 @pytest.mark.filterwarnings("ignore:Only one class is present")
@@ -224,9 +225,9 @@ def test_scorers_that_need_both_classes_have_them_on_unbalanced_data(folds):
     y = np.array([1, 0, 0, 0, 0] * 8) if folds else np.array([1] * 3 + [0] * 37)
     for seed in range(2):
         test = randomization_test(
-            GaussianNB(), (X, y), folds=folds, scoring="roc_auc", randomizations=["permuted-labels"], n_draws=4, seed=seed
+            GaussianNB(), (X, y), folds=folds, scoring="roc_auc", randomizations=["permuted-labels"], n_permutations=4, seed=seed
         )
-        assert {draw.status for draw in test.draws} == {"done"}
+        assert {repeat.status for repeat in test.repeats} == {"done"}
         assert test.tests[LABEL_TEST].n_failed == 0
         assert len(test.table) == 2
 
@@ -239,17 +240,17 @@ def test_a_natural_score_that_is_not_a_number_is_said_in_one_sentence(capsys, tm
         randomization_test(GaussianNB(), given, scoring="roc_auc")
 
 
-def test_draws_of_other_data_of_the_same_name_are_refused(tmp_path, monkeypatch):
+def test_repeats_of_other_data_of_the_same_name_are_refused(tmp_path, monkeypatch):
     """Named data are known by their name: what lies in SHATTERING_DATA may be another encoding than what a store was made from."""
     arguments = {"randomizations": ["permuted-labels"], "store": tmp_path, **QUICK}
-    randomization_test(GaussianNB(), "digits", n_draws=1, **arguments)
+    randomization_test(GaussianNB(), "digits", n_permutations=1, **arguments)
     digits = load._digits
     monkeypatch.setattr(load, "_digits", lambda: replace(digits(), variant="digits (JPEG)"))
     monkeypatch.setattr("shattering.runs.execute._last_loaded", {})
     with pytest.raises(
         InputError, match=r"was made from other data than the original fit: its dataset is 'digits \(JPEG\)', expected 'digits'"
     ):
-        randomization_test(GaussianNB(), "digits", n_draws=2, **arguments)
+        randomization_test(GaussianNB(), "digits", n_permutations=2, **arguments)
 
 
 def test_labels_cannot_be_permuted_by_ids_that_repeat():
@@ -261,40 +262,40 @@ def test_labels_cannot_be_permuted_by_ids_that_repeat():
 
 def test_jobs_give_the_same_numbers_as_one(tmp_path):
     X, y = table(3, n=80)
-    arguments = {"randomizations": ["permuted-labels", "gaussian-pixels"], "n_draws": 3, "seed": 5}
+    arguments = {"randomizations": ["permuted-labels", "gaussian-pixels"], "n_permutations": 3, "seed": 5}
     one = randomization_test(GaussianNB(), (X, y), **arguments)
     two = randomization_test(GaussianNB(), (X, y), jobs=2, store=tmp_path, **arguments)
-    columns = ["randomization", "draw", "seed", "status", "train_score", "test_score", "run_id"]
+    columns = ["randomization", "repeat", "seed", "status", "train_score", "test_score", "run_id"]
     pd.testing.assert_frame_equal(one.records[columns], two.records[columns])
 
 
 def test_a_network_is_tracked_and_says_when_it_memorizes():
     hyperparameters = {"epochs": 30, "batch_size": 20, "learning_rate": 0.1}
     test = randomization_test(
-        "mlp-1x64", "digits", randomizations=["corrupted-labels"], n_draws=1, hyperparameters=hyperparameters, **QUICK
+        "mlp-1x64", "digits", randomizations=["corrupted-labels"], n_permutations=1, hyperparameters=hyperparameters, **QUICK
     )
     (wrong,) = test.memorization
     assert wrong.memorized > 0.9
     assert wrong.memorized + wrong.as_true <= 1
     assert wrong.start.epoch > wrong.peak.epoch
-    assert wrong.precision > 2 * wrong.changed
-    assert set(test.suspects["id"]) == set(load_data(test.original.runs[0].spec)[0].train.ids.tolist())
-    assert test.suspects["suspicion"].is_monotonic_decreasing
+    assert wrong.precision > 2 * wrong.corrupted
+    assert set(test.label_issues["id"]) == set(load_data(test.original.runs[0].spec)[0].train.ids.tolist())
+    assert test.label_issues["label_quality"].is_monotonic_increasing
     assert "Memorization starts at epoch" in "\n".join(test.summary)
 
 
 def test_wrong_labels_at_the_end_are_known_of_every_model():
-    test = randomization_test(KNeighborsClassifier(1), "digits", randomizations=["corrupted-labels"], n_draws=1, **QUICK)
+    test = randomization_test(KNeighborsClassifier(1), "digits", randomizations=["corrupted-labels"], n_permutations=1, **QUICK)
     (memorized,) = test.memorization
     assert (memorized.memorized, memorized.clean, memorized.start) == (1.0, 1.0, None)
-    assert test.suspects is None
-    smooth = randomization_test(KNeighborsClassifier(7), "digits", randomizations=["corrupted-labels"], n_draws=1, **QUICK)
+    assert test.label_issues is None
+    smooth = randomization_test(KNeighborsClassifier(7), "digits", randomizations=["corrupted-labels"], n_permutations=1, **QUICK)
     assert smooth.memorization[0].as_true > 0.7
-    assert "It sees through" in "\n".join(smooth.summary)
+    assert "predicts the true class of" in "\n".join(smooth.summary)
 
 
 def test_forms_of_a_result(tmp_path):
-    test = randomization_test(KNeighborsClassifier(1), "digits", n_draws=2, **QUICK)
+    test = randomization_test(KNeighborsClassifier(1), "digits", n_permutations=2, **QUICK)
     assert test.original.randomization == ORIGINAL
     assert len(test.table) == 7
     html = test.to_html(tmp_path / "deep" / "report.html")
@@ -310,17 +311,17 @@ def test_forms_of_a_result(tmp_path):
     assert test.to_json()["provenance"]["versions"]["torch"]
 
 
-def test_draws_are_found_by_the_name_of_their_randomization_too():
-    test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_draws=2)
+def test_repeats_are_found_by_the_name_of_their_randomization_too():
+    test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_permutations=2)
     assert test.of("permuted-labels") == test.of(LABEL_TEST)
-    assert test.scores("gaussian-pixels") == []
+    assert test.test_scores("gaussian-pixels") == []
     with pytest.raises(InputError, match="permuted"):
         test.of("permuted")
 
 
 def test_rounding_errors_are_shown_as_zero():
     frame = pd.DataFrame({"effect": [1.1e-16, -1.1e-16, 0.05, None]}).convert_dtypes()
-    assert shown(frame)["effect"].tolist() == ["0", "0", "0.05", "–"]
+    assert format_table(frame)["effect"].tolist() == ["0", "0", "0.05", "–"]
 
 
 def test_data_that_are_randomized_already_are_refused():
@@ -332,7 +333,7 @@ def test_data_that_are_randomized_already_are_refused():
 def test_names_from_outside_are_escaped(tmp_path):
     X, y = table()
     data = dataset_from_arrays(X, y, X, y, name="<script>alert(1)</script>")
-    html = randomization_test(GaussianNB(), data, randomizations=["permuted-labels"], n_draws=1).to_html()
+    html = randomization_test(GaussianNB(), data, randomizations=["permuted-labels"], n_permutations=1).to_html()
     assert "<script>alert" not in html
 
 
@@ -354,10 +355,10 @@ class Recorder:
 
 def test_trackers_are_told_of_every_fit():
     tracker = Recorder()
-    arguments = {"randomizations": ["permuted-labels"], "n_draws": 1, "hyperparameters": {"epochs": 2}, **QUICK}
+    arguments = {"randomizations": ["permuted-labels"], "n_permutations": 1, "hyperparameters": {"epochs": 2}, **QUICK}
     test = randomization_test("mlp-1x16", load_dataset("digits"), log=tracker, **arguments)
     assert len(tracker.epochs) == 4
-    assert [result["test_accuracy"] for result in tracker.results] == [draw.test_score for draw in test.draws]
+    assert [result["test_accuracy"] for result in tracker.results] == [repeat.test_score for repeat in test.repeats]
 
 
 @pytest.mark.parametrize(
@@ -367,7 +368,7 @@ def test_trackers_are_told_of_every_fit():
         ({"data": 3}, "dataset is a int"),
         ({"randomizations": ["nonsense"]}, "unknown randomization 'nonsense'"),
         ({"randomizations": [Randomization()]}, "randomizes nothing"),
-        ({"n_draws": 0}, "n_draws is 0"),
+        ({"n_permutations": 0}, "n_permutations is 0"),
         ({"folds": 1}, "folds"),
         ({"scoring": "nonsense"}, "unknown scoring 'nonsense'"),
         ({"scoring": "roc_auc"}, "multi_class|multiclass"),
@@ -387,14 +388,14 @@ def test_images_of_mixed_sizes_with_a_damaged_one(tmp_path, capsys):
     folder = tmp_path / "photos"
     write_folder(folder, n=8)
     (folder / "train" / "cat" / "3.png").write_bytes(encode(pictures(1, 9, 14)[0]))
-    quick = {"randomizations": ["permuted-labels"], "n_draws": 1}
+    quick = {"randomizations": ["permuted-labels"], "n_permutations": 1}
     with pytest.raises(InputError, match=r"mixed sizes: .*, expected one size"):
         randomization_test("logistic-regression", folder, **quick)
     test = randomization_test("logistic-regression", folder, image_size=6, store=tmp_path / "runs", **quick)
-    assert {run.result["n_train"] for draw in test.draws for run in draw.runs} == {16}
-    assert {tuple(run.result["image_shape"]) for draw in test.draws for run in draw.runs} == {(3, 6, 6)}
+    assert {run.result["n_train"] for repeat in test.repeats for run in repeat.runs} == {16}
+    assert {tuple(run.result["image_shape"]) for repeat in test.repeats for run in repeat.runs} == {(3, 6, 6)}
     (folder / "train" / "cat" / "5.png").write_bytes(b"\x89PNG and no more")
-    command = ["test", "logistic-regression", "--data", str(folder), "--randomizations", "permuted-labels", "--n-draws", "1"]
+    command = ["test", "logistic-regression", "--data", str(folder), "--randomizations", "permuted-labels", "--n-permutations", "1"]
     command += ["--image-size", "6", "--store", str(tmp_path / "runs"), "--out", str(tmp_path / "report.html"), "--json"]
     assert main(command) == 1
     assert "cat/5.png is not a readable image" in capsys.readouterr().err

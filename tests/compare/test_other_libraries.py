@@ -117,14 +117,14 @@ def test_the_natural_fit_is_the_one_made_by_hand(name, data):
     model = train if name == "Lightning" else ESTIMATORS[name]
     if name == "skorch":
         model = clone(model).set_params(module__d=X.shape[1], module__k=len(np.unique(y)))
-    quick = {"randomizations": ["permuted-labels"], "n_draws": 1, "scoring": "balanced_accuracy", "seed": 0}
+    quick = {"randomizations": ["permuted-labels"], "n_permutations": 1, "scoring": "balanced_accuracy", "seed": 0}
     test = randomization_test(model, (X, y, X_test, y_test), **quick)
     on_train, on_test = by_hand(name, model, X, y, X_test)
     original = test.original.runs[0].result
     assert original["train_accuracy"] == (on_train == y).mean()
     assert original["test_accuracy"] == (on_test == y_test).mean() > 0.5
     assert original["test_score"] == balanced_accuracy_score(y_test, on_test)
-    assert [draw.status for draw in test.draws] == ["done", "done"]
+    assert [repeat.status for repeat in test.repeats] == ["done", "done"]
     assert original["diverged"] is False
     assert original["epochs"] is None
 

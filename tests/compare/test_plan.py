@@ -1,6 +1,15 @@
 import pytest
 
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, RANDOMIZATIONS, Scheme, draw_seeds, find_randomizations, n_draws_of
+from shattering.compare.plan import (
+    FEATURE_TEST,
+    LABEL_TEST,
+    ORIGINAL,
+    RANDOMIZATIONS,
+    Plan,
+    count_repeats,
+    find_randomizations,
+    repeat_seeds,
+)
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
@@ -28,42 +37,42 @@ def test_bad_randomizations(bad):
         find_randomizations(bad, True)
 
 
-def test_draws_have_seeds_of_their_own_on_one_subset():
-    scheme = Scheme(BASE, {LABEL_TEST: 19, FEATURE_TEST: 19})
-    specs = [spec for r, draw in scheme.order() for spec in scheme.fits(r, draw)]
+def test_repeats_have_seeds_of_their_own_on_one_subset():
+    plan = Plan(BASE, {LABEL_TEST: 19, FEATURE_TEST: 19})
+    specs = [spec for r, draw in plan.order() for spec in plan.fits(r, draw)]
     assert {spec.resolved_data_seed for spec in specs} == {7}
     assert [spec.seed for spec in specs if spec.randomization == ORIGINAL] == [7]
-    assert len({spec.seed for spec in specs}) == 39, "no two draws, of one randomization or of two, share what is drawn"
+    assert len({spec.seed for spec in specs}) == 39, "no two repeats, of one randomization or of two, share what is drawn"
     assert len({spec.run_id for spec in specs}) == 39
 
 
 @pytest.mark.parametrize("name", RANDOMIZATIONS)
-def test_tests_with_other_seeds_share_no_draws(name):
+def test_tests_with_other_seeds_share_no_repeats(name):
     r = RANDOMIZATIONS[name]
-    tests = [draw_seeds(seed, r, 199) for seed in range(20)]
+    tests = [repeat_seeds(seed, r, 199) for seed in range(20)]
     assert len({seed for test in tests for seed in test}) == 20 * 199
     assert all(0 <= seed < 2**31 for test in tests for seed in test), "which random states, of compiled libraries too, can be"
-    assert draw_seeds(3, r, 19) == tests[3][:19], "more draws go on where fewer ended"
+    assert repeat_seeds(3, r, 19) == tests[3][:19], "more repeats go on where fewer ended"
 
 
-def test_seeds_of_draws_are_distinct_even_where_their_hashes_collide(monkeypatch):
+def test_seeds_of_repeats_are_distinct_even_where_their_hashes_collide(monkeypatch):
     monkeypatch.setattr("shattering.seeds.integer", lambda seed, purpose, index: index // 3)
-    assert draw_seeds(1, LABEL_TEST, 4) == [0, 2, 3, 4], "1 is the original fit's"
+    assert repeat_seeds(1, LABEL_TEST, 4) == [0, 2, 3, 4], "1 is the original fit's"
 
 
-def test_seeds_of_draws_are_fixed_for_good():
+def test_seeds_of_repeats_are_fixed_for_good():
     """Stored tests depend on these values: a change here changes every p-value."""
-    assert draw_seeds(0, LABEL_TEST, 2) == [658593410, 1996570209]
-    assert draw_seeds(0, Randomization(labels=0.3), 1) == [2091978838]
+    assert repeat_seeds(0, LABEL_TEST, 2) == [658593410, 1996570209]
+    assert repeat_seeds(0, Randomization(labels=0.3), 1) == [2091978838]
 
 
 def test_any_beginning_of_the_order_has_even_shares():
-    draws = {LABEL_TEST: 19, RANDOMIZATIONS["gaussian-pixels"]: 3, FEATURE_TEST: 19}
-    order = Scheme(BASE, draws).order()
+    repeats = {LABEL_TEST: 19, RANDOMIZATIONS["gaussian-pixels"]: 3, FEATURE_TEST: 19}
+    order = Plan(BASE, repeats).order()
     assert order[0] == (ORIGINAL, 0)
-    assert {r for r, _ in order[1:4]} == set(draws)
+    assert {r for r, _ in order[1:4]} == set(repeats)
     for end in range(4, len(order)):
-        shares = [sum(r == mine for r, _ in order[:end]) / n for mine, n in draws.items()]
+        shares = [sum(r == mine for r, _ in order[:end]) / n for mine, n in repeats.items()]
         assert max(shares) - min(shares) <= 1 / 3 + 1e-9
     assert len(set(order)) == len(order) == 42
 
@@ -71,17 +80,17 @@ def test_any_beginning_of_the_order_has_even_shares():
 def test_folds_are_runs_of_one_draw():
     from dataclasses import replace
 
-    scheme = Scheme(replace(BASE, folds=3, fold=0), {LABEL_TEST: 2})
-    specs = scheme.fits(LABEL_TEST, 1)
+    plan = Plan(replace(BASE, folds=3, fold=0), {LABEL_TEST: 2})
+    specs = plan.fits(LABEL_TEST, 1)
     assert [spec.fold for spec in specs] == [0, 1, 2]
     assert len({spec.seed for spec in specs}) == 1
 
 
-def test_numbers_of_draws():
+def test_numbers_of_repeats():
     r = [LABEL_TEST, RANDOMIZATIONS["gaussian-pixels"]]
-    assert list(n_draws_of(r, 99).values()) == [99, 3]
-    assert list(n_draws_of(r, 2).values()) == [2, 2]
-    assert list(n_draws_of(r, {"permuted-labels": 9}).values()) == [9, 3]
+    assert list(count_repeats(r, 99).values()) == [99, 3]
+    assert list(count_repeats(r, 2).values()) == [2, 2]
+    assert list(count_repeats(r, {"permuted-labels": 9}).values()) == [9, 3]
     for bad in (0, True, 1.5, {"permuted-labels": 0}, {"nonsense": 3}):
-        with pytest.raises(InputError, match="n_draws"):
-            n_draws_of(r, bad)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="n_permutations"):
+            count_repeats(r, bad)  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ print(call(sys.argv[1]).p_value)
 def call(folder):
     X, y = make_blobs(60, centers=3, random_state=0)
     model = Sleeper(f"{folder}/fits", 0.3)
-    return randomization_test(model, (X, y), randomizations=["permuted-labels"], n_draws=7, jobs=1, store=f"{folder}/runs")
+    return randomization_test(model, (X, y), randomizations=["permuted-labels"], n_permutations=7, jobs=1, store=f"{folder}/runs")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks between processes, as POSIX has them")

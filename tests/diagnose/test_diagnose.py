@@ -32,7 +32,7 @@ from shattering.runs import objects
 from shattering.runs.execute import load_data, run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
-from tests.compare.fakes import fake_draw, fake_test
+from tests.compare.fakes import fake_repeat, fake_test
 
 RECIPE = {"network": "mlp-1x64", "epochs": 40, "batch_size": 32, "learning_rate": 0.1}  # fits 150 random labels
 FEW = "too few epochs"
@@ -58,10 +58,10 @@ def trained(store: Store, n=150, **params):
     return run(spec, store)
 
 
-def of_labels(store, model, data="digits", n_draws=1, **kwargs):
+def of_labels(store, model, data="digits", n_permutations=1, **kwargs):
     """A test of the labels alone."""
     sizes = {"n_train": 150, "n_test": 20} | kwargs
-    return randomization_test(model, data, randomizations=["permuted-labels"], n_draws=n_draws, store=store, **sizes)
+    return randomization_test(model, data, randomizations=["permuted-labels"], n_permutations=n_permutations, store=store, **sizes)
 
 
 def causes(found, *likelihoods):
@@ -179,7 +179,7 @@ def test_identical_inputs_with_different_labels_bound_the_accuracy_exactly(store
     train = Split(images, torch.cat([base.train.labels, base.train.labels[:40]]), base.train.classes)
     test = of_labels(store, KNeighborsClassifier(1), Dataset(train, base.test), n_train=None, n_test=None)
     found = test.diagnosis[0]
-    labels = load_data(test.draws[1].runs[0].spec, test.given)[0].train.labels
+    labels = load_data(test.repeats[1].runs[0].spec, test.objects)[0].train.labels
     differ = int((labels[:40] != labels[100:]).sum())
     assert found.cause == "identical inputs with different labels"
     assert found.likelihood == "certain"
@@ -212,9 +212,9 @@ def test_labels_that_are_not_used(store):
     assert causes(of_labels(store, redraws).diagnosis) == ["nothing of the labels was learned"]
 
 
-def test_of_two_classes_one_draw_cannot_tell(store):
+def test_of_two_classes_one_permutation_cannot_tell(store):
     X, y = load_breast_cancer(return_X_y=True)
-    once, often = (of_labels(store, nearest_mean, (X, y), n_draws=n).diagnosis for n in (1, 12))
+    once, often = (of_labels(store, nearest_mean, (X, y), n_permutations=n).diagnosis for n in (1, 12))
     assert [once[0].likelihood, often[0].likelihood] == ["possible", "certain"]
     assert once[0].cause == often[0].cause
 
@@ -264,7 +264,7 @@ def test_linear_models_of_few_features(store):
 
 def test_it_is_printed_in_json_and_on_the_page(store):
     test = of_labels(store, DecisionTreeClassifier(max_depth=3))
-    assert f"Why it may not have fitted random labels (seed {test.draws[1].runs[0].spec.seed}, training accuracy" in str(test)
+    assert f"Why it may not have fitted random labels (seed {test.repeats[1].runs[0].spec.seed}, training accuracy" in str(test)
     assert "- max_depth of DecisionTreeClassifier (likely). DecisionTreeClassifier has max_depth = 3" in str(test)
     (found,) = json.loads(json.dumps(test.to_json()))["diagnosis"]
     assert found["cause"] == "max_depth of DecisionTreeClassifier"
@@ -284,8 +284,8 @@ def test_one_that_fits_has_none_and_one_that_nothing_is_found_of_says_so(store):
 
 
 def test_one_without_random_labels_has_none():
-    assert fake_test(fake_draw()).explanation == []
-    assert fake_test(fake_draw(), fake_draw(LABEL_TEST, train=0.5, status="failed")).explanation == []
+    assert fake_test(fake_repeat()).explanation == []
+    assert fake_test(fake_repeat(), fake_repeat(LABEL_TEST, train=0.5, status="failed")).explanation == []
 
 
 def test_epochs_cut_by_a_budget(store, monkeypatch):
@@ -293,7 +293,7 @@ def test_epochs_cut_by_a_budget(store, monkeypatch):
     name = objects.name_of("digits", "x")
     spec = RunSpec(name, params={**RECIPE, "epochs": 400})
     monkeypatch.setattr(budget, "_measure", lambda *_: Cost(1000.0, 100, 1.0))
-    _, left_out = budget.plan(spec, {name: data}, 2, 2, Clock(60.0, budget.time.perf_counter()))
+    _, left_out = budget.shrink_to_budget(spec, {name: data}, 2, 2, Clock(60.0, budget.time.perf_counter()))
     test = of_labels(store, DecisionTreeClassifier(max_depth=3))
     object.__setattr__(test, "left_out", left_out)
     assert causes(test.diagnosis, "likely")[0] == "epochs cut by the budget"

@@ -105,7 +105,7 @@ def test_an_edit_of_data_that_are_handed_over_is_never_answered_with_an_old_resu
     names = np.array(["well", "ill"])[y]
 
     def ids(X, y):
-        test = randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"], n_draws=1, store=tmp_path)
+        test = randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"], n_permutations=1, store=tmp_path)
         return {run.run_id for run in test.runs}
 
     first = ids(X, names)

@@ -39,7 +39,7 @@ def looks(monkeypatch):
 def test_a_folder_is_looked_at_once_a_call_however_many_fits_it_makes(tmp_path, looks):
     write_folder(tmp_path / "images", n=12)
     source, store = str(tmp_path / "images"), Store(tmp_path / "store")
-    randomization_test(GaussianNB(), source, randomizations=["permuted-labels"], n_draws=4, store=store)
+    randomization_test(GaussianNB(), source, randomizations=["permuted-labels"], n_permutations=4, store=store)
     assert len(looks) <= 2, "the second look is to see that nothing changed while it was loaded"
     looks.clear()
     run(RunSpec(source, **FOREST), store)

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score
 
 from shattering import InputError, NetworkClassifier, Randomization, load_dataset, randomize
 from shattering.measures.memorization import (
-    SUSPICIONS,
+    DIFFICULTIES,
     average_precision,
     label_error_ranking,
     memorization_start,
@@ -42,14 +42,14 @@ EXAMPLES = pd.DataFrame(
 def test_ranking(by, ids):
     ranking = label_error_ranking(EXAMPLES, by)
     assert ranking["id"].tolist() == ids
-    assert (ranking["suspicion"].diff()[1:].fillna(0) <= 0).all()
-    assert ranking.drop(columns="suspicion").sort_values("id", ignore_index=True).equals(EXAMPLES)
+    assert (ranking["label_quality"].diff()[1:].fillna(0) >= 0).all()
+    assert ranking.drop(columns="label_quality").sort_values("id", ignore_index=True).equals(EXAMPLES)
     shuffled = label_error_ranking(EXAMPLES.sample(frac=1, random_state=3), by)
     pd.testing.assert_frame_equal(shuffled, ranking)
 
 
 def test_bad_rankings():
-    with pytest.raises(InputError, match=r"unknown suspicion 'loss'; did you mean 'mean_loss'\?"):
+    with pytest.raises(InputError, match=r"unknown ranking 'loss'; did you mean 'mean_loss'\?"):
         label_error_ranking(EXAMPLES, "loss")
     with pytest.raises(InputError, match="mean_loss is NaN for 1 of 5 examples, expected those of a training that converged"):
         label_error_ranking(EXAMPLES.assign(mean_loss=[0.1, math.nan, 0.4, 1.0, 1.2]))
@@ -73,15 +73,15 @@ def test_precision_by_hand():
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_equally_suspicious_ones_count_by_expectation_over_their_orders(seed):
+def test_ties_count_by_expectation_over_their_orders(seed):
     generator = np.random.default_rng(seed)
-    frame = pd.DataFrame({"suspicion": generator.integers(0, 3, 6).astype(float), "changed": generator.random(6) < 0.5})
-    frame = frame.sort_values("suspicion", ascending=False, ignore_index=True)
-    orders = [list(p) for p in permutations(range(6)) if (frame["suspicion"].iloc[list(p)].diff()[1:].fillna(0) <= 0).all()]
+    frame = pd.DataFrame({"label_quality": generator.integers(0, 3, 6).astype(float), "changed": generator.random(6) < 0.5})
+    frame = frame.sort_values("label_quality", ignore_index=True)
+    orders = [list(p) for p in permutations(range(6)) if (frame["label_quality"].iloc[list(p)].diff()[1:].fillna(0) >= 0).all()]
     hits = np.mean([frame["changed"].to_numpy()[order].cumsum() for order in orders], axis=0)
     np.testing.assert_allclose(precision_curve(frame)["precision"], hits / np.arange(1, 7))
     if frame["changed"].any():
-        assert average_precision(frame) == pytest.approx(average_precision_score(frame["changed"], frame["suspicion"]))
+        assert average_precision(frame) == pytest.approx(average_precision_score(frame["changed"], -frame["label_quality"]))
 
 
 @pytest.mark.parametrize("changed", [False, True])
@@ -157,5 +157,5 @@ def test_planted_noise_is_found_and_memorized_last(seed):
     assert best.epoch < start.epoch
     assert best.corrupted_as_true > 0.7
     assert start.clean_accuracy > 0.9
-    for by in SUSPICIONS:
+    for by in DIFFICULTIES:
         assert average_precision(label_error_ranking(examples, by)) > planted / 500

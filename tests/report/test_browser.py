@@ -33,7 +33,7 @@ def path(request, store, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "test":
         hyperparameters = {"epochs": 12, "batch_size": 20, "learning_rate": 0.1}
-        randomization_test("mlp-1x64", "digits", n_draws=2, n_train=200, n_test=100, hyperparameters=hyperparameters).to_html(
+        randomization_test("mlp-1x64", "digits", n_permutations=2, n_train=200, n_test=100, hyperparameters=hyperparameters).to_html(
             folder / "test.html"
         )
         return folder / "test.html"

@@ -137,7 +137,7 @@ def test_pages_escape_all_that_comes_from_outside(hostile, store, tmp_path):
 def test_the_pages_of_a_test_escape_names_of_classes(tmp_path):
     x, evil = np.random.default_rng(0).normal(size=(40, 3)), EVIL.encode(errors="backslashreplace").decode()
     test = randomization_test(
-        KNeighborsClassifier(1), (x, np.where(x[:, 0] > 0, evil, "b")), n_draws=2, randomizations=["permuted-labels"], store=tmp_path
+        KNeighborsClassifier(1), (x, np.where(x[:, 0] > 0, evil, "b")), n_permutations=2, randomizations=["permuted-labels"], store=tmp_path
     )
     for shown, scripts in ((test.to_html(), 3), (test._repr_html_(), 0), (page.render(Store(tmp_path).everything()), None)):
         parser = Parser()

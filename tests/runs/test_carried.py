@@ -53,7 +53,7 @@ def packed(**given) -> bytes:
 def test_a_file_that_is_edited_while_its_module_is_loaded_does_not_change_the_draws(tmp_path, module):
     model = module("edited_constant", CONSTANT)
     (tmp_path / "edited_constant.py").write_text(CONSTANT.replace("return 0", "return 1"))
-    arguments = {"n_train": 40, "n_test": 20, "randomizations": ["permuted-labels"], "n_draws": 2}
+    arguments = {"n_train": 40, "n_test": 20, "randomizations": ["permuted-labels"], "n_permutations": 2}
     one = randomization_test(model.Constant(), "digits", **arguments)
     two = randomization_test(model.Constant(), "digits", jobs=2, **arguments)
     assert [run.error for run in two.runs] == [None] * 3

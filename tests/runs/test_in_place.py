@@ -83,7 +83,7 @@ def test_every_draw_is_as_if_nothing_had_been_changed(good, bad, data):
         data = dataset_from_arrays(X, DIGITS.train.y + 1, X, DIGITS.train.y + 1)
     before = data.fingerprint()
     scoring = {"scoring": "balanced_accuracy"} if good is not clean else {}
-    quick = {"randomizations": ["permuted-labels", "within-class"], "n_draws": 2, **scoring}
+    quick = {"randomizations": ["permuted-labels", "within-class"], "n_permutations": 2, **scoring}
     records = [randomization_test(model, data, **quick).records for model in (good, bad)]
     columns = ["randomization", "status", "train_score", "test_score"]
     assert records[0][columns].equals(records[1][columns])
@@ -216,7 +216,7 @@ def test_what_changes_the_dataset_that_was_handed_over_is_told():
         return clean(split, seed)
 
     with pytest.raises(InputError, match="arrays was changed in place while it was trained on, expected code that changes copies"):
-        randomization_test(train, mine, randomizations=["permuted-labels"], n_draws=1)
+        randomization_test(train, mine, randomizations=["permuted-labels"], n_permutations=1)
 
 
 def test_data_that_are_kept_for_the_next_run_are_not_trusted_when_they_have_been_changed(tmp_path):

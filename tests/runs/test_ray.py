@@ -206,9 +206,9 @@ def test_a_run_whose_workers_always_die_had_begun_each_time(tmp_path, cluster):
 
 def test_objects_of_the_caller_are_shipped(cluster):
     X, y = [[i % 7, i % 3] for i in range(60)], [i % 3 for i in range(60)]
-    arguments = {"n_draws": 2, "randomizations": ["permuted-labels"]}
+    arguments = {"n_permutations": 2, "randomizations": ["permuted-labels"]}
     here, there = (randomization_test(GaussianNB(), (X, y), engine=engine, **arguments) for engine in ("local", "ray"))
-    assert [d.test_score for d in there.draws] == [d.test_score for d in here.draws]
+    assert [d.test_score for d in there.repeats] == [d.test_score for d in here.repeats]
 
 
 def test_a_store_that_only_the_workers_see_is_said(tmp_path, cluster, monkeypatch):

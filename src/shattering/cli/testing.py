@@ -21,8 +21,8 @@ class Test(Swept):
     """Time it may take, e.g. 5min."""
     randomizations: str | None = None
     """A comma list, e.g. permuted-labels,gaussian-pixels."""
-    n_draws: Count = 19
-    """Draws for each permutation test."""
+    n_permutations: Count = 19
+    """Permutations of each permutation test."""
     folds: Annotated[int, Range(2)] | None = None
     """Cross-validate over so many folds."""
     scoring: str | None = None
@@ -63,7 +63,7 @@ class Test(Swept):
 
         check_out(self.out)
         names = None if self.randomizations is None else split_list(self.randomizations, "--randomizations")
-        same = ("n_draws", "folds", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
+        same = ("n_permutations", "folds", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
         same += ("image_size", "skip_corrupt", "channels")
         warnings.simplefilter("ignore", IdentityWarning)  # the result says the same
         test = randomization_test(
@@ -83,4 +83,4 @@ class Test(Swept):
         else:
             print(test)
             print_written(self.out)
-        return 1 if any(draw.status == "failed" for draw in test.draws) else 0
+        return 1 if any(repeat.status == "failed" for repeat in test.repeats) else 0

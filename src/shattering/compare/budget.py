@@ -74,18 +74,24 @@ class Cost:
         return self.seconds * (n / self.n) ** self.exponent
 
 
-def plan(spec: RunSpec, given: objects.Objects, n_fits: int, least_fits: int, clock: Clock) -> tuple[RunSpec, tuple[str, ...]]:
-    """The spec with fewer training examples, and at the last fewer epochs, where a budget asks for it; and what is left out.
+def shrink_to_budget(spec: RunSpec, by_name: dict[str, Any], n_fits: int, least_fits: int, clock: Clock) -> tuple[RunSpec, tuple[str, ...]]:
+    """Return the specification with fewer training examples or epochs where a budget requires it, and what is left out, in sentences.
 
-    n_fits: how many fits would be good; least_fits: how many there must be. The number of examples is halved until `n_fits`
-    are likely to be done in time, but not below `LEAST_EXAMPLES`; then draws have to go, and only if not even `least_fits`
-    can be done, epochs.
+    The number of examples is halved until `n_fits` fits are likely to end in time, but not below `LEAST_EXAMPLES`. Beyond that,
+    repeats are left out; the number of epochs is reduced only if not even `least_fits` fits would end in time.
+
+    Args:
+        spec: of the original fit.
+        by_name: the objects that it names.
+        n_fits: the fits that are wanted.
+        least_fits: the fits that are necessary.
+        clock: the budget.
     """
     if clock.seconds is None:
         return spec, ()
-    data, _ = load_data(replace(spec, folds=None, fold=None), given)
+    data, _ = load_data(replace(spec, folds=None, fold=None), by_name)
     whole, folds = len(data.train), spec.folds or 1
-    cost = _measure(spec, given, data, clock)
+    cost = _measure(spec, by_name, data, clock)
     least = min(whole, max(LEAST_EXAMPLES, 20 * data.train.n_classes))
     n = whole
     while n > least and folds * n_fits * cost.at(n) > SHARE * clock.left:
@@ -98,40 +104,41 @@ def plan(spec: RunSpec, given: objects.Objects, n_fits: int, least_fits: int, cl
         left_out.append(
             f"To keep the budget it trains on {n:,} of {whole:,} examples{tests}: a fit on all takes about {cost.at(whole):.2g} s."
         )
-    epochs = _epochs(spec, given)
+    epochs = _epochs(spec, by_name)
     needed = folds * least_fits * cost.at(n)
     if epochs and needed > SHARE * clock.left:
         fewer = max(min(LEAST_EPOCHS, epochs), int(epochs * SHARE * clock.left / needed))
         if fewer < epochs:
-            spec = _with_epochs(spec, given, fewer)
+            spec = _with_epochs(spec, by_name, fewer)
             left_out.append(
                 f"To keep the budget it trains for {fewer} of {epochs} epochs, so what it does not fit here it might fit with all."
             )
     return spec, tuple(left_out)
 
 
-def _epochs(spec: RunSpec, given: objects.Objects) -> int | None:
-    return epochs_of(spec.build(given))
+def _epochs(spec: RunSpec, by_name: objects.Objects) -> int | None:
+    return epochs_of(spec.build(by_name))
 
 
-def _with_epochs(spec: RunSpec, given: Any, epochs: int) -> RunSpec:
-    """The same run with fewer epochs. An object gets a name of its own among those given."""
+def _with_epochs(spec: RunSpec, by_name: dict[str, Any], epochs: int) -> RunSpec:
+    """Return the specification with fewer epochs. A model that is an object is copied, under a name of its own in `by_name`."""
     if not objects.is_object(spec.model):
         return replace(spec, params={**spec.params, "epochs": epochs})
     name = objects.name_of(objects.label(spec.model), f"{objects.digest_of(spec.model).removeprefix('object:')}-{epochs}epochs")
-    given[name] = clone(given[spec.model]).set_params(epochs=epochs)  # type: ignore[union-attr]
+    estimator: Any = clone(by_name[spec.model])
+    by_name[name] = estimator.set_params(epochs=epochs)
     return replace(spec, model=name)
 
 
-def _measure(spec: RunSpec, given: objects.Objects, data: Dataset, clock: Clock) -> Cost:
+def _measure(spec: RunSpec, by_name: objects.Objects, data: Dataset, clock: Clock) -> Cost:
     """The cost of a fit, from pilot fits of doubling size, each a small part of the budget."""
     budget: float = clock.seconds  # type: ignore[assignment]
-    epochs, whole = _epochs(spec, given), len(data.train)
+    epochs, whole = _epochs(spec, by_name), len(data.train)
     n = min(whole, max(200, 4 * data.train.n_classes))
     points: list[tuple[int, float]] = []
     while True:
         with blamed(spec.model_name):
-            points.append((n, _pilot(spec, given, data, n, epochs)))
+            points.append((n, _pilot(spec, by_name, data, n, epochs)))
         growth = 1.0 if epochs else _exponent(points)  # an epoch is linear in n
         spent = points[-1][1] / (epochs or 1) * (_PILOT_EPOCHS if epochs else 1)
         if n == whole or spent * 2**growth > PILOT * budget:
@@ -139,10 +146,10 @@ def _measure(spec: RunSpec, given: objects.Objects, data: Dataset, clock: Clock)
         n = min(whole, 2 * n)
 
 
-def _pilot(spec: RunSpec, given: objects.Objects, data: Dataset, n: int, epochs: int | None) -> float:
+def _pilot(spec: RunSpec, by_name: objects.Objects, data: Dataset, n: int, epochs: int | None) -> float:
     """Seconds of a fit on n examples, and predicting the test split; of a model with epochs, of so many of the fastest of a few."""
     small = data.limit(n, _test_size(n, data), spec.resolved_data_seed)
-    model, ends = spec.build(given), [time.perf_counter()]
+    model, ends = spec.build(by_name), [time.perf_counter()]
     if epochs:
         model.set_params(epochs=_PILOT_EPOCHS)
         fit_split(model, small.train, test=small.test, on_epoch=lambda _: ends.append(time.perf_counter()))

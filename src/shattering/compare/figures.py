@@ -1,26 +1,24 @@
-"""Charts of a randomization test."""
+"""The chart of a randomization test."""
 
 import altair as alt
 import pandas as pd
 
+from shattering.compare.comparison import Comparison
 from shattering.compare.plan import ORIGINAL
-from shattering.compare.result import RandomizationTest
 from shattering.report.figures import Chart
 
 SPLITS = {"train": "#8a6d00", "test": "#1769aa"}
 _ROW = 44  # height of a randomization, in pixels
 
 
-def score_chart(test: RandomizationTest) -> Chart:
-    """Train and test scores of every draw, a row a randomization, with a rule at the original test score."""
-    rows = [
-        {"randomization": draw.randomization.title, "draw": draw.number, "split": split, "score": score}
-        for draw in test.draws
-        if draw.status == "done"
-        for split in SPLITS
-        if (score := getattr(draw, f"{split}_score")) is not None
-    ]
-    order = [r.title for r in (ORIGINAL, *test.randomizations)]
+def score_chart(test: Comparison) -> Chart:
+    """Draw train and test scores of every repeat, one row per randomization, with a rule at the original test score."""
+    rows = []
+    for repeat in test.repeats:
+        scores = {"train": repeat.train_score, "test": repeat.test_score} if repeat.status == "done" else {}
+        about = {"randomization": test.title(repeat.randomization), "repeat": repeat.number}
+        rows += [{**about, "split": split, "score": score} for split, score in scores.items() if score is not None]
+    order = [test.title(r) for r in (ORIGINAL, *test.randomizations)]
     axis = alt.Axis(format="%") if test.scoring == "accuracy" else alt.Axis()
     colors = alt.Scale(domain=list(SPLITS), range=list(SPLITS.values()))
     base = alt.Chart(pd.DataFrame(rows)).encode(
@@ -31,7 +29,7 @@ def score_chart(test: RandomizationTest) -> Chart:
     points = base.mark_point(size=70, filled=True, opacity=0.75).encode(
         color=alt.Color("split:N", scale=colors, title=None, legend=alt.Legend(orient="bottom")),
         shape=alt.Shape("split:N", scale=alt.Scale(domain=list(SPLITS)), title=None, legend=alt.Legend(orient="bottom")),
-        tooltip=[alt.Tooltip("randomization:N"), alt.Tooltip("draw:O"), alt.Tooltip("split:N"), alt.Tooltip("score:Q", format=".4f")],
+        tooltip=[alt.Tooltip("randomization:N"), alt.Tooltip("repeat:O"), alt.Tooltip("split:N"), alt.Tooltip("score:Q", format=".4f")],
     )
     original = pd.DataFrame({"score": [test.original.test_score]})
     rule = alt.Chart(original).mark_rule(strokeDash=[5, 4], color="#666").encode(x="score:Q")

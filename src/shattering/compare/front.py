@@ -3,7 +3,7 @@
 import time
 import weakref
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,10 +11,12 @@ import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator
 
-from shattering.compare.budget import Clock, OutOfTime, parse_budget, plan
-from shattering.compare.plan import ORIGINAL, Scheme, find_randomizations, n_draws_of
-from shattering.compare.repeats import find_repeats
-from shattering.compare.result import Draw, RandomizationTest
+from shattering.compare.budget import Clock, parse_budget, shrink_to_budget
+from shattering.compare.comparison import Repeat
+from shattering.compare.duplicates import find_duplicates
+from shattering.compare.execution import Execution
+from shattering.compare.plan import Plan, count_repeats, find_randomizations
+from shattering.compare.result import RandomizationTest
 from shattering.data.dataset import Dataset
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
@@ -26,15 +28,12 @@ from shattering.learners.network import NetworkClassifier
 from shattering.parameters import Count, Natural, Range, check_arguments
 from shattering.randomization import Randomization
 from shattering.runs import objects
-from shattering.runs.execute import run
 from shattering.runs.loggers import Log
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Busy, Store
-from shattering.runs.sweep import Engine, check, failure_mark, sweep
+from shattering.runs.store import Store
+from shattering.runs.sweep import Engine, check
 from shattering.system.signals import no_exit
 from shattering.system.temporary import TemporaryFolder
-
-_LOOK_SECONDS = 0.2  # between looks at whether another process has ended a fit
 
 
 @read_once()
@@ -44,7 +43,7 @@ def randomization_test(
     data: Any,
     *,
     randomizations: Sequence[str | Randomization] | None = None,
-    n_draws: int | Mapping[str, int] = 19,
+    n_permutations: int | Mapping[str, int] = 19,
     folds: Annotated[int, Range(2)] | None = None,
     scoring: str | None = None,
     hyperparameters: Mapping[str, object] | None = None,
@@ -63,48 +62,53 @@ def randomization_test(
     console: Console | None = None,
     engine: Engine = "local",
 ) -> RandomizationTest:
-    """Fit a model on data and on randomized copies of them, and compare.
+    """Fit a model on data and on randomized copies of them, and compare the scores.
 
     Args:
         model: a scikit-learn classifier or pipeline, a skorch net, a torch module (class, factory or instance), a training
             function (split, seed) → predict, or the name of one; see `shattering.learners.adapt.as_model`.
         data: a name, a path, (X, y), (x_train, y_train, x_test, y_test), a `Dataset`, a torch or a Hugging Face dataset;
-            see `load_dataset`. Without a test split a fifth is held out, drawn by the seed (but with folds nothing is).
-        randomizations: names in `shattering.compare.plan.RANDOMIZATIONS`, or instances of `Randomization`. Default: permuted labels,
-            20 % corrupted labels, Gaussian inputs and features permuted within classes; for images also shuffled and random
-            pixels.
-        n_draws: random copies for each of the two permutation tests; 3 at most for the others. Or a mapping from names to
-            numbers. The least p-value is 1 / (n_draws + 1).
-        folds: cross-validate over this many stratified folds of the train split instead of testing on the test split, as
-            scikit-learn's `permutation_test_score` does; None: do not.
-        scoring: a name of scikit-learn's scorers; None: accuracy. Higher is better, as there.
+            see `load_dataset`. Without a test split, a fifth is held out at random; with folds, nothing is.
+        randomizations: names in `shattering.compare.plan.RANDOMIZATIONS`, or instances of `Randomization`. Default: permuted
+            labels, 20 % corrupted labels, Gaussian features and features permuted within classes; for images also shuffled and
+            random pixels.
+        n_permutations: permutations of each of the two permutation tests; other randomizations get as many repeats, but at most
+            3. Or a mapping from names of randomizations to numbers. The smallest possible p-value is 1 / (n_permutations + 1).
+        folds: cross-validate over this number of stratified folds of the train split instead of testing on the test split, as
+            scikit-learn's `permutation_test_score` does. None: use the test split.
+        scoring: the name of one of scikit-learn's scorers, of which higher is better. None: accuracy.
         hyperparameters: parameters of the model; for torch modules those of `NetworkClassifier`, which trains them.
-        inputs: "table" or "images", for estimators that could be given either; "auto": images for skorch, else a table.
-        start: what every fit of an instance of a torch module starts from: "reinitialized", weights that its layers draw anew, or
-            "given", the weights that it has, which is fine-tuning. None: "reinitialized", and nothing of the kind for other models.
+        inputs: "table" or "images", for estimators that accept either. "auto": images for skorch, tables otherwise.
+        start: the weights that every fit of an instance of a torch module starts from: "reinitialized" (its layers draw new
+            weights) or "given" (the weights it has, which is fine-tuning). None: "reinitialized"; other models have no start.
             The result says which.
         n_train: train on a class-balanced subset of this size.
         n_test: test on a class-balanced subset of this size.
-        image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
-        skip_corrupt: leave out encoded images that cannot be decoded, and count them in each run's result; else they are an error.
-        channels: "first" or "last", the order of the axes in arrays of images; None: by their lengths, see `load_dataset`.
-        seed: gives the seeds of subset, randomizations, initialization and batch order.
-        budget: time that the call may take, such as "5min" or seconds: draws are made in rounds until it is used up, on fewer
-            training examples where that is needed, at the last with fewer epochs; the result says what was left out. A fit
-            that does not report its epochs is not interrupted, only not begun when it would end too late. None: no limit.
-        jobs: fits at a time; more than one are processes of their own. Default: one; on Ray as many as the cluster has room for, but
-            with a budget it has to be said.
-        store: a folder, or a URL, to keep the runs in (on Ray one that all machines see); the same call finds them there and runs
+        image_size: resize encoded images of any size to squares of this width in pixels. None: they have one size.
+        skip_corrupt: skip encoded images that cannot be decoded, and count them in each run's result. False: they are an error.
+        channels: "first" or "last", the order of the axes in arrays of images. None: judged by their lengths, see `load_dataset`.
+        seed: seeds the subset, the randomizations, the initial weights and the batch order.
+        budget: the time that the call may take, such as "5min" or seconds. Repeats are run in rounds until it is used up; if
+            necessary on fewer training examples, and as a last resort for fewer epochs. The result says what was left out. A
+            fit that does not report its epochs is never interrupted; it is not begun if it would end too late. None: no limit.
+        jobs: fits at a time; more than one run in separate processes. Default: 1; on Ray as many as the cluster has room for, but
+            with a budget it has to be given.
+        store: a folder or URL that keeps the runs (on Ray one that all machines see); the same call finds them there and runs
             only what is missing. None: they are kept as long as the result.
-        log: trackers to tell of every fit, such as "tensorboard:FOLDER"; see `shattering.runs.execute.run`.
-        console: where to show progress; None: nowhere.
-        engine: "local", "ray" or a `Ray`, as `sweep` takes it; the fit on the original data is made here all the same.
+        log: loggers that follow every fit, such as "tensorboard:FOLDER"; see `shattering.runs.execute.run`.
+        console: shows progress. None: nothing is shown.
+        engine: "local", "ray" or a `Ray`, as `sweep` takes it. The fit on the original data is always made in this process.
 
     Returns:
-        The result; a draw whose fit fails is in it, as failed.
+        The result. It includes repeats whose fit failed, with the status "failed".
 
     Raises:
-        InputError: for bad input. What the model raises on the original data is raised.
+        InputError: for bad input. Whatever the model raises on the original data is raised, too.
+
+    Example:
+        >>> test = randomization_test("random-forest", "digits", n_permutations=19)
+        >>> test.p_value
+        0.05
     """
     check_arguments(
         randomization_test, locals(), "folds", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store"
@@ -122,23 +126,31 @@ def randomization_test(
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     if folds is not None:
         dataset.limit(n_train if source is None else None, seed=seed).check_folds(folds)
-    given, spec, notes = _named(name, estimator, source, dataset)
+    by_name, spec, unidentified = _name_objects(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], model=spec["model"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
-    found = n_draws_of(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_draws)
-    base, left_out = plan(base, given, 1 + sum(found.values()), 1 + len(found), clock)
-    scheme = Scheme(base, found)
+    counts = count_repeats(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_permutations)
+    base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
+    plan = Plan(base, counts)
     folder = TemporaryFolder() if store is None else None
     try:
         where = store if isinstance(store, Store) else Store(folder.path if folder else store)  # type: ignore[arg-type]
         jobs = jobs or (1 if engine == "local" else None)
-        Execution(scheme, where, given, jobs, clock, console, log, engine).execute()
-        draws = tuple(_read(scheme, where, r, draw) for r, draw in scheme.order())
-        _check_same_data(draws)
-        repeats = find_repeats(dataset, folds is not None)
-        how = _start(estimator, notes)
-        test = RandomizationTest(base.model_name, draws, left_out, time.perf_counter() - clock.start, *how, given, repeats)
+        Execution(plan, where, by_name, jobs, clock, console, log, engine).execute()
+        repeats = tuple(_read(plan, where, r, number) for r, number in plan.order())
+        _check_same_data(repeats)
+        start, notes = _start(estimator)
+        test = RandomizationTest(
+            base.model_name,
+            repeats,
+            left_out,
+            start,
+            (*notes, *unidentified),
+            objects=by_name,
+            duplicates=find_duplicates(dataset, folds is not None),
+            seconds=time.perf_counter() - clock.start,
+        )
     except BaseException:
         if folder:
             folder.remove()
@@ -148,106 +160,31 @@ def randomization_test(
     return test
 
 
-def _named(
+def _name_objects(
     name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset
 ) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
-    """The objects that runs are handed, what their specs call model and dataset, and what cannot be told apart of the model."""
-    given: dict[str, Any] = {}
-    unknown: tuple[str, ...] = ()
+    """Return the objects by the names that specs have for them, these names, and sentences about what cannot be identified."""
+    by_name: dict[str, Any] = {}
+    unidentified: tuple[str, ...] = ()
     if estimator is not None:
-        key, unknown = identify(estimator, name, "cloned")
+        key, unidentified = identify(estimator, name, "cloned")
         name = objects.name_of(name, key)
-        given[name] = estimator
+        by_name[name] = estimator
     if source is None:
         source = objects.name_of(dataset.name, dataset.fingerprint()[:16])
-        given[source] = dataset
-    return given, {"model": name, "dataset": source}, tell(unknown)
+        by_name[source] = dataset
+    return by_name, {"model": name, "dataset": source}, tell(unidentified)
 
 
-def _start(estimator: BaseEstimator | None, notes: tuple[str, ...]) -> tuple[str | None, tuple[str, ...]]:
-    """What the fits of a torch module's instance started from, and the notes with a sentence about it."""
+def _start(estimator: BaseEstimator | None) -> tuple[Start | None, tuple[str, ...]]:
+    """Return what the fits of a torch module's instance started from, and a sentence about it."""
     factory = estimator.network if isinstance(estimator, NetworkClassifier) else None
-    return (factory.start, (factory.sentence, *notes)) if isinstance(factory, OfInstance) else (None, notes)
+    return (factory.start, (factory.sentence,)) if isinstance(factory, OfInstance) else (None, ())
 
 
-@dataclass
-class Execution:
-    """Makes the draws of a scheme in their order, as long as there is time."""
-
-    scheme: Scheme
-    store: Store
-    given: objects.Objects
-    jobs: int | None  # None: as many as a cluster has room for
-    clock: Clock
-    console: Console | None
-    log: Log
-    engine: Engine
-    seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest draw so far
-    failed: dict[str, int | None] = field(default_factory=dict)  # run id → the mark of its failure before this test
-
-    def execute(self) -> None:
-        for draw in self.scheme.order():
-            self.failed |= {spec.run_id: failure_mark(self.store, spec) for spec in self.scheme.fits(*draw)}
-        original, *pending = self.scheme.order()
-        busy = [] if self._make_here(original, wait=self.clock.seconds is not None) else [original]  # here: what it raises is to be raised
-        total = len(pending)
-        while batch := self._next(pending):
-            busy += self._make(batch)
-            pending = [draw for draw in pending if draw not in batch]
-            if self.console:
-                self.console.print(f"{total - len(pending)}/{total} draws  {batch[-1][0].title}", highlight=False)
-        while (busy := [draw for draw in busy if not self._make_here(draw)]) and self.clock.left > 0:
-            time.sleep(_LOOK_SECONDS)
-
-    def _next(self, pending: list[tuple[Randomization, int]]) -> list[tuple[Randomization, int]]:
-        """The next draws that are likely to end in time, as many as there are jobs (all, without a budget)."""
-        longest = max(self.seconds.values(), default=0.0)
-        in_time = [draw for draw in pending if self.seconds.get(draw[0], longest) <= self.clock.left]
-        return in_time[: len(in_time) if self.clock.seconds is None and self.jobs != 1 else self.jobs]
-
-    def _make(self, draws: list[tuple[Randomization, int]]) -> list[tuple[Randomization, int]]:
-        """Make draws. Gives those that another process is at."""
-        if self.jobs == 1 and self.engine == "local":
-            return [draw for draw in draws if not self._make_here(draw)]
-        start, console = time.perf_counter(), self.console if self.clock.seconds is None else None
-        specs = [spec for r, draw in draws for spec in self.scheme.fits(r, draw)]
-        sweep(specs, self.store, self.jobs, console, self.log, self.given, self.engine)
-        for r, _ in draws:
-            self._took(r, start)
-        return []
-
-    def _make_here(self, draw: tuple[Randomization, int], wait: bool = False) -> bool:
-        """Make a draw in this process. False if another process is at one of its fits, unless it is to `wait` for that."""
-        start, is_natural = time.perf_counter(), draw[0] == ORIGINAL
-        try:
-            for spec in self.scheme.fits(*draw):
-                self._run(spec, is_natural, wait)
-        except Busy:
-            return False
-        except OutOfTime:
-            pass
-        self._took(draw[0], start)
-        return True
-
-    def _run(self, spec: RunSpec, raises: bool, wait: bool) -> None:
-        mark = failure_mark(self.store, spec)
-        if not raises and mark != self.failed[spec.run_id]:
-            return  # another process has executed it meanwhile
-        try:
-            run(spec, self.store, None if raises else self.clock.check, self.log, self.given, wait)
-        except Busy:
-            raise
-        except Exception:  # whatever the model raises on noise; the run is marked as failed, with the error
-            if raises:
-                raise
-
-    def _took(self, randomization: Randomization, start: float) -> None:
-        self.seconds[randomization] = max(self.seconds.get(randomization, 0.0), time.perf_counter() - start)
-
-
-def _check_same_data(draws: Sequence[Draw]) -> None:
-    """Raises InputError if a store has draws that were made from other data of the same name, such as another encoding of them."""
-    original, *others = [made for draw in draws for made in draw.runs if made.status == "done"]
+def _check_same_data(repeats: Sequence[Repeat]) -> None:
+    """Raise InputError if a store has runs on other data of the same name, such as another encoding of them."""
+    original, *others = [run for repeat in repeats for run in repeat.runs if run.status == "done"]
     for other in others:
         for name in ("dataset", "classes", "image_shape"):
             if other.result[name] != original.result[name]:
@@ -257,8 +194,5 @@ def _check_same_data(draws: Sequence[Draw]) -> None:
                 )
 
 
-def _read(scheme: Scheme, store: Store, randomization: Randomization, draw: int) -> Draw:
-    runs = []
-    for spec in scheme.fits(randomization, draw):
-        runs.append(store.of(spec).whole())
-    return Draw(randomization, draw, tuple(runs))
+def _read(plan: Plan, store: Store, randomization: Randomization, number: int) -> Repeat:
+    return Repeat(randomization, number, tuple(store.of(spec).whole() for spec in plan.fits(randomization, number)))

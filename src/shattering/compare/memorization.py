@@ -1,11 +1,12 @@
-"""What became of wrong labels: which were memorized, from when on, and which labels of the original data look wrong."""
+"""What became of corrupted labels: how many were memorized, from which epoch on; and label issues of the original data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
 import pandas as pd
 
-from shattering.compare.result import RandomizationTest
+from shattering.compare.comparison import Comparison, Repeat
 from shattering.measures import memorization as measures
 from shattering.randomization import Randomization
 from shattering.runs.store import Run
@@ -13,24 +14,24 @@ from shattering.runs.store import Run
 
 @dataclass(frozen=True)
 class Memorization:
-    """Of the training examples under a partial corruption of the labels, at the end; means over draws, in 0…1.
+    """How a model fits training labels of which some are corrupted, at the end of training; means over repeats, in 0…1.
 
     Args:
         randomization: the corruption.
-        n_draws: how many draws it is from.
-        changed: fraction of the examples whose label is wrong.
-        clean: of the others, the fraction fitted as labelled.
-        memorized: of the wrong ones, the fraction predicted as their wrong label.
-        as_true: of the wrong ones, the fraction predicted as their true class.
-        start: when memorization starts in the first draw (`measures.memorization_start`); None if it does not, or the model
-            has no epochs that were tracked.
-        peak: when most wrong labels are seen through in the first draw; None likewise.
-        precision: of the ranking by mean loss at k = the number of wrong labels, in the first draw; None likewise.
+        n_repeats: the number of repeats that the means are over.
+        corrupted: the fraction of the examples whose label was changed to another class.
+        clean: the fraction of the other examples that is predicted as labelled.
+        memorized: the fraction of the corrupted labels that is predicted.
+        as_true: the fraction of the examples with corrupted labels whose true class is predicted.
+        start: when memorization starts in the first repeat (`measures.memorization_start`); None if it does not, or if the model
+            has no tracked epochs.
+        peak: when the true class of most corrupted labels is predicted in the first repeat; None likewise.
+        precision: of the ranking by mean loss at k = the number of corrupted labels, in the first repeat; None likewise.
     """
 
     randomization: Randomization
-    n_draws: int
-    changed: float
+    n_repeats: int
+    corrupted: float
     clean: float
     memorized: float
     as_true: float
@@ -39,38 +40,36 @@ class Memorization:
     precision: float | None
 
 
-def memorization(test: RandomizationTest) -> list[Memorization]:
-    """One for each partial corruption of the labels that was drawn."""
-    return [_memorization(test, r) for r in test.randomizations if 0 < r.labels < 1 and r.pixels == "true" and _changed(test, r)]
+def memorization(test: Comparison) -> list[Memorization]:
+    """Return a `Memorization` for each partial corruption of the labels that changed any."""
+    partial = [r for r in test.randomizations if 0 < r.labels < 1 and r.pixels == "true"]
+    return [_memorization(r, test.of(r)) for r in partial if _values(test.of(r), "train_accuracy_on_changed")]
 
 
-def _changed(test: RandomizationTest, r: Randomization) -> bool:
-    return any(draw.mean("train_accuracy_on_changed") is not None for draw in test.of(r))
+def _values(repeats: Sequence[Repeat], name: str) -> list[float]:
+    """The values of a number of the results, of the repeats that have one."""
+    means = [repeat.mean(name) for repeat in repeats]
+    return [mean for mean in means if mean is not None]
 
 
-def _memorization(test: RandomizationTest, r: Randomization) -> Memorization:
-    draws = test.of(r)
-
-    def mean(name: str) -> float:
-        return fmean(value for draw in draws if (value := draw.mean(name)) is not None)
-
-    first = draws[0].runs[0]
+def _memorization(r: Randomization, repeats: Sequence[Repeat]) -> Memorization:
+    first = repeats[0].runs[0]
     tracked = is_tracked(first)
     return Memorization(
         r,
-        len(draws),
-        mean("changed_fraction"),
-        mean("train_accuracy_on_unchanged"),
-        mean("train_accuracy_on_changed"),
-        mean("changed_as_true"),
-        measures.memorization_start(first.history) if tracked else None,
-        measures.peak(first.history) if tracked else None,
-        _precision(first) if tracked else None,
+        len(repeats),
+        corrupted=fmean(_values(repeats, "changed_fraction")),
+        clean=fmean(_values(repeats, "train_accuracy_on_unchanged")),
+        memorized=fmean(_values(repeats, "train_accuracy_on_changed")),
+        as_true=fmean(_values(repeats, "changed_as_true")),
+        start=measures.memorization_start(first.history) if tracked else None,
+        peak=measures.peak(first.history) if tracked else None,
+        precision=_precision(first) if tracked else None,
     )
 
 
 def is_tracked(run: Run) -> bool:
-    """Whether a run has recorded each example."""
+    """Return True if a run has recorded each training example."""
     return run.status == "done" and (run.folder / "examples.parquet").exists()
 
 
@@ -81,10 +80,8 @@ def _precision(run: Run) -> float | None:
     return measures.precision_at_k(measures.label_error_ranking(run.examples), planted)
 
 
-def suspects(test: RandomizationTest) -> pd.DataFrame | None:
-    """The original training examples, those whose label is likeliest wrong first: id, label, suspicion (mean loss in nats),
-    epochs_to_fit, forgetting_events, final_prediction. None for models without tracked epochs, or a diverged training.
-    """
+def find_label_issues(test: Comparison) -> pd.DataFrame | None:
+    """Return the table of `RandomizationTest.label_issues`."""
     run = test.original.runs[0]
     if not is_tracked(run) or run.result["diverged"]:
         return None

@@ -1,154 +1,214 @@
 """A test's numbers in plain sentences. Each sentence has a threshold, named here and tested."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from statistics import fmean
 
+from shattering.compare.comparison import Comparison, PermutationTest
+from shattering.compare.memorization import Memorization
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS
-from shattering.compare.result import PermutationTest, RandomizationTest
+from shattering.diagnose.diagnose import FITS
 
-FITS = 0.99  # mean training accuracy from which a randomization counts as fitted (the papers fit exactly)
-PARTLY = 0.1  # of the way from chance to 1, from which it counts as partly memorized
+PARTLY = 0.1  # of the way from a constant answer's accuracy to 1, from which random labels count as partly memorized
 LEVEL = 0.05  # of a p-value
 SIMILAR_TIME = 1.5  # ratio up to which fitting noise takes "about as long"
 SMALL_FACTOR = 5.0  # ratio up to which it takes "a small factor" longer (ICLR 2017, section 2.2)
-FINDS = 2.0  # times the precision by chance, from which the ranking by loss is said to find wrong labels
-PIXEL_NOISE = ("shuffled-pixels", "random-pixels", "gaussian-pixels")
+FINDS = 2.0  # times the precision by chance, from which the ranking by mean loss is said to find wrong labels
+DESTROYED = {"shuffled-pixels": "shuffled", "random-pixels": "random", "gaussian-pixels": "Gaussian"}
 
 
-def sentences(test: RandomizationTest) -> list[str]:
-    """What a test says, most important first."""
-    first = [*_learning(test), *_repeats(test), *_capacity(test), *_time(test)]
-    return [*first, *_features(test), *_wrong_labels(test), *_pixels(test), *_incomplete(test)]
+def summarize(test: Comparison, rows: Sequence[dict], memorizations: Sequence[Memorization]) -> list[str]:
+    """Return the summary, the most important sentence first.
+
+    Args:
+        test: the fits.
+        rows: of its table, see `shattering.compare.table.make_rows`.
+        memorizations: one per partial corruption of the labels.
+    """
+    return [
+        *_constant(test),
+        *_learning(test),
+        *_duplicates(test),
+        *_capacity(test),
+        *_time(test, rows),
+        *_features(test),
+        *_wrong_labels(test, memorizations),
+        *_destroyed_inputs(test),
+        *_incomplete(test),
+    ]
 
 
-def _number(test: RandomizationTest, value: float) -> str:
-    return f"{value:.1%}" if test.scoring == "accuracy" else f"{value:.4g}"
+def percent(value: float) -> str:
+    """Return a share with one decimal, never rounded up to 100%."""
+    return "more than 99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
 
 
-def _p(tested: PermutationTest) -> str:
-    at = ", the least that so many draws can show" if tested.n_as_good == 0 else ""
-    at += f", counting the {tested.n_failed} without a score" if tested.n_failed else ""
-    draws = "draw" if tested.n_draws == 1 else "draws"
-    return f"p = {tested.p_value:.3g}: {tested.n_as_good} of {tested.n_draws} {draws} did as well{at}"
+def _number(test: Comparison, value: float) -> str:
+    return percent(value) if test.scoring == "accuracy" else f"{value:.4g}"
 
 
-def _learning(test: RandomizationTest) -> Iterator[str]:
+def _constant(test: Comparison) -> Iterator[str]:
+    """Say so if the original fit is no better than always answering the most frequent class."""
+    score, share = test.original.test_score, test.original.mean("majority_share")
+    if test.scoring == "accuracy" and score is not None and share is not None and score <= share:
+        yield (
+            f"On the original data it is no better than a constant answer: test accuracy {percent(score)}, where the most frequent class "
+            f"has {percent(share)} of the training labels."
+        )
+
+
+def _learning(test: Comparison) -> Iterator[str]:
     tested = test.tests.get(LABEL_TEST)
     if tested is None:
         return
-    mean = fmean(tested.null_scores)
-    scores = f"test {test.scoring} {_number(test, tested.score)}, against {_number(test, mean)} where labels are permuted"
-    unjudged = f"Whether it learns is not judged: with so few draws p cannot be {LEVEL} or less"
-    yield _verdict(tested, scores, "learns from the labels", unjudged)
-
-
-def _repeats(test: RandomizationTest) -> Iterator[str]:
-    if test.repeats and any(test.of(r) for r in (LABEL_TEST, FEATURE_TEST)):
-        yield str(test.repeats)
-
-
-def _verdict(tested: PermutationTest, scores: str, what: str, unjudged: str) -> str:
-    """What a permutation test says of the claim that the model does `what`."""
+    nulls = _number(test, fmean(tested.null_scores))
+    scores = f"test {test.scoring} {_number(test, tested.score)}, against {nulls} where training and test labels are permuted"
     if tested.floor > LEVEL:
-        return f"{unjudged} ({scores}; {_p(tested)})."
-    return f"{'It' if tested.p_value <= LEVEL else 'Nothing shows that it'} {what}: {scores} ({_p(tested)})."
+        yield f"Too few permutations to judge whether it learns (p cannot be {LEVEL} or less): {scores} ({_p(tested)})."
+    elif tested.p_value <= LEVEL:
+        yield f"It learns from the labels: {scores} ({_p(tested)})."
+    else:
+        yield f"No evidence that it learns from the labels: {scores} ({_p(tested)})."
 
 
-def memorized(test: RandomizationTest) -> tuple[float, float] | None:
-    """(mean training accuracy on labels that have nothing to do with the features, accuracy of the best constant answer)."""
-    for r in (LABEL_TEST, RANDOMIZATIONS["random-labels"]):
-        draws = test.of(r)
-        if draws:
-            accuracies = [draw.mean("train_accuracy") for draw in draws]
-            return fmean(accuracies), draws[0].mean("majority_share") or 1 / draws[0].runs[0].result["n_classes"]  # type: ignore[arg-type]
-    return None
+def _p(tested: PermutationTest) -> str:
+    n, p = tested.n_permutations, f"p = {tested.p_value:.3g}"
+    permutations = f"{n} permutation" if n == 1 else f"{n} permutations"
+    if not tested.n_as_good:
+        return f"{p}, the smallest possible with {permutations}"
+    failed = f", counting the {tested.n_failed} without a score" if tested.n_failed else ""
+    return f"{p}: {tested.n_as_good} of {permutations} scored at least as high{failed}"
 
 
-def _capacity(test: RandomizationTest) -> Iterator[str]:
-    found = memorized(test)
-    if found is None:
+def _duplicates(test: Comparison) -> Iterator[str]:
+    if test.duplicates and any(test.of(r) for r in (LABEL_TEST, FEATURE_TEST)):
+        yield str(test.duplicates)
+
+
+def _capacity(test: Comparison) -> Iterator[str]:
+    accuracy = test.random_label_accuracy
+    if accuracy is None:
         return
-    accuracy, chance = found
-    share = (accuracy - chance) / (1 - chance)
+    first = test.random_label_repeats[0]
+    constant = first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
     n = f"{test.n_train:,} training examples"
-    noise = f"{accuracy:.1%} training accuracy on labels that have nothing to do with the features"
+    fits = f"{percent(accuracy)} training accuracy on labels that are independent of the features"
     if accuracy >= FITS:
         yield (
-            f"It can memorize all {n}: {noise}. So its training accuracy says nothing about what it has learned, and its "
-            "capacity does not explain why it generalizes."
+            f"It can memorize {'all' if accuracy == 1 else 'nearly all'} {n}: {fits}. So its training accuracy says nothing about what it "
+            "has learned, and its capacity does not explain why it generalizes."
         )
     else:
+        share = (accuracy - constant) / (1 - constant)
         what = f"It memorizes part of the {n}" if share >= PARTLY else "It hardly memorizes"
-        yield f"{what}: {noise} (a constant answer: {chance:.1%})."
+        yield f"{what}: {fits} (a constant answer: {percent(constant)})."
 
 
-def _time(test: RandomizationTest) -> Iterator[str]:
-    row = next((row for row in test.rows if row["randomization"] == LABEL_TEST.title), None)
-    if row is None or row["time_in"] != "epochs" or not all(draw.interpolated for draw in test.of(LABEL_TEST)):
+def _time(test: Comparison, rows: Sequence[dict]) -> Iterator[str]:
+    row = next((row for row in rows if row["randomization"] == LABEL_TEST.title), None)
+    if row is None or row["time_in"] != "epochs" or not all(repeat.interpolated for repeat in test.of(LABEL_TEST)):
         return
     ratio = row["time_ratio"]
     epochs = f"{row['epochs_to_fit']:.4g} epochs against {test.original.mean('epochs_to_fit'):.4g}"
     if ratio <= SIMILAR_TIME:
-        yield f"Fitting permuted labels takes about as long as the true ones: {epochs} ({ratio:.2g} times)."
+        yield f"Fitting permuted labels takes about as long as fitting the original ones: {epochs} ({ratio:.2g} times)."
     elif ratio <= SMALL_FACTOR:
         yield f"Fitting permuted labels takes a small factor longer: {epochs} ({ratio:.2g} times)."
     else:
         yield f"Fitting permuted labels takes much longer: {epochs} ({ratio:.3g} times)."
 
 
-def _features(test: RandomizationTest) -> Iterator[str]:
+def _features(test: Comparison) -> Iterator[str]:
     tested = test.tests.get(FEATURE_TEST)
     if tested is None or (LABEL_TEST in test.tests and test.tests[LABEL_TEST].p_value > LEVEL):
         return
-    mean = fmean(tested.null_scores)
-    scores = f"{_number(test, tested.score)}, against {_number(test, mean)} where each feature is permuted within its class"
-    unjudged = "Whether it uses how features go together is not judged: too few draws"
-    yield _verdict(tested, scores, "uses how features go together within a class", unjudged)
+    nulls = _number(test, fmean(tested.null_scores))
+    scores = f"{_number(test, tested.score)}, against {nulls} where each feature is permuted within its class"
+    relies = "it relies on interactions between features within a class"
+    if tested.floor > LEVEL:
+        yield f"Too few permutations to judge whether {relies}: {scores} ({_p(tested)})."
+    elif tested.p_value <= LEVEL:
+        yield f"{relies.capitalize()}: {scores} ({_p(tested)})."
+    else:
+        yield f"No evidence that {relies}: {scores} ({_p(tested)})."
 
 
-def _wrong_labels(test: RandomizationTest) -> Iterator[str]:
-    for m in test.memorization:
-        what = f"{m.changed:.0%} wrong labels"
-        if m.memorized >= FITS:
-            yield f"Of {what} it memorizes all ({m.memorized:.1%})."
+def _wrong_labels(test: Comparison, memorizations: Sequence[Memorization]) -> Iterator[str]:
+    for m in memorizations:
+        noise = f"With {100 * m.randomization.labels:.4g}% label noise it"
+        constant = test.original.mean("majority_share")
+        baseline = ""
+        if constant is not None and m.randomization.label_mode != "permute":  # where every class is as likely to get a wrong label
+            baseline = f" (a constant answer: about {percent(constant)})"
+        reproduced = f"{percent(m.memorized)} of the wrong labels"
+        if m.memorized == 1:
+            yield f"{noise} reproduces every wrong label."
+        elif m.memorized >= FITS:
+            yield f"{noise} reproduces {reproduced}."
         elif m.memorized > m.as_true:
-            yield f"Of {what} it memorizes {m.memorized:.1%}, and predicts the true class of {m.as_true:.1%}."
+            yield f"{noise} reproduces {reproduced}, and predicts the true class of {percent(m.as_true)}{baseline}."
         else:
-            yield f"It sees through {m.as_true:.1%} of {what}, predicting their true class, and memorizes {m.memorized:.1%}."
-        if m.start and m.peak and m.start.epoch > m.peak.epoch:
-            yield (
-                f"Memorization starts at epoch {m.start.epoch}, with {m.start.clean_accuracy:.1%} of the clean examples fitted; at epoch "
-                f"{m.peak.epoch} it saw through {m.peak.corrupted_as_true:.1%} of the wrong labels."
-            )
-        if m.precision is not None and m.precision >= FINDS * m.changed:
-            yield (
-                f"Its mean loss finds wrong labels: as many as were planted, taken from the top of the ranking, are {m.precision:.0%} "
-                f"wrong ({m.changed:.0%} by chance)."
-            )
+            true = f"the true class of {percent(m.as_true)} of the wrong labels"
+            yield f"{noise} predicts {true}{baseline}, and reproduces {percent(m.memorized)}."
+        yield from _when_memorized(m)
 
 
-def _pixels(test: RandomizationTest) -> Iterator[str]:
-    fitted, unfitted = [], []
-    for name in PIXEL_NOISE:
-        r = RANDOMIZATIONS[name]
-        accuracies = [draw.mean("train_accuracy") for draw in test.of(r)]
-        if accuracies:
-            mean = fmean(accuracies)  # type: ignore[arg-type]
-            (fitted if mean >= FITS else unfitted).append(f"{r.title} {100 * mean:.2f}%")
+def _when_memorized(m: Memorization) -> Iterator[str]:
+    if m.start and m.peak and m.start.epoch > m.peak.epoch:
+        yield (
+            f"Memorization starts at epoch {m.start.epoch}, with {percent(m.start.clean_accuracy)} of the clean examples fitted; at epoch "
+            f"{m.peak.epoch} it predicted the true class of {percent(m.peak.corrupted_as_true)} of the wrong labels."
+        )
+    if m.precision is not None and m.precision >= FINDS * m.corrupted:
+        yield (
+            f"Ranking the examples by mean loss finds wrong labels: of as many from its top as there are wrong labels, {m.precision:.0%} "
+            f"are wrong ({m.corrupted:.0%} by chance)."
+        )
+
+
+def _destroyed_inputs(test: Comparison) -> Iterator[str]:
+    accuracies = {word: _train_accuracy(test, name) for name, word in DESTROYED.items()}
+    known = {word: accuracy for word, accuracy in accuracies.items() if accuracy is not None}
     original = test.original.mean("train_accuracy")
+    fitted = {word: accuracy for word, accuracy in known.items() if accuracy >= FITS}
     if fitted:
-        yield f"It fits inputs without their structure (training accuracy: {', '.join(fitted)})."
-    if unfitted and original is not None:
-        yield f"It does not fit {', '.join(unfitted)} (training accuracy; {100 * original:.2f}% on the original inputs)."
+        yield f"It also fits destroyed inputs: {_listed(test, fitted)}."
+    if original is None:
+        return
+    no_worse = {word: accuracy for word, accuracy in known.items() if original <= accuracy < FITS}
+    if no_worse:
+        yield f"It fits destroyed inputs no worse than the original ones ({percent(original)}): {_listed(test, no_worse)}."
+    worse = {word: accuracy for word, accuracy in known.items() if accuracy < min(original, FITS)}
+    if worse:
+        yield f"It fits destroyed inputs worse than the original ones ({percent(original)}): {_listed(test, worse)}."
 
 
-def _incomplete(test: RandomizationTest) -> Iterator[str]:
-    failed = [draw for draw in test.draws if draw.status == "failed"]
+def _train_accuracy(test: Comparison, name: str) -> float | None:
+    values = [repeat.mean("train_accuracy") for repeat in test.of(RANDOMIZATIONS[name])]
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
+
+
+def _listed(test: Comparison, accuracies: dict[str, float]) -> str:
+    """Say training accuracies, those that read the same together: "100.0% training accuracy on shuffled and random pixels"."""
+    by_text: dict[str, list[str]] = {}
+    for word, accuracy in accuracies.items():
+        by_text.setdefault(percent(accuracy), []).append(word)
+    inputs = "pixels" if test.is_image else "features"
+    parts = [f"{text} training accuracy on {_and(words)} {inputs}" for text, words in by_text.items()]
+    return ", ".join(parts)
+
+
+def _and(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _incomplete(test: Comparison) -> Iterator[str]:
+    failed = [repeat for repeat in test.repeats if repeat.status == "failed"]
     if failed:
-        error = next(run.error for draw in failed for run in draw.runs if run.error)
-        yield f"{len(failed)} of {len(test.draws)} draws FAILED; the first: {error}"
-    rest = sum(draw.status not in ("done", "failed") for draw in test.draws)
+        error = next(run.error for repeat in failed for run in repeat.runs if run.error)
+        yield f"{len(failed)} of {len(test.repeats)} repeats FAILED; the first: {error}"
+    rest = sum(repeat.status not in ("done", "failed") for repeat in test.repeats)
     if rest:
-        yield f"{rest} of {len(test.draws)} draws were not made; every number says how many it is from."
+        yield f"{rest} of {len(test.repeats)} repeats were not run; the table says how many each number is from."
     yield from test.left_out
     yield from test.notes

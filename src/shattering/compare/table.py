@@ -1,13 +1,47 @@
-"""The rows of a test's table."""
+"""The tables of a randomization test: one row per randomization, and one row per run."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean, stdev
 
+import pandas as pd
+
 from shattering import stats
+from shattering.compare.comparison import Comparison, Repeat
 from shattering.compare.plan import ORIGINAL, TESTS
-from shattering.compare.result import Draw, RandomizationTest
-from shattering.errors import InputError
 from shattering.randomization import Randomization
+from shattering.runs.store import Run
+
+
+def make_rows(test: Comparison) -> list[dict]:
+    """Return the rows of `RandomizationTest.table` as dictionaries, the original data first; None for missing values."""
+    return [_row(test, r) for r in (ORIGINAL, *test.randomizations)]
+
+
+def _row(test: Comparison, randomization: Randomization) -> dict:
+    repeats, original = test.of(randomization), test.original
+    train = _mean([repeat.train_score for repeat in repeats])
+    score = _mean([repeat.test_score for repeat in repeats])
+    row = {
+        "randomization": test.title(randomization),
+        "repeats": len(repeats),
+        "not_done": len(test.of(randomization, done=False)) - len(repeats),
+        "train_score": train,
+        "test_score": score,
+        "gap": None if train is None or score is None else train - score,
+        "interpolated": _mean([float(bool(repeat.interpolated)) for repeat in repeats]),
+        "epochs_to_fit": _mean([repeat.mean("epochs_to_fit") for repeat in repeats]),
+        "fit_seconds": _mean([repeat.fit_seconds for repeat in repeats]),
+    }
+    tested = test.tests.get(randomization)
+    return {
+        **row,
+        **_time_ratio(row, original),
+        **_effect(test, randomization),
+        "p_value": tested.p_value if tested else None,
+        "n_as_good": tested.n_as_good if tested else None,
+        "p_floor": tested.floor if tested else None,
+    }
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
@@ -15,65 +49,79 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def make_row(test: RandomizationTest, randomization: Randomization) -> dict:
-    """A row of `RandomizationTest.table` as a dictionary, None for missing values."""
-    draws, original = test.of(randomization), test.original
-    train, score = (_mean([getattr(d, name) for d in draws]) for name in ("train_score", "test_score"))
-    row = {
-        "randomization": randomization.title,
-        "draws": len(draws),
-        "not_done": len(test.of(randomization, done=False)) - len(draws),
-        "train_score": train,
-        "test_score": score,
-        "gap": None if train is None or score is None else train - score,
-        "interpolated": _mean([float(bool(d.interpolated)) for d in draws]),
-        "epochs_to_fit": _mean([d.mean("epochs_to_fit") for d in draws]),
-        "fit_seconds": _mean([d.fit_seconds for d in draws]),
-    }
-    row |= _time_ratio(row, original) | _effect(test, randomization)
-    tested = test.tests.get(randomization)
-    fields = ("p_value", "n_as_good", "floor")
-    return row | {name if name != "floor" else "p_floor": getattr(tested, name) if tested else None for name in fields}
-
-
-def _time_ratio(row: dict, original: Draw) -> dict:
-    if row["epochs_to_fit"] is not None and original.mean("epochs_to_fit"):
-        return {"time_ratio": row["epochs_to_fit"] / original.mean("epochs_to_fit"), "time_in": "epochs"}  # type: ignore[operator]
+def _time_ratio(row: dict, original: Repeat) -> dict:
+    epochs = original.mean("epochs_to_fit")
+    if row["epochs_to_fit"] is not None and epochs:
+        return {"time_ratio": row["epochs_to_fit"] / epochs, "time_in": "epochs"}
     has_epochs = original.mean("epochs") is not None
     if row["fit_seconds"] is None or has_epochs or not original.fit_seconds:
         return {"time_ratio": None, "time_in": None}
     return {"time_ratio": row["fit_seconds"] / original.fit_seconds, "time_in": "seconds"}
 
 
-def _effect(test: RandomizationTest, randomization: Randomization) -> dict:
-    """How much better the original score is, in the score's units with an interval, and in standard deviations of the draws."""
-    nulls = test.scores(randomization, _statistic(randomization))
-    if randomization == ORIGINAL or not nulls:
+def _effect(test: Comparison, randomization: Randomization) -> dict:
+    """Return by how much the original score is better: in the score's units, with an interval, and in standard deviations.
+
+    A permutation test compares null scores, the statistic of its p-value; the other randomizations compare test scores.
+    """
+    others = test.null_scores(randomization) if randomization in TESTS else test.test_scores(randomization)
+    if randomization == ORIGINAL or not others:
         return dict.fromkeys(("effect", "effect_low", "effect_high", "effect_sd"))
-    score = test.original.test_score
-    if score is None:
-        raise InputError("the original data have not been fitted, expected that before any comparison")
-    mean, spread = fmean(nulls), stdev(nulls) if len(nulls) > 1 else 0.0
-    spread = spread if spread > stats.ROUNDING * max(map(abs, nulls)) else 0.0
-    low, high = _interval(test.original, score, nulls)
+    score = test.original_score()
+    mean, spread = fmean(others), stdev(others) if len(others) > 1 else 0.0
+    spread = spread if spread > stats.ROUNDING * max(map(abs, others)) else 0.0
+    low, high = _interval(test.original, score, others)
     sd = (score - mean) / spread if spread else None
     return {"effect": score - mean, "effect_low": low, "effect_high": high, "effect_sd": sd}
 
 
-def _interval(original: Draw, score: float, nulls: Sequence[float]) -> tuple[float | None, float | None]:
-    """95 % interval for the original score minus the mean over draws.
+def _interval(original: Repeat, score: float, others: Sequence[float]) -> tuple[float | None, float | None]:
+    """Return a 95 % interval for the original score minus the mean over repeats; (None, None) for fewer than two repeats.
 
-    Accuracies: from Wilson's interval for the original one and `stats.accuracy_interval` over the draws. Other scores: from
-    the spread of the draws alone; None for fewer than two.
+    For accuracies it combines Wilson's interval of the original one with `stats.accuracy_interval` over the repeats. For other
+    scores it comes from the spread of the repeats alone.
     """
-    mean = fmean(nulls)
+    if len(others) < 2:
+        return None, None
     if original.runs[0].spec.scoring is None:
-        own, others = (stats.accuracy_interval(scores, original.n_test) for scores in ([score], nulls))
-        return stats.difference_interval(score, own, mean, others)
-    spread = stats.mean_interval(nulls, float("-inf"), float("inf"))
-    return (None, None) if spread is None else stats.difference_interval(score, (score, score), mean, spread)
+        own = stats.accuracy_interval([score], original.n_test)
+        spread = stats.accuracy_interval(others, original.n_test)
+    else:
+        own = (score, score)
+        spread = stats.mean_interval(others, float("-inf"), float("inf"))
+    return (None, None) if spread is None else stats.difference_interval(score, own, fmean(others), spread)
 
 
-def _statistic(randomization: Randomization) -> str:
-    """What draws are compared by: the permutation test's statistic where it is one."""
-    return "null_score" if randomization in TESTS else "test_score"
+def make_records(test: Comparison) -> pd.DataFrame:
+    """Return the table of `RandomizationTest.records`, one row per run."""
+    return pd.DataFrame([_record(test, repeat, run) for repeat in test.repeats for run in repeat.runs]).convert_dtypes()
+
+
+def _record(test: Comparison, repeat: Repeat, run: Run) -> dict:
+    alone = replace(repeat, runs=(run,))
+    return {
+        "randomization": test.title(repeat.randomization),
+        "repeat": repeat.number,
+        "fold": run.spec.fold,
+        "seed": run.spec.seed,
+        "status": run.status,
+        "train_score": alone.train_score,
+        "test_score": alone.test_score,
+        "interpolated": run.result.get("interpolated"),
+        "epochs": run.result.get("epochs"),
+        "epochs_to_fit": run.result.get("epochs_to_fit"),
+        "fit_seconds": run.provenance.get("fit_seconds"),
+        "run_id": run.run_id,
+        "error": run.error,
+    }
+
+
+def format_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table as text: numbers to four digits (rounding errors are 0), missing values as dashes."""
+
+    def text(value: object) -> str:
+        if value is None or value is pd.NA:
+            return "–"
+        return f"{round(value, 12) + 0.0:.4g}" if isinstance(value, float) else str(value)
+
+    return frame.astype(object).map(text)

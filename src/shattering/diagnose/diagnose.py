@@ -8,12 +8,9 @@ from collections.abc import Iterator, Sequence
 from scipy.stats import binom
 from sklearn.base import BaseEstimator
 
-from shattering.compare.plan import LABEL_TEST, RANDOMIZATIONS
-from shattering.compare.result import RandomizationTest
-from shattering.compare.sentences import FITS, memorized
 from shattering.data.dataset import Split
 from shattering.diagnose.estimators import limits
-from shattering.diagnose.finding import LIKELIHOODS, Finding
+from shattering.diagnose.finding import LIKELIHOODS, Finding, most_likely_first
 from shattering.diagnose.network import network_findings
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.wrapped import TrainingFunction, Wrapped
@@ -21,6 +18,7 @@ from shattering.runs.execute import load_data
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run
 
+FITS = 0.99  # training accuracy from which labels count as fitted (the papers fit exactly)
 TRUE_RATHER = 0.2  # by how much more it must agree with the true labels than with those given to be said to know them
 _BLOCK = 256  # images looked at at a time
 CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the most by which that may be chance
@@ -41,45 +39,7 @@ def diagnose(run: Run, given: Objects | None = None, others: Sequence[Run] = ())
     model, train = run.spec.build(given), load_data(run.spec, given)[0].train
     found = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, model, others), *too_small(run.result)]
     found += network_findings(run, train, given) if isinstance(model, NetworkClassifier) else limits(model, run.result)
-    return _sorted(found)
-
-
-def diagnose_test(test: RandomizationTest) -> list[Finding]:
-    """`diagnose` for the run that `unfitted` names, with what a budget has left out; empty without such a run."""
-    run = unfitted(test)
-    if run is None:
-        return []
-    draws = [draw for draw in test.of(run.spec.randomization) if run not in draw.runs]
-    found = diagnose(run, test.given, [draw.runs[0] for draw in draws])
-    cut = next((sentence for sentence in test.left_out if " epochs" in sentence), None)
-    if cut:
-        more = "Run the test without a budget, or with a larger one."
-        found.insert(0, Finding("epochs cut by the budget", cut, more, "likely"))
-    return _sorted(found)
-
-
-def unfitted(test: RandomizationTest) -> Run | None:
-    """The first run on permuted (else random) labels that did not fit; None if they are fitted on average, or were not drawn."""
-    found = memorized(test)
-    if found is None or found[0] >= FITS:
-        return None
-    kind = next(r for r in (LABEL_TEST, RANDOMIZATIONS["random-labels"]) if test.of(r))
-    return next(run for draw in test.of(kind) for run in draw.runs if run.result["train_accuracy"] < FITS)
-
-
-def explanation(test: RandomizationTest) -> list[str]:
-    """The diagnosis in lines; empty if random labels are fitted or were not drawn, one sentence if nothing was found."""
-    run = unfitted(test)
-    if run is None:
-        return []
-    if not test.diagnosis:
-        return ["Why it did not fit random labels was not found in its parameters, data or history."]
-    at = f"seed {run.spec.seed}, training accuracy {run.result['train_accuracy']:.1%}"
-    return [f"Why it may not have fitted random labels ({at}):", *(f"- {finding}" for finding in test.diagnosis)]
-
-
-def _sorted(found: list[Finding]) -> list[Finding]:
-    return sorted(found, key=lambda finding: LIKELIHOODS.index(finding.likelihood))
+    return most_likely_first(found)
 
 
 def duplicates(train: Split, accuracy: float) -> Iterator[Finding]:

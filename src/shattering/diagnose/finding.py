@@ -1,5 +1,6 @@
 """`Finding`: one reason why random labels were not fitted, with what shows it."""
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
@@ -29,3 +30,8 @@ class Finding:
 
     def to_json(self) -> dict[str, str]:
         return asdict(self)
+
+
+def most_likely_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Sort findings by likelihood; equally likely ones keep their order."""
+    return sorted(findings, key=lambda finding: LIKELIHOODS.index(finding.likelihood))

@@ -1,4 +1,4 @@
-"""Which labels are likely wrong, and when a network begins to memorize them.
+"""Rank labels by how likely they are wrong, and find the epoch in which a network begins to memorize wrong labels.
 
 Networks fit simple patterns, and with them the clean examples, before they memorize what contradicts the patterns (Arpit et
 al., ICML 2017, section 4). So an example with a wrong label has a large loss for long. Its *final* loss says nothing once it is
@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score
 
 from shattering.errors import InputError, unknown
 
-SUSPICIONS: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
+DIFFICULTIES: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {  # the larger, the likelier a label is wrong
     "mean_loss": lambda examples: examples["mean_loss"].to_numpy(float),
     "final_loss": lambda examples: examples["final_loss"].to_numpy(float),
     "epochs_to_fit": lambda examples: examples["epochs_to_fit"].to_numpy(float, na_value=np.inf),
@@ -26,65 +26,73 @@ SUSPICIONS: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {
 
 
 def label_error_ranking(examples: pd.DataFrame, by: str = "mean_loss") -> pd.DataFrame:
-    """The examples by how likely their label is wrong, the most suspicious first; equally suspicious ones by id.
+    """Rank examples by how likely their label is wrong, the likeliest first; ties by id.
 
     Args:
         examples: (n rows) `examples_` of a `NetworkClassifier` with `track_examples`, or `examples` of its run.
-        by: a name in `SUSPICIONS`: "mean_loss" (over the presentations; the one to use), "final_loss", "epochs_to_fit"
-            (those not fitted at the end come first) or "forgetting_events" (those never learned come first).
+        by: a name in `DIFFICULTIES`: "mean_loss" (over all presentations; the one to use), "final_loss", "epochs_to_fit" (those
+            not fitted at the end come first) or "forgetting_events" (those never learned come first).
 
     Returns:
-        The examples with one more column, suspicion: the larger, the likelier; of no unit, and infinite at times.
+        The examples with one more column, label_quality: as cleanlab's, the lower, the likelier the label is wrong; but its unit and
+        range are other. It is minus the quantity that `by` names: minus the mean loss in nats, for example; possibly -inf.
 
     Raises:
         InputError: for another name, or NaN losses, which a diverged training leaves.
     """
-    if by not in SUSPICIONS:
-        raise unknown("suspicion", by, SUSPICIONS)
-    suspicion = SUSPICIONS[by](examples)
-    if np.isnan(suspicion).any():
+    if by not in DIFFICULTIES:
+        raise unknown("ranking", by, DIFFICULTIES)
+    difficulty = DIFFICULTIES[by](examples)
+    if np.isnan(difficulty).any():
         raise InputError(
-            f"{by} is NaN for {np.isnan(suspicion).sum()} of {len(examples)} examples, expected those of a training that converged"
+            f"{by} is NaN for {np.isnan(difficulty).sum()} of {len(examples)} examples, expected those of a training that converged"
         )
-    return examples.assign(suspicion=suspicion).sort_values(["suspicion", "id"], ascending=[False, True], ignore_index=True)
+    return examples.assign(label_quality=-difficulty).sort_values(["label_quality", "id"], ignore_index=True)
 
 
 def precision_curve(ranking: pd.DataFrame) -> pd.DataFrame:
-    """Precision and recall of the first k of a ranking against what was planted, for every k.
+    """Compute precision and recall of the first k of a ranking against the corrupted labels, for every k.
 
-    Where examples are equally suspicious, these are the expected values over their orders.
+    Where examples have the same label quality, these are the expected values over their orders.
 
     Args:
-        ranking: (n rows) suspicion and changed, the most suspicious first.
+        ranking: (n rows) label_quality and changed (True for a corrupted label), the lowest quality first.
 
     Returns:
-        (n rows) k, precision (fraction of the first k that are changed), recall (fraction of the changed that are among
-        the first k; NaN if none is changed); both in 0…1.
+        (n rows) k; precision, the fraction of the first k that are corrupted; recall, the fraction of the corrupted labels that are
+        among the first k (NaN if there are none). Both are in 0…1.
     """
-    changed, suspicion = ranking["changed"].to_numpy(dtype=float), ranking["suspicion"].to_numpy(dtype=float)
-    group = np.concatenate([[0], np.cumsum(suspicion[1:] != suspicion[:-1])])[: len(changed)]  # of equally suspicious ones
-    share = (np.bincount(group, changed) / np.bincount(group))[group]
-    k, found, n = np.arange(1, len(changed) + 1), np.cumsum(share), changed.sum()
-    return pd.DataFrame({"k": k, "precision": found / k, "recall": found / n if n else np.nan})
+    corrupted, quality = ranking["changed"].to_numpy(dtype=float), ranking["label_quality"].to_numpy(dtype=float)
+    tie = np.concatenate([[0], np.cumsum(quality[1:] != quality[:-1])])[: len(corrupted)]  # the group of equal quality of each row
+    share = (np.bincount(tie, corrupted) / np.bincount(tie))[tie]
+    k, hits, n = np.arange(1, len(corrupted) + 1), np.cumsum(share), corrupted.sum()
+    return pd.DataFrame({"k": k, "precision": hits / k, "recall": hits / n if n else np.nan})
 
 
 def precision_at_k(ranking: pd.DataFrame, k: int) -> float:
-    """The fraction in 0…1 of the first k of a ranking that are changed; see `precision_curve`. Raises InputError if k is not in 1…n."""
+    """Return the fraction in 0…1 of the first k of a ranking that are corrupted; see `precision_curve`.
+
+    Raises:
+        InputError: if k is not in 1…n.
+    """
     if not 1 <= k <= len(ranking):
         raise InputError(f"k is {k}, expected 1…{len(ranking)}")
     return float(precision_curve(ranking)["precision"].iloc[k - 1])
 
 
 def average_precision(ranking: pd.DataFrame) -> float:
-    """Mean precision over the recalls, in 0…1 (scikit-learn's); NaN if no example is changed. By chance: the fraction changed."""
+    """Return the mean precision over the recalls, in 0…1 (scikit-learn's); NaN if no label is corrupted.
+
+    A random ranking has the fraction of corrupted labels.
+    """
     if not ranking["changed"].to_numpy().any():
         return float("nan")
-    return float(average_precision_score(ranking["changed"], ranking["suspicion"].rank(method="dense")))  # it takes no infinities
+    return float(average_precision_score(ranking["changed"], -ranking["label_quality"].rank(method="dense")))  # it takes no infinities
 
 
 @dataclass(frozen=True)
 class Moment:
-    """An epoch of a tracked training; accuracies in 0…1, running, as `Tracker.end_epoch` defines them."""
+    """An epoch of a tracked training, with its online accuracies in 0…1, as `Tracker.end_epoch` defines them."""
 
     epoch: int
     clean_accuracy: float
@@ -93,12 +101,13 @@ class Moment:
 
 
 def memorization_start(history: pd.DataFrame) -> Moment | None:
-    """The first epoch from which on more changed examples are predicted as their wrong label than as their true class.
+    """Return the first epoch from which on more corrupted labels are predicted than true classes of these examples.
 
-    "From which on": in every epoch from there to the last, so that chance does not decide in the first epochs, when a
-    network predicts neither. None if it is not so in the last epoch, or there are no changed examples.
+    That holds in every epoch from there to the last, so that chance does not decide in the first epochs, when a network predicts
+    neither. None if it does not hold in the last epoch, or if no labels are corrupted.
 
-    Raises InputError for a history without `track_examples`.
+    Raises:
+        InputError: for a history without `track_examples`.
     """
     wrong, true = _curves(history)
     memorizes = wrong > true
@@ -109,9 +118,12 @@ def memorization_start(history: pd.DataFrame) -> Moment | None:
 
 
 def peak(history: pd.DataFrame) -> Moment | None:
-    """The (first) epoch with the most changed examples predicted as their true class: what early stopping would exploit.
+    """Return the first epoch in which the true class of most corrupted labels is predicted, which early stopping would exploit.
 
-    None if there are no changed examples. Raises InputError for a history without `track_examples`.
+    None if no labels are corrupted.
+
+    Raises:
+        InputError: for a history without `track_examples`.
     """
     _, true = _curves(history)
     return _moment(history, int(np.nanargmax(true))) if not np.isnan(true).all() else None

@@ -6,12 +6,12 @@ import torch
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import load_dataset, randomization_test
+from shattering.compare.duplicates import Duplicates, find_duplicates
 from shattering.compare.plan import LABEL_TEST
-from shattering.compare.repeats import Repeats, find_repeats
 from shattering.data.dataset import Dataset
-from tests.compare.fakes import fake_draw, fake_test
+from tests.compare.fakes import fake_repeat, fake_test
 
-QUICK = {"randomizations": ["permuted-labels"], "n_draws": 19}
+QUICK = {"randomizations": ["permuted-labels"], "n_permutations": 19}
 
 
 def noise(n=40):
@@ -25,7 +25,7 @@ def test_a_test_split_that_is_the_train_split_gives_no_p_value():
     for data in (whole, Dataset(whole.train, whole.train.subset(torch.arange(39, -1, -1)))):
         test = randomization_test(KNeighborsClassifier(1), data, **QUICK)
         assert test.original.test_score == 1
-        assert max(test.scores(LABEL_TEST, "null_score")) < 1
+        assert max(test.null_scores(LABEL_TEST)) < 1
         assert (test.p_value, test.tests) == (None, {})
         assert test.summary[0].startswith("The test split has the same inputs as the train split, so there is no p-value")
         assert test.to_json()["p_value"] is None
@@ -35,7 +35,7 @@ def test_examples_on_both_sides_are_counted_and_said():
     X, y = noise()
     both = (X, y, np.vstack([X[:3], X[:3] + 1]), np.concatenate([y[:3], 1 - y[:3]]))
     test = randomization_test(KNeighborsClassifier(1), both, **QUICK)
-    assert test.repeats == Repeats(3, 6, whole=False, folds=False)
+    assert test.duplicates == Duplicates(3, 6, whole=False, folds=False)
     assert test.p_value is not None
     assert test.summary[1].startswith("3 of 6 test examples have the same input as a training example. If these are the same examples")
 
@@ -43,13 +43,13 @@ def test_examples_on_both_sides_are_counted_and_said():
 def test_copies_within_folds_are_counted_and_said():
     X, y = noise()
     data = load_dataset((np.vstack([X, X[:5], X[:1]]), np.concatenate([y, y[:5], y[:1]])), hold_out=False)
-    assert find_repeats(data, folds=True) == Repeats(11, 46, whole=False, folds=True)
-    said = fake_test(fake_draw(), fake_draw(LABEL_TEST, 0, test=0.1), repeats=find_repeats(data, folds=True)).summary
-    assert said[1].startswith("11 of 46 examples have the same input as another one. If these are copies, p is too small")
+    assert find_duplicates(data, folds=True) == Duplicates(11, 46, whole=False, folds=True)
+    said = fake_test(fake_repeat(), fake_repeat(LABEL_TEST, 0, test=0.1), duplicates=find_duplicates(data, folds=True)).summary
+    assert said[1].startswith("11 of 46 examples have the same input as another example. If these are copies, p is too small")
 
 
 @pytest.mark.parametrize("folds", [True, False])
 def test_nothing_is_said_where_nothing_repeats(folds):
-    assert find_repeats(load_dataset(noise(), hold_out=not folds), folds) is None
-    assert find_repeats(load_dataset("digits"), folds=False) is None
-    assert fake_test(fake_draw(), repeats=Repeats(1, 2, False, folds)).summary == [], "without a permutation test"
+    assert find_duplicates(load_dataset(noise(), hold_out=not folds), folds) is None
+    assert find_duplicates(load_dataset("digits"), folds=False) is None
+    assert fake_test(fake_repeat(), duplicates=Duplicates(1, 2, False, folds)).summary == [], "without a permutation test"

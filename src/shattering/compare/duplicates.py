@@ -1,0 +1,58 @@
+"""Inputs that are on both sides of a split, where permutation tests would take memorizing for learning."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from shattering.data.dataset import Dataset, Split
+from shattering.data.lazy import ImagesOnDisk
+
+
+@dataclass(frozen=True)
+class Duplicates:
+    """The number of examples that share their input with another example.
+
+    Args:
+        number: test examples with the input of a training example; with folds, examples with the input of another example.
+        n: the number of examples looked at.
+        whole: True if the test split has exactly the inputs of the train split.
+        folds: True if the test is by folds.
+    """
+
+    number: int
+    n: int
+    whole: bool
+    folds: bool
+
+    def __str__(self) -> str:
+        if self.whole:
+            return (
+                "The test split has the same inputs as the train split, so there is no p-value: each split's labels are permuted "
+                "separately, and memorizing would be taken for learning. Test on other examples, or by folds."
+            )
+        if self.folds:
+            return (
+                f"{self.number:,} of {self.n:,} examples have the same input as another example. If these are copies, p is too small: "
+                "the copies on the two sides of a fold agree in their original labels, but not in permuted ones."
+            )
+        return (
+            f"{self.number:,} of {self.n:,} test examples have the same input as a training example. If these are the same examples, p "
+            "is too small: each split's labels are permuted separately, and memorizing is taken for learning."
+        )
+
+
+def find_duplicates(dataset: Dataset, folds: bool) -> Duplicates | None:
+    """Return the duplicate inputs of a dataset; None if there are none, or if images on disk would have to be read for it."""
+    splits = (dataset.train,) if folds else (dataset.train, dataset.test)
+    if any(isinstance(split.images, ImagesOnDisk) for split in splits):
+        return None
+    train, *rest = (_count_inputs(split) for split in splits)
+    if folds:
+        number, n = sum(count for count in train.values() if count > 1), len(dataset.train)
+    else:
+        number, n = sum(count for row, count in rest[0].items() if row in train), len(dataset.test)
+    return Duplicates(number, n, not folds and train == rest[0], folds) if number else None
+
+
+def _count_inputs(split: Split) -> Counter[int]:
+    """Count each input of a split, by a hash of 64 bits."""
+    return Counter(hash(row.tobytes()) for row in split.images.numpy())
