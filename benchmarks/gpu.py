@@ -29,7 +29,7 @@ from shattering import NetworkClassifier, Split
 from shattering.experiments.reference import MODEL_NAMES
 from shattering.experiments.reproduce import experiment_specs, find_experiments
 from shattering.experiments.scales import CONVOLUTIONAL, SCALES
-from shattering.learners.train.loop import resolve_device
+from shattering.learners.devices import resolve_device
 from shattering.networks import CIFAR_SHAPE, build_network
 
 BATCH = 128

@@ -18,7 +18,7 @@ from shattering.data import row_groups as row_groups
 from shattering.data.encoded import ParquetRows
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.loader import Loader
-from shattering.learners.train.loop import batch_rows
+from shattering.learners.train.batches import batch_rows
 from tests.data.test_load import encode, pictures, write_folder, write_parquet
 
 NOISE = [Randomization(pixels=pixels) for pixels in ("true", "shuffled", "random", "gaussian")]

@@ -188,7 +188,7 @@ def test_the_classifier_is_the_linear_model_on_its_features(images, recipe, ridg
     np.testing.assert_allclose(model.decision_function(images[60:]), new @ weights + intercept, atol=10 * off)
     assert model.norm_ == pytest.approx(np.sqrt(np.linalg.norm(weights) ** 2 / scale + (constant * dual.sum(0) ** 2).sum()), rel=off)
     assert model.interpolated_ == (ridge == 0)
-    assert (model.fitted_ == model.predict(images[:60])).all()
+    assert (model.train_predictions_ == model.predict(images[:60])).all()
 
 
 def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):

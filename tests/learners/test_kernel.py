@@ -125,10 +125,10 @@ def test_classes_by_one_hot(points):
     values = oracles.kernel_interpolation(X, np.eye(3)[np.arange(60) % 3], new, 0.3, 0.0)[1]
     np.testing.assert_allclose(model.decision_function(new), values, atol=1e-5)
     assert (model.predict(X) == labels).all()
-    assert (model.fitted_ == labels).all()
+    assert (model.train_predictions_ == labels).all()
     loose = KernelInterpolatorClassifier(gamma=0.3, ridge=5.0).fit(X, labels)
-    assert (loose.fitted_ == loose.predict(X)).all()
-    assert (loose.fitted_ != labels).any()
+    assert (loose.train_predictions_ == loose.predict(X)).all()
+    assert (loose.train_predictions_ != labels).any()
     assert model.score(X, labels) == 1
 
 

@@ -29,7 +29,7 @@ class Misleading(ClassifierMixin, BaseEstimator):
 
     def fit(self, X, y):
         self.inner_ = KNeighborsClassifier(1).fit(X, y)
-        self.fitted_ = True
+        self.train_predictions_ = True
         self.history_ = {"loss": [1, 2]}
         self.summary_ = self.diverged_ = self.examples_ = "yes"
         self.n_parameters_ = self.n_iter_ = [3]

@@ -6,7 +6,7 @@ from torch import nn
 from shattering import NetworkClassifier
 from shattering.data.augment import Augmentation, strengths
 from shattering.errors import InputError
-from shattering.learners.train.loop import batch_rows
+from shattering.learners.train.batches import batch_rows
 from shattering.networks import add_dropout, build_network
 from tests.conftest import make_split
 from tests.learners.train.test_loop import Stop, stop_after

@@ -64,7 +64,7 @@ class Augmentation:
     """
 
     strengths: Mapping[str, float]
-    size: tuple[int, int]
+    size: tuple[int, ...]
 
     def draw(self, n: int, seed: int, epoch: int) -> torch.Tensor:
         """The random numbers of an epoch: (n, 10) in [0, 1), on the CPU."""

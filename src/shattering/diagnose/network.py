@@ -27,7 +27,7 @@ from shattering.diagnose.history import (
     trend,
 )
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.train.loop import batch_rows
+from shattering.learners.train.batches import batch_rows
 from shattering.learners.weights import start_from
 from shattering.runs.objects import Objects
 from shattering.runs.store import Run

@@ -166,7 +166,7 @@ _DOC = """
         converged_: whether that is at most tol; it is not where least squares leave more, nor where conjugate gradients end too early.
         condition_: an estimate, from below, of the condition number of K + ridge I; of a low rank, that of the eigenvalues used.
         interpolated_: whether ridge is 0 and the residual at most tol.
-        fitted_: (of the classifier) (n,) the classes of the training points, as their values in float64 have them.
+        train_predictions_: (of the classifier) (n,) the classes of the training points, as their values in float64 have them.
         solver_: what solved: "cholesky"; "cg"; "low rank", the least squares of least norm, where the Gram matrix is singular; or "eigen",
             all eigenvalues, where it is not but the others did not reach tol.
         precision_: that was enough.
@@ -208,5 +208,5 @@ class KernelInterpolatorClassifier(OneHotClassifier, _KernelMachine):
         X, y = map(np.asarray, validate_data(self, X, y, dtype=_DTYPES))
         self.classes_, labels = class_codes(y)
         self._fit(X, np.eye(len(self.classes_))[labels])
-        self.fitted_ = self.classes_[self._fitted.argmax(1)]
+        self.train_predictions_ = self.classes_[self._fitted.argmax(1)]
         return self

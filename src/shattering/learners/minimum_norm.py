@@ -93,7 +93,9 @@ class MinimumNorm(OwnModel, BaseEstimator):
 
     def record(self) -> FitRecord:
         """What is told of a fit."""
-        return FitRecord(summary=self.summary_, timings=self.timings_, predicted=getattr(self, "fitted_", None))  # regressors have none
+        return FitRecord(
+            summary=self.summary_, timings=self.timings_, predicted=getattr(self, "train_predictions_", None)
+        )  # regressors have none
 
     @property
     def summary_(self) -> dict:

@@ -15,8 +15,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import nn
 
 from shattering import networks, seeds
-from shattering.data import preprocess
 from shattering.data.arrays import as_images
+from shattering.data.augment import strengths
 from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
 from shattering.data.targets import plain_labels
@@ -24,16 +24,17 @@ from shattering.errors import InputError, reason
 from shattering.identity.digest import identify
 from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device, resolve_device
-from shattering.learners.hyperparameters import make_hyperparameters, order_seed
 from shattering.learners.own import FitRecord, OwnModel
-from shattering.learners.params import as_seed, check_params
-from shattering.learners.train import asynchronous, loop
-from shattering.learners.train.batches import Stream
-from shattering.learners.train.inputs import augmented, cropped_side, make_examples, standardization
+from shattering.learners.preprocessing import Preprocessing, Standardize
+from shattering.learners.train import asynchronous, evaluation, loop
+from shattering.learners.train.batches import Examples
+from shattering.learners.train.checkpoint import TrainState
+from shattering.learners.train.epoch import Strategy, Synchronous
+from shattering.learners.train.hyperparameters import Hyperparameters, resolve_decay_steps
 from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
-from shattering.parameters import Count, Natural, NotNegative, Share
+from shattering.parameters import Count, Natural, NotNegative, Share, check_fields
 
 
 class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
@@ -108,7 +109,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         train_loss_: at the end, in evaluation mode.
         train_accuracy_: at the end, in evaluation mode.
         train_top5_accuracy_: likewise; None for five classes or fewer.
-        fitted_: of images on disk, the classes predicted for the training examples; else None.
+        train_predictions_: of images on disk, the classes predicted for the training examples; else None.
         n_parameters_: trainable scalars.
         summary_: what a run's result has beside all this: of asynchronous training mean_staleness and max_staleness.
     """
@@ -146,7 +147,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         evaluate_train: bool = False,
         track_examples: bool = False,
         crop: Count | Literal["auto"] | None = "auto",
-        standardize: Literal["auto", "image", "feature", "range", "none"] = "auto",
+        standardize: Standardize = "auto",
         precision: Literal["float32", "bfloat16"] = "float32",
         accumulate: Count = 1,
         sync_batch_norm: bool = True,
@@ -165,7 +166,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.decay = decay
-        self.decay_steps = decay_steps
+        self.decay_steps: int | Literal["auto"] | None = decay_steps
         self.weight_decay = weight_decay
         self.dropout = dropout
         self.augment = augment
@@ -175,8 +176,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.stop_when_fitted = stop_when_fitted
         self.evaluate_train = evaluate_train
         self.track_examples = track_examples
-        self.crop = crop
-        self.standardize = standardize
+        self.crop: int | Literal["auto"] | None = crop
+        self.standardize: Standardize = standardize
         self.precision = precision
         self.accumulate = accumulate
         self.sync_batch_norm = sync_batch_norm
@@ -191,7 +192,54 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        check_params(self)
+        check_fields(self)
+        strengths(self.augment)
+        self._check_asynchronous()
+        if isinstance(self.network, str):
+            networks.find_network(self.network)
+            if self.auxiliary:
+                networks.check_auxiliary(self.network)
+
+    def _check_asynchronous(self) -> None:
+        workers = self.asynchronous
+        if not workers:
+            if self.staleness is not None:
+                raise InputError(
+                    f"staleness is {self.staleness} where asynchronous is 0, expected a number of workers there, or no staleness"
+                )
+            return
+        if self.accumulate != 1:
+            raise InputError(f"accumulate is {self.accumulate} where asynchronous is {workers}, expected 1 beside it")
+        if self.compile:
+            raise InputError(f"compile is {self.compile} where asynchronous is {workers}, expected false beside it")
+        if str(self.device) not in ("auto", "cpu"):
+            raise InputError(f"device is {str(self.device)!r} where asynchronous is {workers}, expected auto or cpu beside it")
+
+    def hyperparameters(self, n: int, seed: int) -> Hyperparameters:
+        """Return what the training loop needs to know.
+
+        Args:
+            n: number of training examples.
+            seed: seed of the batch order, dropout and augmentation, unless there is an `order_seed`.
+        """
+        rate = networks.initial_learning_rate(self.network) if self.learning_rate is None else self.learning_rate
+        return Hyperparameters(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=float(rate),
+            momentum=self.momentum,
+            decay=self.decay,
+            decay_steps=resolve_decay_steps(self.decay_steps, self.batch_size, n),
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            auxiliary=self.auxiliary,
+            order_seed=seed if self.order_seed is None else int(self.order_seed),
+            stop_when_fitted=self.stop_when_fitted,
+            evaluate_train=self.evaluate_train,
+            autocast=self._autocast,
+            checkpoint_every=self.checkpoint_every,
+            accumulate=self.accumulate,
+        )
 
     def fit(
         self,
@@ -222,44 +270,49 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         """
         self.check_params()
         images, labels = self._training_data(X, y)
-        seed = as_seed(self.random_state)
+        seed = _as_seed(self.random_state)
         self._prepare(images, seed)
         module = self.module_
         if self.weights is not None:
             start_from(module, self.weights, len(self.classes_))
         if self.sync_batch_norm and Ranks.current().world > 1:
             synchronize_batch_norm(module)
-        clean = make_examples(self, images, labels, persistent=True)
+        clean = self._examples(images, labels, persistent=True)
+        hyperparameters = self.hyperparameters(len(labels), seed)
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])]) if checkpoint else ""
         tracker = self._tracker(X, labels)
-        with asynchronous.opened(self.asynchronous, self.staleness) as workers:
-            result = loop.fit(
+        with self._strategy() as strategy:
+            state = loop.fit(
                 compiled,
-                augmented(self, images, clean, order_seed(self, seed)) or clean,
+                self._preprocessing.augmented(clean, images, self.augment, hyperparameters.order_seed),
                 self._watched(test=test, validation=validation),
-                make_hyperparameters(self, seed, len(labels)),
+                hyperparameters,
+                strategy,
                 clean=clean,
                 tracker=tracker,
                 checkpoint=Path(checkpoint) if checkpoint else None,
                 key=key,
                 world_matters=self._world_matters(),
                 on_epoch=on_epoch,
-                asynchronous=workers,
             )
-        self.history_ = pd.DataFrame(result.history)
+        self._keep(state, clean, tracker)
+        return self
+
+    def _keep(self, state: TrainState, clean: Examples, tracker: Tracker | None) -> None:
+        """Set the attributes of a fit from the state at its end."""
+        self.history_ = pd.DataFrame(state.history)
         self.summary_ = asynchronous.summary(self.history_)
         self.examples_ = tracker.table(self.classes_) if tracker else None
-        self.n_iter_ = len(result.history)
-        self.epochs_to_fit_ = result.epochs_to_fit
-        self.diverged_ = result.diverged
-        predictions = None if isinstance(clean, loop.Examples) else torch.zeros_like(clean.labels)
-        final = loop.evaluate(module, clean, self._autocast, Ranks.current(), predictions)
+        self.n_iter_ = len(state.history)
+        self.epochs_to_fit_ = state.epochs_to_fit
+        self.diverged_ = state.diverged
+        predictions = None if clean.in_memory else torch.zeros_like(clean.labels)
+        final = evaluation.evaluate(self.module_, clean, self._autocast, Ranks.current(), predictions)
         self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
         self.train_top5_accuracy_ = final.get("top5_accuracy")
-        self.fitted_ = None if predictions is None else self.classes_[predictions.cpu().numpy()]
+        self.train_predictions_ = None if predictions is None else self.classes_[predictions.cpu().numpy()]
         self.interpolated_ = self.train_accuracy_ == 1.0
-        return self
 
     def record(self) -> FitRecord:
         """What is told of a fit."""
@@ -273,7 +326,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             self.n_parameters_,
             self.summary_,
             self.device_,
-            self.fitted_,
+            self.train_predictions_,
             self.train_top5_accuracy_,
         )
 
@@ -285,7 +338,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def logits(self, X) -> torch.Tensor:
         """Logits (n, classes) float32 on the CPU, for a Split or images."""
         data = self._unlabelled(X)
-        return loop.compute_logits(self.module_, data, self._autocast).cpu()
+        return evaluation.compute_logits(self.module_, data, self._autocast).cpu()
 
     def predict_proba(self, X) -> np.ndarray:
         """Class probabilities (n, classes): the softmax of the logits."""
@@ -294,11 +347,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def predict(self, X) -> np.ndarray:
         """The most probable class of each example (n,)."""
         data = self._unlabelled(X)
-        if isinstance(data, Stream):
-            best = loop.predict(self.module_, data, self._autocast)
-        else:
-            best = loop.compute_logits(self.module_, data, self._autocast).cpu().argmax(1)
-        return self.classes_[best.numpy()]
+        return self.classes_[evaluation.predict(self.module_, data, self._autocast).numpy()]
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Accuracy in 0…1 on a Split, or on images with labels y."""
@@ -307,9 +356,10 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def save(self, path: str | Path) -> None:
         """Weights and preprocessing as safetensors."""
         check_is_fitted(self)
-        scaler = {"_feature_mean": self._scaler.mean, "_feature_std": self._scaler.std} if self._scaler else {}
-        meta = {"image_shape": list(self._raw_shape), "classes": self.classes_.tolist()}
-        save_fitted(path, {**self.module_.state_dict(), **scaler}, meta)
+        scaler = self._preprocessing.scaler
+        moments = {"_feature_mean": scaler.mean, "_feature_std": scaler.std} if scaler else {}
+        meta = {"image_shape": list(self._preprocessing.raw_shape), "classes": self.classes_.tolist()}
+        save_fitted(path, {**self.module_.state_dict(), **moments}, meta)
 
     def load(self, path: str | Path):
         """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history.
@@ -320,8 +370,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         try:
             self.classes_ = np.array(meta["classes"])
             self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
-            if self._scaler:
-                self._scaler.mean, self._scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
+            if scaler := self._preprocessing.scaler:
+                scaler.mean, scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
             self.module_.load_state_dict(tensors)
         except (LookupError, TypeError, RuntimeError) as error:
             raise InputError(f"{path} is not of this network: {reason(error)}") from None
@@ -354,11 +404,19 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.classes_, labels = class_codes(np.asarray(y))
         return images, torch.from_numpy(labels.astype(np.int64))
 
-    def _watched(self, **splits: Split | None) -> dict[str, loop.Examples | Stream]:
+    def _examples(self, images: torch.Tensor, labels: torch.Tensor, persistent: bool = False) -> Examples:
+        return self._preprocessing.examples(images, labels, self.device_, self.workers, persistent)
+
+    def _watched(self, **splits: Split | None) -> dict[str, Examples]:
+        shape = self._preprocessing.raw_shape
         for name, split in splits.items():
-            if split and split.image_shape != self._raw_shape:
-                raise InputError(f"{name} images have shape {split.image_shape}, expected {self._raw_shape} as in the train split")
-        return {name: make_examples(self, split.images, split.labels) for name, split in splits.items() if split}
+            if split and split.image_shape != shape:
+                raise InputError(f"{name} images have shape {split.image_shape}, expected {shape} as in the train split")
+        return {name: self._examples(split.images, split.labels) for name, split in splits.items() if split}
+
+    def _strategy(self) -> AbstractContextManager[Strategy]:
+        """Open what computes the epochs: this process, or asynchronous workers."""
+        return asynchronous.opened(self.asynchronous, self.staleness) if self.asynchronous else nullcontext(Synchronous())
 
     def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
         if not self.track_examples:
@@ -368,20 +426,13 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
 
     def _input_images(self, X) -> torch.Tensor:
         if getattr(X, "ndim", 2) in (3, 4):
-            return as_images(X, like=self._raw_shape, remedy=A_SPLIT)
+            return as_images(X, like=self._preprocessing.raw_shape, remedy=A_SPLIT)
         return as_images(validate_data(self, X, reset=False), where="X")
 
     def _prepare(self, images: torch.Tensor, seed: int) -> None:
         """Set up preprocessing and a fresh module for images of this shape."""
-        self._raw_shape = tuple(images.shape[1:])
-        self._crop, self._standardization = cropped_side(self.crop, self._raw_shape), standardization(self)
-        per_feature = self._standardization == "feature"
-        self._scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), self._crop)) if per_feature else None
-        if images.ndim == 2:
-            preprocess.check_whole_numbers(images)
-        if images.ndim == 2 and not per_feature:
-            preprocess.check_float32(images, "standardize='feature', or smaller numbers")
-        self.image_shape_ = tuple(preprocess.center_crop(images[:1], self._crop).shape[1:])
+        self._preprocessing = Preprocessing.of(images, self.crop, self.standardize, self.network)
+        self.image_shape_ = self._preprocessing.image_shape
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
         self.device_ = resolve_device(together or ("cpu" if self.asynchronous else self.device))
         module = networks.build_network(
@@ -389,19 +440,19 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         )
         if self.dropout:
             networks.add_dropout(module, self.dropout)
-        self._channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
-        memory_format = torch.channels_last if self._channels_last else torch.preserve_format
+        self._preprocessing.channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        memory_format = torch.channels_last if self._preprocessing.channels_last else torch.preserve_format
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
         self.n_parameters_ = networks.count_parameters(module)
         if not self.n_parameters_:
             raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
 
-    def _unlabelled(self, X) -> loop.Examples | Stream:
+    def _unlabelled(self, X) -> Examples:
         check_is_fitted(self)
         images = X.images if isinstance(X, Split) else self._input_images(X)
-        if tuple(images.shape[1:]) != self._raw_shape:
-            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._raw_shape} as in fit")
-        return make_examples(self, images, torch.zeros(len(images), dtype=torch.int64))
+        if tuple(images.shape[1:]) != self._preprocessing.raw_shape:
+            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._preprocessing.raw_shape} as in fit")
+        return self._examples(images, torch.zeros(len(images), dtype=torch.int64))
 
     def _compiled(self, module: nn.Module) -> nn.Module:
         """On a GPU with CUDA graphs, which save the launches of many small kernels."""
@@ -416,3 +467,10 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     @property
     def _autocast(self) -> Callable[[], AbstractContextManager]:
         return partial(torch.autocast, self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext
+
+
+def _as_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Turn scikit-learn's random_state into an integer: an integer is itself, None is fresh entropy."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)

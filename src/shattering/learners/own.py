@@ -1,7 +1,7 @@
 """`OwnModel`: what this library's own models say beyond scikit-learn's interface.
 
 It is read by type, from instances of `OwnModel` and of users' subclasses of ours. An attribute of the same name on anyone
-else's estimator (`fitted_`, `history_`, `n_iter_`, `save`) means what its author meant by it, and is never looked at.
+else's estimator (`train_predictions_`, `history_`, `n_iter_`, `save`) means what its author meant by it, and is never looked at.
 """
 
 from collections.abc import Mapping

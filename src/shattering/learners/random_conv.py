@@ -121,7 +121,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         gram.constant = float(self.features_.recipe_.scaled)
         targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
         coefficients = self._solve(plan, gram, targets, X)
-        self.fitted_ = self.classes_[self._fitted.argmax(1)]
+        self.train_predictions_ = self.classes_[self._fitted.argmax(1)]
         self.intercept_ = gram.constant * coefficients.sum(0).cpu().numpy()
         self._weigh(coefficients)
         return self

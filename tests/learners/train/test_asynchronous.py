@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering import InputError, NetworkClassifier
-from shattering.learners.hyperparameters import make_hyperparameters
-from shattering.learners.train import asynchronous, loop
+from shattering.data.preprocess import standardize_images, to_float
+from shattering.learners.train import asynchronous
 from shattering.learners.train.asynchronous import Asynchronous, Server, Worker
-from shattering.learners.train.inputs import make_examples
+from shattering.learners.train.batches import batch_rows
 from shattering.learners.train.ranks import Ranks
 from shattering.networks import build_network
 from shattering.runs.spec import RunSpec
@@ -23,7 +23,7 @@ from tests.conftest import make_split
 
 TRAIN, TEST = make_split(n=45), make_split(n=16, seed=1)
 COMMON = {"epochs": 3, "batch_size": 7, "learning_rate": 0.02, "device": "cpu", "random_state": 3}
-RECIPE = {**COMMON, "decay_steps": 5, "decay": 0.5, "momentum": 0.9, "weight_decay": 0.01}
+HYPERPARAMETERS = {**COMMON, "decay_steps": 5, "decay": 0.5, "momentum": 0.9, "weight_decay": 0.01}
 
 
 class Fragile(nn.Sequential):
@@ -63,23 +63,23 @@ def same(a, b):
 
 
 def by_formula(start, staleness):
-    """Parameters after RECIPE's updates, each by a gradient of the parameters `staleness` updates before."""
-    examples = make_examples(start, TRAIN.images, TRAIN.labels)
+    """Parameters after HYPERPARAMETERS's updates, each by a gradient of the parameters `staleness` updates before."""
+    images = standardize_images(to_float(TRAIN.images))
     module = copy.deepcopy(start.module_).train()
     versions = [[p.detach().clone() for p in module.parameters()]]
     velocity = [torch.zeros_like(p) for p in versions[0]]
-    for rows in (rows for epoch in range(3) for rows in loop.batch_rows(45, 7, 3, epoch)):
+    for rows in (rows for epoch in range(3) for rows in batch_rows(45, 7, 3, epoch)):
         step = len(versions) - 1
         for own, value in zip(module.parameters(), versions[max(0, step - staleness)], strict=True):
             own.data.copy_(value)
-        gradient = torch.autograd.grad(F.cross_entropy(module(examples.batch(rows)), TRAIN.labels[rows]), list(module.parameters()))
+        gradient = torch.autograd.grad(F.cross_entropy(module(images[rows]), TRAIN.labels[rows]), list(module.parameters()))
         velocity = [0.9 * v + g + 0.01 * p for v, g, p in zip(velocity, gradient, versions[-1], strict=True)]
         versions.append([p - 0.02 * 0.5 ** (step // 5) * v for p, v in zip(versions[-1], velocity, strict=True)])
     return versions[-1]
 
 
 def test_without_staleness_it_is_the_synchronous_one(ray):
-    options = {**RECIPE, "network": "mlp-1x16", "evaluate_train": True, "augment": "crop", "track_examples": True}
+    options = {**HYPERPARAMETERS, "network": "mlp-1x16", "evaluate_train": True, "augment": "crop", "track_examples": True}
     plain = NetworkClassifier(**options).fit(TRAIN, test=TEST)
     ours = NetworkClassifier(**options, asynchronous=1).fit(TRAIN, test=TEST)
     same(plain, ours)
@@ -92,7 +92,7 @@ def test_stale_gradients_with_killed_actors_and_a_resume(ray, tmp_path, monkeypa
     """Two workers, one of which is killed at a batch; one worker, whose server is killed in mid-epoch. Both give what the formula gives."""
     start = NetworkClassifier(fragile(tmp_path), **{**COMMON, "epochs": 1, "learning_rate": 0.0}).fit(TRAIN)
     expected = by_formula(start, 3)
-    two = NetworkClassifier(fragile(tmp_path / "killed"), **RECIPE, asynchronous=2, staleness=3).fit(TRAIN, test=TEST)
+    two = NetworkClassifier(fragile(tmp_path / "killed"), **HYPERPARAMETERS, asynchronous=2, staleness=3).fit(TRAIN, test=TEST)
     assert (tmp_path / "killed").exists()
     for ours, theirs in zip(two.module_.parameters(), expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
@@ -109,7 +109,7 @@ def test_stale_gradients_with_killed_actors_and_a_resume(ray, tmp_path, monkeypa
         return update(self, gradient, rate)
 
     monkeypatch.setattr(Asynchronous, "_update", deadly)
-    one = NetworkClassifier(fragile(tmp_path), **RECIPE, asynchronous=1, staleness=3, checkpoint_every=1e-9)
+    one = NetworkClassifier(fragile(tmp_path), **HYPERPARAMETERS, asynchronous=1, staleness=3, checkpoint_every=1e-9)
     with pytest.raises(RuntimeError, match=r"the server of the asynchronous training, .* has died \(Actor\w+\); the same call goes on"):
         one.fit(TRAIN, test=TEST, checkpoint=tmp_path / "checkpoint.pt")
     one.fit(TRAIN, test=TEST, checkpoint=tmp_path / "checkpoint.pt")
@@ -118,9 +118,9 @@ def test_stale_gradients_with_killed_actors_and_a_resume(ray, tmp_path, monkeypa
 
 
 def given(module, **changes):
-    hyperparameters = NetworkClassifier(module if isinstance(module, str) else "mlp-1x8", **{**RECIPE, **changes})
-    hyperparameters.device_ = torch.device("cpu")
-    return lambda: (copy.deepcopy(module), make_hyperparameters(hyperparameters, 0, 45))
+    model = NetworkClassifier(module if isinstance(module, str) else "mlp-1x8", **{**HYPERPARAMETERS, **changes})
+    model.device_ = torch.device("cpu")
+    return lambda: (copy.deepcopy(module), model.hyperparameters(45, 0))
 
 
 def test_running_averages_are_the_synchronous_ones():

@@ -8,12 +8,12 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from shattering.data.preprocess import standardize_images, to_float
 from shattering.errors import InputError
 from shattering.learners.devices import resolve_device
-from shattering.learners.hyperparameters import make_hyperparameters
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.train import checkpoint, loop
-from shattering.learners.train.inputs import make_examples
+from shattering.learners.train import checkpoint
+from shattering.learners.train.batches import batch_rows
 from tests import oracles
 from tests.conftest import make_split
 
@@ -29,14 +29,14 @@ def test_updates_agree_with_the_formula(decay_steps, momentum, weight_decay):
     ours = NetworkClassifier(linear, momentum=momentum, weight_decay=weight_decay, device="cpu", random_state=4, **hyperparameters)
     ours.fit(split)
     start = NetworkClassifier(linear, epochs=1, learning_rate=0.0, device="cpu", random_state=4).fit(split)
-    data = make_examples(ours, split.images, split.labels)
-    batches = [rows for epoch in range(3) for rows in loop.batch_rows(20, 6, 4, epoch)]
+    images = standardize_images(to_float(split.images))
+    batches = [rows for epoch in range(3) for rows in batch_rows(20, 6, 4, epoch)]
     assert [len(b) for b in batches[:4]] == [6, 6, 6, 2]
 
     def gradient(rows):
         def of(weight):
             w = torch.tensor(weight, dtype=torch.float64, requires_grad=True)
-            F.cross_entropy(data.images[rows].flatten(1).double() @ w.T, data.labels[rows]).backward()
+            F.cross_entropy(images[rows].flatten(1).double() @ w.T, split.labels[rows]).backward()
             assert w.grad is not None
             return w.grad.numpy()
 
@@ -67,19 +67,19 @@ def test_running_and_full_metrics():
     ("n", "batch_size", "steps"), [(50000, 128, None), (49920, 128, 391), (49921, 128, None), (300, 16, 391), (10**6, 128, None)]
 )
 def test_the_rate_decays_every_epoch_but_no_sooner_than_in_the_paper(n, batch_size, steps):
-    assert make_hyperparameters(NetworkClassifier(batch_size=batch_size), 0, n).decay_steps == steps
-    assert make_hyperparameters(NetworkClassifier(decay_steps=7), 0, n).decay_steps == 7
-    assert make_hyperparameters(NetworkClassifier(decay_steps=None), 0, n).decay_steps is None
+    assert NetworkClassifier(batch_size=batch_size).hyperparameters(n, 0).decay_steps == steps
+    assert NetworkClassifier(decay_steps=7).hyperparameters(n, 0).decay_steps == 7
+    assert NetworkClassifier(decay_steps=None).hyperparameters(n, 0).decay_steps is None
 
 
 @pytest.mark.parametrize("n", [1, 2, 7, 8, 9, 16, 17, 33])
 def test_every_example_once_an_epoch_and_no_batch_of_one(n):
-    batches = loop.batch_rows(n, 8, seed=1, epoch=2)
+    batches = batch_rows(n, 8, seed=1, epoch=2)
     assert sorted(torch.cat(batches).tolist()) == list(range(n))
     assert n == 1 or min(map(len, batches)) > 1
-    assert [b.tolist() for b in batches] == [b.tolist() for b in loop.batch_rows(n, 8, 1, 2)]
+    assert [b.tolist() for b in batches] == [b.tolist() for b in batch_rows(n, 8, 1, 2)]
     if n > 7:
-        assert torch.cat(batches).tolist() != torch.cat(loop.batch_rows(n, 8, 1, 3)).tolist()
+        assert torch.cat(batches).tolist() != torch.cat(batch_rows(n, 8, 1, 3)).tolist()
 
 
 class Stop(Exception):
@@ -133,7 +133,7 @@ def test_checkpoints_of_something_else_or_damaged_are_refused(tmp_path):
         torch.save({**content, name: value}, path)
         with pytest.raises(InputError, match="does not fit this training, remove it to start again: "):
             NetworkClassifier(epochs=1).fit(split, checkpoint=path)
-    for field, value in (("history", None), ("step", "x"), ("within", [])):
+    for field, value in (("history", None), ("step", "x"), ("epoch_state", [])):
         torch.save({**content, "training": {**content["training"], field: value}}, path)
         with pytest.raises(InputError, match=f"does not fit this training, remove it to start again: {field} is"):
             NetworkClassifier(epochs=1).fit(split, checkpoint=path)
@@ -169,7 +169,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     path_training = torch.load(path, weights_only=True)["training"]
     assert len(path_training["history"]) == 2
     with pytest.raises(OSError, match=r"^checkpoint .*c.pt cannot be written: .*failed writing file$"):
-        checkpoint.save_checkpoint(path, "", nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)], 0.1), loop.Training())
+        checkpoint.save_checkpoint(path, "", nn.Linear(1, 1), torch.optim.SGD([torch.zeros(1)], 0.1), checkpoint.TrainState())
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["c.pt"]
 
@@ -187,4 +187,4 @@ def test_devices():
 def test_checkpoints_do_not_depend_on_compilation():
     module = nn.Linear(2, 2)
     compiled = torch.compile(module, backend="eager")
-    assert loop.plain(compiled) is loop.plain(module) is module  # type: ignore[arg-type]
+    assert checkpoint.plain(compiled) is checkpoint.plain(module) is module  # type: ignore[arg-type]

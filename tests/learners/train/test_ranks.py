@@ -21,7 +21,7 @@ import torch.distributed as dist
 from shattering import InputError, NetworkClassifier, RunSpec, Store, run
 from shattering.data import formats
 from shattering.learners.train import checkpoint
-from shattering.learners.train.batches import Stream
+from shattering.learners.train.batches import Examples
 from shattering.learners.train.ranks import Ranks, _fresh
 from shattering.runs.sweep import sweep
 from tests.conftest import make_split
@@ -58,7 +58,7 @@ def test_checkpoints_come_in_time_and_rank_0_is_asked_about_once_a_second(tmp_pa
     steps = 20 * [0.5] + 20_000 * [0.004] + 100 * [0.1] + 10_000 * [0.001]  # compiling, a hundred seconds, slower ones, quick ones
     for seconds in steps:
         clock[0] += seconds
-        keeper.within_epoch(checkpoint.Training(), dict)
+        keeper.within_epoch(checkpoint.TrainState(), dict)
     gaps = np.diff([0.0, *saved])
     assert min(gaps) >= every
     assert np.median(gaps) <= every + min(1.0, every / 10) + 0.004
@@ -67,7 +67,7 @@ def test_checkpoints_come_in_time_and_rank_0_is_asked_about_once_a_second(tmp_pa
 
 
 def test_two_processes_train_as_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(Stream, "epoch", Stream.epoch)  # put back what `cases` changes
+    monkeypatch.setattr(Examples, "epoch", Examples.epoch)  # put back what `cases` changes
     monkeypatch.setattr(formats, "fits_into_memory", formats.fits_into_memory)
     write_mixed(tmp_path / "data")
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])

@@ -58,7 +58,7 @@ def test_training_from_disk_is_training_from_memory(folder, monkeypatch, name, p
         assert torch.equal(a, b)
     np.testing.assert_allclose(one.history_.drop(columns="seconds"), two.history_.drop(columns="seconds"), rtol=1e-6)
     assert one.train_accuracy_ == two.train_accuracy_
-    assert (one.fitted_ == two.predict(held.train)).all()
+    assert (one.train_predictions_ == two.predict(held.train)).all()
     assert (one.predict(lazy.test) == two.predict(held.test)).all()
     assert one.score(lazy.test) == two.score(held.test)
 
@@ -95,7 +95,7 @@ def test_a_fit_resumed_in_the_middle_of_an_epoch_is_bitwise_the_uninterrupted_on
         with pytest.raises(Stop):
             network(name, checkpoint_every=9, **params).fit(data.train, test=data.test, checkpoint=tmp_path / "c.pt")
     content = torch.load(tmp_path / "c.pt", weights_only=True)["training"]
-    assert (len(content["history"]), content["within"]["batches"]) == (1, 2)
+    assert (len(content["history"]), content["epoch_state"]["batches"]) == (1, 2)
     resumed = network(name, **params).fit(data.train, test=data.test, checkpoint=tmp_path / "c.pt")
     assert same(whole, resumed)
     if "track_examples" in params:
@@ -107,7 +107,7 @@ def test_checkpoints_within_epochs_come_by_the_clock(tmp_path):
     seen = []
 
     def look(_):
-        seen.append(torch.load(path, weights_only=True)["training"]["within"] if path.exists() else None)
+        seen.append(torch.load(path, weights_only=True)["training"]["epoch_state"] if path.exists() else None)
 
     network(checkpoint_every=1e-6, epochs=1).fit(make_split(), checkpoint=path, on_epoch=look)
     network(checkpoint_every=1000, epochs=1).fit(make_split(), checkpoint=tmp_path / "d.pt")

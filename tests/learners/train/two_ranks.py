@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from shattering import NetworkClassifier, Randomization, load_dataset, randomize
 from shattering.data import formats
-from shattering.learners.train.batches import Stream
+from shattering.learners.train.batches import Examples
 from shattering.learners.train.ranks import Ranks, joined, synchronize_batch_norm
 from shattering.networks import build_network
 from tests.conftest import make_split
@@ -45,7 +45,7 @@ def gradients(ranks: Ranks) -> dict[str, torch.Tensor]:
 def _watch() -> list:
     """Digests of the images of each batch, as they come from disk for training."""
     seen: list = []
-    epoch = Stream.epoch
+    epoch = Examples.epoch
 
     def watched(self, number, batches):
         for rows, images in zip(batches, epoch(self, number, batches), strict=True):
@@ -54,7 +54,7 @@ def _watch() -> list:
             )
             yield images
 
-    Stream.epoch = watched
+    Examples.epoch = watched
     return seen
 
 

@@ -19,10 +19,10 @@ from torch import nn
 
 from shattering import seeds
 from shattering.errors import InputError
-from shattering.learners.train.batches import Stream
-from shattering.learners.train.checkpoint import Training
-from shattering.learners.train.epoch import EpochTotals
-from shattering.learners.train.loop import AfterUpdate, Examples, Hyperparameters, batch_rows, seeded
+from shattering.learners.train.batches import Examples, batch_rows
+from shattering.learners.train.checkpoint import TrainState
+from shattering.learners.train.epoch import AfterUpdate, EpochTotals, seeded
+from shattering.learners.train.hyperparameters import Hyperparameters
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 from shattering.system.cluster import connected
@@ -158,11 +158,11 @@ class Asynchronous:
 
     def train_epoch(
         self,
-        model: nn.Module,
+        network: nn.Module,
         optimizer: torch.optim.Optimizer,
-        data: Examples | Stream,
+        data: Examples,
         hyperparameters: Hyperparameters,
-        state: Training,
+        state: TrainState,
         tracker: Tracker | None,
         ranks: Ranks,
         after_update: AfterUpdate,
@@ -173,29 +173,27 @@ class Asynchronous:
         function of (seed, step).
         """
         if not self.workers:
-            self._start(model, optimizer, hyperparameters, state)
+            self._start(network, optimizer, hyperparameters, state)
         epoch = len(state.history)
-        running = EpochTotals(state.within, hyperparameters.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
-        late: list[int] = list(state.within.get("late", []))
-        batches = batch_rows(len(data.labels), hyperparameters.batch_size, hyperparameters.order_seed, epoch, windows=data.windows)[
-            running.batches :
-        ]
-        with closing(data.epoch(epoch, batches)) as images:  # type: ignore[type-var]
-            for rows, gradient, seen in self._gradients(batches, images, data.labels, hyperparameters, state):
+        totals = EpochTotals(state.epoch_state, hyperparameters.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
+        late: list[int] = list(state.epoch_state.get("late", []))
+        batches = batch_rows(len(data.labels), hyperparameters.batch_size, hyperparameters.order_seed, epoch, windows=data.windows)
+        with closing(data.epoch(epoch, batches[totals.batches :])) as images:  # type: ignore[type-var]
+            for rows, gradient, seen in self._gradients(batches[totals.batches :], images, data.labels, hyperparameters, state):
                 late.append(self._update(gradient, hyperparameters.learning_rate_at(epoch, state.step)))
                 loss, logits = self._get(seen)
-                running.add(rows, loss, logits, data.labels[rows])
+                totals.add(rows, loss, logits, data.labels[rows])
                 state.step += 1
-                after_update(lambda: running.snapshot() | {"late": late})
-        state.within = {}
-        model.load_state_dict(self._get(self.server.state.remote())[0])
-        columns = running.columns(len(data.labels)) | {"mean_staleness": sum(late) / len(late), "max_staleness": max(late)}
-        return {"epoch": epoch + 1, "step": state.step, "learning_rate": running.rate, **columns}
+                after_update(lambda: totals.snapshot() | {"late": late})
+        state.epoch_state = {}
+        network.load_state_dict(self._get(self.server.state.remote())[0])
+        columns = totals.columns(len(data.labels)) | {"mean_staleness": sum(late) / len(late), "max_staleness": max(late)}
+        return {"epoch": epoch + 1, "step": state.step, "learning_rate": totals.rate, **columns}
 
-    def fetch(self, model: nn.Module, optimizer: torch.optim.Optimizer, state: Training) -> None:
+    def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
         """All that a checkpoint needs."""
-        of_model, of_optimizer = self._get(self.server.state.remote())
-        model.load_state_dict(of_model)
+        of_network, of_optimizer = self._get(self.server.state.remote())
+        network.load_state_dict(of_network)
         optimizer.load_state_dict(of_optimizer)
         state.versions = [version.parameters for version in self._get(list(self.versions)[:-1])]
 
@@ -204,10 +202,10 @@ class Asynchronous:
             if actor is not None:
                 self.ray.kill(actor)
 
-    def _start(self, model: nn.Module, optimizer: torch.optim.Optimizer, hyperparameters: Hyperparameters, state: Training) -> None:
+    def _start(self, network: nn.Module, optimizer: torch.optim.Optimizer, hyperparameters: Hyperparameters, state: TrainState) -> None:
         """Actors that take no core from others: there may be more workers than cores."""
         ray, places = self.ray, {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
-        self.shared = ray.put((model, hyperparameters))  # kept, for workers that are started again
+        self.shared = ray.put((network, hyperparameters))  # kept, for workers that are started again
         given = partial(ray.get, self.shared)
         self.server = ray.remote(Server).options(**places).remote(given, optimizer.state_dict(), state.step)
         worker = ray.remote(Worker).options(**places, max_restarts=_RESTARTS, max_task_retries=-1)
@@ -223,7 +221,7 @@ class Asynchronous:
         images: Iterator[torch.Tensor],
         labels: torch.Tensor,
         hyperparameters: Hyperparameters,
-        state: Training,
+        state: TrainState,
     ) -> Iterator[tuple[torch.Tensor, Any, Any]]:
         """Of each batch in order: its rows, and references to its gradient and to its loss and logits.
 
@@ -260,15 +258,14 @@ class Asynchronous:
 
 
 @contextmanager
-def opened(n_workers: int, staleness: int | None) -> Iterator[Asynchronous | None]:
-    """Who trains asynchronously, see `NetworkClassifier`; None where there are no workers.
+def opened(n_workers: int, staleness: int | None) -> Iterator[Asynchronous]:
+    """Open asynchronous training by `n_workers` workers, at least one, and end its actors afterwards.
 
-    On the cluster that this process is connected to or that RAY_ADDRESS names, else on one of this machine alone.
-    Raises InputError where Ray is missing, and under torchrun.
+    They run on the cluster that this process is connected to or that RAY_ADDRESS names, else on one of this machine alone.
+
+    Raises:
+        InputError: if Ray is missing, or under torchrun.
     """
-    if not n_workers:
-        yield None
-        return
     if (world := Ranks.current().world) > 1:
         raise InputError(f"asynchronous is {n_workers} in a training by {world} processes, expected 0 there")
     with connected(None, f"asynchronous is {n_workers}") as ray:

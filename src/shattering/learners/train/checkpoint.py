@@ -1,10 +1,9 @@
-"""Where a training stands, and the file that keeps it."""
+"""The state of a training, and the checkpoint file that keeps it."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
@@ -16,31 +15,42 @@ from shattering.learners.weights import load_plain
 from shattering.parameters import check_fields
 from shattering.system.files import write_own
 
-if TYPE_CHECKING:
-    from shattering.learners.train.asynchronous import Asynchronous
-
 _ASK = 1.0  # seconds
 
 
 @dataclass
-class Training:
-    """Where a training stands; what a checkpoint holds.
+class TrainState:
+    """Where a training stands: with the model, the optimizer and the tracker, all that a checkpoint holds.
 
-    within: of an epoch that has begun, what is known of it. versions: of an asynchronous training, in its checkpoint alone, the earlier
-    parameters that gradients are still to be computed from.
+    Args:
+        history: one row per epoch that is done.
+        step: number of updates that have been made.
+        epochs_to_fit: first epoch after which the training set was seen to be fitted, or None.
+        diverged: True if the training loss of the last epoch was not finite.
+        epoch_state: what is known of an epoch that has begun, as `EpochTotals.snapshot` gives it; empty between epochs.
+        versions: the earlier parameters that gradients are still to be computed from, in a checkpoint of asynchronous training only.
     """
 
     history: list[dict] = field(default_factory=list)
     step: int = 0
     epochs_to_fit: int | None = None
     diverged: bool = False
-    within: dict = field(default_factory=dict)
+    epoch_state: dict = field(default_factory=dict)
     versions: list = field(default_factory=list)
 
 
 @dataclass
 class Checkpointer:
-    """Writes checkpoints, of rank 0, `every` seconds or more apart; `every` 0: after each epoch, and only then."""
+    """Writes checkpoints from rank 0, at least `every` seconds apart; `every` 0: after each epoch, and only then.
+
+    Args:
+        path: the file; None: nothing is written.
+        key: identifies the data and the parameters that the checkpoint belongs to.
+        model, optimizer, tracker: what is kept beside the `TrainState`.
+        every: seconds.
+        ranks: the processes that train together.
+        fetch: is called with the state before each checkpoint, to bring model, optimizer and state up to date.
+    """
 
     path: Path | None
     key: str
@@ -49,35 +59,35 @@ class Checkpointer:
     tracker: Tracker | None
     every: float
     ranks: Ranks
-    asynchronous: "Asynchronous | None" = None
+    fetch: Callable[[nn.Module, torch.optim.Optimizer, TrainState], None]
 
     def __post_init__(self):
         self.saved = self.asked = time.monotonic()
         self.updates = self.wait = 0  # since rank 0 was asked whether a checkpoint is due; until it is asked again
 
-    def within_epoch(self, state: Training, snapshot: Callable[[], dict]) -> None:
-        """After an update; snapshot: what `Training.within` is to hold."""
+    def within_epoch(self, state: TrainState, snapshot: Callable[[], dict]) -> None:
+        """Write a checkpoint after an update if one is due. snapshot: makes the `TrainState.epoch_state` to keep."""
         self.updates += 1
         if self.path and self.every and self.updates >= self.wait and self._is_due():
-            state.within = snapshot()
+            state.epoch_state = snapshot()
             self._save(state)
 
-    def after_epoch(self, state: Training) -> None:
+    def after_epoch(self, state: TrainState) -> None:
+        """Write a checkpoint after an epoch if one is due."""
         if self.path and self._is_due():
             self._save(state)
 
     def _is_due(self) -> bool:
-        """What rank 0's clock says. Asking makes the processes wait for each other, so it is done about once in `_ASK` seconds."""
+        """Ask rank 0's clock. Asking makes the processes wait for each other, so they do it about once in `_ASK` seconds."""
         now = time.monotonic()
         pace = self.updates / max(now - self.asked, 1e-3)
         due, self.wait = self.ranks.agree((now - self.saved >= self.every, int(pace * min(_ASK, self.every / 10))))
         self.updates, self.asked = 0, now
         return due
 
-    def _save(self, state: Training) -> None:
+    def _save(self, state: TrainState) -> None:
         if self.ranks.rank == 0 and self.path:
-            if self.asynchronous:
-                self.asynchronous.fetch(self.model, self.optimizer, state)
+            self.fetch(self.model, self.optimizer, state)
             save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.ranks.world)
             state.versions = []
         self.saved = time.monotonic()
@@ -88,7 +98,7 @@ def save_checkpoint(
     key: str,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
-    state: Training,
+    state: TrainState,
     tracker: Tracker | None = None,
     world: int = 1,
 ) -> None:
@@ -119,15 +129,21 @@ def resume(
     tracker: Tracker | None,
     ranks: Ranks,
     world_matters: bool,
-) -> Training:
-    """Where the checkpoint that rank 0 finds says that the training stands; at its beginning if there is none.
+) -> TrainState:
+    """Restore model, optimizer and tracker from the checkpoint that rank 0 finds.
 
-    world_matters: whether a training by another number of processes gives other results. Raises InputError for a checkpoint that is
-    damaged, of something else, or of another number of processes where that matters.
+    Args:
+        world_matters: True if training by another number of processes gives another result.
+
+    Returns:
+        The state of the training; that of its beginning if there is no checkpoint.
+
+    Raises:
+        InputError: if the checkpoint is damaged, belongs to something else, or is of another number of processes where that matters.
     """
     content = ranks.agree(_read(path) if path and ranks.rank == 0 and path.exists() else None)
     if content is None:
-        return Training()
+        return TrainState()
     if content["key"] != key:
         raise InputError(f"checkpoint {path} belongs to other data or parameters, expected {key}, found {content['key']}")
     before = content.get("world", 1)
@@ -141,7 +157,7 @@ def resume(
         optimizer.load_state_dict(content["optimizer"])
         if tracker:
             tracker.restore(content["tracking"])
-        state = Training(**content["training"])
+        state = TrainState(**content["training"])
         check_fields(state)
     except Exception as error:  # whatever another version of torch, or of this library, has put there
         raise InputError(f"checkpoint {path} does not fit this training, remove it to start again: {reason(error)}") from None

@@ -1,20 +1,113 @@
-"""`Running`: what an epoch adds up on the way, and can go on from in its middle."""
+"""One epoch of training: how this process trains it, and what is summed up on the way."""
+
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, nullcontext
+from typing import Protocol
 
 import torch
+from torch import nn
 
+from shattering import seeds
+from shattering.learners.train.batches import Examples, batch_rows
+from shattering.learners.train.checkpoint import TrainState, plain
+from shattering.learners.train.hyperparameters import Hyperparameters
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 
+AfterUpdate = Callable[[Callable[[], dict]], None]  # is called with a function that makes the next `TrainState.epoch_state`
+
+
+class Strategy(Protocol):
+    """How the epochs of a training are computed: by this process (`Synchronous`), or by a server and its workers (`Asynchronous`)."""
+
+    def train_epoch(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        data: Examples,
+        hyperparameters: Hyperparameters,
+        state: TrainState,
+        tracker: Tracker | None,
+        ranks: Ranks,
+        after_update: AfterUpdate,
+    ) -> dict:
+        """Train on all batches of an epoch, or on those that `state.epoch_state` has left.
+
+        Args:
+            network: the module to train.
+            optimizer: of its parameters.
+            data: the training examples.
+            hyperparameters: how to train.
+            state: where the training stands; its step advances.
+            tracker: records each batch, and adds its columns to the result.
+            ranks: the processes that share each batch.
+            after_update: is called after each update with a function that makes the next `state.epoch_state`.
+
+        Returns:
+            Columns of the history: epoch, step, learning_rate, and the online train_loss and train_accuracy, which are measured
+            on each batch just before its update.
+        """
+        ...
+
+    def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
+        """Bring the network, the optimizer and the state up to date for a checkpoint within an epoch."""
+        ...
+
+
+class Synchronous:
+    """Training by this process, and by those in its process group, which share each batch.
+
+    Randomness inside the network, such as dropout, is a function of (seed, epoch), or, with several processes, of
+    (seed, step, rank). Global generators are left as they were.
+    """
+
+    def train_epoch(
+        self,
+        network: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        data: Examples,
+        hyperparameters: Hyperparameters,
+        state: TrainState,
+        tracker: Tracker | None,
+        ranks: Ranks,
+        after_update: AfterUpdate,
+    ) -> dict:
+        """Train on what is left of an epoch, as `Strategy` says."""
+        network.train()
+        epoch, device, seed = len(state.history), data.labels.device, hyperparameters.order_seed
+        totals = EpochTotals(state.epoch_state, hyperparameters.learning_rate_at(epoch, state.step), device, ranks, tracker)
+        batches = batch_rows(len(data.labels), hyperparameters.batch_size, seed, epoch, device, data.windows)[totals.batches :]
+        shares = [ranks.share(rows) for rows in batches]
+        with seeded(device, seeds.integer(seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:  # type: ignore[type-var]
+            totals.restore_generators()
+            for batch, rows in zip(batches, shares, strict=True):
+                if ranks.world > 1:
+                    _seed(device, seeds.integer(seed, f"dropout/{ranks.rank}", state.step))
+                for group in optimizer.param_groups:
+                    group["lr"] = hyperparameters.learning_rate_at(epoch, state.step)
+                # a compiled network is compiled for the shape of a whole batch alone
+                module = network if len(batch) == hyperparameters.batch_size or ranks.world > 1 else plain(network)
+                labels = data.labels[rows]
+                loss, logits = _update(module, optimizer, next(images), labels, len(batch), hyperparameters, ranks)
+                totals.add(rows, loss, logits, labels)
+                state.step += 1
+                after_update(totals.snapshot)
+        state.epoch_state = {}
+        return {"epoch": epoch + 1, "step": state.step, "learning_rate": totals.rate, **totals.columns(len(data.labels))}
+
+    def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
+        """Do nothing: this process has everything at any time."""
+
 
 class EpochTotals:
-    """Sums over the part of an epoch that is done. It only reads, on the device.
+    """Loss and correct predictions, summed over the part of an epoch that is done. It stays on the device and only reads.
 
     Args:
-        begun: what `snapshot` gave, of an epoch to go on with; empty: a new epoch.
+        begun: the `snapshot` of an interrupted epoch to go on with; empty: a new epoch.
         rate: learning rate at the beginning of the epoch.
         device: where the network is.
         ranks: the processes that share each batch.
-        tracker: of the training examples.
+        tracker: records the training examples; None: nothing is recorded.
     """
 
     def __init__(self, begun: dict, rate: float, device: torch.device, ranks: Ranks, tracker: Tracker | None):
@@ -30,7 +123,7 @@ class EpochTotals:
         self.mine: list[torch.Tensor] = []
 
     def add(self, rows: torch.Tensor, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
-        """A batch, or this process's part of one. rows, labels: (b,); loss: summed over them; logits: (b, classes)."""
+        """Add a batch, or this process's part of one. rows, labels: (b,); loss: summed over them; logits: (b, classes)."""
         self.batches += 1
         self.loss += loss
         self.correct += (logits.argmax(1) == labels).sum()
@@ -40,7 +133,7 @@ class EpochTotals:
                 self.mine.append(rows)
 
     def snapshot(self) -> dict:
-        """All that a checkpoint must hold of the epoch beside the model, the optimizer and the tracker."""
+        """Return what a checkpoint must hold of the epoch beside the model, the optimizer and the tracker."""
         loss, correct = self._totals()
         generators = {"cpu": torch.get_rng_state()}
         if self.device.type in ("cuda", "mps"):
@@ -48,7 +141,7 @@ class EpochTotals:
         return {"batches": self.batches, "rate": self.rate, "loss": loss.cpu(), "correct": correct.cpu(), "generators": generators}
 
     def restore_generators(self) -> None:
-        """Have the randomness inside the network go on where it stood."""
+        """Let the randomness inside the network go on where it stood."""
         if "cpu" in self.generators:
             torch.set_rng_state(self.generators["cpu"])
         if "device" in self.generators and self.device.type == "cuda":
@@ -57,17 +150,66 @@ class EpochTotals:
             torch.mps.set_rng_state(self.generators["device"])
 
     def columns(self, n: int) -> dict:
-        """Of the history, at the end of an epoch of n examples."""
+        """Return the columns of the history at the end of an epoch of n examples: the online loss and accuracy, and the tracker's."""
         loss, correct = self._totals()
         tracked = self.tracker.end_epoch() if self.tracker else {}
         return {"train_loss": loss.item() / n, "train_accuracy": correct.item() / n, **tracked}
 
     def _totals(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Sums of loss and correct predictions over all processes; the tracker gets their records."""
+        """Sum loss and correct predictions over all processes; the tracker gathers their records."""
         loss, correct = self.loss.clone(), self.correct.clone()
         self.ranks.total(loss, correct)
         if self.tracker and self.ranks.world > 1:
-            self.tracker.gather(
-                torch.cat(self.mine) if self.mine else torch.zeros(0, dtype=torch.int64, device=self.device), self.ranks.total
-            )
+            mine = torch.cat(self.mine) if self.mine else torch.zeros(0, dtype=torch.int64, device=self.device)
+            self.tracker.gather(mine, self.ranks.total)
         return loss, correct
+
+
+def _update(
+    network: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    n: int,
+    hyperparameters: Hyperparameters,
+    ranks: Ranks,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Update by the gradient of the mean loss over a batch of n examples, of which `images` are this process's part.
+
+    Returns the summed loss and the logits of the part.
+    """
+    optimizer.zero_grad()
+    parts = max(1, min(hyperparameters.accumulate, n // (2 * ranks.world)))  # each has at least two examples
+    if parts == ranks.world == 1:
+        with hyperparameters.autocast():
+            logits, loss, objective = hyperparameters.losses(network(images), labels)
+        objective.backward()
+        optimizer.step()
+        return loss.detach() * n, logits.detach()
+    losses, outputs = [], []
+    for i, (part, targets) in enumerate(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)):
+        with nullcontext() if i == parts - 1 else ranks.apart(network):
+            with hyperparameters.autocast():
+                logits, loss, objective = hyperparameters.losses(network(part), targets, "sum")
+            (objective * (ranks.world / n)).backward()  # gradients are averaged over the processes
+        losses.append(loss.detach())
+        outputs.append(logits.detach())
+    optimizer.step()
+    return torch.stack(losses).sum(), torch.cat(outputs)
+
+
+@contextmanager
+def seeded(device: torch.device, seed: int) -> Iterator[None]:
+    """Seed torch's generators for the CPU and this device, and restore them afterwards."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        _seed(device, seed)
+        yield
+
+
+def _seed(device: torch.device, seed: int) -> None:
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type == "mps":
+        torch.mps.manual_seed(seed)
