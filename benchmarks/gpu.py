@@ -26,8 +26,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from shattering import NetworkClassifier, Split
+from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.reference import MODEL_NAMES
-from shattering.experiments.reproduce import experiment_specs, find_experiments
+from shattering.experiments.reproduce import experiment_specs
 from shattering.experiments.scales import CONVOLUTIONAL, SCALES
 from shattering.learners.devices import resolve_device
 from shattering.networks import CIFAR_SHAPE, build_network
@@ -96,7 +97,7 @@ def plan_minutes(rates: dict[str, float]) -> dict[str, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--precision", default=SCALES["full"].precision, help="of the convolutional networks")
+    parser.add_argument("--precision", default=SCALES["full"].cifar.precision, help="of the convolutional networks")
     parser.add_argument("--steps", type=int, default=40, help="updates an epoch")
     parser.add_argument("--repeats", type=int, default=3, help="epochs to take the median of")
     parser.add_argument("--json", type=Path)

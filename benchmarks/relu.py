@@ -28,7 +28,7 @@ import torch
 
 from kernel import peak
 from shattering import ReluInterpolatorClassifier, load_dataset, seeds
-from shattering.experiments.study_relu import NoiseImages
+from shattering.experiments.relu_points import NoiseImages
 from shattering.relu.direction import best_of
 from shattering.relu.hinges import midway
 from shattering.relu.networks import ReluNetwork, forward_in_blocks

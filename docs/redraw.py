@@ -10,10 +10,11 @@ import vl_convert
 from shattering import Store
 from shattering.compare.table import format_table
 from shattering.experiments import shatter_point
+from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Result
-from shattering.experiments.reproduce import find_experiments, make_result
+from shattering.experiments.reproduce import make_result
 from shattering.experiments.scales import SCALES
-from shattering.experiments.shatter_search import ShatterPoint
+from shattering.experiments.shatter_point import ShatterPoint
 from shattering.experiments.text import to_markdown
 from shattering.report import figures
 

@@ -22,7 +22,7 @@ from shattering import (
     run,
     sweep,
 )
-from shattering.experiments.shatter_search import shatter_point
+from shattering.experiments.shatter_point import shatter_point
 
 Case = tuple[str, Callable[[], object], str]
 X, y = np.random.default_rng(0).random((20, 4)), np.arange(20) % 2

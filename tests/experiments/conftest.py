@@ -3,10 +3,35 @@ from dataclasses import replace
 import pytest
 
 from shattering import Store, sweep
-from shattering.experiments.reproduce import experiment_specs, find_experiments
-from shattering.experiments.scales import NETWORKS, Scale
+from shattering.experiments.catalogue import find_experiments
+from shattering.experiments.reproduce import experiment_specs
+from shattering.experiments.scales import DEMO, NETWORKS, CapacityScale, CifarScale
 
-TINY = Scale("tiny", "digits", 30, 20, 10, epochs=dict.fromkeys(NETWORKS, 2), long_epochs=3, seeds={"mlp-1x512": 3})
+TINY = replace(
+    DEMO,
+    name="tiny",
+    cifar=CifarScale(
+        dataset="digits",
+        n_train=30,
+        n_test=20,
+        n_validation=10,
+        epochs=dict.fromkeys(NETWORKS, 2),
+        long_epochs=3,
+        seeds={"mlp-1x512": 3},
+    ),
+    kernels=replace(DEMO.kernels, n_train=120, n_test=100, n_select=60, n_holdout=40, filters=(16, 200), n_study=60, n_study_test=40),
+    capacity=CapacityScale(
+        dataset="digits",
+        sizes=(30, 60),
+        noise=(50,),
+        trained=(40,),
+        n_rademacher=30,
+        n_draws=3,
+        n_stability=30,
+        n_replaced=3,
+        epochs=60,
+    ),
+)
 
 
 def quick(specs):
@@ -16,7 +41,7 @@ def quick(specs):
 
 @pytest.fixture(scope="session")
 def tiny_store(tmp_path_factory):
-    """Every run of every experiment at a tiny scale."""
+    """Every run of every experiment on CIFAR-10 at a tiny scale."""
     store = Store(tmp_path_factory.mktemp("tiny"))
     runs = sweep(quick(experiment_specs(find_experiments("all-cifar"), TINY)), store, jobs=2)
     assert [run.error for run in runs if run.status != "done"] == []

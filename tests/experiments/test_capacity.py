@@ -7,19 +7,12 @@ import pytest
 from shattering import Store, sweep
 from shattering.cli import main
 from shattering.experiments import corollary1, rademacher, reproduce, stability, theorem1
+from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
-from shattering.experiments.scales import CAPACITY_SCALES, CapacityScale, Scale
-from shattering.experiments.study_relu import BUILDS, NoiseImages
+from shattering.experiments.theorem1 import BUILDS
+from tests.experiments.conftest import TINY
 
-CAPACITY = reproduce.find_experiments("all-capacity")
-TINY = Scale("tiny-capacity", "digits")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tiny_scale():
-    CAPACITY_SCALES[TINY.name] = CapacityScale("digits", (30, 60), (50,), (40,), 30, 3, 30, 3, epochs=60)
-    yield
-    del CAPACITY_SCALES[TINY.name]
+CAPACITY = find_experiments("all-capacity")
 
 
 @pytest.fixture(scope="module")
@@ -96,21 +89,10 @@ def test_rules_can_fail(store):
     ]
     assert [claim.holds for claim in stability._claims(rows)] == [False, False]
     trained_row = {"n": 5, "built_train": 1.0, "trained_train": 1.0, "built_test": 0.5, "trained_test": 0.1}
-    records = Runs(store, TINY).records(theorem1.study_specs(CAPACITY_SCALES[TINY.name]))
+    records = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
     broken = records[0]
     broken.table.loc[len(broken.table) - 1, ["max_error", "labels_right"]] = [0.3, 0.99]
     assert [claim.holds for claim in theorem1._claims([broken], [trained_row])] == [False, False, False, False]
-
-
-def test_noise_images_do_not_depend_on_how_they_are_read():
-    images = NoiseImages(1000, 64, seed=1)
-    rows = images[0:1000]
-    assert rows.shape == (1000, 64)
-    assert (images[17:40] == rows[17:40]).all()
-    assert (images[[3, 500, 999]] == rows[[3, 500, 999]]).all()
-    assert abs(rows.mean() - 127.5) < 2
-    assert not (rows[0] == rows[1]).all()
-    assert not (NoiseImages(5, 64, seed=2)[0:5] == rows[:5]).all()
 
 
 @pytest.mark.parametrize(

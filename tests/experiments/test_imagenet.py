@@ -14,16 +14,17 @@ from PIL import Image
 from shattering import Store
 from shattering.cli import main
 from shattering.experiments import figure2a, reproduce, table2
+from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.reference import TABLE_2
-from shattering.experiments.scales import IMAGENET_SCALES, SCALES, ImageNetScale
+from shattering.experiments.scales import SCALES, ImageNetScale
 from shattering.report.figures import to_spec
 from shattering.runs.execute import run
 from shattering.runs.grid import grid, read_settings
 from shattering.runs.store import Run
 
-IMAGENET = reproduce.find_experiments("all-imagenet")
-SMALL = replace(SCALES["small"], photographs="photos")
+IMAGENET = find_experiments("all-imagenet")
+SMALL = replace(SCALES["small"], imagenet=replace(SCALES["small"].imagenet, dataset="photos"))
 PROVENANCE = {
     "started": "now",
     "seconds": 1.0,
@@ -81,7 +82,7 @@ def as_in_the_paper(spec):
 
 
 def claims(make, scale=SMALL):
-    return {c.name: c.holds for name in IMAGENET for c in reproduce.EXPERIMENTS[name].result(scale, Made(make, scale)).claims}
+    return {c.name: c.holds for name in IMAGENET for c in reproduce.find_experiment(name).result(scale, Made(make, scale)).claims}
 
 
 def test_a_row_is_its_regularizers_switched_on():
@@ -132,7 +133,7 @@ def test_the_documented_commands_make_the_runs_of_the_table():
 
 @pytest.mark.parametrize("name", IMAGENET)
 def test_pages_have_the_papers_numbers_beside_ours(name, tmp_path):
-    result = reproduce.EXPERIMENTS[name].result(SMALL, Made(as_in_the_paper))
+    result = reproduce.find_experiment(name).result(SMALL, Made(as_in_the_paper))
     assert not result.not_done
     html = unescape(reproduce.render_result(result)).partition("<h2>Provenance")[0]
     assert "n = 12 of photos at 128x128" in html
@@ -150,7 +151,7 @@ def test_figure_2a_shades_up_to_the_best_so_far():
 
 
 def test_without_a_test_split_nothing_is_said_of_testing():
-    demo = replace(SCALES["demo"], photographs="photos")
+    demo = replace(SCALES["demo"], imagenet=replace(SCALES["demo"].imagenet, dataset="photos"))
     rows = {table2.row_specs(demo, row)[0].run_id: table2.row_specs(SMALL, row)[0] for row in TABLE_2}
     found = claims(lambda spec: as_in_the_paper(rows[spec.run_id]), demo)
     assert set(found.values()) == {None}, "one image per class decides nothing"
@@ -161,8 +162,9 @@ def test_without_a_test_split_nothing_is_said_of_testing():
 
 def test_a_row_on_an_image_folder(tmp_path, monkeypatch, capsys):
     params = {"epochs": 1, "batch_size": 6, "learning_rate": 0.01}
-    monkeypatch.setitem(IMAGENET_SCALES, "small", ImageNetScale(75, None, True, params))
-    done = run(table2.specs(SMALL)[0], Store("runs"))
+    small = replace(SMALL, imagenet=ImageNetScale(dataset="photos", image_size=75, params=params))
+    monkeypatch.setitem(SCALES, "small", small)
+    done = run(table2.specs(small)[0], Store("runs"))
     assert done.result["n_classes"] == 2
     assert main(["paper", "table2", "--scale", "small", "--data", str(tmp_path / "photos"), "--from", "runs", "--json"]) == 1
     (found,) = json.loads(capsys.readouterr().out)["results"]

@@ -8,21 +8,13 @@ import pytest
 from shattering import Store, sweep
 from shattering.cli import main
 from shattering.experiments import reproduce, table3
+from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.reference import TABLE_3
-from shattering.experiments.scales import KERNEL_SCALES, SCALES, Scale
+from shattering.experiments.scales import SCALES
+from tests.experiments.conftest import TINY
 
-LINEAR = reproduce.find_experiments("all-linear")
-TINY = Scale("tiny", "digits")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _tiny_scale():
-    KERNEL_SCALES["tiny"] = replace(
-        KERNEL_SCALES["demo"], n_train=120, n_test=100, n_select=60, n_holdout=40, filters=(16, 200), n_study=60, n_study_test=40
-    )
-    yield
-    del KERNEL_SCALES["tiny"]
+LINEAR = find_experiments("all-linear")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +53,7 @@ def test_claims_that_need_no_scale_hold(linear_store, name):
 
 def test_table_3_is_the_stored_results(linear_store):
     rows = reproduce.make_result("table3", TINY, linear_store).tables[0].rows
-    k = KERNEL_SCALES["tiny"]
+    k = TINY.kernels
     assert [row["paper"] for row in rows] == [1.2, 0.6, 46, 17, 15]
     for reference, row in zip(TABLE_3, rows, strict=True):
         key = table3.kernel_of(reference)
@@ -98,7 +90,7 @@ def spoiled(change):
 
 
 def claims(make):
-    return {c.name: c.holds for module in ("table3", "norm") for c in reproduce.EXPERIMENTS[module].result(TINY, Made(make)).claims}
+    return {c.name: c.holds for module in ("table3", "norm") for c in reproduce.find_experiment(module).result(TINY, Made(make)).claims}
 
 
 def test_numbers_as_in_the_paper_satisfy_the_claims_and_spoiled_ones_do_not():
@@ -126,7 +118,7 @@ def test_one_ridge_that_helps_the_conv_net_is_enough_and_none_that_does_among_so
 
 
 def test_the_random_conv_net_is_shown_with_the_most_filters_that_are_done():
-    few, most = KERNEL_SCALES["tiny"].filters[0], KERNEL_SCALES["tiny"].filters[-1]
+    few, most = TINY.kernels.filters[0], TINY.kernels.filters[-1]
 
     def rows(is_done):
         tables = table3.result(TINY, Made(lambda spec: as_in_the_paper(spec) if is_done(spec.params) else None)).tables
@@ -145,7 +137,7 @@ def test_the_random_conv_net_is_shown_with_the_most_filters_that_are_done():
 
 @pytest.mark.parametrize("scale", ["demo", "small", "full"])
 def test_choices_are_among_those_tried_and_rows_come_first(scale):
-    k = KERNEL_SCALES[scale]
+    k = SCALES[scale].kernels
     assert set(k.ridges.values()) <= set(table3.RIDGES)
     specs = table3.specs(SCALES[scale])
     assert [s.n_validation for s in specs[:6]] == [None] * 6

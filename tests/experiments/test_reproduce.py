@@ -16,6 +16,7 @@ import pytest
 from shattering import Store
 from shattering.cli import main
 from shattering.experiments import reproduce, table1
+from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import show
 from shattering.experiments.reference import TABLE_1
 from shattering.experiments.scales import SCALES
@@ -29,7 +30,7 @@ def cells(html):
     return [[unescape(c) for c in re.findall(r"<td[^>]*>(.*?)</td>", row, flags=re.S)] for row in rows]
 
 
-@pytest.mark.parametrize("name", reproduce.find_experiments("all-cifar"))
+@pytest.mark.parametrize("name", find_experiments("all-cifar"))
 def test_every_number_on_a_page_is_in_the_result_and_in_its_json(tiny_store, name):
     result = reproduce.make_result(name, TINY, tiny_store)
     assert not result.not_done
@@ -117,7 +118,7 @@ def test_paper_redraws_from_stored_runs_and_runs_nothing(cli, tiny_store, tmp_pa
     code, out, _ = cli("paper", "all-cifar", "--from", tiny_store.root, "--out", "drawn", "--json")
     assert code == 0
     found = json.loads(out)
-    assert [r["experiment"] for r in found["results"]] == reproduce.find_experiments("all-cifar")
+    assert [r["experiment"] for r in found["results"]] == find_experiments("all-cifar")
     assert len(found["files"]) == 1 + 6 + 3 * 3, "an index, a page each; pictures of three figures, as nothing overfits for figure 1b"
     index = (tmp_path / "drawn" / "all-cifar-tiny.html").read_text()
     links = re.findall(r'<a href="([^"]+)"', index)

@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shattering import Store
+from shattering import InputError, Store
 from shattering.experiments import figure1a, figure1b, figure1c, figure2b, reference, table1, table4
+from shattering.experiments.catalogue import EXPERIMENTS, GROUPS, find_experiments
 from shattering.experiments.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, judge, not_annealed, show
-from shattering.experiments.reproduce import EXPERIMENTS, GROUPS, experiment_specs, find_experiments
-from shattering.experiments.scales import NETWORKS, SCALES, Scale
+from shattering.experiments.reproduce import experiment_specs, find_experiment
+from shattering.experiments.scales import NETWORKS, SCALES, CifarScale
 from shattering.report.figures import to_spec
 from shattering.runs.execute import early_stopping
+from shattering.runs.spec import MODEL_KEY
 from shattering.runs.store import Run
 from tests.experiments.conftest import TINY
 
@@ -62,7 +64,7 @@ def test_early_stopping_is_the_first_best_epoch_and_rigorous_with_a_validation_s
     assert figure2b.best_so_far(table).tolist() == [0.3, 0.5, 0.5, 0.5]
 
 
-THREE = replace(TINY, seeds=dict.fromkeys(NETWORKS, 3))  # as many as comparisons of test accuracies need
+THREE = replace(TINY, cifar=replace(TINY.cifar, seeds=dict.fromkeys(NETWORKS, 3)))  # as many as comparisons of test accuracies need
 
 
 class Made(Runs):
@@ -102,7 +104,7 @@ def as_in_the_paper(spec):
 
 
 def claims(make, scale=THREE):
-    return {c.name: c for name in find_experiments("all-cifar") for c in EXPERIMENTS[name].result(scale, Made(make, scale)).claims}
+    return {c.name: c for name in find_experiments("all-cifar") for c in find_experiment(name).result(scale, Made(make, scale)).claims}
 
 
 def test_numbers_as_in_the_paper_satisfy_every_claim():
@@ -241,16 +243,19 @@ def test_accuracies_at_a_high_learning_rate_say_nothing_of_early_stopping():
 )
 def test_a_run_is_cut_short_if_its_loss_still_falls_at_the_end(losses, result, short):
     runs = Made(lambda _: (result, history([0.5] * len(losses), losses)))
-    found = cut_short(runs.outcome(TINY.specs("alexnet")).runs)
+    found = cut_short(runs.outcome(TINY.cifar.specs("alexnet")).runs)
     assert found == ("the training of alexnet ended while its loss still fell" if short else None)
 
 
 def test_seeds_are_counted_by_configuration():
     outcome = Made(as_in_the_paper).outcome
-    assert few_seeds(outcome(TINY.specs("mlp-1x512")).runs) is None
-    assert few_seeds(outcome([*TINY.specs("mlp-1x512"), *TINY.specs("alexnet")]).runs) == "1 seed for some of the numbers, fewer than 3"
-    assert few_seeds(outcome(TINY.specs("mlp-1x512")[:2]).runs) == "2 seeds for some of the numbers, fewer than 3"
-    assert not_annealed(outcome(TINY.specs("mlp-1x512")).runs) is None
+    assert few_seeds(outcome(TINY.cifar.specs("mlp-1x512")).runs) is None
+    assert (
+        few_seeds(outcome([*TINY.cifar.specs("mlp-1x512"), *TINY.cifar.specs("alexnet")]).runs)
+        == "1 seed for some of the numbers, fewer than 3"
+    )
+    assert few_seeds(outcome(TINY.cifar.specs("mlp-1x512")[:2]).runs) == "2 seeds for some of the numbers, fewer than 3"
+    assert not_annealed(outcome(TINY.cifar.specs("mlp-1x512")).runs) is None
 
 
 def test_claims_on_missing_runs_are_not_judged():
@@ -322,15 +327,29 @@ def test_plans(scale):
     seeds = [s.seed for s in specs]
     assert seeds == sorted(seeds), "a second seed of anything only after the first of everything"
     for name in find_experiments("all-cifar"):
-        assert {s.run_id for s in EXPERIMENTS[name].specs(scale)} <= {s.run_id for s in specs}
+        assert {s.run_id for s in find_experiment(name).specs(scale)} <= {s.run_id for s in specs}
     augmented = [s for s in specs if s.params.get("decay") == 0.999]
-    assert {s.params["epochs"] for s in augmented} == {scale.long_epochs}
+    assert {s.params["epochs"] for s in augmented} == {scale.cifar.long_epochs}
     assert {s.randomization.labels for s in augmented} == {1.0}
-    assert [name for group in GROUPS for name in find_experiments(group)] == list(EXPERIMENTS)
+    assert [name for group in GROUPS for name in find_experiments(group)] == EXPERIMENTS
     assert find_experiments("table1") == ["table1"]
 
 
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_experiment_is_a_file(name):
+    experiment = find_experiment(name)
+    assert experiment.TITLE
+    assert experiment.specs(SCALES["demo"])
+
+
+def test_an_unknown_experiment():
+    with pytest.raises(InputError, match="unknown experiment 'table9'"):
+        find_experiments("table9")
+    with pytest.raises(InputError, match="unknown experiment 'all-cifar'"):
+        find_experiment("all-cifar")
+
+
 def test_full_scale_rows_of_the_mlps_are_the_models_defaults():
-    (spec,) = {s.run_id: s for s in Scale("full").specs("mlp-1x512")}.values()
+    (spec,) = {s.run_id: s for s in CifarScale().specs("mlp-1x512")}.values()
     assert spec.run_id == "27c73d96c502", "as stored in results/"
-    assert spec.identity() == {"dataset": "cifar10", "model": "network", "seed": 0}
+    assert spec.identity() == {"dataset": "cifar10", MODEL_KEY: "network", "seed": 0}

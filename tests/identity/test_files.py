@@ -9,7 +9,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, RunSpec, Store, load_dataset, randomization_test, run, sweep
 from shattering.data import load
-from shattering.experiments.shatter_search import shatter_point
+from shattering.experiments.shatter_point import shatter_point
 from shattering.identity import files
 from shattering.identity.files import check_unchanged, files_digest, read_once
 from shattering.runs.reading import read_spec

@@ -16,7 +16,7 @@ from sklearn.svm import SVC, SVR
 from shattering.data.dataset import Split
 from shattering.errors import InputError
 from shattering.experiments.rademacher_complexity import empirical_rademacher
-from shattering.experiments.stability_definition import replace_one
+from shattering.experiments.stability import replace_one
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.learners.predictions import check_classifier, checked_codes
 

@@ -95,8 +95,7 @@ class Stability(_OfModel):
     """Examples replaced, one at a time."""
 
     def execute(self) -> int:
-        from shattering.experiments.stability import LABELS, make_result
-        from shattering.experiments.study_capacity import N_TEST
+        from shattering.experiments.stability import LABELS, N_TEST, make_result
         from shattering.runs.store import Store
         from shattering.runs.study import StudySpec
 
@@ -131,8 +130,7 @@ class ShatterPoint(_OfModel):
     def execute(self) -> int:
         import sys
 
-        from shattering.experiments.shatter_point import make_result
-        from shattering.experiments.shatter_search import shatter_point
+        from shattering.experiments.shatter_point import make_result, shatter_point
         from shattering.runs.spec import RunSpec
         from shattering.runs.store import Store
 

@@ -4,11 +4,12 @@ import contextlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from shattering.cli.common import Stored, Swept, check_out, finish, print_json, print_written, summary, sweep_with_overview, where
 from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import InputError, printable
+from shattering.experiments.catalogue import NAMES
 from shattering.parameters import Count, Natural, Range
 from shattering.system.machine import launched
 
@@ -174,32 +175,10 @@ class Sweep(Swept):
         return finish(runs, self.json, {})
 
 
-Experiment = Literal[
-    "table1",
-    "table2",
-    "table3",
-    "table4",
-    "figure1a",
-    "figure1b",
-    "figure1c",
-    "figure2a",
-    "figure2b",
-    "all-cifar",
-    "norm",
-    "gradient-descent",
-    "hessian",
-    "interpolators",
-    "polynomial",
-    "perceptron",
-    "double-descent",
-    "all-linear",
-    "theorem1",
-    "corollary1",
-    "rademacher",
-    "stability",
-    "all-capacity",
-    "all-imagenet",
-]
+if TYPE_CHECKING:
+    Experiment = str
+else:
+    Experiment = Literal[tuple(NAMES)]  # a type checker takes only literals that are written out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -207,7 +186,7 @@ class Paper(Swept):
     """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
 
     what: Positional[Experiment]
-    """Which; all-cifar, all-linear, all-capacity and all-imagenet are all of a line."""
+    """Experiment to run; `all-*` runs a group."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     data: str | None = None
@@ -222,13 +201,15 @@ class Paper(Swept):
 
     def execute(self) -> int:
         from shattering.experiments import reproduce
+        from shattering.experiments.catalogue import find_experiments
         from shattering.experiments.scales import SCALES
         from shattering.experiments.text import print_result
         from shattering.runs.store import Store
 
         check_out(self.out, is_folder=True)
-        names, scale = reproduce.find_experiments(self.what), SCALES[self.scale]
-        scale = scale if self.data is None else replace(scale, photographs=self.data)
+        names, scale = find_experiments(self.what), SCALES[self.scale]
+        if self.data is not None:
+            scale = replace(scale, imagenet=replace(scale.imagenet, dataset=self.data))
         store = Store(self.store if self.from_ is None else self.from_)
         if self.from_ is None:
             specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))

@@ -1,12 +1,19 @@
 """Corollary 1: the same labels by a network of depth k, width O(n / k) and O(n + d) weights."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
+from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
-from shattering.experiments.scales import CAPACITY_SCALES, Scale
+from shattering.experiments.relu_points import random_labels, to_check
+from shattering.experiments.scales import Scale
+from shattering.relu.direction import CANDIDATES, best_of, turned
+from shattering.relu.hinges import interpolate
+from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
+from shattering.relu.rows import survey
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
@@ -23,9 +30,48 @@ COLUMNS = (
 )
 
 
+def run_study(
+    seed: int,
+    *,
+    dataset: str = "digits",
+    n: int | None = None,
+    d: int = 3072,
+    classes: int = 10,
+    depths: Sequence[int] = (2, 3, 4, 8, 16, 64),
+) -> tuple[dict, pd.DataFrame]:
+    """The same labels by networks of several depths. Arguments as of `theorem1`.
+
+    Table: depth, width, n_parameters, layers (linear ones, counted), max_error, n_checked, labels_right.
+    """
+    rows, targets, about = random_labels(seed, dataset, n, d, classes)
+    _, largest = survey(rows)
+    best = turned(rows, targets, best_of(rows, targets, largest, seeds.generator(seed, "direction"), CANDIDATES), largest)
+    order = np.argsort(best.points, kind="stable")
+    knots, values = best.points[order], targets[order]
+    checked, table = to_check(len(knots), seed), []
+    for depth in depths:
+        if depth == 2:
+            h, shuffled = interpolate(knots, values), summation_order(len(knots))
+            network = ReluNetwork(best.direction, h.thresholds[shuffled], h.weights[shuffled])
+        else:
+            network = DeepReluNetwork(best.direction, knots, values, 0.0, depth)
+        outputs = forward_in_blocks(network, knots[checked])
+        table.append(
+            {
+                "depth": depth,
+                "width": network.width,
+                "n_parameters": sum(p.numel() for p in network.parameters()),
+                "max_error": float(np.abs(outputs - values[checked]).max()),
+                "n_checked": len(checked),
+                "labels_right": float((np.rint(outputs) == values[checked]).mean()),
+            }
+        )
+    return {**about, "n": len(targets), "d": rows.shape[1], "steepness": best.steepness}, pd.DataFrame(table)
+
+
 def specs(scale: Scale) -> list[StudySpec]:
     """One study a data set: the most images, and the most of noise."""
-    k = CAPACITY_SCALES[scale.name]
+    k = scale.capacity
     sizes = [(k.dataset, k.sizes[-1]), *(("noise", n) for n in k.noise[-1:])]
     return [StudySpec("corollary1", {"dataset": dataset, "n": n}) for dataset, n in sizes]
 

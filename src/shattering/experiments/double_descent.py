@@ -5,10 +5,16 @@ from collections.abc import Sequence
 from statistics import fmean
 
 import altair as alt
+import numpy as np
 import pandas as pd
+import torch
 
+from shattering import seeds
+from shattering.data.load import load_dataset
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
-from shattering.experiments.scales import KERNEL_SCALES, Scale
+from shattering.experiments.points import about, points_of
+from shattering.experiments.scales import Scale
+from shattering.randomization import Randomization, randomize
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
@@ -24,9 +30,46 @@ COLUMNS = (
 )
 
 
+def run_study(
+    seed: int, *, dataset: str = "digits", n: int = 500, n_test: int = 500, labels: float = 0.0, widths: Sequence[int] = ()
+) -> tuple[dict, pd.DataFrame]:
+    """Test error over the number of random features, through the interpolation threshold at n; minimum norm throughout.
+
+    Features are relu(<w, x>) with Gaussian w, the same for fewer and for more; images are standardized by pixel, with a
+    constant. Least squares of least norm on one-hot targets, with a share of label corruption on the training images.
+    Without widths, a grid from n/16 to 16 n, closer around n. Table: width, train_error, test_error (of labels as
+    trained on, and of true ones), test_loss (mean squared error a class) and norm (of the weights). Numbers: n, labels.
+    """
+    data = randomize(load_dataset(dataset, n, n_test, seed), Randomization(labels), seed)
+    n = len(data.train)
+    X, test = points_of(data.train), points_of(data.test)
+    deviation, mean = torch.std_mean(X, 0, correction=0)
+    scale = torch.where(deviation > 0, deviation, 1.0) * X.shape[1] ** 0.5
+    X, test = (torch.cat([(x - mean) / scale, torch.full((len(x), 1), 0.1)], 1) for x in (X, test))
+    ratios = [*(2.0 ** np.arange(-4, 0)), 0.7, 0.8, 0.9, 0.95, 1.0, 1.05, 1.1, 1.25, 1.5, *(2.0 ** np.arange(1, 5))]
+    grid = list(widths) or sorted({round(n * ratio) for ratio in ratios})
+    directions = torch.from_numpy(seeds.generator(seed, "features").normal(size=(max(grid), X.shape[1])))
+    targets, truth = (torch.nn.functional.one_hot(y, data.train.n_classes).double() for y in (data.train.labels, data.test.true_labels))
+    rows = []
+    for width in grid:
+        features, new = (torch.relu(x @ directions[:width].T) for x in (X, test))
+        weights = torch.linalg.lstsq(features, targets, driver="gelsd").solution
+        fitted, values = features @ weights, new @ weights
+        rows.append(
+            {
+                "width": width,
+                "train_error": float((fitted.argmax(1) != data.train.labels).double().mean()),
+                "test_error": float((values.argmax(1) != data.test.true_labels).double().mean()),
+                "test_loss": float((values - truth).square().mean()),
+                "norm": float(weights.norm()),
+            }
+        )
+    return {**about(data), "n": n, "labels": float(labels)}, pd.DataFrame(rows)
+
+
 def specs(scale: Scale) -> list[StudySpec]:
     """Without and with label noise, three seeds."""
-    k = KERNEL_SCALES[scale.name]
+    k = scale.kernels
     params = {"dataset": k.grey, "n": k.n_study, "n_test": k.n_study_test}
     return [StudySpec("double-descent", {**params, "labels": p}, seed) for seed in range(3) for p in NOISE]
 

@@ -76,8 +76,8 @@ class Runs:
     def size(self) -> str:
         """What to say of these runs beside the papers': how many images of what; the variant of the data as far as runs are done."""
         done = next((run.result for run in self.seen.values() if run.result), None)
-        dataset = done["dataset"] if done else self.scale.dataset
-        n = done["n_train"] if done else self.scale.n_train
+        dataset = done["dataset"] if done else self.scale.cifar.dataset
+        n = done["n_train"] if done else self.scale.cifar.n_train
         return f"n = {n:,} of {dataset}" if n else f"all of {dataset}"
 
     def _find(self, spec: RunSpec) -> Run:

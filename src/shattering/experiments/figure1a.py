@@ -27,7 +27,7 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """All runs of the figure."""
-    return [spec for options in SERIES.values() for spec in scale.specs("inception", **options)]
+    return [spec for options in SERIES.values() for spec in scale.cifar.specs("inception", **options)]
 
 
 def steps_to_converge(losses: list[float], steps: list[int], n_classes: int) -> int | None:
@@ -46,7 +46,7 @@ def _converging(outcome: Outcome) -> float | None:
 
 def result(scale: Scale, runs: Runs) -> Result:
     """The figure, from stored runs."""
-    outcomes = {name: runs.outcome(scale.specs("inception", **options)) for name, options in SERIES.items()}
+    outcomes = {name: runs.outcome(scale.cifar.specs("inception", **options)) for name, options in SERIES.items()}
     found = [run for outcome in outcomes.values() for run in outcome.runs]
     chart = loss_curves(found)
     caption = (

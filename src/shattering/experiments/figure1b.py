@@ -25,12 +25,12 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """All runs of figures 1b and 1c."""
-    return [spec for p in sorted(CORRUPTIONS, reverse=True) for network in NETWORKS for spec in scale.specs(network, labels=p)]
+    return [spec for p in sorted(CORRUPTIONS, reverse=True) for network in NETWORKS for spec in scale.cifar.specs(network, labels=p)]
 
 
 def outcomes(scale: Scale, runs: Runs) -> dict[str, dict[float, Outcome]]:
     """network → corruption → its runs."""
-    return {network: {p: runs.outcome(scale.specs(network, labels=p)) for p in CORRUPTIONS} for network in NETWORKS}
+    return {network: {p: runs.outcome(scale.cifar.specs(network, labels=p)) for p in CORRUPTIONS} for network in NETWORKS}
 
 
 def time_to_overfit(history: pd.DataFrame, accuracy: float = OVERFIT) -> int | None:

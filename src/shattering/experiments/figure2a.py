@@ -6,7 +6,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.figure2b import best_so_far
 from shattering.experiments.reference import TABLE_2, Table2Row
-from shattering.experiments.scales import IMAGENET_SCALES, Scale
+from shattering.experiments.scales import Scale
 from shattering.experiments.table2 import no_test, regularizers, row_specs, size_of, tested
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.spec import RunSpec
@@ -65,7 +65,7 @@ def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
 
 
 def _chart(scale: Scale, runs: dict[str, list[Run]]) -> Chart | None:
-    splits = ("test", "train") if IMAGENET_SCALES[scale.name].hold_out else ("train",)
+    splits = ("test", "train") if scale.imagenet.hold_out else ("train",)
     frames = []
     for name, done in runs.items():
         for run in done:

@@ -27,20 +27,20 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """All runs of the figure, and those with a validation split."""
-    return [spec for validation in (False, True) for network in NETWORKS for spec in scale.specs(network, validation=validation)]
+    return [spec for validation in (False, True) for network in NETWORKS for spec in scale.cifar.specs(network, validation=validation)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """The figure, from stored runs."""
-    plain = {network: runs.outcome(scale.specs(network)) for network in NETWORKS}
-    held_out = {network: runs.outcome(scale.specs(network, validation=True)) for network in NETWORKS}
+    plain = {network: runs.outcome(scale.cifar.specs(network)) for network in NETWORKS}
+    held_out = {network: runs.outcome(scale.cifar.specs(network, validation=True)) for network in NETWORKS}
     table = Table(
         f"Early stopping, {runs.size}",
         COLUMNS,
         [_row(network, outcomes[network], outcomes is held_out) for outcomes in (plain, held_out) for network in NETWORKS],
         "Stopped by the test set: the best along the way, as the paper has it. Its footnote 3: making this rigorous takes another isolated "
         "test set, as the point was chosen on this one; so it bounds the gain from above. Stopped by a validation split "
-        f"({scale.n_validation:,} training images held out): the rigorous version, in runs of its own.",
+        f"({scale.cifar.n_validation:,} training images held out): the rigorous version, in runs of its own.",
     )
     curves = _chart([run for outcome in plain.values() for run in outcome.done])
     caption = (

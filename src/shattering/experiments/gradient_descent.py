@@ -1,17 +1,64 @@
 """Section 5: descent from zero finds the solution of least norm."""
 
+from collections.abc import Iterator
+
 import altair as alt
+import numpy as np
 import pandas as pd
 
+from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
+from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
-from shattering.experiments.study_linear import METHODS
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: descent from zero converges to the minimum-norm solution"
 FOUND = 1e-6  # distance, in norms of the solution, that counts as having found it
 COLUMNS = (Column("method", "method"), Column("start", "start"), Column("distance", "distance at the end, in norms", "number"))
+
+
+METHODS = ("gradient descent", "SGD")
+
+
+def _descend(X: np.ndarray, y: np.ndarray, w: np.ndarray, method: str, seed: int) -> Iterator[np.ndarray]:
+    """The weights before every pass over the points, on half of the squared error: a step a pass, or a step a point."""
+    w, order = w.copy(), seeds.generator(seed, "order")
+    rate = 1 / float(np.linalg.eigvalsh(X @ X.T)[-1]) if method == "gradient descent" else 1 / float((X**2).sum(1).max())
+    while True:
+        yield w
+        if method == "gradient descent":
+            w = w - rate * X.T @ (X @ w - y)
+        else:
+            for i in order.permutation(len(X)):
+                w = w - rate * (X[i] @ w - y[i]) * X[i]
+
+
+def run_study(seed: int, *, n: int = 100, d: int = 400, passes: int = 400, offset: float = 0.5) -> tuple[dict, pd.DataFrame]:
+    """Gradient descent and SGD on n Gaussian points with d features, from zero and from elsewhere.
+
+    The other start is at random, `offset` times as far from zero as the minimum-norm solution X'(XX')^-1 y.
+
+    Table: method, start, passes (over the points), distance (from that solution, in units of its norm) and loss (mean
+    squared error). Numbers: the last distances, and start_outside: what of the other start is outside the span of the
+    points, where no step leads, in the same units.
+    """
+    X, y = linear_problem(seed, n, d)
+    best = X.T @ np.linalg.solve(X @ X.T, y)
+    norm = float(np.linalg.norm(best))
+    span = np.linalg.qr(X.T)[0]
+    start = seeds.generator(seed, "start").normal(size=d)
+    start *= offset * norm / np.linalg.norm(start)
+    rows, last = [], {}
+    for method in METHODS:
+        for name, first in (("zero", np.zeros(d)), ("elsewhere", start)):
+            for done, w in zip(range(passes + 1), _descend(X, y, first, method, seed), strict=False):
+                last[f"{method}, from {name}"] = distance = float(np.linalg.norm(w - best)) / norm
+                rows.append(
+                    {"method": method, "start": name, "passes": done, "distance": distance, "loss": float(((X @ w - y) ** 2).mean())}
+                )
+    outside = float(np.linalg.norm(start - span @ (span.T @ start))) / norm
+    return {"data": f"{n} Gaussian points in {d} dimensions", "norm": norm, "start_outside": outside, **last}, pd.DataFrame(rows)
 
 
 def specs(scale: Scale) -> list[StudySpec]:

@@ -1,9 +1,13 @@
 """Section 5: the curvature is the same at every solution, and degenerate."""
 
 import altair as alt
+import numpy as np
 import pandas as pd
+import torch
 
+from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
+from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.study import StudySpec
@@ -17,6 +21,43 @@ COLUMNS = (
     Column("norm", "norm", "number"),
     Column("rank", "rank of the Hessian", "number"),
 )
+
+
+def run_study(seed: int, *, n: int = 40, d: int = 120) -> tuple[dict, pd.DataFrame]:
+    """The Hessian of the mean squared error at three interpolating solutions, by automatic differentiation.
+
+    At the minimum-norm one, at one that gradient descent finds from far away, and at one that fits wrong targets on as
+    many other points as there is room for. Table: solution, index (from 0, of the eigenvalues in descending order),
+    eigenvalue. Numbers, by solution: error (on new points, from the same plane as the targets), norm, loss; and rank,
+    d, and difference (the largest between entries of any two of the Hessians).
+    """
+    X, _ = linear_problem(seed, n, d)
+    generator = seeds.generator(seed, "plane")
+    plane = generator.normal(size=d)
+    y = X @ plane
+    new = generator.normal(size=(1000, d)) / np.sqrt(d)
+    rest = generator.normal(size=(d - n, d)) / np.sqrt(d)
+    far = 10 * generator.normal(size=d)
+    pseudo = np.linalg.pinv(X)
+    both = np.vstack([X, rest])
+    solutions = {
+        "minimum norm": pseudo @ y,
+        "from far away": far + pseudo @ (y - X @ far),
+        "wrong elsewhere": np.linalg.solve(both, np.concatenate([y, -rest @ plane])),
+    }
+    points, targets = torch.from_numpy(X), torch.from_numpy(y)
+    numbers: dict = {"data": f"{n} Gaussian points in {d} dimensions", "d": d}
+    rows, found = [], []
+    for name, w in solutions.items():
+        matrix = np.asarray(torch.autograd.functional.hessian(lambda v: ((points @ v - targets) ** 2).mean(), torch.from_numpy(w)))
+        found.append(matrix)
+        values = np.linalg.eigvalsh(matrix)[::-1]
+        rows += [{"solution": name, "index": i, "eigenvalue": float(v)} for i, v in enumerate(values)]
+        numbers |= {f"{name}, error": float(((new @ (w - plane)) ** 2).mean() / ((new @ plane) ** 2).mean())}
+        numbers |= {f"{name}, norm": float(np.linalg.norm(w)), f"{name}, loss": float(((X @ w - y) ** 2).mean())}
+        numbers[f"{name}, rank"] = int((values > 1e-10 * values[0]).sum())
+    numbers["difference"] = max(float(abs(a - b).max()) for a in found for b in found)
+    return numbers, pd.DataFrame(rows)
 
 
 def specs(scale: Scale) -> list[StudySpec]:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from shattering.experiments import reference
 from shattering.experiments.experiment import Column, Outcome, Result, Runs, Table, judge
-from shattering.experiments.scales import GAMMA_FACTORS, KERNEL_SCALES, Scale
+from shattering.experiments.scales import GAMMA_FACTORS, Scale
 from shattering.experiments.table3 import KERNELS, choice_specs, error, kernel_of, path_specs
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.spec import RunSpec
@@ -29,14 +29,14 @@ GAMMAS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """Two rows of table 3, and the bandwidths tried for them."""
-    k = KERNEL_SCALES[scale.name]
+    k = scale.kernels
     rows = [path_specs(k, key)[0.0] for key in KEYS]
     return [*rows, *(spec for (key, what, _), spec in choice_specs(k).items() if what == "gamma" and key in KEYS)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """The figure, from stored runs of table 3."""
-    k = KERNEL_SCALES[scale.name]
+    k = scale.kernels
     plain = {key: runs.outcome([path_specs(k, key)[0.0]]) for key in KEYS}
     tried = {(key, f): runs.outcome([choice_specs(k)[key, "gamma", f]]) for key in KEYS for f in GAMMA_FACTORS}
     size = runs.size

@@ -1,8 +1,15 @@
 """The perceptron of 1958 (CACM 2021): a bound on mistakes that labels decide."""
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from scipy.optimize import linprog
+from sklearn.linear_model import Perceptron
+from sklearn.svm import SVC
 
+from shattering import seeds
+from shattering.data.load import load_dataset
+from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
@@ -19,6 +26,60 @@ COLUMNS = (
     Column("last", "in the last pass", "number"),
     Column("separable", "separable"),
 )
+
+
+def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, passes: int = 150) -> tuple[dict, pd.DataFrame]:
+    """The perceptron's mistakes on two classes of digits, and on random labels, against Novikoff's bound.
+
+    The bound (R/margin)², R the largest norm of an example (with a constant feature of 1) and margin that of the best
+    plane, holds where the classes can be separated; where they cannot, mistakes go on. Random labels also on as few
+    images as there are features, where they can be separated again.
+
+    Table: labels, n, passes, mistakes (so far). Numbers for each: n, separable, margin, bound, mistakes (in all), and
+    last_pass (mistakes in the last one).
+    """
+    split = load_dataset("digits").train
+    chosen = np.flatnonzero(np.isin(split.true_labels.numpy(), list(classes)))[:n]
+    X = to_float(split.images[chosen]).flatten(1).numpy().astype(np.float64)
+    X = np.hstack([X, np.ones((len(X), 1))])
+    y = np.where(split.true_labels.numpy()[chosen] == classes[1], 1, -1)
+    random = seeds.generator(seed, "labels").permutation(y)
+    few = 40
+    rows, numbers = [], {"data": f"digits {classes[0]} and {classes[1]}"}
+    for name, points, labels in (("true", X, y), ("random", X, random), ("random, few images", X[:few], random[:few])):
+        mistakes = _mistakes(points, labels, passes, seed)
+        margin = _margin(points, labels)
+        rows += [{"labels": name, "n": len(points), "passes": i + 1, "mistakes": m} for i, m in enumerate(mistakes)]
+        bound = None if margin is None else float((points**2).sum(1).max() / margin**2)
+        found = {"n": len(points), "separable": margin is not None, "margin": margin, "bound": bound, "mistakes": mistakes[-1]}
+        found["last_pass"] = mistakes[-1] - mistakes[-2]
+        numbers |= {f"{name}, {key}": value for key, value in found.items()}
+    return numbers, pd.DataFrame(rows)
+
+
+def _mistakes(X: np.ndarray, y: np.ndarray, passes: int, seed: int) -> list[int]:
+    """Mistakes so far after every pass of scikit-learn's perceptron, example by example. X has a constant feature."""
+    model = Perceptron(fit_intercept=False).partial_fit(X[:1], y[:1], classes=[-1, 1])  # from zero, every example is a mistake
+    order, count, out = seeds.generator(seed, "order"), 1, []
+    for _ in range(passes):
+        for i in order.permutation(len(X)):
+            if y[i] * (X[i] @ np.asarray(model.coef_)[0]) <= 0:  # elsewhere it does not learn
+                model.partial_fit(X[i : i + 1], y[i : i + 1])
+                count += 1
+        out.append(count)
+    return out
+
+
+def _margin(X: np.ndarray, y: np.ndarray) -> float | None:
+    """The largest distance from a plane through zero that separates the classes to the closest example; None if none does.
+
+    Whether one does: by linear programming. Which: by a support vector machine on the examples and their mirror images,
+    which puts the plane through zero.
+    """
+    if not linprog(np.zeros(X.shape[1]), A_ub=-y[:, None] * X, b_ub=-np.ones(len(X)), bounds=(None, None)).success:
+        return None
+    w = SVC(kernel="linear", C=1e8).fit(np.vstack([X, -X]), np.concatenate([y, -y])).coef_[0]
+    return float((y * (X @ w)).min() / np.linalg.norm(w))
 
 
 def specs(scale: Scale) -> list[StudySpec]:

@@ -3,8 +3,13 @@
 from statistics import fmean, median
 
 import altair as alt
+import numpy as np
 import pandas as pd
+from sklearn.linear_model import LinearRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures
 
+from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.report.figures import SERIES_COLORS, Chart
@@ -19,6 +24,49 @@ COLUMNS = (
     Column("random", "training error, random targets", "number"),
     Column("holdout", "hold-out error", "number"),
 )
+
+
+def _polynomial(degree: int) -> Pipeline:
+    return make_pipeline(PolynomialFeatures(degree), LinearRegression(tol=0))  # whose default cuts small singular values off
+
+
+def run_study(seed: int, *, n: int = 10, noise: float = 0.3, degrees: int = 9, n_holdout: int = 100) -> tuple[dict, pd.DataFrame]:
+    """Bishop's polynomial (Pattern Recognition and Machine Learning, 1.1): n noisy points of a sine, degree by hold-out.
+
+    Then polynomials of each degree on the same points with random targets: a permutation of their own. Table: kind
+    ("fit", with degree, targets ("true" or "random"), train and holdout root mean squared errors; "point" and "curve",
+    with targets, x and y: the curve is that of the chosen degree). Numbers: degree (chosen: least error on the
+    hold-out of true targets), and its errors train_true, train_random, and holdout_true, with spread (of the targets).
+    """
+    generator = seeds.generator(seed, "polynomial")
+    x = np.linspace(0, 1, n)[:, None]
+    x_holdout = (np.arange(n_holdout)[:, None] + 0.5) / n_holdout
+    y, y_holdout = (np.sin(2 * np.pi * t[:, 0]) + noise * generator.normal(size=len(t)) for t in (x, x_holdout))
+    targets = {"true": y, "random": generator.permutation(y)}
+    fits = {(degree, name): _polynomial(degree).fit(x, values) for degree in range(degrees + 1) for name, values in targets.items()}
+
+    def error(degree: int, name: str, points: np.ndarray, values: np.ndarray) -> float:
+        return float(np.sqrt(np.mean((fits[degree, name].predict(points) - values) ** 2)))
+
+    rows: list[dict] = [
+        {
+            "kind": "fit",
+            "degree": degree,
+            "targets": name,
+            "train": error(degree, name, x, targets[name]),
+            "holdout": error(degree, name, x_holdout, y_holdout),
+        }
+        for degree, name in fits
+    ]
+    degree = min(range(degrees + 1), key=lambda m: error(m, "true", x_holdout, y_holdout))
+    grid = np.linspace(0, 1, 101)[:, None]
+    for name, values in targets.items():
+        rows += [{"kind": "point", "targets": name, "x": float(a), "y": float(b)} for a, b in zip(x[:, 0], values, strict=True)]
+        curve = fits[degree, name].predict(grid)
+        rows += [{"kind": "curve", "targets": name, "x": float(a), "y": float(b)} for a, b in zip(grid[:, 0], curve, strict=True)]
+    numbers = {"train_true": error(degree, "true", x, y), "train_random": error(degree, "random", x, targets["random"])}
+    numbers |= {"holdout_true": error(degree, "true", x_holdout, y_holdout), "spread": float(y.std())}
+    return {"data": f"{n} points of a sine with noise {noise:g}", "degree": degree, **numbers}, pd.DataFrame(rows)
 
 
 def specs(scale: Scale) -> list[StudySpec]:

@@ -1,12 +1,25 @@
 """Section 2.2: empirical Rademacher complexity (equation 1), of models by training and of norm-bounded classes in closed form."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
+from shattering.data.load import load_dataset
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
-from shattering.experiments.scales import CAPACITY_SCALES, CapacityScale, Scale
+from shattering.experiments.rademacher_complexity import (
+    Rademacher,
+    empirical_rademacher,
+    kernel_class_bound,
+    of_kernel_class,
+    of_linear_class,
+    random_signs,
+    vc_lower_bound,
+)
+from shattering.experiments.scales import CapacityScale, Scale
+from shattering.learners import build_model
+from shattering.learners.on_splits import table as as_table
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
@@ -37,6 +50,64 @@ CLASS_NOTE = (
 )
 
 
+def run_study(
+    seed: int, *, dataset: str = "digits", n: int = 200, model: str = "network", params: Mapping | None = None, n_draws: int = 10
+) -> tuple[dict, pd.DataFrame]:
+    """A model's correlation with random signs on n training images: a lower bound on empirical Rademacher complexity.
+
+    Table: draw, correlation. Numbers: value, low and high (95 %, over draws), n_fitted (draws fitted exactly), and
+    vc_lower_bound from them.
+    """
+    data = load_dataset(dataset, n, 1, seed)
+    found = empirical_rademacher(build_model(model, params or {}, seed), data.train, n_draws, seed)
+    numbers = {"n_fitted": found.n_fitted, "n_draws": n_draws, "vc_lower_bound": vc_lower_bound(n, found.n_fitted, n_draws)}
+    table = pd.DataFrame({"draw": range(n_draws), "correlation": found.correlations})
+    return {"data": f"{data.variant}, n = {n:,}", "n": n, **_interval(found), **numbers}, table
+
+
+def run_classes_study(
+    seed: int, *, dataset: str = "digits", n: int = 200, n_draws: int = 10, gamma: float | None = None
+) -> tuple[dict, pd.DataFrame]:
+    """The closed forms on the same images and signs, of classes whose values lie in -1…1 on these images, as a classifier's do.
+
+    "linear": {x → <w, x>: ‖w‖ <= 1 / max ‖x‖}; "gaussian kernel": the unit ball of its Hilbert space, exp(-gamma ‖x - x'‖²),
+    with gamma 1 / (d times the variance of all values) unless given.
+    Table: kind, value, low, high (95 %, over draws), bound (Jensen's, for any data of these norms), and needed: the
+    radius, in units of the class's, of the smallest ball with a function that takes the first draw's signs exactly
+    (missing where none does).
+    """
+    data = load_dataset(dataset, n, 1, seed)
+    X = as_table(data.train).astype(np.float64)
+    signs, largest = random_signs(n, n_draws, seed), float(np.linalg.norm(X, axis=1).max())
+    squares = (X * X).sum(1)
+    bandwidth = gamma or 1 / (X.shape[1] * X.var())
+    gaussian = np.exp(-bandwidth * np.maximum(squares[:, None] + squares - 2 * X @ X.T, 0))
+    found = {
+        "linear": (of_linear_class(X, 1 / largest, signs), X @ X.T / largest**2),
+        "gaussian kernel": (of_kernel_class(gaussian, 1.0, signs), gaussian),
+    }
+    rows = [
+        {"kind": kind, **_interval(complexity), "bound": kernel_class_bound(np.diag(K), 1.0), "needed": _needed(K, signs[0])}
+        for kind, (complexity, K) in found.items()
+    ]
+    return {"data": f"{data.variant}, n = {n:,}", "n": n, "n_draws": n_draws}, pd.DataFrame(rows)
+
+
+def _needed(K: np.ndarray, signs: np.ndarray) -> float | None:
+    """The norm of the smallest function of a kernel's Hilbert space that takes the signs; None where there is none."""
+    values, vectors = np.linalg.eigh(K)
+    kept = values > values[-1] * len(K) * np.finfo(float).eps
+    parts = vectors.T @ signs
+    if np.linalg.norm(parts[~kept]) > 1e-6 * np.linalg.norm(signs):
+        return None
+    return float(np.sqrt(np.sum(parts[kept] ** 2 / values[kept])))
+
+
+def _interval(found: Rademacher) -> dict:
+    low, high = found.interval or (None, None)
+    return {"value": found.value, "low": low, "high": high}
+
+
 def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
     """Title → (model, parameters)."""
     return {
@@ -50,7 +121,7 @@ def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
 
 def specs(scale: Scale) -> list[StudySpec]:
     """The closed forms, and one study a model."""
-    k = CAPACITY_SCALES[scale.name]
+    k = scale.capacity
     common = {"dataset": k.dataset, "n": k.n_rademacher, "n_draws": k.n_draws}
     trained = [StudySpec("rademacher", {**common, "model": name, "params": params}) for name, params in models(k).values()]
     return [StudySpec("rademacher-classes", common), *trained]
@@ -59,7 +130,7 @@ def specs(scale: Scale) -> list[StudySpec]:
 def result(scale: Scale, runs: Runs) -> Result:
     """The table and figure, from stored studies."""
     closed, *trained = runs.records(specs(scale))
-    titles = list(models(CAPACITY_SCALES[scale.name]))
+    titles = list(models(scale.capacity))
     return make_result("rademacher", scale.name, dict(zip(titles, trained, strict=True)), closed)
 
 

@@ -2,34 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from typing import Protocol, cast
 
 import torch
 
 from shattering.errors import InputError, reason, unknown
-from shattering.experiments import (
-    corollary1,
-    double_descent,
-    figure1a,
-    figure1b,
-    figure1c,
-    figure2a,
-    figure2b,
-    gradient_descent,
-    hessian,
-    interpolators,
-    norm,
-    perceptron,
-    polynomial,
-    rademacher,
-    stability,
-    table1,
-    table2,
-    table3,
-    table4,
-    theorem1,
-)
+from shattering.experiments.catalogue import EXPERIMENTS, GROUPS
 from shattering.experiments.experiment import Result, Runs, show
 from shattering.experiments.scales import CONVOLUTIONAL, Scale
 from shattering.report.figures import save
@@ -38,42 +18,28 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Store
 from shattering.system.machine import usable_cores
 
-EXPERIMENTS: dict[str, ModuleType] = {
-    "table1": table1,
-    "figure1a": figure1a,
-    "figure1b": figure1b,
-    "figure1c": figure1c,
-    "figure2b": figure2b,
-    "table4": table4,
-    "table3": table3,
-    "norm": norm,
-    "gradient-descent": gradient_descent,
-    "hessian": hessian,
-    "interpolators": interpolators,
-    "polynomial": polynomial,
-    "perceptron": perceptron,
-    "double-descent": double_descent,
-    "theorem1": theorem1,
-    "corollary1": corollary1,
-    "rademacher": rademacher,
-    "stability": stability,
-    "table2": table2,
-    "figure2a": figure2a,
-}
-GROUPS = {  # name → title, experiments
-    "all-cifar": ("The papers' CIFAR-10 experiments", list(EXPERIMENTS)[:6]),
-    "all-linear": ("Section 5 of the papers: linear models and kernels", list(EXPERIMENTS)[6:14]),
-    "all-capacity": ("Section 2.2 and theorem 1 of the papers: capacity and stability", list(EXPERIMENTS)[14:18]),
-    "all-imagenet": ("The papers' ImageNet experiments", list(EXPERIMENTS)[18:]),
-}
 PICTURES = ("pdf", "svg", "png")
 
 
-def find_experiments(name: str) -> list[str]:
-    """The names that a name stands for. Raises InputError for an unknown one."""
-    if name not in GROUPS and name not in EXPERIMENTS:
-        raise unknown("experiment", name, [*EXPERIMENTS, *GROUPS])
-    return GROUPS[name][1] if name in GROUPS else [name]
+class Experiment(Protocol):
+    """What the file of every experiment has."""
+
+    TITLE: str
+
+    def specs(self, scale: Scale) -> Sequence[AnySpec]:
+        """List the runs that the experiment needs, those first that complete the most."""
+        ...
+
+    def result(self, scale: Scale, runs: Runs) -> Result:
+        """Make the experiment's tables, charts and claims from stored runs."""
+        ...
+
+
+def find_experiment(name: str) -> Experiment:
+    """Import the file of an experiment by its name. Raises InputError for an unknown one."""
+    if name not in EXPERIMENTS:
+        raise unknown("experiment", name, EXPERIMENTS)
+    return cast("Experiment", import_module(f"shattering.experiments.{name.replace('-', '_')}"))
 
 
 def experiment_specs(names: Sequence[str], scale: Scale) -> list[AnySpec]:
@@ -82,7 +48,7 @@ def experiment_specs(names: Sequence[str], scale: Scale) -> list[AnySpec]:
     The first seed of everything comes before the second of anything, and within a seed the rows of tables come before
     what they do not need: wherever a sweep is stopped, what is done completes as many rows as it can.
     """
-    found = {spec.run_id: spec for name in names for spec in EXPERIMENTS[name].specs(scale)}
+    found = {spec.run_id: spec for name in names for spec in find_experiment(name).specs(scale)}
     return sorted(found.values(), key=lambda spec: spec.seed)
 
 
@@ -110,7 +76,7 @@ def make_result(name: str, scale: Scale, store: Store) -> Result:
     Raises InputError for stored results and tables without what the experiment needs.
     """
     try:
-        return EXPERIMENTS[name].result(scale, Runs(store, scale))
+        return find_experiment(name).result(scale, Runs(store, scale))
     except LookupError as error:  # a column or a row of a table, as another version may have written it
         raise InputError(f"a run of {name} in store {store.where} lacks {reason(error)}, expected what this version writes") from error
 

@@ -1,36 +1,35 @@
-"""How large the papers' experiments are run: the same code, other data, budgets and seeds."""
+"""How large the papers' experiments are run: the same code on other data, with other budgets and numbers of seeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from shattering.randomization import Randomization
+from shattering.randomization import Pixels, Randomization
 from shattering.runs.spec import RunSpec
 
 CONVOLUTIONAL = ("inception", "inception-no-bn", "alexnet")
 NETWORKS = (*CONVOLUTIONAL, "mlp-3x512", "mlp-1x512")
 WEIGHT_DECAY = 5e-4  # the "default coefficient", which the paper does not give
 CORRUPTIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
+RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # on kernels whose diagonal is 1 (on average)
+GAMMA_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # times the bandwidth; all are tried on the hold-out
 
 
-@dataclass(frozen=True)
-class Scale:
-    """A size of the papers' experiments on CIFAR-10.
+@dataclass(frozen=True, kw_only=True)
+class CifarScale:
+    """A size of the experiments with the small networks.
 
     Args:
-        name: what it is called.
         dataset: a name in `DATASETS`, or a path.
         n_train: training images; None: all.
         n_test: test images; None: all.
-        n_validation: held out, beside n_train, where early stopping is made rigorous.
+        n_validation: images held out, beside n_train, for early stopping that is not chosen on the test set.
         epochs: network → the budget of a run in epochs; 100 for those not named.
-        long_epochs: the budget of Inception with augmented images and random labels, where the rate hardly decays.
-        stop_when_fitted: end a run once its training set is fitted.
+        long_epochs: the budget of Inception with augmented images and random labels, where the learning rate hardly decays.
+        stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
         precision: of the convolutional networks.
-        photographs: dataset in the place of ImageNet; None: one has to be given.
     """
 
-    name: str
     dataset: str = "cifar10"
     n_train: int | None = None
     n_test: int | None = None
@@ -40,101 +39,73 @@ class Scale:
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
     precision: str = "float32"
-    photographs: str | None = None
 
-    def n_seeds(self, network: str) -> int:
-        return self.seeds.get(network, 1)
+    def specs(self, network: str, labels: float = 0.0, pixels: Pixels = "true", validation: bool = False, **params) -> list[RunSpec]:
+        """List the runs of a configuration, one per seed.
 
-    def specs(self, network: str, labels: float = 0.0, pixels: str = "true", validation: bool = False, **params) -> list[RunSpec]:
-        """A configuration's runs, one a seed. params: of the model, beside those of the scale."""
+        Args:
+            network: a name in `NETWORKS`.
+            labels: the probability that a label is corrupted, in 0…1.
+            pixels: how the images are randomized.
+            validation: hold out n_validation images.
+            params: further parameters of the model.
+        """
         common: dict[str, object] = {"network": network, "epochs": self.epochs.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
         common["precision"] = self.precision if network in CONVOLUTIONAL else "float32"
         spec = RunSpec(
             self.dataset,
             self.n_train,
             self.n_test,
-            Randomization(labels, pixels),  # type: ignore[arg-type]
+            Randomization(labels, pixels),
             params=common | params,
             n_validation=self.n_validation if validation else None,
         )
-        return [replace(spec, seed=seed) for seed in range(self.n_seeds(network))]
+        return [replace(spec, seed=seed) for seed in range(self.seeds.get(network, 1))]
 
 
-SCALES = {
-    "demo": Scale(
-        *("demo", "digits", 300, None, 100),
-        epochs=dict.fromkeys(NETWORKS, 200),
-        long_epochs=300,
-        stop_when_fitted=True,
-        photographs="imagenet-sample",
-    ),
-    "small": Scale(
-        *("small", "cifar10", 2000, 1000, 500),
-        long_epochs=200,
-        stop_when_fitted=True,
-        seeds={"mlp-1x512": 3, "mlp-3x512": 3},
-        precision="bfloat16",
-    ),
-    "full": Scale(
-        "full",
-        epochs=dict.fromkeys(CONVOLUTIONAL, 60),
-        seeds={"mlp-1x512": 2, "mlp-3x512": 2},
-        precision="bfloat16",
-        photographs="imagenet",
-    ),
-}
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImageNetScale:
     """A size of the experiments with Inception V3.
 
     Args:
+        dataset: the dataset in the place of ImageNet; None: the user has to name one.
         image_size: side of the images in pixels.
         n_test: test images; None: all.
-        hold_out: whether a dataset without a test split has a fifth held out; see `RunSpec`.
-        params: of the network's training.
+        hold_out: hold out a fifth of a dataset that has no test split; see `RunSpec`.
+        params: parameters of the network's training.
     """
 
+    dataset: str | None = None
     image_size: int
-    n_test: int | None
-    hold_out: bool
+    n_test: int | None = None
+    hold_out: bool = True
     params: Mapping[str, object]
 
 
-_IMAGENET_EPOCH = 801  # updates: 1,281,167 images in batches of 1,600, which are 50 workers' of 32
-IMAGENET_SCALES = {
-    "demo": ImageNetScale(75, 100, False, {"epochs": 60, "batch_size": 50, "learning_rate": 0.01, "stop_when_fitted": True}),
-    "small": ImageNetScale(128, None, True, {"epochs": 100, "batch_size": 64, "learning_rate": 0.01}),
-    "full": ImageNetScale(299, None, True, {"epochs": 100, "batch_size": 1600, "decay": 0.94, "decay_steps": 2 * _IMAGENET_EPOCH}),
-}
-
-
-RIDGES = (1e-4, 1e-3, 1e-2, 1e-1)  # on kernels whose diagonal is 1 (on average)
-GAMMA_FACTORS = (0.25, 0.5, 1.0, 2.0, 4.0)  # of the bandwidths tried on the hold-out
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class KernelScale:
-    """A size of section 5's experiments, and the choices made on a hold-out of the training images.
+    """A size of section 5's experiments, and the choices that were made on a hold-out of the training images.
 
     Args:
         grey: dataset in the place of MNIST.
         color: dataset in the place of CIFAR-10.
-        n_train, n_test: images of either; None: all.
-        n_select, n_holdout: training and held-out images for the choices.
-        gammas: of the Gaussian kernel on raw grey pixels ("raw"), their Gabor features ("gabor"), and raw pixels of the
-            color dataset ("color"). The first is the first author's for MNIST; the others are the best on the hold-out.
-        filters: how many random filters, ascending.
+        n_train: training images of either; None: all.
+        n_test: test images of either; None: all.
+        n_select: training images for the choices.
+        n_holdout: held-out images for the choices.
+        gammas: of the Gaussian kernel on raw grey pixels ("raw"), on their Gabor features ("gabor"), and on raw pixels of
+            the color dataset ("color"). The first is the first author's for MNIST; the others are the best on the hold-out.
+        filters: numbers of random filters, ascending.
         conv: further parameters of `RandomConvClassifier`.
         ridges: the best of `RIDGES` on the hold-out, for these three and "conv".
-        n_study, n_study_test: images of the studies.
+        n_study: training images of the studies.
+        n_study_test: test images of the studies.
     """
 
     grey: str
     color: str
-    n_train: int | None
-    n_test: int | None
+    n_train: int | None = None
+    n_test: int | None = None
     n_select: int
     n_holdout: int
     gammas: Mapping[str, float]
@@ -145,44 +116,25 @@ class KernelScale:
     n_study_test: int
 
 
-_GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.01}
-_RIDGES = {"raw": 1e-3, "gabor": 1e-3, "color": 1e-1, "conv": 1e-2}
-KERNEL_SCALES = {
-    "demo": KernelScale(
-        *("digits", "digits", None, None, 600, 400),
-        gammas={"raw": 0.1, "gabor": 1.7, "color": 0.1},
-        filters=(64, 256),
-        conv={"patch": 3},
-        ridges=_RIDGES,
-        n_study=500,
-        n_study_test=500,
-    ),
-    "small": KernelScale(
-        *("mnist", "cifar10", 10_000, None, 10_000, 5000), _GAMMAS, (256, 512, 1024, 2048), {"cache": "auto"}, _RIDGES, 1000, 1000
-    ),
-    "full": KernelScale(
-        *("mnist", "cifar10", None, None, 10_000, 5000), _GAMMAS, (256, 1024, 4096, 8192, 32_000), {"cache": "auto"}, _RIDGES, 2000, 2000
-    ),
-}
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class CapacityScale:
     """A size of the experiments on capacity and stability (section 2.2, theorem 1 and corollary 1).
 
     Args:
-        dataset: of all.
+        dataset: of all these experiments.
         sizes: numbers of images whose random labels are interpolated by construction.
-        noise: the same of images of random bytes, for numbers that the dataset does not have.
+        noise: the same for images of random bytes, for numbers that the dataset does not have.
         trained: numbers of images for networks of the same size, trained by SGD.
-        n_rademacher, n_draws: images, and draws of signs.
-        n_stability, n_replaced: images, and how many of them are replaced.
+        n_rademacher: images for the Rademacher complexity.
+        n_draws: draws of random signs for it.
+        n_stability: training images for the stability.
+        n_replaced: how many of these are replaced, one at a time.
         epochs: the budget of trained networks.
     """
 
     dataset: str
     sizes: tuple[int, ...]
-    noise: tuple[int, ...]
+    noise: tuple[int, ...] = ()
     trained: tuple[int, ...]
     n_rademacher: int
     n_draws: int
@@ -191,10 +143,146 @@ class CapacityScale:
     epochs: int
 
 
-CAPACITY_SCALES = {
-    "demo": CapacityScale("digits", (100, 300, 1000), (), (100, 300), 200, 5, 200, 10, epochs=200),
-    "small": CapacityScale("cifar10", (500, 2000, 10_000, 50_000), (), (500, 1000, 2000), 1000, 10, 500, 20, epochs=200),
-    "full": CapacityScale(
-        *("cifar10", (500, 2000, 10_000, 50_000), (200_000, 1_281_167), (500, 2000, 10_000, 50_000), 1000, 20, 2000, 20), epochs=100
+@dataclass(frozen=True, kw_only=True)
+class Scale:
+    """A size of all the papers' experiments.
+
+    Args:
+        name: what it is called on the command line and in the names of files.
+        cifar: tables 1 and 4, and figures 1 and 2b.
+        imagenet: table 2 and figure 2a.
+        kernels: table 3 and the rest of section 5.
+        capacity: section 2.2, theorem 1 and corollary 1.
+
+    Example:
+        >>> from shattering.experiments.scales import SCALES
+        >>> SCALES["small"].cifar.n_train
+        2000
+    """
+
+    name: str
+    cifar: CifarScale
+    imagenet: ImageNetScale
+    kernels: KernelScale
+    capacity: CapacityScale
+
+
+_GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.01}
+_RIDGES = {"raw": 1e-3, "gabor": 1e-3, "color": 1e-1, "conv": 1e-2}
+_IMAGENET_EPOCH = 801  # updates: 1,281,167 images in batches of 1,600, which are 50 workers' of 32
+
+DEMO = Scale(
+    name="demo",
+    cifar=CifarScale(
+        dataset="digits",
+        n_train=300,
+        n_validation=100,
+        epochs=dict.fromkeys(NETWORKS, 200),
+        long_epochs=300,
+        stop_when_fitted=True,
     ),
-}
+    imagenet=ImageNetScale(
+        dataset="imagenet-sample",
+        image_size=75,
+        n_test=100,
+        hold_out=False,
+        params={"epochs": 60, "batch_size": 50, "learning_rate": 0.01, "stop_when_fitted": True},
+    ),
+    kernels=KernelScale(
+        grey="digits",
+        color="digits",
+        n_select=600,
+        n_holdout=400,
+        gammas={"raw": 0.1, "gabor": 1.7, "color": 0.1},
+        filters=(64, 256),
+        conv={"patch": 3},
+        ridges=_RIDGES,
+        n_study=500,
+        n_study_test=500,
+    ),
+    capacity=CapacityScale(
+        dataset="digits",
+        sizes=(100, 300, 1000),
+        trained=(100, 300),
+        n_rademacher=200,
+        n_draws=5,
+        n_stability=200,
+        n_replaced=10,
+        epochs=200,
+    ),
+)
+SMALL = Scale(
+    name="small",
+    cifar=CifarScale(
+        n_train=2000,
+        n_test=1000,
+        n_validation=500,
+        stop_when_fitted=True,
+        seeds={"mlp-1x512": 3, "mlp-3x512": 3},
+        precision="bfloat16",
+    ),
+    imagenet=ImageNetScale(
+        image_size=128,
+        params={"epochs": 100, "batch_size": 64, "learning_rate": 0.01},
+    ),
+    kernels=KernelScale(
+        grey="mnist",
+        color="cifar10",
+        n_train=10_000,
+        n_select=10_000,
+        n_holdout=5000,
+        gammas=_GAMMAS,
+        filters=(256, 512, 1024, 2048),
+        conv={"cache": "auto"},
+        ridges=_RIDGES,
+        n_study=1000,
+        n_study_test=1000,
+    ),
+    capacity=CapacityScale(
+        dataset="cifar10",
+        sizes=(500, 2000, 10_000, 50_000),
+        trained=(500, 1000, 2000),
+        n_rademacher=1000,
+        n_draws=10,
+        n_stability=500,
+        n_replaced=20,
+        epochs=200,
+    ),
+)
+FULL = Scale(
+    name="full",
+    cifar=CifarScale(
+        epochs=dict.fromkeys(CONVOLUTIONAL, 60),
+        seeds={"mlp-1x512": 2, "mlp-3x512": 2},
+        precision="bfloat16",
+    ),
+    imagenet=ImageNetScale(
+        dataset="imagenet",
+        image_size=299,
+        params={"epochs": 100, "batch_size": 1600, "decay": 0.94, "decay_steps": 2 * _IMAGENET_EPOCH},
+    ),
+    kernels=KernelScale(
+        grey="mnist",
+        color="cifar10",
+        n_select=10_000,
+        n_holdout=5000,
+        gammas=_GAMMAS,
+        filters=(256, 1024, 4096, 8192, 32_000),
+        conv={"cache": "auto"},
+        ridges=_RIDGES,
+        n_study=2000,
+        n_study_test=2000,
+    ),
+    capacity=CapacityScale(
+        dataset="cifar10",
+        sizes=(500, 2000, 10_000, 50_000),
+        noise=(200_000, 1_281_167),
+        trained=(500, 2000, 10_000, 50_000),
+        n_rademacher=1000,
+        n_draws=20,
+        n_stability=2000,
+        n_replaced=20,
+        epochs=100,
+    ),
+)
+SCALES = {scale.name: scale for scale in (DEMO, SMALL, FULL)}

@@ -1,13 +1,22 @@
 """The shatter point: how many random labels models fit, over the number of examples."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Annotated
 
 import altair as alt
 import pandas as pd
 
+from shattering.data.load import load_dataset
+from shattering.errors import InputError
 from shattering.experiments.experiment import Column, Result, Table
-from shattering.experiments.shatter_search import ShatterPoint
+from shattering.identity.files import read_once
+from shattering.parameters import Count, Range, check
+from shattering.randomization import Randomization
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.runs.execute import run
+from shattering.runs.spec import RunSpec
+from shattering.runs.store import Run, Store
 
 TITLE = "The shatter point: how many random labels a model fits"
 COLUMNS = (
@@ -26,6 +35,135 @@ CURVE = (
     Column("epochs_to_fit", "epochs to fit", "number"),
     Column("fitted", "fitted"),
 )
+
+
+@dataclass(frozen=True)
+class ShatterPoint:
+    """What a model fits of random labels, over the number of examples.
+
+    n: the largest number tried that was fitted, below the smallest that was not; None: not even the smallest tried.
+    n_failed: that smallest number; None: every number up to the whole training set was fitted. runs: all that were
+    looked at, ascending in n.
+    """
+
+    n: int | None
+    n_failed: int | None
+    accuracy: float
+    runs: tuple[Run, ...]
+
+    @classmethod
+    def of(cls, runs: Iterable[Run], accuracy: float) -> "ShatterPoint":
+        """What these runs, of one model on random labels, say."""
+        ordered = sorted(runs, key=lambda r: (r.spec.n_train or 0, r.spec.seed))
+        sizes = {r.spec.n_train: True for r in ordered}
+        for r in ordered:
+            sizes[r.spec.n_train] &= r.result["train_accuracy"] >= accuracy
+        failed = next((n for n, fitted in sizes.items() if not fitted), None)
+        fitted = [n for n, whole in sizes.items() if whole and n and (failed is None or n < failed)]
+        return cls(fitted[-1] if fitted else None, failed, accuracy, tuple(ordered))
+
+    @property
+    def n_parameters(self) -> int | None:
+        """Of the largest fitted run."""
+        return next((r.result["n_parameters"] for r in reversed(self.runs) if r.spec.n_train == self.n), None)
+
+    @property
+    def parameters_per_example(self) -> float | None:
+        """At the shatter point."""
+        return self.n_parameters / self.n if self.n and self.n_parameters else None
+
+    def table(self) -> pd.DataFrame:
+        """A row a run: n, seed, train_accuracy, test_accuracy, epochs_to_fit, fitted."""
+        rows = [
+            {
+                "n": r.spec.n_train,
+                "seed": r.spec.seed,
+                **{name: r.result[name] for name in ("train_accuracy", "test_accuracy", "epochs_to_fit")},
+                "fitted": r.result["train_accuracy"] >= self.accuracy,
+            }
+            for r in self.runs
+        ]
+        return pd.DataFrame(rows)
+
+
+@read_once()
+def shatter_point(
+    spec: RunSpec,
+    store: Store,
+    accuracy: float = 0.99,
+    n_min: int = 100,
+    n_max: int | None = None,
+    steps: int = 4,
+    n_seeds: int = 1,
+    on_run: Callable[[Run], None] | None = None,
+) -> ShatterPoint:
+    """The largest n whose random labels the model fits, in all seeds, to this training accuracy within its budget.
+
+    n runs over n_min 2^(k / steps), rounded: doubled until a run fails (or halved until one fits), then bisected. It is assumed
+    that what fits more examples fits fewer. Runs are stored, so the next search reuses those of this one, and one that was
+    interrupted goes on.
+
+    Args:
+        spec: dataset, model and budget; n_train is replaced, and labels are random unless spec corrupts them otherwise.
+        store: of runs.
+        accuracy: on the training labels, in 0…1.
+        n_min: where the search begins.
+        n_max: the most to try; None: all training examples. Tried itself if all below fit.
+        steps: a doubling of n.
+        n_seeds: runs that all have to fit.
+        on_run: called after each run.
+
+    Raises:
+        InputError: for numbers out of range.
+    """
+    check("spec", spec, RunSpec)
+    check("store", store, Store)
+    check("accuracy", accuracy, Annotated[float, Range(0, 1, above=True)])
+    for name, value in {"n_min": n_min, "steps": steps, "n_seeds": n_seeds}.items():
+        check(name, value, Count)
+    check("n_max", n_max, Count | None)
+    train = load_dataset(spec.dataset).train
+    low, high = train.n_classes, len(train) if n_max is None else n_max
+    if not low <= n_min <= high <= len(train):
+        raise InputError(f"n_min is {n_min} and n_max is {high}, expected {low} <= n_min <= n_max <= {len(train)}")
+    random = spec.randomization if spec.randomization.labels else Randomization(1.0, spec.randomization.pixels)
+    runs: dict[int, list[Run]] = {}
+
+    def fits(n: int) -> bool:
+        if n not in runs:
+            runs[n] = []
+            for seed in range(n_seeds):
+                runs[n].append(run(replace(spec, n_train=n, randomization=random, seed=spec.seed + seed), store))
+                if on_run:
+                    on_run(runs[n][-1])
+        return all(r.result["train_accuracy"] >= accuracy for r in runs[n])
+
+    _search(fits, lambda k: min(high, round(n_min * 2 ** (k / steps))), low, high, steps)
+    return ShatterPoint.of((r for group in runs.values() for r in group), accuracy)
+
+
+def _search(fits: Callable[[int], bool], size: Callable[[int], int], low: int, high: int, steps: int) -> tuple[int | None, int | None]:
+    """The last k whose size fits and the first that does not, by doubling and bisection, as sizes; None beyond low or high."""
+    k = 0
+    if fits(size(0)):
+        while fits(size(k + steps)):
+            k += steps
+            if size(k) == high:
+                return high, None
+        good, bad = k, k + steps
+    else:
+        while size(k - steps) >= low and not fits(size(k - steps)):
+            k -= steps
+        if size(k - steps) < low:
+            return None, size(k)
+        good, bad = k - steps, k
+    while bad - good > 1:
+        middle = (good + bad) // 2
+        if fits(size(middle)):
+            good = middle
+        else:
+            bad = middle
+    return size(good), size(bad)
 
 
 def make_result(found: Mapping[str, ShatterPoint], name: str = "shatter-point") -> Result:

@@ -1,14 +1,35 @@
-"""Section 2.2: uniform stability does not look at the labels."""
+"""Section 2.2: uniform stability does not look at the labels.
+
+A model is uniformly stable with constant b (Bousquet and Elisseeff, 2002) if, for all training sets S, all S' that differ
+from S in one example, and all z, |loss(A(S), z) - loss(A(S'), z)| <= b. The supremum runs over all labels too: the notion
+does not depend on which labels the data have. With the 0-1 loss, a single change shows b = 1. It is measured by replacing
+one training example at a time.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import altair as alt
+import numpy as np
 import pandas as pd
+import torch
+from scipy import stats
+from sklearn.base import BaseEstimator, clone
 
+from shattering import seeds
+from shattering.data.dataset import Split
+from shattering.data.load import load_dataset
+from shattering.errors import InputError
 from shattering.experiments import rademacher
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
-from shattering.experiments.scales import CAPACITY_SCALES, CapacityScale, Scale
+from shattering.experiments.scales import CapacityScale, Scale
+from shattering.learners import build_model
+from shattering.learners.on_splits import fit_split, predict_split
+from shattering.randomization import Randomization, randomize
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
+from shattering.stats import mean_interval
 
 TITLE = "Section 2.2: uniform stability, on original and on random labels"
 LABELS = {"true labels": 0.0, "random labels": 1.0}
@@ -29,6 +50,131 @@ NOTE = (
 )
 
 
+@dataclass(frozen=True)
+class Stability:
+    """What replacing one training example changes, once an example.
+
+    replaced: their positions. changed: share of test examples whose loss changes. own: whether the loss at the replaced example
+    itself changes (for what interpolates: whether it is wrong there without having seen it).
+    """
+
+    replaced: tuple[int, ...]
+    changed: tuple[float, ...]
+    own: tuple[bool, ...]
+
+    @property
+    def uniform(self) -> float:
+        """A lower bound on the constant of uniform stability, for the 0-1 loss: the largest change seen, 0 or 1."""
+        return float(any(self.own) or any(share > 0 for share in self.changed))
+
+    @property
+    def mean_changed(self) -> float:
+        return float(np.mean(self.changed))
+
+    @property
+    def changed_interval(self) -> tuple[float, float] | None:
+        """95 %, Student's t over the replaced examples."""
+        return mean_interval(self.changed, 0.0, 1.0)
+
+    @property
+    def mean_own(self) -> float:
+        return float(np.mean(self.own))
+
+    @property
+    def own_interval(self) -> tuple[float, float]:
+        """95 %, Wilson's."""
+        found = stats.binomtest(sum(self.own), len(self.own)).proportion_ci(method="wilson")
+        return float(found.low), float(found.high)
+
+
+def replace_one(
+    model: BaseEstimator,
+    train: Split,
+    fresh: Split,
+    test: Split,
+    n_replaced: int = 20,
+    seed: int = 0,
+    on_fit: Callable[[int], None] | None = None,
+) -> Stability:
+    """Train on a set, and again with one example replaced by a fresh one, for a sample of examples.
+
+    Every training starts from the same initialization and has the same batch order.
+
+    Args:
+        model: a scikit-learn classifier, cloned for every training.
+        train: what it is trained on, with its labels.
+        fresh: at least n_replaced examples of the same distribution, labels included.
+        test: where losses are compared, against its labels.
+        n_replaced: how many examples, drawn without replacement.
+        seed: of that draw.
+        on_fit: called with the number of trainings done.
+
+    Raises:
+        InputError: where there are fewer examples than to be replaced.
+    """
+    if not 1 <= n_replaced <= min(len(train), len(fresh)):
+        raise InputError(f"n_replaced is {n_replaced}, expected 1…{min(len(train), len(fresh))}, as many as there are examples")
+    rows = np.sort(seeds.generator(seed, "replaced").choice(len(train), n_replaced, replace=False)).tolist()
+    before = _losses(model, train, (test, train.subset(torch.tensor(rows))))
+    changed, own = [], []
+    for k, row in enumerate(rows):
+        if on_fit:
+            on_fit(k + 1)
+        after = _losses(model, _replaced(train, row, fresh, k), (test, train.subset(torch.tensor([row]))))
+        changed.append(float((after[0] != before[0]).mean()))
+        own.append(bool(after[1][0] != before[1][k]))
+    return Stability(tuple(rows), tuple(changed), tuple(own))
+
+
+def _replaced(train: Split, row: int, fresh: Split, k: int) -> Split:
+    parts = {name: getattr(train, name).clone() for name in ("images", "labels", "ids", "true_labels")}
+    for name, values in parts.items():
+        values[row] = getattr(fresh, name)[k]
+    return replace(train, **parts)
+
+
+def _losses(model: BaseEstimator, train: Split, splits: Sequence[Split]) -> list[np.ndarray]:
+    model = fit_split(clone(model), train)
+    return [predict_split(model, split) != split.labels.numpy() for split in splits]
+
+
+N_TEST = 500  # test examples whose losses are compared
+
+
+def run_study(
+    seed: int,
+    *,
+    dataset: str = "digits",
+    n: int = 200,
+    n_test: int = N_TEST,
+    model: str = "network",
+    params: Mapping | None = None,
+    labels: float = 0.0,
+    n_replaced: int = 20,
+) -> tuple[dict, pd.DataFrame]:
+    """What replacing one training example changes, with a share of corrupted labels (also among the fresh and the test examples).
+
+    Table: example (its id), changed (share of test losses), own (whether its own loss changed). Numbers: uniform (a lower
+    bound on the constant for the 0-1 loss), changed and own with their 95 % intervals.
+    """
+    data = randomize(load_dataset(dataset, n, n_test, seed, n_validation=n_replaced), Randomization(labels), seed)
+    assert data.validation is not None
+    test = data.test if not labels else _corrupted(data.test, labels, seed)
+    found = replace_one(build_model(model, params or {}, seed), data.train, data.validation, test, n_replaced, seed)
+    low, high = found.changed_interval or (None, None)
+    own_low, own_high = found.own_interval
+    numbers = {"uniform": found.uniform, "changed": found.mean_changed, "changed_low": low, "changed_high": high}
+    numbers |= {"own": found.mean_own, "own_low": own_low, "own_high": own_high, "n_replaced": n_replaced}
+    ids = data.train.ids[list(found.replaced)].tolist()
+    rows = pd.DataFrame({"example": ids, "changed": found.changed, "own": found.own})
+    return {"data": f"{data.variant}, n = {n:,}", "n": n, "n_test": n_test, "labels": float(labels), **numbers}, rows
+
+
+def _corrupted(split: Split, labels: float, seed: int) -> Split:
+    """The test split with labels as corrupted as the training ones: losses compare with what the distribution gives."""
+    return replace(split, labels=Randomization(labels).corrupt(split, seed, "test"))
+
+
 def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
     """Title → (model, parameters)."""
     interpolating = {title: how for title, how in rademacher.models(k).items() if title != "logistic regression"}
@@ -47,12 +193,12 @@ def study_specs(k: CapacityScale) -> dict[tuple[str, str], StudySpec]:
 
 def specs(scale: Scale) -> list[StudySpec]:
     """One a model, and original or random labels."""
-    return list(study_specs(CAPACITY_SCALES[scale.name]).values())
+    return list(study_specs(scale.capacity).values())
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """The table and figure, from stored studies."""
-    found = study_specs(CAPACITY_SCALES[scale.name])
+    found = study_specs(scale.capacity)
     return make_result("stability", scale.name, dict(zip(found, runs.records(list(found.values())), strict=True)))
 
 

@@ -30,7 +30,7 @@ def row_specs(scale: Scale, row: Table1Row) -> list[RunSpec]:
     params: dict[str, Any] = {"weight_decay": WEIGHT_DECAY} if row.weight_decay else {}
     if row.random_crop:
         params["augment"] = "crop"
-    return scale.specs(row.network, labels=float(row.random_labels), **params)
+    return scale.cifar.specs(row.network, labels=float(row.random_labels), **params)
 
 
 def specs(scale: Scale) -> list[RunSpec]:

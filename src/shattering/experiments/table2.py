@@ -7,7 +7,7 @@ from shattering.errors import InputError
 from shattering.experiments import reference
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, judge
 from shattering.experiments.reference import TABLE_2, Table2Row
-from shattering.experiments.scales import IMAGENET_SCALES, Scale
+from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
@@ -31,9 +31,9 @@ COLUMNS = (
 
 def photographs(scale: Scale) -> str:
     """The dataset in the place of ImageNet. Raises InputError if a scale has none."""
-    if scale.photographs is None:
+    if scale.imagenet.dataset is None:
         raise InputError(f"scale {scale.name!r} has no photographs of its own, expected --data with an image folder or Parquet shards")
-    return scale.photographs
+    return scale.imagenet.dataset
 
 
 def regularizers(row: Table2Row) -> str:
@@ -43,7 +43,7 @@ def regularizers(row: Table2Row) -> str:
 
 def row_specs(scale: Scale, row: Table2Row) -> list[RunSpec]:
     """The run behind a row."""
-    size = IMAGENET_SCALES[scale.name]
+    size = scale.imagenet
     params: dict[str, Any] = {"network": "inception-v3", "precision": "bfloat16", **size.params}
     for name, switched_on in REGULARIZERS.items():
         params |= switched_on if getattr(row, name) else {}
@@ -86,7 +86,7 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 def size_of(scale: Scale, runs: Runs) -> str:
     """What was trained on, in words."""
-    side = IMAGENET_SCALES[scale.name].image_size
+    side = scale.imagenet.image_size
     done = next((run.result for run in runs.seen.values() if run.result), None)
     what = f"n = {done['n_train']:,} of {done['dataset']}" if done else photographs(scale)
     return f"{what} at {side}x{side}"
@@ -94,17 +94,17 @@ def size_of(scale: Scale, runs: Runs) -> str:
 
 def no_test(scale: Scale) -> str:
     """What to say where there is nothing to test on."""
-    return "" if IMAGENET_SCALES[scale.name].hold_out else " This scale has one image a class, and so nothing to test on."
+    return "" if scale.imagenet.hold_out else " This scale has one image a class, and so nothing to test on."
 
 
 def tested(scale: Scale, outcome: Outcome, name: str) -> float | None:
     """A figure of the test split, if there is one."""
-    return outcome.mean(name) if IMAGENET_SCALES[scale.name].hold_out else None
+    return outcome.mean(name) if scale.imagenet.hold_out else None
 
 
 def undecided(scale: Scale) -> str | None:
     """Say why a scale with one image per class decides no claim; None for other scales."""
-    if IMAGENET_SCALES[scale.name].hold_out:
+    if scale.imagenet.hold_out:
         return None
     return "with one image per class, true labels are as arbitrary as random ones, and there is no test image"
 

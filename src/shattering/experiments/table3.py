@@ -8,7 +8,7 @@ import pandas as pd
 
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, judge
 from shattering.experiments.reference import TABLE_3, Table3Row
-from shattering.experiments.scales import GAMMA_FACTORS, KERNEL_SCALES, RIDGES, KernelScale, Scale
+from shattering.experiments.scales import GAMMA_FACTORS, RIDGES, KernelScale, Scale
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.spec import RunSpec
 
@@ -104,7 +104,7 @@ def choice_specs(k: KernelScale) -> dict[tuple[str, str, float], RunSpec]:
 
 def specs(scale: Scale) -> list[RunSpec]:
     """All runs: the rows of the table first, then the paths, filters from few to many, and the choices."""
-    k = KERNEL_SCALES[scale.name]
+    k = scale.kernels
     plain = [path_specs(k, key)[ridge] for key in ("raw", "gabor", "color") for ridge in (0.0, k.ridges[key])]
     paths = [spec for key in ("raw", "gabor", "color") for spec in path_specs(k, key).values()]
     return [*plain, *choice_specs(k).values(), *paths, *filter_specs(k).values(), *path_specs(k, "conv").values()]
@@ -112,7 +112,7 @@ def specs(scale: Scale) -> list[RunSpec]:
 
 def result(scale: Scale, runs: Runs) -> Result:
     """The table, from stored runs."""
-    k = KERNEL_SCALES[scale.name]
+    k = scale.kernels
     filters = {at: runs.outcome([spec]) for at, spec in filter_specs(k).items()}
     most = _most_filters(k, filters, 0.0, k.ridges["conv"])
     paths = {key: {ridge: runs.outcome([spec]) for ridge, spec in path_specs(k, key, most).items()} for key in KERNELS}

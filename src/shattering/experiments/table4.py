@@ -40,14 +40,14 @@ def row_specs(scale: Scale, row: Table4Row) -> list[RunSpec]:
     """The runs behind a row, one a seed."""
     params = dict(_REGULARIZERS[row.regularizer])
     if row.online:
-        params["epochs"] = scale.long_epochs
-    return scale.specs(row.network, labels=1.0, **params)
+        params["epochs"] = scale.cifar.long_epochs
+    return scale.cifar.specs(row.network, labels=1.0, **params)
 
 
 def alexnet_specs(scale: Scale, weight_decay: float) -> list[RunSpec]:
     """AlexNet on random labels with a coefficient of weight decay."""
     params: dict[str, Any] = {"weight_decay": weight_decay} if weight_decay else {}
-    return scale.specs("alexnet", labels=1.0, **params)
+    return scale.cifar.specs("alexnet", labels=1.0, **params)
 
 
 def specs(scale: Scale) -> list[RunSpec]:

@@ -1,15 +1,23 @@
 """Theorem 1: a two-layer ReLU network with 2n + d weights takes any labels; and what SGD makes of as many weights."""
 
+import math
 from math import prod
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
+from shattering import seeds
+from shattering.errors import InputError
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
-from shattering.experiments.scales import CAPACITY_SCALES, CapacityScale, Scale
-from shattering.experiments.study_relu import BUILDS
+from shattering.experiments.relu_points import random_labels, to_check
+from shattering.experiments.scales import CapacityScale, Scale
 from shattering.networks import CIFAR_SHAPE
 from shattering.randomization import Randomization
+from shattering.relu.direction import CANDIDATES, Projection, best_of, turned
+from shattering.relu.hinges import interpolate, midway, smallest_eigenvalue, weight_bound
+from shattering.relu.networks import ReluNetwork, forward_in_blocks, n_parameters, summation_order
+from shattering.relu.rows import distinct, survey
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record
@@ -51,6 +59,69 @@ TRAINED = (
 )
 
 
+BUILDS = (
+    "random direction, thresholds midway",
+    "thresholds at the previous point",
+    "the best of 16 directions",
+    "the direction turned",
+    "hidden units ordered",
+)
+
+
+_TERMS = 10_000_000  # of exact sums
+
+
+def run_study(seed: int, *, dataset: str = "digits", n: int | None = None, d: int = 3072, classes: int = 10) -> tuple[dict, pd.DataFrame]:
+    """The network of 2n + d weights for random labels 0, 1, …, built in `BUILDS`, each with what the ones before have.
+
+    dataset: whose training images, as bytes; "noise": n images of d random bytes, made as they are read. n: how many; None: all.
+    classes: of the random labels.
+
+    Table: build, smallest_gap (of the range), steepness (see `shattering.relu.direction.steepness`), largest_weight, weight_bound
+    and eigenvalue (lemma 1's), max_error (of the plain float64 forward pass at n_checked points), exact_error (of exact
+    sums of the same float64 terms, at the first of these points) and labels_right (share of the points). Numbers: n, d,
+    n_parameters.
+    """
+    rows, targets, about = random_labels(seed, dataset, n, d, classes)
+    hashes, largest = survey(rows)
+    kept = distinct(rows, targets, hashes)
+    if len(kept) < len(targets):
+        raise InputError(f"dataset {dataset!r} has {len(targets) - len(kept)} duplicates of images, expected distinct ones")
+    draws = seeds.generator(seed, "direction")
+    one = best_of(rows, targets, largest, draws, 1)
+    best = best_of(rows, targets, largest, draws, CANDIDATES)
+    found = [one, one, best, turned(rows, targets, best, largest)]
+    table = [_build(name, p, targets, seed) for name, p in zip(BUILDS, [*found, found[-1]], strict=True)]
+    numbers = {"n": len(targets), "d": rows.shape[1], "classes": classes, "n_parameters": n_parameters(len(targets), rows.shape[1], 2)}
+    return {**about, **numbers, "exact_projections": largest is not None}, pd.DataFrame(table)
+
+
+def _build(name: str, projection: Projection, targets: np.ndarray, seed: int) -> dict:
+    order = np.argsort(projection.points, kind="stable")
+    knots, values = projection.points[order], targets[order]
+    h = interpolate(knots, values)
+    thresholds, weights = midway(knots, values) if name == BUILDS[0] else (h.thresholds, h.weights)
+    if name == BUILDS[-1]:
+        thresholds, weights = (a[summation_order(len(a))] for a in (thresholds, weights))
+    checked = to_check(len(knots), seed)
+    outputs = forward_in_blocks(ReluNetwork(projection.direction, thresholds, weights), knots[checked])
+    few = checked[: max(1, _TERMS // len(knots))]
+    exact = np.array([math.fsum((np.maximum(z - thresholds, 0.0) * weights).tolist()) for z in knots[few]])
+    scale = float(np.ptp(knots)) or 1.0
+    return {
+        "build": name,
+        "smallest_gap": float(np.diff(knots).min(initial=scale) / scale),
+        "steepness": projection.steepness,
+        "largest_weight": float(np.abs(weights).max()),
+        "weight_bound": weight_bound(knots, values, h.thresholds),
+        "eigenvalue": smallest_eigenvalue(np.sort(knots), np.sort(thresholds)),
+        "max_error": float(np.abs(outputs - values[checked]).max()),
+        "n_checked": len(checked),
+        "exact_error": float(np.abs(exact - values[few]).max()),
+        "labels_right": float((np.rint(outputs) == values[checked]).mean()),
+    }
+
+
 def study_specs(k: CapacityScale) -> list[StudySpec]:
     """One a number of images."""
     real = [StudySpec("theorem1", {"dataset": k.dataset, "n": n}) for n in k.sizes]
@@ -70,13 +141,13 @@ def trained_specs(k: CapacityScale) -> dict[int, tuple[RunSpec, RunSpec]]:
 
 def specs(scale: Scale) -> list[AnySpec]:
     """All of them."""
-    k = CAPACITY_SCALES[scale.name]
+    k = scale.capacity
     return [*study_specs(k), *(spec for pair in trained_specs(k).values() for spec in pair)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """Tables and figures, from stored studies and runs."""
-    k = CAPACITY_SCALES[scale.name]
+    k = scale.capacity
     records = runs.records(study_specs(k))
     pairs = {n: (runs.outcome([built]), runs.outcome([trained])) for n, (built, trained) in trained_specs(k).items()}
     done = [record for record in records if record.result]

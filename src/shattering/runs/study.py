@@ -5,10 +5,43 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from shattering.errors import unknown
 from shattering.parameters import Natural, check_fields
 from shattering.runs.spec import MODEL_KEY, by_content, canonical, id_of, known_fields, not_identity
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    Study = Callable[..., tuple[dict, pd.DataFrame]]
+
+# Names of studies, as stored, and where their functions are. A function takes (seed, parameters with defaults) and returns
+# (numbers, table): a dictionary of JSON values, whose entry "data" names the data, and a DataFrame. The names are text, so
+# that this module does not import the experiments, which import it.
+STUDIES = {
+    "gradient-descent": "shattering.experiments.gradient_descent:run_study",
+    "hessian": "shattering.experiments.hessian:run_study",
+    "interpolators": "shattering.experiments.interpolators:run_study",
+    "double-descent": "shattering.experiments.double_descent:run_study",
+    "polynomial": "shattering.experiments.polynomial:run_study",
+    "perceptron": "shattering.experiments.perceptron:run_study",
+    "theorem1": "shattering.experiments.theorem1:run_study",
+    "corollary1": "shattering.experiments.corollary1:run_study",
+    "rademacher": "shattering.experiments.rademacher:run_study",
+    "rademacher-classes": "shattering.experiments.rademacher:run_classes_study",
+    "stability": "shattering.experiments.stability:run_study",
+}
+NOISE = "noise"  # the dataset of a study on images of random bytes, which `load_dataset` does not know
+
+
+def find_study(name: str) -> Study:
+    """Import the function of a study. Raises InputError for an unknown name."""
+    if name not in STUDIES:
+        raise unknown("study", name, STUDIES)
+    module, _, function = STUDIES[name].partition(":")
+    return getattr(import_module(module), function)
 
 
 @dataclass(frozen=True)
@@ -16,7 +49,7 @@ class StudySpec:
     """(study, params, seed).
 
     Args:
-        study: a name in `shattering.experiments.studies.STUDIES`.
+        study: a name in `STUDIES`.
         params: arguments of that function, as JSON values.
         seed: what it draws from.
         check: whether study and params are looked up; not for what is only read, which a later version may have written.
@@ -39,10 +72,7 @@ class StudySpec:
 
     def _check_names(self) -> None:
         """Raises InputError for an unknown study, and for parameters that it does not take."""
-        from shattering.experiments.studies import STUDIES
-
-        if self.study not in STUDIES:
-            raise unknown("study", self.study, STUDIES)
+        find_study(self.study)
         for name in self.params:
             if name not in self._defaults():
                 raise unknown(f"parameter of study {self.study!r}:", name, self._defaults())
@@ -66,9 +96,8 @@ class StudySpec:
     def _by_content(self, params: dict) -> dict:
         """The same with what identifies data and files in place of their paths: of the dataset, and of a model's parameters."""
         from shattering.data import load
-        from shattering.experiments.studies import MADE
 
-        if "dataset" in params and params["dataset"] not in MADE:
+        if "dataset" in params and params["dataset"] != NOISE:
             params = {**params, "dataset": load.identity(str(params["dataset"]))}
         if "model" in self._defaults() and params.get("params"):
             name = str(params.get("model", self._defaults()["model"]))
@@ -98,17 +127,13 @@ class StudySpec:
         """
         return cls(**known_fields(data, "a study's specification", ("study", "params", "seed")), check=check)
 
-    def execute(self):
-        """What the study's function returns: numbers, and a table."""
-        function = self._function()
-        assert function, self.study
-        return function(self.seed, **self.params)
-
-    def _function(self) -> Callable | None:
-        from shattering.experiments.studies import STUDIES
-
-        return STUDIES.get(self.study)
+    def execute(self) -> tuple[dict, pd.DataFrame]:
+        """Run the study's function. Returns its numbers and its table."""
+        return find_study(self.study)(self.seed, **self.params)
 
     def _defaults(self) -> dict:
-        function = self._function()
-        return {p.name: p.default for p in list(inspect.signature(function).parameters.values())[1:]} if function else {}
+        """The default of each parameter; empty for a study that this version does not know."""
+        if self.study not in STUDIES:
+            return {}
+        _, *others = inspect.signature(find_study(self.study)).parameters.values()
+        return {parameter.name: parameter.default for parameter in others}

@@ -1,8 +1,8 @@
 import pytest
 
 from shattering import InputError, RunSpec, Store
-from shattering.experiments import shatter_search as module
-from shattering.experiments.shatter_search import ShatterPoint, shatter_point
+from shattering.experiments import shatter_point as module
+from shattering.experiments.shatter_point import ShatterPoint, shatter_point
 
 TREE = RunSpec(model="random-forest", params={"n_estimators": 1, "bootstrap": False, "max_leaf_nodes": 40}, n_test=20)
 

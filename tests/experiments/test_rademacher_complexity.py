@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 from scipy import stats
 from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -12,9 +11,8 @@ from shattering.experiments.rademacher_complexity import (
     of_kernel_class,
     of_linear_class,
     random_signs,
+    vc_lower_bound,
 )
-from shattering.experiments.stability_definition import replace_one
-from shattering.experiments.vc import vc_lower_bound
 from shattering.stats import mean_interval
 from tests.conftest import make_split
 
@@ -82,42 +80,7 @@ def test_vc_bound_of_nonsense(bad):
         vc_lower_bound(*bad)
 
 
-def test_replacing_one_example_of_a_memorizer_and_of_a_constant():
-    train, fresh, test = (make_split(n=n, seed=seed) for n, seed in ((40, 0), (10, 1), (60, 2)))
-    memorizer = replace_one(KNeighborsClassifier(1), train, fresh, test, 10, seed=0)
-    assert memorizer.uniform == 1
-    assert memorizer.mean_own > 0.4, "random images tell nothing of each other's labels, of which there are four"
-    assert len(set(memorizer.replaced)) == 10
-    low, high = memorizer.own_interval
-    assert low < memorizer.mean_own <= high
-    constant = replace_one(DummyClassifier(strategy="constant", constant=1), train, fresh, test, 10)
-    assert (constant.uniform, constant.mean_changed, constant.mean_own) == (0, 0, 0)
-    assert constant.changed_interval == (0, 0)
-
-
-def test_replacing_is_of_one_example_only():
-    train, fresh, test = (make_split(n=n, seed=seed) for n, seed in ((12, 0), (3, 1), (5, 2)))
-    seen = []
-
-    class Recorder(DummyClassifier):
-        def fit(self, X, y):
-            seen.append((X.copy(), y.copy()))
-            return super().fit(X, y)
-
-    found = replace_one(Recorder(), train, fresh, test, 3)
-    (X, y), *others = seen
-    assert len(others) == 3
-    for k, (row, (X2, y2)) in enumerate(zip(found.replaced, others, strict=True)):
-        differs = (X != X2).any(1)
-        assert differs.nonzero()[0].tolist() == [row]
-        assert (y2[row], *y2[~differs]) == (int(fresh.labels[k]), *y[~differs])
-    assert torch.equal(train.images, make_split(n=12, seed=0).images)
-
-
-def test_bad_numbers():
-    split = make_split(n=12)
-    with pytest.raises(InputError, match="n_replaced"):
-        replace_one(DummyClassifier(), split, split, split, 13)
+def test_there_must_be_draws():
     with pytest.raises(InputError, match="n_draws"):
-        empirical_rademacher(DummyClassifier(), split, 0)
+        empirical_rademacher(DummyClassifier(), make_split(n=12), 0)
     assert mean_interval([0.5], 0, 1) is None

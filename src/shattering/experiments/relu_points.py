@@ -1,0 +1,51 @@
+"""Points with random labels, for the experiments that build ReLU networks: images of a dataset, or of random bytes."""
+
+import numpy as np
+
+from shattering import seeds
+from shattering.data.load import load_dataset
+from shattering.errors import InputError
+from shattering.relu.rows import Rows
+from shattering.runs.study import NOISE
+
+_HINGES = 4_000_000_000  # at points where a network's error is measured
+
+
+class NoiseImages:
+    """n rows of d uniform random bytes, each made when it is asked for from (seed, its number): more images than memory holds."""
+
+    def __init__(self, n: int, d: int, seed: int):
+        if d % 32:
+            raise InputError(f"d is {d}, expected a multiple of 32")
+        self.shape, self.dtype, self.seed = (n, d), np.dtype(np.uint8), seed
+        self._blocks = d // 32  # of four 64-bit words, a counter step of the generator
+
+    def __getitem__(self, index) -> np.ndarray:
+        if isinstance(index, slice):
+            return self._run(index.start or 0, min(index.stop, self.shape[0]))
+        return np.concatenate([self._run(int(i), int(i) + 1) for i in np.atleast_1d(index)])
+
+    def _run(self, start: int, stop: int) -> np.ndarray:
+        bits = seeds.philox(self.seed, "noise images", start * self._blocks)
+        return bits.random_raw((stop - start) * self._blocks * 4).view(np.uint8).reshape(stop - start, self.shape[1])
+
+
+def random_labels(seed: int, dataset: str, n: int | None, d: int, classes: int) -> tuple[Rows, np.ndarray, dict]:
+    """Rows of bytes, random labels (n,) as float64, and what to say of them."""
+    if dataset == NOISE:
+        if n is None:
+            raise InputError("dataset 'noise' needs n")
+        rows: Rows = NoiseImages(n, d, seed)
+        about = {"data": f"{n:,} images of {d:,} random bytes"}
+    else:
+        data = load_dataset(dataset, n, None, seed)
+        rows = data.train.images.flatten(1).numpy()
+        about = {"data": f"{data.variant}, n = {len(rows):,}", "dataset_fingerprint": data.fingerprint()}
+    return rows, seeds.generator(seed, "random labels").integers(0, classes, rows.shape[0]).astype(np.float64), about
+
+
+def to_check(n: int, seed: int) -> np.ndarray:
+    """Positions of knots: all, or the last and a random rest."""
+    affordable = max(500, _HINGES // n)
+    generator = seeds.generator(seed, "checked")
+    return generator.permutation(n) if n <= affordable else np.append(generator.choice(n - 1, affordable - 1, replace=False), n - 1)

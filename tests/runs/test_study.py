@@ -1,0 +1,76 @@
+import inspect
+
+import pytest
+
+from shattering import InputError, Store, run, sweep
+from shattering.runs.store import Record
+from shattering.runs.study import STUDIES, StudySpec, find_study
+
+
+def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path):
+    small = {
+        "gradient-descent": {"n": 5, "d": 12, "passes": 5},
+        "hessian": {"n": 4, "d": 9},
+        "interpolators": {"n": 40, "n_test": 20},
+        "double-descent": {"n": 30, "n_test": 20, "widths": [10, 30, 60]},
+        "perceptron": {"n": 45, "passes": 3},
+        "theorem1": {"n": 40},
+        "corollary1": {"n": 40, "depths": [2, 5]},
+        "rademacher": {"n": 20, "n_draws": 2, "params": {"epochs": 3}},
+        "rademacher-classes": {"n": 20},
+        "stability": {"n": 20, "n_replaced": 2, "params": {"epochs": 3}},
+    }
+    specs = [StudySpec(name, small.get(name, {})) for name in STUDIES]
+    first, second = (sweep(specs, Store(tmp_path / name), jobs=2) for name in "ab")
+    for a, b in zip(first, second, strict=True):
+        assert isinstance(a, Record)
+        assert isinstance(b, Record)
+        assert a.status == "done", a.error
+        assert a.result["data"]
+        assert a.result == b.result
+        assert a.table.equals(b.table)
+        assert a.provenance["versions"]["torch"]
+        assert run(a.spec, Store(tmp_path / "a")) == a
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("alchemy",), "unknown study 'alchemy'; known: corollary1, double-descent, gradient-descent"),
+        (("hessian", {"m": 1}), "unknown parameter of study 'hessian': 'm'; known: d, n"),
+        (("hessian", {"n": float("nan")}), "n is nan, expected a finite number"),
+        (("hessian", {}, -1), "seed is -1"),
+    ],
+)
+def test_bad_specs(arguments, message):
+    with pytest.raises(InputError, match=message):
+        StudySpec(*arguments)
+
+
+def test_a_study_is_known_by_what_determines_it():
+    spec = StudySpec("hessian", {"n": 40})
+    assert spec.run_id == StudySpec("hessian").run_id == "2afd04efc190", "as stored in results/"
+    assert StudySpec("hessian", {"n": 41}).run_id != spec.run_id
+    assert StudySpec("hessian", seed=1).run_id != spec.run_id
+    assert StudySpec.from_json(spec.to_json()) == spec
+    with pytest.raises(InputError, match="unknown field of a study's specification: 'sed'"):
+        StudySpec.from_json({"study": "hessian", "sed": 1})
+
+
+def test_a_study_that_fails_says_why(tmp_path):
+    store = Store(tmp_path)
+    with pytest.raises(InputError, match="n is 9 and d is 5"):
+        run(StudySpec("hessian", {"n": 9, "d": 5}), store)
+    (record,) = store.everything()
+    assert record.status == "failed"
+    assert "n is 9 and d is 5" in record.error
+    assert store.runs() == []
+
+
+def test_every_study_is_a_function_of_a_seed_and_of_parameters_with_defaults():
+    for name in STUDIES:
+        seed, *others = inspect.signature(find_study(name)).parameters.values()
+        assert seed.name == "seed"
+        assert all(p.kind is p.KEYWORD_ONLY and p.default is not p.empty for p in others)
+    with pytest.raises(InputError, match="unknown study 'alchemy'"):
+        find_study("alchemy")
