@@ -103,7 +103,7 @@ _USAGE = [
     ("-x", "got '-x' before a command"),
     ("list", "lacks WHAT", "datasets, networks, models"),
     ("list datsets", "unknown WHAT 'datsets'; did you mean 'datasets'?"),
-    ("list models", "unknown WHAT 'models'; known: datasets, models, networks"),
+    ("list modules", "unknown WHAT 'modules'; did you mean 'models'?"),
     ("list datasets networks", "got 'networks', expected WHAT alone"),
     ("show", "shattering show lacks RUN, expected a text"),
     ("show a b", "got 'b', expected RUN alone"),
