@@ -231,5 +231,27 @@ def test_scorers_see_checked_labels_of_what_has_no_tags_and_no_classes():
     split = dataset_from_arrays(X, y, X, y).train
     found = score_split(get_scorer("accuracy"), fit_split(Untagged(), split), split, split.labels)
     assert found == (y == y[0]).mean()
-    with pytest.raises(InputError, match="scoring needs what the learner does not have"):
+    with pytest.raises(InputError, match="scoring needs what the learner does not have: Untagged has none of the following attributes"):
         score_split(get_scorer("roc_auc"), fit_split(Untagged(), split), split, split.labels)
+
+
+def constant(split, seed):
+    return lambda other: np.zeros(len(other), int)
+
+
+@pytest.mark.parametrize(
+    ("learner", "name"),
+    [(as_learner(constant)[1], "constant"), (as_learner(Seen(), inputs="images")[1], "Seen"), (as_learner(Seen())[1], "Seen")],
+)
+def test_scorers_name_the_users_model_and_no_class_of_ours(learner, name):
+    X, y = noisy([1, 2])
+    split = dataset_from_arrays(X.reshape(-1, 1, 1, 2), y, X.reshape(-1, 1, 1, 2), y).train
+
+    def scorer(model, X, y):
+        raise ValueError(f"{type(model).__name__} {type(model).__qualname__} {model!r} is not what I score")
+
+    with pytest.raises(ValueError, match=f"^{name} {name} ") as caught:
+        score_split(scorer, fit_split(learner, split), split, split.labels)
+    assert "_Checked" not in str(caught.value)
+    with pytest.raises(InputError, match=f"does not have: .*{name}"):
+        score_split(get_scorer("roc_auc"), fit_split(learner, split), split, split.labels)

@@ -11,7 +11,7 @@ from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
 from shattering.errors import InputError, reason
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.own import is_exactly_ours, record_of, traits
+from shattering.learners.own import OwnLearner, is_exactly_ours, record_of, traits
 from shattering.learners.predictions import check_classifier, checked_codes
 from shattering.learners.scores import top5_accuracy
 
@@ -73,7 +73,7 @@ def predict_split(learner: Any, split: Split, fitted: bool = False) -> np.ndarra
 
 def name_of(learner: Any) -> str:
     """What a learner is called in messages."""
-    return type(learner).__name__
+    return learner.name_in_messages() if isinstance(learner, OwnLearner) else type(learner).__name__
 
 
 def _predict(learner: Any, split: Split) -> Any:
@@ -114,13 +114,13 @@ def score_split(scorer: Callable, learner: Any, split: Split, labels: torch.Tens
     """
     X = _given(learner, split) if traits(learner).takes_splits else table(split)
     try:
-        return float(scorer(_Checked(learner, split), X, split.label_values[labels.numpy()]))
+        return float(scorer(_checked(learner, split), X, split.label_values[labels.numpy()]))
     except AttributeError as error:
         raise InputError(f"scoring needs what the learner does not have: {reason(error)}") from None
 
 
 class _Checked:
-    """A fitted learner as a scorer sees it: everything that it has, and labels that are checked from `predict`."""
+    """A fitted learner as a scorer sees it: everything that it has, and labels that are checked from `predict`. See `_checked`."""
 
     def __init__(self, learner: Any, split: Split):
         self._learner, self._split = learner, split
@@ -130,9 +130,17 @@ class _Checked:
             return self._split.label_values
         return getattr(self._learner, name)
 
+    def __repr__(self) -> str:
+        return repr(self._learner)
+
     def __sklearn_tags__(self) -> Tags:
         return Tags(estimator_type="classifier", target_tags=TargetTags(required=True), classifier_tags=ClassifierTags())
 
     def predict(self, X: Any) -> np.ndarray:
         values, learner = self._split.label_values, self._learner
         return values[checked_codes(learner.predict(X), values, len(X), name_of(learner))]
+
+
+def _checked(learner: Any, split: Split) -> _Checked:
+    """The learner as a scorer sees it, of a class that is called as the user's model is: scorers name the class in their errors."""
+    return type(name_of(learner), (_Checked,), {})(learner, split)
