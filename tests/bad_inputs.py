@@ -102,7 +102,7 @@ _USAGE = [
     ("--json run", "got '--json' before a command", "demo, test, run"),
     ("-x", "got '-x' before a command"),
     ("list", "lacks WHAT", "datasets, networks, learners"),
-    ("list datsets", "unknown WHAT 'datsets'; did you mean 'datasets'?"),
+    ("list datsets", "unknown WHAT 'datsets'; did you mean 'datasets'? (known: datasets, learners, networks)"),
     ("list models", "unknown WHAT 'models'; known: datasets, learners, networks"),
     ("list datasets networks", "got 'networks', expected WHAT alone"),
     ("show", "shattering show lacks RUN, expected a text"),
@@ -223,7 +223,7 @@ _SETTINGS = [
     ("dropout=-0.5", "dropout is '-0.5', expected a number in 0…1"),
     ("stop_when_fitted=no", "stop_when_fitted is 'no', expected true or false"),
     ("stop_when_fitted=1", "stop_when_fitted is '1', expected true or false"),
-    ("precision=float16", "unknown precision 'float16'; did you mean"),
+    ("precision=float16", "unknown precision 'float16'; did you mean 'bfloat16'? (known: bfloat16, float32)"),
     ("standardize=zca", "unknown standardize 'zca'; known: auto, feature, image, none, range"),
     ("random_state=3", "random_state is 3, expected none: the seed of the run gives it"),
     ("weights=missing.safetensors", "missing.safetensors"),
@@ -276,7 +276,10 @@ _RUN = [
     ("run --store nosuch://bucket", "nosuch"),
 ]
 _SWEEP = [
-    ("sweep --pixels true,shufled", "unknown --pixels 'shufled'; did you mean 'shuffled'?"),
+    (
+        "sweep --pixels true,shufled",
+        "unknown --pixels 'shufled'; did you mean 'shuffled'? (known: gaussian, random, shuffled, true, within-class)",
+    ),
     ("sweep --permute-channels no", "--permute-channels is 'no', expected true or false"),
     ("sweep --permute-channels true,1", "--permute-channels is '1', expected true or false"),
     ("sweep --hold-out maybe", "--hold-out is 'maybe', expected true or false"),
