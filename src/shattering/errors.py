@@ -15,7 +15,13 @@ _FEW_NAMES, _MOST_NAMES = 8, 20  # known names that are listed beside a near one
 
 
 class InputError(ValueError):
-    """Bad input. The message is one sentence that names the field, what was found and what was expected; it is shown as it is."""
+    """Bad input. The message is one sentence that names the field, what was found and what was expected; it is shown as it is.
+
+    Attributes:
+        before_training: whether nothing of a run had been executed yet; then it leaves nothing in a store.
+    """
+
+    before_training = False
 
 
 class ExitError(RuntimeError):

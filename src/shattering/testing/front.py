@@ -235,9 +235,11 @@ class Execution:
             run(spec, self.store, None if raises else self.clock.check, self.log, self.given, wait)
         except Busy:
             raise
-        except Exception:  # whatever the learner raises on noise; the run is marked as failed, with the error
+        except Exception as error:  # whatever the learner raises on noise; the run is marked as failed, with the error
             if raises:
                 raise
+            if isinstance(error, InputError) and error.before_training:
+                self.store.fail_by(spec, error)
 
     def _took(self, randomization: Randomization, start: float) -> None:
         self.seconds[randomization] = max(self.seconds.get(randomization, 0.0), time.perf_counter() - start)
