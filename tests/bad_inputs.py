@@ -415,15 +415,7 @@ _SHOWING = [
     ("demo --out a-folder", "--out is a-folder, which is a folder, expected a file"),
 ]
 
-COMMANDS: list[tuple[str, int | None, tuple[str, ...]]] = [
-    *((command, 2, fragments) for command, *fragments in (*_USAGE, *_TYPES)),
-    *((f"run --set {setting}", 1, (fragment,)) for setting, fragment in _SETTINGS),
-    *((f"run --learner {learner} --set {setting}", 1, (fragment,)) for learner, setting, fragment in _LEARNERS),
-    *((command, None, fragments) for command, *fragments in (*_RUN, *_SWEEP, *_SHOWING)),
-    *((f"test {command}", None, fragments) for command, *fragments in _TEST),
-    *((f"capacity {command}", None, fragments) for command, *fragments in _CAPACITY),
-]
-_FAILED = [
+_LOADING = [  # bad only once the data are loaded; that leaves nothing in the store
     ("run --dataset notes.txt", "notes.txt", ".txt"),
     ("run --dataset a-folder", "a-folder"),
     ("run --n-train 99999", "n_train is 99999, expected 1…1297"),
@@ -431,12 +423,23 @@ _FAILED = [
     ("run --n-test 99999", "n_test is 99999, expected 1…500"),
     ("run --n-validation 99999", "n_validation is 99999, expected 1…"),
     ("run --image-size 32", "image_size is 32, expected none for digits"),
-    ("test model.py:NoPredict", "learner NoPredict has no predict"),
-    ("test model.py:margins --scoring neg_log_loss --n-train 50", "predict_proba"),
     ("test random-forest --n-train 1", "n_train is 1, expected at least 10"),
     ("test random-forest --n-train 9", "n_train is 9, expected at least 10"),
     ("test random-forest --folds 500", "500 folds"),
     ("test random-forest --folds 3 --n-train 20", "3 folds"),
+]
+COMMANDS: list[tuple[str, int | None, tuple[str, ...]]] = [
+    *((command, 2, fragments) for command, *fragments in (*_USAGE, *_TYPES)),
+    *((f"run --set {setting}", 1, (fragment,)) for setting, fragment in _SETTINGS),
+    *((f"run --learner {learner} --set {setting}", 1, (fragment,)) for learner, setting, fragment in _LEARNERS),
+    *((command, None, fragments) for command, *fragments in (*_RUN, *_SWEEP, *_SHOWING)),
+    *((command, 1, fragments) for command, *fragments in _LOADING),
+    *((f"test {command}", None, fragments) for command, *fragments in _TEST),
+    *((f"capacity {command}", None, fragments) for command, *fragments in _CAPACITY),
+]
+_FAILED = [
+    ("test model.py:NoPredict", "learner NoPredict has no predict"),
+    ("test model.py:margins --scoring neg_log_loss --n-train 50", "predict_proba"),
     ("test model.py:FitRaises", "FitRaises failed: RuntimeError: the floor is (traceback in failing/digits-FitRaises-s0-", "/failed.json)"),
     ("test model.py:FitRaises --set message=\x1b[31m", "FitRaises failed: RuntimeError: \\x1b[31m (traceback in "),
     ("test model.py:FitRaises --budget 5min", "FitRaises failed: RuntimeError: the floor is (SHATTERING_TRACEBACK=1 shows the traceback)"),
