@@ -1,10 +1,11 @@
-"""What it costs to know what a run is: identities of folders and of objects, against a walk through the folder and a bare hash.
+"""What it costs to know what a run is: identities of folders and of objects, against a walk, reading and a bare hash.
 
-    python benchmarks/identity.py [--images 4000] [--repeats 5] [--json FILE]
+    python benchmarks/identity.py [--images 4000] [--repeats 7] [--note TEXT] [--json FILE]
 
 Folder: images of 8x8 pixels, PNG, in two class folders, made on the fly.
 
   walk      `os.walk` and the status of every file, and nothing else: what any answer about a folder of files costs at least
+  read      the bytes of every file read once, and nothing else: what knowing their content costs at least
   first     `RunSpec(...).run_id` where nothing is known of the files: their bytes are read
   again     the same in a later call: one look at names, sizes and times
   within    the same within one call of `run`, `sweep` or `randomization_test`, where the files have been looked at
@@ -67,6 +68,10 @@ def walk(folder: Path) -> int:
     return sum(os.stat(os.path.join(place, name)).st_size for place, _, names in os.walk(folder) for name in names)
 
 
+def read(folder: Path) -> int:
+    return sum(len(Path(place, name).read_bytes()) for place, _, names in os.walk(folder) for name in names)
+
+
 def of_folder(folder: Path, repeats: int) -> dict:
     spec = RunSpec(str(folder), model="nearest-neighbors")
 
@@ -83,10 +88,12 @@ def of_folder(folder: Path, repeats: int) -> dict:
         return known
 
     inside: list[float] = []
-    seconds = medians({"walk": lambda: walk(folder), "first": first, "again": lambda: spec.run_id, "with a context": within}, repeats)
+    bare = {"walk": lambda: walk(folder), "read": lambda: read(folder)}
+    seconds = medians(bare | {"first": first, "again": lambda: spec.run_id, "with a context": within}, repeats)
     seconds["within"] = statistics.median(inside)
     del seconds["with a context"]
-    return {"seconds": seconds, "over_walk": {name: value / seconds["walk"] for name, value in seconds.items() if name != "walk"}}
+    ours = [name for name in seconds if name not in bare]
+    return {"seconds": seconds} | {f"over_{other}": {name: seconds[name] / seconds[other] for name in ours} for other in bare}
 
 
 def of_test(folder: Path, n_permutations: int) -> dict:
@@ -175,7 +182,8 @@ def medians(parts: dict[str, Callable[[], object]], repeats: int) -> dict[str, f
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=4000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--note", help="to be kept beside the figures, such as what else the machine did")
     parser.add_argument("--json", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -185,7 +193,7 @@ def main() -> None:
         found["test"] = [of_test(folder, n) for n in DRAWS]
         found["objects"] = of_objects(Path(place), given.repeats)
     found |= {"repeats": given.repeats, "torch": torch.__version__, "python": platform.python_version(), "processor": _processor()}
-    found |= {"cores": os.cpu_count(), "load": os.getloadavg()[0]}
+    found |= {"cores": os.cpu_count(), "load": os.getloadavg()[0]} | ({"note": given.note} if given.note else {})
     print(json.dumps(found, indent=1))
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")

@@ -169,7 +169,7 @@ _MODELS: list[Case] = [
         "KernelInterpolatorClassifier",
         fitted(KernelInterpolatorClassifier),
         {
-            "kernel": ("did you mean 'gaussian'?", ("gausian",)),
+            "kernel": ("did you mean 'gaussian'? (known: gaussian, linear, or a function)", ("gausian",)),
             "solver": ("known: auto, cg, cholesky", ("lu", 5)),
             "features": ("", ("gabour",)),
         },
@@ -231,7 +231,11 @@ _RUNS: list[Case] = [
     *wrong("sweep", swept, {"jobs": (COUNT + " or none", (0, -1, 1.5, "2", True))}),
     *unknown("sweep", swept, {"engine": ("known: local, ray", ("spark", 5))}),
     ("sweep(log=5)", lambda: swept(log=5), "log has 5, expected a name"),
-    ("sweep(log)", lambda: swept(log="tensorbord"), "unknown logger 'tensorbord'; did you mean 'tensorboard'?"),
+    (
+        "sweep(log)",
+        lambda: swept(log="tensorbord"),
+        "unknown logger 'tensorbord'; did you mean 'tensorboard'? (known: mlflow, tensorboard, wandb)",
+    ),
     ("run(5)", lambda: run(5, Store("failing")), "spec is 5, expected a RunSpec or a StudySpec"),
     ("run(store)", lambda: run(SPEC, "runs"), "store is 'runs', expected a Store"),
     ("run(on_epoch)", lambda: run(SPEC, Store("failing"), on_epoch=5), "on_epoch is 5, expected a function or none"),
@@ -329,6 +333,10 @@ _TESTS: list[Case] = [
         (f"randomization_test(data={bad!r})", lambda bad=bad: randomization_test(NEIGHBORS, bad), "expected a name, a path")
         for bad in (5, None, (1, 2, 3))
     ),
-    ("randomization_test(data=nowhere)", lambda: randomization_test(NEIGHBORS, "nowhere"), "unknown dataset 'nowhere'; known: digits"),
+    (
+        "randomization_test(data=nowhere)",
+        lambda: randomization_test(NEIGHBORS, "nowhere"),
+        "unknown dataset 'nowhere'; known: cifar10, cifar100, digits",
+    ),
 ]
 CALLS: list[Case] = [*_SPECS, *_MODELS, *_DATA, *_RUNS, *_TESTS]

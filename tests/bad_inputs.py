@@ -102,8 +102,8 @@ _USAGE = [
     ("--json run", "got '--json' before a command", "demo, test, run"),
     ("-x", "got '-x' before a command"),
     ("list", "lacks WHAT", "datasets, networks, models"),
-    ("list datsets", "unknown WHAT 'datsets'; did you mean 'datasets'?"),
-    ("list models", "unknown WHAT 'models'; known: datasets, models, networks"),
+    ("list datsets", "unknown WHAT 'datsets'; did you mean 'datasets'? (known: datasets, models, networks)"),
+    ("list modules", "unknown WHAT 'modules'; did you mean 'models'? (known: datasets, models, networks)"),
     ("list datasets networks", "got 'networks', expected WHAT alone"),
     ("show", "shattering show lacks RUN, expected a text"),
     ("show a b", "got 'b', expected RUN alone"),
@@ -226,7 +226,7 @@ _SETTINGS = [
     ("dropout=-0.5", "dropout is '-0.5', expected a number in 0…1"),
     ("stop_when_fitted=no", "stop_when_fitted is 'no', expected true or false"),
     ("stop_when_fitted=1", "stop_when_fitted is '1', expected true or false"),
-    ("precision=float16", "unknown precision 'float16'; did you mean"),
+    ("precision=float16", "unknown precision 'float16'; did you mean 'bfloat16'? (known: bfloat16, float32)"),
     ("standardize=zca", "unknown standardize 'zca'; known: auto, feature, image, none, range"),
     ("random_state=3", "random_state is 3, expected none: the seed of the run gives it"),
     ("weights=missing.safetensors", "missing.safetensors"),
@@ -279,7 +279,10 @@ _RUN = [
     ("run --store nosuch://bucket", "nosuch"),
 ]
 _SWEEP = [
-    ("sweep --pixels true,shufled", "unknown --pixels 'shufled'; did you mean 'shuffled'?"),
+    (
+        "sweep --pixels true,shufled",
+        "unknown --pixels 'shufled'; did you mean 'shuffled'? (known: gaussian, random, shuffled, true, within-class)",
+    ),
     ("sweep --permute-channels no", "--permute-channels is 'no', expected true or false"),
     ("sweep --permute-channels true,1", "--permute-channels is '1', expected true or false"),
     ("sweep --hold-out maybe", "--hold-out is 'maybe', expected true or false"),
@@ -415,15 +418,7 @@ _SHOWING = [
     ("demo --out a-folder", "--out is a-folder, which is a folder, expected a file"),
 ]
 
-COMMANDS: list[tuple[str, int | None, tuple[str, ...]]] = [
-    *((command, 2, fragments) for command, *fragments in (*_USAGE, *_TYPES)),
-    *((f"run --set {setting}", 1, (fragment,)) for setting, fragment in _SETTINGS),
-    *((f"run --model {model} --set {setting}", 1, (fragment,)) for model, setting, fragment in _MODELS),
-    *((command, None, fragments) for command, *fragments in (*_RUN, *_SWEEP, *_SHOWING)),
-    *((f"test {command}", None, fragments) for command, *fragments in _TEST),
-    *((f"capacity {command}", None, fragments) for command, *fragments in _CAPACITY),
-]
-_FAILED = [
+_LOADING = [  # bad only once the data are loaded; that leaves nothing in the store
     ("run --dataset notes.txt", "notes.txt", ".txt"),
     ("run --dataset a-folder", "a-folder"),
     ("run --n-train 99999", "n_train is 99999, expected 1…1297"),
@@ -431,12 +426,23 @@ _FAILED = [
     ("run --n-test 99999", "n_test is 99999, expected 1…500"),
     ("run --n-validation 99999", "n_validation is 99999, expected 1…"),
     ("run --image-size 32", "image_size is 32, expected none for digits"),
-    ("test model.py:NoPredict", "model NoPredict has no predict"),
-    ("test model.py:margins --scoring neg_log_loss --n-train 50", "predict_proba"),
     ("test random-forest --n-train 1", "n_train is 1, expected at least 10"),
     ("test random-forest --n-train 9", "n_train is 9, expected at least 10"),
     ("test random-forest --folds 500", "500 folds"),
     ("test random-forest --folds 3 --n-train 20", "3 folds"),
+]
+COMMANDS: list[tuple[str, int | None, tuple[str, ...]]] = [
+    *((command, 2, fragments) for command, *fragments in (*_USAGE, *_TYPES)),
+    *((f"run --set {setting}", 1, (fragment,)) for setting, fragment in _SETTINGS),
+    *((f"run --model {model} --set {setting}", 1, (fragment,)) for model, setting, fragment in _MODELS),
+    *((command, None, fragments) for command, *fragments in (*_RUN, *_SWEEP, *_SHOWING)),
+    *((command, 1, fragments) for command, *fragments in _LOADING),
+    *((f"test {command}", None, fragments) for command, *fragments in _TEST),
+    *((f"capacity {command}", None, fragments) for command, *fragments in _CAPACITY),
+]
+_FAILED = [
+    ("test model.py:NoPredict", "model NoPredict has no predict"),
+    ("test model.py:margins --scoring neg_log_loss --n-train 50", "predict_proba"),
     ("test model.py:FitRaises", "FitRaises failed: RuntimeError: the floor is (traceback in failing/digits-FitRaises-s0-", "/failed.json)"),
     ("test model.py:FitRaises --set message=\x1b[31m", "FitRaises failed: RuntimeError: \\x1b[31m (traceback in "),
     ("test model.py:FitRaises --budget 5min", "FitRaises failed: RuntimeError: the floor is (SHATTERING_TRACEBACK=1 shows the traceback)"),

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import numpy as np
 import pytest
 
-from shattering.errors import InputError
+from shattering.errors import InputError, meant
 from shattering.parameters import Count, Natural, Positive, Range, Share, check_once, describe, is_of, read, read_json, split_list
 
 Augment = str | Sequence[str] | Mapping[str, float | None] | None
@@ -74,9 +74,9 @@ def test_a_text_is_read_by_the_type_of_its_field(text, hint, value):
         ("", str, "it is '', expected a text"),
         ("  ", str | None, "it is '  ', expected a text or none"),
         ("-1", Natural | None, "it is '-1', expected a whole number of at least 0 or none"),
-        ("shufled", Literal["true", "shuffled"], "unknown it 'shufled'; did you mean 'shuffled'?"),
+        ("shufled", Literal["true", "shuffled"], "unknown it 'shufled'; did you mean 'shuffled'? (known: shuffled, true)"),
         ("noise", Literal["true", "shuffled"] | None, "unknown it 'noise'; known: shuffled, true"),
-        ("atuo", Count | Literal["auto"] | None, "unknown it 'atuo'; did you mean 'auto'?"),
+        ("atuo", Count | Literal["auto"] | None, "unknown it 'atuo'; did you mean 'auto'? (known: auto, or a whole number of at least 1)"),
         ("x", Count | Literal["auto"] | None, "it is 'x', expected a whole number of at least 1, 'auto' or none"),
         ("[1, 2]", tuple[Count, Count, Count], "it is '[1, 2]', expected 3 values"),
         ('["a"', list[int], "expected a list"),
@@ -92,6 +92,15 @@ def test_a_text_that_stands_for_no_such_value(text, hint, message):
     assert message in str(caught.value)
     assert len(str(caught.value)) < 200
     assert str(caught.value).isprintable()
+
+
+def test_a_few_names_are_listed_beside_the_one_that_was_meant_and_many_are_not():
+    names = ["one", "two", "three", "four", "five", "six", "seven", "eight"]
+    assert meant("tow", names) == f"did you mean 'two'? (known: {', '.join(names)})"
+    assert meant("tow", [*names, "nine"]) == meant("tow", ["two"]) == "did you mean 'two'?"
+    assert meant("tow", names[:2], "a number") == "did you mean 'two'? (known: one, two, or a number)"
+    assert meant("xyz", names[:2], "a number") == "known: one, two, or a number"
+    assert meant("xyz", [f"name{i:02}" for i in range(22)]).endswith("name18, name19 and 2 more")
 
 
 def test_types_of_values():

@@ -11,10 +11,17 @@ from pathlib import Path
 _NO_FAULT = ("ENOSPC", "EDQUOT", "EROFS")  # of the code that was executed: the disk is full, or may not be written
 _MARK = "_shattering_blames"
 _LONGEST = 500  # characters of a reason
+_FEW_NAMES, _MOST_NAMES = 8, 20  # known names that are listed beside a near one, and without one
 
 
 class InputError(ValueError):
-    """Bad input. The message is one sentence that names the field, what was found and what was expected; it is shown as it is."""
+    """Bad input. The message is one sentence that names the field, what was found and what was expected; it is shown as it is.
+
+    Attributes:
+        before_training: whether nothing of a run had been executed yet; then it leaves nothing in a store.
+    """
+
+    before_training = False
 
 
 class ExitError(RuntimeError):
@@ -25,18 +32,24 @@ class UnknownName(InputError):
     """Bad input that names something which is not known, here and now: a later version may know it."""
 
 
-def unknown(kind: str, found: object, known: Iterable[object]) -> UnknownName:
-    """Make an `UnknownName` for a name that is not among the `known` names.
+def unknown(kind: str, found: object, known: Iterable[object], also: str = "") -> UnknownName:
+    """Make an `UnknownName` for a name that is not among the `known` names. also: what else may be given, in words. See `meant`."""
+    return UnknownName(f"unknown {kind} {shown(found)}; {meant(str(found), sorted(map(str, known)), also)}")
 
-    It suggests the known name that is nearest in spelling, whatever the case and hyphens; without a near one it lists the known names,
-    at most twenty.
+
+def meant(found: str, names: Sequence[str], also: str = "") -> str:
+    """Say which of some names was meant by `found`, and which there are, for the end of a sentence.
+
+    That is the name nearest in spelling, whatever the case and hyphens, with all names in brackets where they are a few, at most eight;
+    or, without a near one, the names alone, at most twenty. also: what may be given beside the names.
     """
-    names = sorted(map(str, known))
-    near = nearest(str(found), names)
-    if near:
-        return UnknownName(f"unknown {kind} {shown(found)}; did you mean {near!r}?")
-    more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-    return UnknownName(f"unknown {kind} {shown(found)}; known: {', '.join(names[:20])}{more}")
+    near = nearest(found, names)
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    known = f"known: {', '.join(names[:_MOST_NAMES])}{more}" + (f", or {also}" if also else "")
+    if near is None:
+        return known
+    few = 1 < len(names) + bool(also) <= _FEW_NAMES
+    return f"did you mean {near!r}?" + (f" ({known})" if few else "")
 
 
 def nearest(found: str, names: Sequence[str]) -> str | None:

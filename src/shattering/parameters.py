@@ -141,7 +141,8 @@ def unlike(name: str, value: object, hint: Any) -> InputError:
     parts = [part for part in (get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)) if part is not NoneType]
     choices = [choice for part in parts if get_origin(part) is Literal for choice in get_args(part)]
     if choices and (all(get_origin(part) is Literal for part in parts) or nearest(str(value), choices)):
-        return unknown(name, value, choices)
+        others = [part for part in parts if get_origin(part) is not Literal]
+        return unknown(name, value, choices, " or ".join(map(describe, others)))
     return InputError(f"{name} is {shown(value)}, expected {describe(hint)}")
 
 

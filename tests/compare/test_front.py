@@ -185,6 +185,18 @@ class PickyHalf(Picky):
         return self
 
 
+def test_fits_whose_input_is_bad_before_training_are_told_as_failed(monkeypatch):
+    def refuse(data, randomization, seed):
+        if randomization.labels:
+            raise InputError("these labels stay as they are")
+        return randomize(data, randomization, seed)
+
+    monkeypatch.setattr("shattering.runs.execute.randomize", refuse)
+    test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_permutations=2)
+    assert [repeat.status for repeat in test.repeats] == ["done", "failed", "failed"]
+    assert any("2 of 3 repeats FAILED; the first: InputError: these labels stay as they are" in line for line in test.summary)
+
+
 def test_permutations_that_fail_count_as_good_as_the_original_data():
     X, y = table(0, shift=3.0)
     test = randomization_test(PickyHalf(), (X, y), randomizations=["permuted-labels"], n_permutations=19, seed=1)

@@ -150,8 +150,25 @@ def test_bad_results_of_a_training_function():
     data = load_dataset("digits", n_train=50).train
     with pytest.raises(InputError, match="returned a int, expected a function"):
         TrainingFunction(lambda split, seed: 3).fit(data)
-    with pytest.raises(InputError, match=r"predict returned shape \(3,\), expected \(50,\) classes"):
-        TrainingFunction(lambda split, seed: lambda other: np.zeros(3)).fit(data).predict(data)
+    for returned, message in (
+        (np.zeros(3), r"returned shape \(3,\), expected \(50,\) classes"),
+        (
+            torch.where(torch.arange(500).view(50, 10) < 25, torch.nan, 0.0),
+            r"returned scores \(50, 10\) with NaN for 3 of 50 examples, expected a",
+        ),
+        (np.full((50, 10), "high"), "returned scores of type <U4, expected numbers"),
+    ):
+        with pytest.raises(InputError, match=rf"^the predict function of test_bad_results.*<lambda> {message}"):
+            TrainingFunction(lambda split, seed: lambda other: returned).fit(data).predict(data)  # noqa: B023
+    for returned in ([[1], [1, 2]], np.full(50, np.nan)):
+        with pytest.raises(InputError, match=r"^test_bad_results.*<lambda> predicted (a list of several lengths|no label)"):
+            TrainingFunction(lambda split, seed: lambda other: returned).fit(data).predict(data)  # noqa: B023
+
+
+def test_a_training_function_may_return_scores_in_bfloat16():
+    data = load_dataset("digits", n_train=50).train
+    scores = torch.nn.functional.one_hot(data.labels, 10).bfloat16()
+    assert (TrainingFunction(lambda split, seed: lambda other: scores).fit(data).predict(data) == data.y).all()
 
 
 def test_a_file_may_import_its_neighbours_and_may_be_broken(tmp_path):

@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
 from shattering import Dataset, InputError, Randomization, Split, dataset_from_arrays, load_dataset, randomization_test, randomize
-from shattering.compare.page import _suspects
+from shattering.compare.page import _label_issues
 from shattering.learners.adapt import as_model
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
@@ -218,7 +218,7 @@ def test_a_page_names_the_classes_of_labels_that_are_no_codes():
     test = randomization_test("mlp-1x8", data, hyperparameters=hyperparameters, randomizations=["permuted-labels"], n_draws=1)
     assert test.original.runs[0].result["label_values"] == ["high", "low"]
     names = {int(i): data.classes[k] for i, k in zip(data.train.ids, data.train.labels, strict=True)}
-    rows = _suspects(test)
+    rows = _label_issues(test)
     assert [row["label"] for row in rows] == [names[row["id"]] for row in rows]
     assert (
         "label_values"
@@ -233,5 +233,27 @@ def test_scorers_see_checked_labels_of_what_has_no_tags_and_no_classes():
     split = dataset_from_arrays(X, y, X, y).train
     found = score_split(get_scorer("accuracy"), fit_split(Untagged(), split), split, split.labels)
     assert found == (y == y[0]).mean()
-    with pytest.raises(InputError, match="scoring needs what the model does not have"):
+    with pytest.raises(InputError, match="scoring needs what the model does not have: Untagged has none of the following attributes"):
         score_split(get_scorer("roc_auc"), fit_split(Untagged(), split), split, split.labels)
+
+
+def constant(split, seed):
+    return lambda other: np.zeros(len(other), int)
+
+
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [(as_model(constant)[1], "constant"), (as_model(Seen(), inputs="images")[1], "Seen"), (as_model(Seen())[1], "Seen")],
+)
+def test_scorers_name_the_users_model_and_no_class_of_ours(model, name):
+    X, y = noisy([1, 2])
+    split = dataset_from_arrays(X.reshape(-1, 1, 1, 2), y, X.reshape(-1, 1, 1, 2), y).train
+
+    def scorer(model, X, y):
+        raise ValueError(f"{type(model).__name__} {type(model).__qualname__} {model!r} is not what I score")
+
+    with pytest.raises(ValueError, match=f"^{name} {name} ") as caught:
+        score_split(scorer, fit_split(model, split), split, split.labels)
+    assert "_Checked" not in str(caught.value)
+    with pytest.raises(InputError, match=f"does not have: .*{name}"):
+        score_split(get_scorer("roc_auc"), fit_split(model, split), split, split.labels)

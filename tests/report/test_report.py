@@ -1,9 +1,11 @@
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from shattering import RunSpec, Store, run, runs_table, summary_table, write_report
-from shattering.report import figures, page
+from shattering.report import figures, page, text
 from shattering.report.tables import summary_rows, verdicts
 from shattering.report.text import print_stored
 from tests.report.conftest import SPECS
@@ -33,6 +35,23 @@ def test_summary_is_over_seeds_in_the_papers_order(store):
     assert row["test_sd"] == pytest.approx(random["test_accuracy"].std())
     assert row["chance"] == 0.1
     assert row["fitted"] == random["interpolated"].sum()
+
+
+def test_folds_are_no_seeds(tmp_path, capsys):
+    """What a seed has is the mean over its folds; the spread is over seeds."""
+    store, base = Store(tmp_path), RunSpec("digits", n_train=60, model="nearest-neighbors", folds=3, fold=0)
+    done = [run(replace(base, fold=fold, seed=seed), store) for seed in (0, 1) for fold in range(3)]
+    store.fail(replace(base, fold=0, seed=2), "x")
+    (row,) = summary_rows(store.runs())
+    assert (row["seeds"], row["runs"], row["not_done"], row["n_test"]) == (2, 6, 1, 60)
+    accuracies = np.array([one.result["test_accuracy"] for one in done]).reshape(2, 3).mean(1)
+    assert row["test_accuracy"] == pytest.approx(accuracies.mean())
+    assert row["test_sd"] == pytest.approx(accuracies.std(ddof=1))
+    text.print_summary(store.runs())
+    assert "2 (6 runs)" in capsys.readouterr().out
+    assert "<td>2 (6 runs) <span" in page.render(store.everything())
+    (one,) = summary_rows(done[:3])
+    assert (one["seeds"], one["runs"], one["test_sd"]) == (1, 3, None)
 
 
 def test_runs_that_are_not_done_stay_in_the_tables(broken_store):

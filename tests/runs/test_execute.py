@@ -12,9 +12,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
+from sklearn.linear_model import LinearRegression
+from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, RunSpec, Store, load_dataset, randomize, run
 from shattering.learners import MODELS
+from shattering.runs import store as store_module
+from shattering.runs.execute import evaluate
+from shattering.runs.objects import name_of
 from shattering.runs.store import write_json
 from shattering.system.files import write_aside
 
@@ -201,11 +207,61 @@ def test_writing_aside_to_a_device_that_is_full(tmp_path):
 
 
 def test_a_failed_run_says_why(tmp_path):
-    store, bad = Store(tmp_path), RunSpec("digits", n_train=5000)
-    with pytest.raises(InputError, match="n_train is 5000, expected 1…1297"):
+    store, bad = Store(tmp_path), RunSpec("digits", n_train=20, model="nearest-neighbors", params={"n_neighbors": 30})
+    with pytest.raises(ValueError, match="n_neighbors = 30"):
         run(bad, store)
     assert store.get(bad).status == "failed"
-    assert "n_train is 5000" in store.get(bad).error
+    assert "n_neighbors = 30" in store.get(bad).error
+    assert "Traceback" in store.get(bad).traceback
+
+
+def test_input_that_is_bad_before_anything_is_trained_leaves_the_store_as_it_was(tmp_path):
+    bad, store = RunSpec("digits", n_train=5000), Store(tmp_path / "runs")
+    with pytest.raises(InputError, match="n_train is 5000, expected 1…1297"):
+        run(bad, store)
+    assert not (tmp_path / "runs").exists()
+    run(replace(SPEC, seed=0), store)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(InputError, match="model Line is a regressor"):
+        run(replace(bad, n_train=50, model=name_of("Line", "0")), store, given={name_of("Line", "0"): Line()})
+    assert sorted(tmp_path.rglob("*")) == before
+    store.fail(bad, "as it was")
+    with pytest.raises(InputError, match="n_train is 5000"):
+        run(bad, store)
+    assert (store.get(bad).status, store.get(bad).error) == ("failed", "as it was")
+    again = name_of("Again", "0")
+    with pytest.raises(InputError, match="n_train is 5000"):  # of another run, in the middle of this one's training
+        run(replace(SPEC, model=again, params={}), store, given={again: Again(bad)})
+    assert [found.status for found in store.runs() if found.spec.model == again] == ["failed"]
+
+
+class Line(LinearRegression):
+    """A regressor."""
+
+
+class Again(KNeighborsClassifier):
+    """Evaluates another specification within `fit`."""
+
+    def __init__(self, spec=None):
+        super().__init__()
+        self.spec = spec
+
+    def fit(self, X, y):
+        evaluate(self.spec)
+
+
+def test_a_run_whose_folder_is_removed_while_it_is_waited_for_is_executed(tmp_path, monkeypatch):
+    """As happens where the input was bad for the process before, and is no more."""
+    removed = []
+
+    class Lock(FileLock):
+        def _acquire(self):  # one look; `acquire` looks again and again
+            if not removed:
+                removed.append(os.rmdir(tmp_path / SPEC.folder_name))
+            super()._acquire()
+
+    monkeypatch.setattr(store_module, "FileLock", Lock)
+    assert run(SPEC, Store(tmp_path)).status == "done"
 
 
 def test_runs_of_a_dataset_given_by_path(tmp_path):

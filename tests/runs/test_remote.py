@@ -118,6 +118,8 @@ def test_failures_and_deletions_are_seen_elsewhere(bucket, on_machine):
     store = on_machine("a")
     with pytest.raises(InputError):
         run(bad, store)
+    assert not list(bucket.rglob("*.json"))
+    sweep([bad], store)
     elsewhere = on_machine("b")
     assert [(r.status, "n_train is 5000" in r.error) for r in elsewhere.runs()] == [("failed", True)]
     elsewhere.fail(SPEC, "because")

@@ -213,6 +213,9 @@ def test_bad_input_fails_one_run_without_a_retry(tmp_path):
     runs = sweep([bad, *specs(1)], Store(tmp_path), jobs=1, console=Console(file=output))
     assert [r.status for r in runs] == ["failed", "done"]
     assert "n_train is 5000, expected 1…1297" in runs[0].error
+    assert "load_dataset" in runs[0].traceback
+    Store(tmp_path).fail(bad, "an error of yesterday")
+    assert "n_train is 5000" in sweep([bad], Store(tmp_path))[0].error
     assert "n_train is 5000" in output.getvalue()
 
 

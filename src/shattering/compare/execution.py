@@ -7,6 +7,7 @@ from rich.console import Console
 
 from shattering.compare.budget import Clock, OutOfTime
 from shattering.compare.plan import ORIGINAL, Plan
+from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.execute import run
 from shattering.runs.loggers import Log
@@ -99,9 +100,11 @@ class Execution:
             run(spec, self.store, None if raises else self.clock.check, self.log, self.objects, wait)
         except Busy:
             raise
-        except Exception:  # whatever the model raises on noise; the run is marked as failed, with the error
+        except Exception as error:  # whatever the model raises on noise; the run is marked as failed, with the error
             if raises:
                 raise
+            if isinstance(error, InputError) and error.before_training:
+                self.store.fail_by(spec, error)
 
     def _note_seconds(self, randomization: Randomization, start: float) -> None:
         self.seconds[randomization] = max(self.seconds.get(randomization, 0.0), time.perf_counter() - start)

@@ -15,7 +15,7 @@ from shattering.data.channels import ORDERS
 from shattering.data.dataset import Dataset, Split
 from shattering.data.encoded import check_shards, kind_of
 from shattering.data.image_folders import TESTS
-from shattering.errors import InputError, nearest, printable, reason, shown
+from shattering.errors import InputError, printable, reason, unknown
 
 HoldOut = Callable[[Split, str], Dataset]  # makes a dataset of the only split there is, and its name
 
@@ -54,9 +54,7 @@ def existing(path: Path) -> Path:
         if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
             raise InputError(f"{printable(str(found))} is {kind_of(status)}, expected a file or a folder")
         return found
-    near = nearest(str(path), list(DATASETS))
-    known = f"known: {', '.join(DATASETS)}, or the path of a file or folder, or its name in SHATTERING_DATA"
-    raise InputError(f"unknown dataset {shown(str(path))}; {f'did you mean {near!r}?' if near else known}")
+    raise unknown("dataset", str(path), DATASETS, "the path of a file or folder, or its name in SHATTERING_DATA")
 
 
 def has_test_split(path: Path) -> bool:

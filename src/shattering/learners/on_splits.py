@@ -11,7 +11,7 @@ from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
 from shattering.errors import InputError, reason
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.own import is_exactly_ours, record_of, traits
+from shattering.learners.own import OwnModel, is_exactly_ours, record_of, traits
 from shattering.learners.predictions import check_classifier, checked_codes
 from shattering.learners.scores import top5_accuracy
 
@@ -73,7 +73,7 @@ def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
 
 def name_of(model: Any) -> str:
     """What a model is called in messages."""
-    return type(model).__name__
+    return model.name_in_messages() if isinstance(model, OwnModel) else type(model).__name__
 
 
 def _predict(model: Any, split: Split) -> Any:
@@ -114,13 +114,13 @@ def score_split(scorer: Callable, model: Any, split: Split, labels: torch.Tensor
     """
     X = _given(model, split) if traits(model).takes_splits else table(split)
     try:
-        return float(scorer(_Checked(model, split), X, split.label_values[labels.numpy()]))
+        return float(scorer(_checked(model, split), X, split.label_values[labels.numpy()]))
     except AttributeError as error:
         raise InputError(f"scoring needs what the model does not have: {reason(error)}") from None
 
 
 class _Checked:
-    """A fitted model as a scorer sees it: everything that it has, and labels that are checked from `predict`."""
+    """A fitted model as a scorer sees it: everything that it has, and labels that are checked from `predict`. See `_checked`."""
 
     def __init__(self, model: Any, split: Split):
         self._model, self._split = model, split
@@ -130,9 +130,17 @@ class _Checked:
             return self._split.label_values
         return getattr(self._model, name)
 
+    def __repr__(self) -> str:
+        return repr(self._model)
+
     def __sklearn_tags__(self) -> Tags:
         return Tags(estimator_type="classifier", target_tags=TargetTags(required=True), classifier_tags=ClassifierTags())
 
     def predict(self, X: Any) -> np.ndarray:
         values, model = self._split.label_values, self._model
         return values[checked_codes(model.predict(X), values, len(X), name_of(model))]
+
+
+def _checked(model: Any, split: Split) -> _Checked:
+    """The model as a scorer sees it, of a class that is called as the user's model is: scorers name the class in their errors."""
+    return type(name_of(model), (_Checked,), {})(model, split)

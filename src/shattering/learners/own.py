@@ -66,6 +66,10 @@ class OwnModel:
         """What is told of a fit."""
         return FitRecord()
 
+    def name_in_messages(self) -> str:
+        """What messages call it: by its class, unless it holds a model of the user's, who knows only that one."""
+        return type(self).__name__
+
 
 def traits(model: object) -> type[OwnModel]:
     """The class that says takes_splits, not_identity, later and files of a model, or of its class."""

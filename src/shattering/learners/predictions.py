@@ -57,7 +57,7 @@ def checked_codes(predicted: Any, labels: np.ndarray, n: int, who: str) -> np.nd
     Raises:
         InputError: for any other shape, and for values that are no label, such as None, NaN, probabilities and scores.
     """
-    values = _array(predicted, who)
+    values = as_array(predicted, who)
     if values.shape == (n, 1):
         values = values[:, 0]
     if values.shape != (n,):
@@ -71,9 +71,14 @@ def checked_codes(predicted: Any, labels: np.ndarray, n: int, who: str) -> np.nd
     return codes
 
 
-def _array(predicted: Any, who: str) -> np.ndarray:
+def as_array(predicted: Any, who: str) -> np.ndarray:
+    """Predictions as an array of their own type. Masked values are None; bfloat16, which NumPy lacks, is float32.
+
+    Raises InputError for lists of several lengths.
+    """
     if isinstance(predicted, torch.Tensor):
-        return predicted.detach().cpu().numpy()
+        predicted = predicted.detach().cpu()
+        return (predicted.float() if predicted.dtype == torch.bfloat16 else predicted).numpy()
     if isinstance(predicted, np.ma.MaskedArray):
         values = predicted.data.astype(object)
         values[np.ma.getmaskarray(predicted)] = None

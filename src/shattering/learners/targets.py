@@ -8,7 +8,7 @@ from types import ModuleType
 
 import cloudpickle
 
-from shattering.errors import InputError, nearest, reason
+from shattering.errors import InputError, meant, reason
 
 
 def is_target(text: str) -> bool:
@@ -41,11 +41,7 @@ def import_target(text: str) -> object:
 
 
 def _lacking(head: str, name: str, public: list[str]) -> InputError:
-    near = nearest(name, public)
-    if near:
-        return InputError(f"{head} has no {name!r}; did you mean {near!r}?")
-    more = f" and {len(public) - 20} more" if len(public) > 20 else ""
-    return InputError(f"{head} has no {name!r}, expected one of: {', '.join(public[:20]) or 'nothing is defined there'}{more}")
+    return InputError(f"{head} has no {name!r}; {meant(name, public) if public else 'nothing is defined there'}")
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -17,7 +17,7 @@ from shattering.data.preprocess import check_float32
 from shattering.errors import InputError, reason
 from shattering.learners.on_splits import original
 from shattering.learners.own import OwnModel
-from shattering.learners.predictions import checked_codes
+from shattering.learners.predictions import as_array, checked_codes
 
 _COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
 
@@ -40,7 +40,9 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         with seeds.everywhere(self.random_state), _type_named(split):
             self.predict_ = self.train(split.copy(), self.random_state)  # type: ignore[misc]
         if not callable(self.predict_):
-            raise InputError(f"{self._name} returned a {type(self.predict_).__name__}, expected a function: predict(split) → classes")
+            raise InputError(
+                f"{self.name_in_messages()} returned a {type(self.predict_).__name__}, expected a function: predict(split) → classes"
+            )
         return self
 
     def predict(self, X) -> np.ndarray:
@@ -48,23 +50,30 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         split = X.copy() if isinstance(X, Split) else _unlabelled(X, self._first)
         with torch.no_grad():
             found = self.predict_(split)
-        found = found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else np.asarray(found)
+        found = as_array(found, self.name_in_messages())
         n, k = len(split), len(self.classes_)
         if found.ndim == 2 and len(found) == n and found.shape[1] >= max(k, 2):
             return self.classes_[self._largest(found)]
         if found.shape not in ((n,), (n, 1)):
-            raise InputError(f"predict returned shape {found.shape}, expected ({n},) classes or ({n}, {k}) scores")
-        return self.classes_[checked_codes(found, np.arange(k), n, self._name)]
+            raise InputError(f"{self._what} returned shape {found.shape}, expected ({n},) classes or ({n}, {k}) scores")
+        return self.classes_[checked_codes(found, np.arange(k), n, self.name_in_messages())]
 
     def _largest(self, scores: np.ndarray) -> np.ndarray:
         """The class of the largest score (n,)."""
+        if scores.dtype.kind not in "biuf":
+            raise InputError(f"{self._what} returned scores of type {scores.dtype}, expected numbers")
         missing = int(np.isnan(scores).any(1).sum())
         if missing:
-            raise InputError(f"predict returned scores that are NaN for {missing} of {len(scores)} examples, expected numbers")
-        return checked_codes(scores.argmax(1), np.arange(len(self.classes_)), len(scores), self._name)
+            found = f"scores {scores.shape} with NaN for {missing} of {len(scores)} examples"
+            raise InputError(f"{self._what} returned {found}, expected a number for each class")
+        return checked_codes(scores.argmax(1), np.arange(len(self.classes_)), len(scores), self.name_in_messages())
 
     @property
-    def _name(self) -> str:
+    def _what(self) -> str:
+        return f"the predict function of {self.name_in_messages()}"
+
+    def name_in_messages(self) -> str:
+        """The function's name."""
         return getattr(self.train, "__qualname__", type(self.train).__name__)
 
 
@@ -96,7 +105,11 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         """The labels (n,)."""
         inputs = self._inputs(X)
         found = self.estimator_.predict(inputs)  # type: ignore[union-attr]
-        return self.classes_[checked_codes(found, self._labels, len(inputs), type(self.estimator).__name__)]
+        return self.classes_[checked_codes(found, self._labels, len(inputs), self.name_in_messages())]
+
+    def name_in_messages(self) -> str:
+        """The class of the estimator."""
+        return type(self.estimator).__name__
 
     def __getattr__(self, name: str) -> Any:
         """`predict_proba` and `decision_function`, where the estimator has them."""

@@ -69,12 +69,15 @@ def _setting(run: Run) -> str:
 
 
 def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a configuration, in the papers' order: means over its done seeds, and how many are not done.
+    """One row a configuration, in the papers' order: means over its done seeds, and how many runs are not done.
+
+    What a seed has is the mean over its folds, where it has folds.
 
     Columns: dataset, model, hyperparameters, n_train, setting (what else the specification says), pixels, labels, label_mode,
-    randomization; seeds (done), not_done, failed, others (the states of those not done, in words); train_accuracy, test_accuracy
-    (means, in 0…1), test_sd (standard deviation over seeds; missing for one), changed_fraction, epochs_to_fit (mean over the
-    seeds that fitted), fitted (seeds that interpolate at the end), chance (1/classes), n_test.
+    randomization; seeds (with a run that is done), runs (done: more than seeds where there are folds), not_done, failed, others (the
+    states of those not done, in words); train_accuracy, test_accuracy (means, in 0…1), test_sd (standard deviation over seeds; missing
+    for one), changed_fraction, epochs_to_fit (mean over those that fitted), fitted (runs that interpolate at the end), chance
+    (1/classes), n_test (examples that a seed is tested on, in all its folds).
     """
     return pd.DataFrame(summary_rows(runs)).drop(columns="subject", errors="ignore").convert_dtypes()
 
@@ -93,15 +96,16 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
 
 
 def _subject_of(run: Run) -> dict:
-    """What a run is grouped by: all that its specification says, but for seeds and randomization.
+    """What a run is grouped by: all that its specification says, but for seeds, fold and randomization.
 
-    exactly: what tells apart datasets and models that are called the same.
+    exactly: what tells apart datasets and models that are called the same. seeds: what the runs of several folds share.
     """
     spec = run.spec
     dataset, model = (_text(objects.digest_of(name) if objects.is_object(name) else name) for name in (spec.dataset, spec.model))
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
     subject = json.dumps([dataset, model, spec.model_name, hyperparameters(run), setting])
-    return {"subject": subject, "exactly": {"dataset": dataset, "model": model}}
+    seeds = (spec.seed, spec.resolved_data_seed, spec.resolved_noise_seed)
+    return {"subject": subject, "exactly": {"dataset": dataset, "model": model}, "seeds": seeds}
 
 
 def _join_unfinished(rows: list[dict]) -> None:
@@ -133,22 +137,28 @@ def _tell_apart(rows: list[dict]) -> None:
 def _summary(rows: list[dict]) -> dict:
     done = [row for row in rows if row["status"] == "done"]
     others = Counter(row["status"] for row in rows if row["status"] != "done")
+    seeds = [[row for row in done if row["seeds"] == one] for one in dict.fromkeys(row["seeds"] for row in done)]
+
+    def means(name: str) -> list[float]:
+        """Of each seed, over its folds."""
+        values = [[row[name] for row in folds if row[name] is not None] for folds in seeds]
+        return [fmean(of) for of in values if of]
 
     def mean(name: str) -> float | None:
-        values = [row[name] for row in done if row[name] is not None]
-        return fmean(values) if values else None
+        return fmean(values) if (values := means(name)) else None
 
     return {
         **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization", "subject")},
-        "seeds": len(done),
+        "seeds": len(seeds),
+        "runs": len(done),
         "not_done": len(rows) - len(done),
         "failed": others["failed"],
         "others": ", ".join(f"{n} {status}" for status, n in others.items()),
         **{name: mean(name) for name in ("train_accuracy", "test_accuracy", "changed_fraction", "epochs_to_fit")},
-        "test_sd": stdev(row["test_accuracy"] for row in done) if len(done) > 1 else None,
+        "test_sd": stdev(means("test_accuracy")) if len(seeds) > 1 else None,
         "fitted": sum(row["interpolated"] for row in done),
         "chance": 1 / done[0]["n_classes"] if done else None,
-        "n_test": done[0]["n_test"] if done else None,
+        "n_test": max((sum(row["n_test"] for row in folds) for folds in seeds), default=None),
     }
 
 
@@ -175,7 +185,7 @@ def subject_title(subject: dict) -> str:
 def verdicts(rows: Iterable[dict]) -> list[str]:
     """One sentence for each subject that was trained on true and on fully random labels.
 
-    "Fits" means that every seed classifies its whole training set as labelled at the end.
+    "Fits" means that every run classifies its whole training set as labelled at the end.
     """
     out = []
     for subject in by_subject(rows):
@@ -183,7 +193,7 @@ def verdicts(rows: Iterable[dict]) -> list[str]:
         if 0 not in plain or 1 not in plain:
             continue
         true, random = plain[0], plain[1]
-        fits = random["fitted"] == random["seeds"]
+        fits = random["fitted"] == random["runs"]
         what = "fits random labels" if fits else f"does not fit all random labels ({random['train_accuracy']:.1%} of them)"
         out.append(
             f"{subject['model']} {what} on {subject['n_train']:,} images of {subject['dataset']}: test accuracy "

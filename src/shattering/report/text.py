@@ -80,7 +80,8 @@ def print_summary(runs: Sequence[Run]) -> None:
 
 
 def _cells(row: dict) -> list[str]:
-    seeds = f"{row['seeds']}" + (f" ({row['not_done']} not done: {row['others']})" if row["not_done"] else "")
+    seeds = f"{row['seeds']}" + (f" ({row['runs']} runs)" if row["runs"] > row["seeds"] else "")
+    seeds += f" ({row['not_done']} not done: {row['others']})" if row["not_done"] else ""
     if not row["seeds"]:
         return [row["randomization"], "–", "–", "–", "–", seeds]
     train, test, fit = row["train_accuracy"], row["test_accuracy"], row["epochs_to_fit"]

@@ -4,7 +4,8 @@ import os
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -27,6 +28,7 @@ from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
 from shattering.learners.own import FitRecord, record_of
+from shattering.learners.predictions import check_classifier
 from shattering.learners.train.ranks import Ranks, joined
 from shattering.parameters import check_arguments
 from shattering.randomization import randomize
@@ -64,8 +66,9 @@ def run(
     is put back: environment, folder, module path, global generators, warnings, signal handlers, and settings such as torch's dtype.
 
     on_epoch: called with each row of the history. given: the objects that the spec names. wait: for another process that is at the run;
-    else `Busy` is raised. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as failed;
-    where the model's code calls sys.exit that is an `ExitError`.
+    else `Busy` is raised. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as failed,
+    but input that is bad before anything is trained leaves the store as it was; where the model's code calls sys.exit that is an
+    `ExitError`.
 
     log: trackers to tell, "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" for what its environment variables
     say), "wandb:PROJECT", or an object that follows `Logger`; or several in a list. It is no part of the run's identity:
@@ -168,17 +171,30 @@ class Fitted:
     fit_seconds: float
 
 
+@contextmanager
+def _noted(before_training: bool) -> Iterator[None]:
+    """Note on bad input whether it was found before training."""
+    try:
+        yield
+    except InputError as error:
+        error.before_training = before_training
+        raise
+
+
 def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
     """Load a spec's data, fit its model to them and score it, as `run` does, but store nothing.
 
     given: the objects that the spec names. watch: passed to `fit` of models that take splits.
     """
-    data, fingerprint = load_data(spec, given)
-    model = spec.build(given)
-    clock = time.perf_counter()
-    fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
-    fit_seconds = time.perf_counter() - clock
-    fitted = Fitted(data, fingerprint, model, _result(spec, data, model, record_of(model)), fit_seconds)
+    with _noted(before_training=True):
+        data, fingerprint = load_data(spec, given)
+        model = spec.build(given)
+        check_classifier(model)
+    with _noted(before_training=False):  # whatever the model's code has called
+        clock = time.perf_counter()
+        fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
+        fit_seconds = time.perf_counter() - clock
+        fitted = Fitted(data, fingerprint, model, _result(spec, data, model, record_of(model)), fit_seconds)
     if objects.is_object(spec.dataset) and _load(spec, given)[1] != fingerprint:
         raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")
     return fitted

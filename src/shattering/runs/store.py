@@ -331,12 +331,17 @@ class Store:
 
         wait: for whoever holds it; else raise Busy if somebody does.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / "lock", timeout=-1 if wait else 0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise Busy(f"another process is at {folder.name}") from None
+        for look in range(_LOOKS):
+            folder.mkdir(parents=True, exist_ok=True)
+            try:
+                lock.acquire()
+                break
+            except Timeout:
+                raise Busy(f"another process is at {folder.name}") from None
+            except FileNotFoundError:  # whoever held it has removed the folder, as its input was bad
+                if look == _LOOKS - 1:
+                    raise
         try:
             yield
         finally:
@@ -355,29 +360,47 @@ class Store:
     ) -> Iterator[tuple[Path, bool]]:
         """Hold a run while it is executed. Gives its folder, and whether it has to be.
 
-        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed. Raises InputError, and writes
-        nothing, for a run that is there but cannot be read. wait: see `lock`.
+        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed. One of bad input that was
+        raised before training leaves the store as it was. Raises InputError, and writes nothing, for a run that is there but cannot be
+        read. wait: see `lock`.
         """
-        folder = self.folder(spec)
+        folder, new_store = self.folder(spec), not self.root.exists()
         with self.lock(folder, wait):
             if self.remote:
                 self.remote.fetch(folder, checkpoint=True)
             for file in leftovers(folder):  # of a writer that was killed
                 file.unlink(missing_ok=True)
             check_readable(self._here(spec, folder))
-            missing = not (folder / "result.json").exists()
+            missing, new = not (folder / "result.json").exists(), not (folder / "spec.json").exists()
             if missing:
                 write_json(folder / "spec.json", spec.to_json())
             with self.remote.followed(folder) if self.remote and missing else nullcontext():
                 try:
                     yield folder, missing
                 except Exception as error:
-                    if not is_failure(error):
-                        raise
-                    with suppress(OSError):  # no space for the mark either; the error itself is on its way to the user
-                        trace = "".join(traceback.format_exception(error))
-                        self.fail(spec, named(error), trace)
+                    if isinstance(error, InputError) and error.before_training:
+                        self._forget(folder, new, new_store)
+                    elif is_failure(error):
+                        self.fail_by(spec, error)
                     raise
+
+    def _forget(self, folder: Path, new: bool, new_store: bool) -> None:
+        """Remove what has been written of a run, which is held, as far as it is new."""
+        if not new:
+            return
+        with suppress(OSError):  # the error itself is on its way to the user
+            (folder / "spec.json").unlink()
+            if self.remote:
+                self.remote.remove(folder, ["spec.json"])
+            (folder / "lock").unlink()  # whoever waits for it makes another one
+            folder.rmdir()
+            if new_store:
+                self.root.rmdir()
+
+    def fail_by(self, spec: AnySpec, error: Exception) -> None:
+        """Mark a run as failed by an exception, with its traceback; if there is space for the mark."""
+        with suppress(OSError):  # the error itself is on its way to the user
+            self.fail(spec, named(error), "".join(traceback.format_exception(error)))
 
     def fail(self, spec: AnySpec, error: str, trace: str | None = None) -> None:
         """Mark a run as failed; a later sweep tries it again. A run that cannot be read is left as it is.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from shattering.errors import reason
+from shattering.errors import InputError, reason
 from shattering.system.machine import share_memory, usable_cores
 
 if TYPE_CHECKING:
@@ -83,7 +83,13 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
     report({})
     try:
         given = unpack(objects) if objects is not None else None
-        run(spec_from_json(spec), Store(where), on_epoch=report, log=log, given=given, wait=False)
+        asked, store = spec_from_json(spec), Store(where)
+        try:
+            run(asked, store, on_epoch=report, log=log, given=given, wait=False)
+        except InputError as error:
+            if error.before_training:  # of several runs each one that fails is told of
+                store.fail_by(asked, error)
+            raise
     except Busy:
         return Ended(busy=True)
     except KeyboardInterrupt:  # no Ctrl-C comes here: the sweep gets it
