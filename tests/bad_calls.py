@@ -7,7 +7,6 @@ import numpy as np
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import (
-    DeepReluInterpolatorClassifier,
     KernelInterpolatorClassifier,
     NetworkClassifier,
     RandomConvClassifier,
@@ -191,13 +190,13 @@ _MODELS: list[Case] = [
         "ReluInterpolatorClassifier",
         fitted(ReluInterpolatorClassifier),
         {
+            "depth": ("a whole number of at least 2", (1, 2.5)),
             "candidates": (COUNT, (0, "x")),
             "rounds": (WHOLE, (-1,)),
             "tol": (NUMBER, ("x", NAN)),
             "random_state": (WHOLE, (0.5, None)),
         },
     ),
-    *wrong("DeepReluInterpolatorClassifier", fitted(DeepReluInterpolatorClassifier), {"depth": ("a whole number of at least 2", (1, 2.5))}),
 ]
 _DATA: list[Case] = [
     *wrong(

@@ -24,8 +24,6 @@ _WHERE = {
     "RandomConvClassifier": "learners.random_conv",
     "ReluInterpolator": "learners.relu",
     "ReluInterpolatorClassifier": "learners.relu",
-    "DeepReluInterpolator": "learners.relu",
-    "DeepReluInterpolatorClassifier": "learners.relu",
     "RunSpec": "runs.spec",
     "Run": "runs.store",
     "Store": "runs.store",
@@ -54,12 +52,7 @@ if TYPE_CHECKING:
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
     from shattering.learners.network import NetworkClassifier
     from shattering.learners.random_conv import RandomConvClassifier
-    from shattering.learners.relu import (
-        DeepReluInterpolator,
-        DeepReluInterpolatorClassifier,
-        ReluInterpolator,
-        ReluInterpolatorClassifier,
-    )
+    from shattering.learners.relu import ReluInterpolator, ReluInterpolatorClassifier
     from shattering.networks import NETWORKS
     from shattering.randomization import Randomization, randomize
     from shattering.report.page import write_report

@@ -20,6 +20,10 @@ def test_networks_are_as_they_say():
 def test_models_are_as_they_say():
     assert list(catalog.MODELS) == list(learners.MODELS)
     for name, (path, text) in catalog.MODELS.items():
-        cls = learners.MODELS[name]
+        cls = type(learners.MODELS[name])
         assert path == f"{cls.__module__.partition('._')[0]}.{cls.__name__}"
-        assert text.endswith(", scikit-learn's.") if path.startswith("sklearn.") else text == first_line(cls)
+        if path.startswith("sklearn."):
+            assert text.endswith(", scikit-learn's.")
+        elif name != "deep-relu":
+            assert text == first_line(cls)
+    assert f"with depth {learners.MODELS['deep-relu'].depth} by default" in catalog.MODELS["deep-relu"][1]

@@ -11,20 +11,11 @@ from torch import nn
 
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
-from shattering.learners.relu import (
-    DeepReluInterpolator,
-    DeepReluInterpolatorClassifier,
-    ReluInterpolator,
-    ReluInterpolatorClassifier,
-)
+from shattering.learners.relu import ReluInterpolator, ReluInterpolatorClassifier
 from shattering.relu.networks import n_parameters
 from shattering.relu.rows import distinct, survey
 
 DEPTHS = (2, 3, 4, 5, 8, 64)
-
-
-def regressor(depth: int, **params):
-    return ReluInterpolator(**params) if depth == 2 else DeepReluInterpolator(depth, **params)
 
 
 def plain(model, X) -> np.ndarray:
@@ -32,9 +23,7 @@ def plain(model, X) -> np.ndarray:
         return model.module()(torch.as_tensor(np.asarray(X))).numpy()
 
 
-@parametrize_with_checks(
-    [ReluInterpolator(), ReluInterpolatorClassifier(), DeepReluInterpolator(), DeepReluInterpolatorClassifier(depth=5)]
-)
+@parametrize_with_checks([ReluInterpolator(), ReluInterpolatorClassifier(), ReluInterpolator(depth=8), ReluInterpolatorClassifier(depth=5)])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
@@ -45,7 +34,7 @@ def test_interpolates_with_the_exact_number_of_weights(depth, dtype):
     generator = np.random.default_rng(depth)
     X = generator.normal(size=(200, 30)) if dtype.startswith("f") else generator.integers(0, 255, (200, 30))
     X, y = X.astype(dtype), generator.normal(size=200)
-    model = regressor(depth).fit(X, y)
+    model = ReluInterpolator(depth).fit(X, y)
     module = model.module()
     assert model.n_parameters_ == sum(p.numel() for p in module.parameters()) == n_parameters(200, 30, depth)
     if depth == 2:
@@ -65,7 +54,7 @@ def test_interpolates_with_the_exact_number_of_weights(depth, dtype):
 def test_predictions_are_the_networks_everywhere(depth):
     generator = np.random.default_rng(1)
     X, y = generator.normal(size=(100, 6)), generator.normal(size=100)
-    model, new = regressor(depth).fit(X, y), 3 * generator.normal(size=(500, 6))
+    model, new = ReluInterpolator(depth).fit(X, y), 3 * generator.normal(size=(500, 6))
     np.testing.assert_allclose(plain(model, new), model.predict(new), atol=1e-7)
 
 
@@ -119,7 +108,7 @@ def dense(module) -> nn.Sequential:
 def test_a_deep_network_is_ordinary_layers(depth):
     generator = np.random.default_rng(2)
     X, y = generator.normal(size=(40, 5)), generator.normal(size=40)
-    model = DeepReluInterpolator(depth).fit(X, y)
+    model = ReluInterpolator(depth).fit(X, y)
     network = dense(model.module())
     assert sum(isinstance(layer, nn.Linear) for layer in network) == depth
     widths = [layer.out_features for layer in network if isinstance(layer, nn.Linear)]
@@ -144,7 +133,7 @@ def test_adversarial_points(seed, kind, depth):
     elif kind == "tiny":
         X = 1e-12 * X
     y = y[: len(X)]
-    model = regressor(depth).fit(X, y)
+    model = ReluInterpolator(depth).fit(X, y)
     np.testing.assert_allclose(model.predict(X), y, atol=1e-4)
     assert np.abs(plain(model, X) - y).max() <= max(1e-4, 10 * model.max_error_)
     assert model.interpolated_
@@ -233,7 +222,7 @@ def test_rows_read_in_blocks_give_the_same_network():
 )
 def test_bad_parameters(params, message):
     with pytest.raises(InputError, match=message):
-        DeepReluInterpolator(**params).fit(np.eye(3), [0.0, 1.0, 2.0])
+        ReluInterpolator(**params).fit(np.eye(3), [0.0, 1.0, 2.0])
 
 
 def test_bad_data():

@@ -99,5 +99,5 @@ def test_values_that_are_none_of_the_parameters():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_every_default_is_of_its_type(name):
-    model = MODELS[name]()
+    model = MODELS[name]
     settled(model, model.get_params(), name)

@@ -40,7 +40,7 @@ class _OfModel(Stored):
         from shattering.learners.settings import settled
         from shattering.runs.grid import read_settings
 
-        model = find_model(self.model)()
+        model = find_model(self.model)
         params = settled(model, read_settings(self.set), f"model {self.model!r}")
         build_model(self.model, params, self.seed)  # refused here rather than in a worker
         return params

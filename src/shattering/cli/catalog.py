@@ -39,11 +39,11 @@ MODELS: dict[str, tuple[str, str]] = {  # class, and what it is
     ),
     "relu": (
         "shattering.learners.relu.ReluInterpolatorClassifier",
-        "The two-layer ReLU network with 2n + d weights that takes any labels on n distinct points.",
+        "The ReLU network with 2n + d weights, or a deeper one, that takes any labels on n distinct points.",
     ),
     "deep-relu": (
-        "shattering.learners.relu.DeepReluInterpolatorClassifier",
-        "A ReLU network of any depth k, width O(n / k) and O(n + d) weights that takes any labels.",
+        "shattering.learners.relu.ReluInterpolatorClassifier",
+        "The same with depth 8 by default, which is narrower: width O(n / depth).",
     ),
     "random-forest": ("sklearn.ensemble.RandomForestClassifier", "A random forest, scikit-learn's."),
     "logistic-regression": ("sklearn.linear_model.LogisticRegression", "Logistic regression, scikit-learn's."),

@@ -12,7 +12,7 @@ from shattering.experiments.relu_points import random_labels, to_check
 from shattering.experiments.scales import Scale
 from shattering.relu.direction import CANDIDATES, best_of, turned
 from shattering.relu.hinges import interpolate
-from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
+from shattering.relu.networks import build_network, forward_in_blocks
 from shattering.relu.rows import survey
 from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
 from shattering.runs.store import Record
@@ -50,11 +50,7 @@ def run_study(
     knots, values = best.points[order], targets[order]
     checked, table = to_check(len(knots), seed), []
     for depth in depths:
-        if depth == 2:
-            h, shuffled = interpolate(knots, values), summation_order(len(knots))
-            network = ReluNetwork(best.direction, h.thresholds[shuffled], h.weights[shuffled])
-        else:
-            network = DeepReluNetwork(best.direction, knots, values, 0.0, depth)
+        network = build_network(best.direction, interpolate(knots, values), 0.0, depth)
         outputs = forward_in_blocks(network, knots[checked])
         table.append(
             {

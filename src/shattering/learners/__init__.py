@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
@@ -12,28 +12,34 @@ from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import OwnModel
 from shattering.learners.random_conv import RandomConvClassifier
-from shattering.learners.relu import DeepReluInterpolatorClassifier, ReluInterpolatorClassifier
+from shattering.learners.relu import ReluInterpolatorClassifier
 from shattering.learners.settings import settled
 
-MODELS: dict[str, type[BaseEstimator]] = {
-    "network": NetworkClassifier,
-    "kernel": KernelInterpolatorClassifier,
-    "random-conv": RandomConvClassifier,
-    "relu": ReluInterpolatorClassifier,
-    "deep-relu": DeepReluInterpolatorClassifier,
-    "random-forest": RandomForestClassifier,
-    "logistic-regression": LogisticRegression,
-    "nearest-neighbors": KNeighborsClassifier,
-    "perceptron": Perceptron,
+MODELS: dict[str, BaseEstimator] = {  # unfitted, with the parameters that a run has by default: clone them, as `find_model` does
+    "network": NetworkClassifier(),
+    "kernel": KernelInterpolatorClassifier(),
+    "random-conv": RandomConvClassifier(),
+    "relu": ReluInterpolatorClassifier(),
+    "deep-relu": ReluInterpolatorClassifier(depth=8),
+    "random-forest": RandomForestClassifier(),
+    "logistic-regression": LogisticRegression(),
+    "nearest-neighbors": KNeighborsClassifier(),
+    "perceptron": Perceptron(),
 }
 
 
 def build_model(name: str, params: Mapping[str, object], seed: int) -> BaseEstimator:
-    """The unfitted model, with the seed as its random_state if it has one.
+    """Make an unfitted model, with the seed as its random_state if it has one.
 
-    Raises InputError for unknown names and, where the model can tell without fitting, for values out of range.
+    Args:
+        name: a name in `MODELS`.
+        params: parameters that differ from the model's defaults.
+        seed: of the run.
+
+    Raises:
+        InputError: for unknown names and, where the model can tell without fitting, for values out of range.
     """
-    model = find_model(name)()
+    model = find_model(name)
     chosen = settled(model, params, f"model {name!r}")
     if "random_state" in model.get_params():
         if "random_state" in chosen:
@@ -45,8 +51,8 @@ def build_model(name: str, params: Mapping[str, object], seed: int) -> BaseEstim
     return model
 
 
-def find_model(name: str) -> type[BaseEstimator]:
-    """The class of a name in `MODELS`. Raises InputError for another name."""
+def find_model(name: str) -> BaseEstimator:
+    """Return a new unfitted model by its name in `MODELS`. Raises InputError for another name."""
     if not isinstance(name, str) or name not in MODELS:
         raise unknown("model", name, MODELS)
-    return MODELS[name]
+    return clone(MODELS[name])  # type: ignore[return-value]  # the stub also covers what clone makes of containers

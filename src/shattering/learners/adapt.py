@@ -80,7 +80,7 @@ def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[s
 
 def _named(name: str, hyperparameters: dict) -> tuple[str, None, dict]:
     if name in MODELS:
-        return name, None, settled(MODELS[name](), hyperparameters, f"model {name!r}")
+        return name, None, settled(MODELS[name], hyperparameters, f"model {name!r}")
     try:
         find_network(name)
     except InputError:

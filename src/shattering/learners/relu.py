@@ -1,8 +1,8 @@
-"""The 2n + d ReLU interpolator (ICLR 2017, theorem 1) and its deep version (corollary 1), as scikit-learn estimators."""
+"""The ReLU interpolator of any depth (ICLR 2017, theorem 1 and corollary 1), as a scikit-learn regressor and classifier."""
 
 import time
 import warnings
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from scipy.sparse import issparse
@@ -16,17 +16,29 @@ from shattering.learners.own import FitRecord, OwnModel
 from shattering.parameters import Count, Natural, NotNegative, Range, check_fields
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
-from shattering.relu.networks import DeepReluNetwork, ReluNetwork, forward_in_blocks, summation_order
+from shattering.relu.networks import DeepReluNetwork, ReluNetwork, build_network, forward_in_blocks
 from shattering.relu.rows import Rows, distinct, project, survey
 from shattering.seeds import generator
 
 _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
 
 
-class _ReluInterpolator(OwnModel, BaseEstimator):
-    not_identity = ("random_state",)
+class _ReluInterpolation(OwnModel, BaseEstimator):
+    """What the regressor and the classifier share: a ReLU network through given points, of any depth."""
 
-    def __init__(self, *, candidates: Count = CANDIDATES, rounds: Natural = ROUNDS, tol: NotNegative = 1e-4, random_state: Natural = 0):
+    not_identity = ("random_state",)
+    later: ClassVar = {"depth": 2}
+
+    def __init__(
+        self,
+        depth: Annotated[int, Range(2)] = 2,
+        *,
+        candidates: Count = CANDIDATES,
+        rounds: Natural = ROUNDS,
+        tol: NotNegative = 1e-4,
+        random_state: Natural = 0,
+    ):
+        self.depth = depth
         self.candidates = candidates
         self.rounds = rounds
         self.tol = tol
@@ -37,16 +49,9 @@ class _ReluInterpolator(OwnModel, BaseEstimator):
         check_fields(self)
 
     def module(self) -> ReluNetwork | DeepReluNetwork:
-        """The network, a torch module (m, …) → (m,) in float64, whose parameters number exactly `n_parameters_`."""
+        """Return the network: a float64 torch module (m, …) → (m,), whose parameters number exactly `n_parameters_`."""
         check_is_fitted(self)
-        if self._depth == 2:
-            order = summation_order(len(self.hinges_.weights))
-            return ReluNetwork(self.direction_, self.hinges_.thresholds[order], self.hinges_.weights[order])
-        return DeepReluNetwork(self.direction_, self.hinges_.knots, self.hinges_.values, self.offset_, self._depth)
-
-    @property
-    def _depth(self) -> int:
-        return self.get_params().get("depth", 2)
+        return build_network(self.direction_, self.hinges_, self.offset_, self.depth)
 
     def _build(self, rows: Rows, targets: np.ndarray) -> None:
         """Set the attributes of a fit. targets: (n,) float64."""
@@ -64,7 +69,7 @@ class _ReluInterpolator(OwnModel, BaseEstimator):
         self._lap("turn")
         self.direction_, self.exact_projections_, self.rounds_ = found.direction, found.exact, found.rounds
         order = np.argsort(found.points, kind="stable")
-        self.offset_ = 0.0 if self._depth == 2 else min(float(targets.min()), 0.0)
+        self.offset_ = 0.0 if self.depth == 2 else min(float(targets.min()), 0.0)
         self.hinges_ = interpolate(found.points[order], targets[order] - self.offset_)
         self._lap("solve")
         self._measure(len(kept))
@@ -101,7 +106,7 @@ class _ReluInterpolator(OwnModel, BaseEstimator):
     def _values(self, rows: Rows) -> np.ndarray:
         """(m,) the network's function, evaluated from the nearest point on the line (see `Hinges`)."""
         z = project(rows, self.direction_[:, None])[:, 0]
-        if self._depth > 3:
+        if self.depth > 3:
             z = np.minimum(z, self.hinges_.knots[-1])  # clipped, as in the network
         return self.hinges_(z) + self.offset_
 
@@ -161,21 +166,52 @@ def _rows(estimator, X, reset: bool) -> Rows:
     return X
 
 
-class _Deep(_ReluInterpolator):
-    def __init__(
-        self,
-        depth: Annotated[int, Range(2)] = 8,
-        *,
-        candidates: Count = CANDIDATES,
-        rounds: Natural = ROUNDS,
-        tol: NotNegative = 1e-4,
-        random_state: Natural = 0,
-    ):
-        super().__init__(candidates=candidates, rounds=rounds, tol=tol, random_state=random_state)
-        self.depth = depth
+class ReluInterpolator(RegressorMixin, _ReluInterpolation):
+    """The ReLU network with 2n + d weights, or a deeper one, that takes any real targets on n distinct points.
 
+    A direction along which the points lie well apart, a hinge at every point, and weights in closed form. Depth 2 is theorem 1's
+    network; from depth 3 on it is corollary 1's, with O(n / depth) units in the widest layer. The time is O(n d + n log n), with one
+    pass over the data and, per round of turning the direction, a least-norm problem of at most 2,500 pairs. The memory beside the
+    data is O(n): the data are read in blocks.
 
-class _Regression(RegressorMixin, _ReluInterpolator):
+    X is an array, or anything with shape (n, d), a dtype, and rows by slices and ascending numbers (an HDF5 or Zarr array), which is
+    read a block at a time.
+
+    Args:
+        depth: layers with weights, at least 2.
+        candidates: random directions to choose from.
+        rounds: how often the best of them may be turned to move the closest points of different targets apart.
+        tol: largest error of the plain forward pass without a warning, in units of the targets' range.
+        random_state: seed of the random directions, an integer.
+
+    Attributes:
+        direction_: (d,) float64.
+        hinges_: the points along the direction, with thresholds, weights and slopes.
+        n_points_: number of distinct points; equal rows with equal targets are one point.
+        n_parameters_: parameters of `module()`, counted: with n points 2n + d in depth 2, and 2n + d + 2 (depth - 3) + 2 from depth 3 on.
+        smallest_gap_: smallest distance of neighbours on the line, as a share of the range of all.
+        smallest_eigenvalue_: lemma 1's min_i x_i - b_i.
+        weight_bound_: the bound that follows from it for the weights (`shattering.relu.hinges.weight_bound`).
+        largest_weight_: largest weight in absolute value.
+        max_error_: error of the plain float64 forward pass of `module()` at `n_checked_` points: all of them, or, where n is large,
+            the steepest and a random rest.
+        exact_projections_: True if <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255.
+        rounds_: how often the direction was turned.
+        interpolated_: True if the error is within tol.
+        timings_: seconds per stage.
+
+    Raises:
+        InputError: (fit) for bad parameters, and for equal rows with different targets, which it names.
+
+    Warns:
+        ConvergenceWarning: if float64 does not hold the function to tol.
+
+    Example:
+        >>> model = ReluInterpolator(depth=4).fit([[0.0], [1.0], [2.0]], [0.5, -1.0, 3.0])
+        >>> model.n_parameters_
+        11
+    """
+
     def fit(self, X, y):
         """Fit to X (n, d) and real targets y (n,)."""
         rows, targets = _rows(self, X, reset=True), np.asarray(column_or_1d(y, warn=True), dtype=np.float64)
@@ -194,7 +230,21 @@ class _Regression(RegressorMixin, _ReluInterpolator):
         return self._values(_rows(self, X, reset=False))
 
 
-class _Classification(ClassifierMixin, _ReluInterpolator):
+class ReluInterpolatorClassifier(ClassifierMixin, _ReluInterpolation):
+    """The ReLU network with 2n + d weights, or a deeper one, that takes any labels on n distinct points.
+
+    It is `ReluInterpolator` with the classes' numbers 0, 1, 2, … as targets: arguments and attributes are the same, but for these.
+
+    Attributes:
+        classes_: (k,) the classes.
+        interpolated_: True if the plain forward pass of `module()` gives every label.
+
+    Example:
+        >>> model = ReluInterpolatorClassifier().fit([[0], [1], [2]], ["a", "b", "a"])
+        >>> model.predict([[1]])
+        array(['b'], dtype='<U1')
+    """
+
     def fit(self, X, y):
         """Fit to X (n, d) and class labels y (n,); their targets are 0, 1, 2, …"""
         rows, labels = _rows(self, X, reset=True), column_or_1d(y, warn=True)
@@ -212,69 +262,3 @@ class _Classification(ClassifierMixin, _ReluInterpolator):
         check_is_fitted(self)
         values = self._values(_rows(self, X, reset=False))
         return self.classes_[np.rint(np.clip(values, 0, len(self.classes_) - 1)).astype(np.intp)]
-
-
-_DOC = """
-
-    A direction along which the points lie well apart, a hinge at every point, and weights in closed form: O(n d + n log n) time,
-    with one pass over the data and a least-norm problem of at most 2,500 pairs a round of turning the direction; O(n) memory
-    beside the data, which are read in blocks.
-
-    Args:{depth}
-        candidates: random directions to choose from.
-        rounds: how often the best of them may be turned to move the closest points of different targets apart.
-        tol: warn where the plain forward pass is further from a target than this, in units of the targets' range.
-        random_state: an integer.
-
-    Attributes:
-        direction_: a (d,) float64.
-        hinges_: the points along it, thresholds, weights and slopes.
-        n_points_: distinct points; equal rows of equal targets are one.
-        n_parameters_: of `module()`, counted: {count}.
-        smallest_gap_: between neighbours on the line, as a share of the range of all.
-        smallest_eigenvalue_: lemma 1's, min_i x_i - b_i.
-        weight_bound_: what follows from it for the weights (`shattering.relu.hinges.weight_bound`).
-        largest_weight_: in absolute value.
-        max_error_: of the plain float64 forward pass of `module()`, over `n_checked_` points: all of them, or, where n is large, the
-            steepest and a random rest.
-        exact_projections_: whether <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255.
-        rounds_: how often the direction was turned.
-        interpolated_: {within}.
-        timings_: seconds by stage.
-
-    X is an array, or anything with shape (n, d), dtype and rows by slices and ascending numbers (an HDF5 or Zarr array), which
-    is read a block at a time.
-
-    Raises:
-        InputError: (fit) for bad parameters, and for equal rows of different targets, naming them.
-
-    Warns:
-        ConvergenceWarning: where float64 does not hold the function to tol.
-    """
-_DEPTH = """
-        depth: layers with weights, at least 2; see `shattering.relu.networks.DeepReluNetwork`."""
-_DEEP = "2n + d + 2 (depth - 3) + 2 from depth 3 on, 2n + d in depth 2"
-
-
-class ReluInterpolator(_Regression):
-    __doc__ = "The two-layer ReLU network with 2n + d weights that takes any real targets on n distinct points." + _DOC.format(
-        depth="", count="2n + d for these n", within="whether the error is within tol"
-    )
-
-
-class ReluInterpolatorClassifier(_Classification):
-    __doc__ = "The two-layer ReLU network with 2n + d weights that takes any labels on n distinct points." + _DOC.format(
-        depth="", count="2n + d for these n", within="whether every label is right in the forward pass"
-    )
-
-
-class DeepReluInterpolator(_Regression, _Deep):
-    __doc__ = "A ReLU network of any depth k, width O(n / k) and O(n + d) weights that takes any real targets." + _DOC.format(
-        depth=_DEPTH, count=_DEEP, within="whether the error is within tol"
-    )
-
-
-class DeepReluInterpolatorClassifier(_Classification, _Deep):
-    __doc__ = "A ReLU network of any depth k, width O(n / k) and O(n + d) weights that takes any labels." + _DOC.format(
-        depth=_DEPTH, count=_DEEP, within="whether every label is right in the forward pass"
-    )

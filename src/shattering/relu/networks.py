@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from shattering.relu.hinges import interpolate
+from shattering.relu.hinges import Hinges, interpolate
 
 _LANES = 32  # at least as many as the sums that a matrix product runs side by side in float64, on common processors
 
@@ -119,6 +119,21 @@ class DeepReluNetwork(nn.Module):
             clipped = F.relu(self.lengths[g] - F.relu(self.rights[g] - (t if g else line)))
             total = F.relu(total) + _hinges(clipped, thresholds[g]) @ weights[g]
         return self.offset + total
+
+
+def build_network(direction: np.ndarray, hinges: Hinges, offset: float, depth: int) -> ReluNetwork | DeepReluNetwork:
+    """Build the network of a depth that takes the hinges' function plus an offset: theorem 1's in depth 2, else corollary 1's.
+
+    Args:
+        direction: (d,).
+        hinges: the function on the line; in depth 3 and more none of its values is below 0.
+        offset: added to the output; 0 in depth 2, where the network has no parameter for it.
+        depth: layers with weights, at least 2.
+    """
+    if depth > 2:
+        return DeepReluNetwork(direction, hinges.knots, hinges.values, offset, depth)
+    order = summation_order(len(hinges.weights))
+    return ReluNetwork(direction, hinges.thresholds[order], hinges.weights[order])
 
 
 def forward_in_blocks(network: ReluNetwork | DeepReluNetwork, z: np.ndarray, entries: int = 2**18) -> np.ndarray:

@@ -53,7 +53,7 @@ def _listed(name: str, value: object) -> list[Any]:
 
 def _settings_of(model: str, settings: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
     """The values of a model's parameters, with texts that were typed as what they stand for."""
-    estimator, out = find_model(model)(), {}
+    estimator, out = find_model(model), {}
     for typed, values in settings.items():
         found = [settled(estimator, {typed: value}, f"model {model!r}") for value in values]
         name = next(iter(found[0]))

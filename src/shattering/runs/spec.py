@@ -223,7 +223,7 @@ class RunSpec:
     def _defaults(self) -> dict:
         from shattering.learners import MODELS
 
-        return MODELS[self.model]().get_params() if self.model in MODELS else {}
+        return MODELS[self.model].get_params() if self.model in MODELS else {}
 
 
 MODEL_KEY = "learner"  # what identities call the model: the ids of stored runs are hashes of it
