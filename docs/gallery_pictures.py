@@ -6,7 +6,7 @@ from pathlib import Path
 import altair as alt
 from sphinx_gallery.scrapers import figure_rst
 
-from shattering.report.figures import save
+from shattering.report.charts import save
 
 
 def draw_chart(block, block_vars: dict, gallery_conf: dict) -> str:

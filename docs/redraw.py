@@ -17,6 +17,7 @@ from shattering.experiments.scales import SCALES
 from shattering.experiments.shatter_point import ShatterPoint
 from shattering.experiments.text import to_markdown
 from shattering.report import figures
+from shattering.report.charts import save, to_spec
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
@@ -43,7 +44,7 @@ order, and where errors end. A claim that these runs cannot decide, because trai
 def demo_picture() -> bytes:
     runs = [run for run in Store(RESULTS).runs() if run.spec.dataset == "digits"]
     charts = [figures.loss_curves(runs), figures.error_curves(runs)]
-    spec = figures.to_spec(alt.hconcat(*charts, spacing=40).resolve_scale(color="independent"))
+    spec = to_spec(alt.hconcat(*charts, spacing=40).resolve_scale(color="independent"))
     return vl_convert.vegalite_to_png(spec, scale=1.5)
 
 
@@ -95,9 +96,9 @@ def main() -> None:
     for scale, names in PAGES:
         for name in names:
             for chart, (drawing, _) in make_result(name, SCALES[scale], Store(RESULTS)).charts.items():
-                figures.save(drawing, HERE / "images" / f"{chart}-{scale}.png")
+                save(drawing, HERE / "images" / f"{chart}-{scale}.png")
     for chart, (drawing, _) in shatter_points().charts.items():
-        figures.save(drawing, HERE / "images" / f"{chart}-capacity.png")
+        save(drawing, HERE / "images" / f"{chart}-capacity.png")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from shattering import randomization_test
+from shattering.report.charts import TEST, TRAIN
 
 noise = ["permuted-labels", "corrupted-labels", "shuffled-pixels", "gaussian-pixels"]
 tests = {}
@@ -202,7 +203,7 @@ order = [repeat.randomization.title for repeat in tests["random forest"].repeats
         yOffset=alt.YOffset("split:N", sort=["train", "test"]),
         color=alt.Color(
             "split:N",
-            scale=alt.Scale(domain=["train", "test"], range=["#8a6d00", "#1769aa"]),
+            scale=alt.Scale(domain=["train", "test"], range=[TRAIN, TEST]),
             title="accuracy",
         ),
     )

@@ -18,7 +18,7 @@ from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.reference import TABLE_2
 from shattering.experiments.scales import SCALES, ImageNetScale
-from shattering.report.figures import to_spec
+from shattering.report.charts import to_spec
 from shattering.runs.execute import run
 from shattering.runs.grid import grid, read_settings
 from shattering.runs.store import Run

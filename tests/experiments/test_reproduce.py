@@ -20,7 +20,7 @@ from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import show
 from shattering.experiments.reference import TABLE_1
 from shattering.experiments.scales import SCALES
-from shattering.report.figures import to_spec
+from shattering.report.charts import to_spec
 from tests.experiments.conftest import TINY
 
 

@@ -14,7 +14,7 @@ from shattering.experiments.catalogue import EXPERIMENTS, GROUPS, find_experimen
 from shattering.experiments.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, judge, not_annealed, show
 from shattering.experiments.reproduce import experiment_specs, find_experiment
 from shattering.experiments.scales import NETWORKS, SCALES, CifarScale
-from shattering.report.figures import to_spec
+from shattering.report.charts import to_spec
 from shattering.runs.execute import early_stopping
 from shattering.runs.spec import MODEL_KEY
 from shattering.runs.store import Run

@@ -4,11 +4,12 @@ import altair as alt
 import pandas as pd
 
 from shattering.report import figures
+from shattering.report.charts import to_spec
 from shattering.report.describe import describe
 
 
 def words(chart):
-    return describe(figures.to_spec(chart))
+    return describe(to_spec(chart))
 
 
 def test_curves_are_described_by_the_means_of_where_runs_start_and_end(store):

@@ -5,6 +5,7 @@ import pytest
 from shattering import Randomization, RunSpec, Store, run
 from shattering.measures.memorization import memorization_start
 from shattering.report import figures
+from shattering.report.charts import save, to_spec
 
 PARAMS = {"epochs": 25, "batch_size": 10, "learning_rate": 0.05, "device": "cpu", "track_examples": True}
 SPEC = RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(0.3, label_mode="flip"), params=PARAMS)
@@ -17,7 +18,7 @@ def runs(tmp_path_factory):
 
 
 def test_the_curves_are_those_of_the_history_with_a_rule_at_the_start(runs):
-    spec = figures.to_spec(figures.memorization_curves(runs))
+    spec = to_spec(figures.memorization_curves(runs))
     (rows,) = spec["datasets"].values()
     for of in runs:
         mine = [row for row in rows if row["run"] == of.folder.name]
@@ -33,9 +34,9 @@ def test_the_curves_are_those_of_the_history_with_a_rule_at_the_start(runs):
 
 
 def test_it_is_drawn(runs, tmp_path):
-    svg = figures.save(figures.memorization_curves(runs[:1]), tmp_path / "m.svg").read_text()
+    svg = save(figures.memorization_curves(runs[:1]), tmp_path / "m.svg").read_text()
     assert svg.count("memorization starts") >= 1
-    assert "wrong label, memorized" in svg
+    assert "corrupted label, memorized" in svg
     assert "stroke-dasharray" in svg
 
 
@@ -45,4 +46,4 @@ def test_runs_without_tracking_or_without_changed_labels_are_not_drawn(runs, tmp
     forest = run(RunSpec("digits", n_train=100, model="random-forest"), Store(tmp_path))
     assert figures.memorization_curves([clean, plain, forest]) is None
     assert figures.memorization_curves([]) is None
-    assert figures.to_spec(figures.memorization_curves([clean, runs[0]])) == figures.to_spec(figures.memorization_curves([runs[0]]))
+    assert to_spec(figures.memorization_curves([clean, runs[0]])) == to_spec(figures.memorization_curves([runs[0]]))

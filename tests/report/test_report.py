@@ -6,6 +6,7 @@ import pytest
 
 from shattering import RunSpec, Store, run, runs_table, summary_table, write_report
 from shattering.report import figures, page, text
+from shattering.report.charts import to_spec
 from shattering.report.tables import summary_rows, verdicts
 from shattering.report.text import print_stored
 from tests.report.conftest import SPECS
@@ -70,12 +71,12 @@ def test_verdicts_state_what_was_measured(store):
 
 
 def test_figures_hold_every_run(store):
-    spec = figures.to_spec(figures.loss_curves(store.runs()))
+    spec = to_spec(figures.loss_curves(store.runs()))
     (rows,) = spec["datasets"].values()
     assert {row["randomization"] for row in rows} == {run.spec.randomization.title for run in store.runs()}
     assert len({row["run"] for row in rows}) == 9
     assert len(rows) == 27
-    spec = figures.to_spec(figures.error_curves(store.runs()))
+    spec = to_spec(figures.error_curves(store.runs()))
     errors = [row for rows in spec["datasets"].values() for row in rows if "error" in row]
     assert sorted(row["labels"] for row in errors) == [0, 0.5, 1]
 

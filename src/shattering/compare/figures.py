@@ -5,9 +5,9 @@ import pandas as pd
 
 from shattering.compare.comparison import Comparison
 from shattering.compare.plan import ORIGINAL
-from shattering.report.figures import Chart
+from shattering.report.charts import TEST, TRAIN, Chart, color, reference
 
-SPLITS = {"train": "#8a6d00", "test": "#1769aa"}
+SPLITS = {"train": TRAIN, "test": TEST}
 _ROW = 44  # height of a randomization, in pixels
 
 
@@ -20,17 +20,14 @@ def score_chart(test: Comparison) -> Chart:
         rows += [{**about, "split": split, "score": score} for split, score in scores.items() if score is not None]
     order = [test.title(r) for r in (ORIGINAL, *test.randomizations)]
     axis = alt.Axis(format="%") if test.scoring == "accuracy" else alt.Axis()
-    colors = alt.Scale(domain=list(SPLITS), range=list(SPLITS.values()))
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("score:Q", title=f"{test.scoring} (higher is better)", axis=axis),
         y=alt.Y("randomization:N", title=None, sort=order, axis=alt.Axis(labelLimit=240)),
         yOffset=alt.YOffset("split:N", sort=list(SPLITS)),
     )
     points = base.mark_point(size=70, filled=True, opacity=0.75).encode(
-        color=alt.Color("split:N", scale=colors, title=None, legend=alt.Legend(orient="bottom")),
-        shape=alt.Shape("split:N", scale=alt.Scale(domain=list(SPLITS)), title=None, legend=alt.Legend(orient="bottom")),
+        color=color("split", list(SPLITS), list(SPLITS.values())),
+        shape=alt.Shape("split:N", scale=alt.Scale(domain=list(SPLITS)), title=None),
         tooltip=[alt.Tooltip("randomization:N"), alt.Tooltip("repeat:O"), alt.Tooltip("split:N"), alt.Tooltip("score:Q", format=".4f")],
     )
-    original = pd.DataFrame({"score": [test.original.test_score]})
-    rule = alt.Chart(original).mark_rule(strokeDash=[5, 4], color="#666").encode(x="score:Q")
-    return alt.layer(points, rule).properties(width=460, height=_ROW * len(order))
+    return alt.layer(points, reference(x=test.original.test_score)).properties(width=460, height=_ROW * len(order))

@@ -15,7 +15,8 @@ from shattering.diagnose.diagnose import FITS
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
 from shattering.randomization import Randomization
-from shattering.report import figures as report_figures
+from shattering.report.charts import to_spec
+from shattering.report.figures import loss_curves, memorization_curves
 from shattering.report.page import picture_strips, render_template
 from shattering.runs.store import UNREADABLE
 from shattering.version import VERSION
@@ -42,8 +43,8 @@ def render_test(
     firsts = [test.of(r)[0].runs[0] for r in (ORIGINAL, *test.randomizations) if test.of(r)]
     charts = {
         "scores": score_chart(test),
-        "memorization": report_figures.memorization_curves([run for run in firsts if run.spec.randomization.labels < 1]),
-        "loss": report_figures.loss_curves(firsts),
+        "memorization": memorization_curves([run for run in firsts if run.spec.randomization.labels < 1]),
+        "loss": loss_curves(firsts),
     }
     strips, unseen = picture_strips(test.runs)
     train_accuracy = test.original.mean("train_accuracy")
@@ -87,7 +88,7 @@ def _score(test: Comparison, value: float | None) -> str:
 def notebook_html(test: Comparison, table: pd.DataFrame, summary: Sequence[str]) -> str:
     """Return summary, table and chart for a notebook's cell; the chart is a picture, so that it shows everywhere."""
     columns = table[["randomization", "repeats", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
-    png = vl_convert.vegalite_to_png(report_figures.to_spec(score_chart(test)), scale=1.5)
+    png = vl_convert.vegalite_to_png(to_spec(score_chart(test)), scale=1.5)
     picture = base64.b64encode(png).decode()
     items = Markup("").join(Markup("<li>{}</li>").format(printable(sentence)) for sentence in summary)
     shown = format_table(pd.DataFrame(columns)).to_html(index=False, border=0)

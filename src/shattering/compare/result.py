@@ -15,7 +15,7 @@ from shattering.compare.sentences import summarize
 from shattering.compare.table import format_table, make_records, make_rows
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
-from shattering.report.figures import Chart
+from shattering.report.charts import Chart
 from shattering.report.page import write_page
 
 

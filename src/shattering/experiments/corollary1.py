@@ -14,7 +14,7 @@ from shattering.relu.direction import CANDIDATES, best_of, turned
 from shattering.relu.hinges import interpolate
 from shattering.relu.networks import build_network, forward_in_blocks
 from shattering.relu.rows import survey
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
 
@@ -134,13 +134,11 @@ def _chart(records: list[Record]) -> Chart:
     data = pd.concat([record.table.assign(data=record.result["data"]) for record in records])
     return (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point={"filled": True, "size": 60})
+        .mark_line(strokeWidth=2, point=POINTS)
         .encode(
             x=alt.X(**log_axis("depth", "depth", "~s")),
             y=alt.Y(**log_axis("largest error (classes)", "max_error", ".0e")),
-            color=alt.Color(
-                "data:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom", columns=1, labelLimit=0)
-            ),
+            color=color("data", columns=1),
             tooltip=["depth:Q", "width:Q", "n_parameters:Q", alt.Tooltip("max_error:Q", format=".2e")],
         )
         .properties(**SIZE)

@@ -15,7 +15,7 @@ from shattering.experiments.experiment import Claim, Column, Result, Runs, Table
 from shattering.experiments.points import about, points_of
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization, randomize
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.report.charts import SIZE, Chart, color, log_axis, reference, share_axis
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
 
@@ -127,10 +127,9 @@ def _chart(rows: pd.DataFrame, n: int) -> Chart:
         .mark_line(strokeWidth=2, point={"size": 40, "filled": True})
         .encode(
             x=alt.X(**log_axis("random features", "width", "~s")),
-            y=alt.Y("test:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=alt.Color("series:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom")),
+            y=alt.Y(**share_axis("test error", "test")),
+            color=color("series"),
             tooltip=["series:N", "width:Q", alt.Tooltip("train:Q", format=".1%"), alt.Tooltip("test:Q", format=".1%")],
         )
     )
-    rule = alt.Chart(pd.DataFrame({"n": [n]})).mark_rule(strokeDash=[5, 4], color="#666").encode(x="n:Q")
-    return alt.layer(lines, rule).properties(**SIZE)
+    return alt.layer(lines, reference(x=n)).properties(**SIZE)

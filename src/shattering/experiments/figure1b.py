@@ -6,7 +6,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.reference import MODEL_NAMES
 from shattering.experiments.scales import CORRUPTIONS, Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.charts import POINTS, SIZE, Chart, color
 from shattering.runs.spec import RunSpec
 
 TITLE = "Figure 1b: convergence slowdown over label corruption"
@@ -82,9 +82,7 @@ def _chart(rows: list[dict]) -> Chart:
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
         y=alt.Y("ratio:Q", title="time to overfit, relative", scale=alt.Scale(domainMin=0)),
-        color=alt.Color(
-            "model:N", title=None, scale=alt.Scale(range=SERIES_COLORS), sort=None, legend=alt.Legend(orient="bottom", symbolStrokeWidth=3)
-        ),
+        color=color("model", sort=None),
         tooltip=[
             "model:N",
             alt.Tooltip("labels:Q", format=".0%"),
@@ -92,7 +90,7 @@ def _chart(rows: list[dict]) -> Chart:
             alt.Tooltip("steps:Q", format=",.0f"),
         ],
     )
-    return base.mark_line(strokeWidth=2, point={"size": 60, "filled": True}).properties(**SIZE)
+    return base.mark_line(strokeWidth=2, point=POINTS).properties(**SIZE)
 
 
 def _claim(ratios: dict[tuple[str, float], float | None]) -> Claim:

@@ -6,7 +6,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, cut_short, few_seeds, judge, not_annealed
 from shattering.experiments.reference import BATCH_NORM_GAIN, MODEL_NAMES, table_1
 from shattering.experiments.scales import Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Run
 
@@ -90,24 +90,19 @@ def _chart(runs: list[Run]) -> Chart | None:
         ]
     )
     order = [f"{split}, {model}" for model in ("with BatchNorm", "w/o BatchNorm") for split in ("test", "train")]
-    colour = alt.Color(
-        "series:N",
-        title=None,
-        scale=alt.Scale(domain=order, range=SERIES_COLORS),
-        legend=alt.Legend(orient="bottom", columns=2, symbolType="stroke", symbolOpacity=1, symbolStrokeWidth=3, labelLimit=0),
-    )
+    series = color("series", order, columns=2, symbolType="stroke", symbolOpacity=1)
     x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
     drawn = (
         alt.Chart(lines)
         .mark_line(strokeWidth=2)
-        .encode(x=x, y=y, color=colour, detail="run:N", tooltip=["series:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")])
+        .encode(x=x, y=y, color=series, detail="run:N", tooltip=["series:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")])
     )
     shaded = (
         alt.Chart(data.assign(series="test, " + data["model"]))
         .mark_area(opacity=0.3)
-        .encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=colour, detail="run:N")
+        .encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=series, detail="run:N")
     )
-    rules = alt.Chart(theirs).mark_rule(strokeDash=[5, 4]).encode(y="accuracy:Q", color=colour)
+    rules = alt.Chart(theirs).mark_rule(strokeDash=[5, 4]).encode(y="accuracy:Q", color=series)
     return alt.layer(shaded, drawn, rules).properties(**SIZE)
 
 

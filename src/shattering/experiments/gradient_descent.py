@@ -10,7 +10,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: descent from zero converges to the minimum-norm solution"
@@ -111,7 +111,7 @@ def _chart(table: pd.DataFrame) -> Chart:
         .encode(
             x=alt.X("passes:Q", title="passes over the points"),
             y=alt.Y("distance:Q", title="distance, in norms", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e")),
-            color=alt.Color("series:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom", columns=2)),
+            color=color("series", columns=2),
             tooltip=["series:N", "passes:Q", alt.Tooltip("distance:Q", format=".3e"), alt.Tooltip("loss:Q", format=".3e")],
         )
         .properties(**SIZE)

@@ -9,7 +9,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: curvature cannot tell solutions apart"
@@ -103,7 +103,7 @@ def _chart(table: pd.DataFrame) -> Chart:
         .encode(
             x=alt.X("index:Q", title="number of the eigenvalue"),
             y=alt.Y("eigenvalue:Q", title="eigenvalue"),
-            color=alt.Color("solution:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom")),
+            color=color("solution"),
             shape=alt.Shape("solution:N", title=None),
             tooltip=["solution:N", "index:Q", alt.Tooltip("eigenvalue:Q", format=".4g")],
         )

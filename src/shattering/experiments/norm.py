@@ -7,7 +7,7 @@ from shattering.experiments import reference
 from shattering.experiments.experiment import Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.scales import GAMMA_FACTORS, Scale
 from shattering.experiments.table3 import KERNELS, choice_specs, error, kernel_of, path_specs
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.report.charts import SIZE, Chart, color, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Section 5: the norm does not predict the error"
@@ -96,7 +96,7 @@ def _chart(points: pd.DataFrame) -> Chart:
             x=alt.X(**log_axis("norm", "norm", "~s")),
             y=alt.Y("error:Q", title="hold-out error", axis=alt.Axis(format=".1%"), scale=alt.Scale(zero=True)),
             order="gamma:Q",
-            color=alt.Color("model:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom")),
+            color=color("model"),
             tooltip=[
                 "model:N",
                 alt.Tooltip("gamma:Q", format=".3g"),

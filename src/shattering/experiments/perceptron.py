@@ -12,7 +12,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "The perceptron: mistakes against their bound, on original and on random labels"
@@ -135,9 +135,7 @@ def _chart(table: pd.DataFrame) -> Chart:
         .encode(
             x=alt.X("passes:Q", title="passes over the images"),
             y=alt.Y("mistakes:Q", title="mistakes so far", scale=alt.Scale(type="log")),
-            color=alt.Color(
-                "labels:N", title="labels", scale=alt.Scale(domain=LABELS, range=SERIES_COLORS), legend=alt.Legend(orient="bottom")
-            ),
+            color=color("labels", LABELS, title="labels"),
             tooltip=["labels:N", "n:Q", "passes:Q", "mistakes:Q"],
         )
         .properties(**SIZE)

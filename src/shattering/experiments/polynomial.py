@@ -12,7 +12,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.report.figures import SERIES_COLORS, Chart
+from shattering.report.charts import ORIGINAL, RANDOM, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "The blog post's polynomial: what generalizes cannot fit noise"
@@ -110,15 +110,15 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 def _chart(record) -> Chart:
     table, degree = record.table, record.result["degree"]
-    color = alt.Color("targets:N", title="targets", scale=alt.Scale(domain=["true", "random"], range=SERIES_COLORS))
+    targets = color("targets", ["true", "random"], (ORIGINAL, RANDOM), title="targets")
     x, y = alt.X("x:Q", title="x"), alt.Y("y:Q", title="target")
-    points = alt.Chart(table[table["kind"] == "point"]).mark_point(filled=True, size=70).encode(x=x, y=y, color=color)
-    curves = alt.Chart(table[table["kind"] == "curve"]).mark_line(strokeWidth=2).encode(x=x, y=y, color=color)
+    points = alt.Chart(table[table["kind"] == "point"]).mark_point(filled=True, size=70).encode(x=x, y=y, color=targets)
+    curves = alt.Chart(table[table["kind"] == "curve"]).mark_line(strokeWidth=2).encode(x=x, y=y, color=targets)
     left = alt.layer(points, curves).properties(width=330, height=260, title=f"degree {degree}")
     errors = (
         alt.Chart(table[table["kind"] == "fit"])
         .mark_line(strokeWidth=2, point={"filled": True, "size": 50})
-        .encode(x=alt.X("degree:O", title="degree", axis=alt.Axis(labelAngle=0)), y=alt.Y("train:Q", title="training error"), color=color)
+        .encode(x=alt.X("degree:O", title="degree", axis=alt.Axis(labelAngle=0)), y=alt.Y("train:Q", title="training error"), color=targets)
         .properties(width=330, height=260, title="every degree")
     )
     return alt.hconcat(left, errors)  # type: ignore[return-value]

@@ -20,7 +20,7 @@ from shattering.experiments.rademacher_complexity import (
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import table as as_table
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.charts import MARK, SIZE, Chart, color
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
 
@@ -193,9 +193,9 @@ def _claims(trained: dict[str, Record], classes: Sequence[dict]) -> list[Claim]:
 def _chart(bars: pd.DataFrame) -> Chart:
     order = list(bars["model"])
     base = alt.Chart(bars).encode(y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)))
-    color = alt.Color("kind:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom", labelLimit=0))
+    kind = color("kind")
     x = alt.X("value:Q", title="correlation with random signs", scale=alt.Scale(domain=[0, 1]))
     tooltip = ["model:N", alt.Tooltip("value:Q", format=".3f")]
-    marks = base.mark_bar(height={"band": 0.6}).encode(x=x, color=color, tooltip=tooltip)
-    ranges = base.mark_rule(strokeWidth=2, color="#222").encode(x="low:Q", x2="high:Q")
+    marks = base.mark_bar(height={"band": 0.6}).encode(x=x, color=kind, tooltip=tooltip)
+    ranges = base.mark_rule(strokeWidth=2, color=MARK).encode(x="low:Q", x2="high:Q")
     return alt.layer(marks, ranges).properties(**SIZE)

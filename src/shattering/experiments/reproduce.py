@@ -12,7 +12,7 @@ from shattering.errors import InputError, reason, unknown
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS
 from shattering.experiments.experiment import Result, Runs, show
 from shattering.experiments.scales import CONVOLUTIONAL, Scale
-from shattering.report.figures import save
+from shattering.report.charts import save
 from shattering.report.page import render_template, write_page
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Store

@@ -13,7 +13,7 @@ from shattering.experiments.experiment import Column, Result, Table
 from shattering.identity.files import read_once
 from shattering.parameters import Count, Range, check
 from shattering.randomization import Randomization
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.report.charts import SIZE, Chart, color, log_axis, reference, share_axis
 from shattering.runs.execute import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Run, Store
@@ -199,16 +199,9 @@ def _chart(curves: pd.DataFrame, accuracy: float) -> Chart:
         .mark_line(strokeWidth=2, point={"filled": True, "size": 50})
         .encode(
             x=alt.X(**log_axis("n", "n", "~s")),
-            y=alt.Y("train_accuracy:Q", title="random labels fitted", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=alt.Color(
-                "model:N",
-                sort=None,
-                title=None,
-                scale=alt.Scale(range=SERIES_COLORS),
-                legend=alt.Legend(orient="bottom", columns=2, labelLimit=0),
-            ),
+            y=alt.Y(**share_axis("random labels fitted", "train_accuracy")),
+            color=color("model", columns=2, sort=None),
             tooltip=["model:N", "n:Q", alt.Tooltip("train_accuracy:Q", format=".1%"), alt.Tooltip("test_accuracy:Q", format=".1%")],
         )
     )
-    rule = alt.Chart(pd.DataFrame({"y": [accuracy]})).mark_rule(strokeDash=[5, 4], color="#666").encode(y="y:Q")
-    return alt.layer(lines, rule).properties(**SIZE)
+    return alt.layer(lines, reference(y=accuracy)).properties(**SIZE)

@@ -26,7 +26,7 @@ from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.randomization import Randomization, randomize
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart
+from shattering.report.charts import MARK, ORIGINAL, RANDOM, SIZE, Chart, color, share_axis
 from shattering.runs.store import Record
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
@@ -268,8 +268,8 @@ def _chart(rows: list[dict]) -> Chart:
     base = alt.Chart(data).encode(
         y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)), yOffset=alt.YOffset("labels:N", sort=list(LABELS))
     )
-    x = alt.X("own:Q", title="own loss changes", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1]))
-    color = alt.Color("labels:N", sort=list(LABELS), title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom"))
-    bars = base.mark_bar().encode(x=x, color=color, tooltip=["model:N", "labels:N", alt.Tooltip("own:Q", format=".0%")])
-    ranges = base.mark_rule(strokeWidth=2, color="#222").encode(x="own_low:Q", x2="own_high:Q")
+    x = alt.X(**share_axis("own loss changes", "own"))
+    labels = color("labels", list(LABELS), (ORIGINAL, RANDOM), sort=list(LABELS))
+    bars = base.mark_bar().encode(x=x, color=labels, tooltip=["model:N", "labels:N", alt.Tooltip("own:Q", format=".0%")])
+    ranges = base.mark_rule(strokeWidth=2, color=MARK).encode(x="own_low:Q", x2="own_high:Q")
     return alt.layer(bars, ranges).properties(**SIZE)

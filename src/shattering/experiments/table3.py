@@ -9,7 +9,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, judge
 from shattering.experiments.reference import TABLE_3, Table3Row
 from shattering.experiments.scales import GAMMA_FACTORS, RIDGES, KernelScale, Scale
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 3: generalization of kernel models, without and with ridge"
@@ -268,15 +268,15 @@ def _charts(k: KernelScale, filters: dict[tuple[int, float], Outcome]) -> dict[s
 
 
 def _filters_chart(points: pd.DataFrame, k: KernelScale) -> Chart:
-    color = alt.Color("ridge:N", title=None, scale=alt.Scale(range=SERIES_COLORS), legend=alt.Legend(orient="bottom"))
+    ridge = color("ridge")
     x = alt.X(**log_axis("random filters", "filters", "~s"))
     y = alt.Y("error:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     tooltip = ["ridge:N", "filters:Q", alt.Tooltip("error:Q", format=".1%")]
-    lines = alt.Chart(points).mark_line(strokeWidth=2, point={"filled": True, "size": 60}).encode(x=x, y=y, color=color, tooltip=tooltip)
+    lines = alt.Chart(points).mark_line(strokeWidth=2, point=POINTS).encode(x=x, y=y, color=ridge, tooltip=tooltip)
     theirs = pd.DataFrame(
         {"filters": 32_000, "ridge": f"ridge {k.ridges['conv'] if row.regularized else 0:g}", "error": row.test_error / 100}
         for row in TABLE_3
         if kernel_of(row) == "conv"
     )
-    diamonds = alt.Chart(theirs).mark_point(shape="diamond", size=110, strokeWidth=2).encode(x=x, y=y, color=color)
+    diamonds = alt.Chart(theirs).mark_point(shape="diamond", size=110, strokeWidth=2).encode(x=x, y=y, color=ridge)
     return alt.layer(lines, diamonds).properties(**SIZE)

@@ -18,7 +18,7 @@ from shattering.relu.direction import CANDIDATES, Projection, best_of, turned
 from shattering.relu.hinges import interpolate, midway, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import ReluNetwork, forward_in_blocks, n_parameters, summation_order
 from shattering.relu.rows import distinct, survey
-from shattering.report.figures import SERIES_COLORS, SIZE, Chart, log_axis
+from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis, reference, share_axis
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import AnySpec, Record
 from shattering.runs.study import StudySpec
@@ -247,22 +247,15 @@ def _claims(records: list[Record], trained: list[dict]) -> list[Claim]:
 def _error_chart(errors: pd.DataFrame) -> Chart:
     lines = (
         alt.Chart(errors)
-        .mark_line(strokeWidth=2, point={"filled": True, "size": 60})
+        .mark_line(strokeWidth=2, point=POINTS)
         .encode(
             x=alt.X(**log_axis("n", "n", "~s")),
             y=alt.Y(**log_axis("largest error (classes)", "max_error", ".0e")),
-            color=alt.Color(
-                "build:N",
-                sort=list(BUILDS),
-                title=None,
-                scale=alt.Scale(range=SERIES_COLORS),
-                legend=alt.Legend(orient="bottom", columns=1, labelLimit=0),
-            ),
+            color=color("build", columns=1, sort=list(BUILDS)),
             tooltip=["build:N", "n:Q", alt.Tooltip("max_error:Q", format=".2e")],
         )
     )
-    rule = alt.Chart(pd.DataFrame({"y": [0.5]})).mark_rule(strokeDash=[5, 4], color="#666").encode(y="y:Q")
-    return alt.layer(lines, rule).properties(**SIZE)
+    return alt.layer(lines, reference(y=0.5)).properties(**SIZE)
 
 
 def _trained_chart(rows: pd.DataFrame) -> Chart:
@@ -275,17 +268,11 @@ def _trained_chart(rows: pd.DataFrame) -> Chart:
     data = rows.melt("n", list(names), "series", "accuracy").replace({"series": names})
     return (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point={"filled": True, "size": 60})
+        .mark_line(strokeWidth=2, point=POINTS)
         .encode(
             x=alt.X(**log_axis("n", "n", "~s")),
-            y=alt.Y("accuracy:Q", axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            color=alt.Color(
-                "series:N",
-                sort=list(names.values()),
-                title=None,
-                scale=alt.Scale(range=SERIES_COLORS),
-                legend=alt.Legend(orient="bottom", columns=2, labelLimit=0),
-            ),
+            y=alt.Y(**share_axis("accuracy", "accuracy")),
+            color=color("series", columns=2, sort=list(names.values())),
             tooltip=["series:N", "n:Q", alt.Tooltip("accuracy:Q", format=".1%")],
         )
         .properties(**SIZE)

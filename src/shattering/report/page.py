@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from shattering.errors import InputError, printable, reason
 from shattering.report import figures
+from shattering.report.charts import DARK, Chart, to_spec
 from shattering.report.describe import describe
 from shattering.report.tables import PIXELS, by_subject, hyperparameters, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
@@ -56,7 +57,7 @@ def render_template(
     name: str,
     runs: Sequence[Stored | Unread],
     title: str,
-    charts: Mapping[str, figures.Chart | None],
+    charts: Mapping[str, Chart | None],
     filters: Mapping[str, Callable] | None = None,
     **context,
 ) -> str:
@@ -64,7 +65,7 @@ def render_template(
     loader = jinja2.PackageLoader("shattering.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_visible)
     environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
-    specs = {name: figures.to_spec(chart) for name, chart in charts.items() if chart is not None}
+    specs = {name: to_spec(chart) for name, chart in charts.items() if chart is not None}
     ours, _, _ = loader.get_source(environment, "page.js")
     scripts = [vl_convert.javascript_bundle(), ours] if specs else [ours]  # type: ignore[call-arg]  # its stub lacks the default
     return environment.get_template(name).render(
@@ -73,7 +74,7 @@ def render_template(
         written=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         charts=specs,
         alts={name: describe(spec) for name, spec in specs.items()},
-        dark=figures.DARK,
+        dark=DARK,
         scripts=scripts,
         policy=_policy(scripts),
         runs=[_line(run) for run in runs],
