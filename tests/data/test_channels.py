@@ -79,12 +79,12 @@ def test_runs_and_tests_take_the_order(tmp_path):
     assert load_data(specs["first"])[0].train.image_shape == (3, 5, 3)
     assert load_data(specs["last"])[0].train.image_shape == (3, 3, 5)
     assert len({spec.run_id for spec in specs.values()}) == 2
-    quick = {"randomizations": ["permuted-labels"], "n_draws": 1}
+    quick = {"randomizations": ["permuted-labels"], "n_permutations": 1}
     for data in ((x, Y, x, Y), tmp_path / "a.npz"):
         with pytest.raises(InputError, match="expected channels='first' or 'last'"):
             randomization_test(DecisionTreeClassifier(), data, **quick)
-        draws = randomization_test(DecisionTreeClassifier(), data, channels="last", **quick).draws
-        assert [draw.status for draw in draws] == ["done"] * 2
+        repeats = randomization_test(DecisionTreeClassifier(), data, channels="last", **quick).repeats
+        assert [repeat.status for repeat in repeats] == ["done"] * 2
 
 
 def test_where_there_is_no_order_none_may_be_said(tmp_path):

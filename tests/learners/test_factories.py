@@ -13,7 +13,7 @@ from shattering.learners.adapt import as_model
 from shattering.learners.factories import Given, ModuleFactory, Reinitialized, of_instance
 from shattering.learners.network import NetworkClassifier
 
-QUICK = {"n_train": 60, "n_test": 30, "randomizations": ["permuted-labels"], "n_draws": 1}
+QUICK = {"n_train": 60, "n_test": 30, "randomizations": ["permuted-labels"], "n_permutations": 1}
 RECIPE = {"epochs": 1, "batch_size": 20, "learning_rate": 0.1}
 
 
@@ -199,7 +199,7 @@ def test_a_module_without_anything_to_train_is_refused():
 def test_the_command_line_takes_a_start(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets.py").write_text("from torch import nn\nnet = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))\n")
-    arguments = ["test", "nets.py:net", "--n-train", "60", "--n-test", "30", "--randomizations", "permuted-labels", "--n-draws", "1"]
+    arguments = ["test", "nets.py:net", "--n-train", "60", "--n-test", "30", "--randomizations", "permuted-labels", "--n-permutations", "1"]
     assert main([*arguments, "--set", "epochs=1", "--start", "given"]) == 0
     assert "fine-tuned from the weights that the Sequential was given with" in capsys.readouterr().out
 

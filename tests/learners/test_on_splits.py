@@ -88,7 +88,7 @@ def test_times_thirty_seconds_apart_are_told_apart(model, kind):
 
 
 def test_nothing_is_said_to_be_the_same_input_that_is_not():
-    test = randomization_test(LogisticRegression(), (TIMES, PARITY), randomizations=["permuted-labels"], n_draws=1)
+    test = randomization_test(LogisticRegression(), (TIMES, PARITY), randomizations=["permuted-labels"], n_permutations=1)
     assert "identical inputs" not in "".join(finding.cause for finding in test.diagnosis)
 
 
@@ -164,7 +164,7 @@ def test_scores_are_those_of_scikit_learn_with_the_same_labels(labels, scoring):
 def test_a_run_has_the_scores_of_scikit_learn():
     (X, y), (X_test, y_test) = noisy([1, 2]), noisy([1, 2], seed=1)
     test = randomization_test(
-        LogisticRegression(class_weight={1: 10}), (X, y, X_test, y_test), scoring="f1", randomizations=["permuted-labels"], n_draws=1
+        LogisticRegression(class_weight={1: 10}), (X, y, X_test, y_test), scoring="f1", randomizations=["permuted-labels"], n_permutations=1
     )
     by_hand = LogisticRegression(class_weight={1: 10}).fit(X, y)
     assert test.original.test_score == f1_score(y_test, by_hand.predict(X_test))
@@ -215,14 +215,14 @@ def test_networks_and_training_functions_are_scored_by_the_users_labels():
 def test_a_page_names_the_classes_of_labels_that_are_no_codes():
     data = own_labels()
     hyperparameters = {"epochs": 3, "batch_size": 10}
-    test = randomization_test("mlp-1x8", data, hyperparameters=hyperparameters, randomizations=["permuted-labels"], n_draws=1)
+    test = randomization_test("mlp-1x8", data, hyperparameters=hyperparameters, randomizations=["permuted-labels"], n_permutations=1)
     assert test.original.runs[0].result["label_values"] == ["high", "low"]
     names = {int(i): data.classes[k] for i, k in zip(data.train.ids, data.train.labels, strict=True)}
     rows = _label_issues(test)
     assert [row["label"] for row in rows] == [names[row["id"]] for row in rows]
     assert (
         "label_values"
-        not in randomization_test("mlp-1x8", "digits", n_train=30, n_test=10, hyperparameters=hyperparameters, n_draws=1)
+        not in randomization_test("mlp-1x8", "digits", n_train=30, n_test=10, hyperparameters=hyperparameters, n_permutations=1)
         .original.runs[0]
         .result
     )

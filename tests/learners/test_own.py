@@ -48,8 +48,8 @@ class Misleading(ClassifierMixin, BaseEstimator):
 def test_nothing_is_read_from_anyone_elses_estimator_by_its_name(tmp_path):
     generator = np.random.default_rng(0)
     X, y = generator.normal(size=(60, 3)).astype(np.float32), np.arange(60) % 2
-    test = randomization_test(Misleading(), (X, y), randomizations=["permuted-labels"], n_draws=2, store=tmp_path, budget="60s")
-    assert [draw.status for draw in test.draws] == ["done"] * 3
+    test = randomization_test(Misleading(), (X, y), randomizations=["permuted-labels"], n_permutations=2, store=tmp_path, budget="60s")
+    assert [repeat.status for repeat in test.repeats] == ["done"] * 3
     original = test.original.runs[0]
     assert original.result["train_accuracy"] == 1
     assert [original.result[name] for name in ("n_parameters", "epochs", "epochs_to_fit", "diverged")] == [None, None, None, False]
@@ -101,7 +101,7 @@ class Net(NetworkClassifier):
 
 def test_a_users_subclass_of_a_network_has_its_history_and_its_own_predictions(tmp_path):
     data = load_dataset("digits", n_train=60, n_test=30)
-    test = randomization_test(Net("mlp-1x8", epochs=2), data, randomizations=["permuted-labels"], n_draws=1, store=tmp_path)
+    test = randomization_test(Net("mlp-1x8", epochs=2), data, randomizations=["permuted-labels"], n_permutations=1, store=tmp_path)
     original = test.original.runs[0]
     assert original.history["epoch"].tolist() == [1, 2]
     assert original.result["test_accuracy"] == float((data.test.labels == 0).double().mean())
