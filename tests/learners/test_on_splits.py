@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 from torch import nn
 
 from shattering import Dataset, InputError, Randomization, Split, dataset_from_arrays, load_dataset, randomization_test, randomize
-from shattering.compare.page import _label_issues
+from shattering.compare.page import _first_issues
 from shattering.learners.adapt import as_model
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
@@ -218,7 +218,7 @@ def test_a_page_names_the_classes_of_labels_that_are_no_codes():
     test = randomization_test("mlp-1x8", data, hyperparameters=hyperparameters, randomizations=["permuted-labels"], n_permutations=1)
     assert test.original.runs[0].result["label_values"] == ["high", "low"]
     names = {int(i): data.classes[k] for i, k in zip(data.train.ids, data.train.labels, strict=True)}
-    rows = _label_issues(test)
+    rows = _first_issues(test, test.label_issues)
     assert [row["label"] for row in rows] == [names[row["id"]] for row in rows]
     assert (
         "label_values"
