@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import torch
 
 from shattering import NetworkClassifier, Randomization, load_dataset, randomize
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 from shattering.system.cluster import connected
 from shattering.system.machine import usable_cores
 
@@ -110,7 +110,7 @@ def main() -> None:
         "ray": version("ray"),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": usable_cores(),
         "load_average_before": os.getloadavg()[0],
     }

@@ -46,7 +46,7 @@ from torch import nn
 from shattering import RunSpec, randomization_test
 from shattering.identity import files
 from shattering.identity.digest import digest
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 DRAWS = (3, 9)
 
@@ -192,7 +192,7 @@ def main() -> None:
         found = {"images": given.images, "folder": of_folder(folder, given.repeats)}
         found["test"] = [of_test(folder, n) for n in DRAWS]
         found["objects"] = of_objects(Path(place), given.repeats)
-    found |= {"repeats": given.repeats, "torch": torch.__version__, "python": platform.python_version(), "processor": _processor()}
+    found |= {"repeats": given.repeats, "torch": torch.__version__, "python": platform.python_version(), "processor": processor()}
     found |= {"cores": os.cpu_count(), "load": os.getloadavg()[0]} | ({"note": given.note} if given.note else {})
     print(json.dumps(found, indent=1))
     if given.json:

@@ -30,7 +30,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from shattering.experiments.reference import N_IMAGENET
 from shattering.networks import build_network
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 MATRIX = {"cpu": 3000, "cuda": 8192}
 FULL = 100 * N_IMAGENET  # images of a row
@@ -116,7 +116,7 @@ def main() -> None:
         "repeats": options.repeats,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(result, indent=1))

@@ -20,7 +20,7 @@ import torch
 from PIL import Image
 
 from shattering import KernelInterpolatorClassifier, RandomConvClassifier, load_dataset
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 QUALITIES = (None, 90, 75, 50, 30, 15)
 
@@ -77,7 +77,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     result: dict = {name: getattr(options, name) for name in ("dataset", "n", "n_test", "filters")}
-    result |= {"versions": {"torch": torch.__version__, "python": platform.python_version()}, "processor": _processor()}
+    result |= {"versions": {"torch": torch.__version__, "python": platform.python_version()}, "processor": processor()}
     by_seed: dict[int, list[dict]] = {}
     for seed in options.seeds:
         by_seed[seed] = errors(seed, options)

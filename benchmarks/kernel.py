@@ -33,7 +33,7 @@ import torch
 
 from shattering import KernelInterpolatorClassifier, load_dataset
 from shattering.data.preprocess import to_float
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 GAMMA = 0.02
 
@@ -118,7 +118,7 @@ def main() -> None:
         return
     result: dict = {"dataset": options.dataset, "n": options.n, "repeats": options.repeats}
     result["versions"] = {"torch": torch.__version__, "scipy": scipy.__version__, "python": platform.python_version()}
-    result |= {"processor": _processor(), "threads": torch.get_num_threads()}
+    result |= {"processor": processor(), "threads": torch.get_num_threads()}
 
     def save(more: dict) -> None:
         result.update(more)

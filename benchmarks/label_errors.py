@@ -34,7 +34,7 @@ from sklearn.model_selection import StratifiedKFold
 from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize
 from shattering.learners.train.tracker import Tracker
 from shattering.measures.memorization import DIFFICULTIES, average_precision, label_error_ranking, memorization_start, peak, precision_at_k
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 N, NOISE, FOLDS, EPOCHS = 5000, 0.1, 5, 16
 RECIPE = {"network": "small-cnn", "epochs": EPOCHS, "batch_size": 128, "learning_rate": 0.05, "precision": "bfloat16", "device": "cpu"}
@@ -205,7 +205,7 @@ def main() -> None:
         "cleanlab": version("cleanlab"),
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(out, indent=1), table(out), sep="\n")

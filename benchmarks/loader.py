@@ -51,7 +51,7 @@ from shattering.data import decode
 from shattering.data.encoded import ImageFiles, ParquetRows
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.loader import Loader
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 BATCH = 50
 PASSES = 2  # through the images, with the same worker
@@ -235,7 +235,7 @@ def main() -> None:
         else:
             result["throughput"] = throughput(options.n, options.size, options.repeats, Path(folder))
     result |= {"simplejpeg": decode.simplejpeg is not None, "torch": torch.__version__, "python": platform.python_version()}
-    result |= {"processor": _processor(), "cores": os.cpu_count(), "load": os.getloadavg()[0], "repeats": options.repeats}
+    result |= {"processor": processor(), "cores": os.cpu_count(), "load": os.getloadavg()[0], "repeats": options.repeats}
     print(json.dumps(result, indent=1))
     if options.json:
         earlier = json.loads(options.json.read_text()) if options.json.exists() else {}

@@ -27,7 +27,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from shattering import RunSpec, Store, run
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 
 def measure(log: str | None, epochs: int, seed: int) -> tuple[float, float]:
@@ -80,7 +80,7 @@ def main() -> None:
         "load_average": os.getloadavg()[0],
         "versions": {name: version(name) for name in ("torch", "tensorboard", "mlflow-skinny", "wandb")},
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
     }

@@ -36,7 +36,7 @@ from shattering.data.preprocess import to_float
 from shattering.features import random_conv
 from shattering.features.random_conv import RECIPES, RandomConvFeatures
 from shattering.linalg.stored import StoredGram
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 
 def parts(features: RandomConvFeatures, n: int, gram_n: int) -> dict[str, Callable[[], object]]:
@@ -104,7 +104,7 @@ def main() -> None:
     images = to_float(load_dataset(options.dataset, options.n).train.images).flatten(1).numpy()
     about = {"dataset": options.dataset, "n": len(images), "repeats": options.repeats}
     machine = {"versions": {"torch": torch.__version__, "python": platform.python_version()}}
-    machine |= {"processor": _processor(), "threads": torch.get_num_threads()} | ({"note": options.note} if options.note else {})
+    machine |= {"processor": processor(), "threads": torch.get_num_threads()} | ({"note": options.note} if options.note else {})
     result = json.loads(options.json.read_text()) if options.only and options.json and options.json.exists() else {}
     if not options.only:
         timed = parts(RandomConvFeatures(256).prepared(images), len(images), options.gram_n)

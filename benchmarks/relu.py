@@ -33,7 +33,7 @@ from shattering.relu.direction import best_of
 from shattering.relu.hinges import midway
 from shattering.relu.networks import ReluNetwork, forward_in_blocks
 from shattering.relu.rows import survey
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 
 def naive(rows, y: np.ndarray, checked: int) -> dict:
@@ -98,7 +98,7 @@ def main() -> None:
         result[how] = measured[-1] | {key: statistics.median(m[key] for m in measured) for key in ("seconds", "build", "memory")}
     result["naive_over_ours_error"] = result["naive"]["max_error"] / result["ours"]["max_error"]
     result |= {"repeats": options.repeats, "torch": torch.__version__, "numpy": np.__version__, "python": platform.python_version()}
-    result |= {"processor": _processor(), "threads": torch.get_num_threads()}
+    result |= {"processor": processor(), "threads": torch.get_num_threads()}
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

@@ -24,7 +24,6 @@ from pathlib import Path
 import torch
 
 from shattering import Store
-from shattering.runs.execute import _processor
 
 
 def processor_seconds(command: list[str]) -> float:
@@ -58,7 +57,7 @@ def main() -> None:
     for other in bare:
         ratios = {name: [a / b for a, b in zip(seconds[name], seconds[other], strict=True)] for name in ours}
         result[f"over_{other}"] = {name: statistics.median(of) for name, of in ratios.items()}
-    result |= {"versions": {"torch": torch.__version__, "python": platform.python_version()}, "processor": _processor()}
+    result |= {"versions": {"torch": torch.__version__, "python": platform.python_version()}, "processor": processor()}
     result |= {"cores": os.cpu_count(), "load": os.getloadavg()[0]} | ({"note": options.note} if options.note else {})
     print(json.dumps(result, indent=1))
     if options.json:

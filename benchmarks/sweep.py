@@ -37,7 +37,7 @@ import torch
 
 from shattering import Randomization, RunSpec, Store, run, sweep
 from shattering.runs.attempts import ATTEMPTS, STARTS
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 from shattering.runs.sweep import Engine
 from shattering.system.machine import usable_cores
 
@@ -164,7 +164,7 @@ def main() -> None:
     torch.set_num_threads(1)
     out = json.loads(options.json.read_text()) if options.json and options.json.exists() else {}
     versions = {"ray": version("ray"), "torch": torch.__version__, "python": platform.python_version()}
-    out |= {"epochs": options.epochs, "versions": versions, "processor": _processor(), "cores": usable_cores()}
+    out |= {"epochs": options.epochs, "versions": versions, "processor": processor(), "cores": usable_cores()}
     for name in options.parts:
         load = os.getloadavg()[0]
         out[name] = PARTS[name](options) | {"load_average_before": load, "load_average_after": os.getloadavg()[0]}

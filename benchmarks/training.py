@@ -32,7 +32,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from shattering import NetworkClassifier, Split
 from shattering.networks import CIFAR_SHAPE, build_network
-from shattering.runs.execute import _processor
+from shattering.runs.provenance import processor
 
 N, BATCH, STEPS = 50_000, 128, 12
 
@@ -140,7 +140,7 @@ def main() -> None:
         "repeats": options.repeats,
         "torch": torch.__version__,
         "python": platform.python_version(),
-        "processor": _processor(),
+        "processor": processor(),
         "threads": torch.get_num_threads(),
     }
     print(json.dumps(result, indent=1))

@@ -31,8 +31,8 @@ from shattering.compare.comparison import Comparison, Repeat
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, Plan
 from shattering.randomization import Randomization
 from shattering.runs import objects
-from shattering.runs.execute import evaluate
-from shattering.runs.store import Run
+from shattering.runs.fit import evaluate
+from shattering.runs.stored import Run
 
 LEVEL, N_PERMUTATIONS, REPETITIONS, FEATURES = 0.05, 19, 200, 4
 MODELS: dict[str, BaseEstimator] = {

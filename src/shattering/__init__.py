@@ -25,7 +25,7 @@ _WHERE = {
     "ReluInterpolator": "learners.relu",
     "ReluInterpolatorClassifier": "learners.relu",
     "RunSpec": "runs.spec",
-    "Run": "runs.store",
+    "Run": "runs.stored",
     "Store": "runs.store",
     "grid": "runs.grid",
     "run": "runs.execute",
@@ -61,7 +61,8 @@ if TYPE_CHECKING:
     from shattering.runs.grid import grid
     from shattering.runs.on_ray import Ray
     from shattering.runs.spec import RunSpec
-    from shattering.runs.store import Run, Store
+    from shattering.runs.store import Store
+    from shattering.runs.stored import Run
     from shattering.runs.sweep import sweep
 
 

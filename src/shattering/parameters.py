@@ -40,8 +40,8 @@ class Range(Limit):
     above: bool = False
 
     def __contains__(self, value: object) -> bool:
-        number = float(value)  # type: ignore[arg-type]
-        return (number > self.low if self.above else number >= self.low) and number <= self.high
+        number: Any = value  # not float(value), which overflows for a large whole number
+        return bool((number > self.low if self.above else number >= self.low) and number <= self.high)
 
     def __str__(self) -> str:
         if self.above:
@@ -71,7 +71,7 @@ def is_of(value: object, hint: Any) -> bool:
         return value is None
     if hint in (int, float):
         kind = Integral if hint is int else Real
-        return isinstance(value, kind) and not isinstance(value, bool) and math.isfinite(value)
+        return isinstance(value, kind) and not isinstance(value, bool) and (isinstance(value, Integral) or math.isfinite(value))
     if hint is bool:
         return isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's is no bool
     return _is_container(value, origin or hint, parts)
@@ -148,8 +148,9 @@ def unlike(name: str, value: object, hint: Any) -> InputError:
 
 @cache
 def field_types(owner: type | Callable) -> dict[str, Any]:
-    """The types of a dataclass's fields, or of the parameters of a constructor."""
-    return get_type_hints(owner, include_extras=True)
+    """The types of a dataclass's fields, or of the parameters of a function."""
+    hints = get_type_hints(owner, include_extras=True)
+    return {field.name: hints[field.name] for field in fields(owner)} if is_dataclass(owner) else hints
 
 
 def read(text: str, hint: Any, name: str) -> Any:

@@ -7,7 +7,7 @@ from shattering.compare.plan import ORIGINAL
 from shattering.compare.result import RandomizationTest
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 PROVENANCE = {
     "fit_seconds": 1.0,

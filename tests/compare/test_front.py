@@ -18,7 +18,7 @@ from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL
 from shattering.compare.table import format_table
 from shattering.data import load
 from shattering.data.arrays import dataset_from_arrays
-from shattering.runs.execute import load_data
+from shattering.runs.fit import load_data
 from tests.compare.fakes import fake_repeat, fake_test
 from tests.data.test_load import encode, pictures, write_folder
 
@@ -258,7 +258,7 @@ def test_repeats_of_other_data_of_the_same_name_are_refused(tmp_path, monkeypatc
     randomization_test(GaussianNB(), "digits", n_permutations=1, **arguments)
     digits = load._digits
     monkeypatch.setattr(load, "_digits", lambda: replace(digits(), variant="digits (JPEG)"))
-    monkeypatch.setattr("shattering.runs.execute._last_loaded", {})
+    monkeypatch.setattr("shattering.runs.fit._last_loaded", {})
     with pytest.raises(
         InputError, match=r"was made from other data than the original fit: its dataset is 'digits \(JPEG\)', expected 'digits'"
     ):

@@ -8,7 +8,7 @@ from torch.utils.data import TensorDataset
 
 from shattering import InputError, NetworkClassifier, RunSpec, dataset_from_arrays, load_dataset, randomization_test
 from shattering.learners.adapt import TrainingFunction
-from shattering.runs.execute import load_data
+from shattering.runs.fit import load_data
 from tests.conftest import make_split
 
 Y = np.arange(10) % 2

@@ -29,7 +29,8 @@ from shattering.diagnose.network import Trained, decay_over_pull, entropy, share
 from shattering.identity.digest import digest
 from shattering.learners.adapt import as_model
 from shattering.runs import objects
-from shattering.runs.execute import load_data, run
+from shattering.runs.execute import run
+from shattering.runs.fit import load_data
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
 from tests.compare.fakes import fake_repeat, fake_test

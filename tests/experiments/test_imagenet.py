@@ -21,7 +21,7 @@ from shattering.experiments.scales import SCALES, ImageNetScale
 from shattering.report.charts import to_spec
 from shattering.runs.execute import run
 from shattering.runs.grid import grid, read_settings
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 IMAGENET = find_experiments("all-imagenet")
 SMALL = replace(SCALES["small"], imagenet=replace(SCALES["small"].imagenet, dataset="photos"))

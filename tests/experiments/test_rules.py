@@ -15,9 +15,9 @@ from shattering.experiments.experiment import Column, Outcome, Runs, answers, cu
 from shattering.experiments.reproduce import experiment_specs, find_experiment
 from shattering.experiments.scales import NETWORKS, SCALES, CifarScale
 from shattering.report.charts import to_spec
-from shattering.runs.execute import early_stopping
+from shattering.runs.fit import early_stopping
 from shattering.runs.spec import MODEL_KEY
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 from tests.experiments.conftest import TINY
 
 

@@ -73,7 +73,7 @@ def test_a_file_that_changes_while_it_is_loaded_is_refused(tmp_path, monkeypatch
         write_table(tmp_path / "t.npz", shift=1.0, n=60)
         return loaded
 
-    monkeypatch.setattr("shattering.runs.execute.load_dataset", changing)
+    monkeypatch.setattr("shattering.runs.fit.load_dataset", changing)
     with pytest.raises(InputError, match=r"t\.npz changed while it was in use"):
         run(RunSpec(source, **FOREST), Store(tmp_path / "store"))
 

@@ -40,7 +40,7 @@ def test_the_history_and_the_result_of_a_run_have_it(tmp_path):
     spec = RunSpec("digits", n_train=100, n_test=60, n_validation=30, params={"epochs": 3, "device": "cpu", "learning_rate": 0.001}, seed=2)
     done = run(spec, Store(tmp_path))
     model, history, result = done.model(), done.history, done.result
-    from shattering.runs.execute import load_data
+    from shattering.runs.fit import load_data
 
     data, _ = load_data(spec)
     for name, split in (("train", data.train), ("test", data.test)):
@@ -64,7 +64,7 @@ def test_models_without_scores_and_few_classes_have_none(tmp_path):
 def test_predictions_are_those_of_predict(tmp_path):
     spec = RunSpec("digits", n_train=100, n_test=50, params={"epochs": 2, "device": "cpu"})
     done = run(spec, Store(tmp_path))
-    from shattering.runs.execute import load_data
+    from shattering.runs.fit import load_data
 
     data, _ = load_data(spec)
     assert done.result["test_accuracy"] == (done.model().predict(data.test) == data.test.labels.numpy()).mean()

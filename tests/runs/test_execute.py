@@ -19,7 +19,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering import InputError, Randomization, RunSpec, Store, load_dataset, randomize, run
 from shattering.learners import MODELS
 from shattering.runs import store as store_module
-from shattering.runs.execute import evaluate
+from shattering.runs.fit import evaluate
 from shattering.runs.objects import name_of
 from shattering.runs.store import write_json
 from shattering.system.files import write_aside
@@ -129,7 +129,7 @@ def test_any_estimator_can_be_run(tmp_path, model):
     assert 0 < done.result["test_accuracy"] < 0.3
     if model == "random-forest":
         assert done.result["interpolated"]
-    with pytest.raises(InputError, match="has no stored model"):
+    with pytest.raises(InputError, match=r"has no model.safetensors, expected a run of a network"):
         done.model()
 
 

@@ -194,7 +194,7 @@ def test_links_in_a_mirror_and_stores_that_claim_to_be_one(bucket, on_machine, t
     assert here.folder(SPEC).is_dir()
     copied = Path(shutil.copytree(there.root, tmp_path / "copied"))
     assert (copied / ".origin").exists()
-    with pytest.raises(InputError, match="has no stored model"):
+    with pytest.raises(InputError, match=r"has no model.safetensors, expected a run of a network"):
         Store(copied).find(SPEC.run_id).model()
 
 

@@ -31,5 +31,5 @@ def test_it_is_part_of_a_runs_identity_unless_it_is_off(tmp_path):
     plain = run(PLAIN, Store(tmp_path))
     assert "corrupted_accuracy" not in plain.history
     assert plain.result == run(TRACKED, Store(tmp_path)).result
-    with pytest.raises(InputError, match="has no stored examples, expected one of a network with track_examples"):
+    with pytest.raises(InputError, match=r"has no examples.parquet, expected a run of a network with track_examples"):
         _ = plain.examples

@@ -16,9 +16,10 @@ from shattering.parameters import NotNegative, Positive
 from shattering.system.files import is_file
 
 if TYPE_CHECKING:
+    from shattering.runs.base import Spec
     from shattering.runs.on_ray import Ray
-    from shattering.runs.reading import AnySpec
-    from shattering.runs.store import Record, Run, Store, Unread
+    from shattering.runs.store import Store
+    from shattering.runs.stored import Found
     from shattering.runs.sweep import Engine
 
 
@@ -67,7 +68,7 @@ def check_out(path: Path, is_folder: bool = False) -> None:
 
 
 def sweep_with_overview(
-    specs: Sequence[AnySpec], store: Store, jobs: int | None, log: Sequence[str] = (), engine: Engine = "local"
+    specs: Sequence[Spec], store: Store, jobs: int | None, log: Sequence[str] = (), engine: Engine = "local"
 ) -> Sequence[Any]:
     from rich.console import Console
 
@@ -96,8 +97,8 @@ def print_written(path: Path, more: str = "") -> None:
     print(printable(f"Report: {where(path)}{more}"), file=sys.stdout if is_file(path) else sys.stderr)
 
 
-def summary(run: Run | Record | Unread) -> dict:
-    from shattering.runs.store import Unread
+def summary(run: Found) -> dict:
+    from shattering.runs.stored import Unread
 
     about = {"run_id": run.run_id, "folder": str(run.folder), "status": run.status, "error": run.error}
     if isinstance(run, Unread):

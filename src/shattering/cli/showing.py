@@ -54,15 +54,15 @@ class Show(Stored):
 
     def execute(self) -> int:
         from shattering.report.text import print_stored
-        from shattering.runs.store import Run, Store, check_readable
+        from shattering.runs.store import Store
+        from shattering.runs.stored import check_readable
 
         run = Store(self.store).find(self.run).whole()
         check_readable(run)
         if self.json:
-            rows = (run.history if isinstance(run, Run) else run.table) if run.status == "done" else None
+            rows = run.rows if run.status == "done" else None
             records = [] if rows is None else rows.astype(object).where(rows.notna(), None).to_dict("records")
-            name = "history" if isinstance(run, Run) else "table"
-            print_json({**summary(run), "provenance": run.provenance, name: records, "traceback": run.traceback})
+            print_json({**summary(run), "provenance": run.provenance, run.spec.table: records, "traceback": run.traceback})
         else:
             print_stored(run, full=True)
         return 0
@@ -79,10 +79,11 @@ class Report(Stored):
 
     def execute(self) -> int:
         from shattering.report.page import write_report
-        from shattering.runs.store import Record, Store
+        from shattering.runs.store import Store
+        from shattering.runs.stored import Unread, is_of_model
 
         check_out(self.out)
-        runs = [found for found in Store(self.store).everything() if not isinstance(found, Record)]
+        runs = [run for run in Store(self.store).everything() if isinstance(run, Unread) or is_of_model(run)]
         path = write_report(runs, self.out, self.title)
         not_done = sum(run.status != "done" for run in runs)
         if self.json:

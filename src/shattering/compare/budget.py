@@ -15,7 +15,7 @@ from shattering.errors import InputError, blamed, shown
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.learners.own import epochs_of
 from shattering.runs import objects
-from shattering.runs.execute import load_data
+from shattering.runs.fit import load_data
 from shattering.runs.spec import RunSpec
 
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}

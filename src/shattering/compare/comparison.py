@@ -14,7 +14,7 @@ from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, RANDOMIZ
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from shattering.compare.comparison import Comparison
 from shattering.diagnose.diagnose import FITS, diagnose
 from shattering.diagnose.finding import Finding, most_likely_first
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 
 def find_unfitted(test: Comparison) -> Run | None:

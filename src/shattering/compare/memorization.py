@@ -9,7 +9,7 @@ import pandas as pd
 from shattering.compare.comparison import Comparison, Repeat
 from shattering.measures import memorization as measures
 from shattering.randomization import Randomization
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from shattering.randomization import Randomization
 from shattering.report.charts import to_spec
 from shattering.report.figures import loss_curves, memorization_curves
 from shattering.report.page import picture_strips, render_template
-from shattering.runs.store import UNREADABLE
+from shattering.runs.stored import UNREADABLE
 from shattering.version import VERSION
 
 LABEL_ISSUES = 20  # examples shown whose label is likely wrong

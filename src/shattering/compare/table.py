@@ -10,7 +10,7 @@ from shattering import stats
 from shattering.compare.comparison import Comparison, Repeat
 from shattering.compare.plan import ORIGINAL, TESTS
 from shattering.randomization import Randomization
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 
 def make_rows(test: Comparison) -> list[dict]:

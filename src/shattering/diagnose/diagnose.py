@@ -14,9 +14,9 @@ from shattering.diagnose.finding import LIKELIHOODS, Finding, most_likely_first
 from shattering.diagnose.network import network_findings
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.wrapped import TrainingFunction, Wrapped
-from shattering.runs.execute import load_data
+from shattering.runs.fit import load_data
 from shattering.runs.objects import Objects
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 FITS = 0.99  # training accuracy from which labels count as fitted (the papers fit exactly)
 TRUE_RATHER = 0.2  # by how much more it must agree with the true labels than with those given to be said to know them

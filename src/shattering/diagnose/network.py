@@ -30,7 +30,7 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.train.batches import batch_rows
 from shattering.learners.weights import start_from
 from shattering.runs.objects import Objects
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 GAP = 0.02  # of evaluated and running accuracy, beyond twice its standard error and what one epoch adds
 SMALL_BATCH = 16  # examples below which the statistics of batch normalization may be too rough

@@ -15,7 +15,7 @@ from shattering.relu.hinges import interpolate
 from shattering.relu.networks import build_network, forward_in_blocks
 from shattering.relu.rows import survey
 from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
-from shattering.runs.store import Record
+from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Corollary 1: any labels in any depth"
@@ -89,20 +89,20 @@ _NOTE = (
 )
 
 
-def _rows(record: Record) -> list[dict]:
+def _rows(record: Run[StudySpec]) -> list[dict]:
     if not record.result:
         return []
     count = 2 * record.result["n"] + record.result["d"]
     return [{**row, "more": row["n_parameters"] - count} for row in record.table.to_dict("records")]
 
 
-def _claims(records: list[Record]) -> list[Claim]:
-    def found(value: Callable[[Record, dict], float]) -> dict[str, float | None]:
+def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
+    def found(value: Callable[[Run[StudySpec], dict], float]) -> dict[str, float | None]:
         names = [f"{r.result.get('data', r.spec.title)}" for r in records]
         values = {f"{name}, depth {row['depth']}": value(r, row) for name, r in zip(names, records, strict=True) for row in _rows(r)}
         return values | {name: None for name, r in zip(names, records, strict=True) if not r.result}
 
-    def fewest(r: Record, row: dict) -> float:
+    def fewest(r: Run[StudySpec], row: dict) -> float:
         n, d, depth = r.result["n"], r.result["d"], row["depth"]
         small = row["width"] <= -(-n // max(depth - 3, 1)) + 4 and row["n_parameters"] <= 2 * n + d + 2 * depth
         return row["labels_right"] if small else 0.0
@@ -130,7 +130,7 @@ def _claims(records: list[Record]) -> list[Claim]:
     ]
 
 
-def _chart(records: list[Record]) -> Chart:
+def _chart(records: list[Run[StudySpec]]) -> Chart:
     data = pd.concat([record.table.assign(data=record.result["data"]) for record in records])
     return (
         alt.Chart(data)

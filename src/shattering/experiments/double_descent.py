@@ -16,7 +16,7 @@ from shattering.experiments.points import about, points_of
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, color, log_axis, reference, share_axis
-from shattering.runs.store import Record
+from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Double descent: test error over the number of random features"
@@ -89,7 +89,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     return Result("double-descent", TITLE, scale.name, size, records, [Table(f"Errors, {size}", COLUMNS, rows, note)], charts, claims)
 
 
-def _means(records: Sequence[Record]) -> list[dict]:
+def _means(records: Sequence[Run[StudySpec]]) -> list[dict]:
     """Rows of the table: means over seeds for each label corruption and width, in that order."""
     found: dict[tuple[float, int], list[dict]] = defaultdict(list)
     for record in records:

@@ -10,8 +10,10 @@ from typing import Any, Literal
 import pandas as pd
 
 from shattering.experiments.scales import Scale
+from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Record, Run, Store, Stored
+from shattering.runs.store import Store
+from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 from shattering.stats import accuracy_interval
 
@@ -86,7 +88,7 @@ class Runs:
             self.seen[run_id] = self.store.of(spec).whole()
         return self.seen[run_id]
 
-    def records(self, specs: Sequence[StudySpec]) -> list[Record]:
+    def records(self, specs: Sequence[StudySpec]) -> list[Run[StudySpec]]:
         """Stored studies; those the store lacks with the status "missing"."""
         return [self.store.of(spec).whole() for spec in specs]
 
@@ -208,13 +210,13 @@ class Result:
     title: str
     scale: str
     size: str
-    runs: Sequence[Stored]
+    runs: Sequence[Run[Spec]]
     tables: list[Table] = field(default_factory=list)
     charts: dict[str, tuple[Any, str]] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
 
     @property
-    def not_done(self) -> list[Stored]:
+    def not_done(self) -> list[Run[Spec]]:
         return [run for run in self.runs if run.status != "done"]
 
     def to_json(self) -> dict:

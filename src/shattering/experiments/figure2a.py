@@ -10,7 +10,7 @@ from shattering.experiments.scales import Scale
 from shattering.experiments.table2 import no_test, regularizers, row_specs, size_of, tested
 from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 TITLE = "Figure 2a: Inception V3, explicit regularizers and early stopping"
 ROWS = tuple(row for row in TABLE_2 if not row.random_labels and (row.weight_decay or not row.augmentation))

@@ -8,7 +8,7 @@ from shattering.experiments.reference import BATCH_NORM_GAIN, MODEL_NAMES, table
 from shattering.experiments.scales import Scale
 from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 TITLE = "Figure 2b: batch normalization and early stopping"
 NETWORKS = ("inception", "inception-no-bn")

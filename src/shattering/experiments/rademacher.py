@@ -21,7 +21,7 @@ from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import table as as_table
 from shattering.report.charts import MARK, SIZE, Chart, color
-from shattering.runs.store import Record
+from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.2: empirical Rademacher complexity"
@@ -134,7 +134,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     return make_result("rademacher", scale.name, dict(zip(titles, trained, strict=True)), closed)
 
 
-def make_result(name: str, scale: str, trained: dict[str, Record], closed: Record) -> Result:
+def make_result(name: str, scale: str, trained: dict[str, Run[StudySpec]], closed: Run[StudySpec]) -> Result:
     """A page of models by title, and closed forms on the same examples."""
     size = next((r.result["data"] for r in (closed, *trained.values()) if r.result), "missing")
     rows = [_row(title, record) for title, record in trained.items()]
@@ -150,7 +150,7 @@ def make_result(name: str, scale: str, trained: dict[str, Record], closed: Recor
     return Result(name, TITLE, scale, size, [closed, *trained.values()], tables, charts, _claims(trained, classes))
 
 
-def _row(title: str, record: Record) -> dict:
+def _row(title: str, record: Run[StudySpec]) -> dict:
     r = record.result
     return {
         "model": title,
@@ -166,7 +166,7 @@ def interval(found: dict, low: str = "low", high: str = "high", form: str = "{:.
     return f"{form.format(found[low])}…{form.format(found[high])}" if found.get(low) is not None else None
 
 
-def _claims(trained: dict[str, Record], classes: Sequence[dict]) -> list[Claim]:
+def _claims(trained: dict[str, Run[StudySpec]], classes: Sequence[dict]) -> list[Claim]:
     value = {title: record.result.get("value") for title, record in trained.items()}
     bounded = {f"{c['kind']}, norm-bounded": c["value"] for c in classes} or {"closed forms": None}
     networks = {title: x for title, x in value.items() if title.startswith("MLP")}

@@ -14,8 +14,9 @@ from shattering.experiments.experiment import Result, Runs, show
 from shattering.experiments.scales import CONVOLUTIONAL, Scale
 from shattering.report.charts import save
 from shattering.report.page import render_template, write_page
+from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import AnySpec, Store
+from shattering.runs.store import Store
 from shattering.system.machine import usable_cores
 
 PICTURES = ("pdf", "svg", "png")
@@ -26,7 +27,7 @@ class Experiment(Protocol):
 
     TITLE: str
 
-    def specs(self, scale: Scale) -> Sequence[AnySpec]:
+    def specs(self, scale: Scale) -> Sequence[Spec]:
         """List the runs that the experiment needs, those first that complete the most."""
         ...
 
@@ -42,7 +43,7 @@ def find_experiment(name: str) -> Experiment:
     return cast("Experiment", import_module(f"shattering.experiments.{name.replace('-', '_')}"))
 
 
-def experiment_specs(names: Sequence[str], scale: Scale) -> list[AnySpec]:
+def experiment_specs(names: Sequence[str], scale: Scale) -> list[Spec]:
     """The runs of these experiments, each once.
 
     The first seed of everything comes before the second of anything, and within a seed the rows of tables come before
@@ -52,12 +53,15 @@ def experiment_specs(names: Sequence[str], scale: Scale) -> list[AnySpec]:
     return sorted(found.values(), key=lambda spec: spec.seed)
 
 
-def for_this_machine(specs: Sequence[AnySpec]) -> list[AnySpec]:
+def for_this_machine(specs: Sequence[Spec]) -> list[Spec]:
     """On a CUDA device, with the convolutional networks compiled; what a run is does not change by it."""
     if not torch.cuda.is_available():
         return list(specs)
-    compiled = [isinstance(s, RunSpec) and s.model_name in CONVOLUTIONAL for s in specs]
-    return [replace(s, params={**s.params, "compile": True}) if c else s for s, c in zip(specs, compiled, strict=True)]
+    return [_compiled(spec) if isinstance(spec, RunSpec) and spec.model_name in CONVOLUTIONAL else spec for spec in specs]
+
+
+def _compiled(spec: RunSpec) -> RunSpec:
+    return replace(spec, params={**spec.params, "compile": True})
 
 
 def default_jobs(names: Sequence[str]) -> int:

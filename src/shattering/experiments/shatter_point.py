@@ -16,7 +16,8 @@ from shattering.randomization import Randomization
 from shattering.report.charts import SIZE, Chart, color, log_axis, reference, share_axis
 from shattering.runs.execute import run
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run, Store
+from shattering.runs.store import Store
+from shattering.runs.stored import Run
 
 TITLE = "The shatter point: how many random labels a model fits"
 COLUMNS = (

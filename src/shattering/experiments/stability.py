@@ -27,7 +27,7 @@ from shattering.learners import build_model
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import MARK, ORIGINAL, RANDOM, SIZE, Chart, color, share_axis
-from shattering.runs.store import Record
+from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
 
@@ -202,7 +202,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     return make_result("stability", scale.name, dict(zip(found, runs.records(list(found.values())), strict=True)))
 
 
-def make_result(name: str, scale: str, records: dict[tuple[str, str], Record]) -> Result:
+def make_result(name: str, scale: str, records: dict[tuple[str, str], Run[StudySpec]]) -> Result:
     """A page of studies by model and labels."""
     size = next((r.result["data"] for r in records.values() if r.result), "missing")
     rows = [_row(model, labels, record.result) for (model, labels), record in records.items()]

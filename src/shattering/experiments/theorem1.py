@@ -19,8 +19,9 @@ from shattering.relu.hinges import interpolate, midway, smallest_eigenvalue, wei
 from shattering.relu.networks import ReluNetwork, forward_in_blocks, n_parameters, summation_order
 from shattering.relu.rows import distinct, survey
 from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis, reference, share_axis
+from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import AnySpec, Record
+from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Theorem 1: 2n + d weights take any labels"
@@ -139,7 +140,7 @@ def trained_specs(k: CapacityScale) -> dict[int, tuple[RunSpec, RunSpec]]:
     return found
 
 
-def specs(scale: Scale) -> list[AnySpec]:
+def specs(scale: Scale) -> list[Spec]:
     """All of them."""
     k = scale.capacity
     return [*study_specs(k), *(spec for pair in trained_specs(k).values() for spec in pair)]
@@ -179,13 +180,13 @@ _TRIED = (
 )
 
 
-def _size_row(record: Record) -> dict:
+def _size_row(record: Run[StudySpec]) -> dict:
     last = record.table.iloc[-1].to_dict()
     r = record.result
     return {"data": r["data"], "n_parameters": r["n_parameters"], "count": 2 * r["n"] + r["d"], **last}
 
 
-def _errors(records: list[Record]) -> pd.DataFrame:
+def _errors(records: list[Run[StudySpec]]) -> pd.DataFrame:
     frames = [record.table[["build", "max_error"]].assign(n=record.result["n"]) for record in records]
     return pd.concat(frames) if frames else pd.DataFrame()
 
@@ -203,7 +204,7 @@ def _trained_row(n: int, built: Outcome, trained: Outcome) -> dict:
     }
 
 
-def _claims(records: list[Record], trained: list[dict]) -> list[Claim]:
+def _claims(records: list[Run[StudySpec]], trained: list[dict]) -> list[Claim]:
     done = [(record.result, record.table.iloc[-1]) for record in records if record.result]
     missing = {record.spec.title: None for record in records if not record.result}
     exact = missing | {f"n = {r['n']:,}": float(row.labels_right * (r["n_parameters"] == 2 * r["n"] + r["d"])) for r, row in done}

@@ -26,7 +26,7 @@ from shattering.report.charts import (
     share_axis,
 )
 from shattering.report.tables import by_subject, summary_rows
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 COLORS = {  # titles of randomizations
     "true labels": ORIGINAL,

@@ -16,9 +16,9 @@ from shattering.errors import InputError, printable, reason
 from shattering.report import figures
 from shattering.report.charts import DARK, Chart, to_spec
 from shattering.report.describe import describe
-from shattering.report.tables import PIXELS, by_subject, hyperparameters, subject_title, summary_rows, verdicts
+from shattering.report.tables import PIXELS, by_subject, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
-from shattering.runs.store import Run, Stored, Unread
+from shattering.runs.stored import Found, Run, Unread, is_of_model
 from shattering.system.files import write_aside
 from shattering.version import VERSION
 
@@ -29,7 +29,7 @@ CAPTIONS = {
 }
 
 
-def write_report(runs: Sequence[Stored | Unread], path: Path, title: str = "Randomization tests") -> Path:
+def write_report(runs: Sequence[Found], path: Path, title: str = "Randomization tests") -> Path:
     """Write the page of these runs to `path` and return it. Raises OSError if it cannot be written."""
     return write_page(render(runs, title), path)
 
@@ -41,10 +41,10 @@ def write_page(html: str, path: Path) -> Path:
     return path
 
 
-def render(stored: Sequence[Stored | Unread], title: str = "Randomization tests") -> str:
+def render(stored: Sequence[Found], title: str = "Randomization tests") -> str:
     """The page of these runs as text; of studies it says only how they stand. All text from runs is escaped."""
     everything = [found if isinstance(found, Unread) else found.whole() for found in stored]
-    runs = [found for found in everything if isinstance(found, Run)]
+    runs = [run for run in everything if is_of_model(run)]
     charts = {"loss": figures.loss_curves(runs), "corruption": figures.error_curves(runs)}
     rows = summary_rows(runs)
     strips, unseen = picture_strips(runs)
@@ -55,7 +55,7 @@ def render(stored: Sequence[Stored | Unread], title: str = "Randomization tests"
 
 def render_template(
     name: str,
-    runs: Sequence[Stored | Unread],
+    runs: Sequence[Found],
     title: str,
     charts: Mapping[str, Chart | None],
     filters: Mapping[str, Callable] | None = None,
@@ -145,18 +145,13 @@ def _tiles(picture: Path, n: int) -> list[str]:
     return urls
 
 
-def _what(run: Stored | Unread) -> str:
+def _what(run: Found) -> str:
     """What a run or study is, in words."""
-    if isinstance(run, Unread):
-        return "its specification cannot be read"
-    if not isinstance(run, Run):
-        return run.spec.title  # type: ignore[attr-defined]
-    parts = [run.spec.model_name, run.spec.randomization.title, hyperparameters(run)]
-    return ", ".join(part for part in parts if part)
+    return "its specification cannot be read" if isinstance(run, Unread) else run.spec.title
 
 
-def _line(run: Stored | Unread) -> dict:
-    stored = isinstance(run, Stored)
+def _line(run: Found) -> dict:
+    stored = isinstance(run, Run)
     return {
         "name": run.folder.name,
         "status": run.status,
@@ -168,11 +163,11 @@ def _line(run: Stored | Unread) -> dict:
     }
 
 
-def _machines(runs: Sequence[Stored | Unread]) -> list[dict]:
+def _machines(runs: Sequence[Found]) -> list[dict]:
     """The distinct environments of the done runs, with how many ran in each."""
     found: dict[str, dict] = {}
     for run in runs:
-        if not isinstance(run, Stored) or not run.provenance:
+        if isinstance(run, Unread) or not run.provenance:
             continue
         names = ("versions", "processor", "cores", "threads", "device", "git_revision", "dataset_fingerprint")
         shown = {name: run.provenance.get(name) for name in names}

@@ -13,7 +13,7 @@ import pandas as pd
 from shattering.randomization import Pixels
 from shattering.runs import objects
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Run
+from shattering.runs.stored import Run
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
 _SUBJECT = ("dataset", "model", "hyperparameters", "n_train", "setting")  # what is tested; its rows are the randomizations

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from shattering.errors import printable
-from shattering.runs.store import Record, Run, Status, Stored, Unread
+from shattering.runs.stored import Found, Run, Status
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LISTED = 10  # values of a list that are printed
 
 
-def print_status(runs: Sequence[Stored | Unread]) -> None:
+def print_status(runs: Sequence[Found]) -> None:
     """One line a run, and how many there are of each status."""
     for run in runs:
         print(printable(f"{run.status:11}  {run.folder.name}  {run.outcome}"))
@@ -26,7 +26,7 @@ def print_status(runs: Sequence[Stored | Unread]) -> None:
     print(", ".join(f"{n} {s}" for s, n in counts.items() if n) or "no runs")
 
 
-def print_stored(run: Run | Record, full: bool = False) -> None:
+def print_stored(run: Run[Any], full: bool = False) -> None:
     """The result of a run or study; full: also its specification, provenance, history or table, and why it failed."""
     print(printable(f"{run.folder}: {run.status}" + (f" ({run.error})" if run.error else "")))
     lines = {"spec": json.dumps(run.spec.to_json())} if full else {}
@@ -34,7 +34,7 @@ def print_stored(run: Run | Record, full: bool = False) -> None:
     lines |= {name: value for name, value in run.provenance.items() if full and name != "epoch_seconds"}
     for name, value in lines.items():
         print(printable(f"{name:34} {_text(value)}"))
-    rows = (run.history if isinstance(run, Run) else run.table) if full and run.status == "done" else None
+    rows = run.rows if full and run.status == "done" else None
     if rows is not None and len(rows):
         _print_lines(_printable(rows).to_string(index=False, max_rows=12, float_format=lambda v: f"{v:.4g}"))
     if full and run.traceback:

@@ -17,9 +17,10 @@ from types import ModuleType
 from typing import IO, Any
 
 from shattering.runs import surroundings
+from shattering.runs.base import Spec
 from shattering.runs.carried import pack
 from shattering.runs.objects import Objects
-from shattering.runs.store import AnySpec, Store
+from shattering.runs.store import Store
 from shattering.runs.workers import REUSED, Ended, work
 
 FORKS = hasattr(os, "fork") and hasattr(socket, "send_fds")
@@ -54,7 +55,7 @@ class LocalWorkers:
     def has_room(self, busy: int) -> bool:
         return busy < self.jobs
 
-    def start(self, spec: AnySpec) -> LocalWorker:
+    def start(self, spec: Spec) -> LocalWorker:
         process = self.free.pop() if self.free else LocalProcess(self.objects)
         self.busy.append(process)
         if not process.hand_over(spec, self.shared) and process.runs > 1:  # it has died since its last run
@@ -119,7 +120,7 @@ class LocalProcess:
         else:
             self.connection, self.process = _spawn(objects)
 
-    def hand_over(self, spec: AnySpec, shared: tuple) -> bool:
+    def hand_over(self, spec: Spec, shared: tuple) -> bool:
         """Have it execute a run. False if it has died meanwhile."""
         self.runs += 1
         try:

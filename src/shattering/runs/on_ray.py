@@ -16,9 +16,10 @@ from shattering.parameters import NotNegative, Positive, check_fields
 from shattering.system.cluster import ANSWER_SECONDS, connected
 
 if TYPE_CHECKING:  # the worker's side of this module has to set the environment before torch is imported
+    from shattering.runs.base import Spec
     from shattering.runs.objects import Objects
     from shattering.runs.overview import Overview
-    from shattering.runs.store import AnySpec, Store
+    from shattering.runs.store import Store
     from shattering.runs.workers import Ended
 
 LOOK_SECONDS = 5  # between looks at what the cluster has
@@ -95,7 +96,7 @@ class RayWorkers:
             return False
         return busy < 2 * self._look() + 2
 
-    def start(self, spec: AnySpec) -> RayWorker:
+    def start(self, spec: Spec) -> RayWorker:
         return RayWorker(self, spec.run_id, self.task.options(name=spec.folder_name).remote(spec.to_json(), *self.shared))
 
     def wait(self, workers: Sequence[RayWorker], seconds: float) -> None:

@@ -4,10 +4,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from shattering.errors import printable
-from shattering.runs.store import AnySpec, Stored
+from shattering.runs.base import Spec
+from shattering.runs.stored import Run
 
 
-def line(run: Stored, note: str = "") -> str:
+def line(run: Run[Spec], note: str = "") -> str:
     """How a run ended."""
     return f"{run.status:7} {run.folder.name}  {note or run.outcome}"
 
@@ -36,7 +37,7 @@ class Overview:
     def __exit__(self, *_):
         self.progress.stop()
 
-    def start(self, spec: AnySpec) -> TaskID:
+    def start(self, spec: Spec) -> TaskID:
         """A line for a run that a worker has begun."""
         return self.progress.add_task(printable(spec.folder_name), total=None, note="starting")
 
@@ -53,7 +54,7 @@ class Overview:
         if task is not None:
             self.progress.remove_task(task)
 
-    def finish(self, task: TaskID | None, run: Stored, note: str = "") -> None:
+    def finish(self, task: TaskID | None, run: Run[Spec], note: str = "") -> None:
         """Take a run's line away, and say how it ended."""
         self.done += 1
         self.drop(task)

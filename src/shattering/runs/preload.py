@@ -4,8 +4,8 @@ import importlib
 
 import torch
 
-from shattering.runs.execute import _provenance
+from shattering.runs.provenance import provenance
 
 for _name in ("torch._dynamo", "pyarrow.parquet", "sklearn.datasets", "PIL.PngImagePlugin"):
     importlib.import_module(_name)
-_provenance(torch.device("cpu"))
+provenance(torch.device("cpu"))

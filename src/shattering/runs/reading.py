@@ -7,18 +7,20 @@ import json
 import math
 import os
 import stat
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from shattering.errors import InputError, UnknownName, reason
+from shattering.parameters import describe, is_of
+from shattering.runs import schema
+from shattering.runs.base import Spec
+from shattering.runs.schema import Field
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
 
 if TYPE_CHECKING:
     import pandas as pd
-
-AnySpec = RunSpec | StudySpec
 
 REMEDY = "remove its folder to run it again"
 LARGEST = 1 << 30  # bytes of a file that is read whole
@@ -45,6 +47,11 @@ class Fields(dict):
 def damaged(path: Path, why: str, remedy: str = REMEDY) -> Damaged:
     """Make the error for a file that is not as it should be."""
     return Damaged(f"{path} is not readable, {remedy}: {why}")
+
+
+def newer(path: Path, why: str) -> Newer:
+    """Make the error for a file of a later version."""
+    return Newer(f"{path} was written by a later version of shattering, or by hand: read it with that version, or {REMEDY}: {why}")
 
 
 def read_bytes(path: Path) -> bytes:
@@ -75,61 +82,65 @@ def read_object(path: Path, remedy: str = REMEDY) -> Fields:
     return fields
 
 
-def read_table(path: Path, columns: Iterable[str] = (), numbers: Iterable[str] = ()) -> pd.DataFrame:
-    """The table in a Parquet file, which has to have these columns, and these of numbers. Raises as `read_object` does."""
+def read_stored_table(path: Path, columns: Iterable[Field]) -> pd.DataFrame:
+    """Return the table of a finished run. A table without rows, as the history of a model without epochs, needs only the first column.
+
+    Raises `Damaged` for a file that is missing or cannot be read, and for a column that is missing or has no numbers where it has to.
+    """
     import pandas as pd
 
-    table = _parsed(path, lambda content: pd.read_parquet(io.BytesIO(content)))
-    for name in (*columns, *numbers):
-        if name not in table:
-            raise damaged(path, f"it has no column {name!r}")
-    for name in numbers:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            raise damaged(path, f"its column {name!r} is of {table[name].dtype}, expected numbers")
+    try:
+        table: pd.DataFrame = _parsed(path, lambda content: pd.read_parquet(io.BytesIO(content)))
+    except FileNotFoundError:
+        raise Damaged(f"{path} is missing, {REMEDY}") from None
+    for column in list(columns) if len(table) else list(columns)[:1]:
+        if column.name not in table:
+            raise damaged(path, f"it has no column {column.name!r}")
+        if len(table) and column.type is not Any and not pd.api.types.is_numeric_dtype(table[column.name]):
+            raise damaged(path, f"its column {column.name!r} is of {table[column.name].dtype}, expected numbers")
     return table
 
 
-def read_spec(path: Path) -> AnySpec:
+def read_spec(path: Path) -> Spec:
     """The specification in a file. Raises as `read_object` does, and `Newer` for names that this version does not know."""
     data = read_object(path)
     try:
         return spec_from_json(data, check=False)
     except UnknownName as error:
-        raise Newer(
-            f"{path} was written by a later version of shattering, or by hand: read it with that version, or {REMEDY}: {error}"
-        ) from None
+        raise newer(path, str(error)) from None
     except Exception as error:  # InputError, or numbers that are too large and the like
         raise damaged(path, reason(error)) from None
 
 
-def spec_from_json(data: dict, check: bool = True) -> AnySpec:
+def spec_from_json(data: dict, check: bool = True) -> Spec:
     """The spec of a run or study from its JSON. Raises InputError for values out of range, and `UnknownName` for unknown fields."""
     return StudySpec.from_json(data, check) if "study" in data else RunSpec.from_json(data, check)
 
 
-def read_result(folder: Path, spec: AnySpec) -> Fields:
-    """The result of a run or study. Raises as `read_object` does."""
+def read_result(folder: Path, spec: Spec) -> Fields:
+    """Return the content of result.json. Raises as `read_object` does, and `Newer` for a version of its format that is not known yet."""
     result = read_object(folder / "result.json")
-    if isinstance(spec, RunSpec):
-        _check(result, _RESULT, _RESULT_SOMETIMES)
-    else:
-        _check(result, {"data": _text})
+    version = result.get("version", 1)
+    if is_of(version, schema.Positive) and version > schema.VERSION:
+        raise newer(folder / "result.json", f"its format has version {version}, this one reads up to {schema.VERSION}")
+    _check(result, schema.RESULT if isinstance(spec, RunSpec) else schema.STUDY_RESULT)
     return result
 
 
-def read_provenance(folder: Path, spec: AnySpec) -> Fields:
-    """Where, when and with what a run or study was executed. Raises as `read_object` does."""
+def read_provenance(folder: Path, spec: Spec) -> Fields:
+    """Return the content of provenance.json. Raises as `read_object` does."""
     provenance = read_object(folder / "provenance.json")
-    of_run = _PROVENANCE_OF_RUN if isinstance(spec, RunSpec) else {}
-    _check(provenance, {**_PROVENANCE, **of_run}, _PROVENANCE_SOMETIMES)
+    _check(provenance, schema.PROVENANCE)
+    if isinstance(spec, RunSpec):
+        _check(provenance, schema.MODEL_PROVENANCE)
     return provenance
 
 
 def read_failure(folder: Path) -> tuple[str, str | None]:
     """Why a run failed, and the traceback, if one was kept. Raises as `read_object` does."""
-    found = read_object(folder / "failed.json", "remove it to run it again")
-    _check(found, {"error": _text}, {"traceback": _text})
-    return found["error"], found.get("traceback")
+    failure = read_object(folder / "failed.json", "remove it to run it again")
+    _check(failure, schema.FAILED)
+    return failure["error"], failure.get("traceback")
 
 
 def _parsed(path: Path, parse: Callable[[bytes], Any], remedy: str = REMEDY) -> Any:
@@ -159,80 +170,13 @@ def _finite(text: str) -> float:
     return float(text)
 
 
-_LARGE = 1e300  # what is larger is no measurement, and overflows where it is worked with
-
-
-def _text(value: object) -> str | None:
-    return None if isinstance(value, str) else "a text"
-
-
-def _truth(value: object) -> str | None:
-    return None if isinstance(value, bool) else "true or false"
-
-
-def _number(value: object) -> str | None:
-    return None if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < _LARGE else "a number"
-
-
-def _share(value: object) -> str | None:
-    return None if not _number(value) and 0 <= value <= 1 else "a number in 0…1"  # type: ignore[operator]
-
-
-def _count(value: object) -> str | None:
-    return None if isinstance(value, int) and not _number(value) and value >= 1 else "a whole number of at least 1"
-
-
-def _numbers(value: object) -> str | None:
-    return None if isinstance(value, list) and not any(map(_number, value)) else "a list of numbers"
-
-
-def _texts(value: object) -> str | None:
-    return None if isinstance(value, list) and not any(map(_text, value)) else "a list of texts"
-
-
-def _versions(value: object) -> str | None:
-    return None if isinstance(value, dict) and all(v is None or isinstance(v, str) for v in value.values()) else "names and texts"
-
-
-def _examples(value: object) -> str | None:
-    fits = isinstance(value, list) and all(
-        isinstance(e, dict) and isinstance(e.get("label"), str) and isinstance(e.get("true_label"), str) for e in value
-    )
-    return None if fits else "a list of objects with label and true_label"
-
-
-_Checks = Mapping[str, Callable[[object], str | None]]  # field → what it has to be, if it is not
-_RESULT: _Checks = {
-    **dict.fromkeys(("n_train", "n_test", "n_classes"), _count),
-    **dict.fromkeys(("train_accuracy", "test_accuracy", "changed_fraction"), _share),
-    "dataset": _text,
-    "interpolated": _truth,
-    "examples": _examples,
-}
-_RESULT_SOMETIMES: _Checks = {
-    **dict.fromkeys(("epochs", "epochs_to_fit", "n_parameters", "majority_share", "train_score", "test_score"), _number),
-    "diverged": _truth,
-    "classes": _texts,
-}
-_PROVENANCE: _Checks = {
-    "versions": _versions,
-    "processor": _text,
-    "threads": _number,
-    "device": _text,
-    "started": _text,
-    "seconds": _number,
-}
-_PROVENANCE_SOMETIMES: _Checks = {"fit_seconds": _number, "resumed": _truth, "git_revision": _text}
-_PROVENANCE_OF_RUN: _Checks = {"dataset_fingerprint": _text, "epoch_seconds": _numbers}
-
-
-def _check(fields: Fields, always: _Checks, sometimes: _Checks | None = None) -> None:
-    """Raises `Damaged` for fields that are not what they have to be. sometimes: of those that may be missing or null."""
-    for name, expected in {**(sometimes or {}), **always}.items():
-        if name not in always and fields.get(name) is None:
+def _check(content: Fields, schema_: Iterable[Field]) -> None:
+    """Raise `Damaged` for a field that is missing or is not what it has to be."""
+    for field in schema_:
+        if not field.required and content.get(field.name) is None:
             continue
-        if what := expected(fields[name]):
-            raise damaged(fields.path, f"{name} is {_short(fields[name])}, expected {what}")
+        if not is_of(content[field.name], field.type):
+            raise damaged(content.path, f"{field.name} is {_short(content[field.name])}, expected {describe(field.type)}")
 
 
 def _short(value: object) -> str:

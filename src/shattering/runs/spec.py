@@ -5,19 +5,18 @@ The models' libraries are imported where a model is built, so that a stored spec
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from shattering.errors import InputError, unknown
 from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
 from shattering.randomization import Randomization
 from shattering.runs import objects
+from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity, without_defaults
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -27,7 +26,7 @@ _LONGEST = 180  # bytes of a folder's readable name; systems take 255 with all t
 
 
 @dataclass(frozen=True)
-class RunSpec:
+class RunSpec(Spec):
     """(dataset, sizes, randomization, model, seeds).
 
     Args:
@@ -57,6 +56,8 @@ class RunSpec:
     Raises:
         InputError: for unknown names and values out of range.
     """
+
+    table: ClassVar[str] = "history"
 
     dataset: str = "digits"
     n_train: Count | None = None
@@ -125,6 +126,18 @@ class RunSpec:
         return str(self.params.get("network", "mlp-1x512")) if self.model == "network" else self.model
 
     @property
+    def label(self) -> str:
+        """The name of the model."""
+        return self.model_name
+
+    @property
+    def title(self) -> str:
+        """The model, the randomization, and the hyperparameters that are not at their defaults."""
+        params = {name: value for name, value in self.hyperparameters().items() if name != "network"}
+        parts = [self.model_name, self.randomization.title, json.dumps(params) if params else ""]
+        return ", ".join(part for part in parts if part)
+
+    @property
     def dataset_name(self) -> str:
         """What the dataset is called in titles and folder names."""
         return objects.label(self.dataset) if objects.is_object(self.dataset) else Path(self.dataset).stem
@@ -137,6 +150,12 @@ class RunSpec:
 
         return build_model(self.model, self.params, self.seed)
 
+    def epochs(self, given: objects.Objects | None = None) -> int | None:
+        """Return the largest number of epochs; None for a model without epochs."""
+        from shattering.learners.own import epochs_of
+
+        return epochs_of(self.build(given))
+
     def hyperparameters(self) -> dict:
         """The model's parameters that determine the result and are not at their defaults, in canonical form.
 
@@ -144,7 +163,7 @@ class RunSpec:
         """
         if objects.is_object(self.model):
             return {}
-        params = _without_defaults(self.params, self._defaults())
+        params = without_defaults(self.params, self._defaults())
         return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in not_identity(self.model)}
 
     def identity(self) -> dict:
@@ -164,7 +183,7 @@ class RunSpec:
             "n_train": self.n_train,
             "n_test": self.n_test,
             "n_validation": self.n_validation,
-            "randomization": _without_defaults(r, asdict(Randomization())) or None,
+            "randomization": without_defaults(r, asdict(Randomization())) or None,
             MODEL_KEY: objects.digest_of(self.model) if objects.is_object(self.model) else self.model,
             "params": by_content(self.model, self.hyperparameters()) or None,
             "seed": self.seed,
@@ -184,11 +203,6 @@ class RunSpec:
         return {name: canonical(value, name) for name, value in parts.items() if value is not None}
 
     @property
-    def run_id(self) -> str:
-        """The first 12 hexadecimal digits of a hash of `identity`."""
-        return id_of(self.identity())
-
-    @property
     def folder_name(self) -> str:
         """A readable name with the run id at its end."""
         r = self.randomization
@@ -202,7 +216,7 @@ class RunSpec:
 
     def to_json(self) -> dict:
         """A JSON object that `from_json` reads; fields at their defaults are left out."""
-        return _without_defaults(asdict(self), asdict(RunSpec(check=False)))
+        return without_defaults(asdict(self), asdict(RunSpec(check=False)))
 
     @classmethod
     def from_json(cls, data: object, check: bool = True) -> RunSpec:
@@ -226,44 +240,6 @@ class RunSpec:
         return MODELS[self.model].get_params() if self.model in MODELS else {}
 
 
-MODEL_KEY = "learner"  # what identities call the model: the ids of stored runs are hashes of it
-
-
-def known_fields(data: object, of: str, known: Sequence[str]) -> dict:
-    """A JSON object as it is. Raises InputError for anything else, and `UnknownName` if it has fields that are not among the known ones."""
-    if not isinstance(data, dict):
-        raise InputError(f"{of} is {'null' if data is None else f'a {type(data).__name__}'}, expected an object")
-    for name in data:
-        if name not in known:
-            raise unknown(f"field of {of}:", name, known)
-    return data
-
-
-def id_of(identity: Mapping) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
-    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
-
-
-def not_identity(model: str) -> tuple[str, ...]:
-    """The parameters of a model that do not change what is learned; a run has its seed outside the model."""
-    from shattering.identity.pieces import NEVER_COUNTED
-    from shattering.learners import MODELS
-    from shattering.learners.own import traits
-
-    return ("random_state", *NEVER_COUNTED, *traits(MODELS.get(model)).not_identity)
-
-
-def by_content(model: str, params: Mapping) -> dict:
-    """The parameters of a model with what identifies a file in place of its path."""
-    from shattering.learners import MODELS
-    from shattering.learners.own import traits
-    from shattering.learners.weights import file_identity
-
-    files = traits(MODELS.get(model)).files
-    return {name: file_identity(str(value)) if name in files and value is not None else value for name, value in params.items()}
-
-
 def _settings() -> dict[str, object]:
     """What this process has set in libraries otherwise than they are by default, as far as it changes what is learned."""
     found: dict[str, object] = {}
@@ -272,26 +248,3 @@ def _settings() -> dict[str, object]:
         found["torch"] = str(torch.get_default_dtype())
     config = sklearn.get_config() if sklearn is not None else {}
     return found | {name: config[name] for name, default in _CONFIG.items() if config.get(name, default) != default}
-
-
-def _without_defaults(values: Mapping, defaults: Mapping) -> dict:
-    return {
-        name: value
-        for name, value in values.items()
-        if name not in defaults or value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)
-    }
-
-
-def canonical(value: object, name: str) -> object:
-    """A JSON value with one spelling a number (1.0 is 1). Raises InputError for what JSON cannot hold."""
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise InputError(f"{name} is {value}, expected a finite number")
-        return int(value) if value.is_integer() else value
-    if isinstance(value, Mapping):
-        return {str(k): canonical(v, f"{name}.{k}") for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [canonical(v, name) for v in value]
-    if value is None or isinstance(value, (str, int)):
-        return value
-    raise InputError(f"{name} is a {type(value).__name__}, expected a value that JSON can hold")

@@ -11,168 +11,32 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self, overload
+from typing import Annotated, Any
 
 from filelock import FileLock, Timeout
 
 from shattering.errors import InputError, named, printable
 from shattering.parameters import check
 from shattering.runs import reading
-from shattering.runs.objects import Objects
-from shattering.runs.reading import AnySpec, Damaged, Newer
+from shattering.runs.base import Spec
+from shattering.runs.reading import Damaged, Newer
 from shattering.runs.spec import RunSpec
+from shattering.runs.stored import UNREADABLE, Found, Run, S, Status, Unread, check_readable, id_in, is_of_model
 from shattering.runs.study import StudySpec
 from shattering.system.files import leftovers, write_own
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 try:
     import fcntl
 except ImportError:  # not on this system
     fcntl = None
 
-Status = Literal["done", "failed", "running", "interrupted", "missing", "damaged", "newer"]
-UNREADABLE = ("damaged", "newer")
 _LOOKS, _PAUSE = 4, 0.02  # how often a run is looked at whose files come and go, and the seconds between
 _TRACEBACK = 20_000  # characters of one that are kept
 
 
 class Busy(Exception):
     """Another process is at a run."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """What a store has of a spec.
-
-    status: "missing" if it has nothing of it; "damaged" if a file cannot be read, "newer" if a later version wrote it: then the spec
-    is what was asked for. result, provenance: empty unless done. error: why it failed, or what is wrong with its files.
-    traceback: of a failed run, where it was kept.
-    """
-
-    spec: AnySpec
-    folder: Path
-    status: Status
-    result: dict = field(default_factory=dict)
-    provenance: dict = field(default_factory=dict)
-    error: str | None = None
-    traceback: str | None = None
-
-    @property
-    def run_id(self) -> str:
-        return _id_in(self.folder)
-
-    @property
-    def outcome(self) -> str:
-        """What came of it, or the error, for a line about it."""
-        numbers = [f"{name} {value:.4g}" for name, value in self.result.items() if isinstance(value, float)]
-        return self.error or "  ".join(numbers[:4])
-
-    def whole(self) -> Self:
-        """This run; with the status "damaged" if it is done and a table of it cannot be read."""
-        try:
-            if self.status == "done":
-                self._read_tables()
-        except Damaged as error:
-            gone = not (self.folder / "spec.json").exists()  # somebody has removed it since it was listed
-            told = {"status": "missing"} if gone else {"status": "damaged", "error": str(error)}
-            return replace(self, result={}, provenance={}, **told)
-        return self
-
-    def _read_tables(self) -> None:
-        """Raises `Damaged` for a table that cannot be read."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Run(Stored):
-    """A stored run of a model."""
-
-    spec: RunSpec
-
-    @property
-    def outcome(self) -> str:
-        """Train and test accuracy, or the error, for a line about this run."""
-        if self.result:
-            return f"train {self.result['train_accuracy']:.1%}  test {self.result['test_accuracy']:.1%}"
-        return self.error or ""
-
-    @cached_property
-    def history(self) -> pd.DataFrame:
-        """One row an epoch; see `NetworkClassifier`. Empty for models without epochs.
-
-        The seconds of the epochs come from the provenance: the stored history is the same for the same run. Raises InputError for
-        files that are damaged.
-        """
-        path, seconds = self.folder / "history.parquet", self.provenance["epoch_seconds"]
-        history = _table(path, ("epoch",))
-        if len(history):
-            history = _table(path, (), ("epoch", "step", "train_loss", "train_accuracy", "test_accuracy"))
-        if len(history) != len(seconds):
-            why = f"epoch_seconds has {len(seconds)} numbers for the {len(history)} epochs of {path.name}"
-            raise reading.damaged(self.folder / "provenance.json", why)
-        return history.assign(seconds=seconds)
-
-    @cached_property
-    def examples(self) -> pd.DataFrame:
-        """One row a training example; see `Tracker.table`. Raises InputError for a run without `track_examples`, or a damaged file."""
-        path = self.folder / "examples.parquet"
-        if not path.exists():
-            raise InputError(f"run {self.folder.name} has no stored examples, expected one of a network with track_examples")
-        return _table(path, ("id", "label", "true_label", "changed", "final_prediction"), ("mean_loss", "forgetting_events"))
-
-    def _read_tables(self) -> None:
-        _ = self.history
-        if (self.folder / "examples.parquet").exists():
-            _ = self.examples
-
-    def model(self, given: Objects | None = None):
-        """The fitted model, from the stored weights. given: the model, if it was an object.
-
-        Raises InputError if there are none, or they are damaged.
-        """
-        from shattering.runs.remote import bring
-
-        path = self.folder / "model.safetensors"
-        if not bring(path):
-            raise InputError(f"run {self.folder.name} has no stored model")
-        return self.spec.build(given).load(path)  # type: ignore[attr-defined]
-
-
-@dataclass(frozen=True)
-class Record(Stored):
-    """A stored study."""
-
-    spec: StudySpec
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """The study's table. Raises InputError for a file that is damaged."""
-        return _table(self.folder / "table.parquet")
-
-    def _read_tables(self) -> None:
-        _ = self.table
-
-
-@dataclass(frozen=True)
-class Unread:
-    """A folder of a store whose spec.json is damaged, or was written by a later version; error says it, with the remedy."""
-
-    folder: Path
-    status: Status
-    error: str
-
-    @property
-    def run_id(self) -> str:
-        return _id_in(self.folder)
-
-    @property
-    def outcome(self) -> str:
-        return self.error
 
 
 class Store:
@@ -207,12 +71,12 @@ class Store:
         """See what is in object storage now; a folder needs none of it. False if there is no store."""
         return self.remote.refresh(self.is_locked) if self.remote else self.root.is_dir()
 
-    def fetch(self, spec: AnySpec) -> None:
+    def fetch(self, spec: Spec) -> None:
         """The same for one run."""
         if self.remote:
             self.remote.fetch(self.folder(spec))
 
-    def folder(self, spec: AnySpec) -> Path:
+    def folder(self, spec: Spec) -> Path:
         """Where a run is, or would be."""
         usual = self.root / spec.folder_name
         if usual.exists():
@@ -230,53 +94,46 @@ class Store:
         if unread := [stored for stored in everything if isinstance(stored, Unread)]:
             text = f"store {self.where} has {len(unread)} runs that cannot be read and are left out; the first: {unread[0].error}"
             warnings.warn(printable(text), stacklevel=2)
-        return [stored for stored in everything if isinstance(stored, Run)]
+        return [stored for stored in everything if is_of_model(stored)]
 
-    def everything(self) -> list[Run | Record | Unread]:
+    def everything(self) -> list[Found]:
         """All runs and studies, sorted by folder name, also those that cannot be read. Raises InputError if there is no store."""
         if not self.refresh():
             raise InputError(f"store {self.remote.url if self.remote else self.root} does not exist, expected a folder of runs")
         return [stored for folder in self._folders() if (stored := self.read(folder))]
 
-    def find(self, text: str) -> Run | Record:
+    def find(self, text: str) -> Run[Any]:
         """The one run whose id or folder name starts with text. Raises InputError if it is not one, and for one that cannot be read."""
         check("run", text, str)
         self.refresh()
-        folders = [folder for folder in self._folders() if folder.name.startswith(text) or _id_in(folder).startswith(text)]
+        folders = [folder for folder in self._folders() if folder.name.startswith(text) or id_in(folder).startswith(text)]
         hits = [stored for folder in folders if (stored := self.read(folder))]
         if len(hits) != 1:
             names = ", ".join(hit.folder.name for hit in hits[:3])
             found = "none" if not hits else f"{len(hits)} ({names}{', …' if len(hits) > 3 else ''})"
             raise InputError(f"runs in {self.root} that start with {text!r}: found {found}, expected one")
-        check_readable(hits[0])
-        return hits[0]  # type: ignore[return-value]
+        if isinstance(hits[0], Unread) or hits[0].status in UNREADABLE:
+            raise InputError(hits[0].error)
+        return hits[0]
 
-    @overload
-    def get(self, spec: RunSpec) -> Run | None: ...
-    @overload
-    def get(self, spec: StudySpec) -> Record | None: ...
-    def get(self, spec: AnySpec) -> Run | Record | None:
+    def get(self, spec: S) -> Run[S] | None:
         """The run of a spec, with the status "damaged" or "newer" if it cannot be read; None if the store has nothing of it."""
-        check("spec", spec, AnySpec)
+        check("spec", spec, RunSpec | StudySpec)
         folder = self.folder(spec)
         if self.remote and not (folder / "result.json").exists():  # a run that is done does not change
             self.remote.fetch(folder)
-        return self._here(spec, folder)  # type: ignore[return-value]
+        return self._here(spec, folder)
 
-    @overload
-    def of(self, spec: RunSpec) -> Run: ...
-    @overload
-    def of(self, spec: StudySpec) -> Record: ...
-    def of(self, spec: AnySpec) -> Run | Record:
+    def of(self, spec: S) -> Run[S]:
         """The same, with the status "missing" if the store has nothing of it."""
-        return self.get(spec) or stored(spec, self.folder(spec), "missing")
+        return self.get(spec) or Run(spec, self.folder(spec), "missing")
 
-    def _here(self, spec: AnySpec, folder: Path) -> Run | Record | None:
+    def _here(self, spec: S, folder: Path) -> Run[S] | None:
         """What is in the folder of a spec."""
         found = self.read(folder)
-        return stored(spec, folder, found.status, error=found.error) if isinstance(found, Unread) else found
+        return Run(spec, folder, found.status, error=found.error) if isinstance(found, Unread) else found
 
-    def read(self, folder: Path) -> Run | Record | Unread | None:
+    def read(self, folder: Path) -> Found | None:
         """What is in a folder; None if it holds no run, or none any more."""
         lost = ""
         for look in range(_LOOKS):
@@ -289,7 +146,7 @@ class Store:
                 time.sleep(_PAUSE * (look < _LOOKS - 1))
         return self._unreadable(folder, "damaged", f"{lost} is missing, {reading.REMEDY}")
 
-    def _look(self, folder: Path) -> Run | Record | Unread:
+    def _look(self, folder: Path) -> Found:
         """What is in a folder now. Raises FileNotFoundError for a file that is not there, or not any more."""
         try:
             spec = reading.read_spec(folder / "spec.json")
@@ -297,24 +154,24 @@ class Store:
                 running = self.is_locked(folder)
                 if not (folder / "result.json").exists():  # nor has it come about meanwhile
                     return self._unfinished(spec, folder, running)
-            return stored(spec, folder, "done", reading.read_result(folder, spec), reading.read_provenance(folder, spec))
+            return Run(spec, folder, "done", reading.read_result(folder, spec), reading.read_provenance(folder, spec))
         except Damaged as error:
             return self._unreadable(folder, "damaged", str(error))
         except Newer as error:
             return self._unreadable(folder, "newer", str(error))
 
-    def _unfinished(self, spec: AnySpec, folder: Path, running: bool) -> Run | Record:
+    def _unfinished(self, spec: Spec, folder: Path, running: bool) -> Run[Spec]:
         failure = reading.read_failure(folder) if (folder / "failed.json").exists() else None
         if running:
-            return stored(spec, folder, "running")
+            return Run(spec, folder, "running")
         if failure:
-            return stored(spec, folder, "failed", error=failure[0], traceback=failure[1])
-        return stored(spec, folder, "interrupted")
+            return Run(spec, folder, "failed", error=failure[0], traceback=failure[1])
+        return Run(spec, folder, "interrupted")
 
-    def _unreadable(self, folder: Path, status: Status, error: str) -> Run | Record | Unread:
+    def _unreadable(self, folder: Path, status: Status, error: str) -> Found:
         """A run that has a damaged file: with its spec, if that is not what is damaged."""
         try:
-            return stored(reading.read_spec(folder / "spec.json"), folder, status, error=error)
+            return Run(reading.read_spec(folder / "spec.json"), folder, status, error=error)
         except (InputError, FileNotFoundError):
             return Unread(folder, status, error)
 
@@ -356,7 +213,7 @@ class Store:
 
     @contextmanager
     def executing(
-        self, spec: AnySpec, is_failure: Callable[[Exception], bool] = lambda _: True, wait: bool = True
+        self, spec: Spec, is_failure: Callable[[Exception], bool] = lambda _: True, wait: bool = True
     ) -> Iterator[tuple[Path, bool]]:
         """Hold a run while it is executed. Gives its folder, and whether it has to be.
 
@@ -397,12 +254,12 @@ class Store:
             if new_store:
                 self.root.rmdir()
 
-    def fail_by(self, spec: AnySpec, error: Exception) -> None:
+    def fail_by(self, spec: Spec, error: Exception) -> None:
         """Mark a run as failed by an exception, with its traceback; if there is space for the mark."""
         with suppress(OSError):  # the error itself is on its way to the user
             self.fail(spec, named(error), "".join(traceback.format_exception(error)))
 
-    def fail(self, spec: AnySpec, error: str, trace: str | None = None) -> None:
+    def fail(self, spec: Spec, error: str, trace: str | None = None) -> None:
         """Mark a run as failed; a later sweep tries it again. A run that cannot be read is left as it is.
 
         trace: the traceback; of a long one the middle is left out.
@@ -419,43 +276,10 @@ class Store:
             self.remote.send(folder, ["spec.json", "failed.json"])
 
 
-def check_readable(found: Run | Record | Unread | None) -> None:
-    """Raises InputError, with the remedy, for a run that is damaged or newer."""
-    if found and found.status in UNREADABLE:
-        raise InputError(found.error)
-
-
-def stored(
-    spec: AnySpec,
-    folder: Path,
-    status: Status,
-    result: dict | None = None,
-    provenance: dict | None = None,
-    error: str | None = None,
-    traceback: str | None = None,
-) -> Run | Record:
-    """A `Run` or a `Record`, as the spec is."""
-    if isinstance(spec, StudySpec):
-        return Record(spec, folder, status, result or {}, provenance or {}, error, traceback)
-    return Run(spec, folder, status, result or {}, provenance or {}, error, traceback)
-
-
 def write_json(path: Path, data: object) -> None:
     """Write JSON, indented, aside and renamed."""
     text = json.dumps(data, indent=1, allow_nan=False) + "\n"
     write_own(path, lambda aside: aside.write_text(text, encoding="utf-8"))
-
-
-def _id_in(folder: Path) -> str:
-    return folder.name.rpartition("-")[2]
-
-
-def _table(path: Path, columns: tuple[str, ...] = (), numbers: tuple[str, ...] = ()) -> pd.DataFrame:
-    """See `reading.read_table`; a file that is not there is damage too."""
-    try:
-        return reading.read_table(path, columns, numbers)
-    except FileNotFoundError:
-        raise Damaged(f"{path} is missing, {reading.REMEDY}") from None
 
 
 def _shortened(text: str) -> str:

@@ -6,11 +6,12 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from shattering.errors import unknown
 from shattering.parameters import Natural, check_fields
-from shattering.runs.spec import MODEL_KEY, by_content, canonical, id_of, known_fields, not_identity
+from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity
+from shattering.runs.objects import Objects
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,7 +46,7 @@ def find_study(name: str) -> Study:
 
 
 @dataclass(frozen=True)
-class StudySpec:
+class StudySpec(Spec):
     """(study, params, seed).
 
     Args:
@@ -57,6 +58,8 @@ class StudySpec:
     Raises:
         InputError: for unknown names.
     """
+
+    table: ClassVar[str] = "table"
 
     study: str
     params: Mapping[str, object] = field(default_factory=dict)
@@ -78,9 +81,17 @@ class StudySpec:
                 raise unknown(f"parameter of study {self.study!r}:", name, self._defaults())
 
     @property
+    def label(self) -> str:
+        """The name of the study."""
+        return self.study
+
+    @property
     def title(self) -> str:
         """The study and its parameters, in words."""
         return ", ".join([self.study, *(f"{name} = {value}" for name, value in self.hyperparameters().items())])
+
+    def epochs(self, given: Objects | None = None) -> None:
+        """Return None: a study is not trained in epochs."""
 
     def hyperparameters(self) -> dict:
         """The parameters that are not at their defaults, in canonical form; also those that this version does not know."""
@@ -104,11 +115,6 @@ class StudySpec:
             counted = {key: value for key, value in params["params"].items() if key not in not_identity(name)}
             params = {**params, "params": by_content(name, counted)}
         return {MODEL_KEY if name == "model" else name: value for name, value in params.items()}
-
-    @property
-    def run_id(self) -> str:
-        """The first 12 hexadecimal digits of a hash of `identity`."""
-        return id_of(self.identity())
 
     @property
     def folder_name(self) -> str:

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, overload
+from typing import Literal
 
 from rich.console import Console
 from rich.progress import TaskID
@@ -13,15 +13,15 @@ from rich.progress import TaskID
 from shattering import parameters
 from shattering.errors import InputError, shown, unknown
 from shattering.identity.files import read_once
-from shattering.learners.own import epochs_of
 from shattering.runs.attempts import Attempts
+from shattering.runs.base import Spec
 from shattering.runs.local import local_workers
 from shattering.runs.loggers import Log, logger_names
 from shattering.runs.objects import Objects
 from shattering.runs.on_ray import Ray, ray_workers
 from shattering.runs.overview import Overview, line
-from shattering.runs.spec import RunSpec
-from shattering.runs.store import UNREADABLE, AnySpec, Record, Run, Store
+from shattering.runs.store import Store
+from shattering.runs.stored import UNREADABLE, Run, S
 from shattering.runs.workers import Ended, Worker, Workers
 from shattering.system.machine import launched
 
@@ -30,36 +30,16 @@ Engine = Literal["local", "ray"] | Ray
 _LOOK_SECONDS = 0.5  # between looks at what has become of runs that nobody tells of
 
 
-@overload
-def sweep(
-    specs: Iterable[RunSpec],
-    store: Store,
-    jobs: int | None = None,
-    console: Console | None = None,
-    log: Log = None,
-    given: Objects | None = None,
-    engine: Engine = "local",
-) -> Sequence[Run]: ...
-@overload
-def sweep(
-    specs: Iterable[AnySpec],
-    store: Store,
-    jobs: int | None = None,
-    console: Console | None = None,
-    log: Log = None,
-    given: Objects | None = None,
-    engine: Engine = "local",
-) -> Sequence[Run | Record]: ...
 @read_once()
 def sweep(
-    specs: Iterable[AnySpec],
+    specs: Iterable[S],
     store: Store,
     jobs: int | None = None,
     console: Console | None = None,
     log: Log = None,
     given: Objects | None = None,
     engine: Engine = "local",
-) -> Sequence[Run | Record]:
+) -> Sequence[Run[S]]:
     """Run what the store lacks and return the runs of all specs in their order.
 
     Done runs are skipped, interrupted ones resumed at their last checkpoint, failed ones tried again. A worker process
@@ -84,7 +64,7 @@ def sweep(
     parameters.check("store", store, Store)
     specs = list(specs) if isinstance(specs, Iterable) else [specs]
     for spec in specs:
-        if not isinstance(spec, AnySpec):
+        if not isinstance(spec, Spec):
             raise InputError(f"specs has {shown(spec)}, expected a list of RunSpec and StudySpec")
     names = logger_names(log)
     unique = {spec.run_id: spec for spec in specs}
@@ -122,17 +102,17 @@ def _workers(
 class _Pending:
     """The runs that nobody has taken yet."""
 
-    def __init__(self, specs: Iterable[AnySpec], store: Store):
+    def __init__(self, specs: Iterable[Spec], store: Store):
         self.specs, self.store = deque(specs), store
         self.failed = {spec.run_id: failure_mark(store, spec) for spec in self.specs}  # before this sweep
         self.later: dict[str, float] = {}  # id → time (monotonic) before which a run is not tried again
 
-    def put_off(self, spec: AnySpec) -> None:
+    def put_off(self, spec: Spec) -> None:
         """Another process is at it: the others come first."""
         self.specs.append(spec)
         self.later[spec.run_id] = time.monotonic() + _LOOK_SECONDS
 
-    def next_free(self, overview: Overview) -> AnySpec | None:
+    def next_free(self, overview: Overview) -> Spec | None:
         """Take the next run that nobody is at; drop those that somebody else has executed meanwhile."""
         for _ in range(len(self.specs)):
             spec = self.specs.popleft()
@@ -152,7 +132,7 @@ class _Pending:
 class _Job:
     """A run that has been taken. worker: None before the next attempt, which is due at this time (monotonic)."""
 
-    spec: AnySpec
+    spec: Spec
     epochs: int | None
     worker: Worker | None = None
     due: float = 0.0
@@ -176,8 +156,7 @@ def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overvi
     try:
         while pending.specs or jobs:
             while workers.has_room(len(jobs)) and (spec := pending.next_free(overview)):
-                epochs = epochs_of(spec.build(given)) if isinstance(spec, RunSpec) else None
-                jobs.append(_Job(spec, epochs))
+                jobs.append(_Job(spec, spec.epochs(given)))
             for job in jobs:
                 job.begin(workers)
             if jobs or pending.specs:
@@ -189,7 +168,7 @@ def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overvi
         workers.stop([job.worker for job in jobs if job.worker])
 
 
-def _is_done(store: Store, spec: AnySpec) -> bool:
+def _is_done(store: Store, spec: Spec) -> bool:
     """Whether there is nothing to execute, because it is done, or cannot be read; the end of the sweep says which."""
     folder = store.folder(spec)
     if (folder / "result.json").exists():
@@ -198,7 +177,7 @@ def _is_done(store: Store, spec: AnySpec) -> bool:
     return found is not None and found.status in UNREADABLE
 
 
-def failure_mark(store: Store, spec: AnySpec) -> int | None:
+def failure_mark(store: Store, spec: Spec) -> int | None:
     """A mark that is another one after each failure of a run; None before the first."""
     try:
         return (store.folder(spec) / "failed.json").stat().st_mtime_ns

@@ -13,7 +13,7 @@ from shattering.errors import InputError, reason
 from shattering.system.machine import share_memory, usable_cores
 
 if TYPE_CHECKING:
-    from shattering.runs.store import AnySpec
+    from shattering.runs.base import Spec
 
 REUSED = 500  # runs of a worker process, one after another; then it is renewed, whatever they have left behind
 
@@ -52,7 +52,7 @@ class Workers(Protocol):
         """Whether one more run may be handed out beside those that are."""
         ...
 
-    def start(self, spec: AnySpec) -> Worker:
+    def start(self, spec: Spec) -> Worker:
         """Have a run executed."""
         ...
 

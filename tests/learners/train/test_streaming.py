@@ -146,7 +146,7 @@ def test_a_run_on_images_on_disk(folder, tmp_path, monkeypatch):
     assert (lazy.result["n_train"], lazy.result["image_shape"]) == (24, [3, 16, 16])
     assert (lazy.folder / "examples.png").exists()
     assert "-16px-" in lazy.folder.name
-    monkeypatch.setattr("shattering.runs.execute._last_loaded", {})
+    monkeypatch.setattr("shattering.runs.fit._last_loaded", {})
     monkeypatch.setattr(formats, "fits_into_memory", lambda _: True)
     held = run(spec_of(folder), Store(tmp_path / "b"))
     assert held.run_id == lazy.run_id

@@ -1,0 +1,127 @@
+"""`Spec`: what the two specifications of runs have in common, and how an identity is written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
+
+from shattering.errors import InputError, unknown
+from shattering.runs.objects import Objects
+
+
+class Spec(ABC):
+    """What determines a run: a model on data (`RunSpec`), or another computation (`StudySpec`).
+
+    table: name of the table that every finished run of this kind has: "history" or "table".
+    """
+
+    table: ClassVar[str]
+    params: Mapping[str, object]
+    seed: int
+
+    @property
+    def run_id(self) -> str:
+        """The first 12 hexadecimal digits of a hash of `identity`."""
+        return id_of(self.identity())
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The name of what is executed: the model's or the study's."""
+
+    @property
+    @abstractmethod
+    def title(self) -> str:
+        """What is executed, in words."""
+
+    @property
+    @abstractmethod
+    def folder_name(self) -> str:
+        """A readable name with the run id at its end."""
+
+    @abstractmethod
+    def hyperparameters(self) -> dict:
+        """Return the parameters that are not at their defaults, in canonical form."""
+
+    @abstractmethod
+    def identity(self) -> dict:
+        """Return what determines the result, and nothing else."""
+
+    @abstractmethod
+    def epochs(self, given: Objects | None = None) -> int | None:
+        """Return the largest number of epochs; None for what is not trained in epochs. given: the objects that the spec names."""
+
+    @abstractmethod
+    def to_json(self) -> dict:
+        """Return a JSON object that `from_json` reads."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, data: object, check: bool = True) -> Self:
+        """Return the spec that `to_json` wrote. Raises InputError for values out of range, and `UnknownName` for unknown fields."""
+
+
+MODEL_KEY = "learner"  # what identities call the model: the ids of stored runs are hashes of it
+
+
+def known_fields(data: object, of: str, known: Sequence[str]) -> dict:
+    """A JSON object as it is. Raises InputError for anything else, and `UnknownName` if it has fields that are not among the known ones."""
+    if not isinstance(data, dict):
+        raise InputError(f"{of} is {'null' if data is None else f'a {type(data).__name__}'}, expected an object")
+    for name in data:
+        if name not in known:
+            raise unknown(f"field of {of}:", name, known)
+    return data
+
+
+def id_of(identity: Mapping) -> str:
+    """The first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def not_identity(model: str) -> tuple[str, ...]:
+    """The parameters of a model that do not change what is learned; a run has its seed outside the model."""
+    from shattering.identity.pieces import NEVER_COUNTED
+    from shattering.learners import MODELS
+    from shattering.learners.own import traits
+
+    return ("random_state", *NEVER_COUNTED, *traits(MODELS.get(model)).not_identity)
+
+
+def by_content(model: str, params: Mapping) -> dict:
+    """The parameters of a model with what identifies a file in place of its path."""
+    from shattering.learners import MODELS
+    from shattering.learners.own import traits
+    from shattering.learners.weights import file_identity
+
+    files = traits(MODELS.get(model)).files
+    return {name: file_identity(str(value)) if name in files and value is not None else value for name, value in params.items()}
+
+
+def without_defaults(values: Mapping, defaults: Mapping) -> dict:
+    """Return the values that differ from their defaults; True and 1 differ."""
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in defaults or value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)
+    }
+
+
+def canonical(value: object, name: str) -> object:
+    """A JSON value with one spelling a number (1.0 is 1). Raises InputError for what JSON cannot hold."""
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise InputError(f"{name} is {value}, expected a finite number")
+        return int(value) if value.is_integer() else value
+    if isinstance(value, Mapping):
+        return {str(k): canonical(v, f"{name}.{k}") for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [canonical(v, name) for v in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    raise InputError(f"{name} is a {type(value).__name__}, expected a value that JSON can hold")

@@ -1,0 +1,199 @@
+"""`evaluate`: load a spec's data, fit its model to them, and score it."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator
+
+from shattering.data.dataset import Dataset, Split
+from shattering.data.labels import is_default
+from shattering.data.load import check_identity, identity, load_dataset
+from shattering.errors import InputError
+from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
+from shattering.learners.own import FitRecord, record_of
+from shattering.learners.predictions import check_classifier
+from shattering.randomization import randomize
+from shattering.runs import objects
+from shattering.runs.objects import Objects
+from shattering.runs.scoring import scores
+from shattering.runs.spec import RunSpec
+
+EXAMPLES = 10  # training images kept as a picture
+
+
+def load_data(spec: RunSpec, given: Objects | None = None) -> tuple[Dataset, str]:
+    """The data of a spec as its model is given them, and the fingerprint of what they were made from."""
+    original, fingerprint = _load(spec, given)
+    data = randomize(original, spec.randomization, spec.resolved_noise_seed)
+    if spec.folds is not None and spec.fold is not None:
+        data = data.fold(spec.fold, spec.folds, spec.resolved_data_seed)
+    return data, fingerprint
+
+
+_last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run of a series often wants the same data
+
+
+def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
+    is_object = objects.is_object(spec.dataset)
+    sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation, spec.hold_out and spec.folds is None)
+    reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt, "channels": spec.channels}
+    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, *reading.values())
+    if is_object and key in _last_loaded and _last_loaded[key][0].fingerprint() != _last_loaded[key][1]:
+        del _last_loaded[key]  # the caller may hold the same tensors, and has changed them since
+    if key not in _last_loaded:
+        _last_loaded.clear()
+        source = objects.find(spec.dataset, given) if is_object else spec.dataset
+        loaded = (data := load_dataset(source, *sizes, **reading)), data.fingerprint()
+        if spec.n_train is not None and spec.n_train < data.train.n_classes:
+            raise InputError(f"n_train is {spec.n_train}, expected at least {data.train.n_classes}, an example of each class")
+        if not is_object:
+            check_identity(spec.dataset)
+        _last_loaded[key] = loaded
+    return _last_loaded[key]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A spec's model fitted to its data.
+
+    fingerprint: of what the data were made from. result: what is stored of it. fit_seconds: of fitting alone.
+    """
+
+    data: Dataset
+    fingerprint: str
+    model: BaseEstimator
+    result: dict
+    fit_seconds: float
+
+
+@contextmanager
+def _noted(before_training: bool) -> Iterator[None]:
+    """Note on the `InputError` of bad input whether it was found before training."""
+    try:
+        yield
+    except InputError as error:
+        error.before_training = before_training
+        raise
+
+
+def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
+    """Load a spec's data, fit its model to them and score it, as `run` does, but store nothing.
+
+    given: the objects that the spec names. watch: passed to `fit` of models that take splits.
+    """
+    with _noted(before_training=True):
+        data, fingerprint = load_data(spec, given)
+        model = spec.build(given)
+        check_classifier(model)
+    with _noted(before_training=False):  # whatever the model's code has called
+        clock = time.perf_counter()
+        fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
+        fit_seconds = time.perf_counter() - clock
+        fitted = Fitted(data, fingerprint, model, _result(spec, data, model, record_of(model)), fit_seconds)
+    if objects.is_object(spec.dataset) and _load(spec, given)[1] != fingerprint:
+        raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")
+    return fitted
+
+
+def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
+    """How often predicted labels (n,) are these; both as 0…k-1."""
+    return float((predicted == labels.numpy()).mean())
+
+
+def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
+    corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
+    on_train, train_top5 = predict_with_top5(model, data.train, "train", data.train.labels)
+    on_test, test_top5 = predict_with_top5(model, data.test, "test", data.test.true_labels)
+    train = _accuracy(on_train, data.train.labels)
+    history = record.history
+    return {
+        "dataset": data.variant,
+        "n_train": len(data.train),
+        "n_test": len(data.test),
+        "n_classes": data.train.n_classes,
+        "classes": list(data.classes),
+        **({} if is_default(data.train.label_values) else {"label_values": data.train.label_values.tolist()}),
+        "image_shape": list(data.train.image_shape),
+        "n_parameters": record.n_parameters,
+        "train_accuracy": train,
+        "train_accuracy_on_true_labels": _accuracy(on_train, data.train.true_labels),
+        **_on_changed(on_train, data.train),
+        "test_accuracy": _accuracy(on_test, data.test.true_labels),
+        "test_accuracy_on_corrupted_labels": _accuracy(on_test, corrupted_test),
+        **train_top5,
+        **test_top5,
+        **_validation(data, model, history),
+        "interpolated": train == 1.0,
+        "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
+        **early_stopping(history),
+        "epochs": record.epochs,
+        "epochs_to_fit": record.epochs_to_fit,
+        "diverged": record.diverged,
+        "majority_share": float(data.train.labels.bincount().max()) / len(data.train),
+        "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
+        "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
+        **record.summary,
+        **scores(spec, model, data, corrupted_test),
+        **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
+        "examples": _examples(data.train),
+    }
+
+
+def _on_changed(predicted: np.ndarray, split: Split) -> dict:
+    """Train accuracy on the examples with their true label, and on those with a wrong one; and how many of these are predicted as their
+    true class. Empty if no label is wrong."""
+    labels, true = split.labels.numpy(), split.true_labels.numpy()
+    changed = labels != true
+    if not changed.any() or changed.all():
+        return {}
+    fitted = predicted == labels
+    accuracies = {"unchanged": fitted[~changed], "changed": fitted[changed]}
+    out = {f"train_accuracy_on_{name}": float(values.mean()) for name, values in accuracies.items()}
+    return {**out, "changed_as_true": float((predicted == true)[changed].mean())}
+
+
+def _validation(data: Dataset, model, history: pd.DataFrame) -> dict:
+    """validation_accuracy at the end, for models whose history does not have it."""
+    if data.validation is None or not history.empty:
+        return {}
+    return {"validation_accuracy": _accuracy(predict_split(model, data.validation), data.validation.labels)}
+
+
+def early_stopping(history: pd.DataFrame) -> dict:
+    """What stopping early would have given (ICLR 2017, section 3), from the evaluations after each epoch.
+
+    best_test_accuracy, best_test_epoch: the best along the way, as the paper reports it. Chosen on the test set, it is
+    an upper bound, not an estimate (the paper's footnote 3). With a validation split also the rigorous version:
+    best_validation_accuracy, best_validation_epoch (the first best), and test_accuracy_at_best_validation. The best top-5
+    accuracy along the way, where there is one, may be of another epoch than the best accuracy.
+    """
+    out: dict = {}
+    for name in ("test", "validation"):
+        column = f"{name}_accuracy"
+        if column in history and bool(history[column].notna().any()):
+            best = history[column].idxmax()
+            out |= {f"best_{column}": float(history.loc[best, column]), f"best_{name}_epoch": int(history.loc[best, "epoch"])}
+            if f"{name}_top5_accuracy" in history:
+                out[f"best_{name}_top5_accuracy"] = float(history[f"{name}_top5_accuracy"].to_numpy().max())
+            if name == "validation":
+                out["test_accuracy_at_best_validation"] = float(history.loc[best, "test_accuracy"])
+    return out
+
+
+def example_rows(split: Split) -> list[int]:
+    """The first example of each of the first classes that the split has."""
+    true = split.true_labels
+    return [int((true == k).nonzero()[0]) for k in true.unique()[:EXAMPLES].tolist()]
+
+
+def _examples(split: Split) -> list[dict]:
+    name = split.classes
+    return [
+        {"id": int(split.ids[i]), "label": name[int(split.labels[i])], "true_label": name[int(split.true_labels[i])]}
+        for i in example_rows(split)
+    ]

@@ -1,0 +1,181 @@
+"""`Run`: a run as a store has it, of a model or of a study."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard
+
+from typing_extensions import TypeVar  # with a default, which typing has from Python 3.13
+
+from shattering.errors import InputError
+from shattering.runs import reading, schema
+from shattering.runs.base import Spec
+from shattering.runs.objects import Objects
+from shattering.runs.reading import Damaged
+from shattering.runs.spec import RunSpec
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Status = Literal["done", "failed", "running", "interrupted", "missing", "damaged", "newer"]
+UNREADABLE = ("damaged", "newer")
+S = TypeVar("S", bound=Spec, default=RunSpec, covariant=True)
+
+
+@dataclass(frozen=True)
+class Run(Generic[S]):
+    """A run as found in a store, possibly missing: of a model (`Run`), or of a study (`Run[StudySpec]`).
+
+    The files that it may have, and the fields of result and provenance, are listed in `shattering.runs.schema`.
+
+    Args:
+        spec: what was run.
+        folder: where its files are, or would be.
+        status: "missing" if the store has nothing of it; "damaged" if a file cannot be read, "newer" if a later version wrote it.
+        result: the content of result.json; empty unless done.
+        provenance: the content of provenance.json; empty unless done.
+        error: why it failed, or what is wrong with its files.
+        traceback: of a failed run, where it was kept.
+
+    Example:
+        >>> from shattering import RunSpec, Store, run
+        >>> done = run(RunSpec("digits", n_train=100, params={"epochs": 1}), Store("runs"))
+        >>> done.status, done.result["n_train"], len(done.history)
+        ('done', 100, 1)
+    """
+
+    spec: S
+    folder: Path
+    status: Status
+    result: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    traceback: str | None = None
+
+    @property
+    def run_id(self) -> str:
+        """The id at the end of the folder's name."""
+        return id_in(self.folder)
+
+    @property
+    def outcome(self) -> str:
+        """The error, or the numbers that come first, for a line about this run: of a model its train and test accuracy."""
+        if self.error or "train_accuracy" not in self.result:
+            numbers = [f"{name} {value:.4g}" for name, value in self.result.items() if isinstance(value, float)]
+            return self.error or "  ".join(numbers[:4])
+        return f"train {self.result['train_accuracy']:.1%}  test {self.result['test_accuracy']:.1%}"
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """The table that every finished run has: the history of a model's run, the table of a study. Raises InputError as they do."""
+        return getattr(self, self.spec.table)
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row per epoch; see `NetworkClassifier`. Empty for models without epochs.
+
+        The seconds of the epochs come from the provenance: the stored history is the same for the same run.
+
+        Raises:
+            InputError: for a study, which has none, and for files that are damaged.
+        """
+        history = self._read("history")
+        seconds = self.provenance["epoch_seconds"]
+        if len(history) != len(seconds):
+            why = f"epoch_seconds has {len(seconds)} numbers for the {len(history)} epochs of history.parquet"
+            raise reading.damaged(self.folder / "provenance.json", why)
+        return history.assign(seconds=seconds)
+
+    @cached_property
+    def examples(self) -> pd.DataFrame:
+        """One row per training example; see `Tracker.table`.
+
+        Raises:
+            InputError: for a run without `track_examples`, and for a damaged file.
+        """
+        return self._read("examples")
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The table of a study. Raises InputError for the run of a model, which has none, and for a damaged file."""
+        return self._read("table")
+
+    def model(self, given: Objects | None = None) -> Any:
+        """Return the fitted model, from the stored weights.
+
+        Args:
+            given: the model, by its name in the spec, if it was an object.
+
+        Raises:
+            InputError: if no weights are stored, or they are damaged.
+        """
+        from shattering.runs.remote import bring
+
+        path = self.folder / "model.safetensors"
+        if not isinstance(self.spec, RunSpec) or not bring(path):
+            raise self._has_no("model.safetensors")
+        model: Any = self.spec.build(given)
+        return model.load(path)
+
+    def whole(self) -> Self:
+        """Return this run; with the status "damaged" if it is done and one of its tables cannot be read."""
+        try:
+            if self.status == "done":
+                _ = self.rows
+                if (self.folder / "examples.parquet").exists():
+                    _ = self.examples
+        except Damaged as error:
+            if not (self.folder / "spec.json").exists():  # somebody has removed it since it was listed
+                return replace(self, result={}, provenance={}, status="missing")
+            return replace(self, result={}, provenance={}, status="damaged", error=str(error))
+        return self
+
+    def _read(self, name: str) -> pd.DataFrame:
+        """Read a table. One that every run of this kind has is damaged where it is missing."""
+        path = self.folder / f"{name}.parquet"
+        if name != self.spec.table and not path.exists():
+            raise self._has_no(path.name)
+        return reading.read_stored_table(path, schema.TABLES[name])
+
+    def _has_no(self, file: str) -> InputError:
+        return InputError(f"run {self.folder.name} has no {file}, expected a run of {schema.FILES[file].when}")
+
+
+@dataclass(frozen=True)
+class Unread:
+    """A folder of a store whose spec.json is damaged, or was written by a later version; error says it, with the remedy."""
+
+    folder: Path
+    status: Status
+    error: str
+
+    @property
+    def run_id(self) -> str:
+        """The id at the end of the folder's name."""
+        return id_in(self.folder)
+
+    @property
+    def outcome(self) -> str:
+        """The error."""
+        return self.error
+
+
+Found = Run[Any] | Unread
+
+
+def is_of_model(found: Found) -> TypeGuard[Run[RunSpec]]:
+    """Return whether this is the run of a model: no study, and no folder whose specification cannot be read."""
+    return isinstance(found, Run) and isinstance(found.spec, RunSpec)
+
+
+def check_readable(found: Found | None) -> None:
+    """Raise InputError, with the remedy, for a run that is damaged or newer."""
+    if found and found.status in UNREADABLE:
+        raise InputError(found.error)
+
+
+def id_in(folder: Path) -> str:
+    """Return the run id at the end of a folder's name."""
+    return folder.name.rpartition("-")[2]
