@@ -24,6 +24,7 @@ from pathlib import Path
 import torch
 
 from shattering import Store
+from shattering.runs.provenance import processor
 
 
 def processor_seconds(command: list[str]) -> float:

@@ -196,13 +196,16 @@ def test_runs_are_grouped_by_what_was_asked_for(store, tmp_path, capsys):
 
 
 def test_a_failed_run_shows_its_traceback_which_is_bounded(tmp_path, capsys):
+    def stop(row):
+        raise LookupError("the first epoch")
+
     store = Store(tmp_path)
-    with pytest.raises(ValueError, match="n_train is 5000"):
-        run(RunSpec("digits", n_train=5000), store)
+    with pytest.raises(LookupError, match="the first epoch"):
+        run(RunSpec("digits", n_train=50, n_test=20, params={"epochs": 1, "device": "cpu"}), store, on_epoch=stop)
     (failed,) = store.everything()
-    assert failed.error == "InputError: n_train is 5000, expected 1…1297"
+    assert failed.error == "LookupError: the first epoch"
     assert "Traceback (most recent call last)" in failed.traceback
-    assert failed.traceback.rstrip().endswith(failed.error)
+    assert "in stop" in failed.traceback
     assert main(["show", failed.run_id, "--store", str(tmp_path)]) == 0
     assert "Traceback (most recent call last)" in capsys.readouterr().out
     assert main(["show", failed.run_id, "--json", "--store", str(tmp_path)]) == 0
