@@ -193,25 +193,16 @@ class Moments:
     @classmethod
     def of(cls, images: torch.Tensor) -> Moments:
         """Moments of (n, c, h, w) or (n, features) images, in float64, without a float copy of them all."""
-        import torch
-
         from shattering.data.lazy import ImagesOnDisk
-        from shattering.data.preprocess import table_moments, to_float
+        from shattering.data.moments import channel_moments, feature_moments
 
         if isinstance(images, ImagesOnDisk):
             mean, std = (np.array(values)[:, None, None] for values in images.moments())
             return cls(images.shape[1:], mean, std)
         if images.ndim == 2:
-            mean, std = table_moments(images)
+            mean, std = feature_moments(images)
             return cls((1, images.shape[1]), mean[None].numpy(), std[None].numpy(), gaussian_type(images))
-        n, total, squares = 0, 0.0, 0.0
-        for block in images.split(4096):
-            values = to_float(block).double()
-            n += values[:, 0].numel()
-            total = total + values.sum((0, 2, 3))
-            squares = squares + values.square().sum((0, 2, 3))
-        mean = torch.as_tensor(total) / n
-        std = (torch.as_tensor(squares) / n - mean.square()).clamp(min=0).sqrt()
+        mean, std = channel_moments(images.split(4096))
         return cls(tuple(images.shape[1:]), mean[:, None, None].numpy(), std[:, None, None].numpy(), gaussian_type(images))
 
     def draw(self, generator: np.random.Generator) -> np.ndarray:

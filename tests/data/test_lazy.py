@@ -65,7 +65,7 @@ def test_noise_is_the_same_on_disk_and_in_memory(tmp_path, monkeypatch, noise):
     for name in ("train", "test"):
         got, expected = getattr(lazy, name).images[:], getattr(held, name).images
         assert got.dtype == expected.dtype == getattr(lazy, name).images.dtype
-        torch.testing.assert_close(got, expected, rtol=0, atol=1e-6 if noise.pixels == "gaussian" else 0)
+        torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("workers", [0, 1, 2, 4])

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from shattering.learners.kernel import KernelInterpolator
 from shattering.linalg import gram, solve, stored, tiles
@@ -115,6 +116,7 @@ def test_a_stored_matrix_by_blocks_columns_and_diagonal(small_tiles, points, vec
     torch.testing.assert_close(whole.diagonal(), matrix.diagonal())
     torch.testing.assert_close(exact_product(whole, vectors), matrix @ vectors)
     whole.save(tmp_path / "a.gram", "key")
+    assert set(load_file(tmp_path / "a.gram")) == {"sides", *(f"panel{i}" for i in range(len(whole.panels)))}  # others can read it
     again = StoredGram.load(tmp_path / "a.gram", "key")
     assert all(map(torch.equal, again.panels, whole.panels))
     assert torch.equal(again.sides, whole.sides)

@@ -15,6 +15,7 @@ from safetensors import safe_open
 from shattering.data import row_groups as groups_kept
 from shattering.data.decode import decode_one, decode_square
 from shattering.data.encoded import Encoded, ParquetRows
+from shattering.data.moments import channel_moments
 from shattering.data.pixels import Refused, Unreadable
 from shattering.data.row_groups import RowGroups
 from shattering.data.threads import in_order
@@ -214,26 +215,18 @@ class ImagesOnDisk:
     def moments(self) -> tuple[list[float], list[float]]:
         """Mean and standard deviation of each channel, pixels in 0…1; kept in the cache folder.
 
-        From sums of whole numbers, so the same in whatever order. Raises InputError for images that are Gaussian already.
+        Raises InputError for images that are Gaussian already.
         """
         if self.dtype != torch.uint8:
             raise InputError("the images are Gaussian already, expected pixels to take the moments of")
 
         def compute() -> list[list[float]]:
-            total, squares = (torch.zeros(self.shape[1], dtype=torch.int64) for _ in range(2))
-            n = 0
-            for chunk in self.in_chunks():
-                values = chunk.to(torch.int32)
-                total += values.sum((0, 2, 3))
-                squares += values.square().sum((0, 2, 3))
-                n += values[:, 0].numel()
-            mean = total.double() / n
-            return [(mean / 255).tolist(), ((squares.double() / n - mean.square()).clamp(min=0).sqrt() / 255).tolist()]
+            return [values.tolist() for values in channel_moments(self.in_chunks())]
 
         def check(found: object) -> bool:
             return np.shape(found) == (2, self.shape[1]) and bool(np.isfinite(found).all())  # type: ignore[call-overload, arg-type]
 
-        mean, std = compute() if self.transforms else self._remembered("moments", compute, check)
+        mean, std = compute() if self.transforms else self._remembered("channel-moments", compute, check)
         return mean, std
 
     def fingerprint(self) -> str:

@@ -107,7 +107,7 @@ class _Batches(Dataset):
         if size == 0 or get_worker_info() is None:
             return torch.empty(shape, dtype=dtype)
         memory = self._memory.popleft() if len(self._memory) > _AHEAD else torch.empty(0, dtype=torch.uint8)
-        if len(memory) < size:
+        if len(memory) < size:  # _new_shared is private, but the one way to reuse shared memory: share_memory_() would copy each batch
             memory = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(size))  # type: ignore[call-overload]
         self._memory.append(memory)
         return memory[:size].view(dtype).view(shape)

@@ -3,45 +3,23 @@
 Applied after randomization, so noise is drawn in raw pixel space.
 """
 
-from collections.abc import Iterator
-
 import torch
 
+from shattering.data import moments
 from shattering.data.lazy import ImagesOnDisk
 from shattering.errors import InputError
 
-_ENTRIES = 2**24  # of a part of a table, 128 MiB in float64
 ROUNDING = 1e-3  # of a feature's standard deviation, the most that float32 may change of its numbers
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Images (n, c, h, w) of uint8 as float32 in 0…1; images of floats and tables as they are.
+    """Return images (n, c, h, w) of uint8 as float32 in 0…1, and images of floats and tables as they are.
 
-    The type carries the scale, so 255 is divided out once. Raises InputError for images on disk.
+    Raises InputError for images on disk.
     """
     if isinstance(images, ImagesOnDisk):
         images.numpy()
-    return images.float().div_(255) if images.dtype == torch.uint8 and images.ndim != 2 else images
-
-
-def table_moments(table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and standard deviation of each feature of a table (n, features) in float64, also of numbers whose squares it cannot hold."""
-    return tuple(torch.cat(parts) for parts in zip(*map(_moments, _columns(table)), strict=True))  # type: ignore[return-value]
-
-
-def _columns(table: torch.Tensor) -> Iterator[torch.Tensor]:
-    """A table in float64, some columns at a time."""
-    for columns in table.split(max(1, _ENTRIES // len(table)), dim=1):
-        yield columns.double()
-
-
-def _moments(values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    low, high = values.amin(0), values.amax(0)
-    exponent = torch.maximum(low.abs(), high.abs()).frexp().exponent.clamp(-1000, 1000)
-    scale = torch.exp2(exponent.double())  # a power of two, so that scaling is exact
-    std, mean = torch.std_mean(values / scale, dim=0, correction=0)
-    varies = high > low
-    return torch.where(varies, mean * scale, low), torch.where(varies, std * scale, 0.0)
+    return moments.to_float(images)
 
 
 def check_float32(table: torch.Tensor, remedy: str) -> None:
@@ -51,7 +29,7 @@ def check_float32(table: torch.Tensor, remedy: str) -> None:
     """
     if table.dtype in (torch.float32, torch.float16, torch.bool, torch.uint8, torch.int8, torch.int16):
         return  # float32 holds them
-    bad = torch.cat([_is_lost(values) for values in _columns(table)])
+    bad = torch.cat([_is_lost(values) for values in moments.in_float64(table)])
     if bool(bad.any()):
         feature = int(bad.nonzero()[0])
         example, rounded = table[0, feature].item(), table[0, feature].float().item()
@@ -70,7 +48,7 @@ def check_whole_numbers(table: torch.Tensor) -> None:
 
 def _is_lost(values: torch.Tensor) -> torch.Tensor:
     """Of which features (k,) of float64 (n, k) float32 loses a part of what is different in them."""
-    rounded, spread = values.float(), _moments(values)[1]
+    rounded, spread = values.float(), moments.column_moments(values)[1]
     lost = (rounded.double() - values).abs().amax(0)
     return ((lost > ROUNDING * spread) & (spread > 0)) | ~rounded.isfinite().all(0)
 
@@ -101,7 +79,7 @@ class FeatureScaler:
     """Per feature: subtract the mean of the training set, divide by its standard deviation (1 where it is 0)."""
 
     def __init__(self, images: torch.Tensor):
-        mean, std = table_moments(images.flatten(1))
+        mean, std = moments.feature_moments(images.flatten(1))
         shape = images.shape[1:]
         self.mean, self.std = mean.view(shape), torch.where(std > 0, std, 1.0).view(shape)
 

@@ -4,13 +4,13 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
-import numpy as np
+import safetensors.torch
 import torch
 from torch import Tensor
 
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 from shattering.linalg.gram import slices
 from shattering.system.files import write_own
 
@@ -104,34 +104,31 @@ class StoredGram:
         return zip(slices(self.n, _ROWS), self.panels, strict=True)
 
     def save(self, path: Path, key: str) -> None:
-        """Write the lower triangle, aside and renamed. key: what it is a Gram matrix of."""
-        header = json.dumps({"key": key, "n": self.n, "type": str(self.panels[0].dtype)[6:], "parts": self.parts}).encode()
-
-        def write(aside: Path) -> None:
-            with aside.open("wb") as file:
-                file.write(len(header).to_bytes(8, "little") + header)
-                for panel in (self.sides, *self.panels):
-                    file.write(panel.cpu().numpy().data)
-
-        write_own(path, write)
+        """Write the lower triangle as safetensors, aside and renamed. key: says what it is a Gram matrix of."""
+        tensors = {"sides": self.sides} | {_name(number): panel for number, panel in enumerate(self.panels)}
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+        metadata = {"key": key, "n": str(self.n), "parts": json.dumps(self.parts)}
+        try:
+            write_own(path, lambda aside: safetensors.torch.save_file(tensors, aside, metadata))
+        except safetensors.SafetensorError as error:  # it wraps what the system has said
+            raise OSError(f"{path} cannot be written: {reason(error)}") from None
 
     @classmethod
     def parts_in(cls, path: Path) -> list[tuple]:
-        """What a file that `save` wrote has added up. Raises InputError for other files."""
-        with _readable(path), path.open("rb") as file:
-            return [tuple(part) for part in _header(file)["parts"]]
+        """Return the parts that a file of `save` has added up. Raises InputError for other files."""
+        with _opened(path) as (_, metadata):
+            return [tuple(part) for part in json.loads(metadata["parts"])]
 
     @classmethod
     def load(cls, path: Path, key: str, device: torch.device | str = "cpu") -> "StoredGram":
-        """What `save` wrote. Raises InputError for other files, and for another key."""
-        with _readable(path), path.open("rb") as file:
-            header = _header(file)
-            if header["key"] != key:
+        """Load what `save` wrote. Raises InputError for other files, and for another key."""
+        with _opened(path) as (file, metadata):
+            if metadata["key"] != key:
                 raise InputError(f"{path} holds the Gram matrix of something else; remove it, or name another file")
-            sides = torch.from_numpy(np.fromfile(file, np.float64, header["n"]))
-            shapes = [_shape(rows) for rows in slices(header["n"], _ROWS)]
-            flat = (np.fromfile(file, header["type"], height * width).reshape(height, width) for height, width in shapes)
-            return cls([torch.from_numpy(panel).to(device) for panel in flat], sides.to(device), header["parts"])
+            numbers = range(len(list(slices(int(metadata["n"]), _ROWS))))
+            # copied one by one: a tensor of the file is a view of it, which ends when the file is replaced by a shorter one
+            panels = [file.get_tensor(_name(number)).to(device, copy=True) for number in numbers]
+            return cls(panels, file.get_tensor("sides").to(device, copy=True), json.loads(metadata["parts"]))
 
 
 def stored_bytes(n: int, dtype: torch.dtype) -> int:
@@ -144,15 +141,17 @@ def _shape(rows: slice) -> tuple[int, int]:
     return rows.stop - rows.start, rows.stop
 
 
-def _header(file: BinaryIO) -> dict:
-    return json.loads(file.read(int.from_bytes(file.read(8), "little") % 2**20))
+def _name(panel: int) -> str:
+    return f"panel{panel}"
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Open a file of `StoredGram.save`: its reader and its metadata."""
     try:
-        yield
+        with safetensors.safe_open(path, "pt") as file:
+            yield file, file.metadata() or {}
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not a stored Gram matrix, or is damaged; remove it to start anew: {error}") from None
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not a stored Gram matrix, or is damaged; remove it to start anew: {reason(error)}") from None

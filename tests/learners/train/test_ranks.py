@@ -28,7 +28,7 @@ from tests.conftest import make_split
 from tests.data.test_lazy import write_mixed
 from tests.learners.train import two_ranks
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available() or sys.platform != "linux", reason="gloo between processes, on Linux")
@@ -54,16 +54,16 @@ def test_checkpoints_come_in_time_and_rank_0_is_asked_about_once_a_second(tmp_pa
 
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(checkpoint, "save_checkpoint", lambda *_: saved.append(clock[0]))
-    keeper = checkpoint.Checkpointer(tmp_path / "c.pt", "", torch.nn.Identity(), None, None, every, Asking(0, 2))  # type: ignore[arg-type]
+    checkpointer = checkpoint.Checkpointer(tmp_path / "c.pt", "", torch.nn.Identity(), None, None, every, Asking(0, 2), lambda *_: None)  # type: ignore[arg-type]
     steps = 20 * [0.5] + 20_000 * [0.004] + 100 * [0.1] + 10_000 * [0.001]  # compiling, a hundred seconds, slower ones, quick ones
     for seconds in steps:
         clock[0] += seconds
-        keeper.within_epoch(checkpoint.TrainState(), dict)
+        checkpointer.within_epoch(checkpoint.TrainState(), dict)
     gaps = np.diff([0.0, *saved])
     assert min(gaps) >= every
     assert np.median(gaps) <= every + min(1.0, every / 10) + 0.004
     assert len(asked) <= len(saved) + 2 * clock[0] / min(1.0, every / 10)
-    assert keeper.wait < 2000
+    assert checkpointer.wait < 2000
 
 
 def test_two_processes_train_as_one(tmp_path, monkeypatch):

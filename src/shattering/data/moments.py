@@ -1,0 +1,51 @@
+"""Mean and standard deviation of the features of a table, and of the channels of images, in float64."""
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+_ENTRIES = 2**24  # of a part of a table, 128 MiB in float64
+
+MeanStd = tuple[torch.Tensor, torch.Tensor]
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """Return images (n, c, h, w) of uint8 as float32 in 0…1, and images of floats and tables as they are.
+
+    The type carries the scale, so 255 is divided out once.
+    """
+    return images.float().div_(255) if images.dtype == torch.uint8 and images.ndim != 2 else images
+
+
+def feature_moments(table: torch.Tensor) -> MeanStd:
+    """Return mean and standard deviation (features,) of a table (n, features), also of numbers whose squares float64 cannot hold."""
+    means, stds = zip(*map(column_moments, in_float64(table)), strict=True)
+    return torch.cat(means), torch.cat(stds)
+
+
+def in_float64(table: torch.Tensor) -> Iterator[torch.Tensor]:
+    """Yield a table in float64, some columns at a time."""
+    for columns in table.split(max(1, _ENTRIES // len(table)), dim=1):
+        yield columns.double()
+
+
+def column_moments(values: torch.Tensor) -> MeanStd:
+    """Return mean and standard deviation (k,) of float64 columns (n, k)."""
+    low, high = values.amin(0), values.amax(0)
+    exponent = torch.maximum(low.abs(), high.abs()).frexp().exponent.clamp(-1000, 1000)
+    scale = torch.exp2(exponent.double())  # a power of two, so that scaling is exact
+    std, mean = torch.std_mean(values / scale, dim=0, correction=0)
+    varies = high > low
+    return torch.where(varies, mean * scale, low), torch.where(varies, std * scale, 0.0)
+
+
+def channel_moments(chunks: Iterable[torch.Tensor]) -> MeanStd:
+    """Return mean and standard deviation (c,) of the channels of images, which come in chunks (b, c, h, w); bytes count as 0…1."""
+    n, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    for chunk in chunks:
+        values = to_float(chunk).double()
+        n += values[:, 0].numel()
+        total = total + values.sum((0, 2, 3))
+        squares = squares + values.square().sum((0, 2, 3))
+    mean = total / n
+    return mean, (squares / n - mean.square()).clamp(min=0).sqrt()
