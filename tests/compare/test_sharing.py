@@ -1,5 +1,6 @@
 """Two processes that give the same test share its fits."""
 
+import json
 import os
 import subprocess
 import sys
@@ -41,6 +42,8 @@ def test_two_tests_at_once_with_one_job_each_make_every_fit_once(tmp_path):
     output, _ = other.communicate(timeout=120)
     assert other.returncode == 0
     assert float(output) == ours.p_value
+    specs = [(folder.name, json.loads((folder / "spec.json").read_text())) for folder in sorted((tmp_path / "runs").iterdir())]
+    assert len(specs) == 8, "both processes give a fit the same id"
     fits = noted(tmp_path / "fits")
     assert len({labels for _, labels in fits}) == len(fits) == 8, "each once"
     assert {process for process, _ in fits} == {str(os.getpid()), str(other.pid)}, "by both"

@@ -128,6 +128,7 @@ def test_places_on_a_node():
 
 def test_addresses_where_no_cluster_is(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # whatever other tests have connected this process to
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]  # bound, but nobody listens

@@ -16,7 +16,7 @@ from shattering.system import signals
 pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="signals as POSIX has them")
 PROGRAM = """
 import os, subprocess, sys, time
-from shattering import signals
+from shattering.system import signals
 signals.PATIENCE = 0.5
 def work(what):
     print("at work", os.getpid(), flush=True)
@@ -135,7 +135,7 @@ def test_an_interrupt_that_code_swallows_is_kept(code):
 def test_sys_exit_is_a_failure_of_code_but_not_of_a_programs_handler():
     with pytest.raises(ExitError, match=r"the model's code called sys.exit\(0\)"), signals.no_exit():
         sys.exit(0)
-    with pytest.raises(ExitError, match=r"my.py called sys.exit\(\)"), signals.no_exit("my.py"):
+    with pytest.raises(ExitError, match=r"my.py called sys.exit\(0?\)"), signals.no_exit("my.py"):
         sys.exit()
     before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(3))
     try:

@@ -5,10 +5,12 @@ import os
 import secrets
 import signal
 import socket
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from shattering.errors import InputError, reason
@@ -17,7 +19,8 @@ from shattering.system.machine import usable_cores
 from shattering.system.temporary import TemporaryFolder
 
 ANSWER_SECONDS = 10  # that a cluster may take to answer
-_LONGEST_FOLDER = 40  # characters of a folder in which the paths of Ray's sockets are not too long for the system
+_LONGEST_FOLDER = 40  # characters: in a folder with a longer path, the paths of Ray's sockets would be too long for the system
+_SHORT = Path("/tmp")  # where the system's folder of temporary files has a longer path
 _REFUSALS = (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError)
 _ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: a cluster that Ray starts listens where this machine alone reaches it
 
@@ -53,16 +56,23 @@ def _own(ray: Any, asked: str) -> Iterator[None]:
     Whoever reaches a cluster without one can have it execute anything.
     """
     with ExitStack() as stack:
-        folder = TemporaryFolder()  # of its logs and sockets
+        folder = TemporaryFolder(_parent())  # for its logs and sockets
         stack.callback(folder.remove)
         stack.callback(Guard(os.path.dirname(ray.__file__), folder.path).end)
         stack.enter_context(_loopback(ray))
         stack.enter_context(_token(ray, secrets.token_hex(32)))
         options: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-        if len(str(folder.path)) < _LONGEST_FOLDER and "RAY_TMPDIR" not in os.environ:
+        if "RAY_TMPDIR" not in os.environ:
             options["_temp_dir"] = str(folder.path)
         with _started(ray, f"{asked}, expected that a cluster can be started on this machine", address="local", **options):
             yield
+
+
+def _parent() -> Path | None:
+    """Return the folder to make the cluster's folder in; None for the system's, unless its path is too long."""
+    name = 24  # characters of the folder's name, with the slash before it
+    is_short = len(tempfile.gettempdir()) + name <= _LONGEST_FOLDER
+    return None if is_short or not os.access(_SHORT, os.W_OK) else _SHORT
 
 
 @contextmanager

@@ -19,11 +19,15 @@ class TemporaryFolder:
 
     Beside it is a lock, held as long as it is in use. A process that is killed leaves both; whoever makes the next such folder removes
     them.
+
+    Args:
+        parent: the folder to make it in; None for the system's folder of temporary files.
     """
 
-    def __init__(self):
-        remove_abandoned()
-        self.path = Path(tempfile.gettempdir(), _PREFIX + uuid.uuid4().hex[:12])
+    def __init__(self, parent: Path | None = None):
+        parent = parent or Path(tempfile.gettempdir())
+        remove_abandoned(parent)
+        self.path = parent / (_PREFIX + uuid.uuid4().hex[:12])
         self._lock = FileLock(_lock_of(self.path), thread_local=False)  # whichever thread removes it
         self._lock.acquire()
         self.path.mkdir(mode=0o700)
@@ -40,9 +44,9 @@ class TemporaryFolder:
         self._lock.release()
 
 
-def remove_abandoned() -> None:
-    """Remove the temporary folders of processes that have been killed."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+def remove_abandoned(parent: Path) -> None:
+    """Remove the temporary folders in a folder whose processes have been killed."""
+    for folder in parent.glob(f"{_PREFIX}*"):
         lock = _lock_of(folder)
         with suppress(OSError, Timeout):  # it has gone meanwhile, or is in use
             if not (_is_own(folder, stat.S_ISDIR) and _is_own(lock, stat.S_ISREG)):
