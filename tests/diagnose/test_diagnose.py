@@ -185,7 +185,7 @@ def test_identical_inputs_with_different_labels_bound_the_accuracy_exactly(store
     assert found.cause == "identical inputs with different labels"
     assert found.likelihood == "certain"
     assert f"{2 * differ} of 140" in found.evidence
-    assert f"accuracy of {1 - differ / 140:.2%}; it reached {1 - differ / 140:.2%}" in found.evidence
+    assert f"accuracy of {1 - differ / 140:.2%}; the model reached {1 - differ / 140:.2%}" in found.evidence
     assert len(test.diagnosis) == 1
 
 
@@ -209,8 +209,8 @@ def redraws(split, seed):
 
 def test_labels_that_are_not_used(store):
     found = of_labels(store, nearest_mean).diagnosis
-    assert [(f.cause, f.likelihood) for f in found] == [("it uses other labels than those it was given", "certain")]
-    assert causes(of_labels(store, redraws).diagnosis) == ["nothing of the labels was learned"]
+    assert [(f.cause, f.likelihood) for f in found] == [("the model uses other labels than those it was given", "certain")]
+    assert causes(of_labels(store, redraws).diagnosis) == ["nothing was learned from the labels"]
 
 
 def test_of_two_classes_one_permutation_cannot_tell(store):

@@ -1,4 +1,4 @@
-"""Why random labels were not fitted: a checklist computed from the run. Each rule has a threshold, named and tested."""
+"""Find out why a run did not fit random labels, by a checklist computed from the run. Each rule has a threshold, named and tested."""
 
 import hashlib
 import math
@@ -19,43 +19,50 @@ from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
 
 FITS = 0.99  # training accuracy from which labels count as fitted (the papers fit exactly)
-TRUE_RATHER = 0.2  # by how much more it must agree with the true labels than with those given to be said to know them
-_BLOCK = 256  # images looked at at a time
-CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the most by which that may be chance
+TRUE_RATHER = 0.2  # agreement with the true labels minus that with the given ones, from which a model is said to know them
+_BLOCK = 256  # images that are hashed at a time
+CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the largest probability that this is chance
 
 
 def diagnose(run: Run, given: Objects | None = None, others: Sequence[Run] = ()) -> list[Finding]:
-    """Why a run on random labels did not fit them, most likely first; empty if it did, or is not done.
+    """Find out why a run on random labels did not fit them.
+
+    A rule reports only what it finds in this run's parameters, data, history or weights; see docs/diagnosis.md.
 
     Args:
         run: on permuted or random labels.
         given: the objects that its spec names.
-        others: runs of the same model on other draws of the labels, which tell chance from knowledge of the true labels.
+        others: runs of the same model on other permutations of the labels, which tell chance from knowledge of the true labels.
 
-    A rule reports only what it finds in this run's parameters, data, history or weights; see docs/diagnosis.md.
+    Returns:
+        The findings, the likeliest first; empty if the run fits its labels, or is not done.
+
+    Example:
+        >>> for finding in diagnose(store.runs()[0]):
+        ...     print(finding)
     """
     if run.status != "done" or run.result["train_accuracy"] >= FITS:
         return []
     model, train = run.spec.build(given), load_data(run.spec, given)[0].train
-    found = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, model, others), *too_small(run.result)]
-    found += network_findings(run, train, given) if isinstance(model, NetworkClassifier) else limits(model, run.result)
-    return most_likely_first(found)
+    findings = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, model, others), *too_small(run.result)]
+    findings += network_findings(run, train, given) if isinstance(model, NetworkClassifier) else limits(model, run.result)
+    return most_likely_first(findings)
 
 
 def duplicates(train: Split, accuracy: float) -> Iterator[Finding]:
-    """Examples with identical inputs and different labels: no function of the inputs gets more than the most frequent right."""
+    """Report identical inputs with different labels: any function of the inputs gets at most the most frequent of them right."""
     bound, n_disagreeing = accuracy_bound(train)
     if bound >= FITS:
         return
     evidence = (
-        f"{n_disagreeing:,} of {len(train):,} training examples have the same input as an example with another label, so nothing that "
-        f"maps inputs to classes can exceed a training accuracy of {bound:.2%}; it reached {accuracy:.2%}."
+        f"{n_disagreeing:,} of {len(train):,} training examples have the same input as an example with another label, so no function "
+        f"of the inputs can exceed a training accuracy of {bound:.2%}; the model reached {accuracy:.2%}."
     )
     yield Finding("identical inputs with different labels", evidence, "Remove repeated inputs from the data.", "certain")
 
 
 def accuracy_bound(train: Split) -> tuple[float, int]:
-    """(the highest training accuracy that a function of the inputs can have, examples that share an input with another label)."""
+    """Return the highest training accuracy of any function of the inputs, and how many examples share an input with another label."""
     groups: dict[bytes, Counter] = defaultdict(Counter)
     for start in range(0, len(train), _BLOCK):
         rows = slice(start, start + _BLOCK)
@@ -66,47 +73,51 @@ def accuracy_bound(train: Split) -> tuple[float, int]:
 
 
 def too_small(result: dict) -> Iterator[Finding]:
-    """Fewer parameters than examples; or than what is known to suffice."""
+    """Report fewer parameters than examples, or fewer than are known to suffice."""
     p, n, d = result["n_parameters"], result["n_train"], math.prod(result["image_shape"])
     if p is None or p >= 2 * n + d:
         return
     suffices = (
-        f"A two-layer ReLU network that fits any labels exists with 2n + d = {2 * n + d:,} (Zhang et al. 2017, theorem 1; that says "
-        "nothing of whether training finds it)."
+        f"A two-layer ReLU network that fits any labels exists with 2n + d = {2 * n + d:,} (Zhang et al. 2017, theorem 1; "
+        "whether training finds it is another question)."
     )
-    fewer = f"It has {p:,} parameters for n = {n:,} examples."
+    fewer = f"The model has {p:,} parameters for n = {n:,} examples."
     yield Finding("too few parameters", f"{fewer} {suffices}", "Make the network wider.", "likely" if p < n else "possible")
 
 
 def _labels_not_used(run: Run, model: BaseEstimator, others: Sequence[Run]) -> Iterator[Finding]:
-    """A model that knows the true labels of randomized data, or learns nothing of the labels it is given."""
+    """Report a model that knows the true labels of randomized data, or that learns nothing from the labels it is given."""
     result, k = run.result, run.result["n_classes"]
     given, true = result["train_accuracy"], result["train_accuracy_on_true_labels"]
     if run.spec.randomization.labels == 1 and true >= given + TRUE_RATHER:
         p = chance_of_true([r.result["train_accuracy_on_true_labels"] for r in (run, *others)], k)
         evidence = (
-            f"Its answers on the training examples agree in {true:.1%} with the true labels, and in {given:.1%} with those that it was "
-            f"given. Names drawn at random for whole classes do as well with probability {p:.2g}."
+            f"Its predictions for the training examples agree with {true:.1%} of the true labels, but only with {given:.1%} of the labels "
+            f"it was given. A model that groups the examples by class and names the groups at random does as well with probability {p:.2g}."
         )
-        remedy = "Find out where it gets other labels from: a file of its own, a cache, or weights trained before."
+        remedy = "Find out where the model gets other labels from: a file of its own, a cache, or pretrained weights."
         likelihood = next(name for name in LIKELIHOODS if p <= CHANCE[name])
-        yield Finding("it uses other labels than those it was given", evidence, remedy, likelihood)
+        yield Finding("the model uses other labels than those it was given", evidence, remedy, likelihood)
     elif not _ours(model) and given <= (share := result["majority_share"]) + 2 * math.sqrt(share * (1 - share) / result["n_train"]):
-        evidence = f"Training accuracy on the labels that it was given is {given:.1%}; a constant answer has {share:.1%}."
-        remedy = "See that labels are drawn once, stay with their inputs when these are shuffled, and reach the loss."
-        yield Finding("nothing of the labels was learned", evidence, remedy, "possible")
+        evidence = f"Training accuracy on the given labels is {given:.1%}; a constant answer has {share:.1%}."
+        remedy = "Check that labels are generated once, stay with their inputs when these are shuffled, and reach the loss."
+        yield Finding("nothing was learned from the labels", evidence, remedy, "possible")
 
 
 def chance_of_true(agreements: Sequence[float], k: int) -> float:
-    """How likely it is that one who names k classes at random agrees with the true labels as much, in every draw.
+    """Return the probability that random names for k classes agree with the true labels as much, in every run.
 
-    A model that only groups the examples by class, and names each group by its random labels, gets each name right
-    with probability 1/k.
+    A model that only groups the examples by class, and names each group by its random labels, gets each name right with
+    probability 1/k.
+
+    Args:
+        agreements: fractions of the true labels that are predicted, in 0…1, one per run.
+        k: the number of classes.
     """
     right = math.floor(k * min(agreements) + 0.5)
     return float(binom.sf(right - 1, k, 1 / k)) ** len(agreements)
 
 
 def _ours(model: BaseEstimator) -> bool:
-    """Whether labels are known to reach what is fitted: it is scikit-learn's, or a model of this package."""
+    """Return True if labels are known to reach the fit: the model is scikit-learn's or of this package."""
     return type(model).__module__.split(".")[0] in ("sklearn", "shattering") and not isinstance(model, (TrainingFunction, Wrapped))

@@ -1,4 +1,4 @@
-"""Parameters of scikit-learn's estimators that keep them from fitting random labels, from a literal table."""
+"""Find parameters of scikit-learn's estimators that prevent a fit of random labels, by a literal table."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -24,7 +24,14 @@ SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")  # 
 
 @dataclass(frozen=True)
 class Fit:
-    """What an estimator was fitted to. d: the number of its features, None if the steps before it may have changed it."""
+    """An estimator, and the data that it was fitted to.
+
+    Args:
+        estimator: itself, or one inside the model.
+        n: the number of examples.
+        d: the number of features; None if the steps before it may have changed it.
+        k: the number of classes.
+    """
 
     estimator: BaseEstimator
     n: int
@@ -36,7 +43,15 @@ class Fit:
 
 
 class Limit(NamedTuple):
-    """acts: (value, fit) → how likely it is what limits, or None. says: (value, fit) → the evidence, after "name = value: "."""
+    """A parameter that limits what an estimator fits.
+
+    Args:
+        classes: names of the estimators.
+        parameter: its name.
+        acts: (value, fit) → the likelihood that it limits the fit, or None.
+        says: (value, fit) → the evidence, which follows "name = value: ".
+        remedy: a value to try.
+    """
 
     classes: tuple[str, ...]
     parameter: str
@@ -54,7 +69,7 @@ def _few(number: float, fit: Fit) -> Likelihood:
 
 
 def _share(value: Any, fit: Fit) -> float:
-    """Parameters that are a number of examples, or a share of them."""
+    """Return a parameter as a number of examples; a float is a fraction of them."""
     return math.ceil(value * fit.n) if isinstance(value, float) else value
 
 
@@ -63,7 +78,7 @@ def _early(value: Any, fit: Fit) -> bool:
 
 
 LIMITS = (
-    Limit(("DummyClassifier",), "strategy", lambda v, f: "certain", lambda v, f: "it answers without looking at the input", "any other"),
+    Limit(("DummyClassifier",), "strategy", lambda v, f: "certain", lambda v, f: "it ignores the inputs", "any other"),
     Limit(
         TREES,
         "max_depth",
@@ -106,14 +121,14 @@ LIMITS = (
         FORESTS,
         "max_samples",
         lambda v, f: _if(v not in (None, 1.0)),
-        lambda v, f: "each member is fitted to so many examples",
+        lambda v, f: "each member is fitted to this many examples",
         "None (or 1.0)",
     ),
     Limit(
         FORESTS,
         "bootstrap",
         lambda v, f: _if(v, "possible"),
-        lambda v, f: f"an example is in about 63% of the resamples of the {f.param('n_estimators')} members, which answer by vote",
+        lambda v, f: f"each example is in about 63% of the resamples of the {f.param('n_estimators')} members, which vote",
         "False",
     ),
     Limit(
@@ -127,7 +142,7 @@ LIMITS = (
         ("LogisticRegression", "LinearSVC"),
         "C",
         lambda v, f: _if(math.isfinite(v), "possible" if f.d is None or f.d + 1 < f.n else "likely"),
-        lambda v, f: "the weights are penalized, the more the smaller C",
+        lambda v, f: "the weights are penalized, more so for smaller C",
         "a thousand times as much",
     ),
     Limit(("SVC",), "C", lambda v, f: "likely", lambda v, f: "no example's weight exceeds C, which leaves margins violated", "inf"),
@@ -163,7 +178,7 @@ LIMITS = (
 
 
 def limits(model: BaseEstimator, result: dict) -> Iterator[Finding]:
-    """A finding for every row of the table that applies to the estimator, or to one inside it."""
+    """Report every row of the table that applies to the estimator or to one inside it."""
     for estimator, d in _estimators(model, math.prod(result["image_shape"])):
         fit = Fit(estimator, result["n_train"], d, result["n_classes"])
         yield from _capacity(fit)
@@ -181,14 +196,14 @@ def _limits(fit: Fit) -> Iterator[Finding]:
 
 
 def _capacity(fit: Fit) -> Iterator[Finding]:
-    """Linear functions separate any labelling of n points in general position up to n = d + 1, not beyond (Cover 1965)."""
+    """Report linear models with n > d + 1, for which some labels are not separable (Cover 1965), and MLPs with few parameters."""
     name, known = type(fit.estimator).__name__, _known(fit.estimator)
     if fit.d is None:
         return
     if known & set(LINEAR) or ("SVC" in known and fit.param("kernel") == "linear"):
         if fit.d + 1 < fit.n:
             evidence = (
-                f"{name} is linear in {fit.d:,} features; any labels of more than d + 1 = {fit.d + 1:,} examples are not sure to be "
+                f"{name} is linear in {fit.d:,} features; some labels of more than d + 1 = {fit.d + 1:,} examples are not "
                 f"separable, and n = {fit.n:,}."
             )
             yield Finding("more examples than a linear model can shatter", evidence, "Add features, or take a nonlinear model.", "likely")
@@ -202,7 +217,7 @@ def _capacity(fit: Fit) -> Iterator[Finding]:
 
 
 def _estimators(model: Any, d: int | None) -> Iterator[tuple[BaseEstimator, int | None]]:
-    """The estimator, or those that it is made of, and the number of features each is given, where that is known."""
+    """Yield an estimator and those inside it, each with its number of features, or None if that is unknown."""
     if isinstance(model, Pipeline):
         *before, (_, last) = model.steps
         keeps = all(step in (None, "passthrough") or type(step).__name__ in SCALERS for _, step in before)
@@ -215,7 +230,7 @@ def _estimators(model: Any, d: int | None) -> Iterator[tuple[BaseEstimator, int 
 
 
 def _known(estimator: Any) -> set[str]:
-    """The names of the classes of an estimator that the tables speak of: a user's own class may have the name of another's."""
+    """Return the names of an estimator's classes that are from known libraries; a user's class may have the same name by chance."""
     return {cls.__name__ for cls in type(estimator).__mro__ if cls.__module__.partition(".")[0] in _LIBRARIES}
 
 

@@ -14,10 +14,14 @@ class Finding:
 
     Args:
         cause: in a few words.
-        evidence: what was found in the run, in sentences with its numbers.
-        remedy: what to change to see whether it was that.
-        likelihood: "certain": it follows from what is stored, whatever else hinders; "likely": the run shows that it acts;
-            "possible": it is there, but the run does not show that it was what stopped it.
+        evidence: what the run shows, in sentences with its numbers.
+        remedy: a change that tests whether this was the cause.
+        likelihood: "certain": it follows from what is stored, whatever else is wrong; "likely": the run shows its effect;
+            "possible": it is there, but the run does not show that it prevented the fit.
+
+    Example:
+        >>> finding = test.diagnosis[0]
+        >>> finding.cause, finding.likelihood
     """
 
     cause: str
@@ -29,6 +33,7 @@ class Finding:
         return f"{self.cause} ({self.likelihood}). {self.evidence} {self.remedy}"
 
     def to_json(self) -> dict[str, str]:
+        """Return the four texts by their names."""
         return asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""What the course of a network's training says of why it did not fit. Each rule has a threshold, named here and tested."""
+"""Find reasons in the history of a network's training why it did not fit. Each rule has a threshold, named here and tested."""
 
 import math
 from collections.abc import Iterator
@@ -8,24 +8,24 @@ import pandas as pd
 
 from shattering.diagnose.finding import Finding
 
-FALLS = 0.001  # of the loss an epoch, from which it falls, if over the epochs looked at that is also twice its scatter
-SLOWER = 5.0  # times that the loss must fall more slowly after the learning rate has decayed than before
+FALLS = 0.001  # relative decrease of the loss per epoch, from which it falls; in total it must also exceed twice its scatter
+SLOWER = 5.0  # times by which the loss must fall more slowly after the learning rate has decayed than before
 DECAYED = 10.0  # the factor by which it must have decayed
-SPIKE = 2.0  # times ln k: a loss this high was thrown up by the updates
-RISES = 1.05  # ratio of the loss at the end to the least before, averages over as many epochs
-SCATTER = 0.1  # of the loss around its trend at the end, from which it counts as fluctuating
+SPIKE = 2.0  # times ln k, the loss of guessing: a loss this high was caused by the updates
+RISES = 1.05  # ratio of the loss at the end to its minimum before; both are averages over the same number of epochs
+SCATTER = 0.1  # relative standard deviation of the loss around its trend at the end, from which it counts as fluctuating
 TOO_SOON = "learning rate decayed too soon"
 DECAY_LESS = "Train with decay=1, or a larger decay or decay_steps."
-FARTHEST = 10  # times the epochs trained: no extrapolation goes beyond
+FARTHEST = 10  # times the epochs trained: extrapolations end there
 
 
 def tail(history: pd.DataFrame) -> pd.DataFrame:
-    """The last tenth of the epochs, at least three."""
+    """Return the last tenth of the epochs, at least three."""
     return history.iloc[-max(3, math.ceil(len(history) / 10)) :]
 
 
 def fall(losses: np.ndarray) -> float | None:
-    """The share of itself that the loss loses an epoch, by a straight line; None if it does not clearly fall."""
+    """Return the relative decrease of the loss per epoch, from a line of least squares; None if it does not clearly fall."""
     if len(losses) < 2 or not np.isfinite(losses).all():
         return None
     slope, scatter = trend(losses)
@@ -34,14 +34,21 @@ def fall(losses: np.ndarray) -> float | None:
 
 
 def trend(values: np.ndarray) -> tuple[float, float]:
-    """(slope an epoch of the line of least squares, standard deviation around it)."""
+    """Return the slope per epoch of the line of least squares, and the standard deviation around it."""
     epochs = np.arange(len(values))
     slope, level = np.polyfit(epochs, values, 1)
     return float(slope), float(np.std(values - level - slope * epochs))
 
 
 def rate_too_high(history: pd.DataFrame, n_classes: int, diverged: bool, noisy: bool) -> Iterator[Finding]:
-    """noisy: dropout or augmentation make the running loss fluctuate at any rate."""
+    """Report a loss that is not finite, spikes, rises or fluctuates.
+
+    Args:
+        history: one row per epoch.
+        n_classes: k; guessing has a loss of ln k.
+        diverged: True if the loss was not finite.
+        noisy: True if dropout or augmentation make the online loss fluctuate at any learning rate.
+    """
     rate = f"The initial learning rate is {history['learning_rate'].iloc[0]:.3g}"
     remedy = "Train with a learning rate a tenth as high."
     losses, cause = history["train_loss"].to_numpy(), "learning rate too high"
@@ -54,7 +61,7 @@ def rate_too_high(history: pd.DataFrame, n_classes: int, diverged: bool, noisy: 
     scatter = trend(end)[1] / end.mean() if len(end) >= 3 else 0.0
     high = SPIKE * math.log(n_classes)
     if losses[peak] > high:
-        said = f"the loss was {losses[peak]:.3g} in epoch {peak + 1}, and guessing has ln {n_classes} = {math.log(n_classes):.3g}"
+        said = f"the loss was {losses[peak]:.3g} in epoch {peak + 1}, where guessing has ln {n_classes} = {math.log(n_classes):.3g}"
     elif averages[-1] > RISES * averages[least]:
         said = f"the loss rose from {averages[least]:.3g} at epoch {least + width} to {averages[-1]:.3g} (averages over {width} epochs)"
     elif scatter > SCATTER and not noisy:
@@ -65,7 +72,7 @@ def rate_too_high(history: pd.DataFrame, n_classes: int, diverged: bool, noisy: 
 
 
 def decayed_too_soon(history: pd.DataFrame) -> Iterator[Finding]:
-    """The loss fell until the learning rate had decayed by `DECAYED`, and hardly afterwards."""
+    """Report a loss that fell until the learning rate had decayed by `DECAYED`, and hardly afterwards."""
     rates, losses = history["learning_rate"].to_numpy(), history["train_loss"].to_numpy()
     before = int((rates > rates[0] / DECAYED).sum())
     late = losses[before:]
@@ -77,18 +84,19 @@ def decayed_too_soon(history: pd.DataFrame) -> Iterator[Finding]:
         return
     evidence = (
         f"The learning rate fell from {rates[0]:.3g} to {rates[-1]:.3g}, below a tenth after epoch {before}. Until then the loss fell by "
-        f"{early:.2%} an epoch, to {losses[before - 1]:.3g}; afterwards by {max(later, 0):.2%}, to {losses[-1]:.3g}."
+        f"{early:.2%} per epoch, to {losses[before - 1]:.3g}; afterwards by {max(later, 0):.2%}, to {losses[-1]:.3g}."
     )
     still = _still_to_come(rates)
     if still is not None:
-        evidence += f" All learning rates to come, however many epochs, add up to {still / rates.sum():.2g} times those so far."
+        evidence += f" All later learning rates, however many epochs follow, would add up to {still / rates.sum():.2g} times those so far."
     yield Finding(TOO_SOON, evidence, DECAY_LESS, "likely")
 
 
 def still_falling(history: pd.DataFrame) -> float | None:
-    """The share of itself that the loss lost an epoch over the second half of the epochs, if it also did at the end; else None.
+    """Return the relative decrease of the loss per epoch over the second half of the epochs; None unless it also falls at the end.
 
-    At the end: the average over the last tenth is below that over as many epochs before. A tenth alone can fall by chance.
+    It falls at the end if the average over the last tenth is below the average over as many epochs before. The last tenth alone may
+    fall by chance.
     """
     losses, width = history["train_loss"].to_numpy(), len(tail(history))
     falls = fall(recent(history)["train_loss"].to_numpy())
@@ -98,17 +106,17 @@ def still_falling(history: pd.DataFrame) -> float | None:
 
 
 def recent(history: pd.DataFrame) -> pd.DataFrame:
-    """The second half of the epochs, at least three."""
+    """Return the second half of the epochs, at least three."""
     return history.iloc[-max(3, math.ceil(len(history) / 2)) :]
 
 
 def too_few_epochs(history: pd.DataFrame) -> Iterator[Finding]:
-    """The loss was still falling when training stopped; likely if the accuracy was also on its way."""
+    """Report a loss that was still falling when training stopped; likely if the accuracy was rising, too."""
     half, n_epochs = recent(history), len(history)
     losses, accuracies = half["train_loss"].to_numpy(), half["train_accuracy"].to_numpy()
     cause, remedy = "too few epochs", f"Train for more than {n_epochs} epochs, or with a higher learning rate."
     if n_epochs < 3 and np.isfinite(losses).all():
-        ended = f"It trained for {n_epochs} epoch{'s' if n_epochs > 1 else ''}; the running loss of the last is {losses[-1]:.3g}."
+        ended = f"It trained for {n_epochs} epoch{'s' if n_epochs > 1 else ''}; the online loss of the last is {losses[-1]:.3g}."
         yield Finding(cause, ended, remedy, "likely")
         return
     falls = still_falling(history)
@@ -116,19 +124,19 @@ def too_few_epochs(history: pd.DataFrame) -> Iterator[Finding]:
         return
     evidence = (
         f"The loss was still falling when training stopped, from {losses[0]:.3g} to {losses[-1]:.3g} over the last {len(half)} of "
-        f"{n_epochs} epochs ({falls:.2%} an epoch), and the running accuracy went from {accuracies[0]:.1%} to {accuracies[-1]:.1%}."
+        f"{n_epochs} epochs ({falls:.2%} per epoch), and the online accuracy went from {accuracies[0]:.1%} to {accuracies[-1]:.1%}."
     )
     needed = epochs_needed(history)
-    evidence += f" At its last pace it would take about {needed:,} more." if needed else ""
+    evidence += f" At this pace it would take about {needed:,} more." if needed else ""
     yield Finding(cause, evidence, remedy, "likely" if needed else "possible")
 
 
 def epochs_needed(history: pd.DataFrame) -> int | None:
-    """Epochs until the running accuracy is 1 if it keeps its pace, in terms of the learning rates that are still to come.
+    """Estimate the epochs until the online accuracy is 1 if it keeps its pace, measured in learning rates still to come.
 
-    The pace is that of the last tenth of the epochs, or, where it does not clearly rise there, of the second half. None where
-    this is not sound: it rises in neither, it would take more than `FARTHEST` times the epochs trained, or the learning rate
-    decays too fast to get there at all.
+    The pace is that of the last tenth of the epochs or, if the accuracy does not clearly rise there, of the second half. None if no
+    estimate is sound: the accuracy rises in neither, it would take more than `FARTHEST` times the epochs trained, or the learning
+    rate decays too fast.
     """
     rates = history["learning_rate"].to_numpy()
     for window in (tail(history), recent(history)):
@@ -141,7 +149,7 @@ def epochs_needed(history: pd.DataFrame) -> int | None:
 
 
 def epochs_at(rates: np.ndarray, total: float) -> float:
-    """How many more epochs until the learning rates to come, decaying as they did, add up to a total; infinite if never."""
+    """Return after how many more epochs the learning rates, decaying as before, add up to a total; infinite if never."""
     factor = _factor(rates)
     if factor >= 1 or rates[-1] <= 0:
         return total / rates[-1] if rates[-1] > 0 else math.inf
@@ -150,11 +158,11 @@ def epochs_at(rates: np.ndarray, total: float) -> float:
 
 
 def _factor(rates: np.ndarray) -> float:
-    """The mean factor on the learning rate from epoch to epoch."""
+    """Return the mean factor on the learning rate from epoch to epoch."""
     return float(rates[-1] / rates[0]) ** (1 / max(1, len(rates) - 1)) if rates[0] > 0 else 1.0
 
 
 def _still_to_come(rates: np.ndarray) -> float | None:
-    """The sum of all later learning rates if they decay as they did; None for one that does not."""
+    """Return the sum of all later learning rates if they decay as before; None for a rate that does not decay."""
     factor = _factor(rates)
     return float(rates[-1]) * factor / (1 - factor) if factor < 1 else None

@@ -1,4 +1,4 @@
-"""What a network's hyperparameters and its fitted weights say of why it did not fit. Each rule has a threshold, named here and tested."""
+"""Find reasons in a network's hyperparameters and weights why it did not fit. Each rule has a threshold, named here and tested."""
 
 import math
 from collections.abc import Iterator
@@ -32,22 +32,28 @@ from shattering.learners.weights import start_from
 from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
 
-GAP = 0.02  # of evaluated and running accuracy, beyond twice its standard error and what one epoch adds
+GAP = 0.02  # between evaluated and online accuracy, beyond twice its standard error and what one epoch adds
 SMALL_BATCH = 16  # examples below which the statistics of batch normalization may be too rough
-CHANGED = 0.1  # of examples that get another answer in another batch, from which the batches are too small
-BALANCED = 0.5  # weight decay over the loss's pull, at the last layer, from which it holds the weights back
-NEGLIGIBLE = 0.1  # below which it does not
-SHRUNK = 0.5  # of the norm at initialization, below which weight decay has shrunk the network
-NEARER = 0.05  # of augmented images nearer to an image with another label than to their own original
-GUESSING = 0.98  # of the labels' entropy, from which a loss is no better than guessing
-MOVED = 0.1  # of their norm at initialization, below which training has hardly moved the weights
-CONSTANT = 1e-3  # spread of the logits over examples, relative to their size, below which the network's answer is constant
-PROBE = 1000  # training examples that the fitted network is looked at on
+CHANGED = 0.1  # fraction of examples whose prediction depends on their batch, from which batches are too small
+BALANCED = 0.5  # weight decay over the loss's pull at the last layer, from which it keeps the weights from growing
+NEGLIGIBLE = 0.1  # the same ratio, below which weight decay does not matter
+SHRUNK = 0.5  # of the weights' norm at initialization, below which weight decay has shrunk the network
+NEARER = 0.05  # fraction of augmented images that are nearer to an image with another label than to their own original
+GUESSING = 0.98  # times the labels' entropy: a loss from there on is no better than guessing
+MOVED = 0.1  # distance over norm at initialization, below which training has hardly moved the weights
+CONSTANT = 1e-3  # spread of the logits over examples relative to their size, below which the network's answer is constant
+PROBE = 1000  # training examples that the fitted network is evaluated on
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A stored run of a network, and its training examples. given: the objects its spec names."""
+    """A stored run of a network, and its training examples.
+
+    Args:
+        run: done.
+        train: the examples that it was trained on.
+        given: the objects that its spec names.
+    """
 
     run: Run
     train: Split
@@ -55,20 +61,20 @@ class Trained:
 
     @cached_property
     def model(self) -> NetworkClassifier:
-        """Fitted if the run has its weights, else not."""
+        """The network; fitted if the run has its weights."""
         has_weights = (self.run.folder / "model.safetensors").exists()
         return self.run.model(self.given) if has_weights else self.run.spec.build(self.given)  # type: ignore[return-value]
 
     @cached_property
     def module(self) -> nn.Module:
-        """The fitted module, or one like it."""
+        """The fitted module, or else the initial one."""
         if hasattr(self.model, "module_"):
             return self.model.module_
         return self.initial
 
     @cached_property
     def initial(self) -> nn.Module:
-        """The module as it was before training."""
+        """The module before training."""
         shape, state = getattr(self.model, "image_shape_", self.train.image_shape), self.model.random_state
         seed = seeds.integer(int(state) if isinstance(state, Integral) else self.run.spec.seed, "init")
         module = networks.build_network(self.model.network, shape, self.train.n_classes, seed, self.model.auxiliary > 0)
@@ -83,37 +89,40 @@ class Trained:
 
     @cached_property
     def logits(self) -> torch.Tensor | None:
-        """Of the probe, float64; None without weights, or where they are not finite."""
+        """The logits of the probe, (n, k) in float64; None without weights, or if any is not finite."""
         out = self.model.logits(self.probe).double() if hasattr(self.model, "module_") else None
         return out if out is not None and bool(out.isfinite().all()) else None
 
     @cached_property
     def accuracies(self) -> str:
-        return f"training accuracy is {self.evaluated:.1%} in evaluation, and was {self.running:.1%} while training in the last epoch"
+        """Both accuracies, in words."""
+        return f"training accuracy is {self.evaluated:.1%} in evaluation, and was {self.online:.1%} online in the last epoch"
 
     @property
     def evaluated(self) -> float:
+        """The training accuracy at the end, evaluated without augmentation and dropout."""
         return self.run.result["train_accuracy"]
 
     @property
-    def running(self) -> float:
+    def online(self) -> float:
+        """The training accuracy of the last epoch, of each batch just before its update."""
         return self.run.result["online_train_accuracy"]
 
     @cached_property
     def margin(self) -> float:
-        """By how much the two may differ for no other reason than chance and the updates of an epoch."""
+        """The difference of the two accuracies that chance and the updates of one epoch explain."""
         accuracies = tail(self.run.history)["train_accuracy"].to_numpy()
         adds = max(0.0, trend(accuracies)[0]) if len(accuracies) > 1 else 1.0
-        return GAP + 2 * math.sqrt(self.running * (1 - self.running) / len(self.train)) + adds
+        return GAP + 2 * math.sqrt(self.online * (1 - self.online) / len(self.train)) + adds
 
     @property
     def seen_worse(self) -> bool:
-        """Whether it does worse in training than in evaluation: on augmented images, or with units dropped."""
-        return self.evaluated - self.running > self.margin
+        """True if it does worse while training (on augmented images, or with dropout) than in evaluation."""
+        return self.evaluated - self.online > self.margin
 
 
 def network_findings(run: Run, train: Split, given: Objects | None) -> Iterator[Finding]:
-    """All that applies to a network's run, but for what applies to any model."""
+    """Report all findings that are specific to networks."""
     trained = Trained(run, train, given)
     noisy = bool(trained.model.augment) or _dropout_rate(trained) > 0
     yield from batch_normalization(trained)
@@ -129,7 +138,7 @@ def network_findings(run: Run, train: Split, given: Objects | None) -> Iterator[
 
 
 def stuck(trained: Trained) -> Iterator[Finding]:
-    """The loss is that of guessing: the updates threw the network to where it learns nothing, or did not move it at all."""
+    """Report a loss no better than guessing: updates were so large that nothing is learned, or too small to move the network."""
     end, guessing = tail(trained.run.history)["train_loss"].to_numpy(), entropy(trained.train)
     if not end.mean() >= GUESSING * guessing or still_falling(trained.run.history) is not None or trained.logits is None:
         return
@@ -145,12 +154,12 @@ def stuck(trained: Trained) -> Iterator[Finding]:
         yield Finding("learning rate too low", evidence, "Train with a learning rate ten times as high.", "likely")
     elif not trained.model.weight_decay:
         if _is_constant(trained.logits):
-            evidence += f" It gives all {len(trained.logits):,} examples looked at the same answer, as if its units had died."
+            evidence += f" Its output is the same for all {len(trained.logits):,} examples looked at, as if its units had died."
         yield Finding("learning rate too high", evidence, "Train with a learning rate a tenth as high.", "likely")
 
 
 def entropy(train: Split) -> float:
-    """Of the labels' frequencies, in nats: the loss of the best constant answer."""
+    """Return the entropy of the label frequencies in nats, which is the loss of the best constant answer."""
     shares = torch.bincount(train.labels).double() / len(train)
     return float(torch.special.entr(shares).sum())
 
@@ -160,55 +169,55 @@ def _is_constant(logits: torch.Tensor) -> bool:
 
 
 def augmentation(trained: Trained) -> Iterator[Finding]:
-    """The labels of an image have to be fitted on all versions of it."""
+    """Report augmentation, which requires an image's label to be fitted on all its versions."""
     chosen = strengths(trained.model.augment)
     if not chosen:
         return
     share = share_nearer(trained.train, chosen, trained.model)
     evidence = (
-        f"Every epoch saw other versions of the images ({', '.join(chosen)}); {share:.0%} of them are nearer to a training image with "
-        f"another label than to their own. The {trained.accuracies}, where images are augmented."
+        f"Every epoch used other versions of the images ({', '.join(chosen)}); {share:.0%} of them are nearer to a training image with "
+        f"another label than to their own original. The {trained.accuracies}, with augmentation."
     )
     likelihood: Likelihood = "likely" if share >= NEARER or trained.seen_worse else "possible"
     yield Finding("augmentation", evidence, "Train with augment=None.", likelihood)
 
 
 def share_nearer(train: Split, chosen: dict[str, float], model: NetworkClassifier) -> float:
-    """The share of augmented images that are nearer to a training image with another label than to their own original."""
+    """Return the fraction of augmented images that are nearer to a training image with another label than to their own original."""
     n = min(len(train), PROBE)
     images, labels = to_float(train.images[:n]).float(), train.labels[:n]
     _, height, width = getattr(model, "image_shape_", train.image_shape)
-    draws = Augmentation(chosen, (height, width)).draw(n, 0, 0)
-    plain, versions = (Augmentation(of, (height, width))(images, draws).flatten(1) for of in ({}, chosen))
+    random = Augmentation(chosen, (height, width)).draw(n, 0, 0)
+    plain, versions = (Augmentation(of, (height, width))(images, random).flatten(1) for of in ({}, chosen))
     distances = torch.cdist(versions, plain)
     others = distances.masked_fill(labels[:, None] == labels[None], math.inf).amin(1)
     return float((others < distances.diagonal()).double().mean())
 
 
 def _dropout_rate(trained: Trained) -> float:
-    """The highest rate, of the hyperparameters or of the network's own layers."""
+    """Return the highest dropout rate of the hyperparameters and of the network's own layers."""
     rates = [float(m.p) for m in trained.module.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
     return max([float(trained.model.dropout), *rates])
 
 
 def dropout(trained: Trained) -> Iterator[Finding]:
-    """Of the hyperparameters, or of the network's own layers."""
+    """Report dropout, of the hyperparameters or of the network's own layers."""
     rate = _dropout_rate(trained)
     if not rate:
         return
     where = "in the hyperparameters" if trained.model.dropout == rate else "in the network's layers"
-    evidence = f"The dropout rate is {rate:g}, {where}. The {trained.accuracies}, where units are dropped."
+    evidence = f"The dropout rate is {rate:g}, {where}. The {trained.accuracies}, with dropout."
     yield Finding("dropout", evidence, "Train without dropout.", "likely" if trained.seen_worse else "possible")
 
 
 def batch_normalization(trained: Trained) -> Iterator[Finding]:
-    """In small batches; or with running averages that do not fit the network they are used with."""
+    """Report batch normalization in small batches, or with running averages that do not fit the network's weights."""
     layers, size = _batch_norms(trained.module), int(trained.model.batch_size)
-    below = trained.running - trained.evaluated
+    below = trained.online - trained.evaluated
     if layers and size < SMALL_BATCH:
         share = share_changed(trained)
-        found = "" if share is None else f" With other companions in its batch, {share:.0%} of the examples get another answer."
-        evidence = f"Layers of batch normalization, {len(layers)} in all, normalize over batches of {size}.{found}"
+        changes = "" if share is None else f" The prediction of {share:.0%} of the examples changes with the other examples of their batch."
+        evidence = f"{len(layers)} layers of batch normalization normalize over batches of {size}.{changes}"
         likelihood: Likelihood = "likely" if share is not None and share >= CHANGED else "possible"
         remedy = "Train with batches of 32 or more, or without batch normalization."
         yield Finding("batch normalization in small batches", evidence, remedy, likelihood)
@@ -223,7 +232,7 @@ def _batch_norms(module: nn.Module) -> list[nn.Module]:
 
 
 def share_changed(trained: Trained) -> float | None:
-    """The share of training examples whose answer, normalized over the batch as in training, changes with the batch they are in.
+    """Return the fraction of training examples whose prediction, normalized over the batch as in training, depends on the batch.
 
     None without weights, or for batches of one.
     """
@@ -242,7 +251,7 @@ def share_changed(trained: Trained) -> float | None:
 
 
 def weight_decay(trained: Trained) -> Iterator[Finding]:
-    """Where the decay of the last layer is as large as the loss's pull on it, it holds the weights where they are."""
+    """Report weight decay: where its pull on the last layer is as large as that of the loss, the weights cannot grow."""
     coefficient = float(trained.model.weight_decay)
     if not coefficient:
         return
@@ -256,7 +265,7 @@ def weight_decay(trained: Trained) -> Iterator[Finding]:
     evidence = f"The coefficient is {coefficient:g}; the norm of all weights went from {before:.3g} to {after:.3g}."
     ratio = decay_over_pull(trained)
     if ratio is not None:
-        evidence += f" At the last layer the pull of the decay is {ratio:.2g} times that of the loss (1: they hold each other)."
+        evidence += f" At the last layer the pull of the decay is {ratio:.2g} times that of the loss (at 1 they balance)."
     if after < SHRUNK * before or (ratio is not None and ratio >= BALANCED):
         yield Finding(cause, evidence, remedy, "likely")
     elif ratio is None or ratio >= NEGLIGIBLE:
@@ -264,10 +273,10 @@ def weight_decay(trained: Trained) -> Iterator[Finding]:
 
 
 def decay_over_pull(trained: Trained) -> float | None:
-    """c |w|² over the loss's pull -⟨∇loss, w⟩, for the weights w and biases of the last layer.
+    """Return c |w|² over the loss's pull -⟨∇loss, w⟩, for the weights and biases w of the last layer, with weight decay c.
 
-    The logits are linear in them, so the pull is the mean over examples of Σ (onehot - softmax) · logits; where training
-    with decay c comes to rest, the ratio is 1. None without such a layer, or where the loss does not pull.
+    The logits are linear in w, so the pull is the mean over examples of Σ (onehot - softmax) · logits. The ratio is 1 where training
+    comes to rest. None without such a layer, or if the pull is not positive.
     """
     linear = [m for m in trained.module.modules() if isinstance(m, nn.Linear) and m.out_features == trained.train.n_classes]
     if not linear or trained.logits is None:
