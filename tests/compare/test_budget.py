@@ -63,7 +63,7 @@ def test_epochs_go_last():
     spec, left_out = shrink_to_budget(quick, {}, 20, 5, Clock(0.5, time.perf_counter()))
     assert spec.n_train == 500
     assert 10 <= spec.params["epochs"] < 100
-    assert "of 100 epochs, so what it does not fit here it might fit with all" in left_out[1]
+    assert "of 100 epochs; what it does not fit here it might fit with all of them" in left_out[1]
 
 
 def test_growth_is_measured_where_it_can_be():

@@ -19,18 +19,22 @@ from shattering.runs.fit import load_data
 from shattering.runs.spec import RunSpec
 
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
-SHARE = 0.85  # of the budget that the planned fits may take; the rest is for the pilot, loading, and noise
+SHARE = 0.85  # of the budget that the planned fits may take; the rest is for pilot fits, loading, and noise
 PILOT = 0.03  # of the budget that one pilot fit may take
-LEAST_EXAMPLES = 500  # or 20 a class: no plan trains on fewer, unless there are fewer
+LEAST_EXAMPLES = 500  # or 20 per class: no plan trains on fewer, unless the data have fewer
 LEAST_TEST = 1000  # a plan that trains on fewer examples tests on as many as it trains on, and on no fewer than this
 LEAST_EPOCHS = 10
 _PILOT_EPOCHS = 3
-_MEASURABLE = 0.1  # seconds
-_LATE = 1.05  # of the budget: when a fit that reports its epochs is stopped
+_MEASURABLE = 0.1  # seconds of a fit, from which the growth with n is measured
+_LATE = 1.05  # times the budget, when a fit that reports its epochs is stopped
 
 
 def parse_budget(budget: str | float | None) -> float | None:
-    """ "90s", "5min", "1.5 hours" or a number of seconds as seconds. Raises InputError for anything else."""
+    """Return a time such as "90s", "5min", "1.5 hours" or a number of seconds, in seconds.
+
+    Raises:
+        InputError: for anything else.
+    """
     if budget is None:
         return None
     match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-z]*?)\s*", str(budget).lower())
@@ -42,35 +46,48 @@ def parse_budget(budget: str | float | None) -> float | None:
 
 
 class OutOfTime(BaseException):
-    """Raised in a training that would end too late; it leaves the run interrupted, not failed."""
+    """Raised in a training that would end too late, which leaves its run interrupted, not failed."""
 
 
 @dataclass
 class Clock:
-    """What is left of a budget. seconds: None for no budget."""
+    """The time that is left of a budget.
+
+    Args:
+        seconds: the budget; None for none.
+        start: when it began, by `time.perf_counter`.
+    """
 
     seconds: float | None
     start: float
 
     @property
     def left(self) -> float:
+        """The seconds that are left; infinite without a budget."""
         return math.inf if self.seconds is None else self.start + self.seconds - time.perf_counter()
 
     def check(self, _: dict) -> None:
-        """Raise OutOfTime when it is late; called after every epoch."""
+        """Raise OutOfTime if the budget is exceeded by more than `_LATE` allows. Called after every epoch."""
         if self.seconds is not None and self.left < -(_LATE - 1) * self.seconds:
             raise OutOfTime
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Seconds of a fit: `seconds` at n examples (and `epochs` epochs), growing with n to the power `exponent`."""
+    """The cost of a fit, which grows as a power of the number of examples.
+
+    Args:
+        seconds: of a fit on n examples.
+        n: the number of examples.
+        exponent: of the growth with n.
+    """
 
     seconds: float
     n: int
     exponent: float
 
     def at(self, n: int) -> float:
+        """Return the seconds of a fit on n examples."""
         return self.seconds * (n / self.n) ** self.exponent
 
 
@@ -102,7 +119,7 @@ def shrink_to_budget(spec: RunSpec, by_name: dict[str, Any], n_fits: int, least_
         spec = replace(spec, n_train=n, n_test=n_test)
         tests = f" and tests on {n_test:,} of {len(data.test):,}" if n_test else ""
         left_out.append(
-            f"To keep the budget it trains on {n:,} of {whole:,} examples{tests}: a fit on all takes about {cost.at(whole):.2g} s."
+            f"To keep to the budget it trains on {n:,} of {whole:,} examples{tests}: a fit on all takes about {cost.at(whole):.2g} s."
         )
     epochs = _epochs(spec, by_name)
     needed = folds * least_fits * cost.at(n)
@@ -111,7 +128,7 @@ def shrink_to_budget(spec: RunSpec, by_name: dict[str, Any], n_fits: int, least_
         if fewer < epochs:
             spec = _with_epochs(spec, by_name, fewer)
             left_out.append(
-                f"To keep the budget it trains for {fewer} of {epochs} epochs, so what it does not fit here it might fit with all."
+                f"To keep to the budget it trains for {fewer} of {epochs} epochs; what it does not fit here it might fit with all of them."
             )
     return spec, tuple(left_out)
 
@@ -131,8 +148,9 @@ def _with_epochs(spec: RunSpec, by_name: dict[str, Any], epochs: int) -> RunSpec
 
 
 def _measure(spec: RunSpec, by_name: objects.Objects, data: Dataset, clock: Clock) -> Cost:
-    """The cost of a fit, from pilot fits of doubling size, each a small part of the budget."""
-    budget: float = clock.seconds  # type: ignore[assignment]
+    """Measure the cost of a fit by pilot fits of doubling size, each a small part of the budget."""
+    assert clock.seconds is not None
+    budget = clock.seconds
     epochs, whole = _epochs(spec, by_name), len(data.train)
     n = min(whole, max(200, 4 * data.train.n_classes))
     points: list[tuple[int, float]] = []
@@ -147,7 +165,10 @@ def _measure(spec: RunSpec, by_name: objects.Objects, data: Dataset, clock: Cloc
 
 
 def _pilot(spec: RunSpec, by_name: objects.Objects, data: Dataset, n: int, epochs: int | None) -> float:
-    """Seconds of a fit on n examples, and predicting the test split; of a model with epochs, of so many of the fastest of a few."""
+    """Measure the seconds of a fit on n examples and of predicting the test split.
+
+    A model with epochs is fitted for a few; the fastest, times `epochs`, is the result.
+    """
     small = data.limit(n, _test_size(n, data), spec.resolved_data_seed)
     model, ends = spec.build(by_name), [time.perf_counter()]
     if epochs:
@@ -165,7 +186,7 @@ def _test_size(n: int, data: Dataset) -> int:
 
 
 def _exponent(points: Sequence[tuple[int, float]]) -> float:
-    """The growth from the last two sizes, between linear and cubic; linear while fits are too short to tell."""
+    """Return the exponent from the last two sizes, in 1…3; 1 while fits are too short to measure it."""
     if len(points) < 2 or points[-2][1] < _MEASURABLE:
         return 1.0
     (n, a), (m, b) = points[-2:]

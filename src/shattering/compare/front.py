@@ -133,9 +133,12 @@ def randomization_test(
     counts = count_repeats(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_permutations)
     base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
     plan = Plan(base, counts)
-    folder = TemporaryFolder() if store is None else None
+    folder = None
+    if store is None:
+        folder = TemporaryFolder()
+        store = folder.path
     try:
-        where = store if isinstance(store, Store) else Store(folder.path if folder else store)  # type: ignore[arg-type]
+        where = store if isinstance(store, Store) else Store(store)
         jobs = jobs or (1 if engine == "local" else None)
         Execution(plan, where, by_name, jobs, clock, console, log, engine).execute()
         repeats = tuple(_read(plan, where, r, number) for r, number in plan.order())

@@ -63,7 +63,7 @@ class Trained:
     def model(self) -> NetworkClassifier:
         """The network; fitted if the run has its weights."""
         has_weights = (self.run.folder / "model.safetensors").exists()
-        return self.run.model(self.given) if has_weights else self.run.spec.build(self.given)  # type: ignore[return-value]
+        return self.run.model(self.given) if has_weights else self.run.spec.build(self.given)  # type: ignore[return-value]  # the spec is a network's
 
     @cached_property
     def module(self) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What there is to see in a chart, in words, for those who do not see it."""
+"""Describe charts in words, for readers who cannot see them."""
 
 from collections.abc import Iterator
 
@@ -6,15 +6,18 @@ import pandas as pd
 
 
 def describe(spec: dict) -> str:
-    """The axes of a Vega-Lite chart with its data inline, and where each series starts and ends; or the mean value, over names.
+    """Describe a Vega-Lite chart with its data inline: its axes, and where each series starts and ends; or the mean per name.
 
-    Of layers, the first is described. Series of several runs count as the means of their starts and ends.
+    Only the first layer is described. A series of several runs is described by the means of their starts and ends.
+
+    Example:
+        >>> describe(to_spec(loss_curves(store.runs())))
     """
     return " ".join(_panel(view, rows) for view, rows in _views(spec, spec["datasets"], spec.get("data")))
 
 
 def _views(view: dict, datasets: dict, data: dict | None) -> Iterator[tuple[dict, pd.DataFrame]]:
-    """The single plots of a chart, each with its rows; a panel of facets has its title."""
+    """Yield the single plots of a chart, each with its rows; a panel of facets has its title."""
     data = view.get("data", data)
     if "facet" in view:
         assert data is not None
@@ -29,7 +32,7 @@ def _views(view: dict, datasets: dict, data: dict | None) -> Iterator[tuple[dict
 
 
 def _first_layer(view: dict) -> dict:
-    """A plot, or its first layer with what all its layers share."""
+    """Return a plot, or its first layer with the properties that all layers share."""
     if "layer" not in view:
         return view
     shared = {key: value for key, value in view.items() if key in ("data", "title")}
@@ -42,7 +45,7 @@ def _panel(view: dict, rows: pd.DataFrame) -> str:
     if y["type"] == "nominal":
         names = [channel["field"] for channel in (y, color) if channel]
         groups = rows.groupby(list(dict.fromkeys(names)), sort=False, as_index=False)
-        means = groups.agg({x["field"]: "mean"}).to_dict("records")  # type: ignore[call-overload]
+        means = groups.agg({x["field"]: "mean"}).to_dict("records")  # type: ignore[call-overload]  # pandas' stub lacks this form
         values = [f"{_name(row, y, color)} {_form(row[x['field']], x)}" for row in means]
         return f"{title}{_title(x)}: {'; '.join(values)}."
     series = rows.groupby(color["field"], sort=False) if color else [("", rows)]
@@ -52,7 +55,7 @@ def _panel(view: dict, rows: pd.DataFrame) -> str:
 
 
 def _course(rows: pd.DataFrame, x: str, y: dict, detail: list[str]) -> str:
-    """From where to where a series goes."""
+    """Say where a series starts and ends."""
     rows = rows.dropna(subset=[x, y["field"]]).sort_values(x, kind="stable")
     if rows.empty:
         return "without values"

@@ -156,7 +156,7 @@ def memorization_curves(runs: Sequence[Run]) -> Chart | None:
     start = base.transform_filter(alt.FieldEqualPredicate(field="examples", equal=_START))
     rule = start.mark_rule(strokeDash=[5, 4], color=RULE).encode(detail="run:N", tooltip=tooltip[:3])
     text = start.mark_text(align="left", dx=4, color=NOTE).encode(x="min(epoch):Q", y=alt.value(SIZE["height"] - 8), text="examples:N")
-    return _panels(alt.layer(lines, rule, text, data=data), data)  # type: ignore[arg-type]
+    return _panels(alt.layer(lines, rule, text, data=data), data)  # type: ignore[arg-type]  # a layered chart has the same methods
 
 
 def _has_corrupted(history: pd.DataFrame) -> bool:

@@ -1,4 +1,4 @@
-"""One self-contained HTML page from a store: opens offline, needs nothing beside it."""
+"""Write stored runs as one self-contained HTML page, which opens offline."""
 
 import base64
 import hashlib
@@ -23,27 +23,42 @@ from shattering.system.files import write_aside
 from shattering.version import VERSION
 
 CAPTIONS = {
-    "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. Drawn are true, half "
+    "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. The chart has true, half "
     "corrupted and random labels and the pixel randomizations; the table has all. Click a legend entry to single it out.",
-    "corruption": "Test error at the end of training over the probability of label corruption, where there are several.",
+    "corruption": "Test error at the end of training over the probability of label corruption, for models with several probabilities.",
 }
 
 
 def write_report(runs: Sequence[Found], path: Path, title: str = "Randomization tests") -> Path:
-    """Write the page of these runs to `path` and return it. Raises OSError if it cannot be written."""
+    """Write the report of runs as one HTML page.
+
+    Args:
+        runs: of a store, done or not; missing ones are named on the page.
+        path: of the page.
+        title: of the page.
+
+    Returns:
+        The path.
+
+    Raises:
+        OSError: if the page cannot be written.
+
+    Example:
+        >>> write_report(Store("results").runs(), Path("report.html"))
+    """
     return write_page(render(runs, title), path)
 
 
 def write_page(html: str, path: Path) -> Path:
     """Write a page, and the folders above it. Raises OSError if it cannot be written."""
-    content = html.encode(errors="backslashreplace")  # of names of files that are no text
+    content = html.encode(errors="backslashreplace")  # names of files need not be text
     write_aside(path, lambda aside: aside.write_bytes(content))
     return path
 
 
 def render(stored: Sequence[Found], title: str = "Randomization tests") -> str:
-    """The page of these runs as text; of studies it says only how they stand. All text from runs is escaped."""
-    everything = [found if isinstance(found, Unread) else found.whole() for found in stored]
+    """Return the report of runs as text; studies are listed with their status only. All text from runs is escaped."""
+    everything = [entry if isinstance(entry, Unread) else entry.whole() for entry in stored]
     runs = [run for run in everything if is_of_model(run)]
     charts = {"loss": figures.loss_curves(runs), "corruption": figures.error_curves(runs)}
     rows = summary_rows(runs)
@@ -61,7 +76,16 @@ def render_template(
     filters: Mapping[str, Callable] | None = None,
     **context,
 ) -> str:
-    """A page of these runs by a template: its own context, and what all pages have: charts, missing runs, provenance."""
+    """Render a template with its own context, and with what all pages have: charts, missing runs and provenance.
+
+    Args:
+        name: of the template.
+        runs: that the page is about.
+        title: of the page.
+        charts: by name; None for a chart without data.
+        filters: of the template, by name.
+        context: values of the template, by name.
+    """
     loader = jinja2.PackageLoader("shattering.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_visible)
     environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
@@ -85,21 +109,21 @@ def render_template(
 
 
 def _visible(value: object) -> object:
-    """Texts with what nobody sees in them, such as marks that turn the direction of writing, made visible; HTML of ours as it is."""
+    """Make invisible characters of a text visible, such as marks that reverse the direction of writing; leave our own HTML alone."""
     return printable(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _policy(scripts: Sequence[str]) -> str:
-    """A Content-Security-Policy: no request to anywhere, no eval, and no script but these."""
+    """Return a Content-Security-Policy that allows these scripts, and no requests, no eval and no other script."""
     hashes = [base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts]
     allowed = " ".join(f"'sha256-{digest}'" for digest in hashes)
     return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def picture_strips(runs: Sequence[Run]) -> tuple[list[dict], list[str]]:
-    """One strip of example images for each dataset and randomization, with the labels that the model was given.
+    """Return one strip of example images per dataset and randomization, with the labels that the model was given.
 
-    Also what is wrong with pictures that cannot be shown, where no other run has one of the same.
+    Also return what is wrong with pictures that cannot be shown, if no other run has the same strip.
     """
     strips: dict[tuple, dict] = {}
     unseen: dict[tuple, str] = {}
@@ -125,7 +149,11 @@ def picture_strips(runs: Sequence[Run]) -> tuple[list[dict], list[str]]:
 
 
 def _tiles(picture: Path, n: int) -> list[str]:
-    """The n equal images that lie side by side in a picture, as data URLs. Raises InputError for a file that is no such picture."""
+    """Return the n images of equal size that lie side by side in a picture, as data URLs.
+
+    Raises:
+        InputError: for a file that is no such picture.
+    """
     urls = []
     try:
         with Image.open(io.BytesIO(read_bytes(picture)), formats=["PNG"]) as strip:
@@ -146,7 +174,7 @@ def _tiles(picture: Path, n: int) -> list[str]:
 
 
 def _what(run: Found) -> str:
-    """What a run or study is, in words."""
+    """Return what a run or study computes, in words."""
     return "its specification cannot be read" if isinstance(run, Unread) else run.spec.title
 
 
@@ -164,17 +192,17 @@ def _line(run: Found) -> dict:
 
 
 def _machines(runs: Sequence[Found]) -> list[dict]:
-    """The distinct environments of the done runs, with how many ran in each."""
-    found: dict[str, dict] = {}
+    """Return the distinct environments of the runs that are done, with how many ran in each."""
+    machines: dict[str, dict] = {}
     for run in runs:
         if isinstance(run, Unread) or not run.provenance:
             continue
         names = ("versions", "processor", "cores", "threads", "device", "git_revision", "dataset_fingerprint")
         shown = {name: run.provenance.get(name) for name in names}
         shown["dataset"] = run.result.get("dataset") or run.result.get("data")
-        entry = found.setdefault(str(shown), {**shown, "runs": 0})
+        entry = machines.setdefault(str(shown), {**shown, "runs": 0})
         entry["runs"] += 1
-    return list(found.values())
+    return list(machines.values())
 
 
 def _percent(value: float | None, digits: int = 1) -> str:

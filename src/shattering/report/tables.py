@@ -16,16 +16,28 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
-_SUBJECT = ("dataset", "model", "hyperparameters", "n_train", "setting")  # what is tested; its rows are the randomizations
-_SETTING = ("n_validation", "image_size", "folds", "scoring", "skip_corrupt", "hold_out")  # of a specification, beside these
+_SUBJECT = ("dataset", "model", "hyperparameters", "n_train", "setting")  # the configuration whose randomizations are compared
+_SETTING = ("n_validation", "image_size", "folds", "scoring", "skip_corrupt", "hold_out")  # further fields of a specification
 _RESULTS = (
-    *("train_accuracy", "test_accuracy", "changed_fraction", "epochs_to_fit", "epochs", "interpolated", "diverged"),
-    *("n_test", "n_classes", "n_parameters"),
+    "train_accuracy",
+    "test_accuracy",
+    "changed_fraction",
+    "epochs_to_fit",
+    "epochs",
+    "interpolated",
+    "diverged",
+    "n_test",
+    "n_classes",
+    "n_parameters",
 )
 
 
 def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a run, done or not: what was run, its status, and its result (missing values where there is none)."""
+    """Return one row per run, done or not: its specification, its status, and its result (missing values if there is none).
+
+    Example:
+        >>> runs_table(Store("results").runs())[["model", "randomization", "test_accuracy"]]
+    """
     return pd.DataFrame([_row(run) for run in runs]).convert_dtypes()
 
 
@@ -52,38 +64,45 @@ def _row(run: Run) -> dict:
 
 
 def _text(name: str) -> str:
-    """A text that tables can hold: names of files need not be any."""
+    """Return a name as text that tables can hold, with escapes where the name of a file is no text."""
     return name.encode(errors="backslashreplace").decode()
 
 
 def hyperparameters(run: Run) -> str:
-    """The model's parameters that are not at their defaults, but for the network, as JSON; "" if all are."""
+    """Return the model's parameters that are not at their defaults, without the network, as JSON; "" if there are none."""
     params = {name: value for name, value in run.spec.hyperparameters().items() if name != "network"}
     return json.dumps(params) if params else ""
 
 
 def _setting(run: Run) -> str:
-    """What else the specification says; "" if it is all as usual."""
+    """Return the other fields of the specification that are not at their defaults, in words; "" if there are none."""
     values = {field.name: (getattr(run.spec, field.name), field.default) for field in fields(RunSpec) if field.name in _SETTING}
     return ", ".join(f"{name} = {value}" for name, (value, default) in values.items() if value != default)
 
 
 def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
-    """One row a configuration, in the papers' order: means over its done seeds, and how many runs are not done.
+    """Return one row per configuration, in the papers' order: means over seeds, and how many runs are not done.
 
-    What a seed has is the mean over its folds, where it has folds.
+    With folds, the number of a seed is the mean over its folds.
 
-    Columns: dataset, model, hyperparameters, n_train, setting (what else the specification says), pixels, labels, label_mode,
-    randomization; seeds (with a run that is done), runs (done: more than seeds where there are folds), not_done, failed, others (the
-    states of those not done, in words); train_accuracy, test_accuracy (means, in 0…1), test_sd (standard deviation over seeds; missing
-    for one), changed_fraction, epochs_to_fit (mean over those that fitted), fitted (runs that interpolate at the end), chance
-    (1/classes), n_test (examples that a seed is tested on, in all its folds).
+    Columns:
+        dataset, model, hyperparameters, n_train, setting: the configuration; setting has the other fields of the specification.
+        pixels, labels, label_mode, randomization: the randomization.
+        seeds, runs: how many seeds have a run that is done, and how many runs are done (more than seeds if there are folds).
+        not_done, failed, others: how many runs are not done, how many of these failed, and their states in words.
+        train_accuracy, test_accuracy, test_sd: means in 0…1, and the standard deviation over seeds (missing for one seed).
+        changed_fraction: the fraction of labels that were changed.
+        epochs_to_fit, fitted: the mean over the runs that fitted, and the number of runs that interpolate at the end.
+        chance, n_test: 1/classes, and the number of test examples of a seed, in all its folds.
+
+    Example:
+        >>> summary_table(Store("results").runs())[["model", "randomization", "test_accuracy"]]
     """
     return pd.DataFrame(summary_rows(runs)).drop(columns="subject", errors="ignore").convert_dtypes()
 
 
 def summary_rows(runs: Iterable[Run]) -> list[dict]:
-    """The rows of `summary_table` as dictionaries, None for missing values; subject: what they are grouped by."""
+    """Return the rows of `summary_table` as dictionaries, None for missing values; "subject" is the key of their group."""
     rows = [_row(run) | _subject_of(run) for run in runs]
     _join_unfinished(rows)
     _tell_apart(rows)
@@ -96,9 +115,9 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
 
 
 def _subject_of(run: Run) -> dict:
-    """What a run is grouped by: all that its specification says, but for seeds, fold and randomization.
+    """Return the key of a run's group: its specification without seeds, fold and randomization.
 
-    exactly: what tells apart datasets and models that are called the same. seeds: what the runs of several folds share.
+    With it come "exactly", which distinguishes datasets and models of the same name, and "seeds", which the folds of a seed share.
     """
     spec = run.spec
     dataset, model = (_text(objects.digest_of(name) if objects.is_object(name) else name) for name in (spec.dataset, spec.model))
@@ -109,21 +128,23 @@ def _subject_of(run: Run) -> dict:
 
 
 def _join_unfinished(rows: list[dict]) -> None:
-    """Put runs that are not done beside those of their subject that are; but runs on several variants of the data, which only those know
-    that are done, are subjects of their own."""
-    variants: dict[str, dict[str, dict]] = {}  # of each subject, with a row of each
+    """Group runs that are not done with those of the same subject that are.
+
+    Only runs that are done know which variant of the data they used. If a subject has several variants, each is a subject of its own.
+    """
+    variants: dict[str, dict[str, dict]] = {}  # subject → variant of the data → one of its rows
     for row in rows:
         if row["status"] == "done":
             variants.setdefault(row["subject"], {}).setdefault(row["dataset"], row)
     for row in rows:
-        found = variants.get(row["subject"], {})
-        if row["status"] != "done" and len(found) == 1:
-            row |= {name: next(iter(found.values()))[name] for name in ("dataset", "n_train")}
+        done = list(variants.get(row["subject"], {}).values())
+        if row["status"] != "done" and len(done) == 1:
+            row |= {name: done[0][name] for name in ("dataset", "n_train")}
         row["subject"] += row["dataset"]
 
 
 def _tell_apart(rows: list[dict]) -> None:
-    """Call datasets and models of different subjects differently."""
+    """Give datasets and models of different subjects different names."""
     called: dict[tuple, list[dict]] = {}
     for row in rows:
         called.setdefault(tuple(row[name] for name in _SUBJECT), []).append(row)
@@ -140,9 +161,9 @@ def _summary(rows: list[dict]) -> dict:
     seeds = [[row for row in done if row["seeds"] == one] for one in dict.fromkeys(row["seeds"] for row in done)]
 
     def means(name: str) -> list[float]:
-        """Of each seed, over its folds."""
+        """Return the mean over the folds of each seed."""
         values = [[row[name] for row in folds if row[name] is not None] for folds in seeds]
-        return [fmean(of) for of in values if of]
+        return [fmean(known) for known in values if known]
 
     def mean(name: str) -> float | None:
         return fmean(values) if (values := means(name)) else None
@@ -163,9 +184,10 @@ def _summary(rows: list[dict]) -> dict:
 
 
 def by_subject(rows: Iterable[dict]) -> list[dict]:
-    """Group summary rows by what is tested: dataset, model, hyperparameters, n_train and setting.
+    """Group summary rows by dataset, model, hyperparameters, n_train and setting.
 
-    Returns one dictionary for each group: these five, n_test (None if no run is done) and rows.
+    Returns:
+        One dictionary per group, with these five, n_test (None if no run is done) and rows.
     """
     out = []
     for _, members in groupby(rows, lambda row: row["subject"]):
@@ -176,14 +198,14 @@ def by_subject(rows: Iterable[dict]) -> list[dict]:
 
 
 def subject_title(subject: dict) -> str:
-    """What is tested, in words."""
+    """Return the title of a group of `by_subject`."""
     n = "all" if subject["n_train"] is None else f"{subject['n_train']:,}"
     setting = f" ({subject['setting']})" if subject["setting"] else ""
     return f"{subject['model']} on {subject['dataset']}, {n} training images{setting}"
 
 
 def verdicts(rows: Iterable[dict]) -> list[str]:
-    """One sentence for each subject that was trained on true and on fully random labels.
+    """Return one sentence per subject that was trained on true and on fully random labels.
 
     "Fits" means that every run classifies its whole training set as labelled at the end.
     """

@@ -1,6 +1,6 @@
-"""Stored runs → the terminal. All text from runs is printed with its escape sequences made visible.
+"""Print stored runs to the terminal. Escape sequences in their texts are made visible.
 
-What lists runs imports nothing heavy.
+Listing runs must stay fast, so heavy imports are made where they are needed.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from shattering.runs.stored import Found, Run, Status
 if TYPE_CHECKING:
     import pandas as pd
 
-LISTED = 10  # values of a list that are printed
+LISTED = 10  # values of a long list that are printed
 
 
 def print_status(runs: Sequence[Found]) -> None:
-    """One line a run, and how many there are of each status."""
+    """Print one line per run, and how many have each status."""
     for run in runs:
         print(printable(f"{run.status:11}  {run.folder.name}  {run.outcome}"))
     counts = {s: sum(run.status == s for run in runs) for s in get_args(Status)}
@@ -27,7 +27,12 @@ def print_status(runs: Sequence[Found]) -> None:
 
 
 def print_stored(run: Run[Any], full: bool = False) -> None:
-    """The result of a run or study; full: also its specification, provenance, history or table, and why it failed."""
+    """Print the result of a run or study.
+
+    Args:
+        run: done or not.
+        full: print also its specification, provenance, history or table, and why it failed.
+    """
     print(printable(f"{run.folder}: {run.status}" + (f" ({run.error})" if run.error else "")))
     lines = {"spec": json.dumps(run.spec.to_json())} if full else {}
     lines |= {name: value for name, value in run.result.items() if name != "examples"}
@@ -42,7 +47,7 @@ def print_stored(run: Run[Any], full: bool = False) -> None:
 
 
 def _printable(rows: pd.DataFrame) -> pd.DataFrame:
-    """A table whose names and texts have no line breaks or escape sequences."""
+    """Make line breaks and escape sequences visible in the names and texts of a table."""
     rows = rows.rename(columns=lambda name: printable(str(name)))
     return rows.map(lambda value: printable(value) if isinstance(value, str) else value)
 
@@ -52,14 +57,14 @@ def _print_lines(text: str) -> None:
 
 
 def _text(value: object) -> str:
-    """A value on a line; of a long list its beginning."""
+    """Return a value as one line; a long list is cut."""
     if isinstance(value, list) and len(value) > LISTED:
         return f"{str(value[:LISTED])[:-1]}, … {len(value):,} in all]"
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 def print_summary(runs: Sequence[Run]) -> None:
-    """A table for each dataset, model and hyperparameters, one row a randomization; then what they say."""
+    """Print a table per dataset, model and hyperparameters, one row per randomization; then the verdicts in sentences."""
     from rich.console import Console
     from rich.table import Table
 

@@ -1,7 +1,7 @@
 "use strict";
 // No eval (ast), so that the page's policy can forbid it; the pictures' names, sizes and colours are the page's.
 const EMBED = { actions: false, renderer: "svg", ast: true, defaultStyle: false };
-const NARROW = 640, AXIS = 80; // pixels; AXIS: what a chart needs beside its plot
+const NARROW = 640, AXIS = 80; // pixels; AXIS: the room that a chart needs beside its plot
 
 function element(name, parent, attributes = {}) {
   const made = parent.appendChild(document.createElement(name));
@@ -9,7 +9,7 @@ function element(name, parent, attributes = {}) {
   return made;
 }
 
-/* Change a chart, in place, so that it fits into `room` pixels: plots no wider, panels and legends in one column. */
+/* Shrink a chart in place to `room` pixels: plots no wider, panels and legends in one column. */
 function fit(node, room) {
   if (typeof node !== "object" || node === null) return;
   if (typeof node.width === "number") node.width = Math.min(node.width, room - AXIS);
@@ -26,7 +26,7 @@ function dropLegends(node) {
   for (const [key, value] of Object.entries(node)) if (key !== "datasets") dropLegends(value);
 }
 
-/* A button a series, in place of the legend, that no key reaches. Any number of them can be pressed. */
+/* Add one button per series in place of the legend, which no key reaches. Any number of them can be pressed. */
 function addSeries(figure, view, pick) {
   const [field] = pick.select.fields, store = pick.name + "_store", colour = view.scale("color"), pressed = new Set();
   for (const value of colour.domain()) {
@@ -44,7 +44,7 @@ function addSeries(figure, view, pick) {
   }
 }
 
-/* Saved is the chart as it was made, with its legend, whatever the page's width and colours. */
+/* Save the chart as it was made, with its legend, whatever the width and colours of the page. */
 async function save(spec, name, kind) {
   const { view } = await vegaEmbed(document.createElement("div"), spec, EMBED);
   const link = document.createElement("a");
