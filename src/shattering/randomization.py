@@ -75,7 +75,7 @@ class Randomization:
         return ", ".join(words) or "true labels"
 
     def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
-        """The corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test"."""
+        """Return the corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test"."""
         import torch
 
         true = split.true_labels.numpy()
@@ -97,7 +97,7 @@ class Randomization:
         return torch.from_numpy(np.where(corrupted, new, true))
 
     def pixel_transform(self, seed: int, part: str, moments: Moments) -> Callable[[np.ndarray, int], np.ndarray]:
-        """(image (c, …), example id) → randomized image of the same shape; it can be sent to other processes.
+        """Return a function (image (c, …), example id) → randomized image of the same shape. It can be sent to other processes.
 
         Raises InputError for "within-class", which is a function of the whole split.
         """
@@ -115,7 +115,7 @@ class Randomization:
         return _unchanged
 
     def images(self, split: Split, seed: int, part: str, moments: Moments) -> torch.Tensor:
-        """The randomized images of a split, by `pixel_transform` of each; of images on disk when they are read."""
+        """Return the randomized images of a split, by `pixel_transform` of each; of images on disk when they are read."""
         import torch
 
         from shattering.data.lazy import ImagesOnDisk
@@ -139,7 +139,7 @@ class Randomization:
         return torch.from_numpy(out)
 
     def _within_class(self, split: Split, seed: int, part: str) -> torch.Tensor:
-        """Every column of the images permuted among the examples of each (true) class; a pixel's channels are one column."""
+        """Return every column of the images permuted among the examples of each (true) class; a pixel's channels are one column."""
         import torch
 
         n, channels = len(split), 1 if self.permute_channels or split.images.ndim == 2 else split.image_shape[0]
@@ -192,7 +192,7 @@ class Moments:
 
     @classmethod
     def of(cls, images: torch.Tensor) -> Moments:
-        """Moments of (n, c, h, w) or (n, features) images, in float64, without a float copy of them all."""
+        """Compute the moments of images (n, c, h, w) or (n, features) in float64, without a float copy of them all."""
         from shattering.data.lazy import ImagesOnDisk
         from shattering.data.moments import channel_moments, feature_moments
 
@@ -206,19 +206,19 @@ class Moments:
         return cls(tuple(images.shape[1:]), mean[:, None, None].numpy(), std[:, None, None].numpy(), gaussian_type(images))
 
     def draw(self, generator: np.random.Generator) -> np.ndarray:
-        """One image of independent normal pixels with these moments."""
+        """Draw one image of independent normal pixels with these moments."""
         return (self.mean + self.std * generator.standard_normal(self.shape)).astype(self.dtype)
 
 
 def gaussian_type(images: torch.Tensor) -> str:
-    """The type of Gaussian pixels or features in place of these: that of floats, else one that is as exact."""
+    """Return the type of Gaussian pixels or features in place of these: that of floats, else one that is as exact."""
     if images.dtype.is_floating_point:
         return str(images.dtype).removeprefix("torch.")
     return "float32" if images.ndim == 4 else "float64"
 
 
 def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> Dataset:
-    """A randomized copy: pixels of all splits, labels of the train and validation splits; test labels stay true.
+    """Return a randomized copy: pixels of all splits, labels of the train and validation splits; test labels stay true.
 
     The validation split was held out of the train split, and has its noise. The moments for Gaussian pixels are those of
     the given train split.

@@ -14,7 +14,7 @@ from shattering.errors import InputError
 def dataset_from_arrays(
     x_train, y_train, x_test, y_test, *, classes=None, label_values=None, channels: str | None = None, name: str = "arrays"
 ) -> Dataset:
-    """A Dataset from NumPy arrays, torch tensors or DataFrames of numbers, all values and labels as they are.
+    """Return a Dataset from NumPy arrays, torch tensors or DataFrames of numbers, all values and labels as they are.
 
     Args:
         x_train: (n, features), of booleans, whole numbers or floats; or images (n, height, width), or (n, height, width, channels) /
@@ -44,7 +44,7 @@ def dataset_from_arrays(
 
 
 def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tuple[np.ndarray, tuple[str, ...]]:
-    """(labels that there are, in order; names of their classes)."""
+    """Return (labels that there are, in order; names of their classes)."""
     one, two = kind_of(train), kind_of(test)
     if one != two:
         raise InputError(f"y_train has {one} and y_test has {two}, expected labels of one kind")
@@ -68,7 +68,7 @@ def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tupl
 
 
 def as_images(x, channels: str | None = None, where: str = "images", **order) -> torch.Tensor:
-    """Arrays as (n, channels, height, width) or (n, features) in their own type; a copy.
+    """Return arrays as (n, channels, height, width) or (n, features) in their own type; a copy.
 
     See `dataset_from_arrays`; order: see `channels_first`.
     """

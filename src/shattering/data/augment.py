@@ -31,7 +31,7 @@ _COLOURS = ("saturation", "hue")
 
 
 def strengths(augment: object) -> dict[str, float]:
-    """The strength of each augmentation that is on.
+    """Return the strength of each augmentation that is on.
 
     augment: None, a name in `AUGMENTATIONS`, a list of names, or a mapping from names to strengths (None: the
     default). Raises InputError for unknown names and strengths out of range.
@@ -67,7 +67,7 @@ class Augmentation:
     size: tuple[int, ...]
 
     def draw(self, n: int, seed: int, epoch: int) -> torch.Tensor:
-        """The random numbers of an epoch: (n, 10) in [0, 1), on the CPU."""
+        """Return the random numbers of an epoch: (n, 10) in [0, 1), on the CPU."""
         parts = []
         for purpose, columns in (("augment", len(_DRAWS) - len(_WINDOW)), ("augment/window", len(_WINDOW))):
             generator = torch.Generator().manual_seed(seeds.integer(seed, purpose, epoch))
@@ -75,7 +75,7 @@ class Augmentation:
         return torch.cat(parts, 1)
 
     def __call__(self, images: torch.Tensor, draws: torch.Tensor) -> torch.Tensor:
-        """The versions of images (b, c, h, w), float in original units, that draws (b, 10) stand for: (b, c, *size).
+        """Return the versions of images (b, c, h, w), float in original units, that draws (b, 10) stand for: (b, c, *size).
 
         Geometry by one bilinear interpolation, without smoothing where images shrink, with zeros outside. Where colours
         change, pixels are clipped to 0…1.
@@ -95,7 +95,7 @@ class Augmentation:
                 raise InputError(f"augmentation {name} got images with {image_shape[0]} channels, expected 3 (red, green, blue)")
 
     def _grid(self, full: torch.Size, of: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Where each output pixel comes from: (b, height, width, 2), in grid_sample's coordinates."""
+        """Return where each output pixel comes from: (b, height, width, 2), in grid_sample's coordinates."""
         height, width = self._window(full, of)
         y = self._along("top", full[0], self.size[0], height, of)[:, :, None]
         x = self._along("left", full[1], self.size[1], width, of)[:, None, :]
@@ -106,7 +106,7 @@ class Augmentation:
         return torch.stack([2 * (cos * x - sin * y) / full[1], 2 * (sin * x + cos * y) / full[0]], -1)
 
     def _window(self, full: torch.Size, of: dict[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
-        """(heights, widths) in pixels of the image of the windows that become the output: (b,) each."""
+        """Return heights and widths (b,), in pixels of the image, of the windows that become the output."""
         most = 1 + self.strengths.get("stretch", 0.0)
         if "resized-crop" not in self.strengths:
             root = most ** (of["stretch"] - 0.5)
@@ -119,7 +119,7 @@ class Augmentation:
         return full[0] * (area / share).sqrt(), full[1] * (area * share).sqrt()
 
     def _along(self, name: str, whole: int, size: int, part: torch.Tensor, of: dict[str, torch.Tensor]) -> torch.Tensor:
-        """The rows (or columns) of the image that those of the output come from: (b, size)."""
+        """Return the rows (or columns) of the image that those of the output come from: (b, size)."""
         start = self._start(name, whole, size, part, of)[:, None]
         pixels = torch.arange(size, device=part.device, dtype=torch.float32)
         along = start + (pixels + 0.5) * (part / size)[:, None] - 0.5
@@ -127,7 +127,7 @@ class Augmentation:
         return along.clamp(0, whole - 1) if inside else along  # no zeros within half a pixel of the border
 
     def _start(self, name: str, whole: int, size: int, part: torch.Tensor, of: dict[str, torch.Tensor]) -> torch.Tensor:
-        """Where each window starts, (b,): a whole pixel, unless it is resized."""
+        """Return where each window starts, (b,): a whole pixel, unless it is resized."""
         resized = bool(self.strengths.keys() & set(_WINDOW))
         if not self.strengths.keys() & {"crop", "resized-crop"}:
             return (whole - part) / 2 if resized else (whole - part) // 2
@@ -148,7 +148,7 @@ class Augmentation:
 
 
 def to_hsv(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Hue in turns, saturation and value, (b, h, w) each, of images (b, 3, h, w) in 0…1."""
+    """Return hue in turns, saturation and value, (b, h, w) each, of images (b, 3, h, w) in 0…1."""
     red, green, blue = images.unbind(1)
     value, low = images.amax(1), images.amin(1)
     spread = value - low
@@ -160,7 +160,7 @@ def to_hsv(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tens
 
 
 def from_hsv(hue: torch.Tensor, saturation: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
-    """The images (b, 3, h, w) in 0…1 of hue (any number of turns), saturation and value (b, h, w)."""
+    """Return the images (b, 3, h, w) in 0…1 of hue (any number of turns), saturation and value (b, h, w)."""
 
     def channel(offset: int) -> torch.Tensor:
         k = (offset + 6 * hue) % 6

@@ -18,7 +18,7 @@ def check_order(channels: object) -> None:
 def channels_first(
     images: torch.Tensor, channels: str | None, where: str, like: tuple[int, ...] | None = None, remedy: str = "channels='first' or 'last'"
 ) -> torch.Tensor:
-    """Images of four axes as (n, channels, height, width).
+    """Return images of four axes as (n, channels, height, width).
 
     The channels are the axis, the second or the last, that has length 1, 3 or 4. If both have, or neither has, it is the order that gives
     square images.
@@ -44,7 +44,7 @@ def _known(shape: torch.Size, like: tuple[int, ...] | None) -> str | None:
 
 
 def _by_rule(shape: torch.Size, where: str, remedy: str) -> str:
-    """The order that gives images of 1, 3 or 4 channels; if both do, or neither does, the one that gives squares."""
+    """Return the order that gives images of 1, 3 or 4 channels; if both do, or neither does, the one that gives squares."""
     _, a, b, c = shape
     for first, last in ((a in CHANNELS, c in CHANNELS), (b == c, a == b)):
         if first != last:

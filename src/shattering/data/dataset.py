@@ -84,13 +84,13 @@ class Split:
         return tuple(self.images.shape[1:])
 
     def copy(self) -> "Split":
-        """The same in memory of its own, for code that may change what it is given; images on disk stay there."""
+        """Return the same in memory of its own, for code that may change what it is given; images on disk stay there."""
         images = self.images.subset(np.arange(len(self))) if isinstance(self.images, ImagesOnDisk) else self.images.clone()
         labels, ids, true_labels = self.labels.clone(), self.ids.clone(), self.true_labels.clone()
         return replace(self, images=images, labels=labels, ids=ids, true_labels=true_labels)
 
     def subset(self, rows: torch.Tensor) -> "Split":
-        """The examples at positions `rows`, with their ids."""
+        """Return the examples at positions `rows`, with their ids."""
         images = self.images.subset(rows) if isinstance(self.images, ImagesOnDisk) else self.images[rows]
         return replace(self, images=images, labels=self.labels[rows], ids=self.ids[rows], true_labels=self.true_labels[rows])
 
@@ -132,7 +132,7 @@ class Dataset:
         return self.train.classes
 
     def limit(self, n_train: int | None = None, n_test: int | None = None, seed: int = 0, n_validation: int | None = None) -> "Dataset":
-        """Class-balanced, seeded subsets of the splits; None keeps a split whole.
+        """Return class-balanced, seeded subsets of the splits; None keeps a split whole.
 
         n_validation: examples of the train split to hold out, beside the n_train that stay (None: what is left).
         The training examples of a given n_train are the same with and without a validation split.
@@ -149,7 +149,7 @@ class Dataset:
         return replace(self, train=train, test=test, validation=held_out)
 
     def fold(self, number: int, of: int, seed: int = 0) -> "Dataset":
-        """Cross-validation within the train split: test on one of its stratified folds, train on the others.
+        """Return a fold of cross-validation within the train split: test on one stratified fold, train on the others.
 
         The folds are stratified by the labels that the train split has, corrupted or not, and the test fold keeps them. So the
         folds of every randomized copy are made as those of the original data are, by the same seed, which a permutation test
@@ -183,7 +183,7 @@ class Dataset:
         return path
 
     def fingerprint(self) -> str:
-        """SHA-256 of images, labels, ids and class names; of images on disk, as `ImagesOnDisk.fingerprint` says.
+        """Return the SHA-256 of images, labels, ids and class names; of images on disk, as `ImagesOnDisk.fingerprint` says.
 
         What is at its default is left out: labels that are true, and label values 0…k-1 of int64.
         """
@@ -230,7 +230,7 @@ def _check_split(split: Split) -> None:
 
 
 def balanced_subset(split: Split, n: int | None, seed: int, purpose: str) -> Split:
-    """n examples with classes as equal as their sizes allow, in source order.
+    """Return n examples with classes as equal as their sizes allow, in source order.
 
     Raises InputError if n is not in 1…len(split).
     """
@@ -242,14 +242,14 @@ def balanced_subset(split: Split, n: int | None, seed: int, purpose: str) -> Spl
 
 
 def _balanced_order(split: Split, seed: int, purpose: str) -> torch.Tensor:
-    """A permutation of the rows, in whole rounds of one example per class while there are such."""
+    """Return a permutation of the rows, in whole rounds of one example per class while there are such."""
     order = seeds.generator(seed, f"data/{purpose}").permutation(len(split))
     rank = _ranks(split.true_labels.numpy()[order])
     return torch.from_numpy(order[np.argsort(rank, kind="stable")])
 
 
 def hold_out_by_class(split: Split, n_test: int, seed: int) -> tuple[Split, Split]:
-    """(train, test): n_test examples drawn by class, in proportion to the classes' sizes; both in source order.
+    """Split into (train, test): n_test examples drawn by class, in proportion to the classes' sizes; both in source order.
 
     Every class of two examples or more is on both sides, where n_test has room for one of each; a class of one example is
     trained on. The draw depends on the labels through the sizes of the classes alone, so that given the two sides the labels
@@ -266,7 +266,7 @@ def hold_out_by_class(split: Split, n_test: int, seed: int) -> tuple[Split, Spli
 
 
 def _ranks(labels: np.ndarray) -> np.ndarray:
-    """The position (n,) of each example among those of its class, from 0."""
+    """Return the position (n,) of each example among those of its class, from 0."""
     by_class = np.argsort(labels, kind="stable")
     sizes = np.bincount(labels)
     rank = np.empty(len(labels), dtype=np.int64)
@@ -275,7 +275,7 @@ def _ranks(labels: np.ndarray) -> np.ndarray:
 
 
 def _stratified_folds(labels: np.ndarray, of: int, seed: int) -> list[tuple[np.ndarray, np.ndarray]]:
-    """(training rows, test rows) of each of scikit-learn's stratified, shuffled folds."""
+    """Return (training rows, test rows) of each of scikit-learn's stratified, shuffled folds."""
     from sklearn.model_selection import StratifiedKFold
 
     splitter = StratifiedKFold(of, shuffle=True, random_state=seeds.integer(seed, "data/folds") % 2**32)

@@ -18,7 +18,7 @@ _HEAD = 1 << 18  # bytes of a JPEG within which its EXIF data begin
 
 
 def decode_one(data: bytes, note: Note = lambda _: None) -> np.ndarray:
-    """(height, width, channels) uint8 with 1 channel for grey images, else 3.
+    """Decode an image to (height, width, channels) uint8, with 1 channel for grey images, else 3.
 
     note: is told what was changed in reading. Raises `Unreadable` for what is no image, and `Refused` for what would be changed without a
     word; their messages go after the image's name.
@@ -28,7 +28,7 @@ def decode_one(data: bytes, note: Note = lambda _: None) -> np.ndarray:
 
 
 def decode_square(data: bytes, size: int, note: Note = lambda _: None) -> np.ndarray:
-    """The central square of an image as (size, size, 3) uint8: what a resize of the short side and a centre crop give.
+    """Return the central square of an image as (size, size, 3) uint8: what a resize of the short side and a centre crop give.
 
     Bilinear with antialiasing (Pillow's). A JPEG of at least four times the size is first decoded at a half, a quarter or an
     eighth, as its format offers, but never below twice the size. That is quicker, and changes pixels by 1.7 levels of 255 on
@@ -45,7 +45,7 @@ def decode_square(data: bytes, size: int, note: Note = lambda _: None) -> np.nda
 
 
 def _decoded(data: bytes, least: int | None, note: Note) -> Image.Image | np.ndarray:
-    """An upright picture, grey or RGB; reduced while decoding (JPEG alone) as far as its short side stays at least `least`."""
+    """Return an upright picture, grey or RGB; reduced while decoding (JPEG alone) as far as its short side stays at least `least`."""
     try:
         found = _by_simplejpeg(data, least)
         return _by_pillow(data, least, note) if found is None else found
@@ -59,7 +59,7 @@ def _decoded(data: bytes, least: int | None, note: Note) -> Image.Image | np.nda
 
 
 def _by_simplejpeg(data: bytes, least: int | None) -> np.ndarray | Image.Image | None:
-    """None for what it does not take, which Pillow may."""
+    """Decode by simplejpeg; None for what it does not take, which Pillow may."""
     if simplejpeg is None or data[:2] != b"\xff\xd8":
         return None
     with suppress(ValueError):

@@ -21,7 +21,7 @@ _SHARD = re.compile(r"(.*)-(\d+)-of-(\d+)(?:-[0-9a-f]{16})?\.parquet", re.IGNORE
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """One image a file.
+    """One image per file.
 
     Args:
         folder: what the names start from.
@@ -38,16 +38,16 @@ class ImageFiles:
         return printable(str(self._path(row)))
 
     def read(self, row: int) -> bytes:
-        """The encoded bytes of an image. Raises InputError for a file that cannot be read, or is no file."""
+        """Return the encoded bytes of an image. Raises InputError for a file that cannot be read, or is no file."""
         return read_file(self._path(row))
 
     def size_of(self, rows: np.ndarray) -> int:
-        """Bytes of these images, from a hundred of them."""
+        """Estimate the bytes of these images from a hundred of them."""
         some = rows[:: max(1, len(rows) // 100)]
         return int(np.mean([os.stat(self._path(row)).st_size for row in some]) * len(rows)) if len(some) else 0
 
     def stamp(self) -> str:
-        """Another one whenever a file changes, or lies elsewhere."""
+        """Return a digest that changes whenever a file changes or moves."""
         return stamp(self._path(row) for row in range(len(self)))
 
     def _path(self, row: int) -> Path:
@@ -94,11 +94,11 @@ class ParquetRows:
         return printable(f"row {row - first} of column {self.column.split('.')[0]!r} of {self.files[self.groups[group, 0]]}")
 
     def group_of(self, rows):
-        """The row group of each row."""
+        """Return the row group of each row."""
         return np.searchsorted(self.starts, rows, side="right") - 1
 
     def read_group(self, group: int, rows: np.ndarray) -> list[bytes | None]:
-        """The encoded bytes of some rows of a row group, None where there are none. Raises InputError if it cannot be read."""
+        """Return the encoded bytes of some rows of a row group, None where there are none. Raises InputError if it cannot be read."""
         number, inner = self.groups[group]
         path = self.files[number]
         try:
@@ -110,11 +110,11 @@ class ParquetRows:
         return column.take(pa.array(rows - self.starts[group])).to_pylist()
 
     def size_of(self, rows: np.ndarray) -> int:
-        """Bytes of these rows, each counted as the mean of its row group."""
+        """Return the bytes of these rows, each counted as the mean of its row group."""
         return int((self.sizes / np.maximum(np.diff(self.starts), 1))[self.group_of(rows)].sum())
 
     def stamp(self) -> str:
-        """Another one whenever a file changes, or lies elsewhere."""
+        """Return a digest that changes whenever a file changes or moves."""
         return stamp(self.files)
 
 
@@ -137,26 +137,26 @@ class ArrowRows:
         return f"row {row} of column {self.name!r}"
 
     def read(self, row: int) -> bytes:
-        """The encoded bytes of an image, none where there are none. Raises InputError for a file that cannot be read."""
+        """Return the encoded bytes of an image, none where there are none. Raises InputError for a file that cannot be read."""
         found = self.values[row].as_py() or {}
         if found.get("bytes") is None and found.get("path"):
             return read_file(Path(found["path"]))
         return found.get("bytes") or b""
 
     def size_of(self, rows: np.ndarray) -> int:
-        """Bytes of these images, from a hundred of them."""
+        """Estimate the bytes of these images from a hundred of them."""
         some = rows[:: max(1, len(rows) // 100)]
         return int(np.mean([len(self.read(row)) for row in some]) * len(rows)) if len(some) else 0
 
     def stamp(self) -> None:
-        """There is none: what is made of them is not kept."""
+        """Return None: nothing made of these rows is kept in the cache."""
 
 
 Encoded = ImageFiles | ParquetRows | ArrowRows
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file. Raises InputError for anything else, without waiting for it or reading without end."""
+    """Return the bytes of a regular file. Raises InputError for anything else, without waiting for it or reading without end."""
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         with open(descriptor, "rb") as file:
@@ -173,7 +173,7 @@ def read_file(path: Path) -> bytes:
 
 
 def kind_of(status: os.stat_result) -> str:
-    """What a path leads to, in words."""
+    """Return in words what a path leads to."""
     kinds = ((stat.S_ISREG, "a file"), (stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"))
     return next((name for is_kind, name in kinds if is_kind(status.st_mode)), "a device")
 
@@ -209,7 +209,7 @@ def check_shards(files: Sequence[Path]) -> None:
 
 
 def stamp(files: Iterable[Path]) -> str:
-    """SHA-256 over where files lie, which they are, their sizes and times of change, of which nobody can set the last.
+    """Return a SHA-256 of where files lie, their inodes, their sizes and their times; nobody can set the time of change.
 
     Raises InputError for a file that is not there.
     """

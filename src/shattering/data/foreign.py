@@ -20,12 +20,12 @@ from shattering.errors import InputError
 
 
 def is_torch(source: object) -> bool:
-    """Whether it is a torch dataset that can be indexed."""
+    """Return whether it is a torch dataset that can be indexed."""
     return isinstance(source, torch.utils.data.Dataset) and hasattr(source, "__len__") and hasattr(source, "__getitem__")
 
 
 def read_torch(source: Any, channels: str | None = None) -> tuple[torch.Tensor, np.ndarray]:
-    """All (image, label) pairs of a torch dataset: images (n, c, h, w), (n, h, w) or (n, features), labels (n,).
+    """Load all (image, label) pairs of a torch dataset: images (n, c, h, w), (n, h, w) or (n, features), labels (n,).
 
     channels: "first" or "last", of items that are arrays; None: by the rule of `channels_first`. Random transforms are drawn once, here.
     Raises InputError for items that are no such pairs, of several shapes, or pictures that would be changed by reading them.
@@ -63,7 +63,7 @@ class _Picture(np.ndarray):
 
 
 def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
-    """An item as an array; pictures as uint8, channels first."""
+    """Return an item as an array; pictures as uint8, channels first."""
     if isinstance(image, Image.Image):
         try:
             return as_array(plain(image, notes.append)).transpose(2, 0, 1).view(_Picture)
@@ -76,13 +76,13 @@ def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
 
 
 def is_hub(source: object) -> bool:
-    """Whether it is a `Dataset`, or a `DatasetDict`, of Hugging Face's library."""
+    """Return whether it is a `Dataset`, or a `DatasetDict`, of Hugging Face's library."""
     first = next(iter(source.values()), None) if isinstance(source, Mapping) else source
     return hasattr(first, "features") and hasattr(first, "column_names") and hasattr(first, "info")
 
 
 def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], size: int | None = None, skip_corrupt: bool = False) -> Dataset:
-    """A Hugging Face dataset with one image column and one column of class labels.
+    """Load a Hugging Face dataset with one image column and one column of class labels.
 
     A `DatasetDict` needs a "train" split, and may have "test" or "validation", of which the first that has labels is the test split;
     otherwise `hold_out` makes it. size, skip_corrupt: as of `load_dataset`. Raises InputError for columns that cannot be found.
@@ -114,7 +114,7 @@ def _has_labels(source: Any, like: Split) -> bool:
 
 
 def _label_column(source: Any) -> str | None:
-    """The column of a usual name, else the one of class labels; None: there is neither. Raises InputError if there are several."""
+    """Return the column of a usual name, else the one of class labels; None: there is neither. Raises InputError if there are several."""
     named = [name for name in formats.LABELS if name in source.column_names]
     found = named or [name for name, feature in source.features.items() if type(feature).__name__ == "ClassLabel"]
     if len(found) > 1:

@@ -32,7 +32,7 @@ def read_parquet(
     size: int | None = None,
     skip_corrupt: bool = False,
 ) -> tuple[Split, str]:
-    """Parquet files with an image and a label column, as the Hugging Face hub serves them.
+    """Read Parquet files with an image and a label column, as the Hugging Face hub serves them.
 
     label_column: its name; None: the only one of a usual name. like: the train split, for a test split. size: of the
     squares that images are brought to. skip_corrupt: some images may be unreadable. With either, or if the images would not fit into
@@ -56,7 +56,7 @@ def read_parquet(
 
 
 def has_labels(files: list[Path], label_column: str | None, like: Split) -> bool:
-    """Whether Parquet files of a test split have labels; see `are_labels`. like: the train split."""
+    """Return whether Parquet files of a test split have labels; see `are_labels`. like: the train split."""
     names = open_parquet(files[0]).schema_arrow.names
     if not any(name in names for name in ([label_column] if label_column else LABELS)):
         return False
@@ -64,13 +64,16 @@ def has_labels(files: list[Path], label_column: str | None, like: Split) -> bool
 
 
 def are_labels(column: pd.Series, like: Split) -> bool:
-    """Whether some labels of a test split are neither missing nor -1, which marks missing ones unless the train split (like) has it."""
+    """Return whether a test split has labels: some that are neither missing nor -1.
+
+    -1 marks missing labels unless the train split (like) has it.
+    """
     marks = column.eq(-1) if -1 not in like.label_values.tolist() else False
     return bool((column.notna() & ~pd.Series(marks, column.index)).any())
 
 
 def _common_schema(files: list[Path]) -> pa.Schema:
-    """The schema of the first file. Raises InputError if another has other columns, or names its classes otherwise."""
+    """Return the schema of the first file. Raises InputError if another has other columns, or names its classes otherwise."""
     schema = open_parquet(files[0]).schema_arrow
     for file in files[1:]:
         other = open_parquet(file).schema_arrow
@@ -97,7 +100,10 @@ def _read_column(files: list[Path], column: str) -> pd.Series:
 
 
 def fits_into_memory(nbytes: int) -> bool:
-    """Whether decoded images of so many bytes may live in memory: at most `LARGE`, and, as float32 beside it, half of what is available."""
+    """Return whether decoded images of so many bytes may live in memory.
+
+    They may take at most `LARGE`, and, with their float32 copy, half of what is available.
+    """
     return nbytes <= LARGE and 5 * nbytes <= available_memory() / 2
 
 
@@ -123,7 +129,7 @@ def _label_column(names: list[str], file: Path, wanted: str | None) -> str:
 
 
 def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
-    """The names in the hub's schema metadata, if there are any."""
+    """Return the names in the hub's schema metadata, if there are any."""
     try:
         features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
         return [str(name) for name in features[column]["names"]]
@@ -132,7 +138,7 @@ def _class_names(schema: pa.Schema, column: str) -> list[str] | None:
 
 
 def classes_of(given: Any, where: str, names: Sequence[str] | None, like: Split | None) -> dict[str, Any]:
-    """Labels as a file or a column holds them → the arguments of a `Split` that say its labels and classes.
+    """Return the arguments of a `Split` that say its labels and classes, from labels as a file or a column holds them.
 
     Args:
         given: labels that `plain_labels` takes.
@@ -172,7 +178,7 @@ def check_no_empty_class(split: Split, where: str) -> None:
 
 
 def read_image_folder(folder: Path, classes: list[str] | None = None, size: int | None = None, skip_corrupt: bool = False) -> Split:
-    """FOLDER/CLASS/… images of any format that Pillow reads: one class a sub-folder, in alphabetical order.
+    """Read images at FOLDER/CLASS/… of any format that Pillow reads: one class per sub-folder, in alphabetical order.
 
     classes: the classes of the train split, for a test split. size, skip_corrupt: as for `read_parquet`. Raises InputError for none,
     empty or unknown ones, and for files that are no images.
@@ -200,14 +206,14 @@ def read_image_folder(folder: Path, classes: list[str] | None = None, size: int 
 
 
 def images_of(source: Encoded, size: int | None, skip_corrupt: bool) -> torch.Tensor:
-    """Images on disk, or in memory if all are wanted as they are, and fit."""
+    """Return images on disk, or in memory if all are wanted as they are and they fit."""
     images = ImagesOnDisk(source, size, skip_corrupt=skip_corrupt)
     stay = size or skip_corrupt or not fits_into_memory(images.nbytes)
     return images if stay else images.load()  # type: ignore[return-value]
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz with x_train, y_train, x_test, y_test (and perhaps classes, label_values and channels); no pickles.
+    """Return the arrays of an .npz with x_train, y_train, x_test, y_test (and perhaps classes, label_values and channels); no pickles.
 
     Raises InputError for a file that is none such, or whose arrays would not fit into memory.
     """

@@ -28,17 +28,17 @@ class Found:
 
 
 def is_litter(name: str) -> bool:
-    """Whether a file or folder of this name is never of the user's making, or hidden."""
+    """Return whether a file or folder of this name is never of the user's making, or hidden."""
     return name.startswith(".") or name.lower() in _LITTER
 
 
 def class_folders(folder: Path) -> list[str]:
-    """Names of the folders in a folder, in order."""
+    """Return names of the folders in a folder, in order."""
     return sorted(entry.name for entry in _entries(folder) if not is_litter(entry.name) and _is_folder(entry))
 
 
 def find_images(folder: Path, classes: list[str], read: str = "") -> list[list[str]]:
-    """The images of each class folder and of the folders in it, as names below `folder`, in order.
+    """Return the images of each class folder and of the folders in it, as names below `folder`, in order.
 
     read: the name of a file in the folder that the caller reads. Notes beside the images (text, tables) are told in a warning. Raises
     InputError for images in no class folder, and for files that are neither: of formats that are not read, devices, links to nowhere.
@@ -62,7 +62,7 @@ def find_images(folder: Path, classes: list[str], read: str = "") -> list[list[s
 
 
 def annotated(folder: Path) -> dict[str, str] | None:
-    """The class of each image of a folder as in Tiny ImageNet's val: {"images/NAME": CLASS}; None for a folder that is none."""
+    """Return the class of each image of a folder as in Tiny ImageNet's val: {"images/NAME": CLASS}; None for a folder that is none."""
     if not _is_annotated(folder):
         return None
     try:
@@ -83,7 +83,7 @@ def annotated(folder: Path) -> dict[str, str] | None:
 
 
 def split_folders(path: Path) -> dict[str, Path]:
-    """Folders of a folder by name in lower case. Raises InputError for two that differ only in case."""
+    """Return folders of a folder by name in lower case. Raises InputError for two that differ only in case."""
     found: dict[str, Path] = {}
     for name in class_folders(path):
         if name.lower() in found:
@@ -93,17 +93,20 @@ def split_folders(path: Path) -> dict[str, Path]:
 
 
 def is_split_name(name: str) -> bool:
-    """Whether a folder of this name looks like a split of the data, not like a class."""
+    """Return whether a folder of this name looks like a split of the data, not like a class."""
     return _SPLITS.fullmatch(name.lower()) is not None
 
 
 def has_class_folders(folder: Path) -> bool:
-    """Whether a split has labels: folders of classes, not only one of images."""
+    """Return whether a split has labels: folders of classes, not only one of images."""
     return class_folders(folder) not in ([], ["images"]) or _is_annotated(folder)
 
 
 def parquet_parts(folder: Path) -> dict[str, list[Path]]:
-    """The Parquet files of a folder by split: files "train.parquet", "train-00000-of-00002.parquet", "train_1.parquet" are of "train"."""
+    """Return the Parquet files of a folder by split.
+
+    "train.parquet", "train-00000-of-00002.parquet" and "train_1.parquet" belong to "train".
+    """
     parts: dict[str, list[Path]] = {}
     for entry in sorted(_entries(folder), key=lambda entry: entry.name):
         stem, suffix = os.path.splitext(entry.name)

@@ -8,7 +8,7 @@ from shattering.errors import InputError
 
 
 def codes_among(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """(n,) int64: the place of each value among the labels (k,), or -1 for one that is none of them.
+    """Return the place (n,) int64 of each value among the labels (k,), or -1 for one that is none of them.
 
     Values are the same where Python says that they are equal: 1.0 and True are 1, but "1" is not.
     """
@@ -25,7 +25,7 @@ def codes_among(values: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def codes_of(labels: np.ndarray, values: np.ndarray, where: str) -> torch.Tensor:
-    """(n,) int64: the place of each label among the values (k,). Raises InputError for a label that is none of them."""
+    """Return the place (n,) int64 of each label among the values (k,). Raises InputError for a label that is none of them."""
     codes = codes_among(labels, values)
     strange = codes < 0
     if strange.any():
@@ -46,18 +46,18 @@ def check_are_classes(values: np.ndarray, n: int, where: str) -> None:
 
 
 def names_of(values: np.ndarray) -> list[str]:
-    """Names of classes whose labels these are."""
+    """Return names of classes whose labels these are."""
     return [str(int(value) if isinstance(value, float) else value) for value in values.tolist()]
 
 
 def listed(labels: np.ndarray) -> str:
-    """Labels in words, the first ten of them."""
+    """Return labels in words, the first ten of them."""
     shown = ", ".join(repr(label) for label in labels[:10].tolist())
     return f"{shown}, … ({len(labels)} in all)" if len(labels) > 10 else shown
 
 
 def is_default(values: np.ndarray) -> bool:
-    """Whether labels are 0…k-1, as where nothing else is said."""
+    """Return whether labels are 0…k-1, as where nothing else is said."""
     return values.dtype == np.int64 and np.array_equal(values, np.arange(len(values)))
 
 

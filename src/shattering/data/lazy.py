@@ -70,7 +70,7 @@ class ImagesOnDisk:
         return len(self.rows)
 
     def describe(self, i: int) -> str:
-        """Where the image at a position comes from, in words."""
+        """Return in words where the image at a position comes from."""
         return self.source.describe(int(self.rows[i]))
 
     @property
@@ -96,7 +96,7 @@ class ImagesOnDisk:
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def __getitem__(self, rows) -> torch.Tensor:
-        """The images at these positions (a slice, or integers), decoded: (b, c, h, w). Raises InputError for one that is unreadable."""
+        """Return the decoded images (b, c, h, w) at these positions (a slice, or integers). Raises InputError for an unreadable one."""
         chosen = np.arange(len(self))[rows if isinstance(rows, slice) else np.asarray(rows)]
         out = torch.empty((len(chosen), *self.shape[1:]), dtype=self.dtype)
         self.read_into(out, chosen)
@@ -109,13 +109,13 @@ class ImagesOnDisk:
             target[place] = self._image(i, self._encoded(i))
 
     def subset(self, rows) -> "ImagesOnDisk":
-        """The images at these positions; nothing is read."""
+        """Return the images at these positions; nothing is read."""
         rows = np.asarray(rows)
         transforms = [(transform, ids[rows]) for transform, ids in self.transforms]
         return self._like(self.rows[rows], transforms, self.dtype)
 
     def randomized(self, transform: Transform, ids: torch.Tensor, dtype: torch.dtype) -> "ImagesOnDisk":
-        """The same images, each to be transformed as it is read. ids: (n,) of the examples."""
+        """Return the same images, each to be transformed as it is read. ids: (n,) of the examples."""
         return self._like(self.rows, [*self.transforms, (transform, ids.numpy())], dtype)
 
     def _like(self, rows: np.ndarray, transforms: Sequence[tuple[Transform, np.ndarray]], dtype: torch.dtype) -> "ImagesOnDisk":
@@ -141,7 +141,7 @@ class ImagesOnDisk:
         return max(1, groups_kept.CACHE * groups // max(1, self.source.size_of(self.rows)))
 
     def in_chunks(self) -> Iterator[torch.Tensor]:
-        """All images in order, a few at a time, decoded in threads."""
+        """Yield all images in order, a few at a time, decoded in threads."""
         images = self._in_threads(self._image)
         for start in range(0, len(self), _CHUNK):
             out = self._empty(min(_CHUNK, len(self) - start))
@@ -150,7 +150,7 @@ class ImagesOnDisk:
             yield torch.from_numpy(out)
 
     def load(self) -> torch.Tensor:
-        """All of them, decoded; or what the last decoding gave, from the cache folder.
+        """Return all images decoded, from the cache folder if they have been decoded before.
 
         Raises InputError for an image that cannot be read, for mixed sizes, and for files that change meanwhile.
         """
@@ -163,7 +163,7 @@ class ImagesOnDisk:
         return images
 
     def _load(self) -> tuple[torch.Tensor, list[str]]:
-        """Images, and what was changed in reading them."""
+        """Load the images, and notes of what was changed in reading them."""
         out = self._empty(len(self))
         notes: dict[int, list[str]] = {}
 
@@ -198,7 +198,7 @@ class ImagesOnDisk:
         return images, notes
 
     def unreadable(self) -> list[int]:
-        """Positions of the images that cannot be decoded. Every image is decoded once; the answer is kept in the cache folder."""
+        """Return positions of the images that cannot be decoded. Every image is decoded once; the answer is kept in the cache folder."""
 
         def is_readable(i: int, data: bytes) -> bool:
             try:
@@ -213,7 +213,7 @@ class ImagesOnDisk:
         return self._remembered("unreadable", lambda: [i for i, good in enumerate(self._in_threads(is_readable)) if not good], check)
 
     def moments(self) -> tuple[list[float], list[float]]:
-        """Mean and standard deviation of each channel, pixels in 0…1; kept in the cache folder.
+        """Return mean and standard deviation of each channel, pixels in 0…1; kept in the cache folder.
 
         Raises InputError for images that are Gaussian already.
         """
@@ -230,7 +230,7 @@ class ImagesOnDisk:
         return mean, std
 
     def fingerprint(self) -> str:
-        """SHA-256 over the encoded bytes of all images, which are read once, and the pixels that are made of 16 of them."""
+        """Return a SHA-256 over the encoded bytes of all images, which are read once, and the decoded pixels of 16 of them."""
 
         def compute() -> str:
             digest = hashlib.sha256()
@@ -244,7 +244,7 @@ class ImagesOnDisk:
         return digest.hexdigest()
 
     def numpy(self) -> NoReturn:
-        """There is no array of them. Raises InputError."""
+        """Raise InputError: images on disk are no array."""
         n, gigabytes = len(self), self.nbytes / 1e9
         raise InputError(
             f"{n:,} images of {self.shape[3]}x{self.shape[2]} pixels stay on disk, as decoded they take {gigabytes:.1f} GB; expected fewer "
@@ -252,12 +252,12 @@ class ImagesOnDisk:
         )
 
     def _remembered(self, what: str, compute: Callable[[], Result], check: Callable[[object], bool]) -> Result:
-        """compute(), or what it gave last time for the same files, rows and size."""
+        """Return compute(), or its last result for the same files, rows and size."""
         key = self._key(what)
         return compute() if key is None else kept_json(f"{key}.json", compute, check)
 
     def _key(self, what: str) -> str | None:
-        """What something made of these very images is kept under; None: it is not kept."""
+        """Return the cache key of something made of these images; None: it is not kept."""
         stamp = self.source.stamp()
         if stamp is None:
             return None
@@ -267,12 +267,12 @@ class ImagesOnDisk:
         return np.empty((n, *self.shape[1:]), np.float32 if self.dtype == torch.float32 else np.uint8)
 
     def _in_threads(self, work: Callable[[int, bytes], Result]) -> Iterator[Result]:
-        """work(position, encoded bytes) of all images in order, in threads; this one reads row groups."""
+        """Yield work(position, encoded bytes) of all images in order. Threads do it; this thread reads row groups."""
         chunk = max(1, min(_CHUNK, _CHUNK_BYTES // max(1, self.nbytes // max(1, len(self)))))
         return in_order(len(self), chunk, self._encoded, work, read_here=self._groups is not None)
 
     def _image(self, i: int, data: bytes) -> np.ndarray:
-        """The image at a position, (c, h, w), as it is to be."""
+        """Return the image at a position, (c, h, w), as it is to be."""
         image = self._decode(i, data, self._warn(i))
         channels = self.shape[1]
         if image.shape[2] > channels:
@@ -294,7 +294,7 @@ class ImagesOnDisk:
         return warn
 
     def _decode(self, i: int, data: bytes, note: Callable[[str], object] = lambda _: None) -> np.ndarray:
-        """(height, width, channels) uint8."""
+        """Decode an image to (height, width, channels) uint8."""
         try:
             image = decode_square(data, self.size, note) if self.size else decode_one(data, note)
         except (Unreadable, Refused) as error:

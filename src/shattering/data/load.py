@@ -82,7 +82,7 @@ def load_dataset(
 
 
 def _without_unreadable(dataset: Dataset) -> Dataset:
-    """Without the images on disk that cannot be decoded, which are counted."""
+    """Leave out the images on disk that cannot be decoded, and count them."""
     kept: dict[str, Split] = {}
     skipped: dict[str, int] = {}
     for name in ("train", "test", "validation"):
@@ -100,7 +100,7 @@ def _without_unreadable(dataset: Dataset) -> Dataset:
 
 
 def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
-    """With the images of all splits decoded, if all of them fit into memory."""
+    """Decode the images of all splits if all of them fit into memory."""
     splits = {name: split for name in ("train", "test", "validation") if (split := getattr(dataset, name)) is not None}
     on_disk = {name: split for name, split in splits.items() if isinstance(split.images, ImagesOnDisk)}
     if not formats.fits_into_memory(sum(split.images.nbytes for split in on_disk.values())):
@@ -149,7 +149,7 @@ def _from_torch(train: object, test: object, reading: Reading) -> Dataset:
 
 
 def identity(source: str) -> str:
-    """What identifies a dataset in a run: its name, or the digest of its files, wherever they lie.
+    """Return what identifies a dataset in a run: its name, or the digest of its files, wherever they lie.
 
     Raises InputError for what is neither a known name nor a path.
     """
@@ -169,7 +169,10 @@ def check_identity(source: str) -> None:
 
 
 def has_test_split(source: str) -> bool:
-    """Whether a dataset's name or path has a test split of its own; else `load_dataset` holds one out. Looks at names of files alone."""
+    """Return whether a dataset's name or path has a test split of its own, by the names of files alone.
+
+    If not, `load_dataset` holds one out.
+    """
     if source in DATASETS:
         return source not in GIVEN
     return paths.has_test_split(existing(Path(source)))
@@ -187,7 +190,7 @@ def _digits() -> Dataset:
 
 
 def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:
-    """A dataset whose test split is a fifth of the only split there is, drawn by class; seed None: that split itself."""
+    """Return a dataset whose test split is a fifth of the only split there is, drawn by class; seed None: that split itself."""
     if seed is None:
         return Dataset(split, split, name)
     if len(split) < 5:

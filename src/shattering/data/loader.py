@@ -43,7 +43,7 @@ class Loader:
             )
 
     def batches(self, rows: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-        """The images of each batch, in memory that is written again when the next one has been asked for.
+        """Yield the images of each batch, in memory that is written again when the next one has been asked for.
 
         rows: positions (b,) of each. Raises InputError for an image that cannot be read.
         """
@@ -58,7 +58,7 @@ class Loader:
 
 @contextmanager
 def _uncomplaining() -> Iterator[None]:
-    """More workers than cores are the caller's choice."""
+    """Silence torch's warning about more workers than cores: their number is the caller's choice."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")
         yield
@@ -85,8 +85,8 @@ class _Batches(Dataset):
     """Batches as items. An error comes back as a value: raised here, it would reach the user wrapped in a traceback.
 
     A worker process decodes into shared memory, as it would else be copied there, and into the same few batches again and again, as
-    new pages cost about a twelfth of what decoding does. It gets the order for another batch when the first of `_AHEAD` has been
-    taken, so that, beside them, one is in use.
+    new pages cost about a twelfth of what decoding does. Each worker keeps `_AHEAD` + 1 buffers: the prefetched batches and the one
+    in use.
     """
 
     def __init__(self, images: ImagesOnDisk):

@@ -20,7 +20,7 @@ _HINTS = {
 
 
 def plain_numbers(x: Any, where: str) -> torch.Tensor:
-    """Booleans, whole numbers or floats of whatever makes an array, in their own type and byte order of this machine; a copy.
+    """Return the numbers of anything that makes an array: a copy, in their own type and the byte order of this machine.
 
     Columns of a DataFrame, and objects that are numbers, come together in a type that holds all of them exactly. bfloat16, which NumPy
     lacks, becomes float32. where: what they are called in messages.
@@ -57,7 +57,7 @@ def _of_tensor(x: torch.Tensor, where: str) -> torch.Tensor:
 
 
 def _of_frame(frame: pd.DataFrame, where: str) -> np.ndarray:
-    """The columns side by side, in one type."""
+    """Return the columns side by side, in one type."""
     columns = [_of_column(frame.iloc[:, i], f"{where}[{frame.columns[i]!r}]") for i in range(frame.shape[1])]
     kind = np.result_type(*columns) if columns else np.dtype(float)
     for i, values in enumerate(columns):
@@ -82,7 +82,7 @@ def _of_column(column: pd.Series, where: str) -> np.ndarray:
 
 
 def _of_array(values: np.ndarray, where: str) -> np.ndarray:
-    """A copy in C order of numbers in one of torch's types."""
+    """Return a copy in C order of numbers in one of torch's types."""
     kind = values.dtype.kind
     if kind == "O":
         return _of_objects(values, where)
@@ -97,7 +97,7 @@ def _of_array(values: np.ndarray, where: str) -> np.ndarray:
 
 
 def _of_objects(values: np.ndarray, where: str) -> np.ndarray:
-    """Objects that are numbers, in a type that holds them exactly."""
+    """Return objects that are numbers, in a type that holds them exactly."""
     items = values.ravel().tolist()
     for place, item in enumerate(items):
         if item is None or item is pd.NA or item is pd.NaT:

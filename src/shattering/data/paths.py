@@ -42,7 +42,7 @@ class Reading:
 
 
 def existing(path: Path) -> Path:
-    """The path, or that in SHATTERING_DATA. Raises InputError if there is neither a file nor a folder."""
+    """Return the path, or that in SHATTERING_DATA. Raises InputError if there is neither a file nor a folder."""
     base = os.environ.get("SHATTERING_DATA")
     for found in (path, Path(base) / path) if base else (path,):
         try:
@@ -58,7 +58,7 @@ def existing(path: Path) -> Path:
 
 
 def has_test_split(path: Path) -> bool:
-    """Whether a path that exists has a test split; looks at names of files alone."""
+    """Return whether a path that exists has a test split; looks at names of files alone."""
     if path.is_file():
         return path.suffix.lower() == ".npz"
     parts = image_folders.parquet_parts(path)
@@ -69,7 +69,7 @@ def has_test_split(path: Path) -> bool:
 
 
 def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Callable[..., Dataset]) -> Dataset:
-    """The dataset at a path that exists. from_arrays: `dataset_from_arrays`. Raises InputError as `load_dataset` does."""
+    """Load the dataset at a path that exists. from_arrays: `dataset_from_arrays`. Raises InputError as `load_dataset` does."""
     if path.is_file() and path.suffix.lower() == ".npz":
         arrays = formats.read_npz(path)
         four = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
@@ -99,7 +99,7 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
 
 
 def load_named(name: str, hold_out: HoldOut, reading: Reading) -> Dataset:
-    """A named dataset that is files. Raises InputError if they are not to be had."""
+    """Load a named dataset from its files. Raises InputError if they are not to be had."""
     base = os.environ.get("SHATTERING_DATA")
     folder = Path(base) / name if base else None
     if name in GIVEN:
@@ -152,7 +152,7 @@ def _load_parquet(
     label: str | None = None,
     tests: Sequence[str] = TESTS,
 ) -> tuple[Dataset, str]:
-    """Parquet files by split, and the encoding of the images. The test split is the first of `tests` that has labels."""
+    """Load Parquet files by split, and the encoding of the images. The test split is the first of `tests` that has labels."""
     where = printable(str(path))
     rest = [name for name in parts if name not in ("train", *tests)]
     alike = next((name for name in rest if name.startswith(("train", "test", "val"))), None)
@@ -174,7 +174,7 @@ def _load_parquet(
 
 
 def _load_folder(path: Path, folders: dict[str, Path], hold_out: HoldOut, reading: Reading) -> Dataset:
-    """Folders by split. The test split is the first of `TESTS` that has labels: class folders."""
+    """Load folders by split. The test split is the first of `TESTS` that has labels: class folders."""
     where = printable(str(path))
     found = [folders[name] for name in TESTS if name in folders]
     test = next((folder for folder in found if image_folders.has_class_folders(folder)), None)
@@ -193,7 +193,7 @@ def _load_folder(path: Path, folders: dict[str, Path], hold_out: HoldOut, readin
 
 
 def _one_order(channels: str | None, arrays: dict[str, np.ndarray], path: Path) -> str | None:
-    """The order of channels that is asked for, or that the archive says of its own."""
+    """Return the order of channels that is asked for, or that the archive says of its own."""
     said = str(arrays["channels"]) if "channels" in arrays else None
     if said is not None and (said not in ORDERS or said != (channels or said)):
         raise InputError(f"channels is {channels!r}, and {said!r} in {path}, expected 'first' or 'last', and no two of them")

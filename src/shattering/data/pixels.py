@@ -22,7 +22,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-Note = Callable[[str], object]  # is told what was changed in reading, in words that go after "is"
+Note = Callable[[str], object]  # is called with what reading changed, in words that go after "is"
 
 
 class Unreadable(InputError):
@@ -35,20 +35,20 @@ class Refused(InputError):
 
 @cache
 def formats() -> tuple[str, ...]:
-    """Pillow's names of the formats of pictures that it reads, in its order."""
+    """Return Pillow's names of the formats of pictures that it reads, in its order."""
     Image.init()
     return tuple(name for name in Image.ID if name in Image.OPEN and name not in _NOT_PICTURES)
 
 
 @cache
 def suffixes() -> frozenset[str]:
-    """Endings of the names of files in these formats, with the dot, in lower case."""
+    """Return the endings of the names of files in these formats, with the dot, in lower case."""
     known = formats()
     return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in known)
 
 
 def is_too_large(width: int, height: int) -> bool:
-    """Whether Pillow refuses to decode so many pixels, as they may be an attack on memory."""
+    """Return whether Pillow refuses to decode so many pixels, as they may be an attack on memory."""
     return Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS
 
 
@@ -70,7 +70,7 @@ _TOO_FINE = "which 8 bits would cut; expected pictures of 8 bits, or arrays of f
 
 
 def plain(image: Image.Image, note: Note) -> Image.Image:
-    """A picture in mode L or RGB with the same pixels. Raises Refused where there are no such.
+    """Return a picture in mode L or RGB with the same pixels. Raises Refused where there are no such.
 
     1 bit and palettes are looked up; transparency goes if there is none to be seen. note: is told of CMYK, of which RGB is a conversion.
     """
@@ -92,7 +92,7 @@ def plain(image: Image.Image, note: Note) -> Image.Image:
 
 
 def upright(image: Image.Image, header: Image.Image) -> Image.Image:
-    """A picture as it is meant to be seen: turned and mirrored as its EXIF orientation says, which moves pixels and changes none.
+    """Return a picture as it is meant to be seen: turned and mirrored as its EXIF orientation says, which moves pixels and changes none.
 
     header: what holds the EXIF data.
     """
@@ -101,7 +101,7 @@ def upright(image: Image.Image, header: Image.Image) -> Image.Image:
 
 
 def as_array(image: Image.Image) -> np.ndarray:
-    """(height, width, channels) uint8 of a picture in mode L or RGB."""
+    """Return a picture in mode L or RGB as (height, width, channels) uint8."""
     pixels = np.asarray(image)
     return pixels[..., None] if pixels.ndim == 2 else pixels
 

@@ -47,14 +47,14 @@ def check_whole_numbers(table: torch.Tensor) -> None:
 
 
 def _is_lost(values: torch.Tensor) -> torch.Tensor:
-    """Of which features (k,) of float64 (n, k) float32 loses a part of what is different in them."""
+    """Return which features (k,) of a float64 table (n, k) differ by less than float32 can hold."""
     rounded, spread = values.float(), moments.column_moments(values)[1]
     lost = (rounded.double() - values).abs().amax(0)
     return ((lost > ROUNDING * spread) & (spread > 0)) | ~rounded.isfinite().all(0)
 
 
 def center_crop(images: torch.Tensor, size: int | None) -> torch.Tensor:
-    """The central size x size pixels of (n, c, h, w) images; None leaves them whole.
+    """Return the central size x size pixels of (n, c, h, w) images; None leaves them whole.
 
     Raises InputError if the images are smaller.
     """
@@ -68,7 +68,7 @@ def center_crop(images: torch.Tensor, size: int | None) -> torch.Tensor:
 
 
 def standardize_images(images: torch.Tensor) -> torch.Tensor:
-    """Per image: subtract the mean, divide by max(standard deviation, 1/sqrt(N)) with N values an image."""
+    """Subtract each image's mean and divide by max(standard deviation, 1/sqrt(N)), with N values per image."""
     flat = images.flatten(1)
     std, mean = torch.std_mean(flat, dim=1, correction=0, keepdim=True)
     floor = flat.shape[1] ** -0.5
@@ -84,7 +84,7 @@ class FeatureScaler:
         self.mean, self.std = mean.view(shape), torch.where(std > 0, std, 1.0).view(shape)
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
-        """Float32. Tables are standardized in float64 first: rounded before, large numbers would lose what is different in them."""
+        """Return standardized float32. Tables are standardized in float64: rounded first, large numbers would lose their differences."""
         if images.ndim == 2:
             return ((images.double() - self.mean) / self.std).float()
         return (images.float() - self.mean.float().to(images.device)) / self.std.float().to(images.device)

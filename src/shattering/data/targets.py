@@ -15,7 +15,7 @@ _EXACT = 2**53  # whole numbers below it are exact as float64
 
 
 def plain_labels(labels: Any, where: str) -> np.ndarray:
-    """Labels, of whatever makes an array, as (n,) booleans, whole numbers (int64, or floats as they are) or text.
+    """Return labels of anything that makes an array as (n,) booleans, whole numbers (int64, or floats as they are) or text.
 
     A column (n, 1) is taken as (n,); bytes are taken as UTF-8. where: what they are called in messages.
 
@@ -45,7 +45,7 @@ def plain_labels(labels: Any, where: str) -> np.ndarray:
 
 
 def kind_of(labels: np.ndarray) -> str:
-    """What plain labels are, in words."""
+    """Return in words what plain labels are."""
     return {"b": "booleans", "U": "text"}.get(labels.dtype.kind, "numbers")
 
 
@@ -66,7 +66,7 @@ def check_names(names: Sequence[str], where: str) -> None:
 
 
 def _as_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Values, and a mask of those missing. What has no type of its own is looked at value by value: NumPy makes text of [1, "1"]."""
+    """Return values, and a mask of the missing ones. Values without a common type are read one by one: NumPy makes text of [1, "1"]."""
     if isinstance(labels, torch.Tensor):
         labels = labels.detach().cpu()
         labels = labels.float() if labels.dtype == torch.bfloat16 else labels
@@ -79,12 +79,12 @@ def _as_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _without_tensors(labels: Any) -> Any:
-    """A list with tensors as what they hold, such as the targets of a torch dataset."""
+    """Return a list with tensors as what they hold, such as the targets of a torch dataset."""
     return [x.tolist() if isinstance(x, torch.Tensor) else x for x in labels] if isinstance(labels, (list, tuple)) else labels
 
 
 def _of_one_kind(values: np.ndarray, where: str) -> np.ndarray:
-    """Objects as booleans, numbers, text or bytes."""
+    """Return objects as booleans, numbers, text or bytes."""
     items = values.tolist()
     first: dict[str, int] = {}
     for row, value in enumerate(items):

@@ -12,7 +12,7 @@ Result = TypeVar("Result")
 
 
 def in_order(n: int, chunk: int, read: Callable[[int], Given], work: Callable[[int, Given], Result], read_here: bool) -> Iterator[Result]:
-    """work(i, read(i)) for each i below n, in their order, by as many threads as this process has cores.
+    """Yield work(i, read(i)) for each i below n in order, with one thread per core of this process.
 
     Args:
         n: how many items there are.

@@ -17,19 +17,19 @@ _SAVE_EVERY = 300.0  # seconds
 
 
 def gram_key(features: RandomConvFeatures, dtype: torch.dtype = torch.float32) -> str:
-    """What the blocks of fitted features, and their sum, depend on: images, recipe, seed, type; not how many filters there are."""
+    """Return a key of what the blocks of fitted features depend on: images, hyperparameters, seed, type; not the number of filters."""
     images = hashlib.sha256(features.training_images_.numpy().data).hexdigest()
     parts = [images, features.recipe, features.patch, features.n_patches, features.random_state, FILTERS, str(dtype)]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
 def gram_parts(features: RandomConvFeatures) -> list[tuple[int, int]]:
-    """The blocks of filters as a stored Gram matrix names them: (number, filters)."""
+    """Return the blocks of filters as a stored Gram matrix names them: (number, filters)."""
     return [(number, piece.stop - piece.start) for number, piece in enumerate(features.blocks())]
 
 
 def gram_bytes(n: int, in_a_block: int, dtype: torch.dtype) -> int:
-    """What `accumulate_gram` takes: the matrix, and a block of so many features, converted and centred."""
+    """Return the bytes that `accumulate_gram` takes: the matrix, and a block of so many features, converted and centred."""
     return stored_bytes(n, dtype) + n * in_a_block * (4 * (dtype != torch.float32) + 2 * dtype.itemsize)
 
 
@@ -43,7 +43,7 @@ def accumulate_gram(
     say: Callable[[str], None] | None = None,
     memory_limit: float | None = None,
 ) -> StoredGram:
-    """Z Z' over the training images of fitted features (n, n), Z their features of all filters, or of some blocks.
+    """Compute Z Z' over the training images of fitted features (n, n), Z their features of all filters, or of some blocks.
 
     Memory: 2 n² bytes (4 n² in float64, for sums that keep small eigenvalues right), and a block of features.
 

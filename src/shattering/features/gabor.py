@@ -43,7 +43,7 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def transform(self, X) -> np.ndarray:
-        """(n, features) float32."""
+        """Return the features, (n, features) float32."""
         check_is_fitted(self)
         X = np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
         parts = [self._energies(torch.from_numpy(np.array(X[rows])).view(-1, *self.image_shape_)) for rows in slices(len(X), 512)]
@@ -62,7 +62,7 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
 
 
 def image_shape(d: int, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
-    """The (c, h, w) of rows of d values. Raises InputError where they are no image."""
+    """Return the (c, h, w) of rows of d values. Raises InputError where they are no image."""
     if given is not None:
         if not isinstance(given, (tuple, list)) or len(given) != 3 or not all(map(_is_count, given)) or math.prod(given) != d:
             raise InputError(f"image_shape is {given!r}, expected three numbers whose product is {d}, the features of a row")
@@ -79,7 +79,7 @@ def _is_count(value: object) -> bool:
 
 
 def _wavelets(length: float, orientations: int, sigma: float) -> Tensor:
-    """(2 orientations, 1, s, s): real parts, then imaginary ones, of waves under a round Gaussian; no mean, unit energy."""
+    """Return filters (2 orientations, 1, s, s): real parts, then imaginary ones, of waves under a round Gaussian; no mean, unit energy."""
     radius = math.ceil(2.5 * sigma)
     y, x = torch.meshgrid(*2 * [torch.arange(-radius, radius + 1.0)], indexing="ij")
     window = torch.exp(-(x**2 + y**2) / (2 * sigma**2))
@@ -92,7 +92,7 @@ def _wavelets(length: float, orientations: int, sigma: float) -> Tensor:
 
 
 def _smooth(maps: Tensor, sigma: float) -> Tensor:
-    """Gaussian averages on a grid."""
+    """Return Gaussian averages on a grid."""
     stride, radius = max(1, math.ceil(sigma)), math.ceil(2 * sigma)
     t = torch.arange(-radius, radius + 1.0)
     window = torch.exp(-(t**2) / (2 * sigma**2))

@@ -101,7 +101,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def fit_transform(self, X, y=None, **fit_params) -> np.ndarray:
-        """(n, features) float32 of the images that it is fitted to, each computed once."""
+        """Fit, and return the features (n, features) float32 of the same images, each computed once."""
         self.prepared(X)
         train = self.training_images_.flatten(1)
         return self._joined(len(train), lambda number: self.scaled_block(number, train))
@@ -127,22 +127,22 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return self
 
     def memory(self, d: int) -> int:
-        """The bytes that the fitted filters take, for rows of d values. Raises InputError where they are no images."""
+        """Return the bytes that the fitted filters take, for rows of d values. Raises InputError where they are no images."""
         (channels, _, _), _, _ = self._geometry(d)
         return 4 * self.n_filters * (channels * self.patch**2 + 1)
 
     def whitening_memory(self, d: int) -> int:
-        """The bytes that the patches take, from which `fit` learns."""
+        """Return the bytes that the patches take, from which `fit` learns."""
         (channels, _, _), _, _ = self._geometry(d)
         return 8 * 5 * max(self.n_patches, FILTERS) * channels * self.patch**2
 
     def count(self, d: int) -> tuple[int, int]:
-        """How many features rows of d values have, and at most in a block. Raises InputError where they are no images."""
+        """Return how many features rows of d values have, and at most in a block. Raises InputError where they are no images."""
         _, _, (rows, cols) = self._geometry(d)
         return 2 * rows * cols * self.n_filters, 2 * rows * cols * min(FILTERS, self.n_filters)
 
     def operations(self, d: int) -> int:
-        """What the features of a row cost, in operations of a large matrix product: about twice those of their own products."""
+        """Return the cost of the features of a row in operations of a large matrix product: about twice those of their own products."""
         (channels, height, width), _, _ = self._geometry(d)
         places = (height - self.patch + 1) * (width - self.patch + 1)
         return 2 * 2 * places * channels * self.patch**2 * self.n_filters
@@ -157,11 +157,11 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return self.features_per_filter_ * min(FILTERS, self.n_filters)
 
     def blocks(self) -> list[slice]:
-        """The filters, by blocks."""
+        """Return the filters, by blocks."""
         return slices(self.n_filters, FILTERS)
 
     def block(self, number: int, images: Tensor) -> Tensor:
-        """(n, features) float32 of all filters in a block, before standardization. images: (n, c h w) in 0…1, on any device."""
+        """Return the features of a block of filters before standardization, (n, features) float32. images: (n, c h w) in 0…1."""
         filters = [tensor.to(images.device) for tensor in self._filters[number]]
         pooling = self._pooling().to(images.device)
         images = images.view(-1, *self.image_shape_)
@@ -175,7 +175,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return out
 
     def scaled_block(self, number: int, train: Tensor) -> Tensor:
-        """A block of the training images, standardized where the recipe says so; by what, is kept for other images."""
+        """Return a block of the training images, standardized where the recipe says so; by what, is kept for other images."""
         features = self.block(number, train)
         if self.recipe_.scaled:
             mean, deviation = torch.empty((2, features.shape[1]), dtype=torch.float64, device=features.device)
@@ -185,11 +185,11 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return self._scaled(number, features)
 
     def new_block(self, number: int, images: Tensor) -> Tensor:
-        """A block of images other than the training images, standardized as those were."""
+        """Return a block of images other than the training images, standardized as those were."""
         return self._scaled(number, self.block(number, images))
 
     def transform(self, X) -> np.ndarray:
-        """(n, features) float32, all at once: for few filters or few images."""
+        """Return the features (n, features) float32, all at once: for few filters or few images."""
         check_is_fitted(self)
         X = torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
         return self._joined(len(X), lambda number: self.new_block(number, X))
@@ -201,7 +201,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return features.sub_(mean).div_(deviation)
 
     def _joined(self, n: int, block: Callable[[int], Tensor]) -> np.ndarray:
-        """The blocks side by side."""
+        """Return the blocks side by side."""
         count = self.features_per_filter_ * self.n_filters
         needed = 4 * n * (count + 2 * self.block_width_)
         require_memory(needed, f"the array of {count:,} features of {n:,} images", "use fewer filters, or fewer images at once")
@@ -213,7 +213,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return out
 
     def _make_filters(self, number: int) -> tuple[Tensor, Tensor]:
-        """Kernels on normalized patches (c p p, f), and what to subtract from the responses (f,)."""
+        """Return kernels on normalized patches (c p p, f), and what to subtract from the responses (f,)."""
         size = len(range(*self.blocks()[number].indices(self.n_filters)))
         patches = _normalized(self._draw_patches("filters", number, FILTERS)[:size].double(), self.recipe_)
         white = (patches - self._mean) @ self._whiten
@@ -231,7 +231,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return torch.cat([part.transpose(1, 2).flatten(1) for part in pooled], 1)
 
     def _pooling(self) -> Tensor:
-        """(cells of the grid, places of a patch): what a pooled feature is made of."""
+        """Return (cells of the grid, places of a patch): what a pooled feature is made of."""
         r, sides = self.recipe_, []
         for cells, pool, side in zip(self.grid_, self.pool_, self.image_shape_[1:], strict=True):
             starts = r.stride * torch.arange(cells)[:, None]
@@ -240,7 +240,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return torch.kron(*sides)
 
     def _geometry(self, d: int) -> tuple[tuple[int, int, int], tuple[int, int], tuple[int, int]]:
-        """The (c, h, w) of rows, the pooling window (the recipe's, or all there is where images are smaller), and the grid of cells."""
+        """Return the (c, h, w) of rows, the pooling window (the recipe's, or the whole of smaller images), and the grid of cells."""
         shape, recipe = image_shape(d, self.image_shape), RECIPES[self.recipe]
         _, height, width = shape
         if not 1 <= self.patch <= min(height, width):
@@ -250,7 +250,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return shape, pool, ((places[0] - pool[0]) // recipe.stride + 1, (places[1] - pool[1]) // recipe.stride + 1)
 
     def _draw_patches(self, purpose: str, index: int, n: int) -> Tensor:
-        """(n, c p p) patches of the training images, pixels in 0…255."""
+        """Draw patches (n, c p p) of the training images, pixels in 0…255."""
         generator = seeds.generator(self.random_state, f"random-conv/{purpose}", index)
         _, height, width = self.image_shape_
         which = generator.integers(len(self.training_images_), size=n)
@@ -277,7 +277,7 @@ def _in_threads(work: Callable[[slice], None], parts: Sequence[slice], threads: 
 
 
 def _normalized(patches: Tensor, recipe: Recipe) -> Tensor:
-    """Patches (n, d) without their means, divided by their scales; zero where they are of one colour."""
+    """Return patches (n, d) without their means, divided by their scales; zero where they are of one colour."""
     centered = patches - patches.mean(1, keepdim=True)
     squares = centered.square().sum(1, keepdim=True)
     if recipe.variance_bias is None:

@@ -24,7 +24,7 @@ Inputs = Literal["auto", "table", "images"]
 def as_model(
     what: Any, hyperparameters: Mapping[str, object] | None = None, inputs: Inputs = "auto", start: str | None = None
 ) -> tuple[str, BaseEstimator | None, dict]:
-    """(name, estimator, params): an estimator that was given, or None and the params of the model of that name.
+    """Return (name, estimator, params) of what a user gave: the estimator, or None and the parameters of the model of that name.
 
     Args:
         what: a name in `MODELS` or `NETWORKS`; "module:name" or "file.py:name"; a scikit-learn classifier, its class, or a
@@ -72,7 +72,7 @@ def _check_no_start(start: str | None, beside: str) -> None:
 
 
 def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[str, BaseEstimator | None, dict]:
-    """The same model; a network records what becomes of each example."""
+    """Return the same model; a network is set to record its training examples."""
     if isinstance(estimator, NetworkClassifier):
         return name, clone(estimator).set_params(track_examples=True), params  # type: ignore[union-attr]
     return name, estimator, {"track_examples": True, **params} if name == "network" and estimator is None else params
@@ -89,7 +89,7 @@ def _named(name: str, hyperparameters: dict) -> tuple[str, None, dict]:
 
 
 def _is_estimator(what: Any) -> bool:
-    """Whether it is an estimator, or the class of one; some have `predict` only once they are fitted."""
+    """Return whether it is an estimator, or the class of one; some have `predict` only once they are fitted."""
     base = isinstance(what, BaseEstimator) or (isinstance(what, type) and issubclass(what, BaseEstimator))
     return base or (hasattr(what, "fit") and hasattr(what, "get_params"))
 

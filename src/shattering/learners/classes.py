@@ -7,7 +7,7 @@ from shattering.errors import InputError
 
 
 def class_codes(y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The classes in order, and of each label (n,) the number of its class.
+    """Return the classes in order, and of each label (n,) the number of its class.
 
     Raises InputError for fewer than two classes, and ValueError for targets that are no classes.
     """

@@ -25,7 +25,7 @@ Device = Annotated[str | torch.device, "a device of torch", _Name()]
 
 
 def resolve_device(device: str | torch.device) -> torch.device:
-    """ "auto" is CUDA, else MPS, else the CPU. Raises InputError for a device that is not there."""
+    """Return the device of a name; "auto" is CUDA, else MPS, else the CPU. Raises InputError for a device that is not there."""
     if device == "auto":
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
         return torch.device(name)

@@ -17,7 +17,7 @@ _RESETS = ("reset_parameters", "_reset_parameters")  # the second is what torch'
 
 
 def required_parameters(function: Callable) -> list[str]:
-    """The names of the parameters that have to be given."""
+    """Return the names of the parameters that have to be given."""
     kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
     return [p.name for p in inspect.signature(function).parameters.values() if p.default is p.empty and p.kind not in kinds]
 
@@ -61,10 +61,10 @@ class OfInstance(Described):
 
     @abstractmethod
     def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        """A module of its own for a fit."""
+        """Return a module of its own for a fit."""
 
     def _frozen(self, what: str) -> str:
-        """A sentence about parameters that are not trained, if there are some."""
+        """Return a sentence about parameters that are not trained, if there are some."""
         frozen = [name for name, parameter in self.module.named_parameters() if not parameter.requires_grad]
         of = sum(1 for _ in self.module.parameters())
         return f" {len(frozen)} of its {of} parameters (such as {frozen[0]}) {what}, as requires_grad=False says." if frozen else ""
@@ -153,20 +153,20 @@ _REMEDY = 'expected start="given" to fine-tune from the weights that it has, or 
 
 
 def of_instance(module: nn.Module, start: str | None) -> OfInstance:
-    """The factory that copies a module. start: None is "reinitialized". Raises InputError for another one."""
+    """Return the factory that copies a module. start: None is "reinitialized". Raises InputError for another one."""
     if start not in (None, *get_args(Start)):
         raise unknown("start", start, get_args(Start))
     return Given(module) if start == "given" else Reinitialized(module)
 
 
 def _trained(module: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters that are trained, of those that have values already."""
+    """Return the parameters that are trained, of those that have values already."""
     lazy = torch.nn.parameter.is_lazy
     return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad and not lazy(parameter)}
 
 
 def _is_frozen(layer: nn.Module) -> bool:
-    """Whether a layer has parameters of its own, none of which is trained."""
+    """Return whether a layer has parameters of its own, none of which is trained."""
     own = list(layer.parameters(recurse=False))
     return bool(own) and not any(parameter.requires_grad for parameter in own)
 
@@ -176,7 +176,7 @@ def _reset_of(layer: nn.Module) -> Callable[[], object] | None:
 
 
 def _bottom_up(module: nn.Module) -> Iterator[nn.Module]:
-    """The layers, each after those that it consists of, as constructors make them."""
+    """Yield the layers, each after those that it consists of, as constructors make them."""
     for child in module.children():
         yield from _bottom_up(child)
     yield module

@@ -61,14 +61,14 @@ class _KernelMachine(MinimumNorm):
             raise unknown("features", self.features, FEATURES)
 
     def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
-        """How n points with d features (those of the kernel) would be solved: solver, bytes of memory, seconds.
+        """Return how n points with d features (those of the kernel) would be solved: solver, bytes of memory, seconds.
 
         Raises InputError where that does not fit into memory.
         """
         return self._make_plan(n, d, n_targets, beside=8 * n * d)
 
     def _fit(self, X: np.ndarray, targets: np.ndarray):
-        """targets: (n, k) float64."""
+        """Solve for the coefficients. targets: (n, k) float64."""
         self.check_params()
         self._transformer = FEATURES[self.features]().fit(X) if self.features else None
         d = self._as_points(X[:1]).shape[1]
@@ -99,7 +99,7 @@ class _KernelMachine(MinimumNorm):
         return torch.from_numpy(np.array(points, order="C")).to(self._device())
 
     def _values(self, X) -> np.ndarray:
-        """(n, k) float64: the kernel expansion at points."""
+        """Return the kernel expansion at points, (n, k) float64."""
         check_is_fitted(self)
         X = np.asarray(validate_data(self, X, dtype=_DTYPES, reset=False))
         side = self._side(len(X))
@@ -113,7 +113,7 @@ class _KernelMachine(MinimumNorm):
         return out.numpy()
 
     def _side(self, m: int) -> int:
-        """How many new points, and points of fit, to take at once. Raises InputError where memory does not do for any number."""
+        """Return how many new points, and points of fit, to take at once. Raises InputError where memory does not do for any number."""
         (n, k), d = self.dual_coef_.shape, self._points.shape[1]
         device, limit = self._points.device, self.memory_limit
         needed = {
@@ -128,7 +128,7 @@ class _KernelMachine(MinimumNorm):
 
 
 def _symmetric(kernel: Kernel, points: Tensor) -> Kernel:
-    """The kernel. Raises InputError where it is not symmetric at these points."""
+    """Return the kernel. Raises InputError if it is not symmetric at these points."""
     values = kernel(points, points).double()
     if bool(((values - values.T).abs() > 1e-5 * values.abs().max()).any()):
         raise InputError("the kernel is not symmetric, expected k(x, x') to equal k(x', x)")
@@ -195,7 +195,7 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
         return self._fit(X, np.array(y.reshape(len(X), -1), dtype=np.float64))
 
     def predict(self, X) -> np.ndarray:
-        """(n,) or (n, k), as y was."""
+        """Return the values at X, (n,) or (n, k) as y was."""
         values = self._values(X)
         return values[:, 0] if self._one_target else values
 

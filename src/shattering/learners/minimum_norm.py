@@ -29,19 +29,19 @@ class MinimumNorm(OwnModel, BaseEstimator):
     not_identity = ("device", "memory_limit")
 
     def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
-        """How n points with d features would be solved: solver, bytes of memory, seconds.
+        """Return how n points with d features would be solved: solver, bytes of memory, seconds.
 
         Raises InputError where that does not fit into memory.
         """
         return self._make_plan(n, d, n_targets, 0)
 
     def _make_plan(self, n: int, features: int, n_targets: int, beside: int) -> Plan:
-        """As `make_plan`, with the parameters of this estimator."""
+        """Call `make_plan` with the parameters of this estimator."""
         p = self.get_params()
         return make_plan(n, features, n_targets, p["solver"], p["precision"], p["memory_limit"], self._device(), beside)
 
     def _device(self) -> torch.device:
-        """What "auto" stands for is CUDA, else the CPU: MPS has no float64."""
+        """Return the device. "auto" is CUDA, else the CPU: MPS has no float64."""
         name = self.get_params()["device"]
         return resolve_device(("cuda" if torch.cuda.is_available() else "cpu") if name == "auto" else name)
 
@@ -92,14 +92,14 @@ class MinimumNorm(OwnModel, BaseEstimator):
         return text + "; the solution is that of least squares" if found.how == "low rank" and found.complete else text
 
     def record(self) -> FitRecord:
-        """What is told of a fit."""
+        """Return what a stored run reports of a fit."""
         return FitRecord(
             summary=self.summary_, timings=self.timings_, predicted=getattr(self, "train_predictions_", None)
         )  # regressors have none
 
     @property
     def summary_(self) -> dict:
-        """What a stored run keeps of a fit; how long it took is in `timings_`."""
+        """Numbers that a stored run keeps of a fit; the times are in `timings_`."""
         check_is_fitted(self)
         return {
             "norm": self.norm_,
@@ -120,18 +120,18 @@ class OneHotClassifier(ClassifierMixin):
     """Of classes by one value each, `_values` (n, classes): the largest wins."""
 
     def decision_function(self, X) -> np.ndarray:
-        """(n, classes); for two classes their difference (n,), as scikit-learn has it."""
+        """Return the values (n, classes); for two classes their difference (n,), as scikit-learn defines it."""
         values = self._values(X)  # type: ignore[attr-defined]
         return values[:, 1] - values[:, 0] if values.shape[1] == 2 else values
 
     def predict(self, X) -> np.ndarray:
-        """The class of largest value (n,)."""
+        """Return the class of largest value (n,)."""
         best = self._values(X).argmax(1)  # type: ignore[attr-defined]
         return self.classes_[best]  # type: ignore[attr-defined]
 
 
 def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:
-    """How many points equal another point whose targets differ."""
+    """Return how many points equal another point whose targets differ."""
     numbers: dict[bytes, int] = {}
     group = np.array([numbers.setdefault(blake2b((row + 0).data, digest_size=16).digest(), len(numbers)) for row in points])  # -0 is 0
     n = len(numbers)

@@ -44,8 +44,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         network: a name in `shattering.networks.NETWORKS`, "mlp-LxU" (L hidden layers of U units), or a factory (image_shape, n_classes)
             → torch module.
         epochs: the budget.
-        batch_size: examples an update.
-        learning_rate: initial; None: the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise).
+        batch_size: examples per update.
+        learning_rate: rate of the first update; None: the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise).
         momentum: in 0…1.
         decay: factor on the learning rate after every `decay_steps` updates.
         decay_steps: an integer; None: an epoch; "auto": an epoch, but at least 391 updates, the papers' epoch (50,000
@@ -61,8 +61,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         weights: a file to start from, safetensors or a torch state dict such as torchvision's `inception_v3_google`; what it
             must hold is said at `shattering.learners.weights.start_from`. Its content, not its path, identifies a run.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
-        evaluate_train: evaluate the whole training set after every epoch, beside the running loss and accuracy.
-        track_examples: record what becomes of each training example; the training is the same with and without.
+        evaluate_train: evaluate the whole training set after every epoch, beside the online loss and accuracy.
+        track_examples: record the predictions and losses of each training example; the training is the same with and without.
         crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
             CIFAR-10, else none.
         standardize: "image" (per image, the papers' for CIFAR-10), "feature" (moments of the training set), "range" (pixels
@@ -81,37 +81,42 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             on the number of workers.
         compile: use torch.compile.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device.
-        workers: processes that read, decode and randomize images on disk; None: one a core, at most 16. The result does not depend on it.
+        workers: processes that read, decode and randomize images on disk; None: one per core, at most 16. The result does not depend on it.
         checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them; 0: after every epoch. They are also written
             within epochs, and go on at the very batch.
-        order_seed: of the batch order, dropout and augmentation; None: random_state.
-        random_state: of initialization and batch order.
+        order_seed: seed of the batch order, dropout and augmentation; None: random_state.
+        random_state: seed of the initialization and of the batch order.
+
+    Example:
+        >>> data = load_dataset("digits", n_train=100)
+        >>> model = NetworkClassifier("mlp-1x64", epochs=5).fit(data.train)
+        >>> model.history_["train_accuracy"], model.score(data.test)
 
     Attributes:
         module_: the trained torch module.
         classes_: (k,) the classes.
         image_shape_: shape of an image after cropping.
         device_: where it was trained.
-        history_: DataFrame, one row an epoch: epoch, step, learning_rate, train_loss and train_accuracy (running:
+        history_: DataFrame, one row per epoch: epoch, step, learning_rate, train_loss and train_accuracy (online:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
             not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
-            was given), seconds. With augmentation, the running ones are on the augmented images. Losses are cross-entropies
+            was given), seconds. With augmentation, the online ones are on the augmented images. Losses are cross-entropies
             in nats of the network's own logits and the labels as they are: label smoothing and the auxiliary classifier are
             in what is minimized, not in what is recorded. Accuracies in 0…1; with more than five classes also
             test_top5_accuracy and validation_top5_accuracy. Of asynchronous training also mean_staleness and max_staleness: by how many
             updates gradients were late, as the server counts them. With track_examples also the columns of
             `Tracker.end_epoch`: the same for clean and corrupted examples apart.
-        examples_: with track_examples, what became of each training example, as `Tracker.table` says; else None.
+        examples_: with track_examples, a table of the training examples, as `Tracker.table` describes; else None.
         n_iter_: epochs trained.
         epochs_to_fit_: first epoch after which the training set was seen to be fitted, or None.
-        interpolated_: whether it is fitted at the end.
-        diverged_: whether a loss was not finite.
-        train_loss_: at the end, in evaluation mode.
-        train_accuracy_: at the end, in evaluation mode.
-        train_top5_accuracy_: likewise; None for five classes or fewer.
-        train_predictions_: of images on disk, the classes predicted for the training examples; else None.
+        interpolated_: True if every training example is classified as labelled at the end.
+        diverged_: True if a loss was not finite.
+        train_loss_: loss at the end, in evaluation mode.
+        train_accuracy_: accuracy at the end, in evaluation mode.
+        train_top5_accuracy_: top-5 accuracy at the end; None for five classes or fewer.
+        train_predictions_: classes predicted for the training examples, if their images are on disk; else None.
         n_parameters_: trainable scalars.
-        summary_: what a run's result has beside all this: of asynchronous training mean_staleness and max_staleness.
+        summary_: further numbers of a run's result: mean_staleness and max_staleness of asynchronous training.
     """
 
     takes_splits = True
@@ -315,7 +320,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.interpolated_ = self.train_accuracy_ == 1.0
 
     def record(self) -> FitRecord:
-        """What is told of a fit."""
+        """Return what a stored run reports of a fit."""
         check_is_fitted(self)
         return FitRecord(
             self.history_,
@@ -331,30 +336,30 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         )
 
     def decision_function(self, X) -> np.ndarray:
-        """Logits (n, classes); for two classes their difference (n,), as scikit-learn has it."""
+        """Return logits (n, classes); for two classes their difference (n,), as scikit-learn has it."""
         logits = self.logits(X).numpy()
         return logits[:, 1] - logits[:, 0] if logits.shape[1] == 2 else logits
 
     def logits(self, X) -> torch.Tensor:
-        """Logits (n, classes) float32 on the CPU, for a Split or images."""
+        """Return logits (n, classes) float32 on the CPU, for a Split or images."""
         data = self._unlabelled(X)
         return evaluation.compute_logits(self.module_, data, self._autocast).cpu()
 
     def predict_proba(self, X) -> np.ndarray:
-        """Class probabilities (n, classes): the softmax of the logits."""
+        """Return class probabilities (n, classes): the softmax of the logits."""
         return torch.softmax(self.logits(X).double(), 1).numpy()
 
     def predict(self, X) -> np.ndarray:
-        """The most probable class of each example (n,)."""
+        """Return the most probable class of each example (n,)."""
         data = self._unlabelled(X)
         return self.classes_[evaluation.predict(self.module_, data, self._autocast).numpy()]
 
     def score(self, X, y=None, sample_weight=None) -> float:
-        """Accuracy in 0…1 on a Split, or on images with labels y."""
+        """Return the accuracy in 0…1 on a Split, or on images with labels y."""
         return super().score(X, X.y if isinstance(X, Split) else y, sample_weight)
 
     def save(self, path: str | Path) -> None:
-        """Weights and preprocessing as safetensors."""
+        """Write weights and preprocessing as safetensors."""
         check_is_fitted(self)
         scaler = self._preprocessing.scaler
         moments = {"_feature_mean": scaler.mean, "_feature_std": scaler.std} if scaler else {}
@@ -388,7 +393,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         return params
 
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
-        """Raw images and labels 0…k-1; sets classes_ (and n_features_in_ for tables)."""
+        """Return raw images and labels 0…k-1; set classes_ (and n_features_in_ for tables)."""
         if isinstance(X, Split):
             self.classes_ = X.label_values
             return X.images, X.labels
@@ -430,7 +435,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         return as_images(validate_data(self, X, reset=False), where="X")
 
     def _prepare(self, images: torch.Tensor, seed: int) -> None:
-        """Set up preprocessing and a fresh module for images of this shape."""
+        """Set up preprocessing and a new module for images of this shape."""
         self._preprocessing = Preprocessing.of(images, self.crop, self.standardize, self.network)
         self.image_shape_ = self._preprocessing.image_shape
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
@@ -455,12 +460,12 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         return self._examples(images, torch.zeros(len(images), dtype=torch.int64))
 
     def _compiled(self, module: nn.Module) -> nn.Module:
-        """On a GPU with CUDA graphs, which save the launches of many small kernels."""
+        """Compile the module; on a GPU with CUDA graphs, which save the launches of many small kernels."""
         mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
         return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]
 
     def _world_matters(self) -> bool:
-        """Whether training by another number of processes gives another result, beyond rounding."""
+        """Return whether training by another number of processes gives another result, beyond rounding."""
         normalized = has_batch_norm(self.module_) and (not self.sync_batch_norm or self.accumulate > 1)
         return normalized or bool(self.dropout) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in self.module_.modules())
 

@@ -17,7 +17,7 @@ from shattering.learners.scores import top5_accuracy
 
 
 def table(split: Split) -> np.ndarray:
-    """(n, features), for models that take tables: a table in its own type, images in original units.
+    """Return a table (n, features) for models that take tables: a table in its own type, images in original units.
 
     A copy, for some change what they are given.
     """
@@ -25,7 +25,7 @@ def table(split: Split) -> np.ndarray:
 
 
 def original(images: torch.Tensor) -> torch.Tensor:
-    """Images in original units, or a table as it is: a copy."""
+    """Return images in original units, or a table as it is: a copy."""
     values = to_float(images)
     return values.clone() if values is images else values
 
@@ -46,7 +46,7 @@ def fit_split(model: Any, split: Split, **watch) -> Any:
 
 
 def _given(model: Any, split: Split) -> Split:
-    """The split for one that takes it: a copy, unless all of its code is ours, which changes nothing."""
+    """Return the split for one that takes it: a copy, unless all of its code is ours, which changes nothing."""
     return split if is_exactly_ours(model) else split.copy()
 
 
@@ -61,7 +61,7 @@ def _fit_table(model: Any, split: Split) -> None:
 
 
 def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
-    """Predicted labels (n,) int64, as 0…k-1 in the order of the classes.
+    """Return predicted labels (n,) int64, as 0…k-1 in the order of the classes.
 
     fitted: the split is the training split, which some models have predicted in `fit`. Raises InputError for predictions that
     are no labels of the split.
@@ -72,7 +72,7 @@ def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
 
 
 def name_of(model: Any) -> str:
-    """What a model is called in messages."""
+    """Return what messages call a model."""
     return model.name_in_messages() if isinstance(model, OwnModel) else type(model).__name__
 
 
@@ -86,7 +86,7 @@ def _predict(model: Any, split: Split) -> Any:
 
 
 def predict_with_top5(model: Any, split: Split, name: str, labels: torch.Tensor) -> tuple[np.ndarray, dict[str, float]]:
-    """Predicted labels as `predict_split`, and for a network on more than five classes NAME_top5_accuracy against labels (n,).
+    """Return predicted labels as `predict_split`, and for a network on more than five classes NAME_top5_accuracy against labels (n,).
 
     name: of the split; "train" for the one that the model was fitted to.
     """
@@ -108,7 +108,7 @@ def _largest(model: NetworkClassifier, split: Split, logits: torch.Tensor) -> np
 
 
 def score_split(scorer: Callable, model: Any, split: Split, labels: torch.Tensor) -> float:
-    """A scorer of scikit-learn's on a split, against these labels (n,) 0…k-1, of which it is given the user's values.
+    """Return a scorer of scikit-learn's on a split, against these labels (n,) 0…k-1, of which it is given the user's values.
 
     Raises InputError if the model lacks what it needs, predicts what are no labels, or if the scorer refuses the labels.
     """
@@ -142,5 +142,5 @@ class _Checked:
 
 
 def _checked(model: Any, split: Split) -> _Checked:
-    """The model as a scorer sees it, of a class that is called as the user's model is: scorers name the class in their errors."""
+    """Return the model as a scorer sees it, of a class that is called as the user's model is: scorers name the class in their errors."""
     return type(name_of(model), (_Checked,), {})(model, split)

@@ -1,4 +1,4 @@
-"""`OwnModel`: what this library's own models say beyond scikit-learn's interface.
+"""`OwnModel`: what this library's own models offer beyond scikit-learn's interface.
 
 It is read by type, from instances of `OwnModel` and of users' subclasses of ours. An attribute of the same name on anyone
 else's estimator (`train_predictions_`, `history_`, `n_iter_`, `save`) means what its author meant by it, and is never looked at.
@@ -15,20 +15,20 @@ import torch
 
 @dataclass(frozen=True)
 class FitRecord:
-    """What a model tells of its fit beside its predictions. The defaults are what is known of anyone else's estimator.
+    """What a model reports of its fit beside its predictions. The defaults stand for anyone else's estimator.
 
     Args:
-        history: one row an epoch, or empty.
-        examples: what became of each training example; None where they were not tracked.
-        epochs: trained; None for models without epochs.
+        history: one row per epoch, or empty.
+        examples: a table of the training examples; None where they were not tracked.
+        epochs: number of epochs trained; None for models without epochs.
         epochs_to_fit: first epoch after which the training set was seen to be fitted, or None.
-        diverged: whether a loss was not finite.
+        diverged: True if a loss was not finite.
         n_parameters: trainable scalars; None where they are not counted.
         summary: more numbers for a run's result, the same whenever the same is fitted.
-        device: where it was fitted.
-        predicted: (n,) the labels predicted for the training examples, where `fit` has made them already.
-        top5: top-5 accuracy on the training examples, likewise.
-        timings: seconds by stage of the fit, which are not the same twice and are told of in the run's provenance.
+        device: where the model was fitted.
+        predicted: (n,) labels predicted for the training examples, if `fit` has computed them already.
+        top5: top-5 accuracy on the training examples, if `fit` has computed it already.
+        timings: seconds per stage of the fit; they differ between fits and belong to the run's provenance.
     """
 
     history: pd.DataFrame = field(default_factory=lambda: pd.DataFrame({"epoch": []}))
@@ -48,7 +48,7 @@ class OwnModel:
     """Base of this library's models.
 
     Attributes:
-        takes_splits: whether `fit` and `predict` take a `Split`; else arrays.
+        takes_splits: True if `fit` and `predict` take a `Split`; else arrays.
         not_identity: parameters that do not change what is learned.
         later: parameters that are younger than stored runs, with the values at which they are left out of every identity.
         files: parameters that name a file, which is identified by its content.
@@ -63,30 +63,30 @@ class OwnModel:
         """Raise InputError for the first parameter out of range, without fitting."""
 
     def record(self) -> FitRecord:
-        """What is told of a fit."""
+        """Return what a stored run reports of a fit."""
         return FitRecord()
 
     def name_in_messages(self) -> str:
-        """What messages call it: by its class, unless it holds a model of the user's, who knows only that one."""
+        """Return what messages call the model: its class, unless it holds a model of the user's, who knows only that one."""
         return type(self).__name__
 
 
 def traits(model: object) -> type[OwnModel]:
-    """The class that says takes_splits, not_identity, later and files of a model, or of its class."""
+    """Return the class that says takes_splits, not_identity, later and files of a model, or of its class."""
     cls = model if isinstance(model, type) else type(model)
     return cls if issubclass(cls, OwnModel) else OwnModel
 
 
 def record_of(model: object) -> FitRecord:
-    """What a fitted model tells of its fit."""
+    """Return what a fitted model reports of its fit."""
     return model.record() if isinstance(model, OwnModel) else FitRecord()
 
 
 def is_exactly_ours(model: object) -> bool:
-    """Whether all of its code is this library's: a user's subclass may predict otherwise than the class that it extends."""
+    """Return whether all of its code is this library's: a user's subclass may predict otherwise than the class that it extends."""
     return isinstance(model, OwnModel) and type(model).__module__.partition(".")[0] == __name__.partition(".")[0]
 
 
 def epochs_of(model: object) -> int | None:
-    """How many epochs a model of ours trains at most; None for one without epochs, and for anyone else's."""
+    """Return how many epochs a model of ours trains at most; None for one without epochs, and for anyone else's."""
     return model.get_params(deep=False).get("epochs") if isinstance(model, OwnModel) else None  # type: ignore[attr-defined]

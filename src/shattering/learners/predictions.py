@@ -32,7 +32,7 @@ def check_classifier(model: Any, name: str | None = None) -> None:
 
 
 def _kind(model: Any) -> str | None:
-    """What an estimator says that it is: "classifier", "regressor", …; None if it says nothing."""
+    """Return what kind an estimator declares itself to be: "classifier", "regressor", …; None if it says nothing."""
     try:
         tags = get_tags(model)
     except Exception:  # without tags, as of objects that only look like estimators; or with those of another version
@@ -46,7 +46,7 @@ def _kind(model: Any) -> str | None:
 
 
 def checked_codes(predicted: Any, labels: np.ndarray, n: int, who: str) -> np.ndarray:
-    """Predictions as the places (n,) int64 of their labels among all.
+    """Return predictions as the places (n,) int64 of their labels among all.
 
     Args:
         predicted: what a `predict` returned: (n,), or (n, 1), of labels. Equal values are the same label: 1.0 is 1.
@@ -72,7 +72,7 @@ def checked_codes(predicted: Any, labels: np.ndarray, n: int, who: str) -> np.nd
 
 
 def as_array(predicted: Any, who: str) -> np.ndarray:
-    """Predictions as an array of their own type. Masked values are None; bfloat16, which NumPy lacks, is float32.
+    """Return predictions as an array of their own type. Masked values are None; bfloat16, which NumPy lacks, is float32.
 
     Raises InputError for lists of several lengths.
     """

@@ -99,7 +99,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         self._features().check_params()
 
     def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
-        """As `KernelInterpolator.plan`, with the memory and time of the Gram matrix and of the features (computed anew) in it."""
+        """Plan as `KernelInterpolator.plan` does, with the memory and time of the Gram matrix and of the features (computed anew) in it."""
         device, dtype, features = self._device(), getattr(torch, self.precision), self._features()
         count, in_a_block = features.count(d)
         kept = features.memory(d) + 4 * n * d
@@ -143,7 +143,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         return accumulate_gram(self.features_, None if has_more else path, **more)
 
     def _weigh(self, coefficients: Tensor) -> None:
-        """Weights of the features, and their standardization, from the coefficients of the training images."""
+        """Compute the weights of the features, and their standardization, from the coefficients of the training images."""
         images, coefficients = self.features_.training_images_.flatten(1).to(self._device()), coefficients * self.scale_
         self._weights = []
         for number in range(len(self.features_.blocks())):
@@ -165,7 +165,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         return out.numpy() + self.intercept_
 
     def _at_once(self, m: int, d: int) -> int:
-        """How many images to take at once. Raises InputError where memory does not do for any number."""
+        """Return how many images to take at once. Raises InputError where memory does not do for any number."""
         a_row, device = 4 * d + 16 * self.features_.block_width_, self._device()
         whole = 4 * m * d + 3 * 8 * m * len(self.classes_)
         needed = {rows: whole + min(rows, m) * a_row for rows in _AT_ONCE}

@@ -76,7 +76,7 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         self._lap("check")
 
     def _measure(self, n: int) -> None:
-        """What the fit reports of itself."""
+        """Set the attributes that describe the fit."""
         h, network = self.hinges_, self.module()
         self.n_points_, self.n_parameters_ = n, sum(p.numel() for p in network.parameters())
         scale = float(np.ptp(h.knots)) or 1.0
@@ -91,7 +91,7 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         self.max_error_, self.n_checked_ = float(errors.max()), len(checked)
 
     def _to_check(self, n: int) -> np.ndarray:
-        """Which knots the forward pass is tried at: all, or as many as time allows: the steepest, the last, and a random rest."""
+        """Return which knots the forward pass is tried at: all, or as many as time allows: the steepest, the last, and a random rest."""
         affordable = max(1000, _CHECKED // n)
         if n <= affordable:
             return np.arange(n)
@@ -104,7 +104,7 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         self.timings_[name], self._clock = now - self._clock, now
 
     def _values(self, rows: Rows) -> np.ndarray:
-        """(m,) the network's function, evaluated from the nearest point on the line (see `Hinges`)."""
+        """Return the network's function (m,), evaluated from the nearest point on the line (see `Hinges`)."""
         z = project(rows, self.direction_[:, None])[:, 0]
         if self.depth > 3:
             z = np.minimum(z, self.hinges_.knots[-1])  # clipped, as in the network
@@ -119,12 +119,12 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         )
 
     def record(self) -> FitRecord:
-        """What is told of a fit."""
+        """Return what a stored run reports of a fit."""
         return FitRecord(n_parameters=self.n_parameters_, summary=self.summary_, timings=self.timings_)
 
     @property
     def summary_(self) -> dict:
-        """What a stored run keeps of a fit; how long it took is in `timings_`."""
+        """Numbers that a stored run keeps of a fit; the times are in `timings_`."""
         check_is_fitted(self)
         names = ("n_points", "smallest_gap", "smallest_eigenvalue", "weight_bound", "largest_weight", "max_error", "n_checked")
         return {name: getattr(self, f"{name}_") for name in names} | {
@@ -145,14 +145,14 @@ class _Selected:
 
 
 def _is_lazy(X) -> bool:
-    """Whether X gives rows by their numbers without being an array or a table."""
+    """Return whether X gives rows by their numbers without being an array or a table."""
     has = all(hasattr(X, name) for name in ("shape", "dtype", "__getitem__"))
     loaded = any(hasattr(X, name) for name in ("__array_function__", "__torch_function__", "iloc")) or issparse(X)
     return has and not loaded
 
 
 def _rows(estimator, X, reset: bool) -> Rows:
-    """X as rows; arrays are checked, what is lazy only for its shape."""
+    """Return X as rows. Arrays are checked whole, lazy rows only for their shape."""
     if not _is_lazy(X):
         return np.asarray(validate_data(estimator, X, dtype="numeric", reset=reset))
     if len(X.shape) != 2 or min(X.shape) < 1:
@@ -225,7 +225,7 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
         return self
 
     def predict(self, X) -> np.ndarray:
-        """The function's values (m,)."""
+        """Return the function's values (m,)."""
         check_is_fitted(self)
         return self._values(_rows(self, X, reset=False))
 
@@ -258,7 +258,7 @@ class ReluInterpolatorClassifier(ClassifierMixin, _ReluInterpolation):
         return self
 
     def predict(self, X) -> np.ndarray:
-        """The class whose number is nearest to the function's value (m,)."""
+        """Return the class whose number is nearest to the function's value (m,)."""
         check_is_fitted(self)
         values = self._values(_rows(self, X, reset=False))
         return self.classes_[np.rint(np.clip(values, 0, len(self.classes_) - 1)).astype(np.intp)]

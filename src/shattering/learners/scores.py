@@ -4,7 +4,7 @@ import torch
 
 
 def top5_accuracy(scores: torch.Tensor, labels: torch.Tensor) -> dict[str, float]:
-    """top5_accuracy, in 0…1: how often the label is among the five classes of the highest scores (n, classes).
+    """Return top5_accuracy, in 0…1: how often the label is among the five classes of the highest scores (n, classes).
 
     Empty for five classes or fewer, where it would say nothing. Among equal scores the choice is arbitrary.
     """
@@ -13,7 +13,7 @@ def top5_accuracy(scores: torch.Tensor, labels: torch.Tensor) -> dict[str, float
 
 
 def top5_hits(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(how many labels are among the five classes of the highest scores, of how many): zeros for five classes or fewer."""
+    """Return (labels among the five classes of the highest scores, labels): zeros for five classes or fewer."""
     if scores.shape[1] <= 5:
         return (none := torch.zeros((), dtype=torch.int64, device=labels.device)), none
     hits = (scores.topk(5, dim=1).indices == labels[:, None]).any(1)

@@ -42,7 +42,7 @@ def _word(constraint: Any) -> str:
 
 
 def settled(estimator: Any, params: Mapping[str, object], of: str) -> dict[str, object]:
-    """The parameters, with each `Typed` value as one of the type of the estimator's parameter.
+    """Return the parameters, with each `Typed` value as one of the type of the estimator's parameter.
 
     of: what the estimator is called. Raises InputError for a name that is no parameter, and for a text that stands for no such value.
     """
@@ -63,8 +63,9 @@ def settled(estimator: Any, params: Mapping[str, object], of: str) -> dict[str, 
 
 
 def parameter_type(estimator: Any, name: str) -> Any:
-    """The type of a parameter, nested ones too: by scikit-learn's constraints, by the annotation of the constructor, or, for a default
-    of true or false, by that; else any."""
+    """Return the type of a parameter, nested ones too.
+
+    It comes from scikit-learn's constraints, from the annotation of the constructor, or from a default of true or false; else it is any."""
     head, _, last = name.rpartition("__")
     owner = estimator.get_params()[head] if head else estimator
     if not hasattr(owner, "get_params") or isinstance(owner, type):
@@ -83,7 +84,7 @@ def parameter_type(estimator: Any, name: str) -> Any:
 
 
 def _is_readable(hint: Any) -> bool:
-    """Whether every value of a type is one that a text can stand for, or a function."""
+    """Return whether every value of a type is one that a text can stand for, or a function."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal or hint is Callable or origin is Callable:
         return True

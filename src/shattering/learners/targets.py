@@ -12,7 +12,7 @@ from shattering.errors import InputError, meant, reason
 
 
 def is_target(text: str) -> bool:
-    """Whether a text has the form of a target.
+    """Return whether a text has the form of a target.
 
     Raises InputError for one that lacks its head or its name, such as the path of a Python file.
     """
@@ -25,7 +25,7 @@ def is_target(text: str) -> bool:
 
 
 def import_target(text: str) -> object:
-    """The object that "package.module:name" or "path/to/file.py:name" names; nested names have dots.
+    """Return the object that "package.module:name" or "path/to/file.py:name" names; nested names have dots.
 
     A file's folder is put on the module path, so that it can import its neighbours, as when it is run as a script.
     Raises InputError for what does not exist, or raises while it is imported.

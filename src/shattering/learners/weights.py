@@ -17,7 +17,7 @@ _MAY_BE_LEFT = ("AuxLogits.", "_feature_mean", "_feature_std")  # an auxiliary c
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
-    """The tensors of a safetensors file (by its suffix) or of a torch state dict, which is read without running code from it.
+    """Return the tensors of a safetensors file (by its suffix) or of a torch state dict, which is read without running code from it.
 
     Raises InputError for a file that is not there, is not readable, or holds anything but tensors of finite numbers.
     """
@@ -39,7 +39,7 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
 
 
 def load_plain(path: Path) -> object:
-    """What `torch.save` wrote of tensors and plain values. No code of the file is run.
+    """Load tensors and plain values that `torch.save` wrote. No code of the file is run.
 
     Raises ValueError for anything else, in our words: torch's advise to run it.
     """
@@ -91,7 +91,7 @@ def _keep_if_other_classes(layer: str, own: dict[str, torch.Tensor], found: dict
 
 
 def file_identity(path: str | Path) -> str:
-    """What identifies a file in a run: the digest of its content, wherever it lies. Raises InputError if it is not there."""
+    """Return what identifies a file in a run: the digest of its content, wherever it lies. Raises InputError if it is not there."""
     return f"sha256:{files_digest(_existing(path))}"
 
 
@@ -111,7 +111,7 @@ def save_fitted(path: str | Path, tensors: dict[str, torch.Tensor], meta: dict) 
 
 
 def load_fitted(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """What `save_fitted` wrote. Raises InputError for anything else."""
+    """Load what `save_fitted` wrote. Raises InputError for anything else."""
     if not Path(path).is_file():
         raise InputError(f"{path} is no file, expected a model that `save` wrote")
     try:

@@ -46,7 +46,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X) -> np.ndarray:
-        """The labels (n,), of classes or scores that the function gives. Raises InputError for anything else."""
+        """Return the labels (n,), of classes or scores that the function gives. Raises InputError for anything else."""
         split = X.copy() if isinstance(X, Split) else _unlabelled(X, self._first)
         with torch.no_grad():
             found = self.predict_(split)
@@ -59,7 +59,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         return self.classes_[checked_codes(found, np.arange(k), n, self.name_in_messages())]
 
     def _largest(self, scores: np.ndarray) -> np.ndarray:
-        """The class of the largest score (n,)."""
+        """Return the class of the largest score (n,)."""
         if scores.dtype.kind not in "biuf":
             raise InputError(f"{self._what} returned scores of type {scores.dtype}, expected numbers")
         missing = int(np.isnan(scores).any(1).sum())
@@ -73,7 +73,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         return f"the predict function of {self.name_in_messages()}"
 
     def name_in_messages(self) -> str:
-        """The function's name."""
+        """Return the function's name."""
         return getattr(self.train, "__qualname__", type(self.train).__name__)
 
 
@@ -102,17 +102,17 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X) -> np.ndarray:
-        """The labels (n,)."""
+        """Return the labels (n,)."""
         inputs = self._inputs(X)
         found = self.estimator_.predict(inputs)  # type: ignore[union-attr]
         return self.classes_[checked_codes(found, self._labels, len(inputs), self.name_in_messages())]
 
     def name_in_messages(self) -> str:
-        """The class of the estimator."""
+        """Return the class of the estimator."""
         return type(self.estimator).__name__
 
     def __getattr__(self, name: str) -> Any:
-        """`predict_proba` and `decision_function`, where the estimator has them."""
+        """Give `predict_proba` and `decision_function`, where the estimator has them."""
         if name not in ("predict_proba", "decision_function") or "estimator_" not in vars(self):
             raise AttributeError(f"{type(vars(self).get('estimator')).__name__!r} object has no attribute {name!r}")
         method = getattr(self.estimator_, name)
@@ -138,16 +138,16 @@ def _type_named(split: Split) -> Iterator[None]:
 
 
 def _unlabelled(X, like: Split) -> Split:
-    """Arrays as a split; the labels say nothing. like: a split with such images, of the same classes."""
+    """Return arrays as a split whose labels mean nothing. like: a split with such images, of the same classes."""
     images = as_images(X, like=like.image_shape, remedy=A_SPLIT)
     return Split(images, torch.zeros(len(images), dtype=torch.int64), like.classes, label_values=like.label_values)
 
 
 def wants_codes(estimator: Any) -> bool:
-    """Whether an estimator's library has classifiers for labels 0…k-1 alone."""
+    """Return whether an estimator's library has classifiers for labels 0…k-1 alone."""
     return any(cls.__module__.partition(".")[0] in _COUNTING for cls in type(estimator).__mro__)
 
 
 def is_skorch(estimator: Any) -> bool:
-    """Whether it is a net of skorch's."""
+    """Return whether it is a net of skorch's."""
     return any(cls.__module__.partition(".")[0] == "skorch" for cls in type(estimator).__mro__)

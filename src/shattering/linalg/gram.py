@@ -31,20 +31,20 @@ class Gram(Protocol):
         ...
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
-        """Its entries in these rows and columns, in memory of their own."""
+        """Return the entries in these rows and columns, in memory of their own."""
         ...
 
     def columns(self, index: Tensor, dtype: torch.dtype) -> Tensor:
-        """Some of its columns (n, len(index))."""
+        """Return some of the columns, (n, len(index))."""
         ...
 
     def diagonal(self) -> Tensor:
-        """(n,) float64."""
+        """Return the diagonal, (n,) float64."""
         ...
 
 
 def linear(a: Tensor, b: Tensor) -> Tensor:
-    """<x, x'>."""
+    """Return the linear kernel <x, x'>."""
     return a @ b.T
 
 
@@ -74,13 +74,13 @@ class Gaussian:
 
 
 def _from_differences(a: Tensor, b: Tensor, width: float) -> Tensor:
-    """The Gaussian kernel without a difference of large numbers."""
+    """Return the Gaussian kernel without a difference of large numbers."""
     apart = torch.cdist(a.double(), b.double(), compute_mode="donot_use_mm_for_euclid_dist")
     return apart.mul_(width).square_().neg_().exp_().to(a.dtype)
 
 
 def _repaired(values: Tensor, a: Tensor, b: Tensor, width: float, error: float) -> Tensor:
-    """Values of the Gaussian kernel, where those that an error of the exponent changes are computed from differences."""
+    """Return values of the Gaussian kernel, where those that an error of the exponent changes are computed from differences."""
     rows, cols = (values > _RIGHT[a.dtype] / error).nonzero(as_tuple=True)
     if len(rows) > values.numel() // 20:  # then pair by pair is slower
         return _from_differences(a, b, width)
@@ -148,12 +148,12 @@ class KernelGram:
 
 
 def slices(n: int, size: int) -> list[slice]:
-    """0…n in pieces of a size, the last perhaps smaller."""
+    """Split 0…n into slices of a size, the last perhaps smaller."""
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]
 
 
 def lower_blocks(n: int, size: int) -> Iterator[tuple[slice, slice]]:
-    """The blocks on and below the diagonal, as rows and columns."""
+    """Yield the blocks on and below the diagonal, as rows and columns."""
     pieces = slices(n, size)
     for i, rows in enumerate(pieces):
         for cols in pieces[: i + 1]:
@@ -161,7 +161,7 @@ def lower_blocks(n: int, size: int) -> Iterator[tuple[slice, slice]]:
 
 
 def symmetric_product(block: Callable[[slice, slice], Tensor], n: int, size: int, vectors: Tensor) -> Tensor:
-    """matrix @ vectors from the blocks on and below the diagonal, each used twice. vectors: (n, k)."""
+    """Return matrix @ vectors from the blocks on and below the diagonal, each used twice. vectors: (n, k)."""
     out = torch.zeros_like(vectors)
     for rows, cols in lower_blocks(n, size):
         part = block(rows, cols)
@@ -172,5 +172,5 @@ def symmetric_product(block: Callable[[slice, slice], Tensor], n: int, size: int
 
 
 def exact_product(gram: Gram, vectors: Tensor) -> Tensor:
-    """gram @ vectors in float64, holding one block at a time. vectors: (n, k) float64."""
+    """Return gram @ vectors in float64, holding one block at a time. vectors: (n, k) float64."""
     return symmetric_product(lambda rows, cols: gram.block(rows, cols, torch.float64), gram.n, EXACT_BLOCK, vectors)

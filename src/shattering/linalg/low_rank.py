@@ -40,7 +40,7 @@ def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, toler
 
 
 def _accept(rest: Tensor, diagonal: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Of pivots drawn together, those that drawing one by one would have kept, and the Cholesky factor of their block.
+    """Return those of the pivots drawn together that drawing one by one would have kept, and the Cholesky factor of their block.
 
     rest: (b, b) what is left of the matrix at the pivots. diagonal: (b,) what they were drawn by.
     """
@@ -68,7 +68,7 @@ class Preconditioner:
         self.inner = torch.linalg.cholesky(inner)
 
     def __call__(self, vectors: Tensor) -> Tensor:
-        """(n, k) float64 → the same."""
+        """Apply the preconditioner to vectors (n, k) float64."""
         inside = (self.factor.T @ vectors.to(self.factor.dtype)).double()
         inside = torch.cholesky_solve(inside, self.inner)
         return (vectors - (self.factor @ inside.to(self.factor.dtype)).double()) / self.shift

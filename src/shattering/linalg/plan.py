@@ -116,18 +116,18 @@ def _plan(data: tuple[int, int, int], way: tuple[str, bool], precision: str, dev
 
 
 def block_bytes(rows: int, cols: int, features: int, item: int) -> int:
-    """The bytes that a block of a kernel's matrix takes while it is computed: points converted, centred and joined, and two of itself."""
+    """Return the bytes that computing a block of a kernel's matrix takes: points converted, centred and joined, and two of the block."""
     return item * (4 * (rows + cols) * (features + 2) + 2 * rows * cols)
 
 
 def preconditioner_rank(n: int) -> int:
-    """8 % of n: more costs as much as it saves."""
+    """Return the rank of the preconditioner: 8 % of n; more costs as much as it saves."""
     return min(n, max(16, n // 12))
 
 
 @cache
 def rate(dtype: torch.dtype, device: torch.device) -> float:
-    """Operations a second of a matrix product."""
+    """Return the operations per second of a matrix product."""
     a = torch.ones((1024, 1024), dtype=dtype, device=device)
     best = float("inf")
     for _ in range(3):

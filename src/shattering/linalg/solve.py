@@ -48,7 +48,7 @@ class Solution:
 
 
 def solve(gram: Gram, targets: Tensor, ridge: float, plan: Plan, tolerance: float, max_steps: int, say: Say | None = None) -> Solution:
-    """Follow the plan; where float32 is not enough go on to float64, and where the matrix is singular to least squares.
+    """Solve by the plan. Go on to float64 where float32 is not enough, and to least squares where the matrix is singular.
 
     A matrix that is singular in float64 has one answer, the least squares of least norm. Else, where the tolerance is not reached,
     what has the smallest residual is returned as it is.
@@ -95,7 +95,7 @@ class _Work:
     clock: float = field(default_factory=time.perf_counter)
 
     def best(self, plan: Plan) -> Solution:
-        """The first that reaches the tolerance; of a singular matrix least squares; else that of the smallest residual."""
+        """Return the first that reaches the tolerance; of a singular matrix least squares; else that of the smallest residual."""
         tried = []
         for found in self._ways(plan):
             if found.residual <= self.tolerance:
@@ -128,7 +128,7 @@ class _Work:
         return largest == 0 or least < largest < most
 
     def _least_squares(self, plan: Plan) -> Solution | None:
-        """By eigenvalues; None where memory does not do."""
+        """Solve least squares by eigenvalues; None if the memory does not suffice."""
         self.say("eigenvalues")
         found = least_squares(self.system, plan.limit - plan.beside)
         self._lap("eigenvalues")
@@ -141,7 +141,7 @@ class _Work:
         return self._solution(found.x, rest, way, found.condition, rank, found.complete)
 
     def _cholesky(self, plan: Plan) -> Solution | None:
-        """None where the matrix is not positive definite in the plan's precision, or singular in float64."""
+        """Solve by Cholesky; None if the matrix is not positive definite in the plan's precision, or singular in float64."""
         targets = self.system.targets
         tiles = LowerTiles(self.system.gram, self.system.ridge, plan.dtype)
         self._lap("gram")
@@ -178,7 +178,7 @@ class _Work:
         return self._solution(found.solution, found.rest, ("cg", plan.precision, found.steps), max(1.0, largest * inverse))
 
     def _preconditioner(self, plan: Plan, largest: float) -> Preconditioner:
-        """What is left on the diagonal, on average, is its shift; at least what rounding leaves."""
+        """Build the preconditioner. Its shift is the mean of what is left on the diagonal, and at least the rounding error."""
         factor, left = pivoted_cholesky(self.system.gram, plan.rank, plan.dtype, seed=0)
         rounding = max(1e-7 * float(self.diagonal.mean()), torch.finfo(plan.dtype).eps * largest) or 1.0
         return Preconditioner(factor, self.system.ridge + max(left * float(self.diagonal.mean()), rounding))
@@ -186,7 +186,7 @@ class _Work:
     def _solution(
         self, x: Tensor, rest: Tensor, way: tuple[str, str, int], condition: float, rank: int | None = None, complete: bool = True
     ) -> Solution:
-        """rest: `System.rest` of x. way: how, precision, steps."""
+        """Make the solution x. rest: `System.rest` of x. way: how it was solved, precision, steps."""
         fitted = self.system.targets - rest - self.system.ridge * x
         return Solution(x, fitted, self.system.relative(rest), *way, condition, rank, complete, self.seconds)
 
@@ -212,7 +212,7 @@ class _Work:
 
 
 def _power_iterations(product: Callable[[Tensor], Tensor], like: Tensor, dtype: torch.dtype, steps: int) -> float:
-    """The largest eigenvalue of a symmetric matrix, from below, from a fixed random start."""
+    """Return the largest eigenvalue of a symmetric matrix, from below, from a fixed random start."""
     generator = torch.Generator().manual_seed(0)
     v = torch.randn((len(like), 1), generator=generator, dtype=torch.float64).to(like.device, dtype)
     size = 1.0
@@ -223,6 +223,6 @@ def _power_iterations(product: Callable[[Tensor], Tensor], like: Tensor, dtype: 
 
 
 def _norm(v: Tensor) -> float:
-    """Without overflow of squares."""
+    """Return the norm without overflow of squares."""
     largest = float(v.abs().max())
     return largest * float((v / largest).norm()) if largest else 0.0

@@ -30,12 +30,12 @@ class Spectrum:
     complete: bool
 
     def into(self, vectors: Tensor) -> Tensor:
-        """V' @ vectors."""
+        """Return V' @ vectors."""
         inside = self.basis.T @ vectors
         return inside if self.turn is None else self.turn.T @ inside
 
     def out_of(self, inside: Tensor) -> Tensor:
-        """V @ inside."""
+        """Return V @ inside."""
         return self.basis @ (inside if self.turn is None else self.turn @ inside)
 
 
@@ -50,7 +50,7 @@ class LeastSquares:
 
 
 def least_squares(system: System, memory: int) -> LeastSquares | None:
-    """The x of least norm among those with the least ‖targets - (gram + ridge I) x‖, up to eigenvalues below `System.cutoff`.
+    """Return the x of least norm among those with the least ‖targets - (gram + ridge I) x‖, up to eigenvalues below `System.cutoff`.
 
     memory: bytes that may be taken. Where they do not hold enough columns of a factor, the matrix is that of a lower rank,
     and the result is not `complete`; None where they hold next to nothing.
@@ -89,12 +89,12 @@ def _spectrum(system: System, memory: int) -> Spectrum | None:
 
 
 def _rank(n: int, spare: int) -> int:
-    """How many columns of a factor fit into so many bytes: four of its size (n, r), and four of (r, r), while it is decomposed."""
+    """Return how many columns of a factor fit into so many bytes: four of its size (n, r), and four of (r, r), while it is decomposed."""
     return min(n, int((math.sqrt(n * n + max(0, spare) / 8) - n) / 2))
 
 
 def _dense(gram: Gram) -> Spectrum:
-    """All eigenvalues."""
+    """Return all eigenvalues."""
     matrix = torch.empty((gram.n, gram.n), dtype=torch.float64, device=gram.diagonal().device)
     for i, rows in enumerate(pieces := slices(gram.n, _ROWS)):
         for cols in pieces[: i + 1]:
@@ -104,7 +104,7 @@ def _dense(gram: Gram) -> Spectrum:
 
 
 def _of_factor(gram: Gram, rank: int) -> Spectrum:
-    """Those of a factor F of pivoted columns: F = Q R, F F' = Q (R R') Q'."""
+    """Return the eigenvalues and vectors from a factor F of pivoted columns: F = Q R, F F' = Q (R R') Q'."""
     tolerance = max(_ROUNDING, gram.noise)
     factor, left = pivoted_cholesky(gram, rank, torch.float64, seed=0, tolerance=tolerance)
     if not factor.shape[1]:

@@ -72,7 +72,7 @@ class StoredGram:
         self.parts += other.parts
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
-        """As any `Gram`'s, on the diagonal or below it."""
+        """Return a block as `Gram.block` does, on the diagonal or below it."""
         part = torch.empty((rows.stop - rows.start, cols.stop - cols.start), dtype=dtype, device=self.panels[0].device)
         for span, panel in self._by_rows():
             start, stop = max(rows.start, span.start), min(rows.stop, span.stop)
@@ -132,12 +132,12 @@ class StoredGram:
 
 
 def stored_bytes(n: int, dtype: torch.dtype) -> int:
-    """The memory of a `StoredGram` of n points."""
+    """Return the memory of a `StoredGram` of n points."""
     return sum(height * width for height, width in map(_shape, slices(n, _ROWS))) * dtype.itemsize
 
 
 def _shape(rows: slice) -> tuple[int, int]:
-    """Of the panel of these rows."""
+    """Return the shape of the panel of these rows."""
     return rows.stop - rows.start, rows.stop
 
 

@@ -34,7 +34,7 @@ class LowerTiles:
             row[-1].diagonal().add_(ridge)
 
     def product(self, vectors: Tensor) -> Tensor:
-        """matrix @ vectors, (n, k) of the tiles' type."""
+        """Return matrix @ vectors, (n, k) in the tiles' type."""
         k = vectors.shape[1]
         if k > 8:  # products with 16 columns are as fast as with 9, or faster
             vectors = pad(vectors, (0, -k % 16))
@@ -42,7 +42,7 @@ class LowerTiles:
         return out[:, :k]
 
     def factorize(self, on_column: Callable[[int, int], None] | None = None) -> None:
-        """Cholesky in place: matrix = L L'. on_column: called with the columns of tiles done, and of how many.
+        """Factorize by Cholesky in place: matrix = L L'. on_column: is called with the columns of tiles done, and of how many.
 
         Raises NotPositiveDefinite, also where so little of a diagonal entry is left as a pivot that it may be rounding alone.
         """
@@ -62,7 +62,7 @@ class LowerTiles:
                 on_column(j + 1, len(tiles))
 
     def solve(self, vectors: Tensor) -> Tensor:
-        """The solution of L L' x = vectors, (n, k), after `factorize`; rounded to the tiles' type."""
+        """Return the solution of L L' x = vectors, (n, k), after `factorize`; rounded to the tiles' type."""
         x = [vectors[piece].to(self.tiles[0][0].dtype) for piece in self.pieces]
         for j, row in enumerate(self.tiles):
             for k in range(j):

@@ -33,7 +33,7 @@ IMAGENET_SHAPE = (3, 299, 299)
 
 
 def find_network(name: str) -> Factory:
-    """The constructor of a name in `NETWORKS`, or of "mlp-LxU": L hidden layers of U units.
+    """Return the constructor of a name in `NETWORKS`, or of "mlp-LxU": L hidden layers of U units.
 
     Raises InputError for another name.
     """
@@ -47,7 +47,7 @@ def find_network(name: str) -> Factory:
 
 
 def initial_learning_rate(network: str | Factory) -> float:
-    """The papers' initial learning rate for a network: 0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise.
+    """Return the papers' initial learning rate for a network: 0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise.
 
     ICLR 2017, appendix A; for Inception V3, where it refers to TensorFlow's package, the rate of that package's distributed
     training and of Szegedy et al. (2016), section 8. Theirs is RMSProp with an epsilon of 1, which divides gradients by
@@ -57,7 +57,7 @@ def initial_learning_rate(network: str | Factory) -> float:
 
 
 def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classes: int, seed: int, auxiliary: bool = False) -> nn.Module:
-    """A freshly initialized network; the global generators are left as they were.
+    """Return a freshly initialized network; the global generators are left as they were.
 
     network: a name that `find_network` knows, or a factory (image_shape, n_classes) → module with n_classes outputs.
     auxiliary: whether it has an auxiliary classifier, whose logits it gives beside its own in training mode: (logits,
@@ -109,10 +109,10 @@ def add_dropout(module: nn.Module, rate: float) -> None:
 
 
 def reference_shape(network: str) -> tuple[tuple[int, int, int], int]:
-    """(image shape, classes) of the papers' experiments with a network: ImageNet's for Inception V3, CIFAR-10's otherwise."""
+    """Return (image shape, number of classes) of the papers' data for a network: ImageNet's for Inception V3, else CIFAR-10's."""
     return (IMAGENET_SHAPE, 1000) if network == "inception-v3" else (CIFAR_SHAPE, 10)
 
 
 def count_parameters(module: nn.Module) -> int:
-    """The number of trainable scalars."""
+    """Return the number of trainable scalars."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)

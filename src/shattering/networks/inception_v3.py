@@ -15,17 +15,17 @@ _Branches = dict[str, list[list[_Layer]]]
 
 
 def _a() -> _Branches:
-    """Figure 5 of Szegedy et al., its 5x5 kept in one of the branches as in the published weights."""
+    """Build figure 5 of Szegedy et al., its 5x5 kept in one of the branches as in the published weights."""
     return {"branch1x1": [[(64, 1)]], "branch5x5": [[(48, 1)], [(64, 5)]], "branch3x3dbl": [[(64, 1)], [(96, 3)], [(96, 3)]]}
 
 
 def _b() -> _Branches:
-    """35x35 → 17x17."""
+    """Build the reduction 35x35 → 17x17."""
     return {"branch3x3": [[(384, 3, 2)]], "branch3x3dbl": [[(64, 1)], [(96, 3)], [(96, 3, 2)]]}
 
 
 def _c(width: int) -> _Branches:
-    """Figure 6: 7x7 as 1x7 and 7x1."""
+    """Build figure 6: 7x7 as 1x7 and 7x1."""
     row, column = [(width, (1, 7))], [(width, (7, 1))]
     last_row, last_column = [(192, (1, 7))], [(192, (7, 1))]
     chains = [[(width, 1)], row, last_column], [[(width, 1)], column, row, column, last_row]
@@ -33,13 +33,13 @@ def _c(width: int) -> _Branches:
 
 
 def _d() -> _Branches:
-    """17x17 → 8x8."""
+    """Build the reduction 17x17 → 8x8."""
     square = [[(192, 1)], [(192, (1, 7))], [(192, (7, 1))], [(192, 3, 2)]]
     return {"branch3x3": [[(192, 1)], [(320, 3, 2)]], "branch7x7x3": square}
 
 
 def _e() -> _Branches:
-    """Figure 7: 1x3 and 3x1 side by side."""
+    """Build figure 7: 1x3 and 3x1 side by side."""
     beside = [(384, (1, 3)), (384, (3, 1))]
     return {"branch1x1": [[(320, 1)]], "branch3x3": [[(384, 1)], beside], "branch3x3dbl": [[(448, 1)], [(384, 3)], beside]}
 

@@ -7,7 +7,7 @@ from torch import nn
 
 
 def mlp(image_shape: tuple[int, ...], n_classes: int, hidden: tuple[int, ...]) -> nn.Module:
-    """Fully connected layers with ReLU after each hidden one; images are flattened."""
+    """Build fully connected layers with ReLU after each hidden one; images are flattened."""
     widths = [prod(image_shape), *hidden]
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in, fan_out in pairwise(widths):

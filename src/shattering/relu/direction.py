@@ -37,7 +37,7 @@ class Projection:
 
 
 def steepness(values: np.ndarray, targets: np.ndarray) -> float:
-    """The root of the sum of all squared slopes between neighbours, with the values' range as the unit of length.
+    """Return the root of the sum of all squared slopes between neighbours, with the values' range as the unit of length.
 
     Infinite where points of different targets coincide. Times float64's precision, it is the size of the network's error.
     """
@@ -49,7 +49,7 @@ def steepness(values: np.ndarray, targets: np.ndarray) -> float:
 
 
 def best_of(rows: Rows, targets: np.ndarray, largest: float | None, generator: np.random.Generator, candidates: int) -> Projection:
-    """The least steep of random directions. largest: see `survey`; with it directions are on a grid."""
+    """Return the least steep of random directions. largest: see `survey`; with it directions are on a grid."""
     d = rows.shape[1]
     directions = generator.normal(size=(d, candidates)) if d > 1 else np.ones((1, 1))
     directions = np.stack([on_grid(a, largest) for a in directions.T], axis=1)
@@ -60,7 +60,7 @@ def best_of(rows: Rows, targets: np.ndarray, largest: float | None, generator: n
 
 
 def on_grid(direction: np.ndarray, largest: float | None) -> np.ndarray:
-    """The direction scaled to entries of at most 1, and, given the largest absolute value of whole-numbered points, rounded
+    """Return the direction scaled to entries of at most 1, and, given the largest absolute value of whole-numbered points, rounded
     so that every sum of products is exact in float64."""
     direction = direction / np.abs(direction).max()
     if largest is None:
@@ -71,7 +71,7 @@ def on_grid(direction: np.ndarray, largest: float | None) -> np.ndarray:
 
 
 def turned(rows: Rows, targets: np.ndarray, start: Projection, largest: float | None, rounds: int = ROUNDS) -> Projection:
-    """The least steep direction found while turning it, until no pair is steeper than what can be reached."""
+    """Return the least steep direction found while turning it, until no pair is steeper than what can be reached."""
     best = now = start
     for step in range(rounds):
         change = _change(rows, targets, now.points)
@@ -86,7 +86,7 @@ def turned(rows: Rows, targets: np.ndarray, start: Projection, largest: float | 
 
 
 def _slopes(values: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points in ascending order (n,), and the absolute slopes between neighbours (n - 1,)."""
+    """Return points in ascending order (n,), and the absolute slopes between neighbours (n - 1,)."""
     order = np.argsort(values, kind="stable")
     gaps, rises = np.diff(values[order]), np.abs(np.diff(targets[order]))
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -94,7 +94,7 @@ def _slopes(values: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _change(rows: Rows, targets: np.ndarray, values: np.ndarray) -> np.ndarray | None:
-    """The smallest change of direction that brings the steepest pairs down to the allowed slope and keeps the next ones.
+    """Return the smallest change of direction that brings the steepest pairs down to the allowed slope and keeps the next ones.
 
     None where nothing is steeper, or there are too few dimensions.
     """
@@ -115,13 +115,13 @@ def _change(rows: Rows, targets: np.ndarray, values: np.ndarray) -> np.ndarray |
 
 
 def _rows_at(rows: Rows, numbers: np.ndarray) -> torch.Tensor:
-    """(k, d) float64; rows are asked for in ascending order, each once."""
+    """Return rows (k, d) float64; they are asked for in ascending order, each once."""
     ascending, where = np.unique(numbers, return_inverse=True)
     return as_float64(np.asarray(rows[ascending]))[torch.from_numpy(where)]
 
 
 def _least_norm(differences: torch.Tensor, wanted: np.ndarray) -> np.ndarray | None:
-    """The smallest change with differences @ change = wanted; slightly regularized, as differences may depend on each other."""
+    """Return the smallest change with differences @ change = wanted; slightly regularized, as differences may depend on each other."""
     gram = (differences @ differences.T).numpy()
     gram[np.diag_indices_from(gram)] += 1e-9 * np.trace(gram) / len(gram)
     try:

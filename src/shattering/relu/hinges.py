@@ -24,7 +24,7 @@ class Hinges:
     slopes: np.ndarray
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """The function at x (m,), from the nearest knot to the left: no large terms that cancel, so accurate to rounding."""
+        """Return the function at x (m,), from the nearest knot to the left: no large terms that cancel, so accurate to rounding."""
         at = np.searchsorted(self.knots, x, side="right")
         first = self.slopes[0] * np.maximum(x - self.thresholds[0], 0.0)
         before = np.maximum(at - 1, 0)
@@ -33,7 +33,7 @@ class Hinges:
 
 
 def interpolate(knots: np.ndarray, values: np.ndarray, start: float | None = None) -> Hinges:
-    """The hinges whose sum takes the values (n,) at the knots (n,), which ascend.
+    """Return the hinges whose sum takes the values (n,) at the knots (n,), which ascend.
 
     start: the first threshold, below the first knot; None: the mean gap below it. The function is 0 left of it.
     Knots may coincide where their values do; where the values differ, the second is not reached.
@@ -56,7 +56,7 @@ def _on_grid(slopes: np.ndarray) -> np.ndarray:
 
 
 def midway(knots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Thresholds midway between the knots, and their weights (n,) by forward substitution: the naive build, for comparison."""
+    """Return thresholds midway between the knots, and their weights (n,) by forward substitution: the naive build, for comparison."""
     below = float(knots[0]) - (float(np.ptp(knots)) / len(knots) or 1.0)
     thresholds = np.concatenate([[below], (knots[:-1] + knots[1:]) / 2])
     slope, value, before = 0.0, 0.0, below
@@ -70,17 +70,17 @@ def midway(knots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def hinge_matrix(points: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Lemma 1's A (n, n): A_ij = max(x_i - b_j, 0). Lower triangular where points and thresholds interleave."""
+    """Return lemma 1's A (n, n): A_ij = max(x_i - b_j, 0). Lower triangular where points and thresholds interleave."""
     return np.maximum(points[:, None] - thresholds, 0.0)
 
 
 def smallest_eigenvalue(points: np.ndarray, thresholds: np.ndarray) -> float:
-    """Lemma 1: of the hinge matrix, min_i x_i - b_i, for b_1 < x_1 <= b_2 < x_2 <= …"""
+    """Return the smallest eigenvalue of the hinge matrix by lemma 1, min_i x_i - b_i, for b_1 < x_1 <= b_2 < x_2 <= …"""
     return float((points - thresholds).min())
 
 
 def weight_bound(points: np.ndarray, values: np.ndarray, thresholds: np.ndarray) -> float:
-    """What lemma 1's eigenvalue says of the weights: at most 2 R / min_i(x_i - b_i) in size, with R the range of the values and 0.
+    """Return the bound on the weights from lemma 1's eigenvalue: 2 R / min_i(x_i - b_i), with R the range of the values and 0.
 
     It holds for thresholds at the previous point, where a weight is a difference of two slopes, each at most R over a gap.
     In general the eigenvalue alone bounds nothing, as the matrix is not symmetric.

@@ -13,7 +13,7 @@ _LANES = 32  # at least as many as the sums that a matrix product runs side by s
 
 
 def summation_order(n: int) -> np.ndarray:
-    """(n,) the order of n hinges, sorted by threshold, in which their sum loses least.
+    """Return the order (n,) of n hinges, sorted by threshold, in which their sum loses least.
 
     A steep piece is one large weight and, at the next hinge, nearly its negative. A matrix product adds every k-th term to
     one of k running sums; in sorted order the two land in different ones, which then grow like a random walk of large
@@ -43,11 +43,11 @@ class ReluNetwork(nn.Module):
         return len(self.weights)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(m, …) of d features → (m,)."""
+        """Map inputs (m, …) of d features to outputs (m,)."""
         return self.on_line(_project(x, self.direction))
 
     def on_line(self, z: Tensor) -> Tensor:
-        """The same from <a, x> (m,)."""
+        """Return the same from <a, x> (m,)."""
         return _hinges(z, self.thresholds) @ self.weights
 
 
@@ -104,11 +104,11 @@ class DeepReluNetwork(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(m, …) of d features → (m,)."""
+        """Map inputs (m, …) of d features to outputs (m,)."""
         return self.on_line(_project(x, self.direction))
 
     def on_line(self, z: Tensor) -> Tensor:
-        """The same from <a, x> (m,). Every ReLU is a hidden layer's, of values of the layer before."""
+        """Return the same from <a, x> (m,). Every ReLU is a hidden layer's, of values of the layer before."""
         line = z - self.start
         t = F.relu(line)
         thresholds, weights = self.thresholds.split(self.sizes), self.weights.split(self.sizes)
@@ -137,7 +137,7 @@ def build_network(direction: np.ndarray, hinges: Hinges, offset: float, depth: i
 
 
 def forward_in_blocks(network: ReluNetwork | DeepReluNetwork, z: np.ndarray, entries: int = 2**18) -> np.ndarray:
-    """The network's plain forward pass from <a, x> (m,), a bounded number of hidden values at a time."""
+    """Return the network's plain forward pass from <a, x> (m,), a bounded number of hidden values at a time."""
     step, out = max(1, entries // network.width), np.empty(len(z))
     with torch.no_grad():
         for start in range(0, len(z), step):  # into one array: small tensors kept between large ones would pin the memory of these
@@ -146,12 +146,12 @@ def forward_in_blocks(network: ReluNetwork | DeepReluNetwork, z: np.ndarray, ent
 
 
 def n_parameters(n: int, d: int, depth: int) -> int:
-    """How many parameters the network of this depth has: 2n + d in depth 2, as theorem 1 has it."""
+    """Return how many parameters the network of this depth has: 2n + d in depth 2, as theorem 1 has it."""
     return 2 * n + d + {2: 0, 3: 2}.get(depth, 2 + 2 * min(depth - 3, n))
 
 
 def _hinges(z: Tensor, thresholds: Tensor) -> Tensor:
-    """(m, n): max(z_i - b_j, 0), in one array."""
+    """Return max(z_i - b_j, 0), (m, n), in one array."""
     return (z[:, None] - thresholds).relu_()
 
 

@@ -27,7 +27,7 @@ class Rows(Protocol):
 
 
 def blocks(rows: Rows) -> Iterator[tuple[slice, np.ndarray]]:
-    """The rows, a block at a time."""
+    """Yield the rows, a block at a time."""
     n, d = rows.shape
     step = max(1, _ENTRIES // max(1, d))
     for start in range(0, n, step):
@@ -40,7 +40,7 @@ def as_float64(block: np.ndarray) -> Tensor:
 
 
 def project(rows: Rows, directions: np.ndarray) -> np.ndarray:
-    """(n, k) float64: the rows times directions (d, k), in float64."""
+    """Return the rows times directions (d, k), (n, k) in float64."""
     matrix, out = torch.from_numpy(directions), np.empty((rows.shape[0], directions.shape[1]))
     for part, block in blocks(rows):
         out[part] = (as_float64(block) @ matrix).numpy()
@@ -48,7 +48,7 @@ def project(rows: Rows, directions: np.ndarray) -> np.ndarray:
 
 
 def survey(rows: Rows) -> tuple[np.ndarray, float | None]:
-    """(n,) 64-bit hashes that are equal for equal rows; the largest absolute value where all values are whole numbers, else None.
+    """Return 64-bit hashes (n,) that are equal for equal rows; the largest absolute value where all values are whole numbers, else None.
 
     Raises InputError for values that are not finite, and for integers that float64 cannot hold.
     """
@@ -68,7 +68,7 @@ def survey(rows: Rows) -> tuple[np.ndarray, float | None]:
 
 
 def _hashes(block: np.ndarray) -> np.ndarray:
-    """A sum of 64-bit words times random odd ones, modulo 2^64."""
+    """Return a sum of 64-bit words times random odd ones, modulo 2^64."""
     if block.dtype.kind == "f":
         block = block + block.dtype.type(0)  # -0 is 0
     raw = np.ascontiguousarray(block).view(np.uint8).reshape(len(block), -1)
@@ -80,7 +80,7 @@ def _hashes(block: np.ndarray) -> np.ndarray:
 
 
 def distinct(rows: Rows, targets: np.ndarray, hashes: np.ndarray) -> np.ndarray:
-    """The numbers of the first of each group of equal rows, ascending.
+    """Return the numbers of the first of each group of equal rows, ascending.
 
     Raises InputError, naming them, where equal rows have different targets.
     """

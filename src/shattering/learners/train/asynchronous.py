@@ -41,12 +41,12 @@ class Version:
 
 @dataclass(frozen=True)
 class Gradient:
-    """Of the mean loss over a batch.
+    """The gradient of the mean loss over a batch.
 
     Args:
         version: number of the parameters that it was computed from.
-        values: of each trained parameter; None for one that the loss does not depend on.
-        moments: of each batch normalization: mean and variance of its inputs, (channels,) each; None for one that was not used.
+        values: one per trained parameter; None for one that the loss does not depend on.
+        moments: per batch normalization the mean and variance of its inputs, (channels,) each; None for one that was not used.
     """
 
     version: int
@@ -55,12 +55,12 @@ class Gradient:
 
 
 class Server:
-    """An actor: the parameters, the running averages of batch normalization, and what SGD keeps. It alone changes them.
+    """An actor that holds the parameters, the running averages of batch normalization, and the state of SGD. It alone changes them.
 
     Args:
-        given: gives the network as the training finds it, and the hyperparameters.
-        optimizer: state of SGD.
-        number: updates that there have been.
+        given: returns the network as the training finds it, and the hyperparameters.
+        optimizer: state dict of SGD.
+        number: number of updates so far.
     """
 
     def __init__(self, given: Given, optimizer: dict, number: int):
@@ -74,7 +74,7 @@ class Server:
         return Version(self.number, [parameter.detach() for parameter in _trained(self.module)])
 
     def update(self, gradient: Gradient, rate: float) -> tuple[Version, int]:
-        """The parameters after an update by a gradient, and by how many updates this was late."""
+        """Update the parameters by a gradient. Returns their new version, and by how many updates the gradient was late."""
         late = self.number - gradient.version
         for parameter, value in zip(_trained(self.module), gradient.values, strict=True):
             parameter.grad = value
@@ -88,15 +88,15 @@ class Server:
         return self.version(), late
 
     def state(self) -> tuple[dict, dict]:
-        """The state dicts of the module and of SGD."""
+        """Return the state dicts of the module and of SGD."""
         return self.module.state_dict(), self.optimizer.state_dict()
 
 
 class Worker:
-    """An actor: computes gradients. It keeps nothing from one to the next, so that another can take its place.
+    """An actor that computes gradients. It keeps no state between them, so that another worker can take its place.
 
     Args:
-        given: gives a network of the same architecture, and the hyperparameters of the training.
+        given: returns a network of the same architecture, and the hyperparameters of the training.
     """
 
     def __init__(self, given: Given):
@@ -112,10 +112,14 @@ class Worker:
     def gradient(
         self, version: Version, images: torch.Tensor, labels: torch.Tensor, seed: int
     ) -> tuple[Gradient, tuple[torch.Tensor, torch.Tensor]]:
-        """Of a batch; with it the sum of its losses, and its logits. seed: of the randomness inside the network.
+        """Compute the gradient on one batch. seed: for dropout.
 
-        Raises InputError for a network that changes buffers which are none of batch normalization: nobody could tell how to bring
-        together what several workers make of them.
+        Returns:
+            The gradient, and (summed loss, logits (b, classes)).
+
+        Raises:
+            InputError: if the network changes buffers other than batch normalization's: the workers' versions of them could not be
+                combined.
         """
         parameters = _trained(self.module)
         with torch.no_grad():
@@ -142,12 +146,12 @@ class Worker:
 
 
 class Asynchronous:
-    """A training by a server and workers in place of this process, which gives them their batches.
+    """Training by a server and workers; this process only hands them the batches.
 
     Args:
         ray: the module, connected to a cluster.
-        n_workers: at least 1.
-        staleness: how many updates late a gradient is, unless there have been fewer.
+        n_workers: number of workers, at least 1.
+        staleness: by how many updates gradients are late, where there have been as many.
     """
 
     def __init__(self, ray: Any, n_workers: int, staleness: int):
@@ -167,10 +171,10 @@ class Asynchronous:
         ranks: Ranks,
         after_update: AfterUpdate,
     ) -> dict:
-        """As `training.train_epoch`, with the columns mean_staleness and max_staleness. The model gets the server's parameters at the end.
+        """Train on what is left of an epoch, as `Strategy` says, and copy the server's parameters into the network at the end.
 
-        Gradients of the first batches of an epoch are of parameters of the last one, as elsewhere. Randomness inside the network is a
-        function of (seed, step).
+        The result has also the columns mean_staleness and max_staleness. The first gradients of an epoch are computed from parameters of
+        the epoch before. Randomness inside the network is a function of (seed, step).
         """
         if not self.workers:
             self._start(network, optimizer, hyperparameters, state)
@@ -191,7 +195,7 @@ class Asynchronous:
         return {"epoch": epoch + 1, "step": state.step, "learning_rate": totals.rate, **columns}
 
     def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
-        """All that a checkpoint needs."""
+        """Copy the server's parameters, its optimizer and the earlier versions here, for a checkpoint."""
         of_network, of_optimizer = self._get(self.server.state.remote())
         network.load_state_dict(of_network)
         optimizer.load_state_dict(of_optimizer)
@@ -203,7 +207,7 @@ class Asynchronous:
                 self.ray.kill(actor)
 
     def _start(self, network: nn.Module, optimizer: torch.optim.Optimizer, hyperparameters: Hyperparameters, state: TrainState) -> None:
-        """Actors that take no core from others: there may be more workers than cores."""
+        """Start the actors. They reserve no cores, as there may be more workers than cores."""
         ray, places = self.ray, {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
         self.shared = ray.put((network, hyperparameters))  # kept, for workers that are started again
         given = partial(ray.get, self.shared)
@@ -223,9 +227,9 @@ class Asynchronous:
         hyperparameters: Hyperparameters,
         state: TrainState,
     ) -> Iterator[tuple[torch.Tensor, Any, Any]]:
-        """Of each batch in order: its rows, and references to its gradient and to its loss and logits.
+        """Yield for each batch in order: its rows, and references to its gradient and to (loss, logits).
 
-        While one is applied, as many of the next are under way as need no later parameters, but no more than two a worker.
+        While one gradient is applied, the next that need no later parameters are computed, but at most two per worker.
         """
         todo, under_way = enumerate(zip(batches, images, strict=True), state.step), deque()
         while True:
@@ -245,7 +249,7 @@ class Asynchronous:
         return self._get(late)
 
     def _get(self, references: Any) -> Any:
-        """What they stand for. Raises what an actor has raised."""
+        """Return the values of references. Raises what an actor has raised."""
         errors = self.ray.exceptions
         try:
             return self.ray.get(references)
@@ -277,7 +281,7 @@ def opened(n_workers: int, staleness: int | None) -> Iterator[Asynchronous]:
 
 
 def summary(history: pd.DataFrame) -> dict[str, float]:
-    """mean_staleness and max_staleness over all updates of a history; empty for a synchronous one."""
+    """Return mean_staleness and max_staleness over all updates of a history; empty for a synchronous one."""
     if "max_staleness" not in history:
         return {}
     updates = np.diff(history["step"].to_numpy(), prepend=0)
@@ -290,13 +294,13 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 
 def _averaging(module: nn.Module) -> list[Any]:
-    """The batch normalizations that keep running averages."""
+    """Return the batch normalizations that keep running averages."""
     layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     return [layer for layer in layers if layer.running_mean is not None]
 
 
 def _average(layer: Any, mean: torch.Tensor, variance: torch.Tensor) -> None:
-    """Have running averages take in the moments of a batch, as if it had passed here."""
+    """Update running averages by the moments of a batch, as if the batch had passed through this layer."""
     layer.num_batches_tracked += 1
     weight = layer.momentum if layer.momentum is not None else 1 / layer.num_batches_tracked.item()
     layer.running_mean.lerp_(mean, weight)

@@ -117,7 +117,7 @@ def save_checkpoint(
 
 
 def plain(model: nn.Module) -> nn.Module:
-    """The module that torch.compile wrapped, so that checkpoints fit compiled and plain ones alike."""
+    """Return the module that torch.compile wrapped, so that checkpoints fit compiled and plain ones alike."""
     return getattr(model, "_orig_mod", model)
 
 

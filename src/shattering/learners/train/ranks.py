@@ -33,17 +33,17 @@ class Ranks:
 
     @classmethod
     def current(cls) -> "Ranks":
-        """Of the process group, if there is one."""
+        """Return the rank in the process group, if there is one."""
         if dist.is_available() and dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())
         return cls()
 
     def share(self, rows: torch.Tensor) -> torch.Tensor:
-        """This process's part of a global batch; the parts differ in length by one at most, and may be empty."""
+        """Return this process's part of a global batch; the parts differ in length by one at most, and may be empty."""
         return rows if self.world == 1 else rows.tensor_split(self.world)[self.rank]
 
     def bounds(self, n: int) -> tuple[int, int]:
-        """First and last (exclusive) of this process's part of n examples."""
+        """Return first and last (exclusive) row of this process's part of n examples."""
         return n * self.rank // self.world, n * (self.rank + 1) // self.world
 
     def total(self, *tensors: torch.Tensor) -> None:
@@ -53,7 +53,7 @@ class Ranks:
                 dist.all_reduce(tensor)
 
     def agree(self, value: Any) -> Any:
-        """What rank 0 has."""
+        """Return rank 0's value in every process."""
         if self.world == 1:
             return value
         box = [value]
@@ -61,19 +61,19 @@ class Ranks:
         return box[0]
 
     def spread(self, tensors: Iterable[torch.Tensor]) -> None:
-        """Give everyone rank 0's values."""
+        """Copy rank 0's values to every process."""
         if self.world > 1:
             for tensor in tensors:
                 dist.broadcast(tensor, 0)
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """The module whose gradients are averaged over the processes."""
+        """Return the module whose gradients are averaged over the processes."""
         if self.world == 1:
             return model
         return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
     def apart(self, model: nn.Module) -> AbstractContextManager:
-        """While gradients are only summed up, not averaged."""
+        """Return a context in which gradients are summed up locally and not averaged over the processes."""
         return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
 
 
@@ -106,7 +106,7 @@ def joined() -> Iterator[Ranks]:
 
 
 def _fresh(store: Store, rank: int, world: int) -> Store:
-    """The part of a store that belongs to this start of all processes alone.
+    """Return the part of a store that belongs to this start of all processes alone.
 
     torchrun keeps one store over its restarts, where gloo would find the addresses of dead processes. So everyone greets with a new
     word, rank 0 answers to that word with the name of the part, and goes on when all have heard it: nothing left behind looks like an
@@ -139,7 +139,7 @@ def stop_without_launcher() -> None:
 
 
 def local_device() -> str | None:
-    """The GPU of this process among those of its machine, if several train together."""
+    """Return the GPU of this process among those of its machine, if several train together."""
     return f"cuda:{launched('LOCAL_RANK')}" if Ranks.current().world > 1 and "LOCAL_RANK" in os.environ else None
 
 
@@ -164,7 +164,7 @@ def has_batch_norm(model: nn.Module) -> bool:
 
 
 def synchronize_batch_norm(model: nn.Module) -> None:
-    """Have every batch normalization take its moments, while training, over the batches of all processes.
+    """Make every batch normalization take its moments, while training, over the batches of all processes.
 
     torch's `SyncBatchNorm` does so on GPUs alone, and not for a layer without a learned scale.
     """

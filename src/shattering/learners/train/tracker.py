@@ -1,4 +1,4 @@
-"""`Tracker`: what becomes of each training example, recorded as it is presented."""
+"""`Tracker`: records the predictions and losses of each training example as it is presented."""
 
 import math
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 
 class Tracker:
-    """Predictions and losses of n training examples, in one presentation an epoch, just before the update.
+    """Predictions and losses of n training examples, in one presentation per epoch, just before the update.
 
     "Online", as Toneva et al. (ICLR 2019, section 3) define forgetting: on the batch as it is trained on, in training mode, with its
     augmentation. It only reads logits, so the training is the same without it; it stays on the device, and is O(n) however many
@@ -37,7 +37,7 @@ class Tracker:
 
     @torch.no_grad()
     def record(self, rows: torch.Tensor, logits: torch.Tensor) -> None:
-        """The logits (b, classes) of a batch before its update; rows: (b,) its examples."""
+        """Record the logits (b, classes) of a batch before its update. rows: (b,) its examples."""
         self.prediction[rows] = logits.argmax(1)
         self.loss[rows] = F.cross_entropy(logits.float(), self.labels[rows], reduction="none")
 
@@ -57,9 +57,9 @@ class Tracker:
     def end_epoch(self) -> dict[str, float]:
         """Count the epoch in which every example has been recorded. Returns its columns of the history.
 
-        clean_accuracy, clean_loss: over the examples that are not changed. corrupted_accuracy, corrupted_loss: over the
-        changed ones, against the wrong label that they were given; what is fitted of it is memorized. corrupted_as_true:
-        fraction of the changed ones that are predicted as their true class. Accuracies in 0…1, losses in nats; NaN where
+        clean_accuracy, clean_loss: over the examples with their true label. corrupted_accuracy, corrupted_loss: over the
+        examples with corrupted labels, against these labels; what is fitted of them is memorized. corrupted_as_true:
+        fraction of these that are predicted as their true class. Accuracies in 0…1, losses in nats; NaN where
         there are no such examples.
         """
         self.epochs += 1
@@ -79,7 +79,7 @@ class Tracker:
         }
 
     def table(self, classes: np.ndarray) -> pd.DataFrame:
-        """One row an example, in the order of the data.
+        """Return a table with one row per example, in the order of the data.
 
         - id, label, true_label, changed: which example it is; whether its two labels differ.
         - epochs_to_fit: first epoch from which it was classified as labelled at every presentation; missing if it was
@@ -114,11 +114,11 @@ class Tracker:
         )
 
     def state(self) -> dict:
-        """What a checkpoint has to keep; `restore` takes it back."""
+        """Return what a checkpoint keeps of the tracker; `restore` reads it."""
         return {name: value for name, value in vars(self).items() if name not in ("ids", "labels", "true_labels", "changed")}
 
     def restore(self, state: dict) -> None:
-        """Go on from where the tracker stood that gave this state."""
+        """Go on from the state that another tracker had."""
         self.epochs = state["epochs"]
         for name, value in state.items():
             if name != "epochs":
@@ -126,11 +126,11 @@ class Tracker:
 
 
 def _mean(values: torch.Tensor, which: torch.Tensor) -> float:
-    """The mean over the chosen examples, NaN if there are none."""
+    """Return the mean over the chosen examples, NaN if there are none."""
     n = which.sum().item()
     return values[which].sum().item() / n if n else math.nan
 
 
 def _epoch(epochs: torch.Tensor) -> pd.Series:
-    """Epochs as whole numbers, missing where they are 0."""
+    """Return epochs as whole numbers, missing where they are 0."""
     return pd.Series(epochs.cpu().numpy(), dtype="Int64").replace(0, pd.NA)
