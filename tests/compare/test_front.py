@@ -350,7 +350,7 @@ def test_names_from_outside_are_escaped(tmp_path):
 
 
 class Recorder:
-    """A tracker that remembers."""
+    """A logger that remembers."""
 
     def __init__(self):
         self.epochs, self.results = [], []
@@ -365,12 +365,12 @@ class Recorder:
         self.results.append(results)
 
 
-def test_trackers_are_told_of_every_fit():
-    tracker = Recorder()
+def test_loggers_are_told_of_every_fit():
+    logger = Recorder()
     arguments = {"randomizations": ["permuted-labels"], "n_permutations": 1, "hyperparameters": {"epochs": 2}, **QUICK}
-    test = randomization_test("mlp-1x16", load_dataset("digits"), log=tracker, **arguments)
-    assert len(tracker.epochs) == 4
-    assert [result["test_accuracy"] for result in tracker.results] == [repeat.test_score for repeat in test.repeats]
+    test = randomization_test("mlp-1x16", load_dataset("digits"), log=logger, **arguments)
+    assert len(logger.epochs) == 4
+    assert [result["test_accuracy"] for result in logger.results] == [repeat.test_score for repeat in test.repeats]
 
 
 @pytest.mark.parametrize(

@@ -145,7 +145,7 @@ def test_a_kernel_may_change_what_it_is_given():
 
 
 class Forgetful:
-    """A tracker that takes what it is told out of what it is given."""
+    """A logger that takes what it is told out of what it is given."""
 
     def start(self, parameters):
         parameters.clear()
@@ -168,7 +168,7 @@ class Recorder(Forgetful):
         self.results = results
 
 
-def test_trackers_and_callbacks_may_change_their_rows(tmp_path):
+def test_loggers_and_callbacks_may_change_their_rows(tmp_path):
     spec = RunSpec("digits", n_train=60, n_test=20, params={"epochs": 2, "network": "mlp-1x8"})
     plain = run(spec, Store(tmp_path / "plain"))
     recorder = Recorder()

@@ -124,9 +124,9 @@ def numbers(result: dict) -> dict:
     return {name: value + 0 for name, value in result.items() if isinstance(value, (int, float))}  # True is 1
 
 
-def assert_same(done, tracker, rel) -> None:
-    """What a tracker has is what the run stored, all of it and nothing else, up to a relative error."""
-    parameters, columns, results = tracker.read(done)
+def assert_same(done, logger, rel) -> None:
+    """What a logger has is what the run stored, all of it and nothing else, up to a relative error."""
+    parameters, columns, results = logger.read(done)
     expected = {"run_id": done.run_id, "folder": done.folder.name, "dataset": "digits", "n_train": 100, "n_test": 50, "model": "network"}
     expected |= {f"params.{name}": value for name, value in done.spec.params.items()} | {"seed": done.spec.seed}
     expected |= {"randomization.labels": 0.5, "randomization.pixels": "true"}
@@ -144,7 +144,7 @@ def assert_same(done, tracker, rel) -> None:
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory) -> Path:
     """One database for the module: MLflow takes seconds to make one."""
-    return tmp_path_factory.mktemp("trackers")
+    return tmp_path_factory.mktemp("loggers")
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def offline(shared, monkeypatch):
 
 
 @pytest.fixture(params=["tensorboard", "mlflow", "wandb"])
-def tracker(request, shared, tmp_path, monkeypatch):
+def logger(request, shared, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if request.param == "wandb":
         request.getfixturevalue("offline")
@@ -172,44 +172,44 @@ REL = {TensorBoardFiles: 1e-6, MLflowDatabase: 0, WandBFiles: 0}  # TensorBoard 
 
 def test_a_sweeps_workers_log_at_once(shared, tmp_path, monkeypatch):  # the first to use the database: its workers make it
     monkeypatch.chdir(tmp_path)
-    trackers = [MLflowDatabase(shared), TensorBoardFiles(tmp_path)]
-    runs = sweep([replace(SPEC, seed=s) for s in (5, 6)], Store(tmp_path / "runs"), jobs=2, log=[t.log for t in trackers])
+    loggers = [MLflowDatabase(shared), TensorBoardFiles(tmp_path)]
+    runs = sweep([replace(SPEC, seed=s) for s in (5, 6)], Store(tmp_path / "runs"), jobs=2, log=[t.log for t in loggers])
     for done in runs:
         assert done.status == "done"
-        for tracker in trackers:
-            _, columns, results = tracker.read(done)
+        for logger in loggers:
+            _, columns, results = logger.read(done)
             assert columns["test_accuracy"] == pytest.approx(done.history.set_index("epoch")["test_accuracy"].to_dict(), rel=1e-6)
             assert results["test_accuracy"] == pytest.approx(done.result["test_accuracy"], rel=1e-6)
 
 
-def test_a_tracker_has_the_history_and_the_results(tracker, tmp_path):
-    assert_same(run(SPEC, Store(tmp_path / "runs"), log=tracker.log), tracker, REL[type(tracker)])
+def test_a_logger_has_the_history_and_the_results(logger, tmp_path):
+    assert_same(run(SPEC, Store(tmp_path / "runs"), log=logger.log), logger, REL[type(logger)])
 
 
-def test_a_resumed_run_goes_on_where_it_was(tracker, tmp_path):
+def test_a_resumed_run_goes_on_where_it_was(logger, tmp_path):
     def stop(row):
         if row["epoch"] == 2:
             raise KeyboardInterrupt
 
     store, spec = Store(tmp_path / "runs"), replace(SPEC, params={**PARAMS, "momentum": 0.5})
     with pytest.raises(KeyboardInterrupt):
-        run(spec, store, on_epoch=stop, log=tracker.log)
+        run(spec, store, on_epoch=stop, log=logger.log)
     time.sleep(1.1)  # W&B names its folders by the second
-    resumed = run(spec, store, log=[tracker.log])
+    resumed = run(spec, store, log=[logger.log])
     assert resumed.provenance["resumed"]
-    assert_same(resumed, tracker, REL[type(tracker)])
+    assert_same(resumed, logger, REL[type(logger)])
 
 
-def test_a_diverged_run_shows_it(tracker, tmp_path):
-    done = run(replace(SPEC, params={**PARAMS, "learning_rate": 1e30}), Store(tmp_path / "runs"), log=tracker.log)
+def test_a_diverged_run_shows_it(logger, tmp_path):
+    done = run(replace(SPEC, params={**PARAMS, "learning_rate": 1e30}), Store(tmp_path / "runs"), log=logger.log)
     assert done.result["diverged"]
-    assert_same(done, tracker, REL[type(tracker)])
+    assert_same(done, logger, REL[type(logger)])
 
 
 def test_a_study_is_logged_too(tmp_path):
-    tracker = TensorBoardFiles(tmp_path)
-    done = run(StudySpec("polynomial"), Store(tmp_path / "runs"), log=tracker.log)
-    parameters, columns, results = tracker.read(done)
+    logger = TensorBoardFiles(tmp_path)
+    done = run(StudySpec("polynomial"), Store(tmp_path / "runs"), log=logger.log)
+    parameters, columns, results = logger.read(done)
     assert parameters["study"] == "polynomial"
     assert columns == {}
     assert results == pytest.approx(numbers(done.result), rel=1e-6)
@@ -219,16 +219,16 @@ def test_the_picture_is_the_stored_one(tmp_path):
     from PIL import Image
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    tracker = TensorBoardFiles(tmp_path)
-    done = run(SPEC, Store(tmp_path / "runs"), log=tracker.log)
-    (image,) = EventAccumulator(str(tracker.folder / done.folder.name)).Reload().Images("examples")
+    logger = TensorBoardFiles(tmp_path)
+    done = run(SPEC, Store(tmp_path / "runs"), log=logger.log)
+    (image,) = EventAccumulator(str(logger.folder / done.folder.name)).Reload().Images("examples")
     (tmp_path / "seen.png").write_bytes(image.encoded_image_string)
     seen, stored = (np.asarray(Image.open(path).convert("L")) for path in (tmp_path / "seen.png", done.folder / "examples.png"))
     assert (seen == stored).all()
 
 
 class Memory:
-    """A tracker of somebody's own, which fails at `fails_at`."""
+    """A logger of somebody's own, which fails at `fails_at`."""
 
     def __init__(self, fails_at=None):
         self.fails_at, self.rows, self.events = fails_at, [], []
@@ -253,7 +253,7 @@ class Memory:
 
 
 @pytest.mark.parametrize(("where", "told"), [("start", 0), (2, 2), ("finish", 4)])
-def test_a_tracker_that_raises_is_left_out_once_and_the_run_goes_on(tmp_path, where, told):
+def test_a_logger_that_raises_is_left_out_once_and_the_run_goes_on(tmp_path, where, told):
     broken, sound = Memory(where), Memory()
     with pytest.warns(
         UserWarning, match=r"^Memory failed and is not told the rest of digits-\S+, which goes on: OSError: the network$"

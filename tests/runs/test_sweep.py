@@ -37,13 +37,13 @@ class Killer(threading.Thread):
     def __init__(self, store, spec, times, monkeypatch):
         super().__init__(daemon=True)
         self.store, self.spec, self.times, self.killed, self.workers = store, spec, times, [], []
-        hand_over = local.LocalProcess.hand_over
+        submit = local.LocalProcess.submit
 
         def noted(process, spec, shared):
             self.workers += [process.process] if spec == self.spec else []
-            return hand_over(process, spec, shared)
+            return submit(process, spec, shared)
 
-        monkeypatch.setattr(local.LocalProcess, "hand_over", noted)
+        monkeypatch.setattr(local.LocalProcess, "submit", noted)
 
     def run(self):
         checkpoint = self.store.folder(self.spec) / "checkpoint.pt"

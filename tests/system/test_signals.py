@@ -37,7 +37,7 @@ def work(what):
         os.kill(child, 15)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -15
         time.sleep(2 * signals.PATIENCE)
-with signals.heard(guarded=True) as ending:
+with signals.handled(guarded=True) as ending:
     try:
         work(sys.argv[1])
         ending.check()
@@ -96,7 +96,7 @@ def test_what_is_ignored_stays_ignored_and_what_a_program_handles_is_its_own():
     before = {signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_IGN), signal.SIGTERM: signal.signal(signal.SIGTERM, came.append)}
     mine = signal.getsignal(signal.SIGTERM)
     try:
-        with signals.heard() as ending:
+        with signals.handled() as ending:
             assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
             assert signal.getsignal(signal.SIGTERM) is mine
             assert signal.getsignal(signal.SIGINT) == ending.hear

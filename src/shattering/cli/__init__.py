@@ -54,12 +54,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
-    with signals.heard(guarded=arguments is None) as ending:
+    with signals.handled(guarded=arguments is None) as ending:
         try:
             status = _answer(list(sys.argv[1:] if arguments is None else arguments), ending)
             ending.check()
         except KeyboardInterrupt as error:
-            status = _say(error, ending.sentence, ending.status)
+            status = _report(error, ending.sentence, ending.status)
             if arguments is None:
                 ending.leave()
         return status
@@ -69,7 +69,7 @@ def _answer(arguments: list[str], ending: signals.Ending) -> int:
     try:
         return _execute(arguments)
     except UsageError as error:
-        return _say(error, str(error), 2)
+        return _report(error, str(error), 2)
     except BrokenPipeError:  # the reader of our output, such as `head`, has gone
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
@@ -77,10 +77,10 @@ def _answer(arguments: list[str], ending: signals.Ending) -> int:
         return 1
     except Exception as error:
         ending.check()  # it may be what a signal has led to
-        return _say(error, str(error) if isinstance(error, InputError) else failure(error), 1)
+        return _report(error, str(error) if isinstance(error, InputError) else failure(error), 1)
 
 
-def _say(error: BaseException, sentence: str, status: int) -> int:
+def _report(error: BaseException, sentence: str, status: int) -> int:
     with contextlib.suppress(OSError):  # the terminal may be closed
         if os.environ.get("SHATTERING_TRACEBACK"):
             traceback.print_exception(error)

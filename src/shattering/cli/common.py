@@ -42,7 +42,7 @@ class Swept(Stored):
     gpus_per_run: NotNegative | None = None
     """Share of a GPU that a run takes on Ray, e.g. 0.25. Default: none."""
 
-    def found_engine(self) -> Literal["local"] | Ray:
+    def chosen_engine(self) -> Literal["local"] | Ray:
         """What `sweep` takes. Raises UsageError for options of Ray without it."""
         options = {name: getattr(self, name) for name in ("address", "cpus_per_run", "gpus_per_run")}
         options = {name: value for name, value in options.items() if value is not None}

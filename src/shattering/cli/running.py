@@ -80,7 +80,7 @@ class Run(Stored):
     noise_seed: Natural | None = None
     """Seed of the randomization, if another."""
     log: Repeated = ()
-    """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
+    """A logger: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
         from shattering.learners.own import epochs_of
@@ -151,7 +151,7 @@ class Sweep(Swept):
     jobs: Count | None = None
     """Runs at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
     log: Repeated = ()
-    """A tracker to tell: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
+    """A logger: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
         from shattering.report.text import print_summary
@@ -169,7 +169,7 @@ class Sweep(Swept):
                 raise UsageError("sweep got neither a file nor an option, expected one or the other")
             axes = {name: read_axis(name, text, f"--{name.replace('_', '-')}") for name, text in given.items()}
             specs = grid(axes, read_settings(self.set, lists=True))
-        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.found_engine())
+        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.chosen_engine())
         if not self.json:
             print_summary(runs)
         return finish(runs, self.json, {})
@@ -214,7 +214,7 @@ class Paper(Swept):
         if self.from_ is None:
             specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))
             jobs = reproduce.default_jobs(names) if self.jobs is None and self.engine == "local" else self.jobs
-            sweep_with_overview(specs, store, jobs, engine=self.found_engine())
+            sweep_with_overview(specs, store, jobs, engine=self.chosen_engine())
         elif not store.refresh():
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         results = [reproduce.make_result(name, scale, store) for name in names]

@@ -48,7 +48,7 @@ class Test(Swept):
     jobs: Count | None = None
     """Fits at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
     log: Repeated = ()
-    """A tracker to tell, e.g. tensorboard:FOLDER."""
+    """A logger, e.g. tensorboard:FOLDER."""
     out: Path = Path("report.html")
     """The report to write."""
 
@@ -72,7 +72,7 @@ class Test(Swept):
             randomizations=names,
             hyperparameters=read_settings(self.set),
             console=Console(stderr=True),
-            engine=self.found_engine(),
+            engine=self.chosen_engine(),
             store=self.store,
             log=self.log,
             **{name: getattr(self, name) for name in same},

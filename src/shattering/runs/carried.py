@@ -4,7 +4,6 @@ A function or class of a module is pickled as its name, and a worker imports the
 file has not changed since this process imported it; so what has changed is pickled whole, and a worker checks the rest.
 """
 
-import hashlib
 import importlib.util
 import sys
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ import psutil
 from shattering.data.dataset import Dataset
 from shattering.errors import InputError, reason
 from shattering.identity.digest import identify, reached_modules
+from shattering.identity.files import files_digest
 from shattering.runs import objects
 from shattering.runs.objects import Objects
 
@@ -37,7 +37,7 @@ def pack(given: Objects, file: IO[bytes]) -> None:
     files = {name: path for name in modules | imported if (path := _file(name)) is not None}
     changed = [name for name, path in files.items() if _is_younger(path)]
     checks = {
-        "files": {name: _hash(path) for name, path in files.items() if name not in changed},
+        "files": {name: files_digest(path) for name, path in files.items() if name not in changed},
         "objects": _identities(given) if imported.intersection(changed) else {},
     }
     with _by_value([sys.modules[name] for name in changed if name in sys.modules]):
@@ -59,7 +59,7 @@ def unpack(data: Any) -> dict[str, Any]:
     checks = given.pop(_CHECKS)
     for name, known in checks["files"].items():
         path = _file(name)
-        if path is None or _hash(path) != known:
+        if path is None or files_digest(path) != known:
             raise InputError(f"module {name!r} ({path}) is not what it was when the call was made, expected it to stay as it is")
     for name in checks["objects"]:
         if _identities({name: given[name]}) != {name: checks["objects"][name]}:
@@ -98,10 +98,6 @@ def _is_younger(path: Path) -> bool:
     """Whether a file may have changed since this process was started."""
     found = path.stat()
     return max(found.st_mtime, found.st_ctime) > psutil.Process().create_time() - _EARLIER
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 @contextmanager

@@ -37,14 +37,14 @@ _PRELOAD = "shattering.runs.preload"
 _NUMBER = struct.Struct("<q")
 _END_SECONDS = 10  # that a server may take to end
 _LOOK_SECONDS = 0.2  # between looks, in the meantime of importing, at whether it is still wanted
-_DEAF = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # it ends with the process that has started it, not by these
+_IGNORED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # it ends with the process that has started it, not by these
 
 
 class Forked:
     """A process that `Server.fork` has made. line: see the module; it becomes readable when the process has ended."""
 
     def __init__(self, line: socket.socket):
-        self.line, self._told, self._ended = line, b"", False
+        self.line, self._received, self._ended = line, b"", False
 
     @property
     def sentinel(self) -> socket.socket:
@@ -53,15 +53,15 @@ class Forked:
     @property
     def pid(self) -> int | None:
         """None before it has been forked."""
-        self._hear()
-        return _NUMBER.unpack_from(self._told)[0] if len(self._told) >= _NUMBER.size else None
+        self._poll()
+        return _NUMBER.unpack_from(self._received)[0] if len(self._received) >= _NUMBER.size else None
 
     @property
     def exitcode(self) -> int | None:
         """As of multiprocessing: minus a signal's number if that killed it, None while it runs. 255 if its server has died with it."""
-        self._hear()
-        if len(self._told) == 2 * _NUMBER.size:
-            return _NUMBER.unpack_from(self._told, _NUMBER.size)[0]
+        self._poll()
+        if len(self._received) == 2 * _NUMBER.size:
+            return _NUMBER.unpack_from(self._received, _NUMBER.size)[0]
         return 255 if self._ended else None
 
     def kill(self) -> None:
@@ -79,11 +79,11 @@ class Forked:
         self.kill()
         self.line.close()
 
-    def _hear(self) -> None:
+    def _poll(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while not self._ended:
-                told = self.line.recv(2 * _NUMBER.size, socket.MSG_DONTWAIT) if self.line.fileno() >= 0 else b""
-                self._told, self._ended = self._told + told, not told
+                received = self.line.recv(2 * _NUMBER.size, socket.MSG_DONTWAIT) if self.line.fileno() >= 0 else b""
+                self._received, self._ended = self._received + received, not received
 
 
 class Server:
@@ -94,7 +94,7 @@ class Server:
         path = [str(folder) for folder in sys.path]
         code = f"import sys; sys.path[:] = {path!r}; from shattering.runs.forks import serve; serve({theirs.fileno()})"
         command = [os.fsdecode(multiprocessing.spawn.get_executable()), *_args_from_interpreter_flags(), "-c", code]
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _DEAF)  # until it ignores them itself
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)  # until it ignores them itself
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         finally:
@@ -170,9 +170,9 @@ if hasattr(os, "fork"):
 
 def serve(number: int) -> None:
     """The server. number: descriptor of its line to the process that has started it."""
-    for deaf in _DEAF:
-        signal.signal(deaf, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _DEAF)
+    for number in _IGNORED:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
     line = socket.socket(fileno=number)
     with _ended_with(line):
         importlib.import_module(_PRELOAD)

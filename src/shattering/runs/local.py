@@ -58,7 +58,7 @@ class LocalWorkers:
     def start(self, spec: Spec) -> LocalWorker:
         process = self.free.pop() if self.free else LocalProcess(self.objects)
         self.busy.append(process)
-        if not process.hand_over(spec, self.shared) and process.runs > 1:  # it has died since its last run
+        if not process.submit(spec, self.shared) and process.runs > 1:  # it has died since its last run
             self.stop([LocalWorker(process, self)])
             return self.start(spec)
         return LocalWorker(process, self)
@@ -68,12 +68,12 @@ class LocalWorkers:
             time.sleep(seconds)
             return
         processes = [worker.process for worker in workers]
-        wait([p.connection for p in processes if not p.deaf] + [p.process.sentinel for p in processes], timeout=seconds)
+        wait([p.connection for p in processes if not p.closed] + [p.process.sentinel for p in processes], timeout=seconds)
 
     def stop(self, workers: Sequence[LocalWorker]) -> None:
         self._end([worker.process for worker in workers])
 
-    def take_back(self, process: LocalProcess) -> None:
+    def recycle(self, process: LocalProcess) -> None:
         """Keep a process that has ended its run for the next one, unless it has had its number of them."""
         self.busy.remove(process)
         if process.runs < REUSED:
@@ -110,7 +110,7 @@ class LocalProcess:
     """A process for runs, with a connection on which it is told specs and tells rows, and `Ended` after each run."""
 
     def __init__(self, objects: IO[bytes] | None):
-        self.deaf, self.runs = False, 0
+        self.closed, self.runs = False, 0
         self.connection: Any  # its class depends on the system
         self.process: Any  # has pid, exitcode, sentinel, kill, join and close, as multiprocessing's
         if FORKS:
@@ -120,27 +120,27 @@ class LocalProcess:
         else:
             self.connection, self.process = _spawn(objects)
 
-    def hand_over(self, spec: Spec, shared: tuple) -> bool:
+    def submit(self, spec: Spec, shared: tuple) -> bool:
         """Have it execute a run. False if it has died meanwhile."""
         self.runs += 1
         try:
             self.connection.send((surroundings.place() | surroundings.settings(), spec.to_json(), *shared))
         except OSError:
-            self.deaf = True
-        return not self.deaf
+            self.closed = True
+        return not self.closed
 
-    def hear(self) -> list[Any]:
+    def poll(self) -> list[Any]:
         """What it has told since the last call."""
         messages = []
         try:
-            while not self.deaf and self.connection.poll():
+            while not self.closed and self.connection.poll():
                 messages.append(self.connection.recv())
         except (EOFError, OSError):
-            self.deaf = True  # it has died; its exit code tells how
+            self.closed = True  # it has died; its exit code tells how
         return messages
 
     def close(self) -> None:
-        self.deaf = True
+        self.closed = True
         self.connection.close()
         with contextlib.suppress(ValueError):  # it is still running, after all that time
             self.process.close()
@@ -155,23 +155,23 @@ class LocalWorker:
         self.end: Ended | None = None
 
     def rows(self) -> list[dict]:
-        self._hear()
+        self._poll()
         rows, self.unread = self.unread, []
         return rows
 
     def ended(self) -> Ended | None:
         code = self.process.process.exitcode if self.end is None else None
-        self._hear()
+        self._poll()
         if self.end is None and code is not None:
             self.end = Ended(death=f"exit code {code}")
             self.workers.stop([self])
         return self.end
 
-    def _hear(self) -> None:
-        for message in self.process.hear() if self.end is None else ():
+    def _poll(self) -> None:
+        for message in self.process.poll() if self.end is None else ():
             if isinstance(message, Ended):
                 self.end = message
-                self.workers.take_back(self.process)
+                self.workers.recycle(self.process)
             else:
                 self.unread.append(message)
 
@@ -185,14 +185,14 @@ def _spawn(objects: IO[bytes] | None) -> tuple[Any, Any]:
         objects.seek(0)
         content = objects.read()
     process = context.Process(target=_work, args=(theirs, content))
-    with _unseen_main():
+    with _hidden_main():
         process.start()
     theirs.close()
     return connection, process
 
 
 @contextmanager
-def _unseen_main() -> Iterator[None]:
+def _hidden_main() -> Iterator[None]:
     """Meanwhile there is no program that multiprocessing would have the new process import: a script's calls would be made there again."""
     program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:

@@ -77,24 +77,24 @@ class RayWorkers:
         from shattering.runs.workers import REUSED
 
         self.ray, self.cluster, self.jobs, self.overview = ray, cluster, jobs, overview
-        self.looked, self.said = 0.0, False
-        if not self._look():
+        self.counted, self.reported = 0.0, False
+        if not self._count_places():
             raise InputError(self._too_large())
         packed = io.BytesIO()
         if given:
             pack(given, packed)
         objects = ray.put(packed.getvalue()) if given else None
-        self.mailbox = ray.remote(_Mailbox).options(num_cpus=0).remote()
+        self.progress = ray.remote(_Progress).options(num_cpus=0).remote()
         resources = {"num_cpus": cluster.cpus_per_run, "num_gpus": cluster.gpus_per_run}
         self.task = ray.remote(**resources, max_retries=0, max_calls=REUSED)(_work)
-        self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.mailbox, surroundings.settings(), objects)
+        self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.progress, surroundings.settings(), objects)
         self.ready: set[Any] = set()
-        self.mail: dict[str, dict] = {}
+        self.rows_of: dict[str, dict] = {}
 
     def has_room(self, busy: int) -> bool:
         if self.jobs is not None and busy >= self.jobs:
             return False
-        return busy < 2 * self._look() + 2
+        return busy < 2 * self._count_places() + 2
 
     def start(self, spec: Spec) -> RayWorker:
         return RayWorker(self, spec.run_id, self.task.options(name=spec.folder_name).remote(spec.to_json(), *self.shared))
@@ -107,12 +107,12 @@ class RayWorkers:
         self.ray.wait(references, timeout=seconds, fetch_local=False)
         self.ready = set(self.ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[0])
         if self.overview.live:
-            self.take_mail()
+            self.drain()
 
-    def take_mail(self) -> None:
+    def drain(self) -> None:
         """Fetch the last rows of the runs."""
         with suppress(self.ray.exceptions.RayError):  # what has become of a run is not learnt from it
-            self.mail |= self.ray.get(self.mailbox.take.remote(), timeout=ANSWER_SECONDS)
+            self.rows_of |= self.ray.get(self.progress.take.remote(), timeout=ANSWER_SECONDS)
 
     def stop(self, workers: Sequence[RayWorker]) -> None:
         with suppress(self.ray.exceptions.RayError):  # the cluster may be gone
@@ -121,15 +121,15 @@ class RayWorkers:
             if workers:
                 self.ray.wait([worker.reference for worker in workers], num_returns=len(workers), timeout=ANSWER_SECONDS)
 
-    def _look(self) -> int:
+    def _count_places(self) -> int:
         """How many runs the cluster has room for at a time; says so, once, where it is none."""
-        if time.monotonic() - self.looked > LOOK_SECONDS:
+        if time.monotonic() - self.counted > LOOK_SECONDS:
             self.nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
             self.places = sum(self.cluster.slots(node) for node in self.nodes)
-            self.looked, waited = time.monotonic(), self.looked > 0
-            if waited and not self.places and not self.said:
-                self.said = True
-                self.overview.say(f"waiting for a node: {self._too_large()}")
+            self.counted, waited = time.monotonic(), self.counted > 0
+            if waited and not self.places and not self.reported:
+                self.reported = True
+                self.overview.report(f"waiting for a node: {self._too_large()}")
         return self.places
 
     def _too_large(self) -> str:
@@ -145,7 +145,7 @@ class RayWorker:
         self.workers, self.run_id, self.reference = workers, run_id, reference
 
     def rows(self) -> list[dict]:
-        row = self.workers.mail.pop(self.run_id, None)
+        row = self.workers.rows_of.pop(self.run_id, None)
         return [] if row is None else [row]
 
     def ended(self) -> Ended | None:
@@ -159,11 +159,11 @@ class RayWorker:
         except exceptions.RayTaskError as error:  # before the run began: the machine lacks what it needs
             return Ended(error=reason(error.cause) if isinstance(error.cause, Exception) else str(error).strip().splitlines()[-1])
         except exceptions.RayError as error:
-            self.workers.take_mail()  # had it begun?
+            self.workers.drain()  # had it begun?
             return Ended(death=type(error).__name__)
 
 
-class _Mailbox:
+class _Progress:
     """An actor with the last row of each run, for the sweep to show, and to know how far a run was when its worker died."""
 
     def __init__(self):
@@ -177,7 +177,7 @@ class _Mailbox:
         return rows
 
 
-def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: Any, settings: dict, objects: bytes | None) -> Ended:
+def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], progress: Any, settings: dict, objects: bytes | None) -> Ended:
     """The task, in a process that other runs may have used before."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
     from ray.exceptions import RayError
@@ -191,7 +191,7 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], mailbox: A
         nonlocal last
         if not row or time.monotonic() - last > 0.5:
             last = time.monotonic()
-            sent = mailbox.put.remote(run_id, row)
+            sent = progress.put.remote(run_id, row)
             if not row:  # that it has begun is known before anything can happen; ray.get would lend this task's cores to another
                 with suppress(RayError, TimeoutError):
                     sent.future().result(ANSWER_SECONDS)

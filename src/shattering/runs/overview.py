@@ -59,9 +59,9 @@ class Overview:
         self.done += 1
         self.drop(task)
         self._update_whole()
-        self.say(line(run, note))
+        self.report(line(run, note))
 
-    def say(self, text: str) -> None:
+    def report(self, text: str) -> None:
         """A line that stays."""
         if self.console is not None:
             self.console.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)

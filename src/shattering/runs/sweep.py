@@ -77,7 +77,7 @@ def sweep(
         runs = [store.of(spec) for spec in unique.values()]
         for run in runs:
             if run.status in UNREADABLE:
-                overview.say(line(run))
+                overview.report(line(run))
     return runs
 
 

@@ -74,7 +74,7 @@ def _is_of_a_handler(error: BaseException) -> bool:
 
 
 @contextlib.contextmanager
-def heard(guarded: bool = False) -> Iterator[Ending]:
+def handled(guarded: bool = False) -> Iterator[Ending]:
     """While a command is executed: have these signals raise KeyboardInterrupt, and the process end in any case `PATIENCE` seconds later.
 
     Signals that are ignored, as SIGHUP under nohup, or that the program has a handler for, stay so.
