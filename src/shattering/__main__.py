@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> int:
-    """The command line; see `shattering.cli.main`."""
+    """Run the command line; see `shattering.cli.main`."""
     try:
         from shattering import cli
 

@@ -1,4 +1,4 @@
-"""The exception for bad input, and how any other exception is told in one line."""
+"""The exception for bad input, and the text of any exception in one line."""
 
 import difflib
 import errno
@@ -18,7 +18,15 @@ class InputError(ValueError):
     """Bad input. The message is one sentence that names the field, what was found and what was expected; it is shown as it is.
 
     Attributes:
-        before_training: whether nothing of a run had been executed yet; then it leaves nothing in a store.
+        before_training: True if nothing of a run had been executed yet; then the run leaves nothing in a store.
+
+    Example:
+        >>> from shattering import InputError, RunSpec
+        >>> try:
+        ...     RunSpec("digits", n_train=0)
+        ... except InputError as error:
+        ...     print(error)
+        n_train is 0, expected a whole number of at least 1 or none
     """
 
     before_training = False
@@ -53,7 +61,7 @@ def meant(found: str, names: Sequence[str], also: str = "") -> str:
 
 
 def nearest(found: str, names: Sequence[str]) -> str | None:
-    """The name that somebody meant who wrote `found`: one with few other letters, or the only one that it is a part of; or None."""
+    """Return the known name that `found` is likely to mean: one with few other letters, or the only one that contains it; or None."""
     folded = {_folded(name): name for name in reversed(names)}
     wanted = _folded(found)[:100]
     parts = [name for name in folded if len(wanted) > 1 and (name.startswith(wanted) or wanted in name.split("-"))]
@@ -66,7 +74,7 @@ def _folded(name: str) -> str:
 
 
 def shown(value: object) -> str:
-    """A value as Python writes it, in one line of bearable length."""
+    """Write a value as Python does, in one line of limited length."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = 80
     short.maxlist = short.maxtuple = short.maxdict = 10

@@ -25,7 +25,7 @@ _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: 
 
 
 class Limit:
-    """What narrows a type, in `Annotated`: the values that are `in` it. Its text says what they are like."""
+    """A condition that narrows a type, in `Annotated`: the values that are `in` it. Its text describes them."""
 
     def __contains__(self, value: object) -> bool:
         raise NotImplementedError
@@ -57,7 +57,7 @@ Positive = Annotated[float, Range(0, above=True)]
 
 
 def is_of(value: object, hint: Any) -> bool:
-    """Whether a value is of a type. A boolean is no number; a whole number is a number; NaN and infinity are not."""
+    """Return whether a value is of a type. A boolean is not a number; a whole number is a number; NaN and infinity are not."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return is_of(value, parts[0]) and all(value in limit for limit in parts[1:] if isinstance(limit, Limit))
@@ -90,7 +90,7 @@ def _is_container(value: object, kind: Any, parts: tuple) -> bool:
 
 
 def describe(hint: Any) -> str:
-    """What a field of a type expects, for a sentence: "a whole number of at least 1, or none"."""
+    """Describe the values of a type, for a sentence: "a whole number of at least 1, or none"."""
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         word = next((part for part in parts[1:] if isinstance(part, str)), "" if parts[0] is object else describe(parts[0]))
@@ -148,13 +148,13 @@ def unlike(name: str, value: object, hint: Any) -> InputError:
 
 @cache
 def field_types(owner: type | Callable) -> dict[str, Any]:
-    """The types of a dataclass's fields, or of the parameters of a function."""
+    """Return the types of a dataclass's fields, or of the parameters of a function."""
     hints = get_type_hints(owner, include_extras=True)
     return {field.name: hints[field.name] for field in fields(owner)} if is_dataclass(owner) else hints
 
 
 def read(text: str, hint: Any, name: str) -> Any:
-    """The value of a type that a text stands for: the first of its `readings` that is of the type.
+    """Return the value of a type that a text stands for: the first of its `readings` that is of the type.
 
     Raises InputError, which says `name`, if none is.
     """
@@ -165,7 +165,7 @@ def read(text: str, hint: Any, name: str) -> Any:
 
 
 def readings(text: str) -> Iterator[object]:
-    """What a text may stand for, what is most special first: none, true, false, a number, JSON, and at last the text itself."""
+    """Yield the values that a text may stand for, the most specific first: none, true, false, a number, JSON, the text itself."""
     bare = text.strip()
     word = bare.lower()
     if not bare:
@@ -182,7 +182,7 @@ def readings(text: str) -> Iterator[object]:
 
 
 def _numbers(text: str) -> Iterator[int | float]:
-    """A number as it is written, then as the other kind: 3 is also 3.0, and 1e3 is also 1000."""
+    """Yield a number as it is written, then as the other kind: 3 is also 3.0, and 1e3 is also 1000."""
     if _WHOLE.fullmatch(text):
         yield int(text)
         yield float(text)
@@ -211,7 +211,7 @@ def read_json(text: str) -> Any:
 
 
 def split_list(text: str, name: str) -> list[str]:
-    """The parts of a comma list; commas in brackets, braces and the quotes of a quoted part do not separate.
+    """Split a comma list; commas in brackets, braces and the quotes of a quoted part do not separate.
 
     Raises InputError for an empty part.
     """

@@ -18,18 +18,18 @@ def _digest(seed: int, purpose: str, index: int) -> bytes:
 
 
 def integer(seed: int, purpose: str, index: int = 0) -> int:
-    """A 63-bit integer determined by its arguments, to seed a generator of any library."""
+    """Return a 63-bit integer determined by the arguments, to seed a generator of any library."""
     return int.from_bytes(_digest(seed, purpose, index)[:8], "little") >> 1
 
 
 def philox(seed: int, purpose: str, counter: int) -> np.random.Philox:
-    """The bit generator at a counter; a step of it is four 64-bit words."""
+    """Return the bit generator at a counter; one step is four 64-bit words."""
     key = np.frombuffer(_digest(seed, purpose, 0)[:16], dtype=np.uint64)
     return np.random.Philox(key=key, counter=counter)
 
 
 def generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
-    """The NumPy generator of example `index`: streams of different indices never overlap."""
+    """Return the NumPy generator of example `index`; streams of different indices never overlap."""
     return np.random.Generator(philox(seed, purpose, index << 128))
 
 

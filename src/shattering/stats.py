@@ -13,7 +13,7 @@ ROUNDING = 1e-9  # of the largest score: differences up to this are taken for ro
 
 
 def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0.95) -> tuple[float, float]:
-    """A confidence interval for an accuracy, from one accuracy in 0…1 a seed, each on n_test examples.
+    """Return a confidence interval for an accuracy, from one accuracy in 0…1 per seed, each on n_test examples.
 
     Three seeds or more: Student's t over the seeds. Fewer say little about their spread: Wilson's interval for the
     drawing of the test examples alone, all seeds pooled. Raises InputError without accuracies, and for NaN.
@@ -25,7 +25,7 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
         n = n_test * len(accuracies)
         pooled = stats.binomtest(round(fmean(accuracies) * n), n).proportion_ci(level, method="wilson")
         return float(pooled.low), float(pooled.high)
-    return mean_interval(accuracies, 0.0, 1.0, level)  # type: ignore[return-value]
+    return mean_interval(accuracies, 0.0, 1.0, level)  # type: ignore[return-value]  # with accuracies there is an interval
 
 
 def mean_interval(values: Sequence[float], low: float, high: float, level: float = 0.95) -> tuple[float, float] | None:
@@ -46,7 +46,7 @@ def check_finite(name: str, values: Sequence[float]) -> None:
 
 
 def n_as_good(score: float, null_scores: Sequence[float]) -> int:
-    """How many null scores are at least as good as the score; higher is better.
+    """Return how many null scores are at least as good as the score; higher is better.
 
     Scores that differ by no more than rounding (`ROUNDING` of the largest) count as equal: means of the same accuracies over
     folds differ in the last digit by the order of the folds, and no verdict may hang on that. It makes p no smaller, so it
@@ -81,7 +81,7 @@ def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: in
 
 
 def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]) -> tuple[float, float]:
-    """A confidence interval for the difference a - b of independent estimates, from an interval of each at that level.
+    """Return a confidence interval for the difference a - b of independent estimates, from an interval of each at that level.
 
     The square-and-add rule (Newcombe 1998, method 10; MOVER: Zou and Donner 2008), which keeps the asymmetry of the intervals.
     Raises InputError for NaN.

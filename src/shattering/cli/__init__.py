@@ -98,7 +98,7 @@ def _execute(arguments: list[str]) -> int:
 
 
 def understand(arguments: Sequence[str]) -> Any:
-    """The command that these words stand for, with its options; or a text, where they ask for help or the version. Raises UsageError."""
+    """Return the command that these words stand for, with its options; a text if they ask for help or the version. Raises UsageError."""
     arguments = list(arguments)
     commands, usage = COMMANDS, "shattering"
     while isinstance(commands, Group):

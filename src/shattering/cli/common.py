@@ -43,7 +43,7 @@ class Swept(Stored):
     """Share of a GPU that a run takes on Ray, e.g. 0.25. Default: none."""
 
     def chosen_engine(self) -> Literal["local"] | Ray:
-        """What `sweep` takes. Raises UsageError for options of Ray without it."""
+        """Return the engine for `sweep`. Raises UsageError for options of Ray without it."""
         options = {name: getattr(self, name) for name in ("address", "cpus_per_run", "gpus_per_run")}
         options = {name: value for name, value in options.items() if value is not None}
         if self.engine == "local" and options:
@@ -88,7 +88,7 @@ def print_json(data: object) -> None:
 
 
 def where(path: Path) -> str:
-    """The whole path of what was written; of a device as it was given."""
+    """Return the whole path of a written file; a device's path stays as it was given."""
     return str(path.resolve() if is_file(path) else path.absolute())
 
 

@@ -38,7 +38,7 @@ class Option:
 
     @property
     def name(self) -> str:
-        """As it is typed; a positional's is in capitals, as in the usage line."""
+        """The option's name on the command line; a positional argument is in capitals, as in the usage line."""
         name = self.field.rstrip("_").replace("_", "-")
         return name.upper() if self.is_positional else f"--no-{name}" if self.default is True else f"--{name}"
 
@@ -51,7 +51,7 @@ class Option:
         return self.hint == Repeated
 
     def read(self, text: str) -> Any:
-        """The value that a text stands for. Raises UsageError."""
+        """Return the value that a text stands for. Raises UsageError."""
         if self.repeats:
             return text
         is_path = Path in (self.hint, *get_args(self.hint))
@@ -63,7 +63,7 @@ class Option:
 
 
 def options_of(command: type) -> list[Option]:
-    """The options of a command, in the order of its fields."""
+    """Return the options of a command, in the order of its fields."""
     found = []
     for field, (name, hint) in zip(fields(command), _own(command).items(), strict=True):
         is_positional = get_origin(hint) is Annotated and _POSITIONAL in get_args(hint)
@@ -77,7 +77,7 @@ def _own(command: type) -> dict[str, Any]:
 
 
 def parse(command: type[T], arguments: Sequence[str], usage: str) -> T:
-    """The command with these options. usage: how it is called, such as "shattering run". Raises UsageError."""
+    """Return the command with these options. usage: how it is called, such as "shattering run". Raises UsageError."""
     options = options_of(command)
     values: dict[str, Any] = {}
     words = list(arguments)
@@ -162,7 +162,7 @@ def _choices(hint: Any) -> tuple[str, ...]:
 
 
 def help_of(command: type, usage: str) -> str:
-    """The help of a command."""
+    """Return the help of a command."""
     options = options_of(command)
     texts = _texts_beneath_fields(command)
     places = [option for option in options if option.is_positional]
@@ -175,7 +175,7 @@ def help_of(command: type, usage: str) -> str:
 
 
 def help_of_group(commands: Mapping[str, Any], usage: str, about: str, more: Sequence[tuple[str, str]] = ()) -> str:
-    """The help of several commands: their names, with what they are for. more: further rows."""
+    """Return the help of a group of commands: their names and purposes. more: further rows."""
     rows = [(name, first_paragraph(command)) for name, command in commands.items()]
     lines = [
         f"usage: {usage} COMMAND [OPTIONS]",
@@ -190,7 +190,7 @@ def help_of_group(commands: Mapping[str, Any], usage: str, about: str, more: Seq
 
 
 def first_paragraph(thing: Any) -> str:
-    """The first paragraph of a docstring."""
+    """Return the first paragraph of a docstring."""
     return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split())
 
 
@@ -236,7 +236,7 @@ def _width() -> int:
 
 
 def _texts_beneath_fields(command: type) -> dict[str, str]:
-    """The text that stands beneath each field, in the source of the class and of those that it inherits from."""
+    """Return the text beneath each field, in the source of the class and of the classes that it inherits from."""
     import ast
     import inspect
     import textwrap

@@ -231,7 +231,7 @@ class Paper(Swept):
 
 @contextlib.contextmanager
 def _epoch_line(epochs: int | None):
-    """A line on the terminal that is rewritten after every epoch; nothing elsewhere."""
+    """Show a line on the terminal that is rewritten after every epoch; show nothing elsewhere."""
     if not sys.stderr.isatty():
         yield None
         return

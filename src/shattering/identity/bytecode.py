@@ -22,14 +22,14 @@ class Import(NamedTuple):
 
 
 class Reach(NamedTuple):
-    """What code reaches by a global name, or by an import of its own; chain: the attributes that it takes from there."""
+    """A global name that code uses, or its own import; chain: the attributes that it takes from there."""
 
     root: str | Import
     chain: tuple[str, ...]
 
 
 class Read(NamedTuple):
-    """What is read off a code object. pieces: its instructions, with constants as they are."""
+    """The content of a code object. pieces: its instructions, with constants as they are."""
 
     pieces: tuple[Any, ...]
     reaches: tuple[Reach, ...]
@@ -72,7 +72,7 @@ def _steps(thing: types.CodeType) -> list[tuple[str, Any]]:
 
 
 def _reaches(thing: types.CodeType, around: Mapping[str, tuple[Import, ...]]) -> Iterator[Reach]:
-    """What code reaches, in its order. around: variables of the function around it that hold an imported module."""
+    """Return the names that code uses, in its order. around: variables of the enclosing function that hold an imported module."""
     steps = _steps(thing)
     own = _bindings(steps)
     bindings, used = {**around, **own}, set()
@@ -90,7 +90,7 @@ def _reaches(thing: types.CodeType, around: Mapping[str, tuple[Import, ...]]) ->
 
 
 def _chain(steps: list[tuple[str, Any]]) -> Iterator[str]:
-    """The attributes that are taken one after the other, beginning at once."""
+    """Return the attributes that are taken one after the other, beginning at once."""
     for name, value in steps:
         if name not in ("LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR"):
             return
@@ -98,7 +98,7 @@ def _chain(steps: list[tuple[str, Any]]) -> Iterator[str]:
 
 
 def _bindings(steps: list[tuple[str, Any]]) -> dict[str, tuple[Import, ...]]:
-    """The variables that import statements bind.
+    """Return the variables that import statements bind.
 
     `import a.b` binds a, to the package; `import a.b as c` takes b from it; `from a import b` takes b from a.
     """

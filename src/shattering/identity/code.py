@@ -21,7 +21,7 @@ _NOTEBOOK = ("In", "Out", "exit", "quit", "get_ipython")  # that IPython puts am
 
 
 def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:
-    """A function: of an installed one its name; of any other what runs, and what that reaches."""
+    """Describe a function: an installed one by its name; any other by its code, and by what that uses."""
     code, namespace = thing.__code__, thing.__globals__
     origin = installed.origin(namespace.get("__name__"), namespace)
     if named(thing) and (of_name := installed.origin(thing.__module__)):
@@ -53,7 +53,7 @@ def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:
 
 
 def cell(thing: types.CellType) -> Iterator[Piece]:
-    """A variable that functions share."""
+    """Describe a variable that functions share."""
     try:
         yield Part(thing.cell_contents)
     except ValueError:
@@ -61,7 +61,7 @@ def cell(thing: types.CellType) -> Iterator[Piece]:
 
 
 def named(thing: Any) -> bool:
-    """Whether an object is what its module and qualified name say."""
+    """Return whether an object is what its module and qualified name say."""
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
     found: Any = sys.modules.get(module) if isinstance(module, str) else None
     for part in name.split(".") if isinstance(name, str) else ():
@@ -71,7 +71,7 @@ def named(thing: Any) -> bool:
 
 
 def code(thing: types.CodeType, walk: Any) -> Iterator[Piece]:
-    """The instructions of a code object, and those of the code within it."""
+    """Describe a code object: its instructions, and those of the code within it."""
     read = read_code(thing)
     walk.found.reads_docs |= read.reads_docs
     n = thing.co_argcount + thing.co_kwonlyargcount
@@ -84,7 +84,7 @@ def code(thing: types.CodeType, walk: Any) -> Iterator[Piece]:
 
 
 def _reached(thing: types.CodeType, namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
-    """What a function's code reaches of its module, and of modules that it imports itself."""
+    """Describe what a function's code uses of its module, and of modules that it imports itself."""
     read = read_code(thing)
     for reach in sorted(set(read.reaches), key=repr):
         yield repr(tuple(reach)).encode("utf-8", "surrogatepass")
@@ -109,7 +109,7 @@ def _of_name(reach: Reach, namespace: dict[str, Any]) -> Iterator[Piece]:
 
 
 def _along(value: Any, chain: tuple[str, ...], label: str) -> Iterator[Piece]:
-    """What attributes lead to, as far as they lead through modules. Of an installed module's own things the name is enough."""
+    """Follow attributes as far as they lead through modules. The name is enough for an installed module's own objects."""
     installed_as = None
     for place, name in enumerate(chain):
         if not isinstance(value, types.ModuleType):
@@ -128,7 +128,7 @@ def _along(value: Any, chain: tuple[str, ...], label: str) -> Iterator[Piece]:
 
 
 def is_patch(value: object) -> bool:
-    """Whether a value that an installed module or class holds is a function of the user's, put there in place of its own."""
+    """Return whether a value in an installed module or class is a user's function that replaced the original."""
     if not isinstance(value, types.FunctionType):
         return False
     name = value.__globals__.get("__name__")
@@ -136,7 +136,7 @@ def is_patch(value: object) -> bool:
 
 
 def _of_import(wanted: Import, chain: tuple[str, ...], namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
-    """What an import within a function gives. A module of the user's is imported, as the function would do."""
+    """Return what an import within a function gives. A user's module is imported, as the function would do."""
     name = wanted.name
     if wanted.level:
         package = namespace.get("__package__") or str(namespace.get("__name__")).rpartition(".")[0]
@@ -160,7 +160,7 @@ def _of_import(wanted: Import, chain: tuple[str, ...], namespace: dict[str, Any]
 
 
 def _imported(name: str) -> types.ModuleType | Unknown | None:
-    """A module of the user's; None if there is none of this name."""
+    """Import a user's module; None if there is none of this name."""
     try:
         return sys.modules.get(name) or importlib.import_module(name)
     except ModuleNotFoundError:
@@ -170,13 +170,13 @@ def _imported(name: str) -> types.ModuleType | Unknown | None:
 
 
 def _texts(thing: types.CodeType) -> set[str]:
-    """The texts among the constants of code, and of the code within it."""
+    """Return the texts among the constants of code, and of the code within it."""
     inner = (_texts(constant) for constant in thing.co_consts if isinstance(constant, types.CodeType))
     return {constant for constant in thing.co_consts if isinstance(constant, str)}.union(*inner)
 
 
 def module(thing: types.ModuleType, walk: Any) -> Iterator[Piece]:
-    """A module of the user's as a whole, for code that may reach anything in it; of an installed one its name."""
+    """Describe a user's whole module, for code that may use anything in it; an installed one by its name."""
     origin = installed.of_module(thing)
     if origin is not None:
         yield f"{origin} {thing.__name__}".encode()

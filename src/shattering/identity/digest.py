@@ -33,7 +33,7 @@ def identify(thing: Any, name: str, context: Context = "plain") -> tuple[str, tu
 
 
 def digest(thing: Any, name: str = "it", context: Context = "plain") -> str:
-    """The same digest; a warning says what cannot be told apart."""
+    """Return the same digest; a warning names the parts that cannot be told apart."""
     found, unknown = identify(thing, name, context)
     tell(unknown)
     return found

@@ -35,7 +35,7 @@ class _File(NamedTuple):
 
 @contextmanager
 def read_once() -> Iterator[None]:
-    """Within this context the files of a path are looked at once, however often their digest is asked for.
+    """Look at the files of a path once within this context, however often their digest is asked for.
 
     A call that makes several runs opens it, so that all of them have the same identity; the next call looks again. Contexts
     nest: the outermost one counts.
@@ -76,7 +76,7 @@ def check_unchanged(path: Path) -> None:
 
 
 def _look(path: Path) -> str:
-    """The digest; that of the last time if names, sizes and times of the files are what they were."""
+    """Return the digest; the last one if names, sizes and times of the files have not changed."""
     files = _below(path)
     each = (b"%d %d %d %d %d %s" % (len(f.name), f.size, f.changed, f.touched, f.number, f.name) for f in files)
     stamp = hashlib.sha256(b"".join(each)).hexdigest()
@@ -109,7 +109,7 @@ def _place(path: Path, file: _File) -> Path:
 
 
 def _below(path: Path) -> tuple[_File, ...]:
-    """The file at a path, or those below it, in the order of their names; links to folders are followed, hidden files left out."""
+    """Return the file at a path, or the files below it, sorted by name; links to folders are followed, hidden files left out."""
     found = path.stat()
     if not stat.S_ISDIR(found.st_mode):
         return (_file(b"", found),)

@@ -33,7 +33,7 @@ def _partial(thing: functools.partial) -> Iterator[Piece]:
 
 
 def _takes_any_name(function: Any) -> bool:
-    """Whether the order of named arguments can be seen."""
+    """Return whether a function can see the order of named arguments."""
     try:
         return any(p.kind is p.VAR_KEYWORD for p in inspect.signature(function).parameters.values())
     except (TypeError, ValueError):
@@ -41,7 +41,7 @@ def _takes_any_name(function: Any) -> bool:
 
 
 def _wrapper(thing: Any) -> Iterator[Piece]:
-    """A static or class method, or a function with a cache."""
+    """Describe a static or class method, or a function with a cache."""
     yield type(thing).__name__.encode()
     yield Part(thing.__wrapped__)
 
@@ -79,7 +79,7 @@ def compiled_function(thing: Any) -> Iterator[Piece]:
 
 
 def _ufunc(thing: np.ufunc) -> Iterator[Piece]:
-    """A function of arrays: NumPy's and SciPy's by name; one made of a Python function cannot be looked into."""
+    """Describe a function of arrays: NumPy's and SciPy's by name; one made of a Python function is unknown."""
     for module in ("numpy", "scipy.special"):
         if getattr(sys.modules.get(module), thing.__name__, None) is thing:
             yield f"{installed.origin(module)} {module}.{thing.__name__}".encode()

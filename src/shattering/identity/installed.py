@@ -21,7 +21,7 @@ _BUILD = re.compile(r"\+(cpu|cu\d+|rocm[\d.]*|xpu)$")  # of torch: for which dev
 
 
 def origin(name: str | None, namespace: Mapping[str, Any] | None = None) -> str | None:
-    """What stands for the code of a module that is not the user's own: "python", "shattering", or "numpy 2.4.0"; None for the user's.
+    """Return the origin of a module that is not the user's: "python", "shattering", or "numpy 2.4.0"; None for the user's.
 
     Installed is what lies in a folder named site-packages or dist-packages, of whatever interpreter. An editable installation lies
     elsewhere, and is the user's own.
@@ -38,7 +38,7 @@ def origin(name: str | None, namespace: Mapping[str, Any] | None = None) -> str 
 
 
 def of_module(module: ModuleType) -> str | None:
-    """The same for a module."""
+    """Return the same for a module."""
     name, file = module.__name__, vars(module).get("__file__")
     if isinstance(file, str) and os.path.isabs(file):
         return _of_file(file, name)
@@ -52,7 +52,7 @@ def of_module(module: ModuleType) -> str | None:
 
 
 def of_spec(name: str) -> str | None:
-    """The same for a top-level module that need not have been imported; "" for one that cannot be found."""
+    """Return the same for a top-level module that need not be imported; "" for one that cannot be found."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):  # a module without a spec has been made at run time
@@ -79,7 +79,7 @@ def _of_file(file: str, name: str) -> str | None:
 
 
 def _distribution(file: Path, depth: int, is_link: bool) -> str | None:
-    """Name and version of what a file below site-packages, its first `depth` parts, belongs to."""
+    """Return name and version of the distribution that owns the first `depth` parts of a path below site-packages."""
     depth += file.parts[depth].endswith(".egg")
     below = "/".join(file.parts[depth:])
     top = file.parts[depth].partition(".")[0]
@@ -107,7 +107,7 @@ def _owners(folder: str) -> dict[str, list[importlib.metadata.Distribution]]:
 
 
 def _content(file: Path, depth: int, top: str) -> str:
-    """What stands for a version where a package in site-packages belongs to no distribution: a digest of its source."""
+    """Return a digest of the source of a package in site-packages that belongs to no distribution, in place of a version."""
     folder = Path(*file.parts[:depth], top)
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [file]
     digest = hashlib.sha256()

@@ -20,7 +20,7 @@ def is_torch(thing: Any, name: str) -> bool:
 
 
 def label(cls: type, name: str) -> str:
-    """How an attribute is named to the user, who does not know of the objects that this library wraps others in."""
+    """Return the name of an attribute for the user, who does not know the objects that this library wraps others in."""
     return "" if cls.__module__.partition(".")[0] == "shattering" else f".{name}"
 
 
@@ -47,7 +47,7 @@ def torch_module(thing: Any, context: Context) -> Iterator[Piece]:
 
 
 def estimator(thing: Any, context: Context) -> Iterator[Piece]:
-    """The parameters of an estimator that will be cloned; of another one all that it has, as it may be fitted."""
+    """Describe an estimator: its parameters if it will be cloned; else everything, as it may be fitted."""
     cls = type(thing)
     clones_itself = getattr(getattr(cls, "__sklearn_clone__", None), "__module__", "sklearn.base") != "sklearn.base"
     if context == "cloned" and not clones_itself:

@@ -38,14 +38,14 @@ _MADE_BY_PYTHON = 1 << 9  # flag of classes that a class statement has made, not
 
 
 def underlying(thing: Any) -> Any:
-    """What torch.compile has been given, as it is for speed; any other object itself."""
+    """Return the module that torch.compile was given, as compiling only changes the speed; any other object itself."""
     if type(thing) is types.FunctionType:
         return vars(thing).get("_torchdynamo_orig_callable", thing)
     return vars(thing)["_modules"]["_orig_mod"] if is_torch(thing, "OptimizedModule") else thing
 
 
 def pieces(thing: Any, context: Context, walk: Any) -> Iterator[Piece]:
-    """The pieces of an object that is no `atom`."""
+    """Return the pieces of an object that is not an `atom`."""
     kind = type(thing)
     if kind in _BUILTIN:
         return values.builtin(thing, context)
@@ -65,12 +65,12 @@ def pieces(thing: Any, context: Context, walk: Any) -> Iterator[Piece]:
 
 
 def _is_own(cls: type) -> bool:
-    """Whether a class is the user's own, or was made while some library ran; else its name says what it is."""
+    """Return whether a class is the user's own, or was made while some library ran; otherwise its name identifies it."""
     return installed.origin(cls.__module__) is None or (bool(cls.__flags__ & _MADE_BY_PYTHON) and not code.named(cls))
 
 
 def _class(cls: type, walk: Any) -> Iterator[Piece]:
-    """A class: of a library its name, and what the user has put into it; of the user's all that it has."""
+    """Describe a class: a library's by its name and the user's changes to it; the user's by its whole content."""
     if not _is_own(cls):
         origin = installed.origin(cls.__module__)
         place = "" if origin == "shattering" else f"{cls.__module__}."  # this library's own may move
@@ -96,12 +96,12 @@ def _class(cls: type, walk: Any) -> Iterator[Piece]:
 
 
 def _is_hash_of_attrs(name: str, value: Any) -> bool:
-    """Whether a value is what attrs makes of fields for `hash`: its code holds numbers that are others in every process."""
+    """Return whether a value is the `hash` that attrs generates: its code holds numbers that differ in every process."""
     return name == "__hash__" and isinstance(value, types.FunctionType) and value.__code__.co_filename.startswith("<attrs ")
 
 
 def _instance(thing: Any, context: Context) -> Iterator[Piece]:
-    """An instance of some class: the class, and its state."""
+    """Describe an instance: its class, and its state."""
     cls = type(thing)
     yield Part(cls)
     if isinstance(thing, Described):
@@ -130,7 +130,7 @@ def _instance(thing: Any, context: Context) -> Iterator[Piece]:
 
 
 def _content(thing: Any, context: Context) -> Iterator[Piece] | None:
-    """What an array, a table, a tensor or a container of the user's own class holds; None for other objects."""
+    """Return the content of an array, table, tensor or container of the user's own class; None for other objects."""
     if isinstance(thing, np.generic):
         return values.scalar(thing)
     if isinstance(thing, np.ndarray):
@@ -153,7 +153,7 @@ def _content(thing: Any, context: Context) -> Iterator[Piece] | None:
 
 
 def _compiled_from(thing: Any) -> Any:
-    """What an object of numba or pydantic, which has an address or a random number in it, was made of; None for other objects."""
+    """Return the source of an object of numba or pydantic, which holds an address or a random number; None for other objects."""
     if values.from_library(thing, "numba", "Dispatcher"):
         return [thing.py_func, {name: value for name, value in thing.targetoptions.items() if name != "cache"}]
     if values.from_library(thing, "numba", "DUFunc"):
@@ -166,7 +166,7 @@ def _compiled_from(thing: Any) -> Any:
 
 
 def _own_state(thing: Any) -> Iterator[Piece]:
-    """The attributes of an instance of the user's own class, those in slots too; results that are kept as attributes do not count."""
+    """Return the attributes of an instance of the user's own class, with slots; cached results do not count."""
     cls = type(thing)
     if not _is_own(cls):
         return
@@ -185,13 +185,13 @@ def _own_state(thing: Any) -> Iterator[Piece]:
 
 
 def _has_hidden_state(cls: type) -> bool:
-    """Whether a class of the user's is derived from one of a library that keeps more than attributes, or says itself what it keeps."""
+    """Return whether a user's class derives from a library's that keeps more than attributes, or defines its own state."""
     bases = [base for base in cls.__mro__ if base is not object and base not in _BUILTIN and not _is_own(base)]
     return any(not base.__flags__ & _MADE_BY_PYTHON or vars(base).keys() & {"__reduce__", "__reduce_ex__"} for base in bases)
 
 
 def _reduced(thing: Any) -> Iterator[Piece]:
-    """What an object of a library would be pickled as; or its name, if that is what it is known by."""
+    """Return what an object of a library would be pickled as; or its name, if it is known by its name."""
     cls = type(thing)
     if code.named(thing) and (origin := installed.origin(thing.__module__)):
         yield f"{origin} {thing.__module__}.{getattr(thing, '__qualname__', None) or thing.__name__}".encode()

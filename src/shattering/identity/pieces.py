@@ -50,7 +50,7 @@ class Memory(NamedTuple):
 
 
 class Unknown(NamedTuple):
-    """What cannot be looked into, and therefore is another one at every call. why: a clause, for the user."""
+    """An object that cannot be examined, and so differs at every call. why: a clause, for the user."""
 
     why: str
 
@@ -63,4 +63,4 @@ class Described(ABC):
 
     @abstractmethod
     def described(self) -> Part:
-        """What stands for the object."""
+        """Return the pieces that stand for the object."""

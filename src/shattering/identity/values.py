@@ -14,7 +14,7 @@ _PLAIN = "biufcmMSU"  # kinds of NumPy types whose bytes are their values
 
 
 def atom(thing: object) -> bytes | None:
-    """A value that holds no other object, with its type; None for everything else."""
+    """Return a value that holds no other object, with its type; None for everything else."""
     kind = type(thing)
     if thing is None or thing is Ellipsis or thing is NotImplemented:
         return repr(thing).encode()
@@ -34,7 +34,7 @@ def atom(thing: object) -> bytes | None:
 
 
 def is_constant(thing: object) -> bool:
-    """Whether a tuple or frozenset holds nothing but constants.
+    """Return whether a tuple or frozenset holds only constants.
 
     Such are not numbered: whether two that are equal are one object is up to Python, which may decide otherwise in the next process.
     """
@@ -54,12 +54,12 @@ def is_constant(thing: object) -> bool:
 
 
 def from_library(thing: object, library: str, *names: str) -> bool:
-    """Whether an object is an instance of a class of a library, or of one derived from it. Nothing is imported."""
+    """Return whether an object is an instance of a library's class, or of one derived from it. Nothing is imported."""
     return any(cls.__name__ in names and cls.__module__.partition(".")[0] == library for cls in type(thing).__mro__)
 
 
 def builtin(thing: Any, context: Context) -> Iterator[Piece]:
-    """The items of a dictionary, list, tuple, set, bytearray or number, of subclasses too."""
+    """Return the items of a dictionary, list, tuple, set, bytearray or number, of subclasses too."""
     inner: Context = "cloned" if context == "cloned" else "plain"
     if isinstance(thing, dict):
         yield b"dict"
@@ -83,7 +83,7 @@ def builtin(thing: Any, context: Context) -> Iterator[Piece]:
 
 
 def _exactly(kind: type, thing: Any) -> Any:
-    """The value of a subclass's instance in the class itself, whatever methods the subclass has."""
+    """Convert a subclass's instance to the class itself, whatever methods the subclass has."""
     if kind is str:
         return str.__str__(thing)
     if kind is bytes:
@@ -118,7 +118,7 @@ def scalar(thing: np.generic) -> Iterator[Piece]:
 
 
 def dtype(kind: np.dtype) -> Iterator[Piece]:
-    """A NumPy type, with its fields."""
+    """Describe a NumPy type, with its fields."""
     yield f"{kind.str} {kind.itemsize} {type(kind).__name__} {getattr(kind, 'na_object', '')!r}".encode()
     if kind.subdtype:
         yield str(kind.subdtype[1]).encode()
@@ -153,7 +153,7 @@ def _bytes(values: np.ndarray) -> Iterator[Piece]:
 
 
 def _objects(items: list) -> Iterator[Piece]:
-    """The items of an array of objects; texts all at once, as there may be millions."""
+    """Describe the items of an array of objects; texts all at once, as there may be millions."""
     if items and all(type(item) is str for item in items):
         yield b"texts"
         yield np.array([len(item) for item in items], np.int64).data.cast("B")
@@ -199,7 +199,7 @@ def _tensor_values(values: Any) -> Iterator[Piece]:
 
 
 def table(thing: Any) -> Iterator[Piece]:
-    """A DataFrame, Series, index or array of pandas: names, types and values, however pandas holds them."""
+    """Describe a DataFrame, Series, index or array of pandas: names, types and values, whatever their storage."""
     if from_library(thing, "pandas", "DataFrame"):
         yield b"frame"
         yield ByValue(thing.columns, ".columns")
@@ -224,7 +224,7 @@ def table(thing: Any) -> Iterator[Piece]:
 
 
 def _extension(thing: Any) -> Iterator[Piece]:
-    """The values of an array of pandas, by its type."""
+    """Describe the values of an array of pandas, by its type."""
     if from_library(thing, "pandas", "Categorical"):
         yield b"categories %d" % thing.ordered
         yield ByValue(thing.categories, ".categories")

@@ -22,7 +22,7 @@ _EFFORT = 20_000  # objects that are looked at to put sets in order whose items 
 
 @dataclass
 class Found:
-    """What walks have learnt beside a digest.
+    """What the walks found beside a digest.
 
     unknown: what could not be looked into, with the reason, by id. reads_docs: whether some of the code reads docstrings.
     modules: the user's modules whose code was reached; imported: those of them that a function imports when it runs.
@@ -123,7 +123,7 @@ class Walk:
         stack.append(_Open(pieces(thing, context, self), (path, part.label), thing))
 
     def _without_addresses(self, text: bytes) -> bytes:
-        """A text in which the addresses of objects that were met, as `id` and `repr` tell them, are replaced by their numbers."""
+        """Replace the addresses of visited objects, as `id` and `repr` show them, by the objects' numbers."""
 
         def number(match: re.Match[bytes]) -> bytes:
             address = int(match[0], 0)
@@ -147,7 +147,7 @@ class Walk:
         return None
 
     def _key(self, thing: Any, context: Context, path: Any) -> bytes:
-        """What an item of a set is put in order by: its content, or the number of an earlier visit."""
+        """Return the sort key of an item of a set: its content, or the number of an earlier visit."""
         if (value := atom(thing)) is not None:
             return b"=" + value
         thing = underlying(thing)
@@ -178,7 +178,7 @@ class Walk:
 
 
 def _name(path: Any) -> str:
-    """The labels of a path, the first one first; of a long path its two ends."""
+    """Return the labels of a path, from the first; the two ends of a long path."""
     labels = []
     while path:
         path, label = path

@@ -14,7 +14,7 @@ from shattering.runs.objects import Objects
 
 
 class Spec(ABC):
-    """What determines a run: a model on data (`RunSpec`), or another computation (`StudySpec`).
+    """The specification of a run: of a model on data (`RunSpec`), or of another computation (`StudySpec`).
 
     table: name of the table that every finished run of this kind has: "history" or "table".
     """
@@ -36,7 +36,7 @@ class Spec(ABC):
     @property
     @abstractmethod
     def title(self) -> str:
-        """What is executed, in words."""
+        """A description of the run in words."""
 
     @property
     @abstractmethod
@@ -69,7 +69,7 @@ MODEL_KEY = "learner"  # what identities call the model: the ids of stored runs 
 
 
 def known_fields(data: object, of: str, known: Sequence[str]) -> dict:
-    """A JSON object as it is. Raises InputError for anything else, and `UnknownName` if it has fields that are not among the known ones."""
+    """Return a JSON object as it is. Raises InputError for anything else, and `UnknownName` for a field that is not known."""
     if not isinstance(data, dict):
         raise InputError(f"{of} is {'null' if data is None else f'a {type(data).__name__}'}, expected an object")
     for name in data:
@@ -79,13 +79,13 @@ def known_fields(data: object, of: str, known: Sequence[str]) -> dict:
 
 
 def id_of(identity: Mapping) -> str:
-    """The first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
+    """Return the first 12 hexadecimal digits of the SHA-256 of an identity's canonical JSON."""
     text = json.dumps(identity, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def not_identity(model: str) -> tuple[str, ...]:
-    """The parameters of a model that do not change what is learned; a run has its seed outside the model."""
+    """Return the parameters of a model that do not change what is learned; a run keeps its seed outside the model."""
     from shattering.identity.pieces import NEVER_COUNTED
     from shattering.learners import MODELS
     from shattering.learners.own import traits
@@ -94,7 +94,7 @@ def not_identity(model: str) -> tuple[str, ...]:
 
 
 def by_content(model: str, params: Mapping) -> dict:
-    """The parameters of a model with what identifies a file in place of its path."""
+    """Return the parameters of a model, with the digest of a file in place of its path."""
     from shattering.learners import MODELS
     from shattering.learners.own import traits
     from shattering.learners.weights import file_identity
@@ -113,7 +113,7 @@ def without_defaults(values: Mapping, defaults: Mapping) -> dict:
 
 
 def canonical(value: object, name: str) -> object:
-    """A JSON value with one spelling a number (1.0 is 1). Raises InputError for what JSON cannot hold."""
+    """Return a JSON value with one spelling per number (1.0 is 1). Raises InputError for what JSON cannot hold."""
     if isinstance(value, float):
         if not math.isfinite(value):
             raise InputError(f"{name} is {value}, expected a finite number")

@@ -1,7 +1,7 @@
-"""Objects of the user's on their way to workers, so that these run the code that the sweep's process has, not what a file says by then.
+"""Pickle a user's objects for workers, so that these run the code of the sweep's process, even if a source file has changed.
 
-A function or class of a module is pickled as its name, and a worker imports the module. That gives the same code as long as the
-file has not changed since this process imported it; so what has changed is pickled whole, and a worker checks the rest.
+A function or class of a module is pickled as its name, and a worker imports the module. That gives the same code only while the
+file is unchanged. So functions of changed modules are pickled by value, and a worker checks that the other files are unchanged.
 """
 
 import importlib.util
@@ -22,12 +22,12 @@ from shattering.identity.files import files_digest
 from shattering.runs import objects
 from shattering.runs.objects import Objects
 
-_CHECKS = "checks"  # no name of an object
-_EARLIER = 2.0  # seconds by which a file has to be older than this process, as clocks of file systems are coarse
+_CHECKS = "checks"  # not the name of an object
+_EARLIER = 2.0  # seconds by which a file has to be older than this process; clocks of file systems are coarse
 
 
 def pack(given: Objects, file: IO[bytes]) -> None:
-    """Pickle objects into a file. Raises InputError for code that no worker would see as this process does."""
+    """Pickle objects into a file. Raises InputError for code that a worker could not import as it is in this process."""
     modules: set[str] = set()
     imported: set[str] = set()
     for thing in given.values():
@@ -54,7 +54,7 @@ def pack(given: Objects, file: IO[bytes]) -> None:
 
 
 def unpack(data: Any) -> dict[str, Any]:
-    """The objects that `pack` wrote. Raises InputError if a module of theirs is another one here."""
+    """Return the objects that `pack` wrote. Raises InputError if one of their modules differs here."""
     given = cloudpickle.loads(data)
     checks = given.pop(_CHECKS)
     for name, known in checks["files"].items():
@@ -72,13 +72,13 @@ def unpack(data: Any) -> dict[str, Any]:
 
 
 def _identities(given: Objects) -> dict[str, str]:
-    """What the models are, for those that can be told apart."""
+    """Return the identities of the models that can be told apart."""
     found = {name: identify(thing, "it", "cloned") for name, thing in given.items() if not isinstance(thing, Dataset)}
     return {name: digest for name, (digest, unknown) in found.items() if not unknown}
 
 
 def _file(name: str) -> Path | None:
-    """The source file of a module that is imported, or can be; None for one without."""
+    """Return the source file of a module that is imported, or can be; None for one without."""
     module = sys.modules.get(name)
     if module is None:
         try:
@@ -95,14 +95,14 @@ def _file(name: str) -> Path | None:
 
 
 def _is_younger(path: Path) -> bool:
-    """Whether a file may have changed since this process was started."""
+    """Return whether a file may have changed since this process was started."""
     found = path.stat()
     return max(found.st_mtime, found.st_ctime) > psutil.Process().create_time() - _EARLIER
 
 
 @contextmanager
 def _by_value(modules: list[ModuleType]) -> Iterator[None]:
-    """Within this context, what these modules define is pickled whole."""
+    """Pickle everything that these modules define by value within this context."""
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:

@@ -37,21 +37,34 @@ OnEpoch = Callable[[dict], None]
 
 @read_once()
 def run(spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None, wait: bool = True) -> Run[S]:
-    """The stored run, or study, of a spec: executed now unless it is there, resumed if it was interrupted.
+    """Return the stored run of a spec. It is executed unless it is done; an interrupted run is resumed.
 
-    Processes that torchrun has started train a network together, and rank 0 alone writes. What the model's code changes of the process
-    is put back: environment, folder, module path, global generators, warnings, signal handlers, and settings such as torch's dtype.
+    Processes that torchrun has started train a network together; only rank 0 writes. Changes that the model's code makes to the
+    process are undone afterwards: environment, folder, module path, global generators, warnings, signal handlers,
+    and settings such as torch's dtype.
 
-    on_epoch: called with each row of the history. given: the objects that the spec names. wait: for another process that is at the run;
-    else `Busy` is raised. Raises InputError for bad input and OSError where the store cannot be written, after marking the run as failed,
-    but input that is bad before anything is trained leaves the store as it was; where the model's code calls sys.exit that is an
-    `ExitError`.
+    Args:
+        spec: what to run.
+        store: where the run is kept.
+        on_epoch: called with each row of the history.
+        log: loggers: "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" uses MLflow's environment variables),
+            "wandb:PROJECT", an object that follows `Logger`, or a list of these. Logging is not part of the run's identity: a run
+            that is done is not logged again, and one that resumes goes on in the same run of the logger. A logger that fails is
+            left out with a warning; the run goes on.
+        given: the objects that the spec names.
+        wait: True waits for another process that executes the run; False raises `Busy`.
 
-    log: trackers to tell, "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" for what its environment variables
-    say), "wandb:PROJECT", or an object that follows `Logger`; or several in a list. It is no part of the run's identity:
-    a run that is already done is not logged again, and one that resumes goes on in the same run of the tracker. A
-    tracker that fails is left out with a warning; the run goes on. Raises InputError, before anything is stored, for
-    unknown names and libraries that are not installed.
+    Raises:
+        InputError: for bad input. Input that is found to be bad before training leaves the store as it was; later the run is marked as
+            failed. For an unknown logger, or one whose library is not installed, before anything is stored.
+        ExitError: where the model's code calls sys.exit; the run is marked as failed.
+        OSError: where the store cannot be written.
+
+    Example:
+        >>> from shattering import RunSpec, Store, run
+        >>> done = run(RunSpec("digits", n_train=100, params={"epochs": 1}), Store("runs"))  # doctest: +SKIP
+        >>> done.result["train_accuracy"]  # doctest: +SKIP
+        0.31
     """
     check("spec", spec, RunSpec | StudySpec)
     check_arguments(run, locals(), "store", "on_epoch")
@@ -60,10 +73,10 @@ def run(spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None,
         if ranks.rank:
             if ranks.agree(None):
                 _take_part(spec, store.folder(spec), given)
-            return ranks.agree(None)  # what rank 0 has stored
+            return ranks.agree(None)  # the run that rank 0 has stored
 
         def is_failure(error: Exception) -> bool:
-            return ranks.world == 1 or type(error) is not RuntimeError  # which is what the loss of another process looks like
+            return ranks.world == 1 or type(error) is not RuntimeError  # the loss of another process is a RuntimeError
 
         with store.executing(spec, is_failure, wait) as (folder, missing):
             if ranks.agree(missing):
@@ -93,7 +106,7 @@ def _take_part(spec: Spec, folder: Path, given: Objects | None) -> None:
 
 @dataclass(frozen=True)
 class _Computed:
-    """What a spec gave, before it is stored.
+    """The result of a spec before it is stored.
 
     result: for result.json. tables: name → table. provenance: beside what every run has. device: that was computed on.
     save: writes the other files into a folder.
@@ -154,7 +167,7 @@ def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, given: Objec
 
 
 def _save_examples(split: Split, path: Path) -> None:
-    """The examples side by side, as the model was given them (Gaussian pixels clipped to what can be shown)."""
+    """Save the examples side by side, as the model was given them (Gaussian pixels clipped to the visible range)."""
     if len(split.image_shape) != 3 or split.image_shape[0] not in (1, 3):
         return
     images = to_float(split.images[example_rows(split)]).clamp(0, 1)

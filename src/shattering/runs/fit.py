@@ -27,7 +27,7 @@ EXAMPLES = 10  # training images kept as a picture
 
 
 def load_data(spec: RunSpec, given: Objects | None = None) -> tuple[Dataset, str]:
-    """The data of a spec as its model is given them, and the fingerprint of what they were made from."""
+    """Return the randomized data of a spec, and the fingerprint of the original data."""
     original, fingerprint = _load(spec, given)
     data = randomize(original, spec.randomization, spec.resolved_noise_seed)
     if spec.folds is not None and spec.fold is not None:
@@ -101,7 +101,7 @@ def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
 
 
 def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
-    """How often predicted labels (n,) are these; both as 0…k-1."""
+    """Return the share of predicted labels (n,) that equal these; both are 0…k-1."""
     return float((predicted == labels.numpy()).mean())
 
 
@@ -165,7 +165,7 @@ def _validation(data: Dataset, model, history: pd.DataFrame) -> dict:
 
 
 def early_stopping(history: pd.DataFrame) -> dict:
-    """What stopping early would have given (ICLR 2017, section 3), from the evaluations after each epoch.
+    """Return what stopping early would have given (ICLR 2017, section 3), from the evaluations after each epoch.
 
     best_test_accuracy, best_test_epoch: the best along the way, as the paper reports it. Chosen on the test set, it is
     an upper bound, not an estimate (the paper's footnote 3). With a validation split also the rigorous version:
@@ -186,7 +186,7 @@ def early_stopping(history: pd.DataFrame) -> dict:
 
 
 def example_rows(split: Split) -> list[int]:
-    """The first example of each of the first classes that the split has."""
+    """Return the row of the first example of each of the first classes of the split."""
     true = split.true_labels
     return [int((true == k).nonzero()[0]) for k in true.unique()[:EXAMPLES].tolist()]
 

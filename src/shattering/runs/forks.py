@@ -1,8 +1,8 @@
-"""Processes that are forked from a server, which has imported the library once and runs nothing of a user's.
+"""Processes that are forked from a server, which imports the library once and never runs a user's code.
 
-For each of them the server holds a line to the process that wants it: it tells there how the forked process has ended, and kills that when
-the other end of the line is closed. So nothing outlives the process that wanted it, however that ends: the system then closes its ends of
-all lines, and the server kills what it has forked, whatever that is doing, with all that it has started, and ends.
+The server holds one line (a socket) per forked process to the process that asked for it, the owner. It reports on the line how the forked
+process ended, and kills that process when the owner's end of the line closes. So nothing outlives the owner: when the owner ends, in
+whatever way, the system closes its ends of all lines; the server then kills all forked processes with their children, and ends.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import threading
 import time
 import warnings
 from multiprocessing.connection import Connection, wait
-from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]
+from subprocess import _args_from_interpreter_flags  # type: ignore[attr-defined]  # private, and multiprocessing's own way to pass the flags on
 from typing import TYPE_CHECKING
 
 from shattering.system.lifetime import adopt_orphans, end_with_parent
@@ -36,12 +36,12 @@ if TYPE_CHECKING:
 _PRELOAD = "shattering.runs.preload"
 _NUMBER = struct.Struct("<q")
 _END_SECONDS = 10  # that a server may take to end
-_LOOK_SECONDS = 0.2  # between looks, in the meantime of importing, at whether it is still wanted
-_IGNORED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # it ends with the process that has started it, not by these
+_LOOK_SECONDS = 0.2  # between checks, while the server imports the library, that its owner still exists
+_IGNORED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # the server ends with its owner, not by these
 
 
 class Forked:
-    """A process that `Server.fork` has made. line: see the module; it becomes readable when the process has ended."""
+    """A process that `Server.fork` has made. line: to the server; it becomes readable when the process has ended."""
 
     def __init__(self, line: socket.socket):
         self.line, self._received, self._ended = line, b"", False
@@ -58,19 +58,19 @@ class Forked:
 
     @property
     def exitcode(self) -> int | None:
-        """As of multiprocessing: minus a signal's number if that killed it, None while it runs. 255 if its server has died with it."""
+        """Exit code as in multiprocessing: minus the number of the signal that killed it; None while it runs; 255 if the server died."""
         self._poll()
         if len(self._received) == 2 * _NUMBER.size:
             return _NUMBER.unpack_from(self._received, _NUMBER.size)[0]
         return 255 if self._ended else None
 
     def kill(self) -> None:
-        """Have the process, and what it has started, killed; `join` waits until it has been."""
+        """Ask the server to kill the process and its children; `join` waits until it has."""
         with contextlib.suppress(OSError):
             self.line.shutdown(socket.SHUT_WR)
 
     def join(self, seconds: float = math.inf) -> None:
-        """Until the process has ended, or so many seconds are over."""
+        """Wait until the process has ended, or the time is over."""
         end = time.monotonic() + seconds
         while self.exitcode is None and (left := end - time.monotonic()) > 0:
             wait([self.line], None if left == math.inf else left)
@@ -87,14 +87,14 @@ class Forked:
 
 
 class Server:
-    """This process's end of the server."""
+    """The server, as its owner sees it."""
 
     def __init__(self):
         self.line, theirs = socket.socketpair()
         path = [str(folder) for folder in sys.path]
         code = f"import sys; sys.path[:] = {path!r}; from shattering.runs.forks import serve; serve({theirs.fileno()})"
         command = [os.fsdecode(multiprocessing.spawn.get_executable()), *_args_from_interpreter_flags(), "-c", code]
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)  # until it ignores them itself
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, _IGNORED)  # until the server ignores them itself
         try:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
         finally:
@@ -102,9 +102,9 @@ class Server:
             theirs.close()
 
     def fork(self, file: int | None) -> tuple[Connection, Forked]:
-        """A process that executes runs, see `workers.work`, and the connection to it. file: descriptor of one with the pickled objects.
+        """Fork a process that executes runs (`workers.work`). file: descriptor of a file with the pickled objects.
 
-        Raises OSError if the server has died.
+        Returns (the connection to the process, the process). Raises OSError if the server has died.
         """
         (ours, theirs), (line, far) = socket.socketpair(), socket.socketpair()
         with theirs, far:
@@ -117,7 +117,7 @@ class Server:
         return Connection(ours.detach()), Forked(line)
 
     def end(self) -> None:
-        """End it, and all that it has forked."""
+        """End the server, and all that it has forked."""
         self.line.close()
         try:
             self.process.wait(_END_SECONDS)
@@ -126,7 +126,7 @@ class Server:
             self.process.wait()
 
     def forget(self) -> None:
-        """In a fork of this process: the server is not the fork's."""
+        """Forget the server in a fork of this process, which does not own it."""
         self.line.close()
         self.process.returncode = 0
 
@@ -136,13 +136,13 @@ _starting = threading.Lock()
 
 
 def fork(file: int | None) -> tuple[Connection, Forked]:
-    """As `Server.fork`, by this process's server, which is started if there is none. It stays until this process ends."""
+    """Fork a process from this process's server, as `Server.fork` does. The server starts if there is none, and ends with this process."""
     global _server
     with _starting:
         if _server is not None:
             try:
                 return _server.fork(file)
-            except OSError:  # it has been killed
+            except OSError:  # the server was killed
                 _end()
         _server = Server()
         return _server.fork(file)
@@ -169,9 +169,9 @@ if hasattr(os, "fork"):
 
 
 def serve(number: int) -> None:
-    """The server. number: descriptor of its line to the process that has started it."""
-    for number in _IGNORED:
-        signal.signal(number, signal.SIG_IGN)
+    """Run the server. number: descriptor of its line to the process that has started it."""
+    for ignored in _IGNORED:
+        signal.signal(ignored, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _IGNORED)
     line = socket.socket(fileno=number)
     with _ended_with(line):
@@ -182,7 +182,7 @@ def serve(number: int) -> None:
 
 @contextlib.contextmanager
 def _ended_with(line: socket.socket):
-    """While it cannot look at the line itself, in the main thread: end this process when the other end is closed."""
+    """End this process when the other end of the line closes, while the main thread cannot watch the line itself."""
     over = threading.Event()
 
     poll = select.poll()
@@ -210,7 +210,7 @@ def _is_closed(line: socket.socket) -> bool:
 
 
 class _Serving:
-    """The server at work. lines: pid → line of each process that it has forked and that has not ended."""
+    """The loop of the server. lines: pid → line of each forked process that has not ended."""
 
     def __init__(self, line: socket.socket):
         self.line, self.lines = line, dict[int, socket.socket]()
@@ -226,7 +226,7 @@ class _Serving:
         self.selector.register(self.woken, selectors.EVENT_READ)
 
     def go_on(self) -> None:
-        """Serve until the line is closed; in a forked process, be that."""
+        """Serve until the line closes. In a forked process this call executes the runs instead."""
         while True:
             for key, _ in self.selector.select():
                 if key.fileobj is self.line:
@@ -269,7 +269,7 @@ class _Serving:
             return None
 
     def _become(self, line: socket.socket, connection: int, file: int | None) -> None:
-        """Be a forked process, in a process group of its own."""
+        """Execute runs as the forked process, in a process group of its own."""
         code = 1
         try:
             os.setpgid(0, 0)
@@ -292,7 +292,7 @@ class _Serving:
             _leave(code)
 
     def _reap(self) -> None:
-        """Tell of the processes that have ended, after killing what they have left behind in their groups."""
+        """Report the processes that have ended, after killing what is left in their groups."""
         while (found := _ended()) is not None:
             line = self.lines.pop(found, None)
             if line is not None:
@@ -306,7 +306,7 @@ class _Serving:
                 line.close()
 
     def _pause(self, *_: object) -> None:
-        """Ctrl-Z, which the forked processes do not get from the terminal."""
+        """Stop and continue the forked processes on Ctrl-Z, which the terminal does not send them."""
         for stop in (signal.SIGSTOP, signal.SIGCONT):
             for pid in self.lines:
                 with contextlib.suppress(OSError):
@@ -315,7 +315,7 @@ class _Serving:
                 os.kill(os.getpid(), stop)
 
     def _end(self) -> None:
-        """Kill all descendants, those with a session of their own too, and end."""
+        """Kill all descendants, also those in sessions of their own, and end."""
         deadline = time.monotonic() + _END_SECONDS
         while (left := _descendants(os.getpid())) and time.monotonic() < deadline:
             _kill_all(left)
@@ -326,7 +326,7 @@ class _Serving:
 
 
 def _ended() -> int | None:
-    """A child that has ended and was not yet waited for."""
+    """Return a child that has ended and was not yet waited for."""
     with contextlib.suppress(ChildProcessError):
         found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
         return found.si_pid if found else None
@@ -334,7 +334,7 @@ def _ended() -> int | None:
 
 
 def _kill(pid: int) -> None:
-    """Kill a process with all that it has started."""
+    """Kill a process and its descendants."""
     _kill_all([*_descendants(pid), pid])
     _kill_group(pid)
 
@@ -359,10 +359,10 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _leave(code: int) -> None:
-    """End this process as an interpreter would, but without taking apart what was shared with the server."""
+    """End this process as an interpreter would, but leave alone what it shared with the server."""
     with contextlib.suppress(BaseException):
-        threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()  # type: ignore[attr-defined]
+        threading._shutdown()  # type: ignore[attr-defined]  # private: joins the threads, as the interpreter does at its end
+        atexit._run_exitfuncs()  # type: ignore[attr-defined]  # private, and missing in the stub
         for stream in (sys.stdout, sys.stderr):
             if stream is not None:
                 stream.flush()

@@ -1,4 +1,4 @@
-"""`grid`: lists of values → the specs of all their combinations; and the texts of the command line and of files as such lists."""
+"""`grid`: the specs of all combinations of values; and the reading of such values from the command line and from files."""
 
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,11 +19,19 @@ _TYPES = {name: hint for name, hint in field_types(RunSpec).items() if name not 
 
 
 def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None) -> list[RunSpec]:
-    """The specs of all combinations, the last axis varying fastest.
+    """Return the specs of all combinations; the last axis varies fastest.
 
-    axes: fields of `RunSpec` and `Randomization` → a value or a list of values. params: the same for the model's parameters; a value
-    that is a list itself stands in a list. Raises InputError for unknown fields, empty lists, values that stand twice in a list, and
-    values out of range.
+    Args:
+        axes: fields of `RunSpec` and `Randomization` → a value or a list of values.
+        params: the same for the model's parameters. A value that is itself a list is written as a list in a list.
+
+    Raises:
+        InputError: for unknown fields, empty lists, repeated values in a list, and values out of range.
+
+    Example:
+        >>> from shattering import grid
+        >>> len(grid({"labels": [0, 0.5, 1], "seed": range(3)}, {"epochs": 5}))
+        9
     """
     check("axes", axes, Mapping[str, object])
     check("params", params, Mapping[str, object] | None)
@@ -52,7 +60,7 @@ def _listed(name: str, value: object) -> list[Any]:
 
 
 def _settings_of(model: str, settings: Mapping[str, list[Any]]) -> dict[str, list[Any]]:
-    """The values of a model's parameters, with texts that were typed as what they stand for."""
+    """Return the values of a model's parameters, with typed texts converted."""
     estimator, out = find_model(model), {}
     for typed, values in settings.items():
         found = [settled(estimator, {typed: value}, f"model {model!r}") for value in values]
@@ -71,7 +79,7 @@ def _spec(values: Mapping[str, Any], params: Mapping[str, object]) -> RunSpec:
 
 
 def read_grid(path: Path) -> list[RunSpec]:
-    """The specs of a TOML or JSON file: the axes of one grid, or several as `grid = [{…}, …]`; parameters under `set`.
+    """Read the specs of a TOML or JSON file: the axes of one grid, or several as `grid = [{…}, …]`; parameters under `set`.
 
     Texts for fields that take other values than texts are read as on the command line: "none" is none. Raises InputError for a file that
     cannot be read or is empty, and as `grid` does.
@@ -115,7 +123,7 @@ def _read_file(path: Path) -> Any:
 
 
 def _read_texts(value: object, hint: Any, name: str) -> object:
-    """The value of a field in a file: texts for a field that takes no text as on the command line."""
+    """Convert the texts of a field in a file as on the command line, if the field takes no text."""
     if isinstance(value, list):
         return [_read_texts(one, hint, name) for one in value]
     return read(value, hint, name) if isinstance(value, str) and not is_of(value, hint) else value
@@ -128,7 +136,7 @@ def _typed(value: object) -> object:
 
 
 def read_axis(name: str, text: str, flag: str) -> list[Any]:
-    """The values of a field in a comma list of the command line. Raises InputError, which says `flag`, for what is no such list."""
+    """Read the values of a field in a comma list of the command line. Raises InputError, which names `flag`, for anything else."""
     values = [read(part, _TYPES[name], flag) for part in split_list(text, flag)]
     check_once(flag, values)
     return values

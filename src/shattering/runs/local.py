@@ -1,4 +1,4 @@
-"""Workers of a sweep that are processes of this machine. A process executes one run after another."""
+"""Workers of a sweep as processes of this machine. A process executes one run after another."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _END_SECONDS = 10  # that a process may take to end
 
 @contextmanager
 def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects | None) -> Iterator[LocalWorkers]:
-    """At most `jobs` processes at a time, which share the cores that this one may use."""
+    """Execute runs in at most `jobs` processes at a time, which share the cores of this one."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
-    with tempfile.TemporaryFile() as objects:  # it has no name, so that nobody else finds it and nothing is left behind
+    with tempfile.TemporaryFile() as objects:  # a file without a name: nobody else finds it, and nothing is left behind
         if given:
             pack(given, objects)
             objects.flush()
@@ -43,7 +43,7 @@ def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects 
 
 
 class LocalWorkers:
-    """See `Workers`. objects: a file with a pickle that the workers read."""
+    """Workers that are processes of this machine; see `Workers`. objects: a file with a pickle that the workers read."""
 
     def __init__(self, store: Store, jobs: int, log: tuple[str, ...], objects: IO[bytes] | None):
         self.jobs, self.objects = jobs, objects
@@ -74,7 +74,7 @@ class LocalWorkers:
         self._end([worker.process for worker in workers])
 
     def recycle(self, process: LocalProcess) -> None:
-        """Keep a process that has ended its run for the next one, unless it has had its number of them."""
+        """Keep a process that has ended its run for the next run, unless it has executed its share."""
         self.busy.remove(process)
         if process.runs < REUSED:
             self.free.append(process)
@@ -83,7 +83,7 @@ class LocalWorkers:
             process.connection.close()
 
     def close(self) -> None:
-        """End the processes: those that have no run may do so by themselves."""
+        """End the processes; those without a run may end by themselves."""
         idle = [*self.free, *self.used_up]
         try:
             for process in idle:
@@ -98,7 +98,7 @@ class LocalWorkers:
             for process in processes:
                 process.process.kill()
             for process in processes:
-                if process.process.pid is not None:  # else the server is still busy with importing, and will not fork it
+                if process.process.pid is not None:  # else the server is still importing, and will not fork it
                     process.process.join(_END_SECONDS)
         finally:
             for process in processes:
@@ -107,7 +107,7 @@ class LocalWorkers:
 
 
 class LocalProcess:
-    """A process for runs, with a connection on which it is told specs and tells rows, and `Ended` after each run."""
+    """A process for runs. Its connection takes specs, and gives rows and an `Ended` for each run."""
 
     def __init__(self, objects: IO[bytes] | None):
         self.closed, self.runs = False, 0
@@ -121,7 +121,7 @@ class LocalProcess:
             self.connection, self.process = _spawn(objects)
 
     def submit(self, spec: Spec, shared: tuple) -> bool:
-        """Have it execute a run. False if it has died meanwhile."""
+        """Send it a run. Returns False if it has died."""
         self.runs += 1
         try:
             self.connection.send((surroundings.place() | surroundings.settings(), spec.to_json(), *shared))
@@ -130,13 +130,13 @@ class LocalProcess:
         return not self.closed
 
     def poll(self) -> list[Any]:
-        """What it has told since the last call."""
+        """Return the messages that arrived since the last call."""
         messages = []
         try:
             while not self.closed and self.connection.poll():
                 messages.append(self.connection.recv())
         except (EOFError, OSError):
-            self.closed = True  # it has died; its exit code tells how
+            self.closed = True  # it has died; its exit code says how
         return messages
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ class LocalProcess:
 
 
 class LocalWorker:
-    """See `Worker`: a process, for as long as it is at one run."""
+    """A process while it executes one run; see `Worker`."""
 
     def __init__(self, process: LocalProcess, workers: LocalWorkers):
         self.process, self.workers = process, workers
@@ -177,7 +177,7 @@ class LocalWorker:
 
 
 def _spawn(objects: IO[bytes] | None) -> tuple[Any, Any]:
-    """A process on a system where none can be forked."""
+    """Start a process on a system that cannot fork."""
     context = multiprocessing.get_context("spawn")
     connection, theirs = context.Pipe()
     content = None
@@ -193,7 +193,7 @@ def _spawn(objects: IO[bytes] | None) -> tuple[Any, Any]:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Meanwhile there is no program that multiprocessing would have the new process import: a script's calls would be made there again."""
+    """Hide the program, which multiprocessing would import in the new process, where a script's calls would be made again."""
     program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
@@ -202,10 +202,10 @@ def _hidden_main() -> Iterator[None]:
 
 
 def _work(connection: Any, objects: bytes | None) -> None:
-    """The process that was spawned; it ends with its parent, unless a C library holds the interpreter."""
+    """Work in a spawned process; it ends with its parent, unless a C library holds the interpreter."""
 
     def end() -> None:
-        multiprocessing.parent_process().join()  # type: ignore[union-attr]
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]  # a spawned process has a parent
         os._exit(1)
 
     threading.Thread(target=end, daemon=True).start()

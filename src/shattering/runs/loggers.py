@@ -1,4 +1,4 @@
-"""Trackers that users already have: TensorBoard, MLflow, Weights & Biases. Each library is imported when a run starts."""
+"""Loggers for TensorBoard, MLflow, and Weights & Biases. Each library is imported when a run starts."""
 
 import json
 import os
@@ -17,28 +17,28 @@ from filelock import FileLock
 from shattering.errors import InputError, printable, reason, unknown
 from shattering.learners.weights import load_plain
 
-UPLOAD_SECONDS = 300  # that W&B may take at the end of a run; what is left stays on disk for `wandb sync`
+UPLOAD_SECONDS = 300  # limit of W&B's upload at the end of a run; the rest stays on disk for `wandb sync`
 
 
 @runtime_checkable
 class Logger(Protocol):
-    """What `run` tells a tracker. An exception leaves the tracker out of the rest of the run, with a warning."""
+    """The events of a run that a logger receives. A logger that raises is left out of the rest of the run, with a warning."""
 
     def start(self, parameters: Mapping[str, str | int | float | bool]) -> None:
-        """A run begins or resumes: its run_id, its folder's name, and its spec with nested names joined by dots."""
+        """Begin or resume a run. parameters: its run_id, its folder's name, and its spec with nested names joined by dots."""
 
     def epoch(self, row: Mapping[str, float]) -> None:
-        """A row of the history; row["epoch"] counts from 1. A resumed run tells its earlier rows again."""
+        """Log a row of the history; row["epoch"] counts from 1. A resumed run logs its earlier rows again."""
 
     def finish(self, results: Mapping[str, float] | None, picture: Path | None) -> None:
-        """The run is done: its results that are numbers, and the PNG of its examples. Both are None if it was cut short."""
+        """End the run. results: those that are numbers; picture: the PNG of its examples. Both are None if it was cut short."""
 
 
 Log = str | Logger | Sequence[str | Logger] | None
 
 
 class TensorBoard:
-    """One run is one folder beneath `folder`; a resumed run writes its epochs anew and purges what was there."""
+    """Log to TensorBoard: one folder per run beneath `folder`. A resumed run writes all its epochs again in place of the earlier ones."""
 
     def __init__(self, folder: str):
         if not folder:
@@ -80,9 +80,9 @@ class TensorBoard:
 
 
 class MLflow:
-    """One run is one MLflow run, found again by its tag shattering.run_id; epochs that it has are not sent again.
+    """Log to MLflow: one MLflow run per run, which its tag shattering.run_id identifies. Epochs that it has are not sent again.
 
-    uri: of the tracking store; "": MLflow's environment variables say. The experiment is MLFLOW_EXPERIMENT_ID or
+    uri: of the tracking store; "": MLflow's environment variables decide. The experiment is MLFLOW_EXPERIMENT_ID or
     MLFLOW_EXPERIMENT_NAME, else shattering.
     """
 
@@ -123,7 +123,7 @@ class MLflow:
         self.client.log_batch(self.run_id, [Metric(name, value, now, self.step) for name, value in values.items()])
 
     def _connect(self) -> str:
-        """Open the store; returns the id of the experiment."""
+        """Open the store and return the id of the experiment."""
         from mlflow import get_tracking_uri
         from mlflow.tracking import MlflowClient
 
@@ -148,9 +148,9 @@ class MLflow:
 
 
 class WandB:
-    """One run is one W&B run of the same id; epochs that the server has are not sent again.
+    """Log to Weights & Biases: one W&B run per run, of the same id. Epochs that the server has are not sent again.
 
-    project: "": W&B's environment variables say, as they do for everything else (WANDB_MODE, WANDB_DIR, WANDB_SILENT, …).
+    project: "": W&B's environment variables decide, as for everything else (WANDB_MODE, WANDB_DIR, WANDB_SILENT, …).
     """
 
     def __init__(self, project: str):
@@ -188,15 +188,15 @@ LOGGERS: dict[str, Callable[[str], Logger]] = {"mlflow": MLflow, "tensorboard": 
 
 
 def open_loggers(log: Log) -> list[Logger]:
-    """The loggers of `log`: names with what follows their colon, or objects.
+    """Open the loggers of `log`: names followed by a colon and their target, or objects.
 
-    Raises InputError for an unknown name, a library that is not installed, and an object that is no `Logger`.
+    Raises InputError for an unknown name, a library that is not installed, and an object that is not a `Logger`.
     """
     return [_open(given) for given in _listed(log)]
 
 
 def logger_names(log: Log) -> tuple[str, ...]:
-    """What a sweep hands its workers. Raises InputError as `open_loggers` does, and for objects."""
+    """Return the names of loggers for a sweep's workers. Raises InputError as `open_loggers` does, and for objects."""
     open_loggers(log)
     for given in _listed(log):
         if not isinstance(given, str):
@@ -209,7 +209,7 @@ def logger_names(log: Log) -> tuple[str, ...]:
 def followed(
     loggers: Sequence[Logger], spec: Any, folder: Path, on_epoch: Callable[[dict], None] | None
 ) -> Iterator[Callable[[dict], None] | None]:
-    """While a run executes in `folder`: gives the on_epoch to execute it with.
+    """Log a run while it executes in `folder`. Gives the on_epoch to execute it with.
 
     A logger that raises is left out from then on, with a warning; no logger can fail the run.
     """
@@ -222,7 +222,7 @@ def followed(
             except Exception as error:
                 left.remove(logger)
                 why = f"{type(error).__name__}: {reason(error)}"
-                text = f"{type(logger).__name__} failed and is not told the rest of {folder.name}, which goes on: {why}"
+                text = f"{type(logger).__name__} failed and gets nothing more of {folder.name}, which goes on: {why}"
                 warnings.warn(printable(text), stacklevel=2)
 
     def each_epoch(row: dict) -> None:
@@ -293,13 +293,13 @@ def _numbers(values: Mapping) -> dict[str, float]:
 
 
 def _row(row: Mapping) -> dict[str, float]:
-    """A history's row without the evaluations that were not made, which are NaN there."""
+    """Return a row of the history without the evaluations that were not made, which are NaN there."""
     return {name: value for name, value in _numbers(row).items() if not (name.startswith("full_") and value != value)}
 
 
 def _earlier_rows(checkpoint: Path) -> list[dict]:
-    """The rows of the epochs that a resumed run does not repeat."""
+    """Return the rows of the epochs that a resumed run does not repeat."""
     try:
-        return [dict(row) for row in load_plain(checkpoint)["training"]["history"]]  # type: ignore[index]
+        return [dict(row) for row in load_plain(checkpoint)["training"]["history"]]  # type: ignore[index]  # a file of another shape is caught below
     except (ValueError, TypeError, LookupError):
-        return []  # there is none, or the run itself will say what is wrong with it
+        return []  # there is no checkpoint, or the run itself reports what is wrong with it

@@ -1,4 +1,4 @@
-"""Models and datasets that are objects of the user's, not names: a spec names them, the caller hands them over beside it."""
+"""Models and datasets that are a user's objects: a spec has names for them, and the caller gives the objects beside it."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ _PREFIX = "object:"
 
 
 def name_of(label: str, digest: str) -> str:
-    """The name of an object in a spec: "object:LABEL:DIGEST". The digest of its content, and source, is its identity."""
+    """Return the name of an object in a spec: "object:LABEL:DIGEST". The digest of its content and source is its identity."""
     return f"{_PREFIX}{label.replace(':', '.')}:{digest}"
 
 
 def is_object(name: str) -> bool:
-    """Whether a dataset or model of a spec is an object."""
+    """Return whether the dataset or model of this name is an object."""
     return name.startswith(_PREFIX) and name.count(":") == 2
 
 
 def label(name: str) -> str:
-    """What the object is called."""
+    """Return the object's label."""
     return name.split(":")[1]
 
 
 def digest_of(name: str) -> str:
-    """The object's identity, without what it is called."""
+    """Return the object's identity, without its label."""
     return _PREFIX + name.split(":")[2]
 
 
 def find(name: str, given: Objects | None) -> Any:
-    """The object. Raises InputError if it is not among those given."""
+    """Return the object of this name. Raises InputError if it is not among those given."""
     if given is None or name not in given:
         raise InputError(f"{label(name)} is an object that only the call that made this run had, expected it to be handed over again")
     return given[name]
 
 
 def with_seed(model: BaseEstimator, seed: int) -> BaseEstimator:
-    """A clone whose random states, nested ones too, are the seed wherever they are at their default; what the user has set stays."""
+    """Clone a model and set its random states, nested ones too, to the seed where they are at their default."""
     from sklearn.base import clone
 
-    cloned: BaseEstimator = clone(model)  # type: ignore[assignment]
+    cloned: BaseEstimator = clone(model)  # type: ignore[assignment]  # its annotation says a type or a list
     default = inspect.signature(type(model)).parameters.get("random_state")
     unset = {"random_state": default.default if default else None}
     params = cloned.get_params()

@@ -1,4 +1,4 @@
-"""Workers of a sweep that are tasks on a Ray cluster. Ray is an extra, imported when a sweep on it begins."""
+"""Workers of a sweep as tasks on a Ray cluster. Ray is an optional dependency, imported when such a sweep begins."""
 
 from __future__ import annotations
 
@@ -27,16 +27,20 @@ LOOK_SECONDS = 5  # between looks at what the cluster has
 
 @dataclass(frozen=True)
 class Ray:
-    """A Ray cluster, and what each run takes of it.
+    """A Ray cluster, and the resources of each run.
 
     Args:
-        address: HOST:PORT of its head node, or "auto" for the one that this machine belongs to. None: what RAY_ADDRESS says, else a
-            cluster of this machine alone, for as long as the sweep lasts.
-        cpus_per_run: above 0; a run computes on as many threads, at least one.
-        gpus_per_run: share of a GPU, or a number of them. A run sees no GPU if this is 0.
+        address: HOST:PORT of its head node, or "auto" for the cluster of this machine. None: RAY_ADDRESS, else a cluster of this
+            machine alone for the duration of the sweep.
+        cpus_per_run: cores per run, above 0; a run uses as many threads, at least one.
+        gpus_per_run: share of a GPU per run, or a number of GPUs. A run sees no GPU if this is 0.
 
     Raises:
         InputError: for numbers out of range.
+
+    Example:
+        >>> Ray("head:6379", gpus_per_run=0.25).slots({"CPU": 16, "GPU": 2})
+        8
     """
 
     address: str | None = None
@@ -51,7 +55,7 @@ class Ray:
             raise InputError(f"gpus_per_run is {self.gpus_per_run}, expected a whole number above 1")
 
     def slots(self, node: Mapping[str, float]) -> int:
-        """How many runs a node with these resources has room for at a time."""
+        """Return how many runs a node with these resources can execute at a time."""
         rooms = [node.get("CPU", 0) / self.cpus_per_run]
         rooms += [node.get("GPU", 0) / self.gpus_per_run] if self.gpus_per_run else []
         return math.floor(min(rooms) + 1e-9)
@@ -61,13 +65,13 @@ class Ray:
 def ray_workers(
     cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
 ) -> Iterator[RayWorkers]:
-    """Tasks on a cluster, at most `jobs` at a time. A connection that the caller's process has already is used, and left open."""
+    """Execute runs as tasks on a cluster, at most `jobs` at a time. An existing connection of this process is used, and left open."""
     with connected(cluster.address, "engine is 'ray'") as ray:
         yield RayWorkers(ray, cluster, store, jobs, log, given, overview)
 
 
 class RayWorkers:
-    """See `Workers`. At least as many runs are queued as are at work, so that a free place is taken at once and a cluster can grow."""
+    """Workers on Ray; see `Workers`. As many runs are queued as executed, so that a free place is taken at once and a cluster can grow."""
 
     def __init__(
         self, ray: Any, cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
@@ -110,8 +114,8 @@ class RayWorkers:
             self.drain()
 
     def drain(self) -> None:
-        """Fetch the last rows of the runs."""
-        with suppress(self.ray.exceptions.RayError):  # what has become of a run is not learnt from it
+        """Fetch the latest rows of the runs."""
+        with suppress(self.ray.exceptions.RayError):  # the end of a run is learnt elsewhere
             self.rows_of |= self.ray.get(self.progress.take.remote(), timeout=ANSWER_SECONDS)
 
     def stop(self, workers: Sequence[RayWorker]) -> None:
@@ -122,7 +126,7 @@ class RayWorkers:
                 self.ray.wait([worker.reference for worker in workers], num_returns=len(workers), timeout=ANSWER_SECONDS)
 
     def _count_places(self) -> int:
-        """How many runs the cluster has room for at a time; says so, once, where it is none."""
+        """Return how many runs the cluster can execute at a time; report once if there is no place."""
         if time.monotonic() - self.counted > LOOK_SECONDS:
             self.nodes = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
             self.places = sum(self.cluster.slots(node) for node in self.nodes)
@@ -139,7 +143,7 @@ class RayWorkers:
 
 
 class RayWorker:
-    """See `Worker`. reference: of what the task returns."""
+    """A task that executes one run; see `Worker`. reference: to the value that the task returns."""
 
     def __init__(self, workers: RayWorkers, run_id: str, reference: Any):
         self.workers, self.run_id, self.reference = workers, run_id, reference
@@ -164,7 +168,7 @@ class RayWorker:
 
 
 class _Progress:
-    """An actor with the last row of each run, for the sweep to show, and to know how far a run was when its worker died."""
+    """An actor with the latest row of each run, which the sweep shows, and which says how far a run was when its worker died."""
 
     def __init__(self):
         self.rows: dict[str, dict] = {}
@@ -178,7 +182,7 @@ class _Progress:
 
 
 def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], progress: Any, settings: dict, objects: bytes | None) -> Ended:
-    """The task, in a process that other runs may have used before."""
+    """Execute a run in the process of a task, which may have executed other runs."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
     from ray.exceptions import RayError
 

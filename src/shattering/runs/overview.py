@@ -9,12 +9,12 @@ from shattering.runs.stored import Run
 
 
 def line(run: Run[Spec], note: str = "") -> str:
-    """How a run ended."""
+    """Describe how a run ended."""
     return f"{run.status:7} {run.folder.name}  {note or run.outcome}"
 
 
 class Overview:
-    """A bar for the whole and a line a run; plain lines where the output is no terminal."""
+    """A bar for the sweep and a line per run; plain lines if the output is no terminal."""
 
     def __init__(self, console: Console | None, total: int, done: int):
         self.console = console
@@ -38,7 +38,7 @@ class Overview:
         self.progress.stop()
 
     def start(self, spec: Spec) -> TaskID:
-        """A line for a run that a worker has begun."""
+        """Add a line for a run that a worker has begun."""
         return self.progress.add_task(printable(spec.folder_name), total=None, note="starting")
 
     def update(self, task: TaskID, row: dict, epochs: int | None) -> None:
@@ -50,19 +50,19 @@ class Overview:
         self._update_whole()
 
     def drop(self, task: TaskID | None) -> None:
-        """Take the line of a run away that is not executed here after all."""
+        """Remove the line of a run that is not executed here after all."""
         if task is not None:
             self.progress.remove_task(task)
 
     def finish(self, task: TaskID | None, run: Run[Spec], note: str = "") -> None:
-        """Take a run's line away, and say how it ended."""
+        """Remove a run's line, and report how it ended."""
         self.done += 1
         self.drop(task)
         self._update_whole()
         self.report(line(run, note))
 
     def report(self, text: str) -> None:
-        """A line that stays."""
+        """Print a line that stays."""
         if self.console is not None:
             self.console.print(printable(text), highlight=False, markup=False, emoji=False, soft_wrap=True)
 

@@ -1,4 +1,4 @@
-"""What a run imports late or works out once in a process; a server imports this before it forks workers."""
+"""Import what a run imports late, and compute what it needs once per process. A server does this before it forks workers."""
 
 import importlib
 

@@ -1,4 +1,4 @@
-"""What the files of a run have to be like. Every check names the file, what is wrong with it, and the remedy."""
+"""Read and check the files of a run. Every error names the file, what is wrong with it, and the remedy."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ DEEPEST = 40  # objects and lists within each other
 
 
 class Damaged(InputError):
-    """A file of a run that cannot be read, or is not what any version has written."""
+    """A file of a run cannot be read, or no version has written such a file."""
 
 
 class Newer(InputError):
-    """A file of a run that names what this version does not know."""
+    """A file of a run has names that this version does not know."""
 
 
 class Fields(dict):
-    """A JSON object of a file. Raises `Damaged` where it lacks a field."""
+    """The JSON object of a file. A missing field raises `Damaged`."""
 
     path: Path
 
@@ -55,7 +55,7 @@ def newer(path: Path, why: str) -> Newer:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A whole file. Raises FileNotFoundError if it is not there, and `Damaged` if it cannot be read or is no regular file."""
+    """Read a whole file. Raises FileNotFoundError if it is missing, and `Damaged` if it cannot be read or is no regular file."""
     try:
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
             found = os.fstat(file.fileno())
@@ -73,7 +73,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def read_object(path: Path, remedy: str = REMEDY) -> Fields:
-    """The object in a JSON file, whose numbers are finite. Raises as `read_bytes` does, and `Damaged` for anything else."""
+    """Read the object in a JSON file, whose numbers are finite. Raises as `read_bytes` does, and `Damaged` for anything else."""
     data = _parsed(path, _json, remedy)
     if not isinstance(data, dict):
         raise damaged(path, f"it holds {'null' if data is None else f'a {type(data).__name__}'}, expected an object", remedy)
@@ -102,7 +102,7 @@ def read_stored_table(path: Path, columns: Iterable[Field]) -> pd.DataFrame:
 
 
 def read_spec(path: Path) -> Spec:
-    """The specification in a file. Raises as `read_object` does, and `Newer` for names that this version does not know."""
+    """Read a specification. Raises as `read_object` does, and `Newer` for names that this version does not know."""
     data = read_object(path)
     try:
         return spec_from_json(data, check=False)
@@ -113,7 +113,7 @@ def read_spec(path: Path) -> Spec:
 
 
 def spec_from_json(data: dict, check: bool = True) -> Spec:
-    """The spec of a run or study from its JSON. Raises InputError for values out of range, and `UnknownName` for unknown fields."""
+    """Return the spec of a run or study from its JSON. Raises InputError for values out of range, and `UnknownName` for unknown fields."""
     return StudySpec.from_json(data, check) if "study" in data else RunSpec.from_json(data, check)
 
 
@@ -137,7 +137,7 @@ def read_provenance(folder: Path, spec: Spec) -> Fields:
 
 
 def read_failure(folder: Path) -> tuple[str, str | None]:
-    """Why a run failed, and the traceback, if one was kept. Raises as `read_object` does."""
+    """Return why a run failed, and the traceback, if one was kept. Raises as `read_object` does."""
     failure = read_object(folder / "failed.json", "remove it to run it again")
     _check(failure, schema.FAILED)
     return failure["error"], failure.get("traceback")

@@ -1,4 +1,4 @@
-"""A store in object storage, by fsspec: mirrored in a local folder, where runs are read, and executed before they are sent."""
+"""A store in object storage, through fsspec. A local folder mirrors it: runs are read and executed there, then uploaded."""
 
 import errno
 import hashlib
@@ -29,9 +29,9 @@ Listing = Mapping[str, set[str]]  # folder → names of its files
 class Remote:
     """Runs beneath a URL such as s3://BUCKET/PREFIX, and their mirror.
 
-    Object stores have no locks: two machines that take the same run both compute it. The first to finish is kept; of two that
-    finish at the same moment the last to write, which is the same bytes where both machines are of a kind. Within a machine the
-    mirror's locks hold. A run is sent file by file, result.json last.
+    Object stores have no locks: two machines that take the same run both compute it. The first to finish is kept. If two finish at the
+    same moment, the last to write is kept; its bytes are the same on machines of the same kind. Within a machine the mirror's locks
+    hold. A run is uploaded file by file, result.json last.
 
     Raises:
         InputError: for a protocol that is unknown or needs a package that is not installed.
@@ -43,7 +43,7 @@ class Remote:
         self.mirror = _mirror_of(self.url)
 
     def refresh(self, is_locked: Callable[[Path], bool]) -> bool:
-        """Bring the mirror up to date; False if there is nothing at the URL. Runs that somebody here is at are left alone."""
+        """Update the mirror. Returns False if there is nothing at the URL. Runs that a process of this machine executes are skipped."""
         self.make_mirror()
         listing = self._list()
         for folder in [path.parent for path in self.mirror.glob("*/spec.json")]:
@@ -53,7 +53,7 @@ class Remote:
         return bool(listing)
 
     def fetch(self, folder: Path, checkpoint: bool = False) -> None:
-        """Bring one run up to date; also its checkpoint, unless the one here is newer. A run whose sending was cut short is sent."""
+        """Update one run, with its checkpoint unless the local one is newer. A run whose upload was cut short is uploaded."""
         self.make_mirror()
         names = self._list(folder.name).get(folder.name, set())
         wanted = checkpoint and _CHECKPOINT in names and not self._is_newer_here(folder / _CHECKPOINT)
@@ -61,7 +61,7 @@ class Remote:
 
     @contextmanager
     def followed(self, folder: Path) -> Iterator[None]:
-        """While a run executes in a folder of the mirror: its checkpoints are sent now and then, and all of it at the end."""
+        """Upload checkpoints now and then while a run executes in a folder of the mirror, and everything at the end."""
         self.send(folder, ["spec.json"])
         over = threading.Event()
         sender = threading.Thread(target=self._send_checkpoints, args=(folder, over), daemon=True)
@@ -78,7 +78,7 @@ class Remote:
         self.publish(folder)
 
     def publish(self, folder: Path) -> None:
-        """Send a run that is done, result.json last, unless another machine has done it first: then theirs is fetched."""
+        """Upload a run that is done, result.json last. If another machine was first, its files are downloaded instead."""
         if _DONE in self._list(folder.name).get(folder.name, ()):
             for name in (_DONE, *_WHEN_ASKED):
                 (folder / name).unlink(missing_ok=True)
@@ -89,26 +89,26 @@ class Remote:
         self.remove(folder, [_CHECKPOINT, "failed.json"])
 
     def send(self, folder: Path, names: Iterable[str]) -> None:
-        """Send files of a run, in this order, as far as they exist."""
+        """Upload the files of a run that exist, in this order."""
         with self._reaching():
             for name in names:
                 if (folder / name).exists():
                     self.files.put_file(str(folder / name), f"{self.path}/{folder.name}/{name}")
 
     def remove(self, folder: Path, names: Iterable[str]) -> None:
-        """Remove files of a run, as far as they exist."""
+        """Remove the files of a run that exist."""
         with self._reaching():
             for name in names:
                 with suppress(FileNotFoundError):
                     self.files.rm_file(f"{self.path}/{folder.name}/{name}")
 
     def bring(self, folder: str, name: str) -> None:
-        """Fetch a file that was left behind, if it exists."""
+        """Download a file that was not mirrored, if it exists."""
         if name in self._list(folder).get(folder, ()):
             self._get([(folder, name)])
 
     def make_mirror(self) -> None:
-        """The mirror's folder, which says what it mirrors."""
+        """Make the mirror's folder, with the URL that it mirrors."""
         self.mirror.mkdir(parents=True, exist_ok=True)
         origin = self.mirror / _ORIGIN
         if not origin.exists():
@@ -144,7 +144,7 @@ class Remote:
         return {name: files for name, files in found.items() if "spec.json" in files}
 
     def _bring(self, listing: Listing, but: Iterable[str]) -> None:
-        """Fetch what is not here of these runs, or not here as it is there; done runs do not change any more."""
+        """Download files that are missing or outdated locally. Finished runs never change and are skipped."""
         wanted: list[tuple[str, str]] = []
         for name, files in listing.items():
             here = self.mirror / name
@@ -159,7 +159,7 @@ class Remote:
             self._get(sorted(wanted, key=lambda pair: pair[1] == _DONE))
 
     def _get(self, wanted: Sequence[tuple[str, str]]) -> None:
-        """Fetch files, given as (folder, name), together, and put them in their places in this order."""
+        """Download files, given as (folder, name), together, and move them into place in this order."""
         with tempfile.TemporaryDirectory(prefix=_INCOMING, dir=self.mirror) as incoming, self._reaching():
             places = [os.path.join(incoming, str(i)) for i in range(len(wanted))]
             self.files.get([f"{self.path}/{name}/{file}" for name, file in wanted], places)
@@ -178,19 +178,19 @@ class Remote:
 
     @contextmanager
     def _reaching(self) -> Iterator[None]:
-        """What goes wrong on the way is an OSError of one sentence, whatever library it comes from."""
+        """Turn errors on the way into an OSError of one sentence, whatever library they come from."""
         try:
             yield
         except Exception as error:
             if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
-                raise OSError(error.errno, f"no space left for what store {self.url} has; free some in {self.mirror}") from error  # type: ignore[attr-defined]
+                raise OSError(error.errno, f"no space left for what store {self.url} has; free some in {self.mirror}") from error  # type: ignore[attr-defined]  # getattr above has checked it
             raise OSError(f"store {self.url} cannot be reached: {type(error).__name__}: {reason(error)}") from error
 
 
 def bring(path: Path) -> bool:
-    """Whether a file of a run is there, fetched if it is in a mirror and was left behind.
+    """Return whether a file of a run exists here. One that was left out of a mirror is downloaded first.
 
-    A store from elsewhere that says it is a mirror is none: nothing is fetched for it.
+    A copied store that claims to be a mirror is not one: nothing is downloaded for it.
     """
     store = path.parent.parent
     if path.exists() or not (store / _ORIGIN).is_file():
@@ -202,13 +202,13 @@ def bring(path: Path) -> bool:
 
 
 def _mirror_of(url: str) -> Path:
-    """The folder of this user's cache that mirrors what is at a URL."""
+    """Return the folder of this user's cache that mirrors a URL."""
     name = re.sub(r"[^\w.-]+", "-", url)[-60:].strip("-")
     return cache_folder() / "stores" / f"{name}-{hashlib.sha256(url.encode()).hexdigest()[:8]}"
 
 
 def _is_name(text: str) -> bool:
-    """Whether a part of a key is a name that a file can have, here as anywhere, and that leads nowhere else."""
+    """Return whether a part of a key can be the name of a file on any system, and leads nowhere else."""
     try:
         length = len(os.fsencode(text))
     except UnicodeEncodeError:
@@ -217,12 +217,12 @@ def _is_name(text: str) -> bool:
 
 
 def _is_sent(name: str) -> bool:
-    """Whether a file is one of a run: no lock, and nothing that a writer has left aside."""
+    """Return whether a file belongs to a run: neither a lock nor an unfinished file."""
     return name != "lock" and not name.endswith(".tmp") and not name.startswith(".")
 
 
 def _remove(folder: Path) -> None:
-    """Remove a folder of the mirror; of a link the link alone."""
+    """Remove a folder of the mirror. Of a link only the link is removed."""
     if folder.is_symlink():
         folder.unlink()
     else:
@@ -230,7 +230,7 @@ def _remove(folder: Path) -> None:
 
 
 def _open(url: str) -> tuple[Any, str]:
-    """fsspec's file system of a URL, and the path on it."""
+    """Return fsspec's file system for a URL, and the path on it."""
     from fsspec.core import url_to_fs
     from fsspec.registry import get_filesystem_class
 

@@ -1,4 +1,4 @@
-"""The scores of a run by one of scikit-learn's scorers: finite numbers, or a sentence that says why there is none."""
+"""The scores of a run by a scorer of scikit-learn: finite numbers, or an error that says why there is no score."""
 
 import math
 import warnings
@@ -13,19 +13,19 @@ from shattering.runs.spec import RunSpec
 
 
 def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor) -> dict[str, float | None]:
-    """train_score, test_score (against the true test labels) and test_score_on_corrupted_labels; higher is better.
+    """Return train_score, test_score (against the true test labels) and test_score_on_corrupted_labels; higher is better.
 
-    Empty without `scoring`. Against the labels that the test split is stratified by (the true ones; in folds those that are
-    trained on) there has to be a score. Against the others, which may lack classes there, it may be None.
+    The dictionary is empty without `scoring`. The score against the labels that stratify the test split (the true labels; in folds
+    the labels of the training) has to exist. The score against the other labels, which may lack classes there, may be None.
 
     Args:
-        spec: of the run.
+        spec: the specification of the run.
         model: fitted.
-        data: what it was fitted to and is tested on.
+        data: the splits that it was fitted to and is tested on.
         randomized: (n_test,) test labels, randomized as the training labels are.
 
     Raises:
-        InputError: where there has to be a score, and the scorer fails or gives NaN or an infinite number.
+        InputError: if a score that has to exist is NaN or infinite, or the scorer fails.
     """
     if spec.scoring is None:
         return {}
@@ -60,7 +60,7 @@ def _score(scoring: str, model, split: Split, labels: torch.Tensor, where: str) 
 
 def _score_or_none(scoring: str, model, split: Split, labels: torch.Tensor) -> float | None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # they would be of labels that nobody asked the user for
+        warnings.simplefilter("ignore")  # the warnings would be about labels that the user did not choose
         try:
             return _score(scoring, model, split, labels, "")
         except InputError:

@@ -1,6 +1,6 @@
-"""`RunSpec`: all that determines a run's result, and its identity.
+"""`RunSpec`: everything that determines the result of a run, and its identity.
 
-The models' libraries are imported where a model is built, so that a stored specification is read without them.
+The libraries of models are imported where a model is built, so that a stored specification is read without them.
 """
 
 from __future__ import annotations
@@ -27,34 +27,40 @@ _LONGEST = 180  # bytes of a folder's readable name; systems take 255 with all t
 
 @dataclass(frozen=True)
 class RunSpec(Spec):
-    """(dataset, sizes, randomization, model, seeds).
+    """The specification of a run of a model: dataset, sizes, randomization, model and seeds.
 
     Args:
         dataset: a name in `DATASETS`, a path that `load_dataset` takes, or the name of an object (see `shattering.runs.objects`).
-        n_train: size of a class-balanced subset of the train split; None: all of it.
+        n_train: size of a class-balanced subset of the train split; None: the whole split.
         n_test: the same for the test split.
-        n_validation: size of a validation split held out of the train split, beside n_train; None: there is none.
-        randomization: of the data.
+        n_validation: size of a validation split held out of the train split, beside n_train; None: no validation split.
+        randomization: applied to the data.
         model: a name in `MODELS`, or the name of an object.
         params: the model's constructor arguments, as JSON values; none for an object.
-        seed: gives the independent seeds of data subset, noise, initialization and batch order.
-        data_seed: replaces it for the subset (None: seed), so that one source of variance can be held fixed.
-        noise_seed: replaces it for the randomization; a network's own `order_seed`, for the batch order.
-        folds: cross-validate: the (randomized) train split is cut into this many stratified folds, and this run tests
-            on fold number `fold`; the dataset's own test split is not used. None: there are no folds.
+        seed: determines the independent seeds of data subset, noise, initialization and batch order.
+        data_seed: replaces seed for the subset, so that one source of variance can be held fixed; None: seed.
+        noise_seed: replaces seed for the randomization; None: seed. A network's parameter `order_seed` does so for the batch order.
+        folds: number of stratified folds for cross-validation. The (randomized) train split is cut into folds, and this run
+            tests on fold number `fold`; the dataset's own test split is not used. None: no cross-validation.
         fold: 0…folds-1.
-        scoring: a name of scikit-learn's `get_scorer_names`, whose score on the train and test split is stored beside
-            the accuracies; higher is better, always. None: none.
-        image_size: bring encoded images of any sizes to squares of so many pixels; None: they have one size.
-        skip_corrupt: leave out encoded images that cannot be decoded, and count them in the result; else they are an error.
-        hold_out: whether a dataset without a test split has a fifth held out; if not, the test figures are of the training images,
-            with their true labels.
-        channels: "first" or "last", the order of the axes in arrays of images; None: by their lengths.
-        check: whether model, params and scoring are looked up as well; not for what is only read, which a later version may
+        scoring: a name in scikit-learn's `get_scorer_names`. Its score on the train and test split is stored beside the
+            accuracies; higher is always better. None: no score.
+        image_size: side in pixels of the squares that encoded images are brought to; None: all images have one size.
+        skip_corrupt: True leaves out encoded images that cannot be decoded, and counts them in the result; False raises an error.
+        hold_out: True holds a fifth of a dataset without a test split out; False tests on the training images, with their true
+            labels.
+        channels: "first" or "last", the order of the axes in arrays of images; None: inferred from their lengths.
+        check: True also looks up model, params and scoring; False is for specs that are only read, which a later version may
             have written.
 
     Raises:
         InputError: for unknown names and values out of range.
+
+    Example:
+        >>> from shattering import Randomization, RunSpec
+        >>> spec = RunSpec("digits", n_train=100, randomization=Randomization(labels=1.0), params={"epochs": 5})
+        >>> spec.title
+        'mlp-1x512, random labels, {"epochs": 5}'
     """
 
     table: ClassVar[str] = "history"
@@ -101,7 +107,7 @@ class RunSpec(Spec):
             self._check_names()
 
     def _check_names(self) -> None:
-        """Raises InputError for an unknown model or scoring, and for parameters that the model does not take."""
+        """Raise InputError for an unknown model or scoring, and for parameters that the model does not take."""
         if self.scoring is not None:
             from sklearn.metrics import get_scorer_names
 
@@ -139,11 +145,11 @@ class RunSpec(Spec):
 
     @property
     def dataset_name(self) -> str:
-        """What the dataset is called in titles and folder names."""
+        """The name of the dataset in titles and folder names."""
         return objects.label(self.dataset) if objects.is_object(self.dataset) else Path(self.dataset).stem
 
     def build(self, given: objects.Objects | None = None) -> BaseEstimator:
-        """The unfitted model. Raises InputError for an object that is not among those `given`."""
+        """Return the unfitted model. Raises InputError for an object that is not among those `given`."""
         if objects.is_object(self.model):
             return objects.with_seed(objects.find(self.model, given), self.seed)
         from shattering.learners import build_model
@@ -157,9 +163,9 @@ class RunSpec(Spec):
         return epochs_of(self.build(given))
 
     def hyperparameters(self) -> dict:
-        """The model's parameters that determine the result and are not at their defaults, in canonical form.
+        """Return the model's parameters that determine the result and are not at their defaults, in canonical form.
 
-        Parameters that this version does not know, of a spec that was not checked, are among them.
+        Parameters that this version does not know, in a spec that was not checked, are included.
         """
         if objects.is_object(self.model):
             return {}
@@ -167,9 +173,9 @@ class RunSpec(Spec):
         return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in not_identity(self.model)}
 
     def identity(self) -> dict:
-        """What determines the result, and nothing else; fields at their defaults are left out.
+        """Return what determines the result, and nothing else; fields at their defaults are left out.
 
-        Device, threads, checkpoint interval, and where the data and other files lie are not part of it.
+        Device, threads, checkpoint interval, and the paths of data and other files are not part of it.
         """
         from shattering.data import load
 
@@ -215,21 +221,21 @@ class RunSpec(Spec):
         return f"{name.encode()[:_LONGEST].decode(errors='ignore')}-{self.run_id}"
 
     def to_json(self) -> dict:
-        """A JSON object that `from_json` reads; fields at their defaults are left out."""
+        """Return a JSON object that `from_json` reads; fields at their defaults are left out."""
         return without_defaults(asdict(self), asdict(RunSpec(check=False)))
 
     @classmethod
     def from_json(cls, data: object, check: bool = True) -> RunSpec:
-        """The spec that `to_json` wrote. Raises InputError for values out of range, and `UnknownName` for unknown fields.
+        """Return the spec that `to_json` wrote. Raises InputError for values out of range, and `UnknownName` for unknown fields.
 
-        check: as for a new spec.
+        check: see the class.
         """
         known = known_fields(data, "a run's specification", [f.name for f in fields(cls)])
         noise = known_fields(known.get("randomization", {}), "randomization", [f.name for f in fields(Randomization)])
         return cls(**{**known, "randomization": Randomization(**noise)}, check=check)
 
     def _holds_out(self) -> bool:
-        """Whether a part of the data is held out to test on, since they are a name or a path without a test split."""
+        """Return whether test data are held out of the train split, as a dataset from a name or path has no test split."""
         from shattering.data import load
 
         return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not load.has_test_split(self.dataset)
@@ -241,7 +247,7 @@ class RunSpec(Spec):
 
 
 def _settings() -> dict[str, object]:
-    """What this process has set in libraries otherwise than they are by default, as far as it changes what is learned."""
+    """Return the settings of libraries that this process has changed and that change what is learned."""
     found: dict[str, object] = {}
     torch, sklearn = sys.modules.get("torch"), sys.modules.get("sklearn")
     if torch is not None and torch.get_default_dtype() is not torch.float32:

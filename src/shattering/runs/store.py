@@ -1,4 +1,4 @@
-"""`Store`: one folder a run, of JSON, Parquet and safetensors; every file is written aside and renamed."""
+"""`Store`: one folder per run, with JSON, Parquet and safetensors; every file is written aside and renamed."""
 
 from __future__ import annotations
 
@@ -31,19 +31,28 @@ try:
 except ImportError:  # not on this system
     fcntl = None
 
-_LOOKS, _PAUSE = 4, 0.02  # how often a run is looked at whose files come and go, and the seconds between
+_LOOKS, _PAUSE = 4, 0.02  # attempts to read a run whose files come and go, and seconds between them
 _TRACEBACK = 20_000  # characters of one that are kept
 
 
 class Busy(Exception):
-    """Another process is at a run."""
+    """Another process executes the run."""
 
 
 class Store:
     """A folder of runs, or a place for them in object storage. Any number of processes may use a folder at once.
 
-    root: a folder, or a URL that fsspec knows, such as "s3://BUCKET/PREFIX" or "gs://BUCKET/PREFIX". What is at a URL is
-    mirrored in a folder of the user's cache, where runs are executed and read; see `shattering.runs.remote.Remote`.
+    Args:
+        root: a folder, or a URL that fsspec knows, such as "s3://BUCKET/PREFIX" or "gs://BUCKET/PREFIX". A URL is mirrored in a
+            folder of the user's cache, where runs are executed and read; see `shattering.runs.remote.Remote`.
+
+    Raises:
+        InputError: for a root that is neither a folder, nor can become one, nor a URL.
+
+    Example:
+        >>> from shattering import Store
+        >>> [run.status for run in Store("runs").runs()]  # doctest: +SKIP
+        ['done', 'failed']
     """
 
     def __init__(self, root: str | Path = "runs"):
@@ -64,20 +73,20 @@ class Store:
 
     @property
     def where(self) -> str:
-        """What opens the same store in another process: the URL, or the whole path."""
+        """The URL or the whole path, which opens the same store in another process."""
         return self.remote.url if self.remote else str(self.root.absolute())
 
     def refresh(self) -> bool:
-        """See what is in object storage now; a folder needs none of it. False if there is no store."""
+        """Update the mirror of object storage; a folder needs no update. Returns False if there is no store."""
         return self.remote.refresh(self.is_locked) if self.remote else self.root.is_dir()
 
     def fetch(self, spec: Spec) -> None:
-        """The same for one run."""
+        """Update the mirror for one run."""
         if self.remote:
             self.remote.fetch(self.folder(spec))
 
     def folder(self, spec: Spec) -> Path:
-        """Where a run is, or would be."""
+        """Return the folder of a run, which need not exist."""
         usual = self.root / spec.folder_name
         if usual.exists():
             return usual
@@ -86,7 +95,7 @@ class Store:
         return next((self.root / name for name in others if name.endswith(end)), usual)  # the data may have had another name
 
     def runs(self) -> list[Run]:
-        """All runs of models, sorted by folder name, with a warning for those whose spec cannot be read.
+        """Return all runs of models, sorted by folder name, with a warning for those whose spec cannot be read.
 
         Raises InputError if there is no store.
         """
@@ -97,13 +106,13 @@ class Store:
         return [stored for stored in everything if is_of_model(stored)]
 
     def everything(self) -> list[Found]:
-        """All runs and studies, sorted by folder name, also those that cannot be read. Raises InputError if there is no store."""
+        """Return all runs and studies, sorted by folder name, with those that cannot be read. Raises InputError if there is no store."""
         if not self.refresh():
             raise InputError(f"store {self.remote.url if self.remote else self.root} does not exist, expected a folder of runs")
         return [stored for folder in self._folders() if (stored := self.read(folder))]
 
     def find(self, text: str) -> Run[Any]:
-        """The one run whose id or folder name starts with text. Raises InputError if it is not one, and for one that cannot be read."""
+        """Return the one run whose id or folder name starts with text. Raises InputError if there is not one, or it is unreadable."""
         check("run", text, str)
         self.refresh()
         folders = [folder for folder in self._folders() if folder.name.startswith(text) or id_in(folder).startswith(text)]
@@ -117,7 +126,7 @@ class Store:
         return hits[0]
 
     def get(self, spec: S) -> Run[S] | None:
-        """The run of a spec, with the status "damaged" or "newer" if it cannot be read; None if the store has nothing of it."""
+        """Return the run of a spec, with the status "damaged" or "newer" if it cannot be read; None if the store has no such run."""
         check("spec", spec, RunSpec | StudySpec)
         folder = self.folder(spec)
         if self.remote and not (folder / "result.json").exists():  # a run that is done does not change
@@ -125,16 +134,16 @@ class Store:
         return self._here(spec, folder)
 
     def of(self, spec: S) -> Run[S]:
-        """The same, with the status "missing" if the store has nothing of it."""
+        """Return the run of a spec, with the status "missing" if the store has no such run."""
         return self.get(spec) or Run(spec, self.folder(spec), "missing")
 
     def _here(self, spec: S, folder: Path) -> Run[S] | None:
-        """What is in the folder of a spec."""
+        """Return the run in the folder of a spec."""
         found = self.read(folder)
         return Run(spec, folder, found.status, error=found.error) if isinstance(found, Unread) else found
 
     def read(self, folder: Path) -> Found | None:
-        """What is in a folder; None if it holds no run, or none any more."""
+        """Return the run in a folder; None if it holds no run, or none any more."""
         lost = ""
         for look in range(_LOOKS):
             try:
@@ -147,7 +156,7 @@ class Store:
         return self._unreadable(folder, "damaged", f"{lost} is missing, {reading.REMEDY}")
 
     def _look(self, folder: Path) -> Found:
-        """What is in a folder now. Raises FileNotFoundError for a file that is not there, or not any more."""
+        """Return the run in a folder now. Raises FileNotFoundError for a file that is missing."""
         try:
             spec = reading.read_spec(folder / "spec.json")
             if not (folder / "result.json").exists():
@@ -169,14 +178,14 @@ class Store:
         return Run(spec, folder, "interrupted")
 
     def _unreadable(self, folder: Path, status: Status, error: str) -> Found:
-        """A run that has a damaged file: with its spec, if that is not what is damaged."""
+        """Return a run that has a damaged file: with its spec, unless that file is damaged."""
         try:
             return Run(reading.read_spec(folder / "spec.json"), folder, status, error=error)
         except (InputError, FileNotFoundError):
             return Unread(folder, status, error)
 
     def _folders(self) -> list[Path]:
-        """The folders that may hold a run, sorted by name."""
+        """Return the folders that may hold a run, sorted by name."""
         if not self.root.is_dir():
             return []
         with os.scandir(self.root) as found:
@@ -184,9 +193,9 @@ class Store:
 
     @contextmanager
     def lock(self, folder: Path, wait: bool = True) -> Iterator[None]:
-        """Hold a run. The system releases it when the holder dies.
+        """Hold the lock of a run. The system releases it when the holder dies.
 
-        wait: for whoever holds it; else raise Busy if somebody does.
+        wait: True waits for another holder; False raises Busy if there is one.
         """
         lock = FileLock(folder / "lock", timeout=-1 if wait else 0)
         for look in range(_LOOKS):
@@ -205,7 +214,7 @@ class Store:
             lock.release()
 
     def is_locked(self, folder: Path) -> bool:
-        """Whether some process works on a run. Nothing is written, so that a store that is read-only can be read."""
+        """Return whether some process executes a run. Nothing is written, so that a read-only store can be read."""
         try:
             return _is_held(folder / "lock")
         except OSError:  # there is no lock, or it cannot be read, or the file system knows none
@@ -215,10 +224,10 @@ class Store:
     def executing(
         self, spec: Spec, is_failure: Callable[[Exception], bool] = lambda _: True, wait: bool = True
     ) -> Iterator[tuple[Path, bool]]:
-        """Hold a run while it is executed. Gives its folder, and whether it has to be.
+        """Hold the lock of a run while it is executed. Gives (its folder, True if it has to be executed).
 
-        An exception marks the run as failed, unless is_failure says that it leaves the run to be resumed. One of bad input that was
-        raised before training leaves the store as it was. Raises InputError, and writes nothing, for a run that is there but cannot be
+        An exception marks the run as failed, unless is_failure says that the run can be resumed. Bad input that is found before
+        training leaves the store as it was. Raises InputError, and writes nothing, for a run that is there but cannot be
         read. wait: see `lock`.
         """
         folder, new_store = self.folder(spec), not self.root.exists()
@@ -289,7 +298,7 @@ def _shortened(text: str) -> str:
 
 
 def _is_held(lock: Path) -> bool:
-    """Whether somebody holds a lock. Raises OSError where that cannot be known."""
+    """Return whether somebody holds a lock. Raises OSError where that cannot be known."""
     if fcntl is None:
         try:
             with FileLock(lock, timeout=0) if lock.exists() else nullcontext():

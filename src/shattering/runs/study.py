@@ -1,4 +1,4 @@
-"""`StudySpec`: a computation that is no training of a model on a dataset, stored and identified like one."""
+"""`StudySpec`: the specification of a computation other than training a model, stored and identified in the same way."""
 
 from __future__ import annotations
 
@@ -47,16 +47,20 @@ def find_study(name: str) -> Study:
 
 @dataclass(frozen=True)
 class StudySpec(Spec):
-    """(study, params, seed).
+    """The specification of a study: a function, its parameters and a seed.
 
     Args:
         study: a name in `STUDIES`.
         params: arguments of that function, as JSON values.
-        seed: what it draws from.
-        check: whether study and params are looked up; not for what is only read, which a later version may have written.
+        seed: of its random numbers.
+        check: True looks up study and params; False is for specs that are only read, which a later version may have written.
 
     Raises:
         InputError: for unknown names.
+
+    Example:
+        >>> StudySpec("hessian", {"n": 20}).title
+        'hessian, n = 20'
     """
 
     table: ClassVar[str] = "table"
@@ -74,7 +78,7 @@ class StudySpec(Spec):
             self._check_names()
 
     def _check_names(self) -> None:
-        """Raises InputError for an unknown study, and for parameters that it does not take."""
+        """Raise InputError for an unknown study, and for parameters that it does not take."""
         find_study(self.study)
         for name in self.params:
             if name not in self._defaults():
@@ -94,18 +98,18 @@ class StudySpec(Spec):
         """Return None: a study is not trained in epochs."""
 
     def hyperparameters(self) -> dict:
-        """The parameters that are not at their defaults, in canonical form; also those that this version does not know."""
+        """Return the parameters that are not at their defaults, in canonical form; also those that this version does not know."""
         params = {name: canonical(value, name) for name, value in sorted(self.params.items())}
         defaults = self._defaults()
         return {name: value for name, value in params.items() if name not in defaults or value != canonical(defaults[name], name)}
 
     def identity(self) -> dict:
-        """What determines the result; parameters at their defaults are left out, and where files lie does not count."""
+        """Return what determines the result; parameters at their defaults and paths of files do not count."""
         parts = {"study": self.study, "params": self._by_content(self.hyperparameters()) or None, "seed": self.seed}
         return {name: value for name, value in parts.items() if value is not None}
 
     def _by_content(self, params: dict) -> dict:
-        """The same with what identifies data and files in place of their paths: of the dataset, and of a model's parameters."""
+        """Return the parameters with digests in place of paths: of the dataset, and in the parameters of a model."""
         from shattering.data import load
 
         if "dataset" in params and params["dataset"] != NOISE:
@@ -122,14 +126,14 @@ class StudySpec(Spec):
         return f"{self.study}-s{self.seed}-{self.run_id}"
 
     def to_json(self) -> dict:
-        """A JSON object that `from_json` reads."""
+        """Return a JSON object that `from_json` reads."""
         return {"study": self.study, "params": dict(self.params), "seed": self.seed}
 
     @classmethod
     def from_json(cls, data: object, check: bool = True) -> StudySpec:
-        """The spec that `to_json` wrote. Raises InputError for values out of range, and `UnknownName` for unknown fields.
+        """Return the spec that `to_json` wrote. Raises InputError for values out of range, and `UnknownName` for unknown fields.
 
-        check: as for a new spec.
+        check: see the class.
         """
         return cls(**known_fields(data, "a study's specification", ("study", "params", "seed")), check=check)
 
@@ -138,7 +142,7 @@ class StudySpec(Spec):
         return find_study(self.study)(self.seed, **self.params)
 
     def _defaults(self) -> dict:
-        """The default of each parameter; empty for a study that this version does not know."""
+        """Return the default of each parameter; empty for a study that this version does not know."""
         if self.study not in STUDIES:
             return {}
         _, *others = inspect.signature(find_study(self.study)).parameters.values()

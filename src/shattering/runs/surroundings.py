@@ -1,4 +1,4 @@
-"""What all code of a process shares and a run may change: environment, folder, module path, and the settings of libraries."""
+"""The state of a process that a run may change: environment, folder, module path, and settings of libraries."""
 
 import gc
 import multiprocessing
@@ -56,7 +56,7 @@ _PRECISE: tuple[Any, ...] = (
 
 
 def _get_precision() -> tuple[str | None, list[str]]:
-    """By torch's older interface, which has no answer where the newer one was used, and by the newer one."""
+    """Return the precision by torch's older interface (None where the newer one was used), and by the newer one."""
     older = None
     with suppress(RuntimeError):
         older = torch.get_float32_matmul_precision()
@@ -106,17 +106,17 @@ _TIMERS = [getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "
 
 
 def place() -> dict[str, Any]:
-    """Where this process is: what another process of this machine has to `have` to find the same files and modules."""
+    """Return the place of this process; another process of this machine that has it finds the same files and modules."""
     return {name: get() for name, (get, _) in _PLACE.items()}
 
 
 def settings() -> dict[str, Any]:
-    """What this process has set in libraries, for another process to `have`."""
+    """Return the settings of libraries in this process, for another process to `have`."""
     return {name: get() for name, (get, _) in _SETTINGS.items()}
 
 
 def have(values: dict[str, Any]) -> None:
-    """Have the place and the settings of another process, or those that were found earlier."""
+    """Set the place and the settings of another process, or those that this one had earlier."""
     for name, value in values.items():
         get, set_ = _KNOWN[name]
         if get() != value:
@@ -125,7 +125,7 @@ def have(values: dict[str, Any]) -> None:
 
 @contextmanager
 def put_back() -> Iterator[None]:
-    """Put back what is changed meanwhile: all of the above, global generators, gradients, signal handlers and timers."""
+    """Undo the changes within this context: to all of the above, global generators, gradients, signal handlers and timers."""
     found = {name: get() for name, (get, _) in _KNOWN.items()}
     try:
         with _signals_put_back(), seeds.put_back(), warnings.catch_warnings(), torch.enable_grad():
@@ -136,7 +136,7 @@ def put_back() -> Iterator[None]:
 
 @contextmanager
 def _signals_put_back() -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # no other may set handlers
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may set handlers
         yield
         return
     handlers = {number: signal.getsignal(number) for number in signal.valid_signals()}

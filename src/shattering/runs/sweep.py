@@ -27,7 +27,7 @@ from shattering.system.machine import launched
 
 ENGINES = ("local", "ray")
 Engine = Literal["local", "ray"] | Ray
-_LOOK_SECONDS = 0.5  # between looks at what has become of runs that nobody tells of
+_LOOK_SECONDS = 0.5  # between checks of runs that other processes execute
 
 
 @read_once()
@@ -42,23 +42,31 @@ def sweep(
 ) -> Sequence[Run[S]]:
     """Run what the store lacks and return the runs of all specs in their order.
 
-    Done runs are skipped, interrupted ones resumed at their last checkpoint, failed ones tried again. A worker process
-    executes one run after another. One that dies is replaced; a run whose workers die three times without getting any further
-    is marked failed, as is one whose workers die ten times in a row before they have begun it. The others go on. Runs that
-    another process is at are waited for. On Ctrl-C the workers end and KeyboardInterrupt is raised; the same call resumes.
+    Done runs are skipped, interrupted runs are resumed at their last checkpoint, and failed runs are tried again. A worker
+    process executes one run after another. A worker that dies is replaced. A run is marked failed if its workers die three
+    times without progress, or ten times in a row before they have begun it; the other runs go on. The sweep waits for runs
+    that another process executes. On Ctrl-C the workers end and KeyboardInterrupt is raised; the same call resumes.
 
     Args:
         specs: what to run, each once.
-        store: of runs; on Ray one that all machines see, a shared folder or object storage.
+        store: where the runs are; on Ray a place that all machines see, a shared folder or object storage.
         jobs: runs at a time. Default: one; on Ray as many as the cluster has room for.
-        console: where to show a live overview (a line a run where the output is no terminal); None: nowhere.
-        log: trackers that the workers tell, as `run` does, but names only: objects stay in this process.
+        console: shows a live overview (one line per run if the output is no terminal); None: no overview.
+        log: names of loggers, as for `run`; objects are refused, as the runs are processes of their own.
         given: the objects that the specs name; the workers get copies.
-        engine: "local", processes of this machine; or "ray", tasks on a Ray cluster, also given as `Ray`.
+        engine: "local" for processes of this machine; "ray" or a `Ray` for tasks on a Ray cluster.
+
+    Returns:
+        One run per distinct spec. A run that fails has the status "failed"; one whose files cannot be read "damaged" or "newer".
 
     Raises:
-        InputError: for bad input; runs that fail are returned, with the status "failed", and those whose files cannot be read with
-            the status "damaged" or "newer".
+        InputError: for bad input.
+
+    Example:
+        >>> from shattering import Store, grid, sweep
+        >>> runs = sweep(grid({"labels": [0, 1], "n_train": 100}, {"epochs": 1}), Store("runs"), jobs=2)  # doctest: +SKIP
+        >>> [run.status for run in runs]  # doctest: +SKIP
+        ['done', 'done']
     """
     check(jobs, engine)
     parameters.check("store", store, Store)
@@ -82,7 +90,7 @@ def sweep(
 
 
 def check(jobs: int | None, engine: Engine) -> None:
-    """Raises InputError for what no sweep takes, and in processes that torchrun has started."""
+    """Raise InputError for a bad number of jobs or engine, and in processes that torchrun has started."""
     _, world = launched("RANK"), launched("WORLD_SIZE")
     if world > 1:
         raise InputError(f"sweep was started by torchrun in {world} processes, expected one: torchrun is for `run`")
@@ -100,7 +108,7 @@ def _workers(
 
 
 class _Pending:
-    """The runs that nobody has taken yet."""
+    """The runs that no worker of this sweep has taken yet."""
 
     def __init__(self, specs: Iterable[Spec], store: Store):
         self.specs, self.store = deque(specs), store
@@ -108,12 +116,12 @@ class _Pending:
         self.later: dict[str, float] = {}  # id → time (monotonic) before which a run is not tried again
 
     def put_off(self, spec: Spec) -> None:
-        """Another process is at it: the others come first."""
+        """Try a run later, as another process executes it."""
         self.specs.append(spec)
         self.later[spec.run_id] = time.monotonic() + _LOOK_SECONDS
 
     def next_free(self, overview: Overview) -> Spec | None:
-        """Take the next run that nobody is at; drop those that somebody else has executed meanwhile."""
+        """Take the next run that nobody executes; drop those that another process has executed meanwhile."""
         for _ in range(len(self.specs)):
             spec = self.specs.popleft()
             folder = self.store.folder(spec)
@@ -130,7 +138,7 @@ class _Pending:
 
 @dataclass
 class _Job:
-    """A run that has been taken. worker: None before the next attempt, which is due at this time (monotonic)."""
+    """A run that has been taken. worker: None before the next attempt. due: time (monotonic) of that attempt."""
 
     spec: Spec
     epochs: int | None
@@ -140,7 +148,7 @@ class _Job:
     task: TaskID | None = None
 
     def begin(self, workers: Workers) -> None:
-        """Hand it out, if nobody is at it and it is due."""
+        """Submit the run, if it has no worker and is due."""
         if self.worker is None and time.monotonic() >= self.due:
             self.worker = workers.start(self.spec)
 
@@ -169,7 +177,7 @@ def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overvi
 
 
 def _is_done(store: Store, spec: Spec) -> bool:
-    """Whether there is nothing to execute, because it is done, or cannot be read; the end of the sweep says which."""
+    """Return whether there is nothing to execute, as the run is done or cannot be read; the end of the sweep says which."""
     folder = store.folder(spec)
     if (folder / "result.json").exists():
         return True
@@ -178,7 +186,7 @@ def _is_done(store: Store, spec: Spec) -> bool:
 
 
 def failure_mark(store: Store, spec: Spec) -> int | None:
-    """A mark that is another one after each failure of a run; None before the first."""
+    """Return a mark that changes with each failure of a run; None before the first."""
     try:
         return (store.folder(spec) / "failed.json").stat().st_mtime_ns
     except OSError:
@@ -186,7 +194,7 @@ def failure_mark(store: Store, spec: Spec) -> int | None:
 
 
 def _is_settled(job: _Job, pending: _Pending, store: Store, overview: Overview) -> bool:
-    """Whether a run has ended, and then account for it; one whose worker died is begun again."""
+    """Account for a run that has ended, and return True; one whose worker died is begun again."""
     end = job.worker.ended() if job.worker else None
     if end is None:
         return False
@@ -206,10 +214,10 @@ def _is_settled(job: _Job, pending: _Pending, store: Store, overview: Overview) 
 
 
 def _mark(job: _Job, end: Ended, store: Store) -> None:
-    """Have a run that is not done marked as failed."""
+    """Mark a run that is not done as failed."""
     spec, stored = job.spec, store.get(job.spec)
     if end.death:
         store.fail(spec, f"the worker process died {job.attempts.summary} ({end.death})")
-    elif stored is None or stored.status != "failed":  # the worker could not mark it itself, or not where this process sees it
+    elif stored is None or stored.status != "failed":  # the worker could not mark it, or not in the store that this process sees
         unseen = f"its worker has done it, but not in the store {store.where} as this process sees it: expected one that all machines share"
         store.fail(spec, end.error or unseen)

@@ -1,4 +1,4 @@
-"""What a sweep asks of those who execute its runs: processes of this machine (`local`), or of a Ray cluster (`on_ray`)."""
+"""The interface of a sweep's workers: processes of this machine (`local`) or of a Ray cluster (`on_ray`)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from shattering.system.machine import share_memory, usable_cores
 if TYPE_CHECKING:
     from shattering.runs.base import Spec
 
-REUSED = 500  # runs of a worker process, one after another; then it is renewed, whatever they have left behind
+REUSED = 500  # runs per worker process; then it is replaced, as models leave things behind
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a worker ended.
+    """The end of a worker.
 
     Args:
-        error: what the run raised.
+        error: the exception of the run, in one line.
         death: how its process died before the run had ended.
-        busy: another process is at the run.
+        busy: True if another process executes the run.
     """
 
     error: str | None = None
@@ -34,30 +34,30 @@ class Ended:
 
 
 class Worker(Protocol):
-    """Somebody who executes one run."""
+    """A worker that executes one run."""
 
     def rows(self) -> list[dict]:
-        """The rows of the history since the last call; an empty one when the run begins."""
+        """Return the rows of the history since the last call; an empty row when the run begins."""
         ...
 
     def ended(self) -> Ended | None:
-        """None as long as it is at work."""
+        """Return how it ended; None while it works."""
         ...
 
 
 class Workers(Protocol):
-    """Where workers come from."""
+    """A source of workers."""
 
     def has_room(self, busy: int) -> bool:
-        """Whether one more run may be handed out beside those that are."""
+        """Return whether one more run may be submitted."""
         ...
 
     def start(self, spec: Spec) -> Worker:
-        """Have a run executed."""
+        """Start a worker that executes a run."""
         ...
 
     def wait(self, workers: Sequence[Any], seconds: float) -> None:
-        """Until something has happened at one of these workers, or the time is over."""
+        """Wait until something has happened at one of these workers, or the time is over."""
         ...
 
     def stop(self, workers: Sequence[Any]) -> None:
@@ -66,9 +66,9 @@ class Workers(Protocol):
 
 
 def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: Any, report: Callable[[dict], None]) -> Ended:
-    """In a worker, which executes other runs before and after: execute a run, unless another process is at it.
+    """Execute a run in a worker, which executes other runs before and after, unless another process executes it.
 
-    where: its store. objects: pickled by the sweep, what the spec names, or None. report: told an empty row, then those of the history.
+    where: its store. objects: the pickled objects that the spec names, or None. report: called with an empty row, then each row.
     """
     import torch
 
@@ -102,9 +102,9 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
 
 
 def work(connection: Any, objects: Any) -> None:
-    """Execute the runs that a sweep of this machine tells on the connection, until it closes that; tell it rows, and `Ended` of each.
+    """Execute the runs that a sweep sends on the connection, until it closes; send it the rows, and an `Ended` for each run.
 
-    objects: pickled, what the specs name, or None.
+    objects: the pickled objects that the specs name, or None.
     """
     from shattering.runs import surroundings
 
@@ -125,7 +125,7 @@ def work(connection: Any, objects: Any) -> None:
 
 
 def _clear() -> None:
-    """Forget what a run has compiled, give back its memory on GPUs, and have their generators as in a new process."""
+    """Forget compiled code, free the memory of GPUs, and reset their generators to those of a new process."""
     import torch
 
     if "torch._dynamo" in sys.modules:

@@ -19,7 +19,7 @@ _ABANDONED = 86_400  # seconds after which what a killed process left unfinished
 
 
 def cache_folder() -> Path:
-    """Where it is: `SHATTERING_CACHE`, else the user's cache folder. Raises InputError if there is no such folder."""
+    """Return the cache folder: `SHATTERING_CACHE`, else the user's cache folder. Raises InputError if there is no such folder."""
     base = os.environ.get("SHATTERING_CACHE")
     if base:
         return Path(base)
@@ -30,7 +30,7 @@ def cache_folder() -> Path:
 
 
 def kept(name: str, read: Callable[[Path], Any], make: Callable[[], Any], write: Callable[[Path, Any], object]) -> Any:
-    """What a file of the cache holds; or what `make` gives, which is then kept there.
+    """Read a file of the cache; if it is missing, call `make` and keep its result there.
 
     A file that `read` cannot read, whatever it raises, is made anew. Where several processes want the same, one makes it, and the others
     wait for it. That it cannot be kept is a warning.

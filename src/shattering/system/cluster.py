@@ -27,7 +27,7 @@ _ALONE = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # 0: a cluster that Ray starts lis
 
 @contextmanager
 def connected(address: str | None, asked: str) -> Iterator[Any]:
-    """The module ray, connected. A connection that the process has already is used, and left open.
+    """Connect to a Ray cluster and give the module ray. An existing connection of the process is used, and left open.
 
     address: HOST:PORT of a cluster's head node, or "auto" for the one that this machine belongs to. None: what RAY_ADDRESS says, else
     a cluster of this machine alone is started, and ended afterwards. asked: what asks for it, for messages, such as "engine is 'ray'".
@@ -51,7 +51,7 @@ def connected(address: str | None, asked: str) -> Iterator[Any]:
 
 @contextmanager
 def _own(ray: Any, asked: str) -> Iterator[None]:
-    """A cluster of this machine, on the loopback interface alone and with a token that nobody else knows.
+    """Start a cluster of this machine, on the loopback interface alone and with a secret token.
 
     Whoever reaches a cluster without one can have it execute anything.
     """
@@ -77,7 +77,7 @@ def _parent() -> Path | None:
 
 @contextmanager
 def _existing(ray: Any, address: str) -> Iterator[None]:
-    """A cluster that others have started; if it asks for a token, that is in the environment or the home folder, where Ray looks for it."""
+    """Connect to a cluster that others started; Ray reads its token from the environment or the home folder."""
     if address != "auto":
         _check_answer(address)
     token = "" if os.environ.get("RAY_AUTH_MODE") == "token" else "; if it asks for a token, set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN"

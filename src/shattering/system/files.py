@@ -41,7 +41,7 @@ def write_own(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_aside(path: Path, write: Callable[[Path], object]) -> None:
-    """The same for a file that the user has named, in a folder that may have to be made.
+    """Write a file that the user has named in the same way, and make its folder if it is missing.
 
     A link is followed, and a device, a pipe or /dev/stdout is written into. Raises InputError for a folder, for a file in the place
     of a folder, and for a pipe that nobody reads.
@@ -70,12 +70,12 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def is_file(path: Path) -> bool:
-    """Whether what was written to a path is a file, and no device or pipe."""
+    """Return whether a path was written as a file, not a device or pipe."""
     return _descriptor(path) is None and path.is_file()
 
 
 def leftovers(folder: Path) -> Iterator[Path]:
-    """What writers that were killed have left aside in a folder. The files of processes that live are not among them."""
+    """Return the unfinished files that killed writers left in a folder. Files of living processes are not among them."""
     for name in os.listdir(folder):
         found = _ASIDE.fullmatch(name)
         if found and not _lives(int(found[1])):
@@ -113,7 +113,7 @@ def _copy(write: Callable[[Path], object], opened: Callable[[], int], path: Path
 
 
 def _descriptor(path: Path) -> int | None:
-    """The number of the open file of this process that a path such as /dev/stdout stands for; None for other paths."""
+    """Return the number of the open file of this process that a path such as /dev/stdout stands for; None for other paths."""
     own = (f"/proc/{os.getpid()}/fd", "/dev/fd")
     for _ in range(40):
         if path.name.isdecimal() and os.path.realpath(path.parent) in own:
@@ -125,7 +125,7 @@ def _descriptor(path: Path) -> int | None:
 
 
 def _says_full(error: BaseException) -> bool:
-    """Whether there is no space left, in whatever words a library says that."""
+    """Return whether an error says that there is no space left, in whatever words a library uses."""
     if not isinstance(error, Exception) or isinstance(error, InputError):
         return False
     return getattr(error, "errno", None) in _FULL or bool(_SAYS_FULL.search(str(error)))
@@ -136,7 +136,7 @@ def _no_space(path: Path) -> OSError:
 
 
 def _lives(process: int) -> bool:
-    """Whether there is a process of this number."""
+    """Return whether there is a process of this number."""
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):

@@ -52,7 +52,7 @@ class Guard:
 
 
 def guard(parent: int, mark: str, folder: str) -> None:
-    """The process of a `Guard`; it learns from the end of its input that the other one has ended."""
+    """Run the process of a `Guard`; the end of its input tells it that the other process has ended."""
     found: set[psutil.Process] = set()
     seconds = _LOOK_SECONDS[0]
     while not select.select([sys.stdin], [], [], seconds)[0]:

@@ -21,7 +21,7 @@ _cores: int | None = None
 
 
 def usable_cores() -> int:
-    """The cores that this process may run on: those of its CPU affinity, which Slurm and taskset set, where the system has that."""
+    """Return the cores that this process may run on: its CPU affinity, which Slurm and taskset set, where the system has one."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -34,13 +34,13 @@ def use_cores(cores: int) -> None:
 
 
 def own_cores() -> int:
-    """Of the `usable_cores` the part of this process, at least one: what `use_cores` says, and what other processes of torchrun leave."""
+    """Return this process's share of the `usable_cores`, at least one: limited by `use_cores` and by other processes of torchrun."""
     found = usable_cores() if _cores is None else min(usable_cores(), _cores)
     return max(1, found // launched("LOCAL_WORLD_SIZE"))
 
 
 def launched(name: str) -> int:
-    """What torchrun says of the processes that it has started, in an environment variable; without it there is one process.
+    """Read an environment variable that torchrun sets for its processes; without it there is one process.
 
     name: WORLD_SIZE, LOCAL_WORLD_SIZE, RANK or LOCAL_RANK. Raises InputError for what torchrun does not say.
     """
@@ -117,7 +117,7 @@ def _main_memory() -> int:
 
 
 def _given() -> int | None:
-    """The bytes of SHATTERING_MEMORY."""
+    """Read the bytes of SHATTERING_MEMORY."""
     given = os.environ.get("SHATTERING_MEMORY")
     if not given:
         return None
@@ -131,7 +131,7 @@ def _given() -> int | None:
 
 
 def _of_siblings(me: psutil.Process, used: int) -> int:
-    """The bytes that the children of this process's parent have, its own among them."""
+    """Return the bytes of memory that the children of this process's parent use, this one among them."""
     total = used
     try:
         parent = me.parent()
@@ -158,7 +158,7 @@ def _left_by_the_system(me: psutil.Process) -> list[int]:
 
 
 def _left_by_control_groups() -> list[int]:
-    """What each control group that holds this process, and each that holds such a group, has left."""
+    """Return the memory left in each control group around this process."""
     found = []
     for folder in _control_groups():
         for limit, used, cache in (
@@ -175,7 +175,7 @@ def _left_by_control_groups() -> list[int]:
 
 
 def _statistic(file: Path, name: str) -> int:
-    """A value of memory.stat: of the page cache that is not in use, which the system takes back before it refuses memory."""
+    """Return a value of memory.stat: the unused page cache, which the system frees before it refuses memory."""
     try:
         return next((int(line.split()[1]) for line in file.read_text().splitlines() if line.startswith(f"{name} ")), 0)
     except (OSError, ValueError):
@@ -183,7 +183,7 @@ def _statistic(file: Path, name: str) -> int:
 
 
 def _control_groups() -> Iterator[Path]:
-    """The folders of the control groups of memory that hold this process, of version 1 or 2, up to what is mounted."""
+    """Return the folders of the control groups of memory around this process, of version 1 or 2, up to the mount point."""
     try:
         mounts = [line.split() for line in (_PROC / "mountinfo").read_text().splitlines()]
         lines = [line.split(":", 2) for line in (_PROC / "cgroup").read_text().splitlines()]

@@ -75,7 +75,7 @@ def _is_of_a_handler(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def handled(guarded: bool = False) -> Iterator[Ending]:
-    """While a command is executed: have these signals raise KeyboardInterrupt, and the process end in any case `PATIENCE` seconds later.
+    """Have these signals raise KeyboardInterrupt while a command executes, and end the process at most `PATIENCE` seconds later.
 
     Signals that are ignored, as SIGHUP under nohup, or that the program has a handler for, stay so.
 
@@ -109,13 +109,13 @@ def handled(guarded: bool = False) -> Iterator[Ending]:
 
 
 class Ending:
-    """How a command ends. signal: the one that it ends by, or None."""
+    """The end of a command. signal: the one that ended it, or None."""
 
     def __init__(self):
         self.signal: int | None = None
 
     def hear(self, number: int, _: FrameType | None) -> None:
-        """The handler. What comes after the first is for `watch`."""
+        """Handle a signal. `watch` handles those after the first."""
         if self.signal is None:
             self.signal = number
             _interrupt(number, None)
@@ -164,7 +164,7 @@ class Ending:
 
 
 def _wait(reader: socket.socket, seconds: float) -> bool:
-    """Whether there is something to be read, after at most so long."""
+    """Return whether there is something to be read, after at most this time."""
     seconds = max(0.0, seconds)
     if not hasattr(select, "poll"):
         return bool(select.select([reader], [], [], None if seconds == math.inf else seconds)[0])
@@ -174,7 +174,7 @@ def _wait(reader: socket.socket, seconds: float) -> bool:
 
 
 def _forked_guard(reader: socket.socket, writer: socket.socket, ending: Ending) -> int | None:
-    """A process that kills this one if `Ending.watch` does not even read for too long what signals have written."""
+    """Fork a process that kills this one if `Ending.watch` does not read for too long what signals have written."""
     guarded = os.getpid()
     try:
         guard = os.fork()
@@ -209,7 +209,7 @@ def _forked_guard(reader: socket.socket, writer: socket.socket, ending: Ending) 
 
 
 def _hold() -> None:
-    """Before a fork: what comes now is for one of the two processes, and waits until that one is known."""
+    """Hold back signals before a fork, until it is known which of the two processes they are for."""
     if _before:
         signal.pthread_sigmask(signal.SIG_BLOCK, _KINDS)
 
@@ -220,7 +220,7 @@ def _go_on() -> None:
 
 
 def _leave_to_parent() -> None:
-    """In a fork: signals are as they were before the command."""
+    """Reset signals in a fork to what they were before the command."""
     if _before:
         signal.set_wakeup_fd(-1)
         for number, handler in _before.items():

@@ -62,7 +62,7 @@ def remove_folder(folder: Path) -> None:
 
 
 def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
-    """Whether this user has made it, and it is of this kind and no link to one."""
+    """Return whether this user made the folder, and it is of this kind and not a link to one."""
     found = path.lstat()
     return is_kind(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
 
