@@ -1,4 +1,4 @@
-"""The values that a field takes, by its type: whether a value is one, and which one a text stands for.
+"""The one table of constraints: the type of a field says which values it takes, and how a text is read as one.
 
 Types are annotations: of a dataclass's fields, or of an estimator's constructor. `Annotated[int, Range(1)]` narrows one to a range;
 a text in it says what its values are: `Annotated[float, "a probability", Range(0, 1)]`.

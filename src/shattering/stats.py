@@ -8,6 +8,7 @@ from statistics import fmean
 from scipy import stats
 
 from shattering.errors import InputError
+from shattering.parameters import Natural, check
 
 ROUNDING = 1e-9  # of the largest score: differences up to this are taken for rounding errors
 
@@ -19,7 +20,7 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
     drawing of the test examples alone, all seeds pooled. Raises InputError without accuracies, and for NaN.
     """
     if not accuracies:
-        raise InputError("accuracies is empty, expected one a seed")
+        raise InputError("accuracies is empty, expected one per seed")
     check_finite("accuracies", accuracies)
     if len(accuracies) < 3:
         n = n_test * len(accuracies)
@@ -59,24 +60,27 @@ def n_as_good(score: float, null_scores: Sequence[float]) -> int:
 
 
 def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: int = 0) -> float:
-    """(C + 1) / (B + 1), with C of the B draws at least as good as the score; higher is better.
+    """Return (C + 1) / (B + 1), where C of the B permutations are at least as good as the score; higher is better.
 
-    Never below its floor, 1 / (B + 1) (Ojala and Garriga 2010, definition 1; Phipson and Smyth 2010).
+    The p-value is never below its floor, 1 / (B + 1) (Ojala and Garriga 2010, definition 1; Phipson and Smyth 2010).
 
     Args:
         score: on the original data.
-        null_scores: of the randomized copies; see `n_as_good` for ties.
-        n_failed: draws that were begun and have no score. They count as at least as good, so that p is valid whatever made
-            them fail. Left out, they would make p too small where a model fails on randomized data that it would have scored
-            well on, and the original data are what it was made to work with.
+        null_scores: on the randomized copies; see `n_as_good` for ties.
+        n_failed: permutations that were begun and have no score. They count as at least as good, so that p is valid whatever
+            made them fail. Without them p would be too small where a model fails on randomized data on which it would have
+            scored well: a model is made to work with the original data.
 
     Raises:
-        InputError: without null scores, and for scores that are NaN or infinite.
+        InputError: without null scores, for scores that are NaN or infinite, and for a bad n_failed.
+
+    Example:
+        >>> permutation_p_value(0.9, [0.1] * 19)
+        0.05
     """
     if not len(null_scores):
-        raise InputError("null_scores is empty, expected at least one draw")
-    if n_failed < 0:
-        raise InputError(f"n_failed is {n_failed}, expected at least 0")
+        raise InputError("null_scores is empty, expected at least one permutation")
+    check("n_failed", n_failed, Natural)
     return (n_as_good(score, null_scores) + n_failed + 1) / (len(null_scores) + n_failed + 1)
 
 

@@ -18,7 +18,7 @@ from shattering.version import VERSION
 
 
 class Group(dict[str, Any]):
-    """Commands with a name in common."""
+    """A group of commands with a common first word."""
 
     def __init__(self, about: str, commands: Mapping[str, Any]):
         super().__init__(commands)
@@ -47,9 +47,9 @@ _HELP = ("-h", "--help")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Parse and execute.
+    """Parse the arguments and execute the command.
 
-    What goes wrong is one sentence on the standard error; with SHATTERING_TRACEBACK set the traceback stands above it.
+    An error is one sentence on the standard error, below the traceback if SHATTERING_TRACEBACK is set.
 
     Returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
@@ -70,13 +70,13 @@ def _answer(arguments: list[str], ending: signals.Ending) -> int:
         return _execute(arguments)
     except UsageError as error:
         return _report(error, str(error), 2)
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+    except BrokenPipeError:  # the reader of the output, such as `head`, has ended
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError, AttributeError):
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return 1
     except Exception as error:
-        ending.check()  # it may be what a signal has led to
+        ending.check()  # a signal may have caused it
         return _report(error, str(error) if isinstance(error, InputError) else failure(error), 1)
 
 

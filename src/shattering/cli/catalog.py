@@ -1,4 +1,4 @@
-"""What `list` shows of networks and models, as literals: what they are made of takes seconds to import.
+"""The networks and models that `list` shows, as literals, as importing them takes seconds.
 
 tests/cli/test_catalog.py holds these against the networks and models themselves.
 """

@@ -1,4 +1,4 @@
-"""What the commands share."""
+"""Options and functions that the commands share."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ class Swept(Stored):
     engine: Literal["local", "ray"] = "local"
     """local: processes of this machine. ray: a Ray cluster."""
     address: str | None = None
-    """Of the Ray cluster, HOST:PORT or auto. Default: RAY_ADDRESS, else this machine alone."""
+    """Address of the Ray cluster, HOST:PORT or auto. Default: RAY_ADDRESS, else this machine alone."""
     cpus_per_run: Positive | None = None
-    """Cores that a run takes on Ray. Default: 1."""
+    """Cores per run on Ray. Default: 1."""
     gpus_per_run: NotNegative | None = None
-    """Share of a GPU that a run takes on Ray, e.g. 0.25. Default: none."""
+    """Share of a GPU per run on Ray, e.g. 0.25. Default: none."""
 
     def chosen_engine(self) -> Literal["local"] | Ray:
         """Return the engine for `sweep`. Raises UsageError for options of Ray without it."""
@@ -93,7 +93,7 @@ def where(path: Path) -> str:
 
 
 def print_written(path: Path, more: str = "") -> None:
-    """Say where a report was written; not on standard output, if that may be what it was written to."""
+    """Print where a report was written; on standard error if the report may have gone to standard output."""
     print(printable(f"Report: {where(path)}{more}"), file=sys.stdout if is_file(path) else sys.stderr)
 
 

@@ -1,4 +1,4 @@
-"""The fields of a command's dataclass as its options: read by their types, with the text beneath each field as its help.
+"""Options of a command from the fields of its dataclass: types say how to read them, the text beneath each field is its help.
 
 A field without a default has to be given. `Positional[…]` takes the words that are no options; a boolean is a flag, `--name`, or
 `--no-name` where it is true by default; a tuple of texts takes its option any number of times. Abbreviations are not understood.
@@ -244,7 +244,7 @@ def _texts_beneath_fields(command: type) -> dict[str, str]:
     texts: dict[str, str] = {}
     for cls in reversed(command.__mro__[:-1]):
         try:
-            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]
+            body = ast.parse(textwrap.dedent(inspect.getsource(cls))).body[0].body  # type: ignore[attr-defined]  # a class has a body
         except (OSError, SyntaxError):
             continue  # there is no source: the options are there all the same
         for field, text in pairwise(body):

@@ -52,21 +52,21 @@ class Run(Stored):
     n_test: Count | None = None
     """Test examples, a class-balanced subset."""
     n_validation: Count | None = None
-    """Training examples to hold out, beside n_train, and evaluate."""
+    """Training examples to hold out for validation, beside n_train."""
     image_size: Count | None = None
-    """Bring images of any sizes to squares of so many pixels."""
+    """Side in pixels of the squares that images of any size are brought to."""
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded, and count them."""
     hold_out: bool = True
-    """Without a test split, hold a fifth out; if not, test on the training images."""
+    """Without a test split, hold out a fifth; if not, test on the training images."""
     channels: Literal["first", "last"] | None = None
     """Order of the axes in arrays of images. Default: by their lengths."""
     labels: Annotated[float, "a probability of corruption", Range(0, 1)] = 0.0
     """Probability of label corruption, 0 to 1."""
     pixels: Literal["true", "shuffled", "random", "gaussian", "within-class"] = "true"
-    """What becomes of the pixels."""
+    """Randomization of the pixels."""
     label_mode: Literal["redraw", "flip", "permute"] = "redraw"
-    """What a corrupted label becomes."""
+    """How labels are corrupted."""
     permute_channels: bool = False
     """Permute all values of an image, not its pixels."""
     model: str = "network"
@@ -76,9 +76,9 @@ class Run(Stored):
     seed: Natural = 0
     """Seed of data, noise, initialization and order."""
     data_seed: Natural | None = None
-    """Seed of the subset, if another."""
+    """Seed of the subset. Default: --seed."""
     noise_seed: Natural | None = None
-    """Seed of the randomization, if another."""
+    """Seed of the randomization. Default: --seed."""
     log: Repeated = ()
     """A logger: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
@@ -94,7 +94,7 @@ class Run(Stored):
         with _epoch_line(epochs_of(spec.build())) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
         if launched("WORLD_SIZE") > 1 and launched("RANK"):
-            return 0  # of the processes that torchrun has started, one speaks
+            return 0  # only one process of torchrun prints
         if self.json:
             print_json(summary(done))
         else:
@@ -110,7 +110,7 @@ _AXES = (
 
 @dataclass(frozen=True)
 class Sweep(Swept):
-    """Run what is missing of a grid: a FILE (TOML or JSON), or options with comma lists."""
+    """Run what is missing of a grid: from a FILE (TOML or JSON), or from options with comma lists."""
 
     file: Positional[Path | None] = None
     """Axes and values, e.g. labels = [0, 0.5, 1]; parameters of the model under [set]."""
@@ -149,7 +149,7 @@ class Sweep(Swept):
     noise_seed: str | None = None
     """Seeds of the randomization."""
     jobs: Count | None = None
-    """Runs at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
+    """Runs at a time, each in its own process. Default: 1; on Ray as many as fit."""
     log: Repeated = ()
     """A logger: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
@@ -183,19 +183,18 @@ else:
 
 @dataclass(frozen=True, kw_only=True)
 class Paper(Swept):
-    """Reproduce a table or figure of the papers: run what is missing, then print and draw it, theirs beside ours."""
+    """Reproduce a table or figure of the papers: run what is missing, then print and draw it beside the published numbers."""
 
     what: Positional[Experiment]
     """Experiment to run; `all-*` runs a group."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     data: str | None = None
-    """Photographs in the place of ImageNet, for table2 and figure2a: a path or name as for a run."""
+    """Photographs in place of ImageNet, for table2 and figure2a: a path or name as for a run."""
     jobs: Count | None = None
-    """Runs at a time, each in a process of its own. Default: as many as cores, 4 on a GPU; on Ray as many as there
-    is room for."""
+    """Runs at a time, each in its own process. Default: as many as cores, 4 on a GPU; on Ray as many as fit."""
     from_: str | None = None
-    """Redraw from this store, and run nothing."""
+    """Draw from this store, and run nothing."""
     out: Path = Path("paper")
     """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
 

@@ -1,4 +1,4 @@
-"""The command `test`: the front door on the command line."""
+"""The command `test`: a randomization test on the command line."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,27 +18,27 @@ class Test(Swept):
     data: str = "digits"
     """A name (see `list datasets`) or a path."""
     budget: str | None = None
-    """Time it may take, e.g. 5min."""
+    """Time that the test may take, e.g. 5min."""
     randomizations: str | None = None
     """A comma list, e.g. permuted-labels,gaussian-pixels."""
     n_permutations: Count = 19
     """Permutations of each permutation test."""
     folds: Annotated[int, Range(2)] | None = None
-    """Cross-validate over so many folds."""
+    """Number of folds for cross-validation."""
     scoring: str | None = None
-    """One of scikit-learn's scorers, instead of accuracy."""
+    """A scorer of scikit-learn, in place of accuracy."""
     set: Repeated = ()
     """A parameter of the model, as name=value."""
     inputs: Literal["auto", "table", "images"] = "auto"
-    """What estimators are given."""
+    """Form of the data for estimators."""
     start: Literal["reinitialized", "given"] | None = None
-    """Of an instance of a torch module: draw its weights anew for every fit, or fine-tune from those it has. Default: reinitialized."""
+    """Weights of a torch module that is an instance: drawn anew for every fit, or fine-tuned from its own. Default: reinitialized."""
     n_train: Count | None = None
     """Training examples, a class-balanced subset."""
     n_test: Count | None = None
     """Test examples, a class-balanced subset."""
     image_size: Count | None = None
-    """Bring encoded images to squares of so many pixels."""
+    """Side in pixels of the squares that encoded images are brought to."""
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded."""
     channels: Literal["first", "last"] | None = None
@@ -46,9 +46,9 @@ class Test(Swept):
     seed: Natural = 0
     """Seed of subset, randomizations, initialization and order."""
     jobs: Count | None = None
-    """Fits at a time, each in a process of its own. Default: 1; on Ray as many as there is room for."""
+    """Fits at a time, each in its own process. Default: 1; on Ray as many as fit."""
     log: Repeated = ()
-    """A logger, e.g. tensorboard:FOLDER."""
+    """A logger, such as tensorboard:FOLDER."""
     out: Path = Path("report.html")
     """The report to write."""
 

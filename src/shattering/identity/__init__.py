@@ -1,6 +1,6 @@
-"""What identifies a thing: files by their content, and everything that a user can pass by its values and the code that would run.
+"""Digests: of files by their content, and of any object that a user can pass by its values and its code.
 
-- `files`: digests of files and folders, looked at once in a call.
-- `digest`: of any object. `walk` goes from it to all that it reaches; `objects`, `values` and `code` say what each thing consists of;
-  `installed` tells the user's own code from that of installed distributions.
+- `files`: digests of files and folders, which are read once per call.
+- `digest`: the digest of any object. `walk` visits everything that the object reaches; `objects`, `values` and `code` describe each
+  part; `installed` separates the user's own code from installed distributions.
 """

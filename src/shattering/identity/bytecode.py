@@ -1,4 +1,4 @@
-"""What is read off compiled code: its instructions as they would be in any place, and the names that it reaches for."""
+"""Read compiled code: its instructions, independent of their place, and the names that it uses."""
 
 import dis
 import re

@@ -1,4 +1,4 @@
-"""Code: functions, their instructions, and what they reach by name. Comments, docstrings, lines and places do not count."""
+"""Describe code: functions, their instructions, and what they use by name. Comments, docstrings and line numbers do not count."""
 
 import importlib
 import importlib.util

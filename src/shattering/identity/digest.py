@@ -1,4 +1,4 @@
-"""`digest`: what identifies any object that a user can pass, in every process."""
+"""`digest`: the identity of any object that a user can pass, the same in every process."""
 
 import sys
 import warnings

@@ -1,4 +1,4 @@
-"""`files_digest`: what identifies files by their content, wherever they lie; looked at once in a call of `run`, `sweep` or a test."""
+"""`files_digest`: the identity of files by their content, wherever they are; they are read once per call of `run`, `sweep` or a test."""
 
 import hashlib
 import os

@@ -1,4 +1,4 @@
-"""Functions in other forms (bound, partial, compiled, as properties), and small objects that refer to others, by their exact type."""
+"""Describe functions in other forms (bound, partial, compiled, properties), and small objects that refer to others, by exact type."""
 
 import contextvars
 import functools

@@ -1,4 +1,4 @@
-"""`origin`: whether a module is the user's own code, or that of an installed distribution, which counts by its name and version."""
+"""`origin`: a module is the user's own code, or belongs to an installed distribution, which its name and version identify."""
 
 import hashlib
 import importlib.metadata
@@ -17,7 +17,7 @@ _PACKAGE = Path(__file__).resolve().parents[1]
 _INSTALLED = ("site-packages", "dist-packages")
 _STANDARD = tuple({Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib")})
 _SCRIPTS = ("__main__", "__mp_main__")
-_BUILD = re.compile(r"\+(cpu|cu\d+|rocm[\d.]*|xpu)$")  # of torch: for which device, which is no part of an identity
+_BUILD = re.compile(r"\+(cpu|cu\d+|rocm[\d.]*|xpu)$")  # the device of a build of torch, which is not part of an identity
 
 
 def origin(name: str | None, namespace: Mapping[str, Any] | None = None) -> str | None:

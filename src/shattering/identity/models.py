@@ -1,4 +1,4 @@
-"""Models: what counts of estimators and of torch modules."""
+"""Describe estimators and torch modules by the parts that determine what they learn."""
 
 import re
 import sys
@@ -25,7 +25,7 @@ def label(cls: type, name: str) -> str:
 
 
 def torch_module(thing: Any, context: Context) -> Iterator[Piece]:
-    """Parameters, buffers, layers, hooks and attributes of a torch module."""
+    """Describe a torch module: parameters, buffers, layers, hooks and attributes."""
     if is_torch(thing, "ScriptModule"):
         for name, layer in thing.named_modules():
             yield f"{name} {layer.original_name} {getattr(layer, 'code', '')}".encode()

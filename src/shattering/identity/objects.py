@@ -1,4 +1,4 @@
-"""`pieces`: what any object consists of, by its type: values, code, classes, estimators, torch modules, and everything else."""
+"""`pieces`: the parts of any object, by its type: values, code, classes, estimators, torch modules, and everything else."""
 
 import copyreg
 import enum
@@ -110,7 +110,7 @@ def _instance(thing: Any, context: Context) -> Iterator[Piece]:
         yield Part([thing._name_, thing._value_])
     elif isinstance(thing, _NO_MATTER) or any(thing is one for one in (sys.stdin, sys.stdout, sys.stderr)):
         return
-    elif thing is random._inst or thing is np.random.mtrand._rand:  # type: ignore[attr-defined]
+    elif thing is random._inst or thing is np.random.mtrand._rand:  # type: ignore[attr-defined]  # private: the global generators have no public name
         yield b"global"  # every fit has a seed for it
     elif (source := _compiled_from(thing)) is not None:
         yield Part(source)

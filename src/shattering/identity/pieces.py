@@ -1,4 +1,4 @@
-"""What an object consists of, as `Walk` is told: its own bytes, and the objects that it reaches."""
+"""The parts of an object, for `Walk`: its own bytes, and the objects that it refers to."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable
@@ -16,7 +16,7 @@ Context = Literal["plain", "cloned", "trained", "drawn"]
 
 
 class Part(NamedTuple):
-    """An object that another one reaches. label: how, as code would write it behind the other one's name."""
+    """An object that another one refers to. label: the expression in code, after the other object's name."""
 
     thing: Any
     label: str = ""
@@ -31,14 +31,14 @@ class Unordered(NamedTuple):
 
 
 class ByValue(NamedTuple):
-    """An object of which the values count, but not what else it is shared with."""
+    """An object whose values count, but not the other objects that share it."""
 
     thing: Any
     label: str = ""
 
 
 class Memory(NamedTuple):
-    """Where the values of an array lie, which another array may share.
+    """The memory of an array, which another array may share.
 
     key: of the block of memory. holder: keeps it alive. low, high: first address, and the one behind the last.
     """
@@ -59,7 +59,7 @@ Piece = bytes | memoryview | Part | Unordered | ByValue | Memory | Unknown
 
 
 class Described(ABC):
-    """Base of this library's objects that say themselves what counts of them."""
+    """Base class of this library's objects that describe themselves."""
 
     @abstractmethod
     def described(self) -> Part:

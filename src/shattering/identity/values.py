@@ -1,4 +1,4 @@
-"""Values: numbers, texts, containers, arrays, tensors, tables. Equal values have equal pieces; whatever differs has others."""
+"""Describe values: numbers, texts, containers, arrays, tensors, tables. Equal values have equal pieces, and others have others."""
 
 import struct
 import sys

@@ -1,4 +1,4 @@
-"""`Walk`: from an object to all that it reaches, without recursion, into one SHA-256."""
+"""`Walk`: visit an object and all that it refers to, without recursion, and hash it into one SHA-256."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from shattering.identity.objects import pieces, underlying
 from shattering.identity.pieces import ByValue, Context, Memory, Part, Piece, Unknown, Unordered
 from shattering.identity.values import atom, is_constant
 
-_NESTED = 30  # walks within walks, to put sets in order
+_NESTED = 30  # limit of walks within walks, which sort sets
 _ADDRESS = re.compile(rb"(?<![0-9a-zA-Z.])(?:0x[0-9a-f]{9,16}|[1-9][0-9]{11,19})(?![0-9a-zA-Z.])")
-_LONGEST = 1000  # bytes of a text in which addresses are looked for
-_EFFORT = 20_000  # objects that are looked at to put sets in order whose items refer to each other
+_LONGEST = 1000  # longest text, in bytes, in which addresses are replaced
+_EFFORT = 20_000  # limit of objects visited to sort sets whose items refer to each other
 
 
 @dataclass
@@ -43,7 +43,7 @@ class _Open(NamedTuple):
 
 
 class Walk:
-    """One pass over an object and what it reaches.
+    """One pass over an object and what it refers to.
 
     Every object is written once, where it is first met, and after that by the number of that visit: so [f, g, f] is not [f, g, g].
 
@@ -60,20 +60,20 @@ class Walk:
         self._effort: list[int] = outer._effort if outer else [0]
         self._hasher = hashlib.sha256()
         self._numbers: dict[tuple[int, Context], int] = {}
-        self._kept: list[Any] = outer._kept if outer else []  # so that no other object gets the id of one that was met
+        self._kept: list[Any] = outer._kept if outer else []  # keeps visited objects alive, so that no other gets the same id
         self._memory: dict[Hashable, list[Memory]] = {}
 
     def digest(self, thing: Any, name: str, context: Context = "plain") -> bytes:
-        """SHA-256 of an object. name: what it is called where it has to be named."""
+        """Return the SHA-256 of an object. name: for messages about it."""
         stack: list[_Open] = []
         self._meet(Part(thing, name, context), (), stack)
         while stack:
             top = stack[-1]
             try:
                 piece = next(top.pieces, None)
-            except InputError:  # the user has named a file that is not there
+            except InputError:  # the user has named a missing file
                 raise
-            except Exception as error:  # whatever a user's object raises when it is looked at
+            except Exception as error:  # any error of a user's object
                 piece = Unknown(f"looking at it raised {type(error).__name__}")
             if piece is None:
                 self._hasher.update(b")")
@@ -133,7 +133,7 @@ class Walk:
         return _ADDRESS.sub(number, text) if 12 <= len(text) <= _LONGEST else text
 
     def _number(self, thing: Any, context: Context) -> tuple[int, int] | None:
-        """(walks outward, number there) of an object that has been met."""
+        """Return (walks outward, number there) of a visited object."""
         inner: list[Walk] = []
         walk: Walk | None = self
         while walk is not None:
@@ -168,7 +168,7 @@ class Walk:
         return key
 
     def _shared(self, memory: Memory) -> bytes:
-        """Which arrays met before have some of this memory, by their number within its block, and how far apart they begin."""
+        """Return which visited arrays share this memory, by their number within its block, and the distance of their beginnings."""
         before = self._memory.setdefault(memory.key, [])
         before.append(memory)
         overlapping = [

@@ -1,1 +1,1 @@
-"""What everything stands on: files written whole, memory and cores, processes that end, signals."""
+"""The operating system: whole files, the cache folder, memory and cores, processes, signals."""

@@ -1,4 +1,4 @@
-"""What is made once and kept in the user's cache folder: decoded images, moments, digests. Losing it costs time, never a result."""
+"""The user's cache folder, with decoded images, moments and digests. Losing it costs time, never a result."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from filelock import FileLock
 from shattering.errors import InputError, reason
 from shattering.system.files import write_own
 
-_WAIT = 3600  # seconds that a process waits for another which makes the same
-_ABANDONED = 86_400  # seconds after which what a killed process left unfinished is removed
+_WAIT = 3600  # seconds that a process waits for another that makes the same file
+_ABANDONED = 86_400  # seconds after which unfinished files of killed processes are removed
 
 
 def cache_folder() -> Path:
@@ -46,20 +46,20 @@ def kept(name: str, read: Callable[[Path], Any], make: Callable[[], Any], write:
         return read(path)
     with _alone(path):
         with suppress(Exception):
-            return read(path)  # by now another process may have made it
+            return read(path)  # another process may have made it by now
         made = make()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             _remove_abandoned(path.parent)
             write_own(path, lambda aside: write(aside, made))
-        except Exception as error:  # OSError, or what the library that writes makes of it
+        except Exception as error:  # OSError, or the error that the writing library makes of it
             why = error.strerror if isinstance(error, OSError) and error.strerror else reason(error)
             warnings.warn(f"what is decoded and computed is not kept in {path.parent}: {why}", stacklevel=2)
         return made
 
 
 def kept_json(name: str, make: Callable[[], Any], check: Callable[[Any], bool]) -> Any:
-    """`kept` for a JSON value. check: whether what was read is such as `make` gives."""
+    """Keep a JSON value, as `kept` does. check: returns True for a value such as `make` returns."""
 
     def read(path: Path) -> Any:
         found = json.loads(path.read_text())
@@ -72,7 +72,7 @@ def kept_json(name: str, make: Callable[[], Any], check: Callable[[Any], bool]) 
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """With the lock of a file, where the folder can have one; the system takes it from a process that dies.
+    """Hold the lock of a file, if its folder can have one; the system releases it when a process dies.
 
     Two processes may still be at the same file: both would make the same.
     """

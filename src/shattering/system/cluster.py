@@ -1,4 +1,4 @@
-"""The connection to a Ray cluster. Ray is an extra, imported when it is asked for."""
+"""The connection to a Ray cluster. Ray is an optional dependency, imported when it is needed."""
 
 import logging
 import os
@@ -18,7 +18,7 @@ from shattering.system.lifetime import Guard
 from shattering.system.machine import usable_cores
 from shattering.system.temporary import TemporaryFolder
 
-ANSWER_SECONDS = 10  # that a cluster may take to answer
+ANSWER_SECONDS = 10  # limit for an answer of the cluster
 _LONGEST_FOLDER = 40  # characters: in a folder with a longer path, the paths of Ray's sockets would be too long for the system
 _SHORT = Path("/tmp")  # where the system's folder of temporary files has a longer path
 _REFUSALS = (ConnectionError, OSError, RuntimeError, ValueError, TimeoutError)
@@ -87,7 +87,7 @@ def _existing(ray: Any, address: str) -> Iterator[None]:
 
 @contextmanager
 def _started(ray: Any, expected: str, **options) -> Iterator[None]:
-    """Between ray.init and ray.shutdown. What a program does on SIGTERM stays as it was."""
+    """Hold a connection, from ray.init to ray.shutdown. The program's handler of SIGTERM is kept."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         try:
@@ -103,12 +103,12 @@ def _started(ray: Any, expected: str, **options) -> Iterator[None]:
 
 @contextmanager
 def _loopback(ray: Any) -> Iterator[None]:
-    """Have a cluster that is started listen on the loopback interface alone."""
+    """Make a cluster that is started within this context listen on the loopback interface alone."""
     from ray._private import ray_constants
 
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:
-        with _environment({_ALONE: "0", "RAY_USAGE_STATS_ENABLED": "0"}):  # and it sends nothing anywhere
+        with _environment({_ALONE: "0", "RAY_USAGE_STATS_ENABLED": "0"}):  # and send no statistics
             yield
     finally:
         ray_constants.ENABLE_RAY_CLUSTER = before
@@ -116,9 +116,9 @@ def _loopback(ray: Any) -> Iterator[None]:
 
 @contextmanager
 def _token(ray: Any, token: str) -> Iterator[None]:
-    """Have a cluster that is started ask everyone for a token. Raises InputError if this version of Ray has none."""
+    """Make a cluster that is started within this context require a token. Raises InputError if this version of Ray has no tokens."""
     try:
-        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]
+        from ray._raylet import AuthenticationTokenLoader, Config  # type: ignore[attr-defined]  # private: the public interface reads a token only once
     except ImportError:
         raise InputError(f"ray has version {ray.__version__}, expected at least 2.52, whose clusters ask for a token") from None
 
@@ -149,7 +149,7 @@ def _environment(values: dict[str, str]) -> Iterator[None]:
 
 
 def _check_answer(address: str) -> None:
-    """Raises InputError if nothing answers; Ray itself would try for minutes."""
+    """Raise InputError if nothing answers; Ray itself would try for minutes."""
     host, _, port = address.rpartition(":")
     if not host or not port.isdigit() or "/" in host:
         raise InputError(f"address is {address!r}, expected HOST:PORT of a cluster's head node, or auto")

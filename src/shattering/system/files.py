@@ -1,4 +1,4 @@
-"""Files that a kill leaves as they were or as they should be."""
+"""Write files whole: a process that is killed leaves the old file or the new one."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ _ASIDE = re.compile(r"\..*\.(\d+)\.tmp")
 
 
 def write_own(path: Path, write: Callable[[Path], object]) -> None:
-    """Have `write` make a file beside `path`, then put it in its place in one step.
+    """Let `write` make a file beside `path`, then rename it to `path` in one step.
 
     For folders that are ours, such as a run's: a link in its place is replaced, not followed. The file has the mode of the one that
     it replaces, or that of any new file.
@@ -30,7 +30,7 @@ def write_own(path: Path, write: Callable[[Path], object]) -> None:
     try:
         mode = _make(aside, path)
         write(aside)
-        os.chmod(aside, mode)  # some writers make files that nobody else can read
+        os.chmod(aside, mode)  # some writers make files that only the owner can read
         os.replace(aside, path)
     except BaseException as error:
         with suppress(OSError):
@@ -56,7 +56,7 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> None:
     try:
         mode = os.stat(path).st_mode
     except FileNotFoundError:
-        mode = stat.S_IFREG  # to be made
+        mode = stat.S_IFREG  # the file is new
     if stat.S_ISDIR(mode):
         raise InputError(f"{path} is a folder, expected the name of a file to write")
     if stat.S_ISREG(mode):
@@ -83,8 +83,8 @@ def leftovers(folder: Path) -> Iterator[Path]:
 
 
 def _make(aside: Path, path: Path) -> int:
-    """Make the empty file that is written to; returns the mode that it is to have in the end."""
-    aside.unlink(missing_ok=True)  # of a process that had this number
+    """Make the empty file to write to, and return the mode that it has in the end."""
+    aside.unlink(missing_ok=True)  # left by an earlier process of this number
     with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
         mode = os.fstat(file.fileno()).st_mode
     with suppress(FileNotFoundError):
@@ -94,12 +94,12 @@ def _make(aside: Path, path: Path) -> int:
 
 
 def _copy(write: Callable[[Path], object], opened: Callable[[], int], path: Path) -> None:
-    """Have a file made elsewhere, and send its bytes into what is opened."""
+    """Let `write` make a file elsewhere, and send its bytes into what is opened."""
     try:
         with TemporaryFolder() as folder:
             whole = folder / (path.name or "file")
             write(whole)
-            sys.stdout.flush()  # what was printed before comes before
+            sys.stdout.flush()  # earlier output comes first
             number = opened()
             os.set_blocking(number, True)
             with open(whole, "rb") as source, open(number, "wb") as target:
@@ -142,5 +142,5 @@ def _lives(process: int) -> bool:
     except (ProcessLookupError, OverflowError):
         return False
     except OSError:
-        return True  # somebody else's
+        return True  # another user's process
     return True

@@ -1,4 +1,4 @@
-"""How long this process lives: no longer than another one, where the system can see to that."""
+"""End processes together: with their parent, or when another process has ended."""
 
 import contextlib
 import ctypes
@@ -14,26 +14,26 @@ from shattering.system.temporary import remove_folder
 
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36  # of linux/prctl.h
 _SIGKILL = 9
-_LOOK_SECONDS = (0.25, 30.0)  # between looks at what has been started: first and last; doubled each time
+_LOOK_SECONDS = (0.25, 30.0)  # between checks of the started processes: first and last; doubled each time
 
 
 def end_with_parent(parent: int) -> None:
-    """Have the system kill this process when its parent ends, whatever this process is doing then; Linux alone can.
+    """Ask the system to kill this process when its parent ends, whatever it is doing then. Only Linux can.
 
     parent: the process that has started this one, from a thread that lives as long as the parent itself.
     """
     _prctl(_PR_SET_PDEATHSIG, _SIGKILL)
-    if os.getppid() != parent:  # it has ended before that was said
+    if os.getppid() != parent:  # it ended before the request
         os._exit(1)
 
 
 def adopt_orphans() -> None:
-    """Have the descendants of this process become its children when their own parents end; Linux alone can."""
+    """Ask the system to make descendants children of this process when their parents end. Only Linux can."""
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 class Guard:
-    """A process that kills some of those that this one starts from now on, when this one has ended, however it does, or says `end`.
+    """A process that kills some processes started from now on when this process ends, in whatever way, or calls `end`.
 
     Args:
         mark: of them, a part of their command line; what they start in turn is killed with them.
@@ -47,7 +47,7 @@ class Guard:
         self.process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True)
 
     def end(self) -> None:
-        """Have them killed, if there are any left."""
+        """Kill those that are left."""
         self.process.communicate()
 
 
@@ -59,7 +59,7 @@ def guard(parent: int, mark: str, folder: str) -> None:
         found |= _marked(parent, mark)
         seconds = min(2 * seconds, _LOOK_SECONDS[1])
     for process in found | _marked(parent, mark):
-        with contextlib.suppress(psutil.Error):  # it has ended; another one that has got its number is left alone
+        with contextlib.suppress(psutil.Error):  # it has ended; a new process of the same number is left alone
             for child in process.children(recursive=True):
                 child.kill()
             process.kill()
@@ -78,5 +78,5 @@ def _marked(parent: int, mark: str) -> set[psutil.Process]:
 
 def _prctl(option: int, value: int) -> None:
     if sys.platform == "linux":
-        with contextlib.suppress(OSError, AttributeError):  # another C library may lack it
+        with contextlib.suppress(OSError, AttributeError):  # some C libraries lack it
             ctypes.CDLL(None).prctl(option, value, 0, 0, 0)

@@ -1,4 +1,4 @@
-"""What this process may use of its machine: cores, and memory."""
+"""The cores and the memory of its machine that this process may use."""
 
 import os
 from collections.abc import Iterator
@@ -118,16 +118,16 @@ def _main_memory() -> int:
 
 def _given() -> int | None:
     """Read the bytes of SHATTERING_MEMORY."""
-    given = os.environ.get("SHATTERING_MEMORY")
-    if not given:
+    text = os.environ.get("SHATTERING_MEMORY")
+    if not text:
         return None
     try:
-        found = int(1e9 * float(given))
+        size = int(1e9 * float(text))
     except (ValueError, OverflowError):
-        found = 0
-    if found <= 0:
-        raise InputError(f"SHATTERING_MEMORY is {given!r}, expected a number of GB above 0")
-    return found
+        size = 0
+    if size <= 0:
+        raise InputError(f"SHATTERING_MEMORY is {text!r}, expected a number of GB above 0")
+    return size
 
 
 def _of_siblings(me: psutil.Process, used: int) -> int:

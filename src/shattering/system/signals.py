@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and a closed terminal: a command ends in order, or soon without, and no run that they cut short counts as done."""
+"""Ctrl-C, SIGTERM and a closed terminal: a command ends in an orderly way, or is killed soon; no run that is cut short counts as done."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
-PATIENCE = 5.0  # seconds from a signal until the process ends without order: its main thread may be in a long call of a C library
-_ONE_KEY = 0.2  # seconds within which a second signal is the first one again, as from `timeout`
+PATIENCE = 5.0  # seconds from a signal until the process is killed; its main thread may be in a long call of a C library
+_ONE_KEY = 0.2  # seconds within which a second signal counts as the first, as `timeout` sends two
 _WORDS = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGHUP": "terminated"}
 _KINDS = {getattr(signal, name): word for name, word in _WORDS.items() if hasattr(signal, name)}
 
-_came: list[int] = []  # signals that this process was to end by
+_came: list[int] = []  # signals that were to end this process
 _before: dict[int, Any] = {}  # the handlers that a command has replaced
 
 
 @contextlib.contextmanager
 def kept() -> Iterator[None]:
-    """Raise KeyboardInterrupt if one came meanwhile: code that is executed may have swallowed it, and returned half done or failed.
+    """Raise KeyboardInterrupt if one came within this context. The executed code may have swallowed it, and returned half done or failed.
 
     A program's own handler for Ctrl-C is left alone.
     """
@@ -55,7 +55,7 @@ def kept() -> Iterator[None]:
 
 @contextlib.contextmanager
 def no_exit(what: str = "the model's code") -> Iterator[None]:
-    """Raise `ExitError` where code of a user's calls sys.exit, unless that is a program's handler of a signal.
+    """Raise `ExitError` where a user's code calls sys.exit, unless it is a program's handler of a signal.
 
     what: the code, for the message.
     """
@@ -126,7 +126,7 @@ class Ending:
             raise KeyboardInterrupt
 
     def watch(self, reader: socket.socket, kinds: frozenset[int]) -> None:
-        """End the process when a second signal comes, or the first one has not led to its end in time."""
+        """End the process when a second signal comes, or when the first one has not ended it in time."""
         first, since = 0, math.inf
         while _wait(reader, since + PATIENCE - time.monotonic()):
             came = reader.recv(1)  # only now, with the interpreter in hand: see `_forked_guard`
@@ -141,14 +141,14 @@ class Ending:
         os._exit(self.status)
 
     def tell(self) -> None:
-        """Say how it ends, where nothing else of this process can."""
+        """Print how the command ends, when nothing else in this process can."""
         with contextlib.suppress(OSError):
             shown = "\x1b[?25h\n" if os.isatty(2) else ""  # a progress bar hides the cursor
             os.write(2, f"{shown}shattering: {self.sentence}\n".encode())
 
     def leave(self) -> NoReturn:
-        """End the process: nothing can come in between any more but `watch`."""
-        for function in (atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]
+        """End the process; only `watch` can still intervene."""
+        for function in (atexit._run_exitfuncs, sys.stdout.flush, sys.stderr.flush):  # type: ignore[attr-defined]  # private: runs what a normal end would
             with contextlib.suppress(Exception):
                 function()
         os._exit(self.status)
@@ -159,7 +159,7 @@ class Ending:
 
     @property
     def status(self) -> int:
-        """The exit status that a shell gives to a process which a signal has killed."""
+        """The exit status that a shell gives to a process killed by the signal."""
         return 128 + (self.signal or signal.SIGINT)
 
 
@@ -186,14 +186,14 @@ def _forked_guard(reader: socket.socket, writer: socket.socket, ending: Ending) 
         for number in _KINDS:
             signal.signal(number, signal.SIG_IGN)
         writer.close()
-        since = 0.0  # when there was something to be read that has not been read yet
+        since = 0.0  # since when something has waited to be read
         while True:
             if not _wait(reader, _ONE_KEY if since else math.inf):
                 since = 0.0
                 continue
             try:
                 came = reader.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-            except BlockingIOError:  # it has been read meanwhile
+            except BlockingIOError:  # it has been read
                 continue
             if not came or os.getppid() != guarded:
                 break

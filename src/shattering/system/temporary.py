@@ -1,4 +1,4 @@
-"""Folders for the time of a process, which are gone in the end, even after a kill."""
+"""Temporary folders of a process, which are removed at its end, even after a kill."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ _PREFIX = "shattering-"
 
 
 class TemporaryFolder:
-    """A folder of this user alone among the system's temporary ones.
+    """A temporary folder that only this user can read.
 
     Beside it is a lock, held as long as it is in use. A process that is killed leaves both; whoever makes the next such folder removes
     them.
@@ -28,7 +28,7 @@ class TemporaryFolder:
         parent = parent or Path(tempfile.gettempdir())
         remove_abandoned(parent)
         self.path = parent / (_PREFIX + uuid.uuid4().hex[:12])
-        self._lock = FileLock(_lock_of(self.path), thread_local=False)  # whichever thread removes it
+        self._lock = FileLock(_lock_of(self.path), thread_local=False)  # any thread may remove it
         self._lock.acquire()
         self.path.mkdir(mode=0o700)
 
@@ -39,7 +39,7 @@ class TemporaryFolder:
         self.remove()
 
     def remove(self) -> None:
-        """Remove it, and the lock."""
+        """Remove the folder, and its lock."""
         remove_folder(self.path)
         self._lock.release()
 
@@ -48,7 +48,7 @@ def remove_abandoned(parent: Path) -> None:
     """Remove the temporary folders in a folder whose processes have been killed."""
     for folder in parent.glob(f"{_PREFIX}*"):
         lock = _lock_of(folder)
-        with suppress(OSError, Timeout):  # it has gone meanwhile, or is in use
+        with suppress(OSError, Timeout):  # it is gone, or in use
             if not (_is_own(folder, stat.S_ISDIR) and _is_own(lock, stat.S_ISREG)):
                 continue
             with FileLock(lock, timeout=0):
