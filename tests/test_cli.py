@@ -91,7 +91,7 @@ def test_lists(cli):
         (["rnu"], 2, "unknown command 'rnu'; did you mean 'run'?"),
         (["run", "--labls", "1"], 2, "--labls"),
         (["run", "--labels", "x"], 2, "--labels"),
-        (["list", "models"], 2, "models"),
+        (["list", "recipes"], 2, "recipes"),
         (["show"], 2, "show"),
         (["run", "--labels", "2"], 2, "--labels is '2', expected a probability of corruption in 0…1"),
         (["run", "--pixels", "noise"], 2, "unknown --pixels 'noise'; known:"),
