@@ -14,6 +14,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
 from shattering.cli import main
+from shattering.compare.page import methods
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL
 from shattering.compare.table import format_table
 from shattering.data import load
@@ -191,7 +192,7 @@ def test_fits_whose_input_is_bad_before_training_are_told_as_failed(monkeypatch)
             raise InputError("these labels stay as they are")
         return randomize(data, randomization, seed)
 
-    monkeypatch.setattr("shattering.runs.execute.randomize", refuse)
+    monkeypatch.setattr("shattering.runs.fit.randomize", refuse)
     test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_permutations=2)
     assert [repeat.status for repeat in test.repeats] == ["done", "failed", "failed"]
     assert any("2 of 3 repeats FAILED; the first: InputError: these labels stay as they are" in line for line in test.summary)
@@ -294,6 +295,7 @@ def test_a_network_is_tracked_and_says_when_it_memorizes():
     assert set(test.label_issues["id"]) == set(load_data(test.original.runs[0].spec)[0].train.ids.tolist())
     assert test.label_issues["label_quality"].is_monotonic_increasing
     assert "Memorization starts at epoch" in "\n".join(test.summary)
+    assert "We trained mlp-1x64 (batch_size = 20, epochs = 30, learning_rate = 0.1" in methods(test)
 
 
 def test_wrong_labels_at_the_end_are_known_of_every_model():
@@ -313,6 +315,7 @@ def test_forms_of_a_result(tmp_path):
     html = test.to_html(tmp_path / "deep" / "report.html")
     assert (tmp_path / "deep" / "report.html").read_text() == html
     assert "Methods" in html
+    assert "We trained KNeighborsClassifier (n_neighbors = 1) on 200 examples of digits" in methods(test)
     assert "KNeighborsClassifier on digits" in html
     assert "<svg" not in test._repr_html_()
     assert "data:image/png" in test._repr_html_()

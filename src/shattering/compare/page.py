@@ -1,6 +1,7 @@
 """The report of a randomization test: one page that opens offline; and its short form for notebooks."""
 
 import base64
+import inspect
 from collections.abc import Sequence
 
 import pandas as pd
@@ -113,11 +114,26 @@ def methods(test: Comparison) -> str:
         for t in test.tests.values()
     )
     return (
-        f"We trained {test.model} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and on randomized "
-        f"copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_seeded(test)} "
+        f"We trained {test.model}{_settings(test)} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and "
+        f"on randomized copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_seeded(test)} "
         f"have independent seeds derived from {spec.seed}. Run with shattering {VERSION}, PyTorch {torch} and "
         f"scikit-learn {scikit_learn} on {run.provenance['processor']}."
     )
+
+
+def _settings(test: Comparison) -> str:
+    """Return the hyperparameters of the model that are not at their defaults, in parentheses; "" if there are none."""
+    spec = test.original.runs[0].spec
+    model = (test.objects or {}).get(spec.model)
+    if model is None:
+        changed = {name: value for name, value in spec.hyperparameters().items() if name != "network"}
+    else:
+        defaults = {name: parameter.default for name, parameter in inspect.signature(type(model)).parameters.items()}
+        values = model.get_params(deep=False)
+        changed = {name: value for name, value in values.items() if repr(value) != repr(defaults.get(name))}
+    shown = {name: " ".join(repr(value).split()) for name, value in changed.items()}
+    said = ", ".join(f"{name} = {text}" for name, text in shown.items() if " at 0x" not in text)  # an address says nothing
+    return f" ({said})" if said else ""
 
 
 def _count(test: Comparison, r: Randomization) -> str:
