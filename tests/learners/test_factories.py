@@ -182,10 +182,10 @@ def test_every_fit_of_a_given_module_starts_from_its_weights():
     module = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
     still = {**RECIPE, "learning_rate": 0.0}
     given = randomization_test(module, "digits", hyperparameters=still, start="given", **QUICK)
-    answers = [run.model(given.given).module_.state_dict()["1.weight"] for run in given.runs]
+    answers = [run.model(given.objects).module_.state_dict()["1.weight"] for run in given.runs]
     assert all(torch.equal(one, module[1].weight) for one in answers)
     anew = randomization_test(module, "digits", hyperparameters=still, **QUICK)
-    first, second = (run.model(anew.given).module_.state_dict()["1.weight"] for run in anew.runs)
+    first, second = (run.model(anew.objects).module_.state_dict()["1.weight"] for run in anew.runs)
     assert not torch.equal(first, second)
     assert not torch.equal(first, module[1].weight)
 
