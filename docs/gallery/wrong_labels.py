@@ -39,13 +39,14 @@ print("fitted:", trained.result["interpolated"])
 # First the pattern, then the exceptions
 # --------------------------------------
 #
-# At first the network predicts the true class of wrongly labelled images: it sees through
-# the labels. Later it gives in, one by one, until all are memorized. The rule is where, for
-# good, more of them are memorized than seen through.
+# At first the network predicts the true class of wrongly labelled images; patterns
+# come before exceptions. Later it memorizes the labels, one by one. The line is in the
+# epoch from which on more labels are memorized than true classes predicted.
 
 start, best = memorization_start(trained.history), peak(trained.history)
 print(
-    f"memorization starts in epoch {start.epoch}; most seen through in epoch {best.epoch}"
+    f"memorization starts in epoch {start.epoch};",
+    f"most true classes are predicted in epoch {best.epoch}",
 )
 memorization_curves([trained]).properties(
     description="Fractions of clean and of wrong labels fitted, over epochs"
