@@ -38,8 +38,8 @@ class Randomization:
         pixels: "true"; "shuffled" (one random permutation of the pixel positions for all images, train and test);
             "random" (another permutation for each image); "gaussian" (independent normal pixels with the mean and
             the standard deviation that each channel has over the training images; not clipped); "within-class" (each
-            pixel, or feature, is permuted among the examples of a class, in every split by itself: single pixels say
-            of the class what they did, but no longer together; Ojala and Garriga 2010, test 2).
+            pixel, or feature, is permuted among the examples of a class, in every split by itself: each pixel keeps its
+            distribution within a class; the dependence between pixels is destroyed; Ojala and Garriga 2010, test 2).
         label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the
             same, so about labels (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or
             "permute" (the corrupted labels are permuted among themselves, which keeps class counts).
@@ -47,6 +47,10 @@ class Randomization:
 
     Raises:
         InputError: for values out of range.
+
+    Example:
+        >>> Randomization(labels=0.5, pixels="shuffled").title
+        '50% corrupted labels, shuffled pixels'
     """
 
     labels: Annotated[float, "a probability of corruption", Range(0, 1)] = 0.0
@@ -126,7 +130,7 @@ class Randomization:
             if self.pixels == "within-class":
                 raise InputError("pixels 'within-class' permutes among all images of a class, expected images in memory, not on disk")
             dtype = torch.float32 if self.pixels == "gaussian" else split.images.dtype
-            return split.images.randomized(self.pixel_transform(seed, part, moments), split.ids, dtype)  # type: ignore[return-value]
+            return split.images.randomized(self.pixel_transform(seed, part, moments), split.ids, dtype)  # type: ignore[return-value]  # like a tensor
         if self.pixels == "within-class":
             return self._within_class(split, seed, part)
         transform = self.pixel_transform(seed, part, moments)
@@ -180,9 +184,13 @@ def _permute(image: np.ndarray, order: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Moments:
-    """Mean and standard deviation of each channel over the training images, in original units (pixels in 0…1).
+    """Mean and standard deviation per channel over the training images, in original units (pixels in 0…1).
 
-    shape: (channels, height, width), or (1, features) with moments per feature for tables. dtype: of what is drawn.
+    Args:
+        shape: (channels, height, width), or (1, features) with moments per feature for tables.
+        mean: broadcasts to `shape`.
+        std: broadcasts to `shape`.
+        dtype: type of the images that `draw` makes.
     """
 
     shape: tuple[int, ...]
@@ -222,6 +230,16 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> 
 
     The validation split was held out of the train split, and has its noise. The moments for Gaussian pixels are those of
     the given train split.
+
+    Args:
+        dataset: the original data.
+        randomization: what to randomize, and how much.
+        seed: seed of the noise.
+
+    Example:
+        >>> noisy = randomize(load_dataset("digits"), Randomization(labels=1.0), seed=1)
+        >>> len(noisy.train) == len(load_dataset("digits").train)
+        True
     """
     r, train, test = randomization, dataset.train, dataset.test
     moments = Moments.of(train.images) if r.pixels == "gaussian" else Moments(_shape(train), np.zeros(1), np.zeros(1))

@@ -31,6 +31,11 @@ def dataset_from_arrays(
 
     Raises:
         InputError: for shapes, types or values that do not fit, and where the order of the channels is not to be seen.
+
+    Example:
+        >>> data = dataset_from_arrays([[0.0], [1.0], [2.0]], ["a", "b", "a"], [[3.0]], ["b"])
+        >>> data.train.classes
+        ('a', 'b')
     """
     images = [as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test"))]
     y_train, y_test = plain_labels(y_train, "y_train"), plain_labels(y_test, "y_test")

@@ -5,7 +5,7 @@ on the device, and switching one augmentation on shifts no other.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -18,11 +18,11 @@ AUGMENTATIONS: dict[str, tuple[float, float]] = {  # name → (default strength,
     "crop": (-1.0, 1024.0),  # zeros padded on each side before a window is cut; -1: see `Augmentation`
     "flip": (0.5, 1.0),  # probability of a left-right flip
     "rotation": (25.0, 180.0),  # largest angle in degrees; ICLR 2017, appendix E
-    "brightness": (32 / 255, 1.0),  # largest shift; this and the next three as in TensorFlow's Inception hyperparameters
+    "brightness": (32 / 255, 1.0),  # largest shift; this and the next three as in TensorFlow's training of Inception
     "contrast": (0.5, 1.0),  # largest relative change of the distance from the mean of each channel
     "saturation": (0.5, 1.0),  # largest relative change
     "hue": (0.2, 0.5),  # largest shift, in turns of the colour circle
-    "resized-crop": (0.05, 1.0),  # least share of the image's area in a window that is resized; as in the same hyperparameters
+    "resized-crop": (0.05, 1.0),  # least share of the image's area in a window that is resized; from the same training
     "stretch": (1 / 3, 3.0),  # largest relative change of the window's aspect ratio: 1/3 is 3:4 to 4:3
 }
 _WINDOW = ("resized-crop", "stretch")
@@ -30,13 +30,18 @@ _DRAWS = ("top", "left", *[name for name in AUGMENTATIONS if name not in ("crop"
 _COLOURS = ("saturation", "hue")
 
 
-def strengths(augment: object) -> dict[str, float]:
+def strengths(augment: str | Sequence[str] | Mapping[str, object] | None) -> dict[str, float]:
     """Return the strength of each augmentation that is on.
 
     augment: None, a name in `AUGMENTATIONS`, a list of names, or a mapping from names to strengths (None: the
     default). Raises InputError for unknown names and strengths out of range.
     """
-    named: Mapping = augment if isinstance(augment, Mapping) else dict.fromkeys([augment] if isinstance(augment, str) else augment or [])  # type: ignore[call-overload]
+    if isinstance(augment, Mapping):
+        named: Mapping = augment
+    elif isinstance(augment, str):
+        named = {augment: None}
+    else:
+        named = dict.fromkeys(augment or [])
     out = {}
     for name, value in named.items():
         if name not in AUGMENTATIONS:

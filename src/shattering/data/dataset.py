@@ -39,14 +39,19 @@ class Split:
 
     Raises:
         InputError: for shapes, types or values that do not fit.
+
+    Example:
+        >>> split = Split(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), ("cat", "dog"))
+        >>> len(split), split.image_shape
+        (2, (1, 8, 8))
     """
 
     images: torch.Tensor  # or ImagesOnDisk
     labels: torch.Tensor
     classes: tuple[str, ...]
-    ids: torch.Tensor = field(default=None)  # type: ignore[assignment]
-    true_labels: torch.Tensor = field(default=None)  # type: ignore[assignment]
-    label_values: np.ndarray = field(default=None)  # type: ignore[assignment]
+    ids: torch.Tensor = field(default=None)  # type: ignore[assignment]  # set in __post_init__
+    true_labels: torch.Tensor = field(default=None)  # type: ignore[assignment]  # set in __post_init__
+    label_values: np.ndarray = field(default=None)  # type: ignore[assignment]  # set in __post_init__
 
     def __post_init__(self):
         if self.ids is None:
@@ -100,12 +105,17 @@ class Dataset:
     """A train and a test split over the same classes.
 
     Args:
-        train: what models are trained on.
-        test: what they are tested on.
-        name: what it is called.
+        train: the split that models are trained on.
+        test: the split that they are tested on.
+        name: name of the dataset.
         variant: the name with what figures from it must say, e.g. "cifar10 (JPEG)". Default: name.
         validation: examples held out of the train split, with its noise, to choose by; None: none.
-        skipped: unreadable images that were left out, by split.
+        skipped: number of unreadable images that were left out, by split.
+
+    Example:
+        >>> split = Split(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), ("cat", "dog"))
+        >>> Dataset(train=split, test=split).name
+        'arrays'
     """
 
     train: Split

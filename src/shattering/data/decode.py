@@ -83,7 +83,7 @@ def _by_pillow(data: bytes, least: int | None, note: Note) -> Image.Image:
         check_whole(image, data)
         by = _reduction(min(image.size), least)
         if by > 1:
-            image.draft(None, (image.width // by, image.height // by))  # type: ignore[arg-type]
+            image.draft(None, (image.width // by, image.height // by))  # type: ignore[arg-type]  # the stub lacks None
         image.load()
         return upright(plain(image, note), image)
 

@@ -209,7 +209,7 @@ def images_of(source: Encoded, size: int | None, skip_corrupt: bool) -> torch.Te
     """Return images on disk, or in memory if all are wanted as they are and they fit."""
     images = ImagesOnDisk(source, size, skip_corrupt=skip_corrupt)
     stay = size or skip_corrupt or not fits_into_memory(images.nbytes)
-    return images if stay else images.load()  # type: ignore[return-value]
+    return images if stay else images.load()  # type: ignore[return-value]  # either stands for a tensor
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:

@@ -224,7 +224,7 @@ class ImagesOnDisk:
             return [values.tolist() for values in channel_moments(self.in_chunks())]
 
         def check(found: object) -> bool:
-            return np.shape(found) == (2, self.shape[1]) and bool(np.isfinite(found).all())  # type: ignore[call-overload, arg-type]
+            return np.shape(found) == (2, self.shape[1]) and bool(np.isfinite(found).all())  # type: ignore[call-overload, arg-type]  # JSON
 
         mean, std = compute() if self.transforms else self._remembered("channel-moments", compute, check)
         return mean, std
@@ -311,7 +311,7 @@ class ImagesOnDisk:
 
     def _encoded(self, i: int) -> bytes:
         row = int(self.rows[i])
-        return self._groups.read(row) if self._groups else self.source.read(row)  # type: ignore[union-attr]
+        return self._groups.read(row) if self._groups else self.source.read(row)  # type: ignore[union-attr]  # rows of Parquet have groups
 
 
 def _write(path: Path, made: tuple[torch.Tensor, list[str]]) -> None:

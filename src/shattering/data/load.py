@@ -51,7 +51,7 @@ def load_dataset(
         n_test: the same for the test split.
         seed: also draws the held-out fifth where a source has no test split.
         n_validation: size of a class-balanced validation split, held out of the train split; None: there is none.
-        hold_out: whether a source without a test split has a fifth held out; if not, its test split is its train split, which
+        hold_out: hold out a fifth of a source without a test split; if False, its test split is its train split, which
             is for cross-validation within the train split, or for what is to be memorized alone.
         image_size: bring encoded images of any sizes to squares of so many pixels (as RGB), see `decode_square`; None: they
             have one size, and keep it.
@@ -67,6 +67,11 @@ def load_dataset(
 
     Warns:
         UserWarning: for what is left out (notes beside images, splits and arrays that are not used) or converted (CMYK).
+
+    Example:
+        >>> data = load_dataset("digits", n_train=100, n_test=50)
+        >>> len(data.train), data.train.image_shape
+        (100, (1, 8, 8))
     """
     names = ("n_train", "n_test", "seed", "n_validation", "hold_out", "image_size", "skip_corrupt")
     check_arguments(load_dataset, locals(), *names)

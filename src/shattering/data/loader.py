@@ -32,9 +32,9 @@ class Loader:
         workers = default_workers() if workers is None else workers
         with _uncomplaining():
             self._loader = DataLoader(
-                _Batches(images),  # type: ignore[arg-type]
+                _Batches(images),  # type: ignore[arg-type]  # its "indices" are rows of batches
                 batch_size=None,
-                sampler=self._order,  # type: ignore[arg-type]
+                sampler=self._order,  # type: ignore[arg-type]  # likewise
                 num_workers=workers,
                 prefetch_factor=_AHEAD if workers else None,
                 persistent_workers=persistent and workers > 0,
@@ -108,6 +108,6 @@ class _Batches(Dataset):
             return torch.empty(shape, dtype=dtype)
         memory = self._memory.popleft() if len(self._memory) > _AHEAD else torch.empty(0, dtype=torch.uint8)
         if len(memory) < size:  # _new_shared is private, but the one way to reuse shared memory: share_memory_() would copy each batch
-            memory = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(size))  # type: ignore[call-overload]
+            memory = torch.empty(0, dtype=torch.uint8).set_(torch.UntypedStorage._new_shared(size))  # type: ignore[call-overload]  # a private method
         self._memory.append(memory)
         return memory[:size].view(dtype).view(shape)

@@ -32,10 +32,15 @@ _FLAT = 0.01  # sum of squared deviations up to which a patch is of one colour; 
 class Recipe:
     """How patches become features. Pixels are in 0…255.
 
-    variance_bias: added to a patch's variance before it is scaled to unit variance; None: to unit norm instead. zca:
-    added to the eigenvalues of the patches' covariance. unit_filters: whether filters have unit norm. threshold: of
-    relu(±response - threshold). pool, stride: of the pooling window, in responses. sums: sums, not averages. scaled:
-    features are standardized over the training images.
+    Args:
+        variance_bias: added to a patch's variance before it is scaled to unit variance; None: it is scaled to unit norm instead.
+        zca: added to the eigenvalues of the patches' covariance.
+        unit_filters: True if filters have unit norm.
+        threshold: threshold of relu(±response - threshold).
+        pool: side of the pooling window, in responses.
+        stride: distance between pooling windows, in responses.
+        sums: True to pool by sums, False by averages.
+        scaled: True if features are standardized over the training images.
     """
 
     variance_bias: float | None

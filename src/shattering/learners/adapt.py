@@ -74,7 +74,7 @@ def _check_no_start(start: str | None, beside: str) -> None:
 def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[str, BaseEstimator | None, dict]:
     """Return the same model; a network is set to record its training examples."""
     if isinstance(estimator, NetworkClassifier):
-        return name, clone(estimator).set_params(track_examples=True), params  # type: ignore[union-attr]
+        return name, clone(estimator).set_params(track_examples=True), params  # type: ignore[union-attr]  # the stub also covers containers
     return name, estimator, {"track_examples": True, **params} if name == "network" and estimator is None else params
 
 
@@ -105,7 +105,10 @@ def _instance(cls: type) -> Any:
 
 
 def _with(estimator: Any, hyperparameters: dict) -> Any:
-    return clone(estimator).set_params(**settled(estimator, hyperparameters, type(estimator).__name__)) if hyperparameters else estimator  # type: ignore[union-attr]
+    if not hyperparameters:
+        return estimator
+    copy = clone(estimator)
+    return copy.set_params(**settled(estimator, hyperparameters, type(estimator).__name__))  # type: ignore[union-attr]  # as above
 
 
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
@@ -119,7 +122,7 @@ def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict
 
 
 def _network(name: str, factory: Callable, hyperparameters: dict) -> tuple[str, BaseEstimator, dict]:
-    model = _with(NetworkClassifier(factory), hyperparameters)  # type: ignore[arg-type]
+    model = _with(NetworkClassifier(factory), hyperparameters)  # type: ignore[arg-type]  # it is an estimator
     model.check_params()
     return name, model, {}
 

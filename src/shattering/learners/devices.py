@@ -9,11 +9,11 @@ from shattering.parameters import Limit
 
 
 class _Name(Limit):
-    """What names a device, there or not on this machine: runs of one machine are read on another."""
+    """Names of devices, which need not exist on this machine: runs of one machine are read on another."""
 
     def __contains__(self, value: object) -> bool:
         try:
-            return value == "auto" or bool(torch.device(value))  # type: ignore[call-overload]
+            return value == "auto" or bool(torch.device(value))  # type: ignore[call-overload]  # any object may be asked for
         except RuntimeError:
             return False
 

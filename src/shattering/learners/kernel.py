@@ -135,7 +135,8 @@ def _symmetric(kernel: Kernel, points: Tensor) -> Kernel:
     return kernel
 
 
-_DOC = """
+class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
+    """Minimum-norm kernel interpolation of real targets.
 
     With ridge 0, the function of least norm in the kernel's Hilbert space among all that interpolate, or, where none does, that
     come closest; residuals are in float64, whatever the precision of the factor. Gram matrices of 60,000 points fit into 8 GB.
@@ -143,7 +144,7 @@ _DOC = """
     Args:
         kernel: "gaussian", exp(-gamma ‖x - x'‖²); "linear", <x, x'>; or a function of arrays (a, d), (b, d) → (a, b), such
             as those of sklearn.metrics.pairwise.
-        gamma: of the Gaussian kernel, in 1 / (squared units of X); "scale": 1 / (d times the variance of X).
+        gamma: width parameter of the Gaussian kernel, in 1 / (squared units of X); "scale": 1 / (d times the variance of X).
         ridge: added to the diagonal of the Gram matrix.
         features: a name in `shattering.features.FEATURES`, applied to X (images as rows) first.
         solver: "cholesky", "cg" (conjugate gradients, preconditioned by a randomly pivoted Cholesky factor), or "auto":
@@ -151,42 +152,42 @@ _DOC = """
         precision: "float32" or "float64", of the factor or the products. Residuals are in float64 either way, and where
             float32 does not reach tol, float64 follows, and then, where K + ridge I may be singular, its eigenvalues; as far as
             memory does for them.
-        tol: on the relative residual ‖Y - (K + ridge) A‖ / ‖Y‖.
-        max_steps: of conjugate gradients, in each precision.
+        tol: bound on the relative residual ‖Y - (K + ridge) A‖ / ‖Y‖.
+        max_steps: steps of conjugate gradients in each precision, at most.
         memory_limit: bytes, in fit and in predict; what is available (see `shattering.system.machine.available_memory`)
             is a limit in any case.
         device: "auto" (CUDA, else the CPU), or a torch device.
         verbose: print the plan, with its estimates, and the progress to standard error.
 
     Attributes:
-        dual_coef_: (n, k) coefficients of the kernel at the points, one column a {target}.
-        norms_: (k,) norms in the Hilbert space, one a {target}.
+        dual_coef_: (n, k) coefficients of the kernel at the points, one column per target.
+        norms_: (k,) norms in the Hilbert space, one per target.
         norm_: the square root of the sum of their squares.
         residual_: as for tol, in float64, of the coefficients above.
-        converged_: whether that is at most tol; it is not where least squares leave more, nor where conjugate gradients end too early.
+        converged_: True if that is at most tol; it is not where least squares leave more, nor where conjugate gradients end too early.
         condition_: an estimate, from below, of the condition number of K + ridge I; of a low rank, that of the eigenvalues used.
-        interpolated_: whether ridge is 0 and the residual at most tol.
-        train_predictions_: (of the classifier) (n,) the classes of the training points, as their values in float64 have them.
+        interpolated_: True if ridge is 0 and the residual at most tol.
         solver_: what solved: "cholesky"; "cg"; "low rank", the least squares of least norm, where the Gram matrix is singular; or "eigen",
             all eigenvalues, where it is not but the others did not reach tol.
-        precision_: that was enough.
-        steps_: of conjugate gradients or refinement.
+        precision_: the precision that was enough.
+        steps_: number of steps of conjugate gradients or refinement.
         rank_: of a singular Gram matrix, else None: eigenvalues above n times the rounding of float64 of the largest (see
             `shattering.linalg.system.System.cutoff`). The others are taken for zero.
         n_conflicts_: points that coincide with others of different targets (counted where tol is not reached).
         plan_: the estimate of memory and time made before the fit.
-        timings_: seconds by stage.
+        timings_: seconds per stage.
 
     Raises:
         InputError: (fit) for bad parameters, and, before any work, where memory would not do, with what would.
 
     Warns:
         ConvergenceWarning: where tol is not reached, with the reason.
+
+    Example:
+        >>> model = KernelInterpolator(gamma=1.0).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 0.0])
+        >>> model.interpolated_
+        True
     """
-
-
-class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
-    __doc__ = "Minimum-norm kernel interpolation of real targets." + _DOC.format(target="target")
 
     def fit(self, X, y):
         """Fit to X (n, d) and y (n,) or (n, k)."""
@@ -201,7 +202,19 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
 
 
 class KernelInterpolatorClassifier(OneHotClassifier, _KernelMachine):
-    __doc__ = "Minimum-norm kernel interpolation of one-hot class targets (0 and 1); the largest value wins." + _DOC.format(target="class")
+    """Minimum-norm kernel interpolation of one-hot class targets (0 and 1); the largest value wins.
+
+    Arguments and attributes are those of `KernelInterpolator`, with one target per class, and the following.
+
+    Attributes:
+        classes_: (k,) the classes.
+        train_predictions_: (n,) classes of the training points, by their values in float64.
+
+    Example:
+        >>> model = KernelInterpolatorClassifier(gamma=1.0).fit([[0.0], [1.0], [2.0]], ["a", "b", "a"])
+        >>> model.predict([[1.0]])
+        array(['b'], dtype='<U1')
+    """
 
     def fit(self, X, y):
         """Fit to X (n, d) and class labels y (n,)."""

@@ -1,7 +1,8 @@
-"""What all minimum-norm interpolators share: the solution of their Gram system, and what is told of it."""
+"""What all minimum-norm interpolators share: the solution of their Gram system, and the report of it."""
 
 import sys
 import warnings
+from collections.abc import Callable
 from hashlib import blake2b
 
 import numpy as np
@@ -117,17 +118,20 @@ class MinimumNorm(OwnModel, BaseEstimator):
 
 
 class OneHotClassifier(ClassifierMixin):
-    """Of classes by one value each, `_values` (n, classes): the largest wins."""
+    """Base of classifiers that compute one value per class; the largest wins."""
+
+    classes_: np.ndarray
+    _values: Callable[..., np.ndarray]  # X → values (n, classes), from the other base
 
     def decision_function(self, X) -> np.ndarray:
         """Return the values (n, classes); for two classes their difference (n,), as scikit-learn defines it."""
-        values = self._values(X)  # type: ignore[attr-defined]
+        values = self._values(X)
         return values[:, 1] - values[:, 0] if values.shape[1] == 2 else values
 
     def predict(self, X) -> np.ndarray:
         """Return the class of largest value (n,)."""
-        best = self._values(X).argmax(1)  # type: ignore[attr-defined]
-        return self.classes_[best]  # type: ignore[attr-defined]
+        best = self._values(X).argmax(1)
+        return self.classes_[best]
 
 
 def _count_conflicts(points: np.ndarray, targets: np.ndarray) -> int:

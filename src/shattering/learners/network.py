@@ -447,7 +447,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             networks.add_dropout(module, self.dropout)
         self._preprocessing.channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
         memory_format = torch.channels_last if self._preprocessing.channels_last else torch.preserve_format
-        self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]
+        self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]  # the stub lacks modules
         self.n_parameters_ = networks.count_parameters(module)
         if not self.n_parameters_:
             raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
@@ -462,7 +462,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def _compiled(self, module: nn.Module) -> nn.Module:
         """Compile the module; on a GPU with CUDA graphs, which save the launches of many small kernels."""
         mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
-        return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]
+        return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]  # a module stays one
 
     def _world_matters(self) -> bool:
         """Return whether training by another number of processes gives another result, beyond rounding."""

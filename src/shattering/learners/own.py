@@ -89,4 +89,4 @@ def is_exactly_ours(model: object) -> bool:
 
 def epochs_of(model: object) -> int | None:
     """Return how many epochs a model of ours trains at most; None for one without epochs, and for anyone else's."""
-    return model.get_params(deep=False).get("epochs") if isinstance(model, OwnModel) else None  # type: ignore[attr-defined]
+    return model.get_params(deep=False).get("epochs") if isinstance(model, OwnModel) else None  # type: ignore[attr-defined]  # from BaseEstimator

@@ -1,4 +1,4 @@
-"""The one check of what anyone's model predicts, and of what is a classifier at all."""
+"""The check of any model's predictions, and of whether it is a classifier at all."""
 
 from typing import Any
 
@@ -94,4 +94,4 @@ def _described(predicted: Any, values: np.ndarray) -> str:
 
 
 def _is_missing(value: object) -> bool:
-    return bool(np.ndim(value) == 0 and pd.isna(value))  # type: ignore[arg-type]
+    return bool(np.ndim(value) == 0 and pd.isna(value))  # type: ignore[arg-type]  # the stub lacks scalars of unknown types

@@ -55,7 +55,12 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         InputError: (fit) for bad parameters, rows that are no images, and where memory would not do.
 
     Warns:
-        ConvergenceWarning: where tol is not reached, as with fewer features than images.
+        ConvergenceWarning: if tol is not reached, as with fewer features than images.
+
+    Example:
+        >>> data = load_dataset("digits", n_train=50)
+        >>> model = RandomConvClassifier(64, patch=3).fit(data.train.images.flatten(1).numpy(), data.train.y)
+        >>> model.residual_, model.norm_
     """
 
     not_identity = (*MinimumNorm.not_identity, "cache", "random_state")

@@ -1,4 +1,4 @@
-"""Scores of examples → figures of merit."""
+"""Top-5 accuracy."""
 
 import torch
 

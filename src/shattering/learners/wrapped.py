@@ -38,7 +38,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         """Call the function. Raises InputError if it returns no function."""
         self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
         with seeds.everywhere(self.random_state), _type_named(split):
-            self.predict_ = self.train(split.copy(), self.random_state)  # type: ignore[misc]
+            self.predict_ = self.train(split.copy(), self.random_state)  # type: ignore[misc]  # a field that holds a function
         if not callable(self.predict_):
             raise InputError(
                 f"{self.name_in_messages()} returned a {type(self.predict_).__name__}, expected a function: predict(split) → classes"
@@ -98,13 +98,13 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
             check_float32(split.images, "standardized features")
         with seeds.everywhere(self.random_state), _type_named(split):
             self.estimator_ = clone(self.estimator)
-            self.estimator_.fit(self._inputs(split), self._labels[split.labels.numpy()])  # type: ignore[union-attr]
+            self.estimator_.fit(self._inputs(split), self._labels[split.labels.numpy()])  # type: ignore[union-attr]  # it has fit
         return self
 
     def predict(self, X) -> np.ndarray:
         """Return the labels (n,)."""
         inputs = self._inputs(X)
-        found = self.estimator_.predict(inputs)  # type: ignore[union-attr]
+        found = self.estimator_.predict(inputs)  # type: ignore[union-attr]  # it has predict
         return self.classes_[checked_codes(found, self._labels, len(inputs), self.name_in_messages())]
 
     def name_in_messages(self) -> str:

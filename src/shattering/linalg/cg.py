@@ -12,7 +12,13 @@ _REPLACE = 1e-3  # the recurrence's residual is replaced each time it has fallen
 
 @dataclass(frozen=True)
 class Iterations:
-    """solution and rest = targets - matrix @ solution (n, k); residual: ‖rest‖ / ‖targets‖, Frobenius."""
+    """What conjugate gradients have reached.
+
+    Args:
+        solution: (n, k).
+        rest: (n, k), targets - matrix @ solution.
+        residual: ‖rest‖ / ‖targets‖ in the Frobenius norm.
+    """
 
     solution: Tensor
     rest: Tensor

@@ -49,11 +49,11 @@ def linear(a: Tensor, b: Tensor) -> Tensor:
 
 
 class Gaussian:
-    """exp(-gamma ‖x - x'‖²), with one matrix product a block.
+    """The Gaussian kernel exp(-gamma ‖x - x'‖²), with one matrix product per block.
 
-    The products are of points relative to the mean of b: where all points are far from zero, as much as their distances
-    would be lost in rounding else. Where points are so far from that mean that it would be lost even so, the values that this
-    would change are computed again, from differences in float64.
+    The mean of b is subtracted from all points first: rounding would otherwise destroy the distances between points that are far
+    from zero. Where points are far from this mean too, the values that rounding would change are computed again from differences in
+    float64.
     """
 
     def __init__(self, gamma: float):

@@ -56,7 +56,12 @@ def _accept(rest: Tensor, diagonal: Tensor, generator: np.random.Generator) -> t
 
 
 class Preconditioner:
-    """The inverse of F F' + shift I, by the Woodbury identity. shift: above 0."""
+    """The inverse of F F' + shift I by the Woodbury identity.
+
+    Args:
+        factor: F (n, r).
+        shift: above 0.
+    """
 
     def __init__(self, factor: Tensor, shift: float):
         self.factor, self.shift = factor, shift

@@ -25,14 +25,20 @@ _IN_FLOAT32 = (1e-30, 1e30)  # entries on the diagonal that float32 holds, with 
 
 @dataclass(frozen=True)
 class Solution:
-    """What was found. All of it is of the one solution x.
+    """A solution x, and what is known of it.
 
-    x: (n, k) float64. fitted: gram @ x, in float64. residual: ‖targets - (gram + ridge I) x‖ / ‖targets‖, Frobenius, with
-    the matrix in float64. how: "cholesky"; "cg"; "eigen" (by all eigenvalues); or "low rank" (least squares, by those
-    eigenvalues that are not zero in float64). precision: that was enough in the end. steps: of conjugate gradients or
-    refinement. condition: of gram + ridge I, an estimate from below; of a low rank, that of the eigenvalues that were used.
-    rank: how many these are, else None. complete: whether the rest are zero (False: memory held no more). seconds: by stage,
-    of all that was tried.
+    Args:
+        x: (n, k) float64.
+        fitted: gram @ x, in float64.
+        residual: ‖targets - (gram + ridge I) x‖ / ‖targets‖ in the Frobenius norm, with the matrix in float64.
+        how: "cholesky"; "cg"; "eigen" (by all eigenvalues); or "low rank" (least squares, by those eigenvalues that are not zero in
+            float64).
+        precision: the precision that was enough in the end.
+        steps: steps of conjugate gradients or refinement.
+        condition: condition number of gram + ridge I, an estimate from below; for a low rank, that of the eigenvalues used.
+        rank: number of eigenvalues used for a low rank, else None.
+        complete: True if the other eigenvalues are zero; False if the memory held no more.
+        seconds: per stage, of everything that was tried.
     """
 
     x: Tensor

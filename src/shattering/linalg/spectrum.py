@@ -19,9 +19,13 @@ _INDEFINITE = 1e-6  # share of the largest eigenvalue: of negative ones that are
 
 @dataclass(frozen=True)
 class Spectrum:
-    """V diag(values) V', V = basis @ turn (n, r) with orthonormal columns; turn None: V = basis.
+    """Eigenvalues and eigenvectors V diag(values) V' of a matrix.
 
-    values: (r,) float64. complete: whether what it lacks of the matrix is rounding alone.
+    Args:
+        values: (r,) float64.
+        basis: V = basis @ turn (n, r) has orthonormal columns.
+        turn: None: V = basis.
+        complete: True if the rest of the matrix is rounding alone.
     """
 
     values: Tensor
@@ -41,7 +45,14 @@ class Spectrum:
 
 @dataclass(frozen=True)
 class LeastSquares:
-    """x (n, k). rank: eigenvalues of the system's matrix that were used, the rest taken for zero. condition: of these."""
+    """A least-squares solution of least norm.
+
+    Args:
+        x: (n, k).
+        rank: number of eigenvalues of the system's matrix that were used; the others are taken for zero.
+        condition: ratio of the largest and the smallest of them.
+        complete: see `Spectrum`.
+    """
 
     x: Tensor
     rank: int

@@ -18,14 +18,16 @@ _ROWS = 2500
 
 
 class StoredGram:
-    """scale times a symmetric matrix, plus a constant, of which the entries on and below the diagonal are held.
+    """A symmetric matrix times `scale` plus `constant`, held as its entries on and below the diagonal.
 
-    What features have in common makes their products large and all alike, and rounds the differences away; so the panels are
-    of features without their mean μ, and what belongs to it is kept apart: <z, z'> = <z - μ, z' - μ> + <z, μ> + <z', μ> - <μ, μ>.
+    A mean that all features share makes their products large and alike, and rounding then destroys the differences. So the panels
+    hold products of features without their mean μ, and the rest is kept apart:
+    <z, z'> = <z - μ, z' - μ> + <z, μ> + <z', μ> - <μ, μ>.
 
-    panels: rows of the matrix, float32 or float64, `_ROWS` at a time and each as far as its block on the diagonal: half the
-    memory. sides: (n,) float64, <z, μ> - <μ, μ> / 2. parts: names of what has been added up so far. features: how many
-    products an entry is made of.
+    Args:
+        panels: rows of the matrix, float32 or float64, `_ROWS` at a time, each as far as its block on the diagonal.
+        sides: (n,) float64, <z, μ> - <μ, μ> / 2.
+        parts: names of what has been added up so far.
     """
 
     def __init__(self, panels: Sequence[Tensor], sides: Tensor, parts: Sequence = ()):
@@ -37,7 +39,7 @@ class StoredGram:
 
     @property
     def noise(self) -> float:
-        """Of the panels' entries, rounded to their type again and again; what is kept apart is in float64."""
+        """Relative rounding error of the panels' entries, which are rounded after each addition; `sides` are exact enough."""
         if self.panels[0].dtype == torch.float64:
             return 0.0
         rounded = sum(float(panel.diagonal(rows.start).double().sum()) for rows, panel in self._by_rows()) * self.scale

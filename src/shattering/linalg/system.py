@@ -12,9 +12,12 @@ _EPSILON = torch.finfo(torch.float64).eps
 
 @dataclass(frozen=True)
 class System:
-    """(gram + ridge I) x = targets.
+    """The linear system (gram + ridge I) x = targets.
 
-    targets: (n, k) float64, on the device of the gram. ridge: at least 0.
+    Args:
+        gram: the matrix.
+        targets: (n, k) float64, on the device of the gram.
+        ridge: at least 0.
     """
 
     gram: Gram

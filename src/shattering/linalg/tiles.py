@@ -13,7 +13,7 @@ _PIVOT = 32  # times rounding: what a pivot has to be above, in units of its dia
 
 
 class NotPositiveDefinite(ArithmeticError):
-    """A pivot of the factorization is not positive. row: of the tile where it was met."""
+    """A pivot of the factorization is not positive. row: row of the tile where this happened."""
 
     def __init__(self, row: int):
         super().__init__(f"the matrix is not positive definite in working precision (rows from {row})")
@@ -21,10 +21,7 @@ class NotPositiveDefinite(ArithmeticError):
 
 
 class LowerTiles:
-    """gram + ridge I, tiles on and below the diagonal.
-
-    `factorize` replaces them by those of the Cholesky factor.
-    """
+    """The tiles of gram + ridge I on and below the diagonal. `factorize` replaces them by those of the Cholesky factor."""
 
     def __init__(self, gram: Gram, ridge: float, dtype: torch.dtype):
         self.n, self.size = gram.n, TILE

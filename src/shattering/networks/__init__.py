@@ -67,7 +67,7 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
     factory = find_network(network) if isinstance(network, str) else network
     if auxiliary and isinstance(network, str):
         check_auxiliary(network)
-        factory = partial(factory, auxiliary=True)  # type: ignore[call-arg]
+        factory = partial(factory, auxiliary=True)  # type: ignore[call-arg]  # "inception-v3" takes it
     if isinstance(network, str) and not network.startswith("mlp") and len(image_shape) != 3:
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
     with torch.random.fork_rng(devices=[]):

@@ -21,7 +21,7 @@ class LocalResponseNorm(nn.Module):
         self.register_buffer("band", alpha * (distance <= radius).float()[:, :, None, None], persistent=False)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        scale = (F.conv2d(images.square(), self.band) + self.k).rsqrt()  # type: ignore[arg-type]
+        scale = (F.conv2d(images.square(), self.band) + self.k).rsqrt()  # type: ignore[arg-type]  # a buffer is a tensor
         return images * (scale * scale.sqrt())
 
 

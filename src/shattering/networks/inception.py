@@ -8,7 +8,7 @@ _STAGES = ((32, 32), (32, 48), 80, (112, 48), (96, 64), (80, 80), (48, 96), 96, 
 
 
 class OffsetBatchNorm2d(nn.BatchNorm2d):
-    """Batch normalization with a learned offset and no learned scale: one parameter a channel."""
+    """Batch normalization with a learned offset and no learned scale: one parameter per channel."""
 
     def __init__(self, channels: int):
         super().__init__(channels)
@@ -64,5 +64,5 @@ def inception_without_batch_norm(image_shape: tuple[int, ...], n_classes: int) -
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]  # the bias is there
     return network

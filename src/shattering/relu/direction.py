@@ -23,10 +23,15 @@ _BEYOND = 1.25  # pairs are moved this much further apart than needed
 
 @dataclass(frozen=True)
 class Projection:
-    """direction: (d,) float64. points: (n,) float64, their place along it. steepness: see `steepness`.
+    """Points projected on a direction.
 
-    exact: whether these are free of rounding, in any order of summation: the points are whole numbers, and the
-    direction's entries are on a grid coarse enough. rounds: how often it was turned.
+    Args:
+        direction: (d,) float64.
+        points: (n,) float64, the place of each point along it.
+        steepness: see `steepness`.
+        exact: True if the points' places are free of rounding, in any order of summation: the points are whole numbers, and the
+            direction's entries are on a grid that is coarse enough.
+        rounds: how often the direction was turned.
     """
 
     direction: np.ndarray

@@ -15,7 +15,15 @@ _BITS = 51  # of the grid of slopes: differences and sums of two fit into float6
 
 @dataclass(frozen=True)
 class Hinges:
-    """knots: (n,) ascending points. values: (n,) targets there. thresholds, weights: (n,). slopes: (n,), left of each knot."""
+    """A sum of hinges that takes given values at given points.
+
+    Args:
+        knots: (n,) ascending points.
+        values: (n,) targets there.
+        thresholds: (n,) of the hinges.
+        weights: (n,) of the hinges.
+        slopes: (n,) slope of the function left of each knot.
+    """
 
     knots: np.ndarray
     values: np.ndarray

@@ -126,7 +126,7 @@ class Worker:
             for parameter, value in zip(parameters, version.parameters, strict=True):
                 parameter.copy_(value)
         for layer in self.layers:
-            layer.num_batches_tracked.zero_()  # type: ignore[union-attr, operator]
+            layer.num_batches_tracked.zero_()  # type: ignore[union-attr, operator]  # a tensor: the layer tracks
         self.module.zero_grad()
         with seeded(torch.device("cpu"), seed):
             with self.hyperparameters.autocast():
@@ -134,7 +134,7 @@ class Worker:
             objective.backward()
         self._check_buffers()
         moments = [(layer.running_mean, layer.running_var) if layer.num_batches_tracked else None for layer in self.layers]
-        gradient = Gradient(version.number, [parameter.grad for parameter in parameters], moments)  # type: ignore[arg-type]
+        gradient = Gradient(version.number, [parameter.grad for parameter in parameters], moments)  # type: ignore[arg-type]  # tensors
         return gradient, (loss.detach() * len(labels), logits.detach())
 
     def _check_buffers(self) -> None:
@@ -182,7 +182,7 @@ class Asynchronous:
         totals = EpochTotals(state.epoch_state, hyperparameters.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
         late: list[int] = list(state.epoch_state.get("late", []))
         batches = batch_rows(len(data.labels), hyperparameters.batch_size, hyperparameters.order_seed, epoch, windows=data.windows)
-        with closing(data.epoch(epoch, batches[totals.batches :])) as images:  # type: ignore[type-var]
+        with closing(data.epoch(epoch, batches[totals.batches :])) as images:
             for rows, gradient, seen in self._gradients(batches[totals.batches :], images, data.labels, hyperparameters, state):
                 late.append(self._update(gradient, hyperparameters.learning_rate_at(epoch, state.step)))
                 loss, logits = self._get(seen)

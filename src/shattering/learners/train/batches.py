@@ -1,6 +1,6 @@
 """The batches of an epoch, and the examples that they are made of, in memory or on disk."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -35,7 +35,7 @@ class Examples:
     draw: Callable[[int], torch.Tensor] | None = None
     windows: Windows | None = None
 
-    def epoch(self, epoch: int, batches: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    def epoch(self, epoch: int, batches: Sequence[torch.Tensor]) -> Generator[torch.Tensor, None, None]:
         """Yield the images of each batch as they are in this epoch."""
         if self.augment is None or self.draw is None:
             yield from self._prepared(batches)

@@ -172,4 +172,4 @@ def _read(path: Path) -> dict:
     for name in ("key", "model", "optimizer", "training"):
         if not isinstance(content, dict) or name not in content:
             raise InputError(f"checkpoint {path} is not readable, remove it to start again: it has no {name!r}")
-    return content  # type: ignore[return-value]
+    return content  # type: ignore[return-value]  # checked to be a dict above

@@ -78,7 +78,7 @@ class Synchronous:
         totals = EpochTotals(state.epoch_state, hyperparameters.learning_rate_at(epoch, state.step), device, ranks, tracker)
         batches = batch_rows(len(data.labels), hyperparameters.batch_size, seed, epoch, device, data.windows)[totals.batches :]
         shares = [ranks.share(rows) for rows in batches]
-        with seeded(device, seeds.integer(seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:  # type: ignore[type-var]
+        with seeded(device, seeds.integer(seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:
             totals.restore_generators()
             for batch, rows in zip(batches, shares, strict=True):
                 if ranks.world > 1:

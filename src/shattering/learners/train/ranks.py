@@ -1,4 +1,4 @@
-"""`Ranks`: the processes that train one network together, as `torchrun` starts them. Of one process everything here is a no-op."""
+"""`Ranks`: the processes that train one network together, as `torchrun` starts them. With one process everything here does nothing."""
 
 import os
 import time
@@ -26,7 +26,16 @@ _START = timedelta(minutes=10)  # until all processes have started
 
 @dataclass(frozen=True)
 class Ranks:
-    """rank: of this process, 0…world-1. Rank 0 alone writes."""
+    """The place of this process among those that train together.
+
+    Args:
+        rank: number of this process, 0…world-1. Rank 0 alone writes.
+        world: number of processes.
+
+    Example:
+        >>> Ranks(rank=1, world=2).share(torch.arange(5))
+        tensor([3, 4])
+    """
 
     rank: int = 0
     world: int = 1
@@ -147,13 +156,13 @@ class _Total(torch.autograd.Function):
     """The sum over the processes; so is its gradient."""
 
     @staticmethod
-    def forward(_, values: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def forward(_, values: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # torch's takes any arguments
         values = values.clone()
         dist.all_reduce(values)
         return values
 
     @staticmethod
-    def backward(_, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+    def backward(_, gradient: torch.Tensor) -> torch.Tensor:  # type: ignore[override]  # likewise
         gradient = gradient.contiguous().clone()
         dist.all_reduce(gradient)
         return gradient
@@ -170,7 +179,7 @@ def synchronize_batch_norm(model: nn.Module) -> None:
     """
     for layer in model.modules():
         if isinstance(layer, nn.modules.batchnorm._BatchNorm):
-            layer.forward = _Synchronized(layer, layer.forward)  # type: ignore[method-assign]
+            layer.forward = _Synchronized(layer, layer.forward)  # type: ignore[method-assign]  # of this instance alone
 
 
 @dataclass(frozen=True)
