@@ -1,11 +1,13 @@
-"""The examples in the docstrings of runs and errors are executed, and print what they say."""
+"""The examples in docstrings are executed, and print what they say."""
 
 import doctest
 from importlib import import_module
 
 import pytest
 
-MODULES = ["errors", "stats"] + [f"runs.{name}" for name in ("spec", "study", "grid", "on_ray", "store", "stored", "sweep", "execute")]
+MODULES = ["errors", "stats", "randomization", "data.load", "data.arrays", "data.dataset", "learners.train.ranks"]
+MODULES += [f"learners.{name}" for name in ("network", "kernel", "random_conv", "relu")]
+MODULES += [f"runs.{name}" for name in ("spec", "study", "grid", "on_ray", "store", "stored", "sweep", "execute")]
 
 
 @pytest.mark.parametrize("name", MODULES)

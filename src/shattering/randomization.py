@@ -237,6 +237,7 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> 
         seed: seed of the noise.
 
     Example:
+        >>> from shattering import load_dataset
         >>> noisy = randomize(load_dataset("digits"), Randomization(labels=1.0), seed=1)
         >>> len(noisy.train) == len(load_dataset("digits").train)
         True

@@ -88,9 +88,11 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         random_state: seed of the initialization and of the batch order.
 
     Example:
+        >>> from shattering import load_dataset
         >>> data = load_dataset("digits", n_train=100)
         >>> model = NetworkClassifier("mlp-1x64", epochs=5).fit(data.train)
-        >>> model.history_["train_accuracy"], model.score(data.test)
+        >>> len(model.history_), model.predict(data.train).shape
+        (5, (100,))
 
     Attributes:
         module_: the trained torch module.

@@ -58,9 +58,11 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         ConvergenceWarning: if tol is not reached, as with fewer features than images.
 
     Example:
-        >>> data = load_dataset("digits", n_train=50)
-        >>> model = RandomConvClassifier(64, patch=3).fit(data.train.images.flatten(1).numpy(), data.train.y)
-        >>> model.residual_, model.norm_
+        >>> from shattering import load_dataset
+        >>> train = load_dataset("digits", n_train=50).train
+        >>> model = RandomConvClassifier(64, patch=3).fit(train.images.flatten(1).numpy(), train.y)
+        >>> len(model.classes_)
+        10
     """
 
     not_identity = (*MinimumNorm.not_identity, "cache", "random_state")
