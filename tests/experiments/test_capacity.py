@@ -85,7 +85,7 @@ def test_rules_can_fail(store):
     assert not rademacher.make_result("rademacher", "tiny", weak, closed).claims[0].holds
     rows = [
         {"model": "x", "labels": labels, "uniform": uniform, "own": own}
-        for labels, uniform, own in (("true labels", 1.0, 0.5), ("random labels", 0.0, 0.4))
+        for labels, uniform, own in (("original labels", 1.0, 0.5), ("random labels", 0.0, 0.4))
     ]
     assert [claim.holds for claim in stability._claims(rows)] == [False, False]
     trained_row = {"n": 5, "built_train": 1.0, "trained_train": 1.0, "built_test": 0.5, "trained_test": 0.1}

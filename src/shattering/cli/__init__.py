@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shattering.cli.capacity import Rademacher, ShatterPoint, Stability
+from shattering.cli.capacity import FindShatterPoint, MeasureRademacher, MeasureStability
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, Run, Sweep
 from shattering.cli.showing import List, Report, Show, Status
@@ -39,7 +39,7 @@ COMMANDS = Group(
         "paper": Paper,
         "capacity": Group(
             "How much a model can fit: Rademacher complexity, shatter point, stability.",
-            {"rademacher": Rademacher, "shatter-point": ShatterPoint, "stability": Stability},
+            {"rademacher": MeasureRademacher, "shatter-point": FindShatterPoint, "stability": MeasureStability},
         ),
     },
 )

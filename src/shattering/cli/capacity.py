@@ -1,4 +1,4 @@
-"""`capacity`: how much a model can fit. Each command runs what is missing, then prints a table and writes a page."""
+"""The commands of `capacity`: how much a model can fit. Each runs what is missing, prints a table and writes a page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OfModel(Stored):
+class _CapacityCommand(Stored):
     dataset: str = "digits"
     """A name (see `list datasets`) or a path."""
     model: str = "network"
@@ -42,7 +42,7 @@ class _OfModel(Stored):
 
         model = find_model(self.model)
         params = settled(model, read_settings(self.set), f"model {self.model!r}")
-        build_model(self.model, params, self.seed)  # refused here rather than in a worker
+        build_model(self.model, params, self.seed)  # bad parameters stop here, not in a worker
         return params
 
     def _title(self) -> str:
@@ -62,13 +62,13 @@ class _OfModel(Stored):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rademacher(_OfModel):
+class MeasureRademacher(_CapacityCommand):
     """Empirical Rademacher complexity: how well the model fits random signs, beside closed forms of norm-bounded classes."""
 
     n: Annotated[int, Range(2)] = 200
     """Training images."""
     draws: Count = 10
-    """Draws of random signs."""
+    """How many times to draw random signs."""
 
     def execute(self) -> int:
         from shattering.experiments.rademacher import make_result
@@ -86,13 +86,13 @@ class Rademacher(_OfModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stability(_OfModel):
-    """Uniform stability: what replacing one training example changes, on true and on random labels."""
+class MeasureStability(_CapacityCommand):
+    """Uniform stability: how losses change when one training example is replaced, on original and on random labels."""
 
     n: Annotated[int, Range(2)] = 200
     """Training images."""
     replaced: Count = 20
-    """Examples replaced, one at a time."""
+    """How many examples to replace, one at a time."""
 
     def execute(self) -> int:
         from shattering.experiments.stability import LABELS, N_TEST, make_result
@@ -106,26 +106,26 @@ class Stability(_OfModel):
         common |= {"n_test": len(data.test)} if len(data.test) < N_TEST else {}
         specs = [StudySpec("stability", {**common, "labels": p}, self.seed) for p in LABELS.values()]
         records = sweep_with_overview(specs, Store(self.store), 1)
-        found = {(self._title(), kind): record for kind, record in zip(LABELS, records, strict=True)}
-        return self._finish(make_result("stability", "capacity", found))
+        by_labels = {(self._title(), kind): record for kind, record in zip(LABELS, records, strict=True)}
+        return self._finish(make_result("stability", "capacity", by_labels))
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShatterPoint(_OfModel):
+class FindShatterPoint(_CapacityCommand):
     """The largest number of random labels that the model fits, by bisection over stored runs."""
 
     accuracy: Annotated[float, Range(0, 1, above=True)] = 0.99
-    """On the training labels: what counts as fitted."""
+    """The training accuracy from which a run fits its random labels."""
     n_min: Count = 100
-    """Where the search begins."""
+    """Number of training images at which the search begins."""
     n_max: Count | None = None
-    """The most to try. Default: all training images."""
+    """The most training images to try. Default: all."""
     n_test: Count | None = None
     """Test images of each run. Default: 1,000, or all if there are fewer."""
     steps: Count = 4
-    """Sizes tried a doubling of n."""
+    """How many numbers of images to try per doubling."""
     seeds: Count = 1
-    """Runs of each size, all of which have to fit."""
+    """Runs per number of images, all of which have to fit."""
 
     def execute(self) -> int:
         import sys
@@ -140,10 +140,14 @@ class ShatterPoint(_OfModel):
         spec = RunSpec(self.dataset, n_test=n_test, model=self.model, params=self._params(), seed=self.seed)
 
         def show(run) -> None:
-            print(f"n = {run.spec.n_train:,}, seed {run.spec.seed}: {run.result['train_accuracy']:.1%} fitted", file=sys.stderr, flush=True)
+            print(
+                f"n = {run.spec.n_train:,}, seed {run.spec.seed}: {run.result['train_accuracy']:.1%} of the labels fitted",
+                file=sys.stderr,
+                flush=True,
+            )
 
-        found = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, show)
-        return self._finish(make_result({self._title(): found}))
+        point = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, show)
+        return self._finish(make_result({self._title(): point}))
 
 
 def _check_size(option: str, value: int, low: int, high: int) -> None:

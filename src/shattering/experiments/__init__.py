@@ -1,1 +1,1 @@
-"""The papers' experiments: one file for each table, figure or claim."""
+"""The papers' experiments: one file per table, figure or claim has what is computed, run, claimed and drawn."""

@@ -1,4 +1,4 @@
-"""Corollary 1: the same labels by a network of depth k, width O(n / k) and O(n + d) weights."""
+"""Corollary 1: a network of depth k, width O(n / k) and O(n + d) weights takes any labels."""
 
 from collections.abc import Callable, Sequence
 
@@ -39,9 +39,18 @@ def run_study(
     classes: int = 10,
     depths: Sequence[int] = (2, 3, 4, 8, 16, 64),
 ) -> tuple[dict, pd.DataFrame]:
-    """The same labels by networks of several depths. Arguments as of `theorem1`.
+    """Build networks of several depths for the random labels of theorem 1's study.
 
-    Table: depth, width, n_parameters, layers (linear ones, counted), max_error, n_checked, labels_right.
+    Args:
+        seed: see `shattering.experiments.theorem1.run_study`, as for dataset, n, d and classes.
+        depths: numbers of layers, each at least 2.
+
+    Returns:
+        (numbers, table). Numbers: n, d, steepness. Table: depth, width, n_parameters, max_error (of the plain float64 forward
+        pass at n_checked points), n_checked, labels_right (share of these points).
+
+    Raises:
+        InputError: for "noise" without n.
     """
     rows, targets, about = random_labels(seed, dataset, n, d, classes)
     _, largest = survey(rows)
@@ -66,14 +75,14 @@ def run_study(
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """One study a data set: the most images, and the most of noise."""
+    """List the studies: one on the most images of the dataset, one on the most images of noise, if there are any."""
     k = scale.capacity
     sizes = [(k.dataset, k.sizes[-1]), *(("noise", n) for n in k.noise[-1:])]
     return [StudySpec("corollary1", {"dataset": dataset, "n": n}) for dataset, n in sizes]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The table and figure, from stored studies."""
+    """Make the tables, the chart and the claims from stored studies."""
     records = runs.records(specs(scale))
     done = [record for record in records if record.result]
     size = "; ".join(record.result["data"] for record in done) or "missing"
@@ -84,8 +93,8 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 
 _NOTE = (
-    "Depth 2 is theorem 1's network. From depth 4 on the points are divided into k - 3 groups along the direction, and each layer works "
-    "on a coordinate clipped to its group's interval, so that no term is larger than a group needs."
+    "Depth 2 is theorem 1's network. From depth 4 on, the points are divided into k - 3 groups along the direction, and each layer works "
+    "on a coordinate clipped to its group's interval, so that no term is larger than its group needs."
 )
 
 
@@ -97,7 +106,7 @@ def _rows(record: Run[StudySpec]) -> list[dict]:
 
 
 def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
-    def found(value: Callable[[Run[StudySpec], dict], float]) -> dict[str, float | None]:
+    def per_depth(value: Callable[[Run[StudySpec], dict], float]) -> dict[str, float | None]:
         names = [f"{r.result.get('data', r.spec.title)}" for r in records]
         values = {f"{name}, depth {row['depth']}": value(r, row) for name, r in zip(names, records, strict=True) for row in _rows(r)}
         return values | {name: None for name, r in zip(names, records, strict=True) if not r.result}
@@ -111,8 +120,8 @@ def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
         judge(
             "any depth, with O(n / k) width and O(n + d) weights",
             "For every k >= 2 there is a network of depth k, width O(n / k) and O(n + d) weights that represents any function on n points.",
-            "width at most n / (k - 3) + 4 (n + 4 below depth 5), and at most 2n + d + 2k weights, and every label checked right",
-            found(fewest),
+            "width is at most n / (k - 3) + 4 (n + 4 below depth 5), weights are at most 2n + d + 2k, every label checked is right",
+            per_depth(fewest),
             lambda v: min(v.values()) == 1,
             "{:.0%}",
         ),
@@ -120,7 +129,7 @@ def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
             "depth helps float64",
             "(Ours: clipped to its group, no layer has terms as large as a single one needs.)",
             "the deepest network's error is below a tenth of the shallow one's",
-            found(lambda _, row: row["max_error"]),
+            per_depth(lambda _, row: row["max_error"]),
             lambda v: all(
                 min(x for key, x in v.items() if key.startswith(data)) < 0.1 * v[f"{data}, depth 2"]
                 for data in {key.rpartition(",")[0] for key in v}

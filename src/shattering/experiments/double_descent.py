@@ -33,12 +33,22 @@ COLUMNS = (
 def run_study(
     seed: int, *, dataset: str = "digits", n: int = 500, n_test: int = 500, labels: float = 0.0, widths: Sequence[int] = ()
 ) -> tuple[dict, pd.DataFrame]:
-    """Test error over the number of random features, through the interpolation threshold at n; minimum norm throughout.
+    """Compute the test error over the number of random features, through the interpolation threshold at n features.
 
-    Features are relu(<w, x>) with Gaussian w, the same for fewer and for more; images are standardized by pixel, with a
-    constant. Least squares of least norm on one-hot targets, with a share of label corruption on the training images.
-    Without widths, a grid from n/16 to 16 n, closer around n. Table: width, train_error, test_error (of labels as
-    trained on, and of true ones), test_loss (mean squared error a class) and norm (of the weights). Numbers: n, labels.
+    Features are relu(<w, x>) with Gaussian w; fewer features are the first of more. Images are standardized per pixel, with
+    a constant appended. Each model is the least-squares solution of least norm for one-hot targets.
+
+    Args:
+        seed: of the subset, the label corruption and the features.
+        dataset: a name in `DATASETS`, or a path.
+        n: training images.
+        n_test: test images.
+        labels: the probability that a training label is corrupted, in 0…1.
+        widths: numbers of features; none: a grid from n/16 to 16 n, finer around n.
+
+    Returns:
+        (numbers, table). Numbers: n, labels. Table: width, train_error (of the corrupted labels), test_error (of the original
+        labels), test_loss (mean squared error per class), and norm (of the weights).
     """
     data = randomize(load_dataset(dataset, n, n_test, seed), Randomization(labels), seed)
     n = len(data.train)
@@ -68,14 +78,14 @@ def run_study(
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """Without and with label noise, three seeds."""
+    """List the studies: without and with corrupted labels, three seeds each."""
     k = scale.kernels
     params = {"dataset": k.grey, "n": k.n_study, "n_test": k.n_study_test}
     return [StudySpec("double-descent", {**params, "labels": p}, seed) for seed in range(3) for p in NOISE]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from the stored studies."""
+    """Make the figure, its table and its claims from the stored studies."""
     records = runs.records(specs(scale))
     done = [record for record in records if record.result]
     size = done[0].result["data"] if done else "missing"
@@ -90,15 +100,15 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 
 def _means(records: Sequence[Run[StudySpec]]) -> list[dict]:
-    """Rows of the table: means over seeds for each label corruption and width, in that order."""
-    found: dict[tuple[float, int], list[dict]] = defaultdict(list)
+    """Average over seeds for each label corruption and width, in that order."""
+    groups: dict[tuple[float, int], list[dict]] = defaultdict(list)
     for record in records:
         for row in record.table.to_dict("records"):
-            found[record.result["labels"], int(row["width"])].append(row)
+            groups[record.result["labels"], int(row["width"])].append(row)
     names = {"train": "train_error", "test": "test_error", "norm": "norm"}
     return [
         {"labels": labels, "width": width, **{key: fmean(row[name] for row in rows) for key, name in names.items()}}
-        for (labels, width), rows in sorted(found.items())
+        for (labels, width), rows in sorted(groups.items())
     ]
 
 
@@ -106,7 +116,7 @@ def _claim(rows: list[dict], n: int, p: float) -> Claim:
     def best(part: list[dict]) -> float | None:
         return min((row["test"] for row in part), default=None)
 
-    found = {
+    errors = {
         "best below n": best([row for row in rows if row["width"] < n]),
         "at n": best([row for row in rows if row["width"] == n]),
         "at most features": best(rows[-1:]),
@@ -114,8 +124,8 @@ def _claim(rows: list[dict], n: int, p: float) -> Claim:
     return judge(
         f"double descent, {p:.0%} corrupted labels",
         "Test error peaks where the model just interpolates, and falls again as it grows beyond.",
-        "the error at n features is above both the best below and that at the most features, by 10 points at least",
-        found,
+        "the error at n features is at least 10 points above the best error below n and above the error at the most features",
+        errors,
         lambda v: v["at n"] >= max(v["best below n"], v["at most features"]) + 0.1,
     )
 

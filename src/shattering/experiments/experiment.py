@@ -1,4 +1,4 @@
-"""What the papers' experiments share: stored runs of a configuration, tables, claims, and the result they make up."""
+"""What the papers' experiments share: stored runs of a configuration, tables, claims, and the result that has them all."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -17,15 +17,15 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 from shattering.stats import accuracy_interval
 
-FITS = 0.99  # training accuracy from which a table's row counts as fitted; the paper's lowest is 99.21 %
-NEAR = 0.03  # of accuracy: what counts as the same test accuracy
-STILL_FALLING = 0.9  # of a quarter's mean loss, below which that of the next quarter shows that training was not at its end
-ANNEALED = 0.2  # of the largest learning rate, up to which the last one counts as decayed
+FITS = 0.99  # training accuracy from which a model fits its training set; the lowest of table 4 that fits is 99.21 %
+NEAR = 0.03  # two test accuracies count as the same up to this difference
+STILL_FALLING = 0.9  # the loss still falls if its mean over the last quarter is below this share of the mean over the quarter before
+ANNEALED = 0.2  # a learning rate has decayed once it is at most this share of its largest value
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a configuration: one run a seed, done or not."""
+    """The runs of a configuration, one per seed, done or not."""
 
     runs: list[Run]
 
@@ -34,33 +34,34 @@ class Outcome:
         return [run for run in self.runs if run.status == "done"]
 
     def values(self, name: str) -> list[float]:
-        """A field of the results, over the seeds that are done and have it."""
+        """List the values of a field of result.json over the seeds that are done and have it."""
         return [run.result[name] for run in self.done if run.result.get(name) is not None]
 
     def mean(self, name: str) -> float | None:
+        """Return the mean of `values`; None without any."""
         values = self.values(name)
         return fmean(values) if values else None
 
     def mean_of(self, measure: Callable[[Run], float | None]) -> float | None:
-        """The mean of a measure over the seeds that are done; None unless each of them has it."""
+        """Return the mean of a measure over the seeds that are done; None unless each of them has it."""
         values = [measure(run) for run in self.done]
         return None if None in values or not values else fmean(values)  # type: ignore[arg-type]
 
     def spread(self, name: str) -> float | None:
-        """Standard deviation over seeds; None for fewer than two."""
+        """Return the standard deviation over seeds; None for fewer than two."""
         values = self.values(name)
         return stdev(values) if len(values) > 1 else None
 
     def test_interval(self) -> tuple[float, float] | None:
-        """See `accuracy_interval`; None without a run that is done."""
+        """Return the 95 % interval of the test accuracy, see `accuracy_interval`; None if no run is done."""
         values = self.values("test_accuracy")
         return accuracy_interval(values, self.done[0].result["n_test"]) if values else None
 
     @property
     def seeds(self) -> str:
-        """How many seeds are done, of how many."""
-        n, of = len(self.done), len(self.runs)
-        return str(n) if n == of else f"{n} of {of}"
+        """The number of seeds that are done, and of all if some are not: "2 of 3"."""
+        n_done, n_all = len(self.done), len(self.runs)
+        return str(n_done) if n_done == n_all else f"{n_done} of {n_all}"
 
 
 class Runs:
@@ -72,11 +73,12 @@ class Runs:
         self.seen: dict[str, Run] = {}
 
     def outcome(self, specs: Sequence[RunSpec]) -> Outcome:
+        """Look up the runs of a configuration, one per seed."""
         return Outcome([self._find(spec) for spec in specs])
 
     @property
     def size(self) -> str:
-        """What to say of these runs beside the papers': how many images of what; the variant of the data as far as runs are done."""
+        """How many images of which dataset these runs have, in words; with the variant of the data once a run is done."""
         done = next((run.result for run in self.seen.values() if run.result), None)
         dataset = done["dataset"] if done else self.scale.cifar.dataset
         n = done["n_train"] if done else self.scale.cifar.n_train
@@ -89,7 +91,7 @@ class Runs:
         return self.seen[run_id]
 
     def records(self, specs: Sequence[StudySpec]) -> list[Run[StudySpec]]:
-        """Stored studies; those the store lacks with the status "missing"."""
+        """Look up studies. Those that the store lacks have the status "missing"."""
         return [self.store.of(spec).whole() for spec in specs]
 
 
@@ -97,8 +99,11 @@ class Runs:
 class Column:
     """A column of a table.
 
-    kind: how values are shown. prose: text that may be broken into lines; percent, share: values in 0…1; paper: values
-    that the paper printed in percent.
+    Args:
+        key: the name of its values in a row.
+        label: the heading.
+        kind: how values are shown. "prose" is text that may be broken into lines; "percent" and "share" are values in 0…1,
+            shown in percent with two decimals and with none; "paper" is a value that the paper printed in percent.
     """
 
     key: str
@@ -108,7 +113,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of plain values under columns, None where there is none."""
+    """Rows of plain values under columns. A value that is missing is None."""
 
     title: str
     columns: Sequence[Column]
@@ -123,8 +128,13 @@ Verdict = Literal["holds", "does not hold", "inconclusive", "missing"]
 class Claim:
     """One of the papers' claims, judged by a rule on stored runs.
 
-    verdict: "missing" where runs that the rule needs are not done; "inconclusive" where they are done and cannot decide it.
-    why: the reason for "inconclusive"; empty for other verdicts.
+    Args:
+        name: a short name.
+        says: the claim in the paper's words, or nearly so.
+        rule: what has to be true of the runs for the claim to hold.
+        verdict: "missing" if runs that the rule needs are not done; "inconclusive" if they are done and cannot decide it.
+        evidence: the values that the rule looked at, as text.
+        why: the reason for "inconclusive"; empty for other verdicts.
     """
 
     name: str
@@ -136,35 +146,41 @@ class Claim:
 
     @property
     def holds(self) -> bool | None:
-        """Whether the claim holds; None where that is not known."""
+        """True if the claim holds, False if it does not, None if the runs do not tell."""
         return {"holds": True, "does not hold": False}.get(self.verdict)
 
     @property
     def shown_verdict(self) -> str:
-        """The verdict, with the reason where it is inconclusive."""
+        """The verdict, with the reason if it is inconclusive."""
         return f"{self.verdict}: {self.why}" if self.why else self.verdict
 
 
 def judge(
-    name: str, says: str, rule: str, found: dict[str, float | None], holds: Any, form: str = "{:.1%}", doubts: Sequence[str | None] = ()
+    name: str, says: str, rule: str, values: dict[str, float | None], holds: Any, form: str = "{:.1%}", doubts: Sequence[str | None] = ()
 ) -> Claim:
     """Judge a claim on named values.
 
-    holds: a function of the values that says whether they satisfy the rule. It is not asked where a value is missing.
-    doubts: reasons why the runs cannot decide the claim, each None where it does not apply; any of them makes it inconclusive.
+    Args:
+        name: see `Claim`.
+        says: see `Claim`.
+        rule: see `Claim`.
+        values: what the rule looks at, by name; None for a value that is missing, and then nothing is judged.
+        holds: a function of `values` that returns True if they satisfy the rule.
+        form: how a value is written.
+        doubts: reasons why the runs cannot decide the claim; None for those that do not apply. One reason is enough.
     """
-    missing = not found or None in found.values()
-    evidence = "; ".join(f"{key}: {'missing' if value is None else form.format(value)}" for key, value in found.items())
+    missing = not values or None in values.values()
+    evidence = "; ".join(f"{key}: {'missing' if value is None else form.format(value)}" for key, value in values.items())
     why = "" if missing else "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt))
-    verdict: Verdict = "missing" if missing else "inconclusive" if why else "holds" if holds(found) else "does not hold"
+    verdict: Verdict = "missing" if missing else "inconclusive" if why else "holds" if holds(values) else "does not hold"
     return Claim(name, says, rule, verdict, evidence, why)
 
 
 def cut_short(runs: Sequence[Run]) -> str | None:
-    """Say which of the runs used up their epochs while the training loss still fell; None if none did.
+    """Name the runs that used up their epochs while their training loss still fell; None if none did.
 
-    The loss still fell if its mean over the last quarter of the epochs is less than `STILL_FALLING` of that over the quarter
-    before. What such a run has not fitted, a longer one might: it cannot show that a model does not fit.
+    The loss still fell if its mean over the last quarter of the epochs is less than `STILL_FALLING` times its mean over the
+    quarter before. A longer run might have fit, so such a run does not show that a model cannot.
     """
     names = [run.spec.model_name for run in runs if run.status == "done" and _is_cut_short(run.history, run.result)]
     return f"the training of {', '.join(dict.fromkeys(names))} ended while its loss still fell" if names else None
@@ -180,7 +196,7 @@ def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any]) -> bool:
 
 
 def not_annealed(runs: Sequence[Run]) -> str | None:
-    """Say that a run's learning rate had hardly decayed when it ended, so that its last accuracies scatter; None if all had."""
+    """Report the first run whose learning rate had not decayed when it ended, so that its last accuracies scatter; or None."""
     for run in runs:
         if run.status == "done" and "learning_rate" in run.history and len(run.history) > 1:
             rates = run.history["learning_rate"].to_numpy()
@@ -190,7 +206,7 @@ def not_annealed(runs: Sequence[Run]) -> str | None:
 
 
 def few_seeds(runs: Sequence[Run], least: int = 3) -> str | None:
-    """Say that a configuration among the runs has fewer seeds than it takes to know their spread; None if each has enough."""
+    """Report that a configuration among the runs has fewer than `least` seeds, too few to know their spread; or None."""
     seeds: dict[str, set[int]] = {}
     for run in runs:
         key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
@@ -203,7 +219,15 @@ def few_seeds(runs: Sequence[Run], least: int = 3) -> str | None:
 class Result:
     """A table or figure of the papers, made from stored runs.
 
-    scale: its name. size: what was trained on, in words. charts: name → (altair chart, caption).
+    Args:
+        name: of the experiment.
+        title: the heading of its page.
+        scale: the name of the scale.
+        size: what was trained on, in words.
+        runs: the stored runs and studies behind it, done or not.
+        tables: its tables, in order.
+        charts: name → (altair chart, caption).
+        claims: the papers' claims, judged.
     """
 
     name: str
@@ -217,10 +241,11 @@ class Result:
 
     @property
     def not_done(self) -> list[Run[Spec]]:
+        """The runs that are missing, failed or under way."""
         return [run for run in self.runs if run.status != "done"]
 
     def to_json(self) -> dict:
-        """Everything but the charts, as a JSON object."""
+        """Return everything but the charts as a JSON object."""
         return {
             "experiment": self.name,
             "title": self.title,
@@ -233,7 +258,7 @@ class Result:
 
 
 def show(value: object, kind: str) -> str:
-    """A value of a table as text; see `Column`."""
+    """Format a value of a table; kind: see `Column`."""
     if value is None:
         return "–"
     if isinstance(value, str):
@@ -246,5 +271,5 @@ def show(value: object, kind: str) -> str:
 
 
 def answers(*rules: tuple[str, bool]) -> str:
-    """A row's verdict: each rule and whether it is satisfied."""
+    """Format a row's verdict: each rule, with yes or no."""
     return "; ".join(f"{rule}: {'yes' if satisfied else 'no'}" for rule, satisfied in rules)

@@ -1,20 +1,22 @@
-"""Figure 1a: training loss of the small Inception on true and on randomized data."""
+"""Figure 1a: training loss of the small Inception on original and on randomized data."""
 
 import math
 
 from shattering.experiments.experiment import FITS, Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
+from shattering.randomization import Randomization
 from shattering.report.figures import loss_curves
 from shattering.runs.spec import RunSpec
 
 TITLE = "Figure 1a: learning curves of Inception"
-SERIES: dict[str, dict] = {  # in the paper's order
-    "true labels": {},
-    "random labels": {"labels": 1.0},
-    "shuffled pixels": {"pixels": "shuffled"},
-    "random pixels": {"pixels": "random"},
-    "Gaussian pixels": {"pixels": "gaussian"},
-}
+RANDOMIZATIONS: tuple[dict, ...] = (  # in the paper's order
+    {},
+    {"labels": 1.0},
+    {"pixels": "shuffled"},
+    {"pixels": "random"},
+    {"pixels": "gaussian"},
+)
+SERIES = {Randomization(**options).title: options for options in RANDOMIZATIONS}
 COLUMNS = (
     Column("series", "data"),
     Column("converging", "steps until it converges", "number"),
@@ -26,14 +28,23 @@ COLUMNS = (
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """All runs of the figure."""
+    """List all runs of the figure."""
     return [spec for options in SERIES.values() for spec in scale.cifar.specs("inception", **options)]
 
 
 def steps_to_converge(losses: list[float], steps: list[int], n_classes: int) -> int | None:
-    """When a run starts to converge: the steps after the first epoch whose mean training loss is below half of ln k.
+    """Return the step at which a run starts to converge; None if it does not.
 
-    ln k nats is the loss of guessing among k classes. losses: mean training loss of each epoch. None: never.
+    This is the end of the first epoch whose mean training loss is below half of ln k nats, the loss of guessing among k classes.
+
+    Args:
+        losses: the mean training loss of each epoch, in nats.
+        steps: the number of updates up to the end of each epoch.
+        n_classes: k.
+
+    Example:
+        >>> steps_to_converge([2.3, 1.2, 0.4], [10, 20, 30], n_classes=10)
+        30
     """
     return next((step for loss, step in zip(losses, steps, strict=True) if loss < math.log(n_classes) / 2), None)
 
@@ -45,13 +56,13 @@ def _converging(outcome: Outcome) -> float | None:
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from stored runs."""
+    """Make the figure, its table and its claims from stored runs."""
     outcomes = {name: runs.outcome(scale.cifar.specs("inception", **options)) for name, options in SERIES.items()}
-    found = [run for outcome in outcomes.values() for run in outcome.runs]
-    chart = loss_curves(found)
+    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
+    chart = loss_curves(all_runs)
     caption = (
-        f"Training loss over steps, the mean of each epoch, {runs.size}; a line ends where training stopped. The paper's figure "
-        "has the same axes and series with n = 50,000. Click a legend entry to single it out."
+        f"Training loss over steps, the mean of each epoch, {runs.size}. A line ends where training stopped. The paper's figure "
+        "has the same axes and series with n = 50,000. Click a legend entry to highlight its line."
     )
     table = Table(
         f"The curves in numbers, {runs.size}",
@@ -70,7 +81,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "A run starts to converge with the first epoch whose mean training loss is below half of ln 10, the loss of guessing.",
     )
     charts = {"figure1a": (chart, caption)} if chart is not None else {}
-    return Result("figure1a", TITLE, scale.name, runs.size, found, [table], charts, _claims(outcomes))
+    return Result("figure1a", TITLE, scale.name, runs.size, all_runs, [table], charts, _claims(outcomes))
 
 
 def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:
@@ -80,14 +91,14 @@ def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:
             "Networks fit random labels, shuffled pixels, random pixels and Gaussian noise.",
             f"train accuracy is at least {FITS:.0%} on each",
             {name: outcome.mean("train_accuracy") for name, outcome in outcomes.items()},
-            lambda found: all(v >= FITS for v in found.values()),
+            lambda v: all(value >= FITS for value in v.values()),
         ),
         judge(
             "noise pixels converge before random labels",
             "Random pixels and Gaussian start converging faster than random labels.",
             "both fall below half of the guessing loss in fewer steps than random labels do",
             {name: _converging(outcomes[name]) for name in ("random pixels", "Gaussian pixels", "random labels")},
-            lambda found: max(found["random pixels"], found["Gaussian pixels"]) < found["random labels"],
+            lambda v: max(v["random pixels"], v["Gaussian pixels"]) < v["random labels"],
             "{:,.0f} steps",
         ),
     ]

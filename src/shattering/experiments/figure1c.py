@@ -1,4 +1,4 @@
-"""Figure 1c: test error after fitting, over label corruption."""
+"""Figure 1c: test error at the end of training, over label corruption."""
 
 from itertools import pairwise
 
@@ -23,12 +23,12 @@ COLUMNS = (
 
 
 def _theirs(network: str, p: float) -> float | None:
-    """The paper's test error in percent, from table 1, which has both ends of the figure."""
+    """Return the paper's test error in percent. Table 1 has it for both ends of the figure; None between them."""
     return round(100 - table_1(network, random_labels=p == 1).test, 2) if p in (0, 1) else None
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from stored runs."""
+    """Make the figure, its table and its claim from stored runs."""
     by_network = outcomes(scale, runs)
     rows = [
         {
@@ -43,25 +43,25 @@ def result(scale: Scale, runs: Runs) -> Result:
         for network, by_corruption in by_network.items()
         for p, outcome in by_corruption.items()
     ]
-    found = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
+    all_runs = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
     theirs = [(network, p, _theirs(network, p) / 100) for network in NETWORKS for p in (0.0, 1.0)]  # type: ignore[operator]
-    chart = error_curves(found, theirs)
+    chart = error_curves(all_runs, theirs)
     caption = (
-        f"Test error at the end of training over the probability of label corruption, {runs.size}. Open diamonds: the paper's, with "
-        "n = 50,000, from its table 1."
+        f"Test error at the end of training over the probability of label corruption, {runs.size}. Open diamonds are the paper's, from "
+        "its table 1, with n = 50,000."
     )
-    note = "The paper draws the curves without printing numbers; those at the ends are in its table 1."
+    note = "The paper prints no numbers for the curves; those of both ends are in its table 1."
     table = Table(f"Test error, ours with {runs.size}", COLUMNS, rows, note)
     charts = {"figure1c": (chart, caption)} if chart is not None else {}
-    return Result("figure1c", TITLE, scale.name, runs.size, found, [table], charts, [_claim(rows)])
+    return Result("figure1c", TITLE, scale.name, runs.size, all_runs, [table], charts, [_claim(rows)])
 
 
 def _claim(rows: list[dict]) -> Claim:
     chance = 0.9  # the error of guessing among ten classes, which all scales have
-    found = {f"{row['model']}, {row['labels']:.0%}": row["error"] for row in rows}
+    errors = {f"{row['model']}, {row['labels']:.0%}": row["error"] for row in rows}
 
-    def holds(found: dict[str, float]) -> bool:
-        curves = [[found[f"{MODEL_NAMES[network]}, {p:.0%}"] for p in CORRUPTIONS] for network in NETWORKS]
+    def holds(v: dict[str, float]) -> bool:
+        curves = [[v[f"{MODEL_NAMES[network]}, {p:.0%}"] for p in CORRUPTIONS] for network in NETWORKS]
         return all(abs(c[-1] - chance) <= NEAR and all(b > a - NEAR for a, b in pairwise(c)) and c[-1] > c[0] for c in curves)
 
     return judge(
@@ -69,6 +69,6 @@ def _claim(rows: list[dict]) -> Claim:
         "As the noise level approaches 1, the generalization errors converge to 90 %, random guessing.",
         f"every network's test error rises from each corruption to the next (by more than −{100 * NEAR:.0f} points) and ends within "
         f"{100 * NEAR:.0f} points of {chance:.0%}",
-        found,
+        errors,
         holds,
     )

@@ -1,4 +1,4 @@
-"""Figure 2a: Inception V3's accuracies over the training, with and without explicit regularizers, and what early stopping would give."""
+"""Figure 2a: accuracies of Inception V3 during training, with and without explicit regularizers, and the gain by early stopping."""
 
 import altair as alt
 import pandas as pd
@@ -26,29 +26,29 @@ COLUMNS = (
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """All runs of the figure; they are among those of table 2."""
+    """List all runs of the figure; they are among those of table 2."""
     return [spec for row in ROWS for spec in row_specs(scale, row)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from stored runs."""
+    """Make the figure, its table and its claim from stored runs."""
     outcomes = {row: runs.outcome(row_specs(scale, row)) for row in ROWS}
     size = size_of(scale, runs)
     table = Table(
-        f"Early stopping on true labels, {size}",
+        f"Early stopping on original labels, {size}",
         COLUMNS,
         [_row(scale, row, outcome) for row, outcome in outcomes.items()],
-        "Stopped by the test set: the best along the way, as the paper has it (its footnote 3: a bound from above)." + no_test(scale),
+        "The best test accuracy along the way, as in the paper, is an upper bound on what early stopping gives (its footnote 3)."
+        + no_test(scale),
     )
     curves = _chart(scale, {regularizers(row): outcome.done for row, outcome in outcomes.items()})
     caption = (
-        f"Top-1 accuracy over steps, {size}, true labels. Train: each batch just before its update, augmented where there is augmentation. "
-        "Shaded: from the test accuracy up to the best so far, what early stopping could gain if it were chosen on the test set."
-        + no_test(scale)
+        f"Top-1 accuracy over steps, {size}, original labels. Train is the online accuracy, on augmented images if there is augmentation. "
+        "The shaded area, from the test accuracy up to the best so far, is what early stopping on the test set could gain." + no_test(scale)
     )
-    found = [run for outcome in outcomes.values() for run in outcome.runs]
+    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
     charts = {"figure2a": (curves, caption)} if curves is not None else {}
-    return Result("figure2a", TITLE, scale.name, size, found, [table], charts, _claims(scale, outcomes))
+    return Result("figure2a", TITLE, scale.name, size, all_runs, [table], charts, _claims(scale, outcomes))
 
 
 def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
@@ -101,6 +101,6 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             "Early stopping could potentially improve the generalization performance (best test accuracy along the way, in table 2).",
             "without augmentation and dropout, the best test accuracy along the way is at least 1 point above the last",
             {regularizers(row): gain(outcome) for row, outcome in outcomes.items() if not row.augmentation},
-            lambda found: min(found.values()) >= 0.01,
+            lambda v: min(v.values()) >= 0.01,
         )
     ]

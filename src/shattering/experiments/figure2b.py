@@ -1,4 +1,4 @@
-"""Figure 2b: the small Inception with and without batch normalization, and what early stopping would give."""
+"""Figure 2b: the small Inception with and without batch normalization, and the gain by early stopping."""
 
 import altair as alt
 import pandas as pd
@@ -12,7 +12,7 @@ from shattering.runs.stored import Run
 
 TITLE = "Figure 2b: batch normalization and early stopping"
 NETWORKS = ("inception", "inception-no-bn")
-NO_GAIN = 0.01  # of accuracy: a smaller gain by early stopping counts as none
+NO_GAIN = 0.01  # a gain in accuracy by early stopping that is smaller than this counts as none
 COLUMNS = (
     Column("model", "model"),
     Column("choice", "stopped by"),
@@ -26,30 +26,30 @@ COLUMNS = (
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """All runs of the figure, and those with a validation split."""
+    """List all runs of the figure, and the same with a validation split."""
     return [spec for validation in (False, True) for network in NETWORKS for spec in scale.cifar.specs(network, validation=validation)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from stored runs."""
+    """Make the figure, its table and its claims from stored runs."""
     plain = {network: runs.outcome(scale.cifar.specs(network)) for network in NETWORKS}
     held_out = {network: runs.outcome(scale.cifar.specs(network, validation=True)) for network in NETWORKS}
     table = Table(
         f"Early stopping, {runs.size}",
         COLUMNS,
         [_row(network, outcomes[network], outcomes is held_out) for outcomes in (plain, held_out) for network in NETWORKS],
-        "Stopped by the test set: the best along the way, as the paper has it. Its footnote 3: making this rigorous takes another isolated "
-        "test set, as the point was chosen on this one; so it bounds the gain from above. Stopped by a validation split "
-        f"({scale.cifar.n_validation:,} training images held out): the rigorous version, in runs of its own.",
+        "Stopped by the test set: the best accuracy along the way, as in the paper. The epoch is chosen on the test set, so this is an "
+        "upper bound on the gain (the paper's footnote 3). Stopped by a validation split: separate runs that hold out "
+        f"{scale.cifar.n_validation:,} training images and choose the epoch on them.",
     )
     curves = _chart([run for outcome in plain.values() for run in outcome.done])
     caption = (
-        f"Accuracy over steps, {runs.size}, no explicit regularizers. Shaded: from the test accuracy up to the best so far, what "
-        "early stopping could gain if it were chosen on the test set (an upper bound). Dashed: the paper's, at the end."
+        f"Accuracy over steps, {runs.size}, no explicit regularizers. The shaded area, from the test accuracy up to the best so far, is "
+        "what early stopping on the test set could gain (an upper bound). Dashed lines are the paper's accuracies at the end."
     )
-    found = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
+    all_runs = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
     charts = {"figure2b": (curves, caption)} if curves is not None else {}
-    return Result("figure2b", TITLE, scale.name, runs.size, found, [table], charts, _claims(plain, held_out))
+    return Result("figure2b", TITLE, scale.name, runs.size, all_runs, [table], charts, _claims(plain, held_out))
 
 
 def _row(network: str, outcome: Outcome, rigorous: bool) -> dict:
@@ -68,7 +68,7 @@ def _row(network: str, outcome: Outcome, rigorous: bool) -> dict:
 
 
 def best_so_far(history: pd.DataFrame) -> pd.Series:
-    """The best test accuracy up to and including each epoch."""
+    """Return the best test accuracy up to and including each epoch."""
     return pd.Series(history["test_accuracy"]).cummax()
 
 
@@ -124,7 +124,7 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Cla
             "On CIFAR-10 we do not observe any potential benefit of early stopping.",
             f"the best test accuracy along the way is less than {100 * NO_GAIN:g} point above the last, for both networks",
             {MODEL_NAMES[n]: gain(plain[n], "best_test_accuracy") for n in NETWORKS},
-            lambda found: all(v < NO_GAIN for v in found.values()),
+            lambda v: all(value < NO_GAIN for value in v.values()),
             doubts=doubts(plain),
         ),
         judge(
@@ -132,7 +132,7 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Cla
             "The same, stopped by a separate validation split (the paper's footnote 3).",
             f"where validation accuracy was best, test accuracy is less than {100 * NO_GAIN:g} point above the last, for both networks",
             {MODEL_NAMES[n]: gain(held_out[n], "test_accuracy_at_best_validation") for n in NETWORKS},
-            lambda found: all(v < NO_GAIN for v in found.values()),
+            lambda v: all(value < NO_GAIN for value in v.values()),
             doubts=doubts(held_out),
         ),
         judge(
@@ -140,7 +140,7 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Cla
             f"Its impact on the generalization performance is only {low:g} to {high:g} %.",
             f"with it, test accuracy is higher by {low - 1:g} to {high + 1:g} points",
             final,
-            lambda found: low - 1 <= 100 * (found[MODEL_NAMES["inception"]] - found[MODEL_NAMES["inception-no-bn"]]) <= high + 1,
+            lambda v: low - 1 <= 100 * (v[MODEL_NAMES["inception"]] - v[MODEL_NAMES["inception-no-bn"]]) <= high + 1,
             doubts=[few_seeds(compared), cut_short(compared)],
         ),
     ]

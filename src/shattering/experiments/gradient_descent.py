@@ -1,4 +1,4 @@
-"""Section 5: descent from zero finds the solution of least norm."""
+"""Section 5: gradient descent and SGD from zero find the solution of least norm."""
 
 from collections.abc import Iterator
 
@@ -14,7 +14,7 @@ from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: descent from zero converges to the minimum-norm solution"
-FOUND = 1e-6  # distance, in norms of the solution, that counts as having found it
+FOUND = 1e-6  # a solution is found up to this distance, in units of its norm
 COLUMNS = (Column("method", "method"), Column("start", "start"), Column("distance", "distance at the end, in norms", "number"))
 
 
@@ -22,7 +22,11 @@ METHODS = ("gradient descent", "SGD")
 
 
 def _descend(X: np.ndarray, y: np.ndarray, w: np.ndarray, method: str, seed: int) -> Iterator[np.ndarray]:
-    """The weights before every pass over the points, on half of the squared error: a step a pass, or a step a point."""
+    """Yield the weights before every pass over the points. Gradient descent takes one step per pass, SGD one per point.
+
+    The loss is half of the squared error. The learning rate is one over the largest curvature of the loss that
+    a step descends on: that of all points, or of a single one.
+    """
     w, order = w.copy(), seeds.generator(seed, "order")
     rate = 1 / float(np.linalg.eigvalsh(X @ X.T)[-1]) if method == "gradient descent" else 1 / float((X**2).sum(1).max())
     while True:
@@ -35,13 +39,21 @@ def _descend(X: np.ndarray, y: np.ndarray, w: np.ndarray, method: str, seed: int
 
 
 def run_study(seed: int, *, n: int = 100, d: int = 400, passes: int = 400, offset: float = 0.5) -> tuple[dict, pd.DataFrame]:
-    """Gradient descent and SGD on n Gaussian points with d features, from zero and from elsewhere.
+    """Run gradient descent and SGD on n Gaussian points with d features, from zero and from elsewhere.
 
-    The other start is at random, `offset` times as far from zero as the minimum-norm solution X'(XX')^-1 y.
+    Distances are from the minimum-norm solution X'(XX')^-1 y, in units of its norm.
 
-    Table: method, start, passes (over the points), distance (from that solution, in units of its norm) and loss (mean
-    squared error). Numbers: the last distances, and start_outside: what of the other start is outside the span of the
-    points, where no step leads, in the same units.
+    Args:
+        seed: of the points, the targets, the other start and the order of SGD.
+        n: points.
+        d: features, more than points.
+        passes: over the points.
+        offset: how far the other start is from zero, in a random direction, in units of the solution's norm.
+
+    Returns:
+        (numbers, table). Numbers: the last distances; norm; start_outside, the length of the part of the other start that is
+        outside the span of the points, where no step leads, in the same units. Table: method, start, passes, distance, and
+        loss (mean squared error).
     """
     X, y = linear_problem(seed, n, d)
     best = X.T @ np.linalg.solve(X @ X.T, y)
@@ -62,36 +74,38 @@ def run_study(seed: int, *, n: int = 100, d: int = 400, passes: int = 400, offse
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """One study; small at every scale."""
+    """List the single study; it is small at every scale."""
     return [StudySpec("gradient-descent")]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from the stored study."""
+    """Make the figure, its table and its claims from the stored study."""
     (record,) = runs.records(specs(scale))
-    found = {
+    last = {
         f"{method}, from {start}": record.result.get(f"{method}, from {start}") for method in METHODS for start in ("zero", "elsewhere")
     }
     outside = record.result.get("start_outside")
-    rows = [{"method": name.split(",")[0], "start": name.split("from ")[1], "distance": value} for name, value in found.items()]
-    note = "Distances from X'(XX')⁻¹y in units of its norm. No step leads out of the span of the points: a start elsewhere keeps what it "
-    note += "has outside it" + (f", here {outside:.4g}." if outside is not None else ".")
+    rows = [{"method": name.split(",")[0], "start": name.split("from ")[1], "distance": value} for name, value in last.items()]
+    note = (
+        "Distances are from X'(XX')⁻¹y, in units of its norm. No step leads out of the span of the points, so a start elsewhere keeps its "
+    )
+    note += "part outside it" + (f", which has length {outside:.4g}." if outside is not None else ".")
     size = record.result.get("data", "missing")
     claims = [
         judge(
             "descent finds the minimum-norm solution",
             "SGD from zero stays in the span of the data and converges to the interpolating solution of least norm.",
             f"from zero, both methods end within {FOUND:g} norms of it",
-            {name: value for name, value in found.items() if name.endswith("zero")},
-            lambda found: all(value <= FOUND for value in found.values()),
+            {name: value for name, value in last.items() if name.endswith("zero")},
+            lambda v: all(value <= FOUND for value in v.values()),
             "{:.1e}",
         ),
         judge(
             "an offset outside the span stays",
-            "Started elsewhere, it converges to another solution: what of the start is outside the span remains.",
-            f"from elsewhere, both end at the distance of what was outside, within {FOUND:g}",
-            {name: value for name, value in found.items() if name.endswith("elsewhere")} | {"outside at the start": outside},
-            lambda found: all(abs(value - found["outside at the start"]) <= FOUND for value in found.values()),
+            "Started elsewhere, SGD converges to another solution: the part of the start outside the span remains.",
+            f"from elsewhere, both end at a distance equal to the length of the part outside, within {FOUND:g}",
+            {name: value for name, value in last.items() if name.endswith("elsewhere")} | {"outside at the start": outside},
+            lambda v: all(abs(value - v["outside at the start"]) <= FOUND for value in v.values()),
             "{:.6f}",
         ),
     ]

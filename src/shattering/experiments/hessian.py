@@ -1,4 +1,4 @@
-"""Section 5: the curvature is the same at every solution, and degenerate."""
+"""Section 5: the Hessian is the same at every solution, and degenerate."""
 
 import altair as alt
 import numpy as np
@@ -24,12 +24,20 @@ COLUMNS = (
 
 
 def run_study(seed: int, *, n: int = 40, d: int = 120) -> tuple[dict, pd.DataFrame]:
-    """The Hessian of the mean squared error at three interpolating solutions, by automatic differentiation.
+    """Compute the Hessian of the mean squared error at three interpolating solutions, by automatic differentiation.
 
-    At the minimum-norm one, at one that gradient descent finds from far away, and at one that fits wrong targets on as
-    many other points as there is room for. Table: solution, index (from 0, of the eigenvalues in descending order),
-    eigenvalue. Numbers, by solution: error (on new points, from the same plane as the targets), norm, loss; and rank,
-    d, and difference (the largest between entries of any two of the Hessians).
+    The solutions are the one of least norm, the one that gradient descent finds from far away, and one that also
+    interpolates wrong targets at d - n other points.
+
+    Args:
+        seed: of the points, the plane and the start.
+        n: points.
+        d: features, more than points.
+
+    Returns:
+        (numbers, table). Numbers per solution: error (on new points, with targets from the same plane), norm, loss, and rank
+        of the Hessian; also d, and difference, the largest one between entries of any two of the Hessians. Table: solution,
+        index (of the eigenvalues in descending order, from 0), eigenvalue.
     """
     X, _ = linear_problem(seed, n, d)
     generator = seeds.generator(seed, "plane")
@@ -47,38 +55,38 @@ def run_study(seed: int, *, n: int = 40, d: int = 120) -> tuple[dict, pd.DataFra
     }
     points, targets = torch.from_numpy(X), torch.from_numpy(y)
     numbers: dict = {"data": f"{n} Gaussian points in {d} dimensions", "d": d}
-    rows, found = [], []
+    rows, hessians = [], []
     for name, w in solutions.items():
         matrix = np.asarray(torch.autograd.functional.hessian(lambda v: ((points @ v - targets) ** 2).mean(), torch.from_numpy(w)))
-        found.append(matrix)
+        hessians.append(matrix)
         values = np.linalg.eigvalsh(matrix)[::-1]
         rows += [{"solution": name, "index": i, "eigenvalue": float(v)} for i, v in enumerate(values)]
         numbers |= {f"{name}, error": float(((new @ (w - plane)) ** 2).mean() / ((new @ plane) ** 2).mean())}
         numbers |= {f"{name}, norm": float(np.linalg.norm(w)), f"{name}, loss": float(((X @ w - y) ** 2).mean())}
         numbers[f"{name}, rank"] = int((values > 1e-10 * values[0]).sum())
-    numbers["difference"] = max(float(abs(a - b).max()) for a in found for b in found)
+    numbers["difference"] = max(float(abs(a - b).max()) for a in hessians for b in hessians)
     return numbers, pd.DataFrame(rows)
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """One study; small at every scale."""
+    """List the single study; it is small at every scale."""
     return [StudySpec("hessian")]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from the stored study."""
+    """Make the figure, its table and its claims from the stored study."""
     (record,) = runs.records(specs(scale))
-    found, size = record.result, record.result.get("data", "missing")
-    rows = [{"solution": name, **{key: found.get(f"{name}, {key}") for key in ("loss", "error", "norm", "rank")}} for name in SOLUTIONS]
+    numbers, size = record.result, record.result.get("data", "missing")
+    rows = [{"solution": name, **{key: numbers.get(f"{name}, {key}") for key in ("loss", "error", "norm", "rank")}} for name in SOLUTIONS]
     ranks = {row["solution"]: row["rank"] for row in rows}
     errors = {row["solution"]: row["error"] for row in rows}
-    note = f"The Hessian has {found.get('d', 'd')} rows; its null space is where all other solutions are."
+    note = f"The Hessian has {numbers.get('d', 'd')} rows; all other solutions differ from a solution by a vector of its null space."
     claims = [
         judge(
             "the Hessian is the same at every solution",
             "The curvature of the empirical risk is the same at all global minima.",
-            "no entry of the Hessian differs by more than 1e-12 between three solutions, whose errors differ by more than a factor of 10",
-            {"largest difference": found.get("difference"), **errors},
+            "no entry of the Hessian differs by more than 1e-12 between three solutions whose errors differ by more than a factor of 10",
+            {"largest difference": numbers.get("difference"), **errors},
             lambda v: v["largest difference"] <= 1e-12 and max(v[s] for s in SOLUTIONS) > 10 * min(v[s] for s in SOLUTIONS),
             "{:.3g}",
         ),
@@ -86,13 +94,13 @@ def result(scale: Scale, runs: Runs) -> Result:
             "the Hessian is degenerate",
             "At all of them it is degenerate, having a null space.",
             "its rank is less than the number of weights, at each of them",
-            {"weights": found.get("d"), **ranks},
+            {"weights": numbers.get("d"), **ranks},
             lambda v: all(v[s] < v["weights"] for s in SOLUTIONS),
             "{:.0f}",
         ),
     ]
-    caption = f"Eigenvalues of the Hessian of the mean squared error at three solutions, {size}. The three lie on each other."
-    charts = {"hessian": (_chart(record.table), caption)} if found else {}
+    caption = f"Eigenvalues of the Hessian of the mean squared error at three solutions, {size}. The points of the three coincide."
+    charts = {"hessian": (_chart(record.table), caption)} if numbers else {}
     return Result("hessian", TITLE, scale.name, size, [record], [Table(f"Three solutions, {size}", COLUMNS, rows, note)], charts, claims)
 
 

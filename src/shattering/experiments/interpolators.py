@@ -26,13 +26,23 @@ COLUMNS = (
 
 
 def run_study(seed: int, *, dataset: str = "digits", n: int = 1000, n_test: int = 500, gamma: float = 0.05) -> tuple[dict, pd.DataFrame]:
-    """Four functions of the Gaussian kernel that interpolate training images, and how they do on test images.
+    """Evaluate four functions of the Gaussian kernel that interpolate training images. Targets are one-hot.
 
-    "minimum norm": the one of least norm. "random labels": of least norm on random labels. "random centres": the
-    expansion around as many points drawn from a Gaussian with the training images' moments by pixel.
-    "forced on the test points": of least norm that interpolates the test images as well, with random labels. One-hot
-    targets. Table: function, train_accuracy, test_accuracy, norm (in the kernel's Hilbert space, over all classes) and
-    residual (relative, on what was to be interpolated).
+    - "minimum norm" has the least norm.
+    - "random labels" has the least norm on random labels.
+    - "random centres" is expanded around n points from a Gaussian with the mean and deviation of each pixel.
+    - "forced on the test points" has the least norm among those that also interpolate random labels of the test images.
+
+    Args:
+        seed: of the subset, the random labels and the random centres.
+        dataset: a name in `DATASETS`, or a path.
+        n: training images.
+        n_test: test images.
+        gamma: of the kernel exp(-gamma ‖x - x'‖²), x in 0…1.
+
+    Returns:
+        (numbers, table). Numbers: the number of classes. Table: function, train_accuracy, test_accuracy, norm (in the kernel's
+        Hilbert space, over all classes), and residual (relative, on the targets that were to be interpolated).
     """
     data = load_dataset(dataset, n, n_test, seed)
     X, test = points_of(data.train), points_of(data.test)
@@ -62,13 +72,13 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 1000, n_test: int 
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """One study."""
+    """List the single study."""
     k = scale.kernels
     return [StudySpec("interpolators", {"dataset": k.grey, "n": k.n_study, "n_test": k.n_study_test, "gamma": k.gammas["raw"]})]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from the stored study."""
+    """Make the figure, its table and its claims from the stored study."""
     (record,) = runs.records(specs(scale))
     size = record.result.get("data", "missing")
     table = record.table.set_index("function") if record.result else pd.DataFrame()
@@ -84,9 +94,9 @@ def result(scale: Scale, runs: Runs) -> Result:
     claims = [
         judge(
             "it is easy to interpolate without generalizing",
-            "Kernels around random points, or random labels forced on the test points, fit the training set and not the test set.",
-            f"all fit every training image; the minimum norm's test accuracy is above 90 %, the forced one's within 5 points of "
-            f"{chance:.0%}, that around random points lower than the minimum norm's by 10 points at least",
+            "Kernels around random points, or random labels forced on the test points, fit the training set but not the test set.",
+            f"all predict every training label; the minimum norm's test accuracy is above 90 %, the forced one's within 5 points of "
+            f"{chance:.0%}, and that around random points at least 10 points below the minimum norm's",
             {f"{name}, test": of(name, "test_accuracy") for name in (BEST, *BAD)}
             | {f"{name}, train": of(name, "train_accuracy") for name in (BEST, *BAD)},
             lambda v: (
@@ -99,14 +109,14 @@ def result(scale: Scale, runs: Runs) -> Result:
         judge(
             "their norms are much larger",
             "Such solutions have much larger norms than the one of least norm.",
-            "each has at least twice its norm",
+            "each has at least twice the least norm",
             {name: of(name, "norm") for name in (BEST, *BAD)},
             lambda v: all(v[name] >= 2 * v[BEST] for name in BAD),
             "{:.4g}",
         ),
     ]
     charts = {"interpolators": (_chart(record.table), f"Test accuracy and norm of four interpolating functions, {size}.")} if rows else {}
-    note = "Norms in the kernel's Hilbert space, over all classes. Each function is fitted to float64 precision."
+    note = "Norms are in the kernel's Hilbert space, over all classes. Each function interpolates to float64 precision."
     return Result(
         "interpolators", TITLE, scale.name, size, [record], [Table(f"Four functions, {size}", COLUMNS, rows, note)], charts, claims
     )

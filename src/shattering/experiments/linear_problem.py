@@ -1,4 +1,4 @@
-"""The linear problem of two experiments: fewer Gaussian points than features, so that many solutions interpolate."""
+"""The linear regression of two experiments: fewer points than features, so that many solutions interpolate."""
 
 import numpy as np
 
@@ -7,7 +7,11 @@ from shattering.errors import InputError
 
 
 def linear_problem(seed: int, n: int, d: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of independent Gaussians with variance 1/d, and targets of variance 1. Raises InputError unless n < d."""
+    """Draw points (n, d) with independent Gaussian features of variance 1/d, and targets (n,) of variance 1.
+
+    Raises:
+        InputError: unless 1 <= n < d.
+    """
     if not 1 <= n < d:
         raise InputError(f"n is {n} and d is {d}, expected more features than points, for there to be many solutions")
     generator = seeds.generator(seed, "linear")

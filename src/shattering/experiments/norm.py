@@ -4,7 +4,7 @@ import altair as alt
 import pandas as pd
 
 from shattering.experiments import reference
-from shattering.experiments.experiment import Column, Outcome, Result, Runs, Table, judge
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.scales import GAMMA_FACTORS, Scale
 from shattering.experiments.table3 import KERNELS, choice_specs, error, kernel_of, path_specs
 from shattering.report.charts import SIZE, Chart, color, log_axis
@@ -28,14 +28,14 @@ GAMMAS = (
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """Two rows of table 3, and the bandwidths tried for them."""
+    """List the runs of two rows of table 3 and of the bandwidths tried for them."""
     k = scale.kernels
     rows = [path_specs(k, key)[0.0] for key in KEYS]
     return [*rows, *(spec for (key, what, _), spec in choice_specs(k).items() if what == "gamma" and key in KEYS)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from stored runs of table 3."""
+    """Make the figure, its tables and its claim from stored runs of table 3."""
     k = scale.kernels
     plain = {key: runs.outcome([path_specs(k, key)[0.0]]) for key in KEYS}
     tried = {(key, f): runs.outcome([choice_specs(k)[key, "gamma", f]]) for key in KEYS for f in GAMMA_FACTORS}
@@ -61,17 +61,17 @@ def result(scale: Scale, runs: Runs) -> Result:
         for (key, factor), outcome in tried.items()
     ]
     tables = [
-        Table(f"Norms and errors, ours with {size}", COLUMNS, rows, "Norms with one-hot targets (0 and 1), over all classes."),
-        Table(f"Over the bandwidth, {k.n_select:,} images, {k.n_holdout:,} held out", GAMMAS, grid, "Every one interpolates."),
+        Table(f"Norms and errors, ours with {size}", COLUMNS, rows, "Norms are for one-hot targets (0 and 1), over all classes."),
+        Table(f"Over the bandwidth, {k.n_select:,} images, {k.n_holdout:,} held out", GAMMAS, grid, "All of them interpolate."),
     ]
-    found = [o.runs[0] for o in (*plain.values(), *tried.values())]
+    all_runs = [o.runs[0] for o in (*plain.values(), *tried.values())]
     done = [row for row in grid if row["error"] is not None]
-    caption = "Hold-out error over the norm of interpolating solutions, one point a bandwidth."
+    caption = "Hold-out error over the norm of interpolating solutions, one point per bandwidth."
     charts = {"norm": (_chart(pd.DataFrame(done)), caption)} if done else {}
-    return Result("norm", TITLE, scale.name, size, found, tables, charts, [_claim(plain)])
+    return Result("norm", TITLE, scale.name, size, all_runs, tables, charts, [_claim(plain)])
 
 
-def _claim(plain: dict[str, Outcome]):
+def _claim(plain: dict[str, Outcome]) -> Claim:
     values = {f"{KERNELS[key].title}, {what}": value for key in KEYS for what, value in _both(plain[key]).items()}
     raw, gabor = (KERNELS[key].title for key in KEYS)
     return judge(

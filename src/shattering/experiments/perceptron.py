@@ -1,4 +1,4 @@
-"""The perceptron of 1958 (CACM 2021): a bound on mistakes that labels decide."""
+"""The perceptron of 1958 (CACM 2021): the bound on its mistakes depends on the labels."""
 
 import altair as alt
 import numpy as np
@@ -16,7 +16,7 @@ from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "The perceptron: mistakes against their bound, on original and on random labels"
-LABELS = ("true", "random", "random, few images")
+LABELS = {"true": "original", "random": "random", "random, few images": "random, few images"}  # as stored → as shown
 COLUMNS = (
     Column("labels", "labels"),
     Column("n", "images", "number"),
@@ -29,14 +29,22 @@ COLUMNS = (
 
 
 def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, passes: int = 150) -> tuple[dict, pd.DataFrame]:
-    """The perceptron's mistakes on two classes of digits, and on random labels, against Novikoff's bound.
+    """Count the perceptron's mistakes on two classes of digits, with original and with random labels.
 
-    The bound (R/margin)², R the largest norm of an example (with a constant feature of 1) and margin that of the best
-    plane, holds where the classes can be separated; where they cannot, mistakes go on. Random labels also on as few
-    images as there are features, where they can be separated again.
+    Novikoff's bound is (R/margin)², where R is the largest norm of an example (with a constant feature of 1) and margin is
+    that of the best plane. It holds if the classes can be separated; otherwise mistakes never end. Random labels are also
+    tried on fewer images than features, where they can be separated again.
 
-    Table: labels, n, passes, mistakes (so far). Numbers for each: n, separable, margin, bound, mistakes (in all), and
-    last_pass (mistakes in the last one).
+    Args:
+        seed: of the random labels and the order.
+        classes: two of the ten digits.
+        n: images, at most.
+        passes: over the images.
+
+    Returns:
+        (numbers, table). Numbers for each kind of labels: n, separable, margin, bound, mistakes (in all), and last_pass
+        (mistakes in the last pass). Table: labels ("true": original; "random"; "random, few images"), n, passes, mistakes
+        (so far).
     """
     split = load_dataset("digits").train
     chosen = np.flatnonzero(np.isin(split.true_labels.numpy(), list(classes)))[:n]
@@ -51,19 +59,19 @@ def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, pas
         margin = _margin(points, labels)
         rows += [{"labels": name, "n": len(points), "passes": i + 1, "mistakes": m} for i, m in enumerate(mistakes)]
         bound = None if margin is None else float((points**2).sum(1).max() / margin**2)
-        found = {"n": len(points), "separable": margin is not None, "margin": margin, "bound": bound, "mistakes": mistakes[-1]}
-        found["last_pass"] = mistakes[-1] - mistakes[-2]
-        numbers |= {f"{name}, {key}": value for key, value in found.items()}
+        values = {"n": len(points), "separable": margin is not None, "margin": margin, "bound": bound, "mistakes": mistakes[-1]}
+        values["last_pass"] = mistakes[-1] - mistakes[-2]
+        numbers |= {f"{name}, {key}": value for key, value in values.items()}
     return numbers, pd.DataFrame(rows)
 
 
 def _mistakes(X: np.ndarray, y: np.ndarray, passes: int, seed: int) -> list[int]:
-    """Mistakes so far after every pass of scikit-learn's perceptron, example by example. X has a constant feature."""
-    model = Perceptron(fit_intercept=False).partial_fit(X[:1], y[:1], classes=[-1, 1])  # from zero, every example is a mistake
+    """Count the mistakes so far after every pass of scikit-learn's perceptron. X has a constant feature."""
+    model = Perceptron(fit_intercept=False).partial_fit(X[:1], y[:1], classes=[-1, 1])  # weights of zero make a mistake on every example
     order, count, out = seeds.generator(seed, "order"), 1, []
     for _ in range(passes):
         for i in order.permutation(len(X)):
-            if y[i] * (X[i] @ np.asarray(model.coef_)[0]) <= 0:  # elsewhere it does not learn
+            if y[i] * (X[i] @ np.asarray(model.coef_)[0]) <= 0:  # a correct prediction changes nothing
                 model.partial_fit(X[i : i + 1], y[i : i + 1])
                 count += 1
         out.append(count)
@@ -71,10 +79,10 @@ def _mistakes(X: np.ndarray, y: np.ndarray, passes: int, seed: int) -> list[int]
 
 
 def _margin(X: np.ndarray, y: np.ndarray) -> float | None:
-    """The largest distance from a plane through zero that separates the classes to the closest example; None if none does.
+    """Return the margin of the best plane through zero that separates the classes; None if there is none.
 
-    Whether one does: by linear programming. Which: by a support vector machine on the examples and their mirror images,
-    which puts the plane through zero.
+    Linear programming tells whether there is one. A support vector machine finds the best one; it is fitted to the examples
+    and their mirror images, which puts the plane through zero.
     """
     if not linprog(np.zeros(X.shape[1]), A_ub=-y[:, None] * X, b_ub=-np.ones(len(X)), bounds=(None, None)).success:
         return None
@@ -83,59 +91,59 @@ def _margin(X: np.ndarray, y: np.ndarray) -> float | None:
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """One study, at every scale."""
+    """List the single study; it is the same at every scale."""
     return [StudySpec("perceptron")]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from the stored study."""
+    """Make the figure, its table and its claims from the stored study."""
     (record,) = runs.records(specs(scale))
-    found, size = record.result, record.result.get("data", "missing")
+    numbers, size = record.result, record.result.get("data", "missing")
     keys = {"n": "n", "margin": "margin", "bound": "bound", "mistakes": "mistakes", "last": "last_pass"}
     rows = [
         {
-            "labels": name,
-            "separable": None if not found else "yes" if found[f"{name}, separable"] else "no",
-            **{column: found.get(f"{name}, {key}") for column, key in keys.items()},
+            "labels": shown,
+            "separable": None if not numbers else "yes" if numbers[f"{name}, separable"] else "no",
+            **{column: numbers.get(f"{name}, {key}") for column, key in keys.items()},
         }
-        for name in LABELS
+        for name, shown in LABELS.items()
     ]
-    by_name = {row["labels"]: row for row in rows}
+    by_name = dict(zip(LABELS, rows, strict=True))
     claims = [
         judge(
             "mistakes stay below the bound",
-            "Where the classes can be separated, the perceptron makes at most (R/margin)² mistakes.",
-            "they do, on true labels and on random labels of few images",
-            {f"{name}, {key}": by_name[name][key] for name in ("true", "random, few images") for key in ("mistakes", "bound")},
-            lambda v: all(v[f"{name}, mistakes"] <= v[f"{name}, bound"] for name in ("true", "random, few images")),
+            "If the classes can be separated, the perceptron makes at most (R/margin)² mistakes.",
+            "the mistakes are within the bound on original labels and on random labels of few images",
+            {f"{LABELS[name]}, {key}": by_name[name][key] for name in ("true", "random, few images") for key in ("mistakes", "bound")},
+            lambda v: all(v[f"{name}, mistakes"] <= v[f"{name}, bound"] for name in ("original", "random, few images")),
             "{:.0f}",
         ),
         judge(
-            "randomized labels tell",
-            "The margin, unlike the size of the model, knows original from random labels.",
-            "random labels cannot be separated, and mistakes go on; on few images they can, with a bound at least 10 times as large",
+            "the margin tells original from random labels",
+            "The margin, unlike the size of the model, depends on the labels.",
+            "random labels cannot be separated, and mistakes go on; on few images they can be, with a bound at least 10 times as large",
             {
                 "mistakes in the last pass": by_name["random"]["last"],
                 "few images": by_name["random, few images"]["bound"],
-                "true": by_name["true"]["bound"],
+                "original": by_name["true"]["bound"],
             },
-            lambda v: v["mistakes in the last pass"] > 0 and v["few images"] >= 10 * v["true"] and found["random, separable"] is False,
+            lambda v: v["mistakes in the last pass"] > 0 and v["few images"] >= 10 * v["original"] and not numbers["random, separable"],
             "{:.0f}",
         ),
     ]
-    charts = {"perceptron": (_chart(record.table), f"Mistakes of the perceptron so far, {size}.")} if found else {}
-    note = "R is the largest norm of an image with a constant feature of 1. Few images: fewer than there are pixels."
+    charts = {"perceptron": (_chart(record.table), f"Mistakes of the perceptron so far, {size}.")} if numbers else {}
+    note = 'R is the largest norm of an image with a constant feature of 1. "Few images" are fewer than the pixels of an image.'
     return Result("perceptron", TITLE, scale.name, size, [record], [Table(f"Mistakes, {size}", COLUMNS, rows, note)], charts, claims)
 
 
 def _chart(table: pd.DataFrame) -> Chart:
     return (
-        alt.Chart(table)
+        alt.Chart(table.assign(labels=table["labels"].map(LABELS)))
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("passes:Q", title="passes over the images"),
             y=alt.Y("mistakes:Q", title="mistakes so far", scale=alt.Scale(type="log")),
-            color=color("labels", LABELS, title="labels"),
+            color=color("labels", list(LABELS.values()), title="labels"),
             tooltip=["labels:N", "n:Q", "passes:Q", "mistakes:Q"],
         )
         .properties(**SIZE)

@@ -1,4 +1,4 @@
-"""Images as points in float64, as two experiments read them, and what their studies say of the data."""
+"""What two experiments with kernels and features share: images as points, and a description of the data."""
 
 from torch import Tensor
 
@@ -7,9 +7,10 @@ from shattering.data.preprocess import to_float
 
 
 def points_of(split: Split) -> Tensor:
-    """(n, d) float64 in 0…1."""
+    """Return the images of a split as points (n, d), float64 in 0…1."""
     return to_float(split.images).flatten(1).double()
 
 
 def about(data: Dataset) -> dict:
+    """Describe the data of a study, as entries of its numbers."""
     return {"data": f"{data.variant}, n = {len(data.train):,}", "n_test": len(data.test), "dataset_fingerprint": data.fingerprint()}

@@ -1,4 +1,4 @@
-"""The 2018 blog post: a polynomial of the right degree cannot fit random targets."""
+"""The 2018 blog post: a polynomial whose degree is chosen on a hold-out cannot fit random targets."""
 
 from statistics import fmean, median
 
@@ -13,6 +13,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.report.charts import ORIGINAL, RANDOM, Chart, color
+from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "The blog post's polynomial: what generalizes cannot fit noise"
@@ -20,23 +21,34 @@ SEEDS = 20
 COLUMNS = (
     Column("degree", "degree"),
     Column("chosen", "chosen, times", "number"),
-    Column("true", "training error, true targets", "number"),
+    Column("true", "training error, original targets", "number"),
     Column("random", "training error, random targets", "number"),
     Column("holdout", "hold-out error", "number"),
 )
 
 
 def _polynomial(degree: int) -> Pipeline:
-    return make_pipeline(PolynomialFeatures(degree), LinearRegression(tol=0))  # whose default cuts small singular values off
+    return make_pipeline(PolynomialFeatures(degree), LinearRegression(tol=0))  # the default tol drops small singular values
 
 
 def run_study(seed: int, *, n: int = 10, noise: float = 0.3, degrees: int = 9, n_holdout: int = 100) -> tuple[dict, pd.DataFrame]:
-    """Bishop's polynomial (Pattern Recognition and Machine Learning, 1.1): n noisy points of a sine, degree by hold-out.
+    """Fit polynomials to noisy points of a sine (Bishop, Pattern Recognition and Machine Learning, 1.1), and to random targets.
 
-    Then polynomials of each degree on the same points with random targets: a permutation of their own. Table: kind
-    ("fit", with degree, targets ("true" or "random"), train and holdout root mean squared errors; "point" and "curve",
-    with targets, x and y: the curve is that of the chosen degree). Numbers: degree (chosen: least error on the
-    hold-out of true targets), and its errors train_true, train_random, and holdout_true, with spread (of the targets).
+    The degree is chosen for the least error on a hold-out of the original targets. The random targets are a permutation of
+    the original ones. Errors are root mean squared errors.
+
+    Args:
+        seed: of the noise and the permutation.
+        n: points.
+        noise: standard deviation of the noise; the sine's amplitude is 1.
+        degrees: the largest degree.
+        n_holdout: points of the hold-out.
+
+    Returns:
+        (numbers, table). Numbers: degree (the one chosen); its errors train_true, train_random and holdout_true; spread, the
+        standard deviation of the targets. Table: kind; rows of kind "fit" have degree, targets ("true": original, or
+        "random"), train and holdout (errors); rows of kind "point" and "curve" have targets, x and y, and the curve is that
+        of the chosen degree.
     """
     generator = seeds.generator(seed, "polynomial")
     x = np.linspace(0, 1, n)[:, None]
@@ -70,12 +82,12 @@ def run_study(seed: int, *, n: int = 10, noise: float = 0.3, degrees: int = 9, n
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """Twenty draws of noise, at every scale."""
+    """List the studies: twenty draws of the noise, at every scale."""
     return [StudySpec("polynomial", seed=seed) for seed in range(SEEDS)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The figure, from the stored studies."""
+    """Make the figure, its table and its claim from the stored studies."""
     records = runs.records(specs(scale))
     done = [record for record in records if record.result]
     size = done[0].result["data"] if done else "missing"
@@ -95,11 +107,11 @@ def result(scale: Scale, runs: Runs) -> Result:
         return fmean(r.result[name] for r in done) if whole else None
 
     claim = judge(
-        "the model chosen cannot fit random targets",
+        "the chosen model cannot fit random targets",
         "The polynomial whose degree a hold-out chooses fits the sine, and cannot fit the same points with random targets.",
-        "on average its training error is below 40 % of the targets' spread on true targets, and above 50 % of it on random ones",
-        {name: mean(name) for name in ("train_true", "train_random", "spread")},
-        lambda v: v["train_true"] < 0.4 * v["spread"] and v["train_random"] > 0.5 * v["spread"],
+        "on average its training error is below 40 % of the targets' spread on original targets, and above 50 % of it on random ones",
+        {"on original targets": mean("train_true"), "on random targets": mean("train_random"), "spread": mean("spread")},
+        lambda v: v["on original targets"] < 0.4 * v["spread"] and v["on random targets"] > 0.5 * v["spread"],
         "{:.3f}",
     )
     degrees = f"; degree chosen: median {median(r.result['degree'] for r in done):g} (the post's: 3)" if done else ""
@@ -108,9 +120,9 @@ def result(scale: Scale, runs: Runs) -> Result:
     return Result("polynomial", TITLE, scale.name, size, records, [Table(f"Degrees, {size}", COLUMNS, rows, note)], charts, [claim])
 
 
-def _chart(record) -> Chart:
-    table, degree = record.table, record.result["degree"]
-    targets = color("targets", ["true", "random"], (ORIGINAL, RANDOM), title="targets")
+def _chart(record: Run[StudySpec]) -> Chart:
+    table, degree = record.table.replace({"targets": {"true": "original"}}), record.result["degree"]
+    targets = color("targets", ["original", "random"], (ORIGINAL, RANDOM), title="targets")
     x, y = alt.X("x:Q", title="x"), alt.Y("y:Q", title="target")
     points = alt.Chart(table[table["kind"] == "point"]).mark_point(filled=True, size=70).encode(x=x, y=y, color=targets)
     curves = alt.Chart(table[table["kind"] == "curve"]).mark_line(strokeWidth=2).encode(x=x, y=y, color=targets)

@@ -1,4 +1,4 @@
-"""Section 2.2: empirical Rademacher complexity (equation 1), of models by training and of norm-bounded classes in closed form."""
+"""Section 2.2: empirical Rademacher complexity (equation 1), by training for models and in closed form for norm-bounded classes."""
 
 from collections.abc import Mapping, Sequence
 
@@ -41,40 +41,58 @@ CLASSES = (
     Column("needed", "radius needed to fit the signs", "number"),
 )
 NOTE = (
-    "What training finds is a lower bound on the complexity of the model's class. The bound on VC dimension (95 % confidence) follows "
-    "from the share of labelings fitted, by Sauer and Shelah; it is about n/2 where all draws are, and speaks of what training reaches."
+    "The correlation that training reaches is a lower bound on the complexity of the model's class. The bound on VC dimension (95 % "
+    "confidence) follows from the share of labelings that training fits, by Sauer and Shelah; it is about n/2 if all draws are fitted."
 )
 CLASS_NOTE = (
-    "Suprema in closed form, radius 1. The radius needed is that of the smallest ball with a function that takes the signs of a draw: "
-    "a class that fits them has a larger one, and then a complexity of at least 1."
+    "Suprema in closed form, radius 1. The radius needed is that of the smallest ball with a function that takes the signs of a draw; "
+    "a class of that radius or more has a complexity of at least 1."
 )
 
 
 def run_study(
     seed: int, *, dataset: str = "digits", n: int = 200, model: str = "network", params: Mapping | None = None, n_draws: int = 10
 ) -> tuple[dict, pd.DataFrame]:
-    """A model's correlation with random signs on n training images: a lower bound on empirical Rademacher complexity.
+    """Fit a model to random signs on n training images; see `empirical_rademacher`.
 
-    Table: draw, correlation. Numbers: value, low and high (95 %, over draws), n_fitted (draws fitted exactly), and
-    vc_lower_bound from them.
+    Args:
+        seed: of the subset, the signs and the model.
+        dataset: a name in `DATASETS`, or a path.
+        n: training images.
+        model: a name in `MODELS`.
+        params: its parameters.
+        n_draws: draws of signs.
+
+    Returns:
+        (numbers, table). Numbers: n, n_draws, value, low and high (95 %, over draws), n_fitted (draws fitted exactly), and
+        vc_lower_bound. Table: draw, correlation.
     """
     data = load_dataset(dataset, n, 1, seed)
-    found = empirical_rademacher(build_model(model, params or {}, seed), data.train, n_draws, seed)
-    numbers = {"n_fitted": found.n_fitted, "n_draws": n_draws, "vc_lower_bound": vc_lower_bound(n, found.n_fitted, n_draws)}
-    table = pd.DataFrame({"draw": range(n_draws), "correlation": found.correlations})
-    return {"data": f"{data.variant}, n = {n:,}", "n": n, **_interval(found), **numbers}, table
+    estimate = empirical_rademacher(build_model(model, params or {}, seed), data.train, n_draws, seed)
+    numbers = {"n_fitted": estimate.n_fitted, "n_draws": n_draws, "vc_lower_bound": vc_lower_bound(n, estimate.n_fitted, n_draws)}
+    table = pd.DataFrame({"draw": range(n_draws), "correlation": estimate.correlations})
+    return {"data": f"{data.variant}, n = {n:,}", "n": n, **_interval(estimate), **numbers}, table
 
 
 def run_classes_study(
     seed: int, *, dataset: str = "digits", n: int = 200, n_draws: int = 10, gamma: float | None = None
 ) -> tuple[dict, pd.DataFrame]:
-    """The closed forms on the same images and signs, of classes whose values lie in -1…1 on these images, as a classifier's do.
+    """Compute the complexity of two norm-bounded classes in closed form, on the images and signs of `run_study`.
 
-    "linear": {x → <w, x>: ‖w‖ <= 1 / max ‖x‖}; "gaussian kernel": the unit ball of its Hilbert space, exp(-gamma ‖x - x'‖²),
-    with gamma 1 / (d times the variance of all values) unless given.
-    Table: kind, value, low, high (95 %, over draws), bound (Jensen's, for any data of these norms), and needed: the
-    radius, in units of the class's, of the smallest ball with a function that takes the first draw's signs exactly
-    (missing where none does).
+    The values of both classes are in -1…1 on these images, as a classifier's are. "linear" has the functions x → <w, x> with
+    ‖w‖ <= 1 / max ‖x‖. "gaussian kernel" is the unit ball of the Hilbert space of exp(-gamma ‖x - x'‖²).
+
+    Args:
+        seed: of the subset and the signs.
+        dataset: a name in `DATASETS`, or a path.
+        n: training images.
+        n_draws: draws of signs.
+        gamma: of the kernel; None: 1 / (d times the variance of all values).
+
+    Returns:
+        (numbers, table). Numbers: n, n_draws. Table: kind; value; low and high (95 %, over draws); bound (Jensen's, for any data
+        of these norms); needed, the radius of the smallest ball with a function that takes the first draw's signs exactly, in
+        units of the class's radius (missing if there is no such function).
     """
     data = load_dataset(dataset, n, 1, seed)
     X = as_table(data.train).astype(np.float64)
@@ -82,19 +100,19 @@ def run_classes_study(
     squares = (X * X).sum(1)
     bandwidth = gamma or 1 / (X.shape[1] * X.var())
     gaussian = np.exp(-bandwidth * np.maximum(squares[:, None] + squares - 2 * X @ X.T, 0))
-    found = {
+    classes = {
         "linear": (of_linear_class(X, 1 / largest, signs), X @ X.T / largest**2),
         "gaussian kernel": (of_kernel_class(gaussian, 1.0, signs), gaussian),
     }
     rows = [
         {"kind": kind, **_interval(complexity), "bound": kernel_class_bound(np.diag(K), 1.0), "needed": _needed(K, signs[0])}
-        for kind, (complexity, K) in found.items()
+        for kind, (complexity, K) in classes.items()
     ]
     return {"data": f"{data.variant}, n = {n:,}", "n": n, "n_draws": n_draws}, pd.DataFrame(rows)
 
 
 def _needed(K: np.ndarray, signs: np.ndarray) -> float | None:
-    """The norm of the smallest function of a kernel's Hilbert space that takes the signs; None where there is none."""
+    """Return the norm of the smallest function of a kernel's Hilbert space that takes the signs; None if there is none."""
     values, vectors = np.linalg.eigh(K)
     kept = values > values[-1] * len(K) * np.finfo(float).eps
     parts = vectors.T @ signs
@@ -103,13 +121,13 @@ def _needed(K: np.ndarray, signs: np.ndarray) -> float | None:
     return float(np.sqrt(np.sum(parts[kept] ** 2 / values[kept])))
 
 
-def _interval(found: Rademacher) -> dict:
-    low, high = found.interval or (None, None)
-    return {"value": found.value, "low": low, "high": high}
+def _interval(estimate: Rademacher) -> dict:
+    low, high = estimate.interval or (None, None)
+    return {"value": estimate.value, "low": low, "high": high}
 
 
 def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
-    """Title → (model, parameters)."""
+    """Map the title of each model to (model, parameters)."""
     return {
         "MLP 1x512": ("network", {"network": "mlp-1x512", "epochs": k.epochs, "stop_when_fitted": True}),
         "random forest": ("random-forest", {}),
@@ -120,7 +138,7 @@ def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """The closed forms, and one study a model."""
+    """List the studies: the closed forms, and one per model."""
     k = scale.capacity
     common = {"dataset": k.dataset, "n": k.n_rademacher, "n_draws": k.n_draws}
     trained = [StudySpec("rademacher", {**common, "model": name, "params": params}) for name, params in models(k).values()]
@@ -128,14 +146,14 @@ def specs(scale: Scale) -> list[StudySpec]:
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The table and figure, from stored studies."""
+    """Make the tables, the chart and the claims from stored studies."""
     closed, *trained = runs.records(specs(scale))
     titles = list(models(scale.capacity))
     return make_result("rademacher", scale.name, dict(zip(titles, trained, strict=True)), closed)
 
 
 def make_result(name: str, scale: str, trained: dict[str, Run[StudySpec]], closed: Run[StudySpec]) -> Result:
-    """A page of models by title, and closed forms on the same examples."""
+    """Make a page from the studies of models by title and from that of the closed forms on the same examples."""
     size = next((r.result["data"] for r in (closed, *trained.values()) if r.result), "missing")
     rows = [_row(title, record) for title, record in trained.items()]
     classes = closed.table.astype(object).where(closed.table.notna(), None).to_dict("records") if closed.result else []
@@ -145,7 +163,7 @@ def make_result(name: str, scale: str, trained: dict[str, Run[StudySpec]], close
     ]
     bars = [{"model": row["model"], "kind": "by training", **record.result} for row, record in zip(rows, trained.values(), strict=True)]
     bars = [bar for bar in bars if "value" in bar] + [c | {"model": c["kind"], "kind": "closed form, bounded norm"} for c in classes]
-    caption = f"Correlation with random signs, {size}; intervals over draws. 1 is what fits every labeling."
+    caption = f"Correlation with random signs, {size}; intervals over draws. A class that fits every labeling has 1."
     charts = {name: (_chart(pd.DataFrame(bars)), caption)} if bars else {}
     return Result(name, TITLE, scale, size, [closed, *trained.values()], tables, charts, _claims(trained, classes))
 
@@ -161,9 +179,9 @@ def _row(title: str, record: Run[StudySpec]) -> dict:
     }
 
 
-def interval(found: dict, low: str = "low", high: str = "high", form: str = "{:.3f}") -> str | None:
-    """Two of its values as text; None where there are none."""
-    return f"{form.format(found[low])}…{form.format(found[high])}" if found.get(low) is not None else None
+def interval(numbers: dict, low: str = "low", high: str = "high", form: str = "{:.3f}") -> str | None:
+    """Format the interval between two of the numbers; None if they are missing."""
+    return f"{form.format(numbers[low])}…{form.format(numbers[high])}" if numbers.get(low) is not None else None
 
 
 def _claims(trained: dict[str, Run[StudySpec]], classes: Sequence[dict]) -> list[Claim]:
@@ -181,8 +199,8 @@ def _claims(trained: dict[str, Run[StudySpec]], classes: Sequence[dict]) -> list
         ),
         judge(
             "a bound on the norm makes it small",
-            "Norm-bounded linear and kernel classes have small complexity; but what bounds the norm of what SGD finds is open.",
-            "closed forms of classes with values in -1…1 are at most 0.25",
+            "Norm-bounded linear and kernel classes have small complexity; but why SGD should find a small norm is open.",
+            "the closed forms of classes with values in -1…1 are at most 0.25",
             bounded,
             lambda v: max(v.values()) <= 0.25,
             "{:.3f}",

@@ -1,8 +1,8 @@
-"""Empirical Rademacher complexity (ICLR 2017, equation 1).
+"""Empirical Rademacher complexity (ICLR 2017, equation 1), and the bound on VC dimension that follows from random labelings.
 
-R(H) = E_s [ sup_{h in H} 1/n sum_i s_i h(x_i) ], over random signs s: the best correlation with pure noise. For a model,
-what its training finds stands in for the supremum, so the correlation is a lower bound, whatever the number of draws. For
-norm-bounded linear and kernel classes the supremum is known.
+R(H) = E_s [ sup_{h in H} 1/n sum_i s_i h(x_i) ] is the expectation, over random signs s, of the best correlation with the
+signs. For a model, the function that its training finds takes the place of the best one, so that the expected correlation
+is a lower bound. For norm-bounded linear and kernel classes the supremum is known in closed form.
 """
 
 from collections.abc import Callable
@@ -23,28 +23,36 @@ from shattering.stats import mean_interval
 
 @dataclass(frozen=True)
 class Rademacher:
-    """Correlations with random signs, one a draw, in -1…1.
+    """Correlations with random signs, one per draw.
 
-    value: their mean. interval: 95 %, Student's t over the draws; None for a single one. n_fitted: draws fitted exactly.
+    Args:
+        correlations: for each draw, in -1…1 for a classifier.
+
+    Example:
+        >>> Rademacher((1.0, 0.5)).value
+        0.75
     """
 
     correlations: tuple[float, ...]
 
     @property
     def value(self) -> float:
+        """The mean of the correlations."""
         return float(np.mean(self.correlations))
 
     @property
     def interval(self) -> tuple[float, float] | None:
+        """The 95 % interval of the mean, by Student's t over the draws, within -1…1; None for a single draw."""
         return mean_interval(self.correlations, -1.0, 1.0)
 
     @property
     def n_fitted(self) -> int:
+        """How many draws of signs were fitted exactly."""
         return sum(c == 1 for c in self.correlations)
 
 
 def random_signs(n: int, n_draws: int, seed: int) -> np.ndarray:
-    """(draws, n) of -1 and 1. A draw does not depend on how many there are."""
+    """Draw signs (n_draws, n) of -1 and 1. A draw does not depend on how many there are."""
     return np.stack([2 * seeds.generator(seed, "rademacher", draw).integers(0, 2, n) - 1 for draw in range(n_draws)])
 
 
@@ -55,66 +63,113 @@ def empirical_rademacher(
     seed: int = 0,
     on_draw: Callable[[int, float], None] | None = None,
 ) -> Rademacher:
-    """The model's correlation with random signs on these examples: a lower bound on its class's complexity.
+    """Fit a model to random signs, and measure its correlation with them: a lower bound on the complexity of its class.
 
     Args:
         model: a scikit-learn classifier; a fresh clone is fitted for every draw, from the same initialization.
         examples: a Split, whose labels do not matter, or an array (n, d).
-        n_draws: of signs.
+        n_draws: how many times signs are drawn.
         seed: of the signs.
-        on_draw: called with the draw and its correlation.
+        on_draw: called after every draw with its number and its correlation.
+
+    Returns:
+        The correlations; `value` is the estimate.
 
     Raises:
-        InputError: without draws, or with fewer than two examples.
+        InputError: for fewer than one draw or fewer than two examples.
+
+    Example:
+        >>> import numpy as np
+        >>> from sklearn.neighbors import KNeighborsClassifier
+        >>> empirical_rademacher(KNeighborsClassifier(1), np.random.default_rng(0).normal(size=(50, 4)), n_draws=3).value
+        1.0
     """
     images = examples.images if isinstance(examples, Split) else as_images(examples, where="examples")
     if n_draws < 1 or len(images) < 2:
         raise InputError(f"n_draws is {n_draws} and there are {len(images)} examples, expected at least 1 and 2")
-    found = []
+    correlations = []
     for draw, signs in enumerate(random_signs(len(images), n_draws, seed)):
         split = Split(images, torch.from_numpy((signs + 1) // 2), ("-1", "1"))
         fitted = clone(model)
         fit_split(fitted, split)
-        found.append(float(np.mean(signs * (2 * predict_split(fitted, split, fitted=True) - 1))))
+        correlations.append(float(np.mean(signs * (2 * predict_split(fitted, split, fitted=True) - 1))))
         if on_draw:
-            on_draw(draw, found[-1])
-    return Rademacher(tuple(found))
+            on_draw(draw, correlations[-1])
+    return Rademacher(tuple(correlations))
 
 
 def of_linear_class(X: np.ndarray, radius: float, signs: np.ndarray) -> Rademacher:
-    """The class {x → <w, x>: ‖w‖ <= radius} on X (n, d): sup_w 1/n sum_i s_i <w, x_i> = radius / n ‖sum_i s_i x_i‖."""
+    """Compute the complexity of the linear functions x → <w, x> with ‖w‖ <= radius.
+
+    The supremum of 1/n sum_i s_i <w, x_i> over w is radius / n ‖sum_i s_i x_i‖.
+
+    Args:
+        X: points (n, d).
+        radius: of the class.
+        signs: (draws, n), see `random_signs`.
+
+    Example:
+        >>> of_linear_class(np.eye(4), 1.0, random_signs(4, 3, seed=0)).value
+        0.5
+    """
     return Rademacher(tuple((radius / len(X) * np.linalg.norm(signs @ np.asarray(X, dtype=np.float64), axis=1)).tolist()))
 
 
 def of_kernel_class(K: np.ndarray, radius: float, signs: np.ndarray) -> Rademacher:
-    """The ball of this radius in the Hilbert space of a kernel with Gram matrix K (n, n): radius / n sqrt(s' K s)."""
+    """Compute the complexity of the ball of this radius in the Hilbert space of a kernel.
+
+    The supremum for signs s is radius / n sqrt(s' K s).
+
+    Args:
+        K: the Gram matrix (n, n).
+        radius: of the ball.
+        signs: (draws, n), see `random_signs`.
+
+    Example:
+        >>> of_kernel_class(np.eye(4), 1.0, random_signs(4, 3, seed=0)).value
+        0.5
+    """
     squares = np.einsum("si,ij,sj->s", signs, K, signs, optimize=True)
     return Rademacher(tuple((radius / len(K) * np.sqrt(np.maximum(squares, 0))).tolist()))
 
 
 def kernel_class_bound(diagonal: np.ndarray, radius: float) -> float:
-    """What Jensen's inequality leaves of it: radius / n sqrt(sum_i K_ii), for any distribution of the points."""
+    """Bound the complexity of `of_kernel_class` by Jensen's inequality: radius / n sqrt(sum_i K_ii).
+
+    Args:
+        diagonal: of the Gram matrix, (n,).
+        radius: of the ball.
+
+    Example:
+        >>> kernel_class_bound(np.ones(4), 1.0)
+        0.5
+    """
     return float(radius / len(diagonal) * np.sqrt(np.sum(diagonal)))
 
 
 def vc_lower_bound(n: int, n_fitted: int, n_draws: int, level: float = 0.95) -> int:
-    """A lower bound, at this confidence, on the VC dimension of what a model can reach, from random binary labels.
+    """Bound the VC dimension of the functions that a model's training reaches, from below, by random binary labels that it fits.
 
     If a class takes more than a share p of all 2^n labelings of n points, its VC dimension v satisfies
-    sum_{i<=v} C(n, i) >= p 2^n (Sauer and Shelah); p is bounded from below by the draws that were fitted exactly
-    (Clopper and Pearson). Fitting every draw of a few gives about n/2, as more than half of all labelings then are
-    within reach, and never more than n: shattering itself would need all 2^n.
+    sum_{i<=v} C(n, i) >= p 2^n (Sauer and Shelah). The draws that were fitted exactly bound p from below (Clopper and
+    Pearson). If a few draws are all fitted, the bound is about n/2. It never exceeds n, as shattering n points would need
+    all 2^n labelings.
 
-    The class is what this training finds within its budget, from this initialization; the network's own may be larger.
+    The class is that of the functions which this training finds within its budget, from this initialization. The class of
+    all functions of a network may be larger.
 
     Args:
         n: examples.
         n_fitted: draws fitted exactly.
-        n_draws: of random labels.
-        level: in 0…1.
+        n_draws: draws of random labels.
+        level: confidence of the bound, in 0…1.
 
     Raises:
         InputError: for numbers out of range.
+
+    Example:
+        >>> vc_lower_bound(n=1000, n_fitted=10, n_draws=10)
+        510
     """
     if not (n >= 1 and n_draws >= 1 and 0 <= n_fitted <= n_draws):
         raise InputError(f"n is {n} and {n_fitted} of {n_draws} draws were fitted, expected n >= 1 and 0 <= n_fitted <= n_draws >= 1")

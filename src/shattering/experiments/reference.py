@@ -1,4 +1,4 @@
-"""The papers' numbers, once: accuracies and errors in percent, as printed.
+"""The papers' numbers as printed: accuracies and errors in percent.
 
 C. Zhang, S. Bengio, M. Hardt, B. Recht, O. Vinyals, "Understanding deep learning requires rethinking generalization",
 ICLR 2017.
@@ -69,7 +69,7 @@ class Table3Row:
 
 @dataclass(frozen=True)
 class Table4Row:
-    """Table 4: training accuracy on random labels of CIFAR-10; None: failed to converge. online: of augmented images."""
+    """Table 4: training accuracy on random labels of CIFAR-10; None: failed to converge. online: True if it is the online accuracy."""
 
     network: str
     regularizer: str
@@ -128,6 +128,6 @@ TABLE_4 = (
 
 
 def table_1(network: str, random_labels: bool = False, random_crop: bool = False, weight_decay: bool = False) -> Table1Row:
-    """The row of Table 1 for a configuration. Raises StopIteration if the paper has none."""
+    """Return the row of table 1 for a configuration. Raises StopIteration if the paper has none."""
     wanted = (network, random_labels, random_crop, weight_decay)
     return next(row for row in TABLE_1 if (row.network, row.random_labels, row.random_crop, row.weight_decay) == wanted)

@@ -1,4 +1,4 @@
-"""Points with random labels, for the experiments that build ReLU networks: images of a dataset, or of random bytes."""
+"""The points with random labels of theorem 1 and corollary 1: images of a dataset, or images of random bytes."""
 
 import numpy as np
 
@@ -8,17 +8,17 @@ from shattering.errors import InputError
 from shattering.relu.rows import Rows
 from shattering.runs.study import NOISE
 
-_HINGES = 4_000_000_000  # at points where a network's error is measured
+_HINGES = 4_000_000_000  # how many hidden units may be evaluated, over all points where a network's error is measured
 
 
 class NoiseImages:
-    """n rows of d uniform random bytes, each made when it is asked for from (seed, its number): more images than memory holds."""
+    """n rows of d uniform random bytes. A row is made from (seed, its number) when it is read, so n may exceed the memory."""
 
     def __init__(self, n: int, d: int, seed: int):
         if d % 32:
             raise InputError(f"d is {d}, expected a multiple of 32")
         self.shape, self.dtype, self.seed = (n, d), np.dtype(np.uint8), seed
-        self._blocks = d // 32  # of four 64-bit words, a counter step of the generator
+        self._blocks = d // 32  # per row; a block is four 64-bit words, one step of the generator's counter
 
     def __getitem__(self, index) -> np.ndarray:
         if isinstance(index, slice):
@@ -31,7 +31,7 @@ class NoiseImages:
 
 
 def random_labels(seed: int, dataset: str, n: int | None, d: int, classes: int) -> tuple[Rows, np.ndarray, dict]:
-    """Rows of bytes, random labels (n,) as float64, and what to say of them."""
+    """Return rows (n, d) of bytes, random labels (n,) as float64, and a description of the data. Arguments: see theorem 1's study."""
     if dataset == NOISE:
         if n is None:
             raise InputError("dataset 'noise' needs n")
@@ -45,7 +45,7 @@ def random_labels(seed: int, dataset: str, n: int | None, d: int, classes: int) 
 
 
 def to_check(n: int, seed: int) -> np.ndarray:
-    """Positions of knots: all, or the last and a random rest."""
+    """Choose the positions of n knots at which to measure the error: all if that is affordable, else the last and random others."""
     affordable = max(500, _HINGES // n)
     generator = seeds.generator(seed, "checked")
     return generator.permutation(n) if n <= affordable else np.append(generator.choice(n - 1, affordable - 1, replace=False), n - 1)

@@ -1,4 +1,4 @@
-"""From an experiment's name to its runs, and from its runs to its page and pictures."""
+"""Find the runs of an experiment by its name, and make its page and pictures from them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,12 +23,12 @@ PICTURES = ("pdf", "svg", "png")
 
 
 class Experiment(Protocol):
-    """What the file of every experiment has."""
+    """The functions that the file of every experiment has."""
 
     TITLE: str
 
     def specs(self, scale: Scale) -> Sequence[Spec]:
-        """List the runs that the experiment needs, those first that complete the most."""
+        """List the runs that the experiment needs, in the order in which to execute them."""
         ...
 
     def result(self, scale: Scale, runs: Runs) -> Result:
@@ -44,17 +44,29 @@ def find_experiment(name: str) -> Experiment:
 
 
 def experiment_specs(names: Sequence[str], scale: Scale) -> list[Spec]:
-    """The runs of these experiments, each once.
+    """List the runs of these experiments, each once, in the order in which to execute them.
 
-    The first seed of everything comes before the second of anything, and within a seed the rows of tables come before
-    what they do not need: wherever a sweep is stopped, what is done completes as many rows as it can.
+    The first seed of every configuration comes before the second seed of any. Within a seed, the runs that rows of tables
+    need come first, so that a sweep that is stopped has completed as many rows as it could.
+
+    Args:
+        names: of experiments, as `find_experiments` lists them.
+        scale: see `SCALES`.
+
+    Raises:
+        InputError: for an unknown name, and for a scale that needs a dataset in the place of ImageNet.
+
+    Example:
+        >>> from shattering.experiments.scales import SCALES
+        >>> len(experiment_specs(["figure1a"], SCALES["demo"]))
+        5
     """
-    found = {spec.run_id: spec for name in names for spec in find_experiment(name).specs(scale)}
-    return sorted(found.values(), key=lambda spec: spec.seed)
+    specs = {spec.run_id: spec for name in names for spec in find_experiment(name).specs(scale)}
+    return sorted(specs.values(), key=lambda spec: spec.seed)
 
 
 def for_this_machine(specs: Sequence[Spec]) -> list[Spec]:
-    """On a CUDA device, with the convolutional networks compiled; what a run is does not change by it."""
+    """Compile the convolutional networks if there is a CUDA device. The ids of the runs do not change by it."""
     if not torch.cuda.is_available():
         return list(specs)
     return [_compiled(spec) if isinstance(spec, RunSpec) and spec.model_name in CONVOLUTIONAL else spec for spec in specs]
@@ -65,9 +77,9 @@ def _compiled(spec: RunSpec) -> RunSpec:
 
 
 def default_jobs(names: Sequence[str]) -> int:
-    """How many runs at a time: one a core, or four on a GPU, which the small networks do not fill.
+    """Return how many runs to execute at a time: one per core, or four on a GPU, which the small networks do not fill.
 
-    Kernels and Inception V3 have the machine to themselves.
+    It is one for kernels and for Inception V3, which use the whole machine.
     """
     if {"table3", "norm", "table2", "figure2a"} & set(names):
         return 1
@@ -75,9 +87,21 @@ def default_jobs(names: Sequence[str]) -> int:
 
 
 def make_result(name: str, scale: Scale, store: Store) -> Result:
-    """An experiment's table or figure from the runs that a store has; runs it lacks show as missing.
+    """Make an experiment's tables, charts and claims from stored runs. Nothing is run.
 
-    Raises InputError for stored results and tables without what the experiment needs.
+    Args:
+        name: of the experiment, as `find_experiments` lists it.
+        scale: see `SCALES`.
+        store: where the runs are. Runs that it lacks show as missing.
+
+    Raises:
+        InputError: for an unknown name, and for stored results and tables without what the experiment needs.
+
+    Example:
+        >>> from shattering import Store
+        >>> from shattering.experiments.scales import SCALES
+        >>> make_result("figure1a", SCALES["demo"], Store("runs")).claims[0].verdict
+        'missing'
     """
     try:
         return find_experiment(name).result(scale, Runs(store, scale))
@@ -86,7 +110,7 @@ def make_result(name: str, scale: Scale, store: Store) -> Result:
 
 
 def render_result(result: Result) -> str:
-    """The HTML page of a result."""
+    """Render the HTML page of a result."""
     charts = {name: chart for name, (chart, _) in result.charts.items()}
     context = {"scale": result.scale, "size": result.size, "tables": result.tables, "claims": result.claims}
     captions = {name: caption for name, (_, caption) in result.charts.items()}
@@ -94,7 +118,7 @@ def render_result(result: Result) -> str:
 
 
 def write_index(results: Sequence[Result], group: str, folder: Path) -> Path:
-    """Write a page that leads to the pages of a group's results, and has all their claims."""
+    """Write a page with links to the pages of a group's results and with all their claims. Returns its path."""
     runs = list({run.run_id: run for result in results for run in result.runs}.values())
     context = {"scale": results[0].scale, "size": results[0].size, "claims": [claim for result in results for claim in result.claims]}
     html = render_template("index.html.j2", runs, GROUPS[group][0], {}, results=results, **context)
@@ -102,7 +126,15 @@ def write_index(results: Sequence[Result], group: str, folder: Path) -> Path:
 
 
 def write_result(result: Result, folder: Path) -> list[Path]:
-    """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG. Returns the files, the page first."""
+    """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG.
+
+    Args:
+        result: what `make_result` returned.
+        folder: where to write; it is made if it does not exist.
+
+    Returns:
+        The paths of the files, that of the page first.
+    """
     files = [write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")]
     for name, (chart, _) in result.charts.items():
         files += [save(chart, folder / f"{name}-{result.scale}.{kind}") for kind in PICTURES]

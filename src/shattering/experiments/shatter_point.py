@@ -1,4 +1,4 @@
-"""The shatter point: how many random labels models fit, over the number of examples."""
+"""The shatter point: the largest number of random labels that a model fits, found by bisection over stored runs."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +25,7 @@ COLUMNS = (
     Column("n", "fits n", "number"),
     Column("failed", "fails at n", "number"),
     Column("parameters", "parameters", "number"),
-    Column("ratio", "parameters an example", "number"),
+    Column("ratio", "parameters per example", "number"),
 )
 CURVE = (
     Column("model", "model"),
@@ -40,11 +40,17 @@ CURVE = (
 
 @dataclass(frozen=True)
 class ShatterPoint:
-    """What a model fits of random labels, over the number of examples.
+    """How many random labels a model fits: `n`, and fewer than `n_failed`.
 
-    n: the largest number tried that was fitted, below the smallest that was not; None: not even the smallest tried.
-    n_failed: that smallest number; None: every number up to the whole training set was fitted. runs: all that were
-    looked at, ascending in n.
+    Args:
+        n: the largest number of examples that was fitted, among those below n_failed; None: even the smallest was not.
+        n_failed: the smallest number that was not fitted; None: every number that was tried was fitted.
+        accuracy: the training accuracy from which a run fits its random labels, in 0…1.
+        runs: all runs that were looked at, ascending in n.
+
+    Example:
+        >>> ShatterPoint.of([], accuracy=0.99).n is None
+        True
     """
 
     n: int | None
@@ -54,7 +60,7 @@ class ShatterPoint:
 
     @classmethod
     def of(cls, runs: Iterable[Run], accuracy: float) -> "ShatterPoint":
-        """What these runs, of one model on random labels, say."""
+        """Find the shatter point among runs of one model on random labels."""
         ordered = sorted(runs, key=lambda r: (r.spec.n_train or 0, r.spec.seed))
         sizes = {r.spec.n_train: True for r in ordered}
         for r in ordered:
@@ -65,16 +71,16 @@ class ShatterPoint:
 
     @property
     def n_parameters(self) -> int | None:
-        """Of the largest fitted run."""
+        """Parameters of the model at n; None if there is no n, or if its parameters are not counted."""
         return next((r.result["n_parameters"] for r in reversed(self.runs) if r.spec.n_train == self.n), None)
 
     @property
     def parameters_per_example(self) -> float | None:
-        """At the shatter point."""
+        """Parameters per example at n; None if either is."""
         return self.n_parameters / self.n if self.n and self.n_parameters else None
 
     def table(self) -> pd.DataFrame:
-        """A row a run: n, seed, train_accuracy, test_accuracy, epochs_to_fit, fitted."""
+        """Make a table with a row per run: n, seed, train_accuracy, test_accuracy, epochs_to_fit, fitted."""
         rows = [
             {
                 "n": r.spec.n_train,
@@ -98,24 +104,30 @@ def shatter_point(
     n_seeds: int = 1,
     on_run: Callable[[Run], None] | None = None,
 ) -> ShatterPoint:
-    """The largest n whose random labels the model fits, in all seeds, to this training accuracy within its budget.
+    """Find the largest n whose random labels a model fits within its budget, in all seeds.
 
-    n runs over n_min 2^(k / steps), rounded: doubled until a run fails (or halved until one fits), then bisected. It is assumed
-    that what fits more examples fits fewer. Runs are stored, so the next search reuses those of this one, and one that was
-    interrupted goes on.
+    The search is over the numbers n_min 2^(k / steps), rounded. n is doubled until a run fails (or halved until one fits), and
+    then bisected. A model that fits more examples is assumed to fit fewer. Runs are stored: another search reuses them, and a
+    search that was interrupted continues.
 
     Args:
-        spec: dataset, model and budget; n_train is replaced, and labels are random unless spec corrupts them otherwise.
-        store: of runs.
-        accuracy: on the training labels, in 0…1.
+        spec: dataset, model and budget. n_train is replaced; labels are random unless spec corrupts them otherwise.
+        store: where runs are stored.
+        accuracy: the training accuracy from which a run fits, in 0…1.
         n_min: where the search begins.
-        n_max: the most to try; None: all training examples. Tried itself if all below fit.
-        steps: a doubling of n.
-        n_seeds: runs that all have to fit.
+        n_max: the most to try; None: all training examples. It is tried itself if all numbers below fit.
+        steps: how many numbers to try per doubling of n.
+        n_seeds: runs per number, all of which have to fit.
         on_run: called after each run.
 
     Raises:
         InputError: for numbers out of range.
+
+    Example:
+        >>> from shattering import RunSpec, Store
+        >>> spec = RunSpec("digits", model="nearest-neighbors", params={"n_neighbors": 1}, n_test=20)
+        >>> shatter_point(spec, Store("runs"), n_max=200).n
+        200
     """
     check("spec", spec, RunSpec)
     check("store", store, Store)
@@ -144,7 +156,7 @@ def shatter_point(
 
 
 def _search(fits: Callable[[int], bool], size: Callable[[int], int], low: int, high: int, steps: int) -> tuple[int | None, int | None]:
-    """The last k whose size fits and the first that does not, by doubling and bisection, as sizes; None beyond low or high."""
+    """Find the largest size that fits and the next one, which does not, by doubling and bisection; None beyond low or high."""
     k = 0
     if fits(size(0)):
         while fits(size(k + steps)):
@@ -167,25 +179,25 @@ def _search(fits: Callable[[int], bool], size: Callable[[int], int], low: int, h
     return size(good), size(bad)
 
 
-def make_result(found: Mapping[str, ShatterPoint], name: str = "shatter-point") -> Result:
-    """A page of shatter points by model."""
-    runs = [run for point in found.values() for run in point.runs]
+def make_result(points: Mapping[str, ShatterPoint], name: str = "shatter-point") -> Result:
+    """Make a page from shatter points by model."""
+    runs = [run for point in points.values() for run in point.runs]
     size = runs[0].result["dataset"] if runs else "missing"
-    accuracy = min((point.accuracy for point in found.values()), default=1.0)
+    accuracy = min((point.accuracy for point in points.values()), default=1.0)
     rows = [
         {"model": model, "n": p.n, "failed": p.n_failed, "parameters": p.n_parameters, "ratio": p.parameters_per_example}
-        for model, p in found.items()
+        for model, p in points.items()
     ]
-    curves = [row | {"model": model} for model, p in found.items() for row in _plain(p.table())]
+    curves = [row | {"model": model} for model, p in points.items() for row in _plain(p.table())]
     note = (
-        f"Fitted: at least {accuracy:.1%} of random labels of {size}, within the model's budget. A run has one draw of labels: fitting "
-        "it is not shattering, which would need every labeling. No entry under “fails at” means that all training images were fitted."
+        f"A model fits n if it predicts at least {accuracy:.1%} of n random labels of {size} within its budget. A run has one draw of "
+        "labels; shattering would need every labeling. No entry under “fails at” means that every n that was tried was fitted."
     )
     tables = [
         Table(f"Shatter points, {size}", COLUMNS, rows, note),
         Table("Every run", CURVE, [row | {"fitted": "yes" if row["fitted"] else "no"} for row in curves]),
     ]
-    caption = f"Share of random labels fitted over their number, {size}. The line is what counts as fitted."
+    caption = f"Share of random labels that are predicted, over their number, {size}. A run above the line fits."
     charts = {name: (_chart(pd.DataFrame(curves), accuracy), caption)} if curves else {}
     return Result(name, TITLE, "capacity", size, runs, tables, charts)
 

@@ -32,7 +32,7 @@ from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
 
 TITLE = "Section 2.2: uniform stability, on original and on random labels"
-LABELS = {"true labels": 0.0, "random labels": 1.0}
+LABELS = {"original labels": 0.0, "random labels": 1.0}  # kind → label corruption
 COLUMNS = (
     Column("model", "model"),
     Column("labels", "labels"),
@@ -44,18 +44,25 @@ COLUMNS = (
     Column("replaced", "examples replaced", "number"),
 )
 NOTE = (
-    "Training again with one example replaced; 0-1 loss. The constant of uniform stability is a supremum over all training sets, labels "
-    "included: what is seen on random labels bounds it on original ones, and it is 1 as soon as one loss changes. How often the loss at "
-    "the replaced example itself changes is, for what interpolates, the error on an example not seen."
+    "The model is trained again with one example replaced; 0-1 loss. The constant of uniform stability is a supremum over all training "
+    "sets, labels included: a change seen on random labels bounds it for original ones too, and a single change makes it 1. For a model "
+    "that interpolates, the loss at the replaced example itself changes if the model is wrong there without having seen it."
 )
 
 
 @dataclass(frozen=True)
 class Stability:
-    """What replacing one training example changes, once an example.
+    """How losses change when one training example is replaced, with an entry per replaced example. The loss is 0-1.
 
-    replaced: their positions. changed: share of test examples whose loss changes. own: whether the loss at the replaced example
-    itself changes (for what interpolates: whether it is wrong there without having seen it).
+    Args:
+        replaced: positions of the replaced examples in the training set.
+        changed: the share of test examples whose loss changes, in 0…1.
+        own: True if the loss at the replaced example itself changes. For a model that interpolates, it then is wrong there
+            without having seen it.
+
+    Example:
+        >>> Stability(replaced=(3, 8), changed=(0.0, 0.02), own=(True, False)).mean_own
+        0.5
     """
 
     replaced: tuple[int, ...]
@@ -64,27 +71,29 @@ class Stability:
 
     @property
     def uniform(self) -> float:
-        """A lower bound on the constant of uniform stability, for the 0-1 loss: the largest change seen, 0 or 1."""
+        """A lower bound on the constant of uniform stability: the largest change of a loss that was seen, 0 or 1."""
         return float(any(self.own) or any(share > 0 for share in self.changed))
 
     @property
     def mean_changed(self) -> float:
+        """The mean share of test examples whose loss changes."""
         return float(np.mean(self.changed))
 
     @property
     def changed_interval(self) -> tuple[float, float] | None:
-        """95 %, Student's t over the replaced examples."""
+        """The 95 % interval of `mean_changed`, by Student's t over the replaced examples; None for a single one."""
         return mean_interval(self.changed, 0.0, 1.0)
 
     @property
     def mean_own(self) -> float:
+        """The share of replaced examples at which the loss itself changes."""
         return float(np.mean(self.own))
 
     @property
     def own_interval(self) -> tuple[float, float]:
-        """95 %, Wilson's."""
-        found = stats.binomtest(sum(self.own), len(self.own)).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        """The 95 % interval of `mean_own`, Wilson's."""
+        interval = stats.binomtest(sum(self.own), len(self.own)).proportion_ci(method="wilson")
+        return float(interval.low), float(interval.high)
 
 
 def replace_one(
@@ -96,21 +105,31 @@ def replace_one(
     seed: int = 0,
     on_fit: Callable[[int], None] | None = None,
 ) -> Stability:
-    """Train on a set, and again with one example replaced by a fresh one, for a sample of examples.
+    """Train a model again with one training example replaced by a fresh one, for a sample of training examples.
 
     Every training starts from the same initialization and has the same batch order.
 
     Args:
         model: a scikit-learn classifier, cloned for every training.
-        train: what it is trained on, with its labels.
+        train: the training set.
         fresh: at least n_replaced examples of the same distribution, labels included.
-        test: where losses are compared, against its labels.
-        n_replaced: how many examples, drawn without replacement.
+        test: the examples at which losses are compared, against their labels.
+        n_replaced: how many training examples to replace; they are drawn without replacement.
         seed: of that draw.
         on_fit: called with the number of trainings done.
 
+    Returns:
+        How the losses change, with an entry per replaced example.
+
     Raises:
-        InputError: where there are fewer examples than to be replaced.
+        InputError: for fewer training or fresh examples than n_replaced.
+
+    Example:
+        >>> from sklearn.neighbors import KNeighborsClassifier
+        >>> from shattering import load_dataset
+        >>> data = load_dataset("digits", n_train=50, n_test=20, n_validation=3)
+        >>> replace_one(KNeighborsClassifier(1), data.train, data.validation, data.test, n_replaced=3).uniform
+        1.0
     """
     if not 1 <= n_replaced <= min(len(train), len(fresh)):
         raise InputError(f"n_replaced is {n_replaced}, expected 1…{min(len(train), len(fresh))}, as many as there are examples")
@@ -138,7 +157,7 @@ def _losses(model: BaseEstimator, train: Split, splits: Sequence[Split]) -> list
     return [predict_split(model, split) != split.labels.numpy() for split in splits]
 
 
-N_TEST = 500  # test examples whose losses are compared
+N_TEST = 500  # how many test examples have their losses compared
 
 
 def run_study(
@@ -152,37 +171,48 @@ def run_study(
     labels: float = 0.0,
     n_replaced: int = 20,
 ) -> tuple[dict, pd.DataFrame]:
-    """What replacing one training example changes, with a share of corrupted labels (also among the fresh and the test examples).
+    """Replace training examples one at a time; see `replace_one`.
 
-    Table: example (its id), changed (share of test losses), own (whether its own loss changed). Numbers: uniform (a lower
-    bound on the constant for the 0-1 loss), changed and own with their 95 % intervals.
+    Args:
+        seed: of the subset, the label corruption, the choice of examples and the model.
+        dataset: a name in `DATASETS`, or a path.
+        n: training images.
+        n_test: test images.
+        model: a name in `MODELS`.
+        params: its parameters.
+        labels: the probability that a label is corrupted, in 0…1, for training, fresh and test examples alike.
+        n_replaced: how many training images to replace.
+
+    Returns:
+        (numbers, table). Numbers: uniform (a lower bound on the constant for the 0-1 loss), and changed and own (means), with
+        their 95 % intervals. Table: example (its id), changed (share of test losses), own (True if its own loss changed).
     """
     data = randomize(load_dataset(dataset, n, n_test, seed, n_validation=n_replaced), Randomization(labels), seed)
     assert data.validation is not None
     test = data.test if not labels else _corrupted(data.test, labels, seed)
-    found = replace_one(build_model(model, params or {}, seed), data.train, data.validation, test, n_replaced, seed)
-    low, high = found.changed_interval or (None, None)
-    own_low, own_high = found.own_interval
-    numbers = {"uniform": found.uniform, "changed": found.mean_changed, "changed_low": low, "changed_high": high}
-    numbers |= {"own": found.mean_own, "own_low": own_low, "own_high": own_high, "n_replaced": n_replaced}
-    ids = data.train.ids[list(found.replaced)].tolist()
-    rows = pd.DataFrame({"example": ids, "changed": found.changed, "own": found.own})
+    stability = replace_one(build_model(model, params or {}, seed), data.train, data.validation, test, n_replaced, seed)
+    low, high = stability.changed_interval or (None, None)
+    own_low, own_high = stability.own_interval
+    numbers = {"uniform": stability.uniform, "changed": stability.mean_changed, "changed_low": low, "changed_high": high}
+    numbers |= {"own": stability.mean_own, "own_low": own_low, "own_high": own_high, "n_replaced": n_replaced}
+    ids = data.train.ids[list(stability.replaced)].tolist()
+    rows = pd.DataFrame({"example": ids, "changed": stability.changed, "own": stability.own})
     return {"data": f"{data.variant}, n = {n:,}", "n": n, "n_test": n_test, "labels": float(labels), **numbers}, rows
 
 
 def _corrupted(split: Split, labels: float, seed: int) -> Split:
-    """The test split with labels as corrupted as the training ones: losses compare with what the distribution gives."""
+    """Corrupt the test labels as the training labels are, so that both have the same distribution."""
     return replace(split, labels=Randomization(labels).corrupt(split, seed, "test"))
 
 
 def models(k: CapacityScale) -> dict[str, tuple[str, dict]]:
-    """Title → (model, parameters)."""
+    """Map the title of each model to (model, parameters)."""
     interpolating = {title: how for title, how in rademacher.models(k).items() if title != "logistic regression"}
     return {**interpolating, "kernel, ridge 100": ("kernel", {"ridge": 100.0})}
 
 
 def study_specs(k: CapacityScale) -> dict[tuple[str, str], StudySpec]:
-    """(model, labels) → study."""
+    """Map (model, labels) to a study."""
     common = {"dataset": k.dataset, "n": k.n_stability, "n_replaced": k.n_replaced}
     return {
         (title, kind): StudySpec("stability", {**common, "model": name, "params": params, "labels": p})
@@ -192,18 +222,18 @@ def study_specs(k: CapacityScale) -> dict[tuple[str, str], StudySpec]:
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """One a model, and original or random labels."""
+    """List the studies, one per model and kind of labels."""
     return list(study_specs(scale.capacity).values())
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The table and figure, from stored studies."""
-    found = study_specs(scale.capacity)
-    return make_result("stability", scale.name, dict(zip(found, runs.records(list(found.values())), strict=True)))
+    """Make the table, the chart and the claims from stored studies."""
+    studies = study_specs(scale.capacity)
+    return make_result("stability", scale.name, dict(zip(studies, runs.records(list(studies.values())), strict=True)))
 
 
 def make_result(name: str, scale: str, records: dict[tuple[str, str], Run[StudySpec]]) -> Result:
-    """A page of studies by model and labels."""
+    """Make a page from studies by model and labels."""
     size = next((r.result["data"] for r in records.values() if r.result), "missing")
     rows = [_row(model, labels, record.result) for (model, labels), record in records.items()]
     done = [r.result | row for row, r in zip(rows, records.values(), strict=True) if r.result]
@@ -246,16 +276,16 @@ def _claims(rows: list[dict]) -> list[Claim]:
     return [
         judge(
             "uniform stability is blind to the labels",
-            "Uniform stability is a property of the algorithm alone: it takes no account of the labels, so it cannot tell them apart.",
-            "for each model that interpolates, the constant is at least 1, seen on original as on random labels",
+            "Uniform stability is a property of the algorithm alone: it does not depend on the labels, so it cannot tell them apart.",
+            "for each model that interpolates, a change is seen on original and on random labels, so the constant is at least 1",
             {f"{row['model']}, {row['labels']}": row["uniform"] for row in interpolating},
             lambda v: min(v.values()) == 1,
             "{:.0f}",
         ),
         judge(
-            "what knows the labels does tell them apart",
+            "a measure that depends on the labels tells them apart",
             "(Ours: the loss at the replaced example itself, averaged over examples, depends on the data.)",
-            "for each of them it changes more often on random labels than on original ones",
+            "for each model that interpolates, it changes more often on random labels than on original ones",
             {f"{model}, difference": value for model, value in gap.items()},
             lambda v: min(v.values()) > 0,
         ),

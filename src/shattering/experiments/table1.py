@@ -26,7 +26,7 @@ COLUMNS = (
 
 
 def row_specs(scale: Scale, row: Table1Row) -> list[RunSpec]:
-    """The runs behind a row, one a seed."""
+    """List the runs of a row, one per seed."""
     params: dict[str, Any] = {"weight_decay": WEIGHT_DECAY} if row.weight_decay else {}
     if row.random_crop:
         params["augment"] = "crop"
@@ -34,31 +34,31 @@ def row_specs(scale: Scale, row: Table1Row) -> list[RunSpec]:
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """All runs of the table."""
+    """List all runs of the table."""
     return [spec for row in TABLE_1 for spec in row_specs(scale, row)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The table, from stored runs."""
+    """Make the table and its claims from stored runs."""
     outcomes = {row: runs.outcome(row_specs(scale, row)) for row in TABLE_1}
+    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
     table = Table(
         f"Ours with {runs.size}; theirs with n = {reference.N_TRAIN:,} of CIFAR-10",
         COLUMNS,
         [_row(row, outcome) for row, outcome in outcomes.items()],
-        "Train accuracy in evaluation mode on the images as they are, test accuracy against the true labels, both at the end; means over "
-        f"seeds. Verdict: test accuracy within {100 * NEAR:.0f} points of the paper's, and for random labels of chance. Interval for our "
-        "test accuracy: over three seeds or more Student's t, else Wilson's for the drawing of the test images.",
+        "Train accuracy is that of the images without augmentation, in evaluation mode; test accuracy is against the original labels. Both "
+        f"are at the end of training, means over seeds. Verdict: test accuracy is within {100 * NEAR:.0f} points of the paper's, or of "
+        "chance for random labels. The interval is for our test accuracy: Student's t over three or more seeds, else Wilson's for the "
+        "sample of test images.",
     )
-    return Result(
-        "table1", TITLE, scale.name, runs.size, [r for o in outcomes.values() for r in o.runs], [table], claims=_claims(scale, runs)
-    )
+    return Result("table1", TITLE, scale.name, runs.size, all_runs, [table], claims=_claims(scale, runs))
 
 
 def _row(row: Table1Row, outcome: Outcome) -> dict:
     interval = outcome.test_interval()
     return {
         "model": MODEL_NAMES[row.network],
-        "labels": "random" if row.random_labels else "true",
+        "labels": "random" if row.random_labels else "original",
         "random_crop": "yes" if row.random_crop else "no",
         "weight_decay": "yes" if row.weight_decay else "no",
         "paper_train": row.train,
@@ -104,8 +104,8 @@ def _claims(scale: Scale, runs: Runs) -> list[Claim]:
     helps = {f"{name}, {kind}": value for name in plain for kind, value in (("best", _best(best[name])), ("none", plain[name]))}
     bn = {"with": mean("test_accuracy", "inception"), "without": mean("test_accuracy", "inception-no-bn")}
     low, high = reference.BATCH_NORM_GAIN
-    unfitted = [n for n in MODEL_NAMES if (random[MODEL_NAMES[n]] or 0) < FITS]
-    true_labels = [run for row in TABLE_1 if not row.random_labels for run in runs.outcome(row_specs(scale, row)).runs]
+    not_fitting = [n for n in MODEL_NAMES if (random[MODEL_NAMES[n]] or 0) < FITS]
+    original = [run for row in TABLE_1 if not row.random_labels for run in runs.outcome(row_specs(scale, row)).runs]
     compared = [run for n in ("inception", "inception-no-bn") for run in outcome(n).runs]
     return [
         judge(
@@ -113,30 +113,30 @@ def _claims(scale: Scale, runs: Runs) -> list[Claim]:
             "Deep neural networks easily fit random labels.",
             f"every model reaches at least {FITS:.0%} train accuracy on random labels",
             random,
-            lambda found: all(v >= FITS for v in found.values()),
-            doubts=[cut_short([run for n in unfitted for run in outcome(n, random_labels=True).runs])],
+            lambda v: all(value >= FITS for value in v.values()),
+            doubts=[cut_short([run for n in not_fitting for run in outcome(n, random_labels=True).runs])],
         ),
         judge(
             "regularizers help",
             "Both regularization techniques help to improve the generalization performance.",
             "on average over the models, the best regularized test accuracy is higher than that without regularizers",
             helps,
-            lambda found: sum(found[f"{name}, best"] - found[f"{name}, none"] for name in plain) > 0,
-            doubts=[few_seeds(true_labels), cut_short(true_labels)],
+            lambda v: sum(v[f"{name}, best"] - v[f"{name}, none"] for name in plain) > 0,
+            doubts=[few_seeds(original), cut_short(original)],
         ),
         judge(
             "regularizers are not needed",
             "Even with all of the regularizers turned off, all of the models still generalize very well.",
             "for every model, test accuracy without regularizers is at least 80 % of the best with them",
             helps,
-            lambda found: all(found[f"{name}, none"] >= 0.8 * found[f"{name}, best"] for name in plain),
+            lambda v: all(v[f"{name}, none"] >= 0.8 * v[f"{name}, best"] for name in plain),
         ),
         judge(
             "batch normalization's gain",
             f"The impact of batch normalization on the generalization performance is only {low:g} to {high:g} %.",
             "test accuracy with it is higher than without it",
             bn,
-            lambda found: found["with"] > found["without"],
+            lambda v: v["with"] > v["without"],
             doubts=[few_seeds(compared), cut_short(compared)],
         ),
     ]

@@ -1,4 +1,4 @@
-"""Table 2: Inception V3 on ImageNet, with and without explicit regularizers, on true and on random labels."""
+"""Table 2: Inception V3 on ImageNet, with and without explicit regularizers, on original and on random labels."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 2: Inception V3 on ImageNet"
-FITS = 0.87  # training accuracy from which a row counts as fitted; the paper's lowest is 87.81 %
+FITS = 0.87  # training accuracy from which the network fits its training set; the paper's lowest is 87.81 %
 REGULARIZERS: dict[str, dict[str, Any]] = {  # as in the TensorFlow package that the paper refers to
     "augmentation": {"augment": ["resized-crop", "stretch", "flip", "brightness", "contrast", "saturation", "hue"]},
     "dropout": {"dropout": 0.2},
@@ -30,19 +30,19 @@ COLUMNS = (
 
 
 def photographs(scale: Scale) -> str:
-    """The dataset in the place of ImageNet. Raises InputError if a scale has none."""
+    """Return the dataset in the place of ImageNet. Raises InputError if a scale has none."""
     if scale.imagenet.dataset is None:
         raise InputError(f"scale {scale.name!r} has no photographs of its own, expected --data with an image folder or Parquet shards")
     return scale.imagenet.dataset
 
 
 def regularizers(row: Table2Row) -> str:
-    """Those that a row has, in words."""
+    """Name the regularizers of a row, in words."""
     return ", ".join(name.replace("_", " ") for name in REGULARIZERS if getattr(row, name)) or "none"
 
 
 def row_specs(scale: Scale, row: Table2Row) -> list[RunSpec]:
-    """The run behind a row."""
+    """List the single run of a row."""
     size = scale.imagenet
     params: dict[str, Any] = {"network": "inception-v3", "precision": "bfloat16", **size.params}
     for name, switched_on in REGULARIZERS.items():
@@ -60,7 +60,7 @@ def row_specs(scale: Scale, row: Table2Row) -> list[RunSpec]:
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """All runs, those with few regularizers first, and of these random labels."""
+    """List all runs, those with few regularizers first; among these, random labels come first."""
     rows = sorted(TABLE_2, key=lambda row: (_how_many(row), not row.random_labels))
     return [spec for row in rows for spec in row_specs(scale, row)]
 
@@ -70,22 +70,22 @@ def _how_many(row: Table2Row) -> int:
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The table, from stored runs."""
+    """Make the table and its claims from stored runs."""
     outcomes = {row: runs.outcome(row_specs(scale, row)) for row in TABLE_2}
     size = size_of(scale, runs)
     table = Table(
         f"Ours with {size}; theirs with n = {reference.N_IMAGENET:,} of ImageNet at 299x299",
         COLUMNS,
         [_row(scale, row, outcome) for row, outcome in outcomes.items()],
-        "Training accuracies of the images as they are, in evaluation mode, against the labels that were given. The best test accuracies "
-        "along the way are in figure 2a." + no_test(scale),
+        "Training accuracies are those of the images without augmentation, in evaluation mode, against the labels that the network was "
+        "trained on. The best test accuracies along the way are in figure 2a." + no_test(scale),
     )
-    found = [run for outcome in outcomes.values() for run in outcome.runs]
-    return Result("table2", TITLE, scale.name, size, found, [table], claims=_claims(scale, outcomes))
+    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
+    return Result("table2", TITLE, scale.name, size, all_runs, [table], claims=_claims(scale, outcomes))
 
 
 def size_of(scale: Scale, runs: Runs) -> str:
-    """What was trained on, in words."""
+    """Say in words what was trained on."""
     side = scale.imagenet.image_size
     done = next((run.result for run in runs.seen.values() if run.result), None)
     what = f"n = {done['n_train']:,} of {done['dataset']}" if done else photographs(scale)
@@ -93,12 +93,12 @@ def size_of(scale: Scale, runs: Runs) -> str:
 
 
 def no_test(scale: Scale) -> str:
-    """What to say where there is nothing to test on."""
-    return "" if scale.imagenet.hold_out else " This scale has one image a class, and so nothing to test on."
+    """Return the note for a scale without test images; empty for other scales."""
+    return "" if scale.imagenet.hold_out else " This scale has one image per class, and so nothing to test on."
 
 
 def tested(scale: Scale, outcome: Outcome, name: str) -> float | None:
-    """A figure of the test split, if there is one."""
+    """Return the mean of a value that was measured on test images; None at a scale without any."""
     return outcome.mean(name) if scale.imagenet.hold_out else None
 
 
@@ -106,7 +106,7 @@ def undecided(scale: Scale) -> str | None:
     """Say why a scale with one image per class decides no claim; None for other scales."""
     if scale.imagenet.hold_out:
         return None
-    return "with one image per class, true labels are as arbitrary as random ones, and there is no test image"
+    return "with one image per class, original labels are as arbitrary as random ones, and there is no test image"
 
 
 def _verdict(scale: Scale, train: float | None) -> str:
@@ -120,7 +120,7 @@ def _verdict(scale: Scale, train: float | None) -> str:
 def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
     train = outcome.mean("train_accuracy")
     return {
-        "labels": "random" if row.random_labels else "true",
+        "labels": "random" if row.random_labels else "original",
         "regularizers": regularizers(row),
         "paper_train_top-1": row.train_top1,
         "paper_train_top-5": row.train_top5,
@@ -137,7 +137,7 @@ def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
 
 def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
     def named(rows: Sequence[Table2Row], value: Callable[[Outcome], float | None]) -> dict[str, float | None]:
-        return {f"{'random' if row.random_labels else 'true'} labels, {regularizers(row)}": value(outcomes[row]) for row in rows}
+        return {f"{'random' if row.random_labels else 'original'} labels, {regularizers(row)}": value(outcomes[row]) for row in rows}
 
     def train(outcome: Outcome) -> float | None:
         return outcome.mean("train_accuracy")
@@ -146,14 +146,14 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
         return tested(scale, outcome, "test_accuracy")
 
     random = [row for row in TABLE_2 if row.random_labels]
-    plain, augmented, everything = (_true_row(*on) for on in ((False, False), (True, False), (True, True)))
+    plain, augmented, everything = (_original_row(*on) for on in ((False, False), (True, False), (True, True)))
     return [
         judge(
             "it fits random labels",
             "Although it does not reach the perfect 100 % top-1 accuracy, 95.20 % is still very surprising for a million random labels.",
             f"without regularizers, training accuracy on random labels is at least {FITS:.0%}",
             named([row for row in random if not _how_many(row)], train),
-            lambda found: min(found.values()) >= FITS,
+            lambda v: min(v.values()) >= FITS,
             doubts=[undecided(scale)],
         ),
         judge(
@@ -161,7 +161,7 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             "The network also manages to reach about 90 % top-1 accuracy even with explicit regularizers turned on.",
             f"with weight decay, and with dropout beside it, training accuracy on random labels is at least {FITS:.0%}",
             named([row for row in random if _how_many(row)], train),
-            lambda found: min(found.values()) >= FITS,
+            lambda v: min(v.values()) >= FITS,
             doubts=[undecided(scale)],
         ),
         judge(
@@ -169,21 +169,21 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             "With data augmentation on but other explicit regularizers off, Inception is able to achieve a top-1 accuracy of 72.95 %.",
             "of what all regularizers together add to test accuracy, augmentation alone adds at least half",
             named([plain, augmented, everything], test),
-            lambda found: _adds_half(*found.values()),
+            lambda v: _adds_half(*v.values()),
             doubts=[undecided(scale)],
         ),
         judge(
             "it generalizes without any",
             "The top-1 accuracy without regularization is 59.80 %, while random guessing only achieves 0.1 %.",
-            "without regularizers, test accuracy on true labels is at least half of that with all of them",
+            "without regularizers, test accuracy on original labels is at least half of that with all of them",
             named([plain, everything], test),
-            lambda found: min(found.values()) >= max(found.values()) / 2,
+            lambda v: min(v.values()) >= max(v.values()) / 2,
             doubts=[undecided(scale)],
         ),
     ]
 
 
-def _true_row(augmentation: bool, others: bool) -> Table2Row:
+def _original_row(augmentation: bool, others: bool) -> Table2Row:
     wanted = (False, augmentation, others, others)
     return next(row for row in TABLE_2 if (row.random_labels, row.augmentation, row.dropout, row.weight_decay) == wanted)
 

@@ -13,8 +13,8 @@ from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 3: generalization of kernel models, without and with ridge"
-NEAR = 1.25  # times the paper's error: what counts as reaching it
-SAME = 0.001  # of error: less is no improvement
+NEAR = 1.25  # an error up to this many times the paper's counts as reaching it
+SAME = 0.001  # an error that is lower by less than this is no improvement
 COLUMNS = (
     Column("data", "data"),
     Column("model", "kernel"),
@@ -47,13 +47,13 @@ FILTERS = (
 
 @dataclass(frozen=True)
 class Kernel:
-    """A row's model. key: in the scale's choices."""
+    """The model of a row. key: its name in `KernelScale.gammas` and `KernelScale.ridges`."""
 
     key: str
     title: str
 
     def spec(self, k: KernelScale, ridge: float = 0.0, factor: float = 1.0, filters: int | None = None, holdout: bool = False) -> RunSpec:
-        """A run of it; factor: on the bandwidth; filters: of the random conv-net, the most if not given."""
+        """Specify a run. factor: multiplies the bandwidth. filters: of the random conv-net; None: the scale's most."""
         data = k.grey if self.key in ("raw", "gabor") else k.color
         params: dict[str, Any] = {"ridge": ridge} if ridge else {}
         if self.key == "conv":
@@ -75,35 +75,35 @@ KERNELS = {
 
 
 def kernel_of(row: Table3Row) -> str:
-    """The key of a row's kernel."""
+    """Return the key of a row's kernel."""
     if row.dataset == "cifar10":
         return "color" if row.features == "raw pixels" else "conv"
     return "raw" if row.features == "raw pixels" else "gabor"
 
 
 def path_specs(k: KernelScale, key: str, filters: int | None = None) -> dict[float, RunSpec]:
-    """A row's runs over the ridge; filters: of the random conv-net, the most if not given."""
+    """Map each ridge to a row's run. filters: of the random conv-net; None: the scale's most."""
     return {ridge: KERNELS[key].spec(k, ridge, filters=filters) for ridge in (0.0, *RIDGES)}
 
 
 def filter_specs(k: KernelScale) -> dict[tuple[int, float], RunSpec]:
-    """The random conv-net over its number of filters, without ridge and with the chosen one."""
+    """Map (filters, ridge) to a run of the random conv-net, without ridge and with the chosen one."""
     return {(n, ridge): KERNELS["conv"].spec(k, ridge, filters=n) for n in k.filters for ridge in (0.0, k.ridges["conv"])}
 
 
 def choice_specs(k: KernelScale) -> dict[tuple[str, str, float], RunSpec]:
-    """Runs on the hold-out: (row, what is chosen, value) → run. The random conv-net's with its fewest filters."""
-    found = {}
+    """Map (row, what is chosen, value) to a run on the hold-out. The random conv-net has its fewest filters there."""
+    specs = {}
     for key in ("raw", "gabor", "color"):
-        found |= {(key, "gamma", factor): KERNELS[key].spec(k, factor=factor, holdout=True) for factor in GAMMA_FACTORS}
+        specs |= {(key, "gamma", factor): KERNELS[key].spec(k, factor=factor, holdout=True) for factor in GAMMA_FACTORS}
     for key in KERNELS:
         few = k.filters[0] if key == "conv" else None
-        found |= {(key, "ridge", ridge): KERNELS[key].spec(k, ridge, filters=few, holdout=True) for ridge in RIDGES}
-    return found
+        specs |= {(key, "ridge", ridge): KERNELS[key].spec(k, ridge, filters=few, holdout=True) for ridge in RIDGES}
+    return specs
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """All runs: the rows of the table first, then the paths, filters from few to many, and the choices."""
+    """List all runs: the rows of the table first, then the choices, the paths over the ridge, and the filters from few to many."""
     k = scale.kernels
     plain = [path_specs(k, key)[ridge] for key in ("raw", "gabor", "color") for ridge in (0.0, k.ridges[key])]
     paths = [spec for key in ("raw", "gabor", "color") for spec in path_specs(k, key).values()]
@@ -111,7 +111,7 @@ def specs(scale: Scale) -> list[RunSpec]:
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The table, from stored runs."""
+    """Make the tables, the chart and the claims from stored runs."""
     k = scale.kernels
     filters = {at: runs.outcome([spec]) for at, spec in filter_specs(k).items()}
     most = _most_filters(k, filters, 0.0, k.ridges["conv"])
@@ -122,20 +122,20 @@ def result(scale: Scale, runs: Runs) -> Result:
         f"Test errors, ours with {_sizes(k)}; theirs with all of MNIST and CIFAR-10",
         COLUMNS,
         rows,
-        "Norms in the kernel's Hilbert space, one-hot targets, over all classes. The residual is relative, in float64.",
+        "Norms are in the kernel's Hilbert space, for one-hot targets, over all classes. The residual is relative, in float64.",
     )
-    path = Table("Does ridge help? Test error over the ridge", *_path_table(paths, most), "Kernels have 1 on their diagonal (on average).")
+    path = Table("Does ridge help? Test error over the ridge", *_path_table(paths, most), "The diagonal of each kernel is 1 (on average).")
     by_filters = Table(
-        f"The random conv-net over its number of filters, {_n(k)} of {k.color}", FILTERS, _filter_rows(filters), "Runs that are done."
+        f"The random conv-net over its number of filters, {_n(k)} of {k.color}", FILTERS, _filter_rows(filters), "Only runs that are done."
     )
     chosen = Table(
         f"Choices, on {k.n_holdout:,} held-out training images, with {k.n_select:,} to train on",
         CHOICES,
         [_choice_row(k, at, outcome) for at, outcome in choices.items()],
-        "MNIST's bandwidth on pixels is the first author's, whatever the hold-out says. Nothing is chosen on test images.",
+        "The bandwidth on MNIST's pixels is the first author's, not the best on the hold-out. Nothing is chosen on test images.",
     )
-    found = [o.runs[0] for group in (*paths.values(), filters, choices) for o in group.values()]
-    unique = list({run.run_id: run for run in found}.values())
+    all_runs = [o.runs[0] for group in (*paths.values(), filters, choices) for o in group.values()]
+    unique = list({run.run_id: run for run in all_runs}.values())
     charts = _charts(k, filters)
     return Result("table3", TITLE, scale.name, _sizes(k), unique, [main, path, by_filters, chosen], charts, _claims(paths))
 
@@ -149,13 +149,13 @@ def _n(k: KernelScale) -> str:
 
 
 def error(outcome: Outcome, name: str = "test_accuracy") -> float | None:
-    """1 - an accuracy; None where it is missing."""
+    """Return 1 - an accuracy; None if it is missing."""
     accuracy = outcome.mean(name)
     return None if accuracy is None else 1 - accuracy
 
 
 def _most_filters(k: KernelScale, filters: dict[tuple[int, float], Outcome], *ridges: float) -> int:
-    """The most filters that have been run with all of these ridges; else the scale's most."""
+    """Return the most filters that have been run with all of these ridges; if there are none, the scale's most."""
     run = [n for n in k.filters if all(filters[n, ridge].done for ridge in ridges)]
     return max(run, default=k.filters[-1])
 
@@ -222,21 +222,21 @@ def _claims(paths: dict[str, dict[float, Outcome]]) -> list[Claim]:
     conv = {f"ridge {r:g}": error(outcome) for r, outcome in paths["conv"].items()}
     fit = {f"{key}, {what}": o.mean(f"{what}_accuracy") for key, o in plain.items() for what in ("train", "test")}
 
-    def no_gain(found: dict[str, float]) -> bool:
-        groups = [[v for name, v in found.items() if name.startswith(KERNELS[key].title + ",")] for key in ("raw", "gabor")]
+    def no_gain(values: dict[str, float]) -> bool:
+        groups = [[v for name, v in values.items() if name.startswith(KERNELS[key].title + ",")] for key in ("raw", "gabor")]
         return all(min(group[1:]) >= group[0] - SAME for group in groups)
 
-    def helps(found: dict[str, Any]) -> bool:
-        return "ridge 0" in found and min(found.values()) <= found["ridge 0"] - 0.005
+    def helps(values: dict[str, Any]) -> bool:
+        return "ridge 0" in values and min(values.values()) <= values["ridge 0"] - 0.005
 
     done: dict[str, float | None] = {name: value for name, value in conv.items() if value is not None}
     return [
         judge(
             "interpolation generalizes without regularization",
             "Kernel models that fit the training labels exactly, with no regularization, generalize.",
-            "without ridge, all fit at least 99.9 % of the training images, and at least half of the test images",
+            "without ridge, all predict at least 99.9 % of the training images, and at least half of the test images",
             fit,
-            lambda found: all(v >= (0.999 if name.endswith("train") else 0.5) for name, v in found.items()),
+            lambda v: all(value >= (0.999 if name.endswith("train") else 0.5) for name, value in v.items()),
         ),
         judge(
             "ridge improves neither MNIST model",
@@ -250,7 +250,7 @@ def _claims(paths: dict[str, dict[float, Outcome]]) -> list[Claim]:
             "ridge helps the random conv-net a little",
             "On CIFAR-10, l2 regularization brings the random conv-net from 17 to 15 %.",
             "some ridge lowers its test error by 0.5 points or more",
-            done if helps(done) else conv,  # one that helps is enough, whatever is missing
+            done if helps(done) else conv,  # one ridge that helps decides the claim, even if other runs are missing
             helps,
             "{:.2%}",
         ),

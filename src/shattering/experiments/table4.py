@@ -10,7 +10,7 @@ from shattering.runs.spec import RunSpec
 
 TITLE = "Table 4: fitting random labels with regularizers"
 ALEXNET_WEIGHT_DECAYS = (0.0, 5e-5, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
-_SLOW_DECAY = 0.999  # of the learning rate, with augmentation; appendix E
+_SLOW_DECAY = 0.999  # decay of the learning rate with augmentation (appendix E)
 _REGULARIZERS: dict[str, dict[str, Any]] = {
     "weight decay": {"weight_decay": WEIGHT_DECAY},
     "random cropping": {"augment": "crop", "decay": _SLOW_DECAY},
@@ -21,7 +21,7 @@ COLUMNS = (
     Column("regularizer", "regularizer"),
     Column("paper_train", "paper train %", "paper"),
     Column("train", "our train %", "percent"),
-    Column("clean", "as they are, %", "percent"),
+    Column("clean", "without augmentation, %", "percent"),
     Column("seeds", "seeds"),
     Column("epochs", "epochs", "number"),
     Column("verdict", "verdict", "prose"),
@@ -37,7 +37,7 @@ ALEXNET_COLUMNS = (
 
 
 def row_specs(scale: Scale, row: Table4Row) -> list[RunSpec]:
-    """The runs behind a row, one a seed."""
+    """List the runs of a row, one per seed."""
     params = dict(_REGULARIZERS[row.regularizer])
     if row.online:
         params["epochs"] = scale.cifar.long_epochs
@@ -45,13 +45,13 @@ def row_specs(scale: Scale, row: Table4Row) -> list[RunSpec]:
 
 
 def alexnet_specs(scale: Scale, weight_decay: float) -> list[RunSpec]:
-    """AlexNet on random labels with a coefficient of weight decay."""
+    """List the runs of AlexNet on random labels with a coefficient of weight decay."""
     params: dict[str, Any] = {"weight_decay": weight_decay} if weight_decay else {}
     return scale.cifar.specs("alexnet", labels=1.0, **params)
 
 
 def specs(scale: Scale) -> list[RunSpec]:
-    """All runs of the table, the long ones last."""
+    """List all runs of the table, the long ones last."""
     rows = sorted(TABLE_4, key=lambda row: row.online)
     table = [spec for row in rows for spec in row_specs(scale, row)]
     alexnet = [spec for c in ALEXNET_WEIGHT_DECAYS for spec in alexnet_specs(scale, c)]
@@ -59,15 +59,15 @@ def specs(scale: Scale) -> list[RunSpec]:
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """The table, from stored runs."""
+    """Make the tables and the claims from stored runs."""
     outcomes = {row: runs.outcome(row_specs(scale, row)) for row in TABLE_4}
     sweep = {c: runs.outcome(alexnet_specs(scale, c)) for c in ALEXNET_WEIGHT_DECAYS}
     main = Table(
         f"Random labels; ours with {runs.size}; theirs with n = {reference.N_TRAIN:,} of CIFAR-10",
         COLUMNS,
         [_row(row, outcome) for row, outcome in outcomes.items()],
-        "With cropping and augmentation the figure is the online accuracy of the last epoch, on augmented images, as in the paper; beside "
-        "it that of the images as they are, in evaluation mode. Without them both columns are the latter.",
+        "With cropping or augmentation our train accuracy is the online accuracy of the last epoch, on augmented images, as in the paper; "
+        "the column beside it is the accuracy on the images without augmentation, in evaluation mode. For other rows both are the latter.",
     )
     alexnet = Table(
         f"AlexNet on random labels, by coefficient of weight decay, {runs.size}",
@@ -75,8 +75,8 @@ def result(scale: Scale, runs: Runs) -> Result:
         [_alexnet_row(c, outcome) for c, outcome in sweep.items()],
         f"The paper does not give its coefficient; the table above uses {WEIGHT_DECAY:g}. Chance is a loss of ln 10 = 2.303.",
     )
-    found = [run for outcome in (*outcomes.values(), *sweep.values()) for run in outcome.runs]
-    unique = list({run.run_id: run for run in found}.values())
+    all_runs = [run for outcome in (*outcomes.values(), *sweep.values()) for run in outcome.runs]
+    unique = list({run.run_id: run for run in all_runs}.values())
     return Result("table4", TITLE, scale.name, runs.size, unique, [main, alexnet], claims=_claims(outcomes, sweep))
 
 
@@ -123,13 +123,13 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome]) -> 
             "With explicit regularizers, all models but AlexNet still fit random labels.",
             f"every row that the paper's model fits reaches at least {FITS:.0%} train accuracy",
             fitted,
-            lambda found: all(v >= FITS for v in found.values()),
+            lambda v: all(value >= FITS for value in v.values()),
         ),
         judge(
             "AlexNet fails with enough weight decay",
             "AlexNet with weight decay fails to converge on random labels.",
             f"AlexNet reaches {FITS:.0%} without weight decay, and does not with some coefficient",
             alexnet,
-            lambda found: found["0"] >= FITS and min(found.values()) < FITS,
+            lambda v: v["0"] >= FITS and min(v.values()) < FITS,
         ),
     ]

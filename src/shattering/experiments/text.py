@@ -1,4 +1,4 @@
-"""Results → the terminal, and Markdown."""
+"""Results of the papers' experiments as text, for the terminal and in Markdown."""
 
 from rich import box
 from rich.console import Console
@@ -9,7 +9,7 @@ from shattering.experiments.experiment import Result, Table, show
 
 
 def print_result(result: Result) -> None:
-    """Its tables, then each claim with its verdict, rule and evidence."""
+    """Print the tables of a result, then each claim with its verdict, rule and evidence."""
     console = Console(markup=False, emoji=False)
     if not console.is_terminal:
         console = Console(markup=False, emoji=False, width=240)  # a file or a pipe does not wrap
@@ -30,7 +30,7 @@ def print_result(result: Result) -> None:
 
 
 def to_markdown(result: Result, *pictures: str) -> str:
-    """A section of Markdown: title, pictures, tables, and the claims with their verdicts."""
+    """Format a result as a section of Markdown: title, pictures, tables, and the claims with their verdicts."""
     lines = [f"## {result.title}, scale {result.scale}", "", *pictures]
     for table in result.tables:
         lines += ["", f"**{table.title}.**", "", table_to_markdown(table), "", table.note]
@@ -42,7 +42,7 @@ def to_markdown(result: Result, *pictures: str) -> str:
 
 
 def table_to_markdown(table: Table) -> str:
-    """The rows of a table under its column labels."""
+    """Format the rows of a table as Markdown, under the labels of the columns."""
     left = [column.kind in ("text", "prose") for column in table.columns]
     lines = ["| " + " | ".join(column.label for column in table.columns) + " |", "|" + "|".join("---" if t else "--:" for t in left) + "|"]
     lines += ["| " + " | ".join(show(row[column.key], column.kind) for column in table.columns) + " |" for row in table.rows]

@@ -1,4 +1,4 @@
-"""Theorem 1: a two-layer ReLU network with 2n + d weights takes any labels; and what SGD makes of as many weights."""
+"""Theorem 1: a two-layer ReLU network with 2n + d weights takes any labels; SGD with as many weights does not find such ones."""
 
 import math
 from math import prod
@@ -25,9 +25,9 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Theorem 1: 2n + d weights take any labels"
-DIMENSIONS = {"digits": (64, 64), "cifar10": (3072, prod(CIFAR_SHAPE))}  # of the images, and of what networks are given of them
+DIMENSIONS = {"digits": (64, 64), "cifar10": (3072, prod(CIFAR_SHAPE))}  # dataset → dimensions of its images, and of the inputs of networks
 CLASSES = 10
-ERROR = 1e-4  # that the plain forward pass may have
+ERROR = 1e-4  # the largest error allowed in the plain forward pass
 SIZES = (
     Column("data", "images"),
     Column("n_parameters", "weights", "number"),
@@ -69,19 +69,27 @@ BUILDS = (
 )
 
 
-_TERMS = 10_000_000  # of exact sums
+_TERMS = 10_000_000  # how many terms exact sums may have together
 
 
 def run_study(seed: int, *, dataset: str = "digits", n: int | None = None, d: int = 3072, classes: int = 10) -> tuple[dict, pd.DataFrame]:
-    """The network of 2n + d weights for random labels 0, 1, …, built in `BUILDS`, each with what the ones before have.
+    """Build the network of 2n + d weights for random labels, in the ways of `BUILDS`: each keeps the changes of those before.
 
-    dataset: whose training images, as bytes; "noise": n images of d random bytes, made as they are read. n: how many; None: all.
-    classes: of the random labels.
+    Args:
+        seed: of the images, the labels 0, 1, …, the direction and the points that are checked.
+        dataset: its training images are the points, as bytes; "noise": n images of d random bytes, made when they are read.
+        n: images; None: all.
+        d: bytes of an image of "noise".
+        classes: of the random labels.
 
-    Table: build, smallest_gap (of the range), steepness (see `shattering.relu.direction.steepness`), largest_weight, weight_bound
-    and eigenvalue (lemma 1's), max_error (of the plain float64 forward pass at n_checked points), exact_error (of exact
-    sums of the same float64 terms, at the first of these points) and labels_right (share of the points). Numbers: n, d,
-    n_parameters.
+    Returns:
+        (numbers, table). Numbers: n, d, classes, n_parameters. Table: build; smallest_gap (as a share of the range);
+        steepness (see `shattering.relu.direction.steepness`); largest_weight; weight_bound; eigenvalue (lemma 1's);
+        max_error (of the plain float64 forward pass at n_checked points); exact_error (of exact sums of the same float64
+        terms, at the first of these points); labels_right (share of the checked points).
+
+    Raises:
+        InputError: for a dataset with duplicates of images, and for "noise" without n.
     """
     rows, targets, about = random_labels(seed, dataset, n, d, classes)
     hashes, largest = survey(rows)
@@ -91,8 +99,9 @@ def run_study(seed: int, *, dataset: str = "digits", n: int | None = None, d: in
     draws = seeds.generator(seed, "direction")
     one = best_of(rows, targets, largest, draws, 1)
     best = best_of(rows, targets, largest, draws, CANDIDATES)
-    found = [one, one, best, turned(rows, targets, best, largest)]
-    table = [_build(name, p, targets, seed) for name, p in zip(BUILDS, [*found, found[-1]], strict=True)]
+    last = turned(rows, targets, best, largest)
+    projections = (one, one, best, last, last)
+    table = [_build(name, projection, targets, seed) for name, projection in zip(BUILDS, projections, strict=True)]
     numbers = {"n": len(targets), "d": rows.shape[1], "classes": classes, "n_parameters": n_parameters(len(targets), rows.shape[1], 2)}
     return {**about, **numbers, "exact_projections": largest is not None}, pd.DataFrame(table)
 
@@ -124,30 +133,30 @@ def _build(name: str, projection: Projection, targets: np.ndarray, seed: int) ->
 
 
 def study_specs(k: CapacityScale) -> list[StudySpec]:
-    """One a number of images."""
+    """List the studies, one per number of images."""
     real = [StudySpec("theorem1", {"dataset": k.dataset, "n": n}) for n in k.sizes]
     return [*real, *(StudySpec("theorem1", {"dataset": "noise", "n": n}) for n in k.noise)]
 
 
 def trained_specs(k: CapacityScale) -> dict[int, tuple[RunSpec, RunSpec]]:
-    """For each n the constructed network, and a perceptron with one hidden layer of about as many weights."""
-    found, (d, inputs) = {}, DIMENSIONS[k.dataset]
+    """Map each n to the runs of the constructed network and of an MLP with one hidden layer and about as many weights."""
+    specs, (d, inputs) = {}, DIMENSIONS[k.dataset]
     for n in k.trained:
         units = max(1, round((2 * n + d - CLASSES) / (inputs + 1 + CLASSES)))
         params = {"network": f"mlp-1x{units}", "epochs": k.epochs, "stop_when_fitted": True}
         common = (k.dataset, n, None, Randomization(1.0))
-        found[n] = (RunSpec(*common, model="relu"), RunSpec(*common, params=params))
-    return found
+        specs[n] = (RunSpec(*common, model="relu"), RunSpec(*common, params=params))
+    return specs
 
 
 def specs(scale: Scale) -> list[Spec]:
-    """All of them."""
+    """List all studies and runs."""
     k = scale.capacity
     return [*study_specs(k), *(spec for pair in trained_specs(k).values() for spec in pair)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """Tables and figures, from stored studies and runs."""
+    """Make the tables, the charts and the claims from stored studies and runs."""
     k = scale.capacity
     records = runs.records(study_specs(k))
     pairs = {n: (runs.outcome([built]), runs.outcome([trained])) for n, (built, trained) in trained_specs(k).items()}
@@ -157,26 +166,37 @@ def result(scale: Scale, runs: Runs) -> Result:
     trained = [_trained_row(n, *pair) for n, pair in pairs.items()]
     tables = [
         Table("The network for ten random classes 0…9", SIZES, rows, _ABOUT),
-        *(Table(f"What was tried, {r.result['data']}", TRIED, r.table.to_dict("records"), _TRIED) for r in done[-1:]),
-        Table("Existence beside trainability: random labels", TRAINED, trained, "Both see the same images and the same random labels."),
+        *(Table(f"Ways to build it, {r.result['data']}", TRIED, r.table.to_dict("records"), _TRIED) for r in done[-1:]),
+        Table(
+            "Existence beside trainability: random labels",
+            TRAINED,
+            trained,
+            "Both networks have the same images and labels.",
+        ),
     ]
     charts = {}
     if rows:
-        charts["theorem1"] = (_error_chart(errors), "Largest error of the plain float64 forward pass over n. The line is at half a class.")
-    fitted = [row for row in trained if row["built_train"] is not None and row["trained_train"] is not None]
-    if fitted:
-        charts["theorem1-trained"] = (_trained_chart(pd.DataFrame(fitted)), f"Random labels of {k.dataset} fitted by as many weights.")
+        charts["theorem1"] = (
+            _error_chart(errors),
+            "Largest error of the plain float64 forward pass over n. Below the line, at half a class, every label is right.",
+        )
+    both_done = [row for row in trained if row["built_train"] is not None and row["trained_train"] is not None]
+    if both_done:
+        charts["theorem1-trained"] = (
+            _trained_chart(pd.DataFrame(both_done)),
+            f"Accuracies of two networks with as many weights on random labels of {k.dataset}.",
+        )
     everything = [*records, *(run for pair in pairs.values() for outcome in pair for run in outcome.runs)]
     return Result("theorem1", TITLE, scale.name, size, everything, tables, charts, _claims(records, trained))
 
 
 _ABOUT = (
-    "Gaps between points along the direction are shares of their range; errors are of the plain float64 forward pass, in classes, over "
-    "as many points as stated. The smallest eigenvalue is lemma 1's, in units of the direction's largest entry."
+    "Gaps between points along the direction are shares of their range. Errors are of the plain float64 forward pass, in classes, over "
+    "the number of points in the last column. The smallest eigenvalue is lemma 1's, in units of the direction's largest entry."
 )
 _TRIED = (
-    "Each build has what the ones above it have. Steepness: root of the summed squares of the slopes, over the points' range; times 1e-16 "
-    "it is the size of the error to expect."
+    "Each build keeps the changes of those above it. Steepness is the root of the summed squares of the slopes, over the points' range; "
+    "times 1e-16 it is the size of the error to expect."
 )
 
 
@@ -216,13 +236,13 @@ def _claims(records: list[Run[StudySpec]], trained: list[dict]) -> list[Claim]:
         judge(
             "2n + d weights take any labels",
             "A two-layer ReLU network with 2n + d weights represents any function on n points in d dimensions.",
-            "for every n the network has exactly 2n + d weights and its plain forward pass gives every label checked",
+            "for every n, the network has exactly 2n + d weights and its plain forward pass predicts every label that was checked",
             exact,
             lambda v: min(v.values()) == 1,
         ),
         judge(
             "and float64 holds it",
-            "The construction is finite: weights can be bounded through lemma 1.",
+            "The construction is finite: lemma 1 bounds the weights.",
             f"up to 50,000 points the plain float64 forward pass is within {ERROR:g} of every target",
             error,
             lambda v: max(v.values()) <= ERROR,
@@ -230,15 +250,15 @@ def _claims(records: list[Run[StudySpec]], trained: list[dict]) -> list[Claim]:
         ),
         judge(
             "existence is not trainability",
-            "That weights exist says nothing of whether SGD finds them.",
-            f"at n = {top['n']:,}, the network of as many weights trained by SGD fits less than 99 % of the labels, the built one all",
+            "That such weights exist does not mean that SGD finds them.",
+            f"at n = {top['n']:,}, the network trained by SGD predicts less than 99 % of the labels, the built one predicts all",
             reached,
             lambda v: v["built"] == 1 and v["trained"] < 0.99,
         ),
         judge(
             "neither generalizes",
-            "On random labels test accuracy is that of chance, however they are fitted.",
-            f"all test accuracies within 10 points of {1 / CLASSES:.0%} (what is alike has one random label by luck)",
+            "On random labels, the test accuracy of either network is that of chance.",
+            f"all test accuracies are within 10 points of {1 / CLASSES:.0%} (similar images may share a random label by luck)",
             tests,
             lambda v: all(abs(x - 1 / CLASSES) <= 0.1 for x in v.values()),
         ),
