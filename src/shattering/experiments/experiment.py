@@ -44,8 +44,9 @@ class Outcome:
 
     def mean_of(self, measure: Callable[[Run], float | None]) -> float | None:
         """Return the mean of a measure over the seeds that are done; None unless each of them has it."""
-        values = [measure(run) for run in self.done]
-        return None if None in values or not values else fmean(values)  # type: ignore[arg-type]
+        measured = [measure(run) for run in self.done]
+        values = [value for value in measured if value is not None]
+        return fmean(values) if values and len(values) == len(measured) else None
 
     def spread(self, name: str) -> float | None:
         """Return the standard deviation over seeds; None for fewer than two."""
@@ -257,13 +258,13 @@ class Result:
         }
 
 
-def show(value: object, kind: str) -> str:
+def show(value: str | float | None, kind: str) -> str:
     """Format a value of a table; kind: see `Column`."""
     if value is None:
         return "–"
     if isinstance(value, str):
         return value
-    number = float(value)  # type: ignore[arg-type]
+    number = float(value)
     if kind == "number":
         return f"{int(number):,}" if number.is_integer() and abs(number) < 1e15 else f"{number:,.4g}"
     form = {"percent": "{:.2f}", "share": "{:.0%}", "paper": "{:.2f}"}.get(kind)

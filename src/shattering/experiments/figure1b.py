@@ -60,13 +60,14 @@ def result(scale: Scale, runs: Runs) -> Result:
     for network, by_corruption in by_network.items():
         times = {p: outcome.mean_of(lambda run: time_to_overfit(run.history)) for p, outcome in by_corruption.items()}
         for p, outcome in by_corruption.items():
-            ratio = None if times[p] is None or times[0.0] is None else times[p] / times[0.0]  # type: ignore[operator]
+            time, uncorrupted = times[p], times[0.0]
+            ratio = None if time is None or uncorrupted is None else time / uncorrupted
             ratios[network, p] = ratio
             rows.append(
                 {
                     "model": MODEL_NAMES[network],
                     "labels": p,
-                    "steps": times[p],
+                    "steps": time,
                     "ratio": ratio,
                     "train": outcome.mean("train_accuracy"),
                     "seeds": outcome.seeds,

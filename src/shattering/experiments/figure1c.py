@@ -22,9 +22,12 @@ COLUMNS = (
 )
 
 
-def _theirs(network: str, p: float) -> float | None:
-    """Return the paper's test error in percent. Table 1 has it for both ends of the figure; None between them."""
-    return round(100 - table_1(network, random_labels=p == 1).test, 2) if p in (0, 1) else None
+ENDS = (0.0, 1.0)  # label corruptions for which table 1 has the paper's test accuracy
+
+
+def _theirs(network: str, p: float) -> float:
+    """Return the paper's test error in percent. p: one of `ENDS`."""
+    return round(100 - table_1(network, random_labels=p == 1).test, 2)
 
 
 def result(scale: Scale, runs: Runs) -> Result:
@@ -34,7 +37,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         {
             "model": MODEL_NAMES[network],
             "labels": p,
-            "paper": _theirs(network, p),
+            "paper": _theirs(network, p) if p in ENDS else None,
             "error": None if (test := outcome.mean("test_accuracy")) is None else 1 - test,
             "sd": outcome.spread("test_accuracy"),
             "train": outcome.mean("train_accuracy"),
@@ -44,7 +47,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         for p, outcome in by_corruption.items()
     ]
     all_runs = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
-    theirs = [(network, p, _theirs(network, p) / 100) for network in NETWORKS for p in (0.0, 1.0)]  # type: ignore[operator]
+    theirs = [(network, p, _theirs(network, p) / 100) for network in NETWORKS for p in ENDS]
     chart = error_curves(all_runs, theirs)
     caption = (
         f"Test error at the end of training over the probability of label corruption, {runs.size}. Open diamonds are the paper's, from "

@@ -6,7 +6,7 @@ import torch
 
 from shattering import seeds
 from shattering.data.load import load_dataset
-from shattering.experiments.experiment import Column, Result, Runs, Table, judge
+from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.points import about, points_of
 from shattering.experiments.scales import Scale
 from shattering.linalg.gram import Gaussian
@@ -86,12 +86,26 @@ def result(scale: Scale, runs: Runs) -> Result:
         {"function": name, "train": row.train_accuracy, "test": row.test_accuracy, "norm": row.norm, "residual": row.residual}
         for name, row in table.iterrows()
     ]
+    charts = {"interpolators": (_chart(record.table), f"Test accuracy and norm of four interpolating functions, {size}.")} if rows else {}
+    note = "Norms are in the kernel's Hilbert space, over all classes. Each function interpolates to float64 precision."
+    return Result(
+        "interpolators",
+        TITLE,
+        scale.name,
+        size,
+        [record],
+        [Table(f"Four functions, {size}", COLUMNS, rows, note)],
+        charts,
+        _claims(table, record.result),
+    )
 
+
+def _claims(table: pd.DataFrame, numbers: dict) -> list[Claim]:
     def of(name: str, column: str) -> float | None:
         return float(table.loc[name, column]) if name in table.index else None
 
-    chance = 1 / record.result.get("classes", 10)
-    claims = [
+    chance = 1 / numbers.get("classes", 10)
+    return [
         judge(
             "it is easy to interpolate without generalizing",
             "Kernels around random points, or random labels forced on the test points, fit the training set but not the test set.",
@@ -115,11 +129,6 @@ def result(scale: Scale, runs: Runs) -> Result:
             "{:.4g}",
         ),
     ]
-    charts = {"interpolators": (_chart(record.table), f"Test accuracy and norm of four interpolating functions, {size}.")} if rows else {}
-    note = "Norms are in the kernel's Hilbert space, over all classes. Each function interpolates to float64 precision."
-    return Result(
-        "interpolators", TITLE, scale.name, size, [record], [Table(f"Four functions, {size}", COLUMNS, rows, note)], charts, claims
-    )
 
 
 def _chart(table: pd.DataFrame) -> Chart:

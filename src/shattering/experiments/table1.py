@@ -51,7 +51,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "chance for random labels. The interval is for our test accuracy: Student's t over three or more seeds, else Wilson's for the "
         "sample of test images.",
     )
-    return Result("table1", TITLE, scale.name, runs.size, all_runs, [table], claims=_claims(scale, runs))
+    return Result("table1", TITLE, scale.name, runs.size, all_runs, [table], claims=_claims(outcomes))
 
 
 def _row(row: Table1Row, outcome: Outcome) -> dict:
@@ -86,60 +86,62 @@ def _verdict(row: Table1Row, outcome: Outcome) -> str:
     return answers(fits, (f"test within {100 * NEAR:.0f} points", abs(test - row.test / 100) <= NEAR))
 
 
-def _claims(scale: Scale, runs: Runs) -> list[Claim]:
-    def outcome(network: str, **options: bool) -> Outcome:
-        return runs.outcome(row_specs(scale, table_1(network, **options)))
+def _claims(outcomes: dict[Table1Row, Outcome]) -> list[Claim]:
+    return [_fitting_claim(outcomes), *_regularizer_claims(outcomes), _batch_norm_claim(outcomes)]
 
-    def mean(name: str, network: str, **options: bool) -> float | None:
-        return outcome(network, **options).mean(name)
 
-    random = {MODEL_NAMES[n]: mean("train_accuracy", n, random_labels=True) for n in MODEL_NAMES}
-    plain = {MODEL_NAMES[n]: mean("test_accuracy", n) for n in MODEL_NAMES}
-    best = {
-        MODEL_NAMES[n]: [
-            mean("test_accuracy", n, random_crop=r.random_crop, weight_decay=r.weight_decay) for r in TABLE_1 if _is_regularized(r, n)
-        ]
-        for n in MODEL_NAMES
-    }
-    helps = {f"{name}, {kind}": value for name in plain for kind, value in (("best", _best(best[name])), ("none", plain[name]))}
-    bn = {"with": mean("test_accuracy", "inception"), "without": mean("test_accuracy", "inception-no-bn")}
-    low, high = reference.BATCH_NORM_GAIN
-    not_fitting = [n for n in MODEL_NAMES if (random[MODEL_NAMES[n]] or 0) < FITS]
-    original = [run for row in TABLE_1 if not row.random_labels for run in runs.outcome(row_specs(scale, row)).runs]
-    compared = [run for n in ("inception", "inception-no-bn") for run in outcome(n).runs]
+def _fitting_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
+    random = {n: outcomes[table_1(n, random_labels=True)] for n in MODEL_NAMES}
+    accuracies = {n: outcome.mean("train_accuracy") for n, outcome in random.items()}
+    not_fitting = [run for n, outcome in random.items() if (accuracies[n] or 0) < FITS for run in outcome.runs]
+    return judge(
+        "everything fits random labels",
+        "Deep neural networks easily fit random labels.",
+        f"every model reaches at least {FITS:.0%} train accuracy on random labels",
+        {MODEL_NAMES[n]: accuracy for n, accuracy in accuracies.items()},
+        lambda v: all(value >= FITS for value in v.values()),
+        doubts=[cut_short(not_fitting)],
+    )
+
+
+def _regularizer_claims(outcomes: dict[Table1Row, Outcome]) -> list[Claim]:
+    accuracies: dict[str, float | None] = {}
+    for n, name in MODEL_NAMES.items():
+        regularized = [outcome.mean("test_accuracy") for row, outcome in outcomes.items() if _is_regularized(row, n)]
+        accuracies |= {f"{name}, best": _best(regularized), f"{name}, none": outcomes[table_1(n)].mean("test_accuracy")}
+    names = list(MODEL_NAMES.values())
+    original = [run for row, outcome in outcomes.items() if not row.random_labels for run in outcome.runs]
     return [
-        judge(
-            "everything fits random labels",
-            "Deep neural networks easily fit random labels.",
-            f"every model reaches at least {FITS:.0%} train accuracy on random labels",
-            random,
-            lambda v: all(value >= FITS for value in v.values()),
-            doubts=[cut_short([run for n in not_fitting for run in outcome(n, random_labels=True).runs])],
-        ),
         judge(
             "regularizers help",
             "Both regularization techniques help to improve the generalization performance.",
             "on average over the models, the best regularized test accuracy is higher than that without regularizers",
-            helps,
-            lambda v: sum(v[f"{name}, best"] - v[f"{name}, none"] for name in plain) > 0,
+            accuracies,
+            lambda v: sum(v[f"{name}, best"] - v[f"{name}, none"] for name in names) > 0,
             doubts=[few_seeds(original), cut_short(original)],
         ),
         judge(
             "regularizers are not needed",
             "Even with all of the regularizers turned off, all of the models still generalize very well.",
             "for every model, test accuracy without regularizers is at least 80 % of the best with them",
-            helps,
-            lambda v: all(v[f"{name}, none"] >= 0.8 * v[f"{name}, best"] for name in plain),
-        ),
-        judge(
-            "batch normalization's gain",
-            f"The impact of batch normalization on the generalization performance is only {low:g} to {high:g} %.",
-            "test accuracy with it is higher than without it",
-            bn,
-            lambda v: v["with"] > v["without"],
-            doubts=[few_seeds(compared), cut_short(compared)],
+            accuracies,
+            lambda v: all(v[f"{name}, none"] >= 0.8 * v[f"{name}, best"] for name in names),
         ),
     ]
+
+
+def _batch_norm_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
+    compared = {"with": outcomes[table_1("inception")], "without": outcomes[table_1("inception-no-bn")]}
+    runs = [run for outcome in compared.values() for run in outcome.runs]
+    low, high = reference.BATCH_NORM_GAIN
+    return judge(
+        "batch normalization's gain",
+        f"The impact of batch normalization on the generalization performance is only {low:g} to {high:g} %.",
+        "test accuracy with it is higher than without it",
+        {name: outcome.mean("test_accuracy") for name, outcome in compared.items()},
+        lambda v: v["with"] > v["without"],
+        doubts=[few_seeds(runs), cut_short(runs)],
+    )
 
 
 def _is_regularized(row: Table1Row, network: str) -> bool:
@@ -147,4 +149,5 @@ def _is_regularized(row: Table1Row, network: str) -> bool:
 
 
 def _best(values: list[float | None]) -> float | None:
-    return None if None in values else max(values)  # type: ignore[type-var]
+    present = [value for value in values if value is not None]
+    return max(present) if len(present) == len(values) else None

@@ -136,23 +136,26 @@ def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
 
 
 def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
-    def named(rows: Sequence[Table2Row], value: Callable[[Outcome], float | None]) -> dict[str, float | None]:
-        return {f"{'random' if row.random_labels else 'original'} labels, {regularizers(row)}": value(outcomes[row]) for row in rows}
+    return [*_random_claims(scale, outcomes), *_original_claims(scale, outcomes)]
 
-    def train(outcome: Outcome) -> float | None:
-        return outcome.mean("train_accuracy")
 
-    def test(outcome: Outcome) -> float | None:
-        return tested(scale, outcome, "test_accuracy")
+def _named(
+    outcomes: dict[Table2Row, Outcome], rows: Sequence[Table2Row], value: Callable[[Outcome], float | None]
+) -> dict[str, float | None]:
+    return {f"{'random' if row.random_labels else 'original'} labels, {regularizers(row)}": value(outcomes[row]) for row in rows}
+
+
+def _random_claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
+    def train(rows: Sequence[Table2Row]) -> dict[str, float | None]:
+        return _named(outcomes, rows, lambda outcome: outcome.mean("train_accuracy"))
 
     random = [row for row in TABLE_2 if row.random_labels]
-    plain, augmented, everything = (_original_row(*on) for on in ((False, False), (True, False), (True, True)))
     return [
         judge(
             "it fits random labels",
             "Although it does not reach the perfect 100 % top-1 accuracy, 95.20 % is still very surprising for a million random labels.",
             f"without regularizers, training accuracy on random labels is at least {FITS:.0%}",
-            named([row for row in random if not _how_many(row)], train),
+            train([row for row in random if not _how_many(row)]),
             lambda v: min(v.values()) >= FITS,
             doubts=[undecided(scale)],
         ),
@@ -160,15 +163,24 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             "it fits them with explicit regularizers too",
             "The network also manages to reach about 90 % top-1 accuracy even with explicit regularizers turned on.",
             f"with weight decay, and with dropout beside it, training accuracy on random labels is at least {FITS:.0%}",
-            named([row for row in random if _how_many(row)], train),
+            train([row for row in random if _how_many(row)]),
             lambda v: min(v.values()) >= FITS,
             doubts=[undecided(scale)],
         ),
+    ]
+
+
+def _original_claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
+    def test(rows: Sequence[Table2Row]) -> dict[str, float | None]:
+        return _named(outcomes, rows, lambda outcome: tested(scale, outcome, "test_accuracy"))
+
+    plain, augmented, everything = (_original_row(*on) for on in ((False, False), (True, False), (True, True)))
+    return [
         judge(
             "augmentation is worth more than the others",
             "With data augmentation on but other explicit regularizers off, Inception is able to achieve a top-1 accuracy of 72.95 %.",
             "of what all regularizers together add to test accuracy, augmentation alone adds at least half",
-            named([plain, augmented, everything], test),
+            test([plain, augmented, everything]),
             lambda v: _adds_half(*v.values()),
             doubts=[undecided(scale)],
         ),
@@ -176,7 +188,7 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
             "it generalizes without any",
             "The top-1 accuracy without regularization is 59.80 %, while random guessing only achieves 0.1 %.",
             "without regularizers, test accuracy on original labels is at least half of that with all of them",
-            named([plain, everything], test),
+            test([plain, everything]),
             lambda v: min(v.values()) >= max(v.values()) / 2,
             doubts=[undecided(scale)],
         ),
