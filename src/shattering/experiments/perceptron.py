@@ -138,7 +138,7 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 def _chart(table: pd.DataFrame) -> Chart:
     return (
-        alt.Chart(table.assign(labels=table["labels"].map(LABELS)))
+        alt.Chart(table.assign(labels=table["labels"].replace(LABELS)))
         .mark_line(strokeWidth=2)
         .encode(
             x=alt.X("passes:Q", title="passes over the images"),
