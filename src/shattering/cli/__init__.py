@@ -9,7 +9,7 @@ from typing import Any
 
 from shattering.cli.capacity import FindShatterPoint, MeasureRademacher, MeasureStability
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
-from shattering.cli.running import Demo, Paper, Run, Sweep
+from shattering.cli.running import Demo, Paper, RunOne, Sweep
 from shattering.cli.showing import List, Report, Show, Status
 from shattering.cli.testing import Test
 from shattering.errors import InputError, failure, printable, unknown
@@ -30,7 +30,7 @@ COMMANDS = Group(
     {
         "demo": Demo,
         "test": Test,
-        "run": Run,
+        "run": RunOne,
         "sweep": Sweep,
         "list": List,
         "status": Status,

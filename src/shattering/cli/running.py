@@ -42,7 +42,7 @@ class Demo(Stored):
 
 
 @dataclass(frozen=True)
-class Run(Stored):
+class RunOne(Stored):
     """Execute one run, or resume it; a run that is done is only shown."""
 
     dataset: str = "digits"

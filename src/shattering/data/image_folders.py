@@ -19,7 +19,7 @@ _ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet's val/images: a line fo
 
 
 @dataclass
-class Found:
+class FolderContents:
     """What lies below a folder: names with slashes, of images, of notes beside them, and of anything else with what it is."""
 
     images: list[str] = field(default_factory=list)
@@ -43,14 +43,14 @@ def find_images(folder: Path, classes: list[str], read: str = "") -> list[list[s
     read: the name of a file in the folder that the caller reads. Notes beside the images (text, tables) are told in a warning. Raises
     InputError for images in no class folder, and for files that are neither: of formats that are not read, devices, links to nowhere.
     """
-    members, rest = [], Found()
+    members, rest = [], FolderContents()
     for name in classes:
-        found = Found()
+        found = FolderContents()
         _look(folder, name, found)
         members.append(sorted(found.images, key=lambda name: name.split("/")))
         rest.notes += found.notes
         rest.others += found.others
-    outside = Found()
+    outside = FolderContents()
     for entry in _entries(folder):
         if not is_litter(entry.name) and not _is_folder(entry) and entry.name != read:
             _sort_in(entry, entry.name, outside)
@@ -135,7 +135,7 @@ def _is_folder(entry: os.DirEntry) -> bool:
         return False
 
 
-def _look(root: Path, top: str, found: Found) -> None:
+def _look(root: Path, top: str, found: FolderContents) -> None:
     """Sort all that lies below a folder in; links to folders are followed. Raises InputError for a link to a folder that it lies in."""
     todo: list[tuple[str, tuple[tuple[int, int], ...]]] = [(top, ())]
     while todo and len(found.others) < _ENOUGH:
@@ -154,7 +154,7 @@ def _look(root: Path, top: str, found: Found) -> None:
                 _sort_in(entry, name, found)
 
 
-def _sort_in(entry: os.DirEntry, name: str, found: Found) -> None:
+def _sort_in(entry: os.DirEntry, name: str, found: FolderContents) -> None:
     suffix = os.path.splitext(entry.name)[1].lower()
     try:
         what = "" if entry.is_file() else kind_of(entry.stat())

@@ -42,7 +42,7 @@ class Fit:
         return self.estimator.get_params(deep=False).get(name)
 
 
-class Limit(NamedTuple):
+class Restriction(NamedTuple):
     """A parameter that limits what an estimator fits.
 
     Args:
@@ -78,102 +78,108 @@ def _early(value: Any, fit: Fit) -> bool:
 
 
 LIMITS = (
-    Limit(("DummyClassifier",), "strategy", lambda v, f: "certain", lambda v, f: "it ignores the inputs", "any other"),
-    Limit(
+    Restriction(("DummyClassifier",), "strategy", lambda v, f: "certain", lambda v, f: "it ignores the inputs", "any other"),
+    Restriction(
         TREES,
         "max_depth",
         lambda v, f: v and _few(2**v, f),
         lambda v, f: f"a tree has at most {2**v:,} leaves for {f.n:,} examples",
         "None",
     ),
-    Limit(BOOSTED, "max_depth", lambda v, f: v and "possible", lambda v, f: f"a tree has at most {2**v:,} leaves", "None"),
-    Limit(
+    Restriction(BOOSTED, "max_depth", lambda v, f: v and "possible", lambda v, f: f"a tree has at most {2**v:,} leaves", "None"),
+    Restriction(
         TREES,
         "min_samples_leaf",
         lambda v, f: _if(_share(v, f) > 1),
         lambda v, f: f"a leaf gives one answer to at least {_share(v, f)} examples",
         "1",
     ),
-    Limit(
+    Restriction(
         BOOSTED,
         "min_samples_leaf",
         lambda v, f: _if(_share(v, f) > 1, "possible"),
         lambda v, f: f"a leaf moves at least {_share(v, f)} examples together",
         "1",
     ),
-    Limit(
+    Restriction(
         TREES,
         "min_samples_split",
         lambda v, f: _if(_share(v, f) > 2),
         lambda v, f: f"nodes of fewer than {_share(v, f)} examples are not split",
         "2",
     ),
-    Limit(
+    Restriction(
         (*TREES, "GradientBoostingClassifier"),
         "max_leaf_nodes",
         lambda v, f: v and _few(v, f),
         lambda v, f: f"a tree has at most {v:,} leaves for {f.n:,} examples",
         "None",
     ),
-    Limit(TREES, "ccp_alpha", lambda v, f: _if(v > 0), lambda v, f: "branches that fit little are pruned", "0"),
-    Limit(TREES, "min_impurity_decrease", lambda v, f: _if(v > 0), lambda v, f: "splits that gain less are not made", "0"),
-    Limit(
+    Restriction(TREES, "ccp_alpha", lambda v, f: _if(v > 0), lambda v, f: "branches that fit little are pruned", "0"),
+    Restriction(TREES, "min_impurity_decrease", lambda v, f: _if(v > 0), lambda v, f: "splits that gain less are not made", "0"),
+    Restriction(
         FORESTS,
         "max_samples",
         lambda v, f: _if(v not in (None, 1.0)),
         lambda v, f: "each member is fitted to this many examples",
         "None (or 1.0)",
     ),
-    Limit(
+    Restriction(
         FORESTS,
         "bootstrap",
         lambda v, f: _if(v, "possible"),
         lambda v, f: f"each example is in about 63% of the resamples of the {f.param('n_estimators')} members, which vote",
         "False",
     ),
-    Limit(
+    Restriction(
         NEIGHBORS,
         "n_neighbors",
         lambda v, f: _if(v > 1 and f.param("weights") == "uniform"),
         lambda v, f: f"an example's own label is one of {v} votes on it",
         "1, or weights='distance'",
     ),
-    Limit(
+    Restriction(
         ("LogisticRegression", "LinearSVC"),
         "C",
         lambda v, f: _if(math.isfinite(v), "possible" if f.d is None or f.d + 1 < f.n else "likely"),
         lambda v, f: "the weights are penalized, more so for smaller C",
         "a thousand times as much",
     ),
-    Limit(("SVC",), "C", lambda v, f: "likely", lambda v, f: "no example's weight exceeds C, which leaves margins violated", "inf"),
-    Limit(
+    Restriction(("SVC",), "C", lambda v, f: "likely", lambda v, f: "no example's weight exceeds C, which leaves margins violated", "inf"),
+    Restriction(
         ("RidgeClassifier", "SGDClassifier", "MLPClassifier"),
         "alpha",
         lambda v, f: _if(v > 0, "likely" if v >= 0.01 else "possible"),
         lambda v, f: "the weights are penalized",
         "0",
     ),
-    Limit(KERNELS, "ridge", lambda v, f: _if(v > 0), lambda v, f: "it is added to the kernel's diagonal, and residuals stay", "0"),
-    Limit(("HistGradientBoostingClassifier",), "l2_regularization", lambda v, f: _if(v > 0), lambda v, f: "leaves are shrunk", "0"),
-    Limit(("LinearDiscriminantAnalysis",), "shrinkage", lambda v, f: _if(v is not None), lambda v, f: "the covariance is shrunk", "None"),
-    Limit(("QuadraticDiscriminantAnalysis",), "reg_param", lambda v, f: _if(v > 0), lambda v, f: "the covariances are regularized", "0"),
-    Limit(
+    Restriction(KERNELS, "ridge", lambda v, f: _if(v > 0), lambda v, f: "it is added to the kernel's diagonal, and residuals stay", "0"),
+    Restriction(("HistGradientBoostingClassifier",), "l2_regularization", lambda v, f: _if(v > 0), lambda v, f: "leaves are shrunk", "0"),
+    Restriction(
+        ("LinearDiscriminantAnalysis",), "shrinkage", lambda v, f: _if(v is not None), lambda v, f: "the covariance is shrunk", "None"
+    ),
+    Restriction(
+        ("QuadraticDiscriminantAnalysis",), "reg_param", lambda v, f: _if(v > 0), lambda v, f: "the covariances are regularized", "0"
+    ),
+    Restriction(
         ("MLPClassifier", "SGDClassifier", "Perceptron", "HistGradientBoostingClassifier"),
         "early_stopping",
         lambda v, f: _if(_early(v, f)),
         lambda v, f: "it stops when a held-out part of the examples, which cannot be predicted, is not predicted better",
         "False",
     ),
-    Limit(BOOSTED, "n_estimators", lambda v, f: "possible", lambda v, f: f"it adds up at most {v:,} stages", "more"),
-    Limit(
+    Restriction(BOOSTED, "n_estimators", lambda v, f: "possible", lambda v, f: f"it adds up at most {v:,} stages", "more"),
+    Restriction(
         ITERATIVE,
         "max_iter",
         lambda v, f: "possible",
         lambda v, f: "whether that many iterations were used up is not stored",
         "more",
     ),
-    Limit(("NeuralNet",), "max_epochs", lambda v, f: "possible", lambda v, f: "its history is not stored", "more"),
-    Limit(("NeuralNet",), "optimizer__weight_decay", lambda v, f: _if(v > 0, "possible"), lambda v, f: "the weights are penalized", "0"),
+    Restriction(("NeuralNet",), "max_epochs", lambda v, f: "possible", lambda v, f: "its history is not stored", "more"),
+    Restriction(
+        ("NeuralNet",), "optimizer__weight_decay", lambda v, f: _if(v > 0, "possible"), lambda v, f: "the weights are penalized", "0"
+    ),
 )
 
 

@@ -5,7 +5,7 @@ import warnings
 from typing import Any
 
 from shattering.identity.pieces import Context
-from shattering.identity.walk import Found, Walk
+from shattering.identity.walk import Visited, Walk
 
 
 class IdentityWarning(UserWarning):
@@ -28,7 +28,7 @@ def identify(thing: Any, name: str, context: Context = "plain") -> tuple[str, tu
         name: what it is called in the sentences.
         context: how it is going to be used, see `Context`.
     """
-    key, found = _digest(thing, name, context, Found())
+    key, found = _digest(thing, name, context, Visited())
     return key[:16], tuple(dict.fromkeys(found.unknown.values()))
 
 
@@ -41,7 +41,7 @@ def digest(thing: Any, name: str = "it", context: Context = "plain") -> str:
 
 def reached_modules(thing: Any) -> tuple[set[str], set[str]]:
     """(the user's modules whose code an object reaches, those of them that its functions import when they run)."""
-    _, found = _digest(thing, "it", "cloned", Found())
+    _, found = _digest(thing, "it", "cloned", Visited())
     return found.modules, found.imported
 
 
@@ -56,7 +56,7 @@ def tell(unknown: tuple[str, ...]) -> tuple[str, ...]:
     return sentences
 
 
-def _digest(thing: Any, name: str, context: Context, found: Found) -> tuple[str, Found]:
+def _digest(thing: Any, name: str, context: Context, found: Visited) -> tuple[str, Visited]:
     key = Walk(found=found).digest(thing, name, context).hex()
     if found.reads_docs:
         key = Walk(docs=True, found=found).digest(thing, name, context).hex()

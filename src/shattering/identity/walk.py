@@ -21,7 +21,7 @@ _EFFORT = 20_000  # limit of objects visited to sort sets whose items refer to e
 
 
 @dataclass
-class Found:
+class Visited:
     """What the walks found beside a digest.
 
     unknown: what could not be looked into, with the reason, by id. reads_docs: whether some of the code reads docstrings.
@@ -50,9 +50,9 @@ class Walk:
     docs: whether docstrings count. outer: the walk that this one is made for, to put the items of a set in order.
     """
 
-    def __init__(self, docs: bool = False, found: Found | None = None, outer: Walk | None = None):
+    def __init__(self, docs: bool = False, found: Visited | None = None, outer: Walk | None = None):
         self.docs = docs
-        self.found = found or Found()
+        self.found = found or Visited()
         self.outer = outer
         self.closed = True  # whether nothing was met that an outer walk had met
         self._depth: int = outer._depth + 1 if outer else 0

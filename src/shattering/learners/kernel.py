@@ -16,7 +16,7 @@ from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
-from shattering.linalg.plan import Plan, block_bytes
+from shattering.linalg.plan import SolverPlan, block_bytes
 from shattering.parameters import Count, NotNegative, Positive
 from shattering.system.machine import available_memory, require_memory
 
@@ -60,7 +60,7 @@ class _KernelMachine(MinimumNorm):
         if self.features is not None and self.features not in FEATURES:
             raise unknown("features", self.features, FEATURES)
 
-    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
+    def plan(self, n: int, d: int, n_targets: int = 10) -> SolverPlan:
         """Return how n points with d features (those of the kernel) would be solved: solver, bytes of memory, seconds.
 
         Raises InputError where that does not fit into memory.

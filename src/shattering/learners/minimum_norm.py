@@ -16,7 +16,7 @@ from shattering.errors import InputError
 from shattering.learners.devices import resolve_device
 from shattering.learners.own import FitRecord, OwnModel
 from shattering.linalg.gram import Gram
-from shattering.linalg.plan import Plan, make_plan
+from shattering.linalg.plan import SolverPlan, make_plan
 from shattering.linalg.solve import Solution, solve
 from shattering.parameters import check_fields
 
@@ -29,14 +29,14 @@ class MinimumNorm(OwnModel, BaseEstimator):
 
     not_identity = ("device", "memory_limit")
 
-    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
+    def plan(self, n: int, d: int, n_targets: int = 10) -> SolverPlan:
         """Return how n points with d features would be solved: solver, bytes of memory, seconds.
 
         Raises InputError where that does not fit into memory.
         """
         return self._make_plan(n, d, n_targets, 0)
 
-    def _make_plan(self, n: int, features: int, n_targets: int, beside: int) -> Plan:
+    def _make_plan(self, n: int, features: int, n_targets: int, beside: int) -> SolverPlan:
         """Call `make_plan` with the parameters of this estimator."""
         p = self.get_params()
         return make_plan(n, features, n_targets, p["solver"], p["precision"], p["memory_limit"], self._device(), beside)
@@ -52,7 +52,7 @@ class MinimumNorm(OwnModel, BaseEstimator):
         if device != "auto" and torch.device(device).type not in ("cpu", "cuda"):
             raise InputError(f"device is {str(device)!r}, expected 'auto', 'cpu' or a CUDA device, which have float64")
 
-    def _solve(self, plan: Plan, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
+    def _solve(self, plan: SolverPlan, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
         """Set the attributes of a fit; the coefficients (n, k). points: (n, d), where coinciding ones are looked for."""
         p = self.get_params()
         self.plan_ = plan

@@ -16,7 +16,7 @@ from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
 from shattering.linalg.gram import slices
-from shattering.linalg.plan import Plan, rate
+from shattering.linalg.plan import SolverPlan, rate
 from shattering.linalg.stored import StoredGram, stored_bytes
 from shattering.parameters import Count, Natural, NotNegative, Positive
 from shattering.system.cache import cache_folder
@@ -105,7 +105,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         self._check_solver()
         self._features().check_params()
 
-    def plan(self, n: int, d: int, n_targets: int = 10) -> Plan:
+    def plan(self, n: int, d: int, n_targets: int = 10) -> SolverPlan:
         """Plan as `KernelInterpolator.plan` does, with the memory and time of the Gram matrix and of the features (computed anew) in it."""
         device, dtype, features = self._device(), getattr(torch, self.precision), self._features()
         count, in_a_block = features.count(d)

@@ -21,7 +21,7 @@ _PIVOTS = 256  # columns of the matrix at once
 
 
 @dataclass(frozen=True)
-class Plan:
+class SolverPlan:
     """How to solve a system with n unknowns.
 
     solver: "cholesky" or "cg". precision: of the factor, or of the products. stored: whether the matrix is kept in
@@ -39,7 +39,7 @@ class Plan:
     seconds: float
     beside: int = 0
     limit: int = 0
-    then: "Plan | None" = None
+    then: "SolverPlan | None" = None
 
     @property
     def dtype(self) -> torch.dtype:
@@ -59,7 +59,7 @@ def make_plan(
     memory_limit: float | None = None,
     device: torch.device | None = None,
     beside: int = 0,
-) -> Plan:
+) -> SolverPlan:
     """Make the plan for n points with so many features (what an entry of the matrix costs) and columns of targets.
 
     "auto" takes the first that fits into memory (what is available, and at most memory_limit bytes) of: Cholesky, CG on the
@@ -94,7 +94,7 @@ def make_plan(
     )
 
 
-def _plan(data: tuple[int, int, int], way: tuple[str, bool], precision: str, device: torch.device, beside: int) -> Plan:
+def _plan(data: tuple[int, int, int], way: tuple[str, bool], precision: str, device: torch.device, beside: int) -> SolverPlan:
     n, features, targets = data
     solver, stored = way
     item, tile = (4 if precision == "float32" else 8), min(TILE, n)
@@ -112,7 +112,7 @@ def _plan(data: tuple[int, int, int], way: tuple[str, bool], precision: str, dev
     else:
         a_step = 2 * n * n * max(16, targets) * 2 + 4 * n * rank * max(16, targets)
         operations = entries + 2 * n * rank * rank + _CG_STEPS * (a_step + (0 if stored else entries))
-    return Plan(n, solver, precision, stored, rank, memory, operations / working + exact, beside)
+    return SolverPlan(n, solver, precision, stored, rank, memory, operations / working + exact, beside)
 
 
 def block_bytes(rows: int, cols: int, features: int, item: int) -> int:

@@ -12,7 +12,7 @@ from shattering.errors import InputError
 from shattering.linalg.cg import conjugate_gradients
 from shattering.linalg.gram import Gram, exact_product, symmetric_product
 from shattering.linalg.low_rank import Preconditioner, pivoted_cholesky
-from shattering.linalg.plan import Plan
+from shattering.linalg.plan import SolverPlan
 from shattering.linalg.spectrum import least_squares
 from shattering.linalg.system import System
 from shattering.linalg.tiles import TILE, LowerTiles, NotPositiveDefinite
@@ -53,7 +53,9 @@ class Solution:
     seconds: dict[str, float]
 
 
-def solve(gram: Gram, targets: Tensor, ridge: float, plan: Plan, tolerance: float, max_steps: int, say: Say | None = None) -> Solution:
+def solve(
+    gram: Gram, targets: Tensor, ridge: float, plan: SolverPlan, tolerance: float, max_steps: int, say: Say | None = None
+) -> Solution:
     """Solve by the plan. Go on to float64 where float32 is not enough, and to least squares where the matrix is singular.
 
     A matrix that is singular in float64 has one answer, the least squares of least norm. Else, where the tolerance is not reached,
@@ -100,7 +102,7 @@ class _Work:
     seconds: dict[str, float] = field(default_factory=dict)
     clock: float = field(default_factory=time.perf_counter)
 
-    def best(self, plan: Plan) -> Solution:
+    def best(self, plan: SolverPlan) -> Solution:
         """Return the first that reaches the tolerance; of a singular matrix least squares; else that of the smallest residual."""
         tried = []
         for found in self._ways(plan):
@@ -120,7 +122,7 @@ class _Work:
             )
         return min(tried, key=lambda s: s.residual)
 
-    def _ways(self, plan: Plan) -> Iterator[Solution]:
+    def _ways(self, plan: SolverPlan) -> Iterator[Solution]:
         for way in (plan, plan.then):
             if way is None or (way.precision == "float32" and not self._fits_float32()):
                 continue
@@ -133,7 +135,7 @@ class _Work:
         largest = float(self.diagonal.max()) + self.system.ridge
         return largest == 0 or least < largest < most
 
-    def _least_squares(self, plan: Plan) -> Solution | None:
+    def _least_squares(self, plan: SolverPlan) -> Solution | None:
         """Solve least squares by eigenvalues; None if the memory does not suffice."""
         self.say("eigenvalues")
         found = least_squares(self.system, plan.limit - plan.beside)
@@ -146,7 +148,7 @@ class _Work:
         way = ("eigen" if rank is None else "low rank", "float64", 0)
         return self._solution(found.x, rest, way, found.condition, rank, found.complete)
 
-    def _cholesky(self, plan: Plan) -> Solution | None:
+    def _cholesky(self, plan: SolverPlan) -> Solution | None:
         """Solve by Cholesky; None if the matrix is not positive definite in the plan's precision, or singular in float64."""
         targets = self.system.targets
         tiles = LowerTiles(self.system.gram, self.system.ridge, plan.dtype)
@@ -166,7 +168,7 @@ class _Work:
         self._lap("solve")
         return self._solution(found.solution, rest, ("cholesky", plan.precision, found.steps), largest / smallest)
 
-    def _cg(self, plan: Plan) -> Solution:
+    def _cg(self, plan: SolverPlan) -> Solution:
         gram, targets, dtype = self.system.gram, self.system.targets, plan.dtype
         product = LowerTiles(gram, self.system.ridge, dtype).product if plan.stored else self._recomputed(dtype)
         self._lap("gram")
@@ -183,7 +185,7 @@ class _Work:
         inverse = (found.solution.norm(dim=0) / sizes)[sizes > 0].max().item() if bool((sizes > 0).any()) else 0.0
         return self._solution(found.solution, found.rest, ("cg", plan.precision, found.steps), max(1.0, largest * inverse))
 
-    def _preconditioner(self, plan: Plan, largest: float) -> Preconditioner:
+    def _preconditioner(self, plan: SolverPlan, largest: float) -> Preconditioner:
         """Build the preconditioner. Its shift is the mean of what is left on the diagonal, and at least the rounding error."""
         factor, left = pivoted_cholesky(self.system.gram, plan.rank, plan.dtype, seed=0)
         rounding = max(1e-7 * float(self.diagonal.mean()), torch.finfo(plan.dtype).eps * largest) or 1.0

@@ -41,7 +41,7 @@ _IGNORED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # the server ends wit
 
 
 class Forked:
-    """A process that `Server.fork` has made. line: to the server; it becomes readable when the process has ended."""
+    """A process that `ForkServer.fork` has made. line: to the server; it becomes readable when the process has ended."""
 
     def __init__(self, line: socket.socket):
         self.line, self._received, self._ended = line, b"", False
@@ -86,7 +86,7 @@ class Forked:
                 self._received, self._ended = self._received + received, not received
 
 
-class Server:
+class ForkServer:
     """The server, as its owner sees it."""
 
     def __init__(self):
@@ -131,12 +131,15 @@ class Server:
         self.process.returncode = 0
 
 
-_server: Server | None = None
+_server: ForkServer | None = None
 _starting = threading.Lock()
 
 
 def fork(file: int | None) -> tuple[Connection, Forked]:
-    """Fork a process from this process's server, as `Server.fork` does. The server starts if there is none, and ends with this process."""
+    """Fork a process from this process's server, as `ForkServer.fork` does.
+
+    The server is started if there is none, and ends with this process.
+    """
     global _server
     with _starting:
         if _server is not None:
@@ -144,7 +147,7 @@ def fork(file: int | None) -> tuple[Connection, Forked]:
                 return _server.fork(file)
             except OSError:  # the server was killed
                 _end()
-        _server = Server()
+        _server = ForkServer()
         return _server.fork(file)
 
 

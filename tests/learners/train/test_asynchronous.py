@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from shattering import InputError, NetworkClassifier
 from shattering.data.preprocess import standardize_images, to_float
 from shattering.learners.train import asynchronous
-from shattering.learners.train.asynchronous import Asynchronous, Server, Worker
+from shattering.learners.train.asynchronous import Asynchronous, GradientWorker, ParameterServer
 from shattering.learners.train.batches import batch_rows
 from shattering.learners.train.ranks import Ranks
 from shattering.networks import build_network
@@ -127,7 +127,10 @@ def test_running_averages_are_the_synchronous_ones():
     """The server takes in the moments of each batch, however old the parameters that they were computed from."""
     module = build_network("inception", (3, 6, 6), 4, 0)
     images, labels = torch.randn(6, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4
-    worker, server = Worker(given(module)), Server(given(module), given(module)()[1].optimizer(module.parameters()).state_dict(), 0)
+    worker, server = (
+        GradientWorker(given(module)),
+        ParameterServer(given(module), given(module)()[1].optimizer(module.parameters()).state_dict(), 0),
+    )
     first = server.version()
     gradient, (loss, logits) = worker.gradient(first, images, labels, seed=1)
     assert [server.update(copy.deepcopy(gradient), 0.1)[1] for _ in range(3)] == [0, 1, 2]
@@ -143,7 +146,7 @@ def test_running_averages_are_the_synchronous_ones():
 def test_randomness_is_a_function_of_the_seed():
     module = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 4))
     images, labels, state = torch.ones(6, 3, 2, 2), torch.arange(6) % 4, torch.get_rng_state()
-    worker, version = Worker(given(module)), asynchronous.Version(0, [p.detach() for p in module.parameters()])
+    worker, version = GradientWorker(given(module)), asynchronous.Version(0, [p.detach() for p in module.parameters()])
     a, b, c = (worker.gradient(version, images, labels, seed)[1][1] for seed in (1, 1, 2))
     assert torch.equal(a, b)
     assert not torch.equal(a, c)
@@ -160,15 +163,15 @@ def test_other_buffers_must_not_change():
     module.register_buffer("seen", torch.zeros(()))
     version = asynchronous.Version(0, [p.detach() for p in module.parameters()])
     with pytest.raises(InputError, match="the network changes its buffer 'seen' in training, expected none but batch normalization's"):
-        Worker(given(module)).gradient(version, torch.ones(2, 3, 2, 2), torch.arange(2), 0)
+        GradientWorker(given(module)).gradient(version, torch.ones(2, 3, 2, 2), torch.arange(2), 0)
 
 
 def test_parameters_without_a_gradient_are_left_alone():
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     module.unused = nn.Parameter(torch.ones(2))
     module[1].bias.requires_grad = False
-    server = Server(given(module), given(module)()[1].optimizer(module.parameters()).state_dict(), 0)
-    gradient, _ = Worker(given(module)).gradient(server.version(), torch.ones(2, 3, 2, 2), torch.arange(2), 0)
+    server = ParameterServer(given(module), given(module)()[1].optimizer(module.parameters()).state_dict(), 0)
+    gradient, _ = GradientWorker(given(module)).gradient(server.version(), torch.ones(2, 3, 2, 2), torch.arange(2), 0)
     server.update(gradient, 0.1)
     for name, value in server.module.named_parameters():
         assert torch.equal(value, module.get_parameter(name)) == (name != "1.weight"), name

@@ -54,7 +54,7 @@ class Gradient:
     moments: list[tuple[torch.Tensor, torch.Tensor] | None]
 
 
-class Server:
+class ParameterServer:
     """An actor that holds the parameters, the running averages of batch normalization, and the state of SGD. It alone changes them.
 
     Args:
@@ -92,7 +92,7 @@ class Server:
         return self.module.state_dict(), self.optimizer.state_dict()
 
 
-class Worker:
+class GradientWorker:
     """An actor that computes gradients. It keeps no state between them, so that another worker can take its place.
 
     Args:
@@ -211,8 +211,8 @@ class Asynchronous:
         ray, places = self.ray, {"num_cpus": 0, "scheduling_strategy": "SPREAD"}
         self.shared = ray.put((network, hyperparameters))  # kept, for workers that are started again
         given = partial(ray.get, self.shared)
-        self.server = ray.remote(Server).options(**places).remote(given, optimizer.state_dict(), state.step)
-        worker = ray.remote(Worker).options(**places, max_restarts=_RESTARTS, max_task_retries=-1)
+        self.server = ray.remote(ParameterServer).options(**places).remote(given, optimizer.state_dict(), state.step)
+        worker = ray.remote(GradientWorker).options(**places, max_restarts=_RESTARTS, max_task_retries=-1)
         self.workers = [worker.remote(given) for _ in range(self.n_workers)]
         first = state.step - len(state.versions)
         self.versions.extend(ray.put(Version(first + i, parameters)) for i, parameters in enumerate(state.versions))
