@@ -185,7 +185,7 @@ _MODELS: list[Case] = [
             "ridge": (NUMBER, (-1,)),
         },
     ),
-    *unknown("RandomConvClassifier", fitted(RandomConvClassifier), {"hyperparameters": ("known: a, b", ("c", None))}),
+    *unknown("RandomConvClassifier", fitted(RandomConvClassifier), {"recipe": ("known: a, b", ("c", None))}),
     *wrong(
         "ReluInterpolatorClassifier",
         fitted(ReluInterpolatorClassifier),

@@ -142,7 +142,7 @@ def test_adversarial_points(seed, kind, depth):
 
 def test_turning_the_direction_moves_the_closest_points_apart():
     generator = np.random.default_rng(0)
-    X, y = generator.integers(0, 256, (3000, 400), dtype=np.uint8), generator.integers(0, 10, 3000)
+    X, y = generator.integers(0, 256, (3000, 400), dtype=np.uint8), generator.integers(0, 10, 1500)
     before = ReluInterpolatorClassifier(rounds=0, candidates=1).fit(X, y)
     after = ReluInterpolatorClassifier(candidates=1).fit(X, y)
     assert after.rounds_ > 0
@@ -235,11 +235,11 @@ def test_bad_data():
 
 
 def test_random_labels_on_real_images(real_data):
-    data = load_dataset("cifar10", n_train=3000)
-    X, y = data.train.images.flatten(1).numpy(), np.random.default_rng(0).integers(0, 10, 3000)
+    data = load_dataset("cifar10", n_train=1500)
+    X, y = data.train.images.flatten(1).numpy(), np.random.default_rng(0).integers(0, 10, 1500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = ReluInterpolatorClassifier().fit(X, y)
-    assert model.n_parameters_ == 2 * 3000 + 3072
+    assert model.n_parameters_ == 2 * 1500 + 3072
     assert model.max_error_ < 1e-7
     assert (np.rint(plain(model, X)) == y).all()

@@ -151,7 +151,7 @@ def test_labels_are_unchanged_on_resume(tmp_path):
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
 def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
-    options = ["--n-train", "300", "--labels", "1.0", "--set", "epochs=60", "--set", "batch_size=10", "--set", "checkpoint_every=0"]
+    options = ["--n-train", "300", "--labels", "1.0", "--set", "epochs=40", "--set", "batch_size=10", "--set", "checkpoint_every=0"]
     command = [sys.executable, "-m", "shattering", "run", *options, "--set", "device=cpu", "--json", "--store"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([*command, str(tmp_path / "killed")], env=environment, stdout=subprocess.DEVNULL)
@@ -166,7 +166,7 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     (killed,) = Store(tmp_path / "killed").runs()
     assert killed.status == "interrupted"
     before = len(torch.load(killed.folder / "checkpoint.pt", weights_only=True)["training"]["history"])
-    assert 0 < before < 60
+    assert 0 < before < 40
 
     outputs = [
         subprocess.run([*command, str(tmp_path / name)], env=environment, capture_output=True, check=True) for name in ("killed", "whole")

@@ -256,7 +256,7 @@ class Memory:
 def test_a_logger_that_raises_is_left_out_once_and_the_run_goes_on(tmp_path, where, told):
     broken, sound = Memory(where), Memory()
     with pytest.warns(
-        UserWarning, match=r"^Memory failed and is not told the rest of digits-\S+, which goes on: OSError: the network$"
+        UserWarning, match=r"^Memory failed and gets nothing more of digits-\S+, which goes on: OSError: the network$"
     ) as seen:
         done = run(SPEC, Store(tmp_path), log=[broken, sound])
     assert len(seen) == 1
@@ -292,7 +292,7 @@ def test_a_server_that_cannot_be_reached(offline, tmp_path, monkeypatch):
     monkeypatch.setenv("WANDB_INIT_TIMEOUT", "2")
     monkeypatch.setenv("WANDB_MODE", "online")
     (tmp_path / "file").touch()
-    with pytest.warns(UserWarning, match="failed and is not told the rest") as seen:
+    with pytest.warns(UserWarning, match="failed and gets nothing more") as seen:
         done = run(SPEC, Store(tmp_path / "runs"), log=[f"tensorboard:{tmp_path / 'file'}", f"mlflow:{nobody}", "wandb:project"])
     assert done.status == "done"
     assert sorted(str(w.message).split()[0] for w in seen) == ["MLflow", "TensorBoard", "WandB"]
