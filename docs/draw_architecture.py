@@ -12,7 +12,7 @@ import shattering
 
 SOURCE = Path(shattering.__file__).parent
 PICTURE = Path(__file__).parent / "images" / "architecture.svg"
-ROOMS = [  # from the ground up: a room imports only from the rooms before it
+ROOMS = [  # from the first to the last: a room imports only from the rooms before it
     *("version", "errors", "parameters", "system", "identity", "stats", "seeds"),
     *("data", "randomization", "networks", "linalg", "features", "relu", "learners", "measures"),
     *("runs", "report", "diagnose", "compare", "experiments", "cli", "__main__"),
@@ -83,7 +83,7 @@ def draw() -> str:
     place = {room: 25 + _ROW * i for i, room in enumerate(ROOMS)}
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" font-family="sans-serif" font-size="13" role="img">',
-        "<title>The rooms of the package, from the ground up, and what they import</title>",
+        "<title>The rooms of the package, from the first to the last, and what they import</title>",
         f'<rect width="{_WIDTH}" height="{height}" fill="#fff"/>',
     ]
     for room, others in essential(room_imports(import_graph(SOURCE))).items():

@@ -1,8 +1,9 @@
 """Independent random streams from one seed: (seed, purpose, index) → generator.
 
 Every stream is counter-based or freshly seeded, so adding a draw to one never shifts another, and
-no global generator is touched. Purposes in use: "data" (subset, hold-out and folds), "labels/train",
-"labels/test", "pixels/train", "pixels/test", "pixels/shared" (noise), "init" and "order" (training).
+no global generator is touched. A purpose is any text that no other stream of the same computation has. The stored runs of
+models depend on these: "data" (subset, hold-out and folds), "labels/train", "labels/test", "pixels/train", "pixels/test",
+"pixels/shared" (noise), "init" and "order" (training).
 """
 
 import hashlib

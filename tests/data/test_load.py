@@ -264,9 +264,9 @@ def test_bad_names_and_sizes(tmp_path):
         load_dataset(3)
     with pytest.raises(InputError, match="has neither train/CLASS/ folders nor"):
         load_dataset(tmp_path)
-    (tmp_path / "x.csv").write_text("")
-    with pytest.raises(InputError, match=r"x.csv ends in '.csv', expected"):
-        load_dataset(tmp_path / "x.csv")
+    (tmp_path / "x.xyz").write_text("")
+    with pytest.raises(InputError, match=r"x.xyz ends in '.xyz', expected"):
+        load_dataset(tmp_path / "x.xyz")
 
 
 def truncated_parquet(root):

@@ -3,7 +3,7 @@
 tests/cli/test_catalog.py holds these against the networks and models themselves.
 """
 
-NETWORKS: dict[str, tuple[int, str]] = {  # parameters at the papers' sizes, and what it is
+NETWORKS: dict[str, tuple[int, str]] = {  # parameters at the papers' sizes, and the first line of its docstring
     "inception": (1_649_402, "Small Inception: 1,649,402 parameters on 28x28x3 images of 10 classes."),
     "inception-no-bn": (
         1_649_402,

@@ -30,7 +30,8 @@ class Repeat:
 
     Example:
         >>> repeat = test.of("permuted-labels")[0]
-        >>> repeat.test_score, repeat.status
+        >>> repeat.number, repeat.status
+        (0, 'done')
     """
 
     randomization: Randomization

@@ -106,7 +106,7 @@ def randomization_test(
         InputError: for bad input. Whatever the model raises on the original data is raised, too.
 
     Example:
-        >>> test = randomization_test("random-forest", "digits", n_permutations=19)
+        >>> test = randomization_test("nearest-neighbors", "digits", n_train=100, randomizations=["permuted-labels"])
         >>> test.p_value
         0.05
     """

@@ -27,9 +27,9 @@ class RandomizationTest(Comparison):
         seconds: how long the call took.
 
     Example:
-        >>> test = randomization_test("random-forest", "digits")
-        >>> test.p_value, test.summary[0]
-        >>> test.to_html("report.html")
+        >>> test.p_value, len(test.repeats)
+        (0.05, 20)
+        >>> path = test.to_html("report.html")
     """
 
     seconds: float = 0.0

@@ -1,4 +1,4 @@
-"""Datasets on disk: Parquet files, image folders, .npz archives. Each reader gives (images, labels, classes)."""
+"""Read datasets on disk: Parquet files, image folders, .npz archives. A reader returns a `Split`, or what one is made of."""
 
 import json
 import os

@@ -38,8 +38,9 @@ def diagnose(run: Run, given: Objects | None = None, others: Sequence[Run] = ())
         The findings, the likeliest first; empty if the run fits its labels, or is not done.
 
     Example:
-        >>> for finding in diagnose(store.runs()[0]):
-        ...     print(finding)
+        >>> for finding in diagnose(test.of("permuted-labels")[0].runs[0]):
+        ...     print(finding.cause)
+        n_neighbors of KNeighborsClassifier
     """
     if run.status != "done" or run.result["train_accuracy"] >= FITS:
         return []

@@ -20,8 +20,9 @@ class Finding:
             "possible": it is there, but the run does not show that it prevented the fit.
 
     Example:
-        >>> finding = test.diagnosis[0]
+        >>> finding = Finding("too few parameters", "It has 10 parameters.", "Make it wider.", "likely")
         >>> finding.cause, finding.likelihood
+        ('too few parameters', 'likely')
     """
 
     cause: str

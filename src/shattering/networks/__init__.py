@@ -28,6 +28,7 @@ NETWORKS: dict[str, Factory] = {
 }
 _INITIAL_LEARNING_RATES = {"inception": 0.1, "inception-no-bn": 0.1, "inception-v3": 0.045}  # 0.01 for the others
 _WITH_AUXILIARY = ("inception-v3",)
+_IMAGES_ALONE = ("inception", "inception-no-bn", "inception-v3", "alexnet", "small-cnn")  # the others take rows of tables too
 CIFAR_SHAPE = (3, 28, 28)
 IMAGENET_SHAPE = (3, 299, 299)
 
@@ -68,7 +69,7 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
     if auxiliary and isinstance(network, str):
         check_auxiliary(network)
         factory = partial(factory, auxiliary=True)  # type: ignore[call-arg]  # "inception-v3" takes it
-    if isinstance(network, str) and not network.startswith("mlp") and len(image_shape) != 3:
+    if network in _IMAGES_ALONE and len(image_shape) != 3:
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -9,9 +9,6 @@ def describe(spec: dict) -> str:
     """Describe a Vega-Lite chart with its data inline: its axes, and where each series starts and ends; or the mean per name.
 
     Only the first layer is described. A series of several runs is described by the means of their starts and ends.
-
-    Example:
-        >>> describe(to_spec(loss_curves(store.runs())))
     """
     return " ".join(_panel(view, rows) for view, rows in _views(spec, spec["datasets"], spec.get("data")))
 

@@ -44,7 +44,7 @@ def write_report(runs: Sequence[Found], path: Path, title: str = "Randomization 
         OSError: if the page cannot be written.
 
     Example:
-        >>> write_report(Store("results").runs(), Path("report.html"))
+        >>> path = write_report(test.runs, Path("report.html"))
     """
     return write_page(render(runs, title), path)
 
