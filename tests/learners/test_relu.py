@@ -142,7 +142,7 @@ def test_adversarial_points(seed, kind, depth):
 
 def test_turning_the_direction_moves_the_closest_points_apart():
     generator = np.random.default_rng(0)
-    X, y = generator.integers(0, 256, (3000, 400), dtype=np.uint8), generator.integers(0, 10, 1500)
+    X, y = generator.integers(0, 256, (1500, 400), dtype=np.uint8), generator.integers(0, 10, 1500)
     before = ReluInterpolatorClassifier(rounds=0, candidates=1).fit(X, y)
     after = ReluInterpolatorClassifier(candidates=1).fit(X, y)
     assert after.rounds_ > 0

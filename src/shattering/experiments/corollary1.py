@@ -46,7 +46,8 @@ def run_study(
         depths: numbers of layers, each at least 2.
 
     Returns:
-        (numbers, table). Numbers: n, d, steepness. Table: depth, width, n_parameters, max_error (of the plain float64 forward
+        The numbers and the table.
+        Numbers: n, d, steepness. Table: depth, width, n_parameters, max_error (of the plain float64 forward
         pass at n_checked points), n_checked, labels_right (share of these points).
 
     Raises:

@@ -47,7 +47,8 @@ def run_study(
         widths: numbers of features; none: a grid from n/16 to 16 n, finer around n.
 
     Returns:
-        (numbers, table). Numbers: n, labels. Table: width, train_error (of the corrupted labels), test_error (of the original
+        The numbers and the table.
+        Numbers: n, labels. Table: width, train_error (of the corrupted labels), test_error (of the original
         labels), test_loss (mean squared error per class), and norm (of the weights).
     """
     data = randomize(load_dataset(dataset, n, n_test, seed), Randomization(labels), seed)

@@ -51,7 +51,8 @@ def run_study(seed: int, *, n: int = 100, d: int = 400, passes: int = 400, offse
         offset: how far the other start is from zero, in a random direction, in units of the solution's norm.
 
     Returns:
-        (numbers, table). Numbers: the last distances; norm; start_outside, the length of the part of the other start that is
+        The numbers and the table.
+        Numbers: the last distances; norm; start_outside, the length of the part of the other start that is
         outside the span of the points, where no step leads, in the same units. Table: method, start, passes, distance, and
         loss (mean squared error).
     """

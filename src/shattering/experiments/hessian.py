@@ -35,7 +35,8 @@ def run_study(seed: int, *, n: int = 40, d: int = 120) -> tuple[dict, pd.DataFra
         d: features, more than points.
 
     Returns:
-        (numbers, table). Numbers per solution: error (on new points, with targets from the same plane), norm, loss, and rank
+        The numbers and the table.
+        Numbers per solution: error (on new points, with targets from the same plane), norm, loss, and rank
         of the Hessian; also d, and difference, the largest one between entries of any two of the Hessians. Table: solution,
         index (of the eigenvalues in descending order, from 0), eigenvalue.
     """

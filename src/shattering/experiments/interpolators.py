@@ -41,7 +41,8 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 1000, n_test: int 
         gamma: of the kernel exp(-gamma ‖x - x'‖²), x in 0…1.
 
     Returns:
-        (numbers, table). Numbers: the number of classes. Table: function, train_accuracy, test_accuracy, norm (in the kernel's
+        The numbers and the table.
+        Numbers: the number of classes. Table: function, train_accuracy, test_accuracy, norm (in the kernel's
         Hilbert space, over all classes), and residual (relative, on the targets that were to be interpolated).
     """
     data = load_dataset(dataset, n, n_test, seed)

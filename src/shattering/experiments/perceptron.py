@@ -42,7 +42,8 @@ def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, pas
         passes: over the images.
 
     Returns:
-        (numbers, table). Numbers for each kind of labels: n, separable, margin, bound, mistakes (in all), and last_pass
+        The numbers and the table.
+        Numbers for each kind of labels: n, separable, margin, bound, mistakes (in all), and last_pass
         (mistakes in the last pass). Table: labels ("true": original; "random"; "random, few images"), n, passes, mistakes
         (so far).
     """

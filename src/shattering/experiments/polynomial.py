@@ -45,7 +45,8 @@ def run_study(seed: int, *, n: int = 10, noise: float = 0.3, degrees: int = 9, n
         n_holdout: points of the hold-out.
 
     Returns:
-        (numbers, table). Numbers: degree (the one chosen); its errors train_true, train_random and holdout_true; spread, the
+        The numbers and the table.
+        Numbers: degree (the one chosen); its errors train_true, train_random and holdout_true; spread, the
         standard deviation of the targets. Table: kind; rows of kind "fit" have degree, targets ("true": original, or
         "random"), train and holdout (errors); rows of kind "point" and "curve" have targets, x and y, and the curve is that
         of the chosen degree.

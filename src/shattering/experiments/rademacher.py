@@ -64,7 +64,8 @@ def run_study(
         n_draws: draws of signs.
 
     Returns:
-        (numbers, table). Numbers: n, n_draws, value, low and high (95 %, over draws), n_fitted (draws fitted exactly), and
+        The numbers and the table.
+        Numbers: n, n_draws, value, low and high (95 %, over draws), n_fitted (draws fitted exactly), and
         vc_lower_bound. Table: draw, correlation.
     """
     data = load_dataset(dataset, n, 1, seed)
@@ -90,7 +91,8 @@ def run_classes_study(
         gamma: of the kernel; None: 1 / (d times the variance of all values).
 
     Returns:
-        (numbers, table). Numbers: n, n_draws. Table: kind; value; low and high (95 %, over draws); bound (Jensen's, for any data
+        The numbers and the table.
+        Numbers: n, n_draws. Table: kind; value; low and high (95 %, over draws); bound (Jensen's, for any data
         of these norms); needed, the radius of the smallest ball with a function that takes the first draw's signs exactly, in
         units of the class's radius (missing if there is no such function).
     """

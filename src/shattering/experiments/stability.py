@@ -184,7 +184,8 @@ def run_study(
         n_replaced: how many training images to replace.
 
     Returns:
-        (numbers, table). Numbers: uniform (a lower bound on the constant for the 0-1 loss), and changed and own (means), with
+        The numbers and the table.
+        Numbers: uniform (a lower bound on the constant for the 0-1 loss), and changed and own (means), with
         their 95 % intervals. Table: example (its id), changed (share of test losses), own (True if its own loss changed).
     """
     data = randomize(load_dataset(dataset, n, n_test, seed, n_validation=n_replaced), Randomization(labels), seed)

@@ -83,7 +83,8 @@ def run_study(seed: int, *, dataset: str = "digits", n: int | None = None, d: in
         classes: of the random labels.
 
     Returns:
-        (numbers, table). Numbers: n, d, classes, n_parameters. Table: build; smallest_gap (as a share of the range);
+        The numbers and the table.
+        Numbers: n, d, classes, n_parameters. Table: build; smallest_gap (as a share of the range);
         steepness (see `shattering.relu.direction.steepness`); largest_weight; weight_bound; eigenvalue (lemma 1's);
         max_error (of the plain float64 forward pass at n_checked points); exact_error (of exact sums of the same float64
         terms, at the first of these points); labels_right (share of the checked points).
