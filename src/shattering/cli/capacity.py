@@ -68,7 +68,7 @@ class MeasureRademacher(_CapacityCommand):
     n: Annotated[int, Range(2)] = 200
     """Training images."""
     draws: Count = 10
-    """How many times to draw random signs."""
+    """Number of vectors of random signs to draw."""
 
     def execute(self) -> int:
         from shattering.experiments.rademacher import make_result
@@ -92,7 +92,7 @@ class MeasureStability(_CapacityCommand):
     n: Annotated[int, Range(2)] = 200
     """Training images."""
     replaced: Count = 20
-    """How many examples to replace, one at a time."""
+    """Number of examples to replace, one at a time."""
 
     def execute(self) -> int:
         from shattering.experiments.stability import LABELS, N_TEST, make_result
@@ -123,7 +123,7 @@ class FindShatterPoint(_CapacityCommand):
     n_test: Count | None = None
     """Test images of each run. Default: 1,000, or all if there are fewer."""
     steps: Count = 4
-    """How many numbers of images to try per doubling."""
+    """Number of sizes to try per doubling of the number of images."""
     seeds: Count = 1
     """Runs per number of images, all of which have to fit."""
 

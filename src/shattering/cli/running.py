@@ -66,7 +66,7 @@ class RunOne(Stored):
     pixels: Literal["true", "shuffled", "random", "gaussian", "within-class"] = "true"
     """Randomization of the pixels."""
     label_mode: Literal["redraw", "flip", "permute"] = "redraw"
-    """How labels are corrupted."""
+    """Way of corrupting labels."""
     permute_channels: bool = False
     """Permute all values of an image, not its pixels."""
     model: str = "network"

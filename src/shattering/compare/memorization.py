@@ -1,4 +1,4 @@
-"""What became of corrupted labels: how many were memorized, from which epoch on; and label issues of the original data."""
+"""Count the corrupted labels that were memorized, and from which epoch on; list label issues of the original data."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from shattering.runs.stored import Run
 
 @dataclass(frozen=True)
 class Memorization:
-    """How a model fits training labels of which some are corrupted, at the end of training; means over repeats, in 0…1.
+    """Shares of training examples at the end of training on partly corrupted labels; means over repeats, in 0…1.
 
     Args:
         randomization: the corruption.

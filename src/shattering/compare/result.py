@@ -70,7 +70,7 @@ class RandomizationTest(Comparison):
 
     @cached_property
     def memorization(self) -> list[Memorization]:
-        """How corrupted labels were fitted, for each partial corruption of the labels."""
+        """One `Memorization` for each partial corruption of the labels."""
         return memorization(self)
 
     @cached_property

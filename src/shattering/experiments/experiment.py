@@ -1,4 +1,4 @@
-"""What the papers' experiments share: stored runs of a configuration, tables, claims, and the result that has them all."""
+"""The parts that all experiments share: stored runs of a configuration, tables, claims, and the result that has them all."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -79,7 +79,7 @@ class Runs:
 
     @property
     def size(self) -> str:
-        """How many images of which dataset these runs have, in words; with the variant of the data once a run is done."""
+        """The number of images and the dataset of these runs, in words; with the variant of the data once a run is done."""
         done = next((run.result for run in self.seen.values() if run.result), None)
         dataset = done["dataset"] if done else self.scale.cifar.dataset
         n = done["n_train"] if done else self.scale.cifar.n_train

@@ -1,4 +1,4 @@
-"""What two experiments with kernels and features share: images as points, and a description of the data."""
+"""Images as points, and a description of the data, for the two experiments with kernels and features."""
 
 from torch import Tensor
 
