@@ -1,10 +1,11 @@
+import json
 from dataclasses import replace
 
 import pytest
 
 from shattering import Store, sweep
 from shattering.experiments.catalogue import find_experiments
-from shattering.experiments.reproduce import experiment_specs
+from shattering.experiments.reproduce import experiment_specs, make_result, write_result
 from shattering.experiments.scales import DEMO, NETWORKS, CapacityScale, CifarScale
 
 TINY = replace(
@@ -46,3 +47,15 @@ def tiny_store(tmp_path_factory):
     runs = sweep(quick(experiment_specs(find_experiments("all-cifar"), TINY)), store, jobs=2)
     assert [run.error for run in runs if run.status != "done"] == []
     return store
+
+
+def written(name, store, folder):
+    """An experiment's result and the files of its page, all runs of which are done; what holds of every one is asserted."""
+    result = make_result(name, TINY, store)
+    assert not result.not_done
+    assert result.claims
+    assert all(claim.holds is not None for claim in result.claims)
+    files = write_result(result, folder)
+    assert all(f.stat().st_size > 1000 for f in files)
+    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
+    return result, files

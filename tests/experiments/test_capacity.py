@@ -10,7 +10,7 @@ from shattering.experiments import corollary1, rademacher, reproduce, stability,
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.theorem1 import BUILDS
-from tests.experiments.conftest import TINY
+from tests.experiments.conftest import TINY, written
 
 CAPACITY = find_experiments("all-capacity")
 
@@ -25,22 +25,8 @@ def store(tmp_path_factory):
 
 @pytest.mark.parametrize("name", CAPACITY)
 def test_every_experiment_has_a_page_pictures_and_judged_claims(store, tmp_path, name):
-    result = reproduce.make_result(name, TINY, store)
-    assert not result.not_done
-    assert result.claims
-    assert all(claim.holds is not None for claim in result.claims)
-    files = reproduce.write_result(result, tmp_path)
+    result, files = written(name, store, tmp_path)
     assert len(files) == 1 + 3 * len(result.charts)
-    assert all(f.stat().st_size > 1000 for f in files)
-    assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
-
-
-@pytest.mark.parametrize("name", CAPACITY)
-def test_nothing_is_judged_where_everything_is_missing(tmp_path, name):
-    result = reproduce.make_result(name, TINY, Store(tmp_path / "empty"))
-    assert len(result.not_done) == len(result.runs)
-    assert [claim.holds for claim in result.claims] == [None] * len(result.claims)
-    assert "missing" in reproduce.render_result(result)
 
 
 def claims(store, name: str) -> dict[str, bool | None]:

@@ -90,6 +90,14 @@ def holed_store(tiny_store, tmp_path):
     return store
 
 
+@pytest.mark.parametrize("name", [*find_experiments("all-linear"), *find_experiments("all-capacity")])
+def test_nothing_is_judged_where_everything_is_missing(tmp_path, name):
+    result = reproduce.make_result(name, TINY, Store(tmp_path / "empty"))
+    assert len(result.not_done) == len(result.runs)
+    assert [claim.holds for claim in result.claims] == [None] * len(result.claims)
+    assert "missing" in reproduce.render_result(result)
+
+
 def test_missing_and_failed_runs_show_loudly(holed_store):
     result = reproduce.make_result("table1", TINY, holed_store)
     assert [run.status for run in result.not_done] == ["missing", "failed"]

@@ -182,17 +182,16 @@ class Asynchronous:
         totals = EpochTotals(state.epoch_state, hyperparameters.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
         late: list[int] = list(state.epoch_state.get("late", []))
         batches = batch_rows(len(data.labels), hyperparameters.batch_size, hyperparameters.order_seed, epoch, windows=data.windows)
-        with closing(data.epoch(epoch, batches[totals.batches :])) as images:
-            for rows, gradient, seen in self._gradients(batches[totals.batches :], images, data.labels, hyperparameters, state):
+        left = batches[totals.batches :]
+        with closing(data.epoch(epoch, left)) as images:
+            for rows, gradient, seen in self._gradients(left, images, data.labels, hyperparameters, state):
                 late.append(self._update(gradient, hyperparameters.learning_rate_at(epoch, state.step)))
                 loss, logits = self._get(seen)
                 totals.add(rows, loss, logits, data.labels[rows])
                 state.step += 1
                 after_update(lambda: totals.snapshot() | {"late": late})
-        state.epoch_state = {}
         network.load_state_dict(self._get(self.server.state.remote())[0])
-        columns = totals.columns(len(data.labels)) | {"mean_staleness": sum(late) / len(late), "max_staleness": max(late)}
-        return {"epoch": epoch + 1, "step": state.step, "learning_rate": totals.rate, **columns}
+        return totals.finish(state, len(data.labels)) | {"mean_staleness": sum(late) / len(late), "max_staleness": max(late)}
 
     def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
         """Copy the server's parameters, its optimizer and the earlier versions here, for a checkpoint."""

@@ -92,8 +92,7 @@ class Synchronous:
                 totals.add(rows, loss, logits, labels)
                 state.step += 1
                 after_update(totals.snapshot)
-        state.epoch_state = {}
-        return {"epoch": epoch + 1, "step": state.step, "learning_rate": totals.rate, **totals.columns(len(data.labels))}
+        return totals.finish(state, len(data.labels))
 
     def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
         """Do nothing: this process has everything at any time."""
@@ -149,11 +148,16 @@ class EpochTotals:
         elif "device" in self.generators and self.device.type == "mps":
             torch.mps.set_rng_state(self.generators["device"])
 
-    def columns(self, n: int) -> dict:
-        """Return the columns of the history at the end of an epoch of n examples: the online loss and accuracy, and the tracker's."""
+    def finish(self, state: TrainState, n: int) -> dict:
+        """End an epoch of n examples.
+
+        Returns its row of the history: epoch, step, learning_rate, the online train_loss and train_accuracy, and the tracker's columns.
+        """
+        state.epoch_state = {}
         loss, correct = self._totals()
-        tracked = self.tracker.end_epoch() if self.tracker else {}
-        return {"train_loss": loss.item() / n, "train_accuracy": correct.item() / n, **tracked}
+        row = {"epoch": len(state.history) + 1, "step": state.step, "learning_rate": self.rate}
+        row |= {"train_loss": loss.item() / n, "train_accuracy": correct.item() / n}
+        return row | (self.tracker.end_epoch() if self.tracker else {})
 
     def _totals(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Sum loss and correct predictions over all processes; the tracker gathers their records."""
