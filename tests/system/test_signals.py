@@ -55,6 +55,15 @@ def start(what: str) -> subprocess.Popen:
     return process
 
 
+def wait_until_it_computes(pid):
+    def used():
+        return psutil.Process(pid).cpu_times().user
+
+    before, last = used(), time.monotonic() + 30
+    while used() < before + 0.1 and time.monotonic() < last:
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("what", "kind", "word"),
     [
@@ -69,6 +78,8 @@ def test_a_command_says_that_it_was_ended_and_no_process_of_it_stays(what, kind,
     process, number = start(what), getattr(signal, kind)
     guards = psutil.Process(process.pid).children()
     assert len(guards) == 1
+    if what == "hold":
+        wait_until_it_computes(process.pid)
     process.send_signal(number)
     _, errors = process.communicate(timeout=30)
     assert errors.strip().splitlines()[-1].endswith(f"{word}; the same command resumes")

@@ -15,6 +15,7 @@ from shattering.identity.pieces import Part, Piece, Unknown
 _ABOUT_MODULE = frozenset(
     ("__name__", "__file__", "__path__", "__spec__", "__loader__", "__package__", "__cached__", "__builtins__", "__doc__")
 )
+_ADDED_BY_PYTHON = "__warningregistry__"  # to a module in which a warning was given
 _ANY_NAME = ("eval", "exec", "globals")  # that may reach whatever its module has
 _HAS_DOCSTRING = 0x4000000  # a flag of code, from Python 3.13
 _NOTEBOOK = ("In", "Out", "exit", "quit", "get_ipython")  # that IPython puts among the names of a notebook
@@ -135,6 +136,11 @@ def is_patch(value: object) -> bool:
     return isinstance(name, str) and name in sys.modules and installed.origin(name, value.__globals__) is None
 
 
+def is_unannotated(name: str, value: object) -> bool:
+    """Return whether these are the annotations that Python adds to a class or module without any, when they are first asked for."""
+    return name == "__annotations__" and not value
+
+
 def _of_import(wanted: Import, chain: tuple[str, ...], namespace: dict[str, Any], walk: Any) -> Iterator[Piece]:
     """Return what an import within a function gives. A user's module is imported, as the function would do."""
     name = wanted.name
@@ -193,6 +199,6 @@ def _namespace(names: Mapping[str, Any]) -> Iterator[Piece]:
     is_script = names.get("__name__") in ("__main__", "__mp_main__")
     for name, value in sorted(names.items()):
         hidden = is_script and (name.startswith("_") or name in _NOTEBOOK)
-        if name not in _ABOUT_MODULE and not hidden:
+        if name not in _ABOUT_MODULE and name != _ADDED_BY_PYTHON and not is_unannotated(name, value) and not hidden:
             yield name.encode("utf-8", "surrogatepass")
             yield Part(value, f".{name}")

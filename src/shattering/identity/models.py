@@ -12,7 +12,7 @@ from shattering.identity.files import files_digest
 from shattering.identity.pieces import NEVER_COUNTED, Context, Part, Piece
 
 _DEVICE = re.compile(r"(auto|cpu|cuda|gpu|mps|xpu|rocm|hip)(:\d+)?")
-_OF_COMPILER = ("_compiled_call_impl", "_is_torch_compile")  # attributes that torch.compile gives a module
+_OF_COMPILER = ("_compiled_call_impl", "_is_torch_compile", "__overloads__")  # attributes that torch's compilers give a module
 
 
 def is_torch(thing: Any, name: str) -> bool:

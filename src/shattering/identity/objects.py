@@ -24,6 +24,8 @@ from shattering.identity.pieces import Context, Described, Part, Piece, Unknown
 _NOT_OF_CLASS = (
     *("__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "_abc_impl"),
     *("__firstlineno__", "__static_attributes__", "__annotations_cache__"),
+    "__slotnames__",  # that Python adds when an instance is copied or pickled
+    "_value2member_map_",  # that gains a flag's combinations when they are first used
     *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"),  # made of fields and validators, which count
 )
 _NOT_OF_STATE = ("__doc__", "__module__")  # that functools.wraps copies
@@ -88,7 +90,7 @@ def _class(cls: type, walk: Any) -> Iterator[Piece]:
     for base in cls.__bases__:
         yield Part(base, f".{base.__name__}")
     for name, value in sorted(vars(cls).items()):
-        if name not in _NOT_OF_CLASS and not _is_hash_of_attrs(name, value):
+        if name not in _NOT_OF_CLASS and not code.is_unannotated(name, value) and not _is_hash_of_attrs(name, value):
             yield name.encode("utf-8", "surrogatepass")
             yield Part(value, f".{name}")
     if walk.docs:

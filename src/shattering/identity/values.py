@@ -174,7 +174,7 @@ def tensor(thing: Any, context: Context) -> Iterator[Piece]:
         with torch.no_grad():
             yield from _tensor_values(thing.detach())
     for name, value in sorted({**vars(thing), "_backward_hooks": thing._backward_hooks}.items()):
-        if value is not None:
+        if value is not None and not name.startswith("_dynamo_"):  # which torch.compile adds
             yield name.encode()
             yield Part(list(value.values()) if name.endswith("_hooks") and isinstance(value, dict) else value, f".{name}")
 
