@@ -210,7 +210,7 @@ def test_the_front_door(cli, tmp_path):
     names = ["--randomizations", "permuted-labels,within-class", "--set", "n_neighbors=3", "--out", "other.html", "--json"]
     code, out, _ = cli("test", "sklearn.neighbors:KNeighborsClassifier", *sizes, *names)
     test = json.loads(out)
-    assert [row["randomization"] for row in test["table"]] == ["true labels", "random labels (permuted)", "pixels permuted within class"]
+    assert [row["randomization"] for row in test["table"]] == ["original data", "random labels (permuted)", "pixels permuted within class"]
     assert test["p_value"] == pytest.approx(1 / 3)
     code, out, _ = cli("status")
     assert out.splitlines()[-1] == "18 done"

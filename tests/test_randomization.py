@@ -188,7 +188,7 @@ def test_bad_input(bad, message):
 @pytest.mark.parametrize(
     ("r", "title"),
     [
-        (Randomization(), "true labels"),
+        (Randomization(), "original data"),
         (Randomization(1), "random labels"),
         (Randomization(0.125), "12.5% corrupted labels"),
         (Randomization(0.5, "shuffled"), "50% corrupted labels, shuffled pixels"),

@@ -101,7 +101,7 @@ rule = (
 alt.layer(ticks, rule).properties(
     width=360,
     height=140,
-    description="Null scores of both functions, and the score on true labels",
+    description="Null scores of both functions, and the score on the original data",
 )
 
 # %%

@@ -76,7 +76,7 @@ class Randomization:
             words.append(
                 {"gaussian": "Gaussian pixels", "within-class": "pixels permuted within class"}.get(self.pixels, f"{self.pixels} pixels")
             )
-        return ", ".join(words) or "true labels"
+        return ", ".join(words) or "original data"
 
     def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
         """Return the corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test"."""

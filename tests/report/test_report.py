@@ -27,7 +27,7 @@ def broken_store(store, tmp_path):
 def test_summary_is_over_seeds_in_the_papers_order(store):
     summary, table = summary_table(store.runs()), runs_table(store.runs())
     assert summary["randomization"].tolist() == [
-        *("true labels", "50% corrupted labels", "random labels", "shuffled pixels", "random pixels", "Gaussian pixels")
+        *("original data", "50% corrupted labels", "random labels", "shuffled pixels", "random pixels", "Gaussian pixels")
     ]
     assert summary["seeds"].tolist() == [2, 2, 2, 1, 1, 1]
     random = table[table["labels"] == 1]

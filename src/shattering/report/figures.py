@@ -29,7 +29,7 @@ from shattering.report.tables import by_subject, summary_rows
 from shattering.runs.stored import Run
 
 COLORS = {  # titles of randomizations
-    "true labels": ORIGINAL,
+    "original data": ORIGINAL,
     "50% corrupted labels": OCHRE,
     "random labels": RANDOM,
     "shuffled pixels": GREEN,

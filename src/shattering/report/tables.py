@@ -221,6 +221,6 @@ def verdicts(rows: Iterable[dict]) -> list[str]:
         what = "fits random labels" if fits else f"does not fit all random labels ({random['train_accuracy']:.1%} of them)"
         out.append(
             f"{subject['model']} {what} on {subject['n_train']:,} images of {subject['dataset']}: test accuracy "
-            f"{random['test_accuracy']:.1%} (chance {random['chance']:.1%}), against {true['test_accuracy']:.1%} with true labels."
+            f"{random['test_accuracy']:.1%} (chance {random['chance']:.1%}), against {true['test_accuracy']:.1%} on the original data."
         )
     return out
