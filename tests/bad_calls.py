@@ -127,6 +127,7 @@ _MODELS: list[Case] = [
             "auxiliary": (NUMBER, ("x",)),
             "weights": ("a text, a path or none", (5,)),
             **dict.fromkeys(("stop_when_fitted", "evaluate_train", "track_examples", "compile", "sync_batch_norm"), (TRUTH, ("no", 1))),
+            "stop_at_loss": (NUMBER + " or none", (-1, "low", NAN)),
             "crop": (COUNT + ", 'auto' or none", (-1, "all")),
             "accumulate": (COUNT, (0,)),
             "asynchronous": (WHOLE, (-1, True)),

@@ -84,6 +84,17 @@ def test_any_factory_works_and_bad_input_is_named():
         build_network("alexnet", (20,), 10, 0)
 
 
+def test_a_small_cnn_has_any_width():
+    usual, same, narrow = (build_network(name, (3, 8, 8), 10, 0) for name in ("small-cnn", "small-cnn-32", "small-cnn-4"))
+    assert all(torch.equal(a, b) for a, b in zip(usual.parameters(), same.parameters(), strict=True))
+    assert [m.out_channels for m in narrow.modules() if isinstance(m, nn.Conv2d)] == [4, 4, 8]
+    assert [m.out_features for m in narrow.modules() if isinstance(m, nn.Linear)] == [16, 10]
+    with pytest.raises(InputError, match=r"network 'small-cnn-4' got examples of shape \(20,\), expected images"):
+        build_network("small-cnn-4", (20,), 10, 0)
+    with pytest.raises(InputError, match="unknown network 'small-cnn-0'"):
+        build_network("small-cnn-0", (3, 8, 8), 10, 0)
+
+
 def test_learning_rates():
     assert [initial_learning_rate(n) for n in ("inception", "inception-no-bn", "alexnet", "mlp-1x512")] == [0.1, 0.1, 0.01, 0.01]
     assert initial_learning_rate("inception-v3") == 0.045

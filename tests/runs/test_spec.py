@@ -23,7 +23,7 @@ def test_ids_are_fixed_for_good():
     "same",
     [
         replace(BASE, params={"epochs": 3, "network": "small-cnn"}),
-        replace(BASE, params={**BASE.params, "momentum": 0.9, "weight_decay": 0, "decay_steps": "auto"}),
+        replace(BASE, params={**BASE.params, "momentum": 0.9, "weight_decay": 0, "decay_steps": "auto", "stop_at_loss": None}),
         replace(BASE, params={**BASE.params, "device": "cpu", "checkpoint_every": 1.0, "compile": True}),
         replace(BASE, data_seed=1, noise_seed=1),
         replace(BASE, randomization=Randomization(0, label_mode="flip", permute_channels=True)),
@@ -47,6 +47,7 @@ def test_what_determines_the_result_is_in_the_id():
         replace(BASE, params={**BASE.params, "epochs": 4}),
         replace(BASE, params={**BASE.params, "precision": "bfloat16"}),
         replace(BASE, params={**BASE.params, "order_seed": 0}),
+        replace(BASE, params={**BASE.params, "stop_at_loss": 0.01}),
         replace(BASE, seed=2),
         replace(BASE, data_seed=2),
         replace(BASE, noise_seed=2),

@@ -41,8 +41,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     """A network trained by SGD with momentum and an exponentially decaying learning rate.
 
     Args:
-        network: a name in `shattering.networks.NETWORKS`, "mlp-LxU" (L hidden layers of U units), or a factory (image_shape, n_classes)
-            → torch module.
+        network: a name in `shattering.networks.NETWORKS`, "mlp-LxU" (L hidden layers of U units), "small-cnn-W" (W channels), or a
+            factory (image_shape, n_classes) → torch module.
         epochs: the budget.
         batch_size: examples per update.
         learning_rate: rate of the first update; None: the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise).
@@ -61,6 +61,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         weights: a file to start from, safetensors or a torch state dict such as torchvision's `inception_v3_google`; what it
             must hold is said at `shattering.learners.weights.start_from`. Its content, not its path, identifies a run.
         stop_when_fitted: stop once every training example is classified as labelled (in evaluation mode).
+        stop_at_loss: stop after the first epoch whose mean training loss, in evaluation mode and in nats, is at most this; None: no such
+            stop. The training set is then evaluated after every epoch, as with `evaluate_train`.
         evaluate_train: evaluate the whole training set after every epoch, beside the online loss and accuracy.
         track_examples: record the predictions and losses of each training example; the training is the same with and without.
         crop: side of the central crop in pixels; None: no crop; "auto": 28 for 32x32 images, as the papers crop
@@ -131,6 +133,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         "weights": None,
         "asynchronous": 0,
         "staleness": None,
+        "stop_at_loss": None,
     }
     files = ("weights",)  # identified by content
 
@@ -151,6 +154,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         auxiliary: NotNegative = 0.0,
         weights: str | Path | None = None,
         stop_when_fitted: bool = False,
+        stop_at_loss: NotNegative | None = None,
         evaluate_train: bool = False,
         track_examples: bool = False,
         crop: Count | Literal["auto"] | None = "auto",
@@ -181,6 +185,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.auxiliary = auxiliary
         self.weights = weights
         self.stop_when_fitted = stop_when_fitted
+        self.stop_at_loss = stop_at_loss
         self.evaluate_train = evaluate_train
         self.track_examples = track_examples
         self.crop: int | Literal["auto"] | None = crop
@@ -242,6 +247,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             auxiliary=self.auxiliary,
             order_seed=seed if self.order_seed is None else int(self.order_seed),
             stop_when_fitted=self.stop_when_fitted,
+            stop_at_loss=self.stop_at_loss,
             evaluate_train=self.evaluate_train,
             autocast=self._autocast,
             checkpoint_every=self.checkpoint_every,

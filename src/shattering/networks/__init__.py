@@ -29,22 +29,24 @@ NETWORKS: dict[str, Factory] = {
 _INITIAL_LEARNING_RATES = {"inception": 0.1, "inception-no-bn": 0.1, "inception-v3": 0.045}  # 0.01 for the others
 _WITH_AUXILIARY = ("inception-v3",)
 _IMAGES_ALONE = ("inception", "inception-no-bn", "inception-v3", "alexnet", "small-cnn")  # the others take rows of tables too
+_CNN = re.compile(r"small-cnn-([1-9]\d{0,3})")
 CIFAR_SHAPE = (3, 28, 28)
 IMAGENET_SHAPE = (3, 299, 299)
 
 
 def find_network(name: str) -> Factory:
-    """Return the constructor of a name in `NETWORKS`, or of "mlp-LxU": L hidden layers of U units.
+    """Return the constructor of a name in `NETWORKS`, of "mlp-LxU" (L hidden layers of U units) or of "small-cnn-W" (W channels).
 
     Raises InputError for another name.
     """
     if name in NETWORKS:
         return NETWORKS[name]
-    sizes = re.fullmatch(r"mlp-([1-9]\d{0,2})x([1-9]\d{0,5})", name)
-    if not sizes:
-        raise unknown("network", name, [*NETWORKS, "mlp-LxU (L hidden layers of U units)"])
-    layers, units = map(int, sizes.groups())
-    return partial(mlp, hidden=(units,) * layers)
+    if sizes := re.fullmatch(r"mlp-([1-9]\d{0,2})x([1-9]\d{0,5})", name):
+        layers, units = map(int, sizes.groups())
+        return partial(mlp, hidden=(units,) * layers)
+    if width := _CNN.fullmatch(name):
+        return partial(small_cnn, width=int(width[1]))
+    raise unknown("network", name, [*NETWORKS, "mlp-LxU (L hidden layers of U units)", "small-cnn-W (W channels in the first layers)"])
 
 
 def initial_learning_rate(network: str | Factory) -> float:
@@ -69,7 +71,7 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
     if auxiliary and isinstance(network, str):
         check_auxiliary(network)
         factory = partial(factory, auxiliary=True)  # type: ignore[call-arg]  # "inception-v3" takes it
-    if network in _IMAGES_ALONE and len(image_shape) != 3:
+    if len(image_shape) != 3 and isinstance(network, str) and (network in _IMAGES_ALONE or _CNN.fullmatch(network)):
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)

@@ -49,17 +49,20 @@ def alexnet(image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
     return nn.Sequential(*layers, mlp((64, _halved(height, 2), _halved(width, 2)), n_classes, (384, 192)))
 
 
-def small_cnn(image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-    """Two conv 3x3 of 32 channels, max-pool 3x3/2, conv 3x3 of 64, max-pool 3x3/2; then 128-classes. Not in the papers."""
-    channels, height, width = image_shape
+def small_cnn(image_shape: tuple[int, ...], n_classes: int, width: int = 32) -> nn.Module:
+    """Two conv 3x3 of 32 channels, max-pool 3x3/2, conv 3x3 of 64, max-pool 3x3/2; then 128-classes. Not in the papers.
+
+    width: the channels of the first two convolutions, in place of 32; the third has twice as many, the layer before the classes four times.
+    """
+    channels, height, width_in = image_shape
     return nn.Sequential(
-        nn.Conv2d(channels, 32, 3, padding=1),
+        nn.Conv2d(channels, width, 3, padding=1),
         nn.ReLU(),
-        nn.Conv2d(32, 32, 3, padding=1),
-        nn.ReLU(),
-        nn.MaxPool2d(3, 2, padding=1),
-        nn.Conv2d(32, 64, 3, padding=1),
+        nn.Conv2d(width, width, 3, padding=1),
         nn.ReLU(),
         nn.MaxPool2d(3, 2, padding=1),
-        mlp((64, _halved(height, 2), _halved(width, 2)), n_classes, (128,)),
+        nn.Conv2d(width, 2 * width, 3, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(3, 2, padding=1),
+        mlp((2 * width, _halved(height, 2), _halved(width_in, 2)), n_classes, (4 * width,)),
     )

@@ -82,6 +82,38 @@ def test_every_example_once_an_epoch_and_no_batch_of_one(n):
         assert torch.cat(batches).tolist() != torch.cat(batch_rows(n, 8, 1, 3)).tolist()
 
 
+def test_training_stops_at_the_first_epoch_whose_loss_in_evaluation_mode_is_low_enough():
+    split = make_split(n=30, shape=(1, 4, 4))
+    make = lambda **stop: NetworkClassifier("mlp-1x16", epochs=40, batch_size=10, learning_rate=0.05, decay=1.0, **stop)  # noqa: E731
+    whole = make(evaluate_train=True).fit(split)
+    losses = whole.history_["full_train_loss"].to_numpy()
+    least = float(losses[:12].min())  # reached by the twelfth epoch, long before the budget ends
+    first = int(np.flatnonzero(losses <= least)[0]) + 1
+    assert 1 < first < 40
+    stopped = make(stop_at_loss=least).fit(split)
+    assert stopped.n_iter_ == first
+    assert stopped.train_loss_ <= least < losses[first - 2]
+    assert stopped.history_["full_train_loss"].tolist() == losses[:first].tolist()
+    assert make(stop_at_loss=0.0).fit(split).n_iter_ == 40
+
+
+def test_a_fit_that_stops_at_a_loss_resumes_and_ends_where_it_would_have(tmp_path):
+    split = make_split(n=30, shape=(1, 4, 4))
+    make = lambda: NetworkClassifier(  # noqa: E731
+        "mlp-1x16", epochs=40, batch_size=10, learning_rate=0.05, stop_at_loss=0.6, checkpoint_every=0, device="cpu"
+    )
+    whole = make().fit(split)
+    assert 2 < whole.n_iter_ < 40
+    with pytest.raises(Stop):
+        make().fit(split, checkpoint=tmp_path / "c.pt", on_epoch=stop_after(2))
+    resumed = make().fit(split, checkpoint=tmp_path / "c.pt")
+    assert whole.history_.drop(columns="seconds").equals(resumed.history_.drop(columns="seconds"))
+    seen = []
+    make().fit(split, checkpoint=tmp_path / "d.pt", on_epoch=seen.append)
+    make().fit(split, checkpoint=tmp_path / "d.pt", on_epoch=seen.append)  # from the last checkpoint: there is nothing left to train
+    assert len(seen) == whole.n_iter_
+
+
 class Stop(Exception):
     pass
 

@@ -37,6 +37,7 @@ class Hyperparameters:
     auxiliary: float
     order_seed: int
     stop_when_fitted: bool
+    stop_at_loss: float | None
     evaluate_train: bool
     autocast: Callable[[], AbstractContextManager]
     checkpoint_every: float

@@ -32,10 +32,11 @@ def fit(
     world_matters: bool = False,
     on_epoch: Callable[[dict], None] | None = None,
 ) -> TrainState:
-    """Train until the budget ends, the loss is no longer finite, or (if so asked) the training set is fitted.
+    """Train until the budget ends, the loss is no longer finite, or (if so asked) the training set is fitted or its loss is low enough.
 
     The training set is fitted when every example is classified as labelled, in evaluation mode. This is checked after each
-    epoch whose online accuracy is at least `FIT_CHECK`, until it holds for the first time. Evaluation does not use a compiled network:
+    epoch whose online accuracy is at least `FIT_CHECK`, until it holds for the first time; the loss, if training stops at one, after every
+    epoch. Evaluation does not use a compiled network:
     its batches have other shapes. In a process group all processes train together, and rank 0 alone writes and calls.
 
     Args:
@@ -90,7 +91,8 @@ def _evaluations(
     ranks: Ranks,
 ) -> dict:
     """Return the history's columns of evaluations after an epoch. check_fit: evaluate the training set in any case."""
-    full = evaluate(network, clean, hyperparameters.autocast, ranks) if hyperparameters.evaluate_train or check_fit else {}
+    check = check_fit or hyperparameters.evaluate_train or hyperparameters.stop_at_loss is not None
+    full = evaluate(network, clean, hyperparameters.autocast, ranks) if check else {}
     columns = {f"full_train_{name}": full.get(name, math.nan) for name in ("loss", "accuracy")}
     for name, examples in watched.items():
         columns |= {f"{name}_{key}": value for key, value in evaluate(network, examples, hyperparameters.autocast, ranks).items()}
@@ -98,4 +100,7 @@ def _evaluations(
 
 
 def _finished(state: TrainState, hyperparameters: Hyperparameters) -> bool:
-    return state.diverged or (hyperparameters.stop_when_fitted and state.epochs_to_fit is not None)
+    if state.diverged or (hyperparameters.stop_when_fitted and state.epochs_to_fit is not None):
+        return True
+    least = hyperparameters.stop_at_loss
+    return least is not None and bool(state.history) and state.history[-1]["full_train_loss"] <= least
