@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 
 from shattering.errors import InputError
-from shattering.stats import accuracy_interval, difference_interval, mean_interval, n_as_good, permutation_p_value
+from shattering.stats import (
+    Sequential,
+    accuracy_interval,
+    difference_interval,
+    mean_interval,
+    n_as_good,
+    p_floor,
+    permutation_p_value,
+    sequential_test,
+)
 
 
 @pytest.mark.parametrize(("p", "n", "seeds"), [(0.5, 100, 1), (0.1, 500, 2), (0.9, 1000, 4)])
@@ -86,3 +95,32 @@ def test_draws_that_failed_count_as_good_and_keep_p_valid():
     assert dropped / times > 0.1 + 2 * error
     with pytest.raises(InputError, match="n_failed is -1"):
         permutation_p_value(0.5, [0.5], -1)
+
+
+def test_sequential_p_values_stop_at_a_number_of_exceedances():
+    assert sequential_test(0.5, [0.6, 0.4, 0.7, 0.2], 2).p_value == 2 / 3
+    assert sequential_test(0.5, [0.4, 0.7, 0.2], 2).p_value == 2 / 4, "not reached: (C + 1) / (B + 1)"
+    assert sequential_test(0.5, [0.6, None, 0.7]).p_value == 1
+    assert sequential_test(0.5, [0.4, None, 0.7], 1) == Sequential(2, 1, stopped=True)
+    for bad in ([], [float("nan")]):
+        with pytest.raises(InputError, match="null_scores"):
+            sequential_test(0.5, bad, 2)
+    with pytest.raises(InputError, match="stop_after is 0"):
+        sequential_test(0.5, [0.4], 0)
+
+
+def test_sequential_p_values_are_valid_and_stop_early():
+    """Exchangeable scores: P(p <= a) is at most a; an ordinary score stops after about 2 h permutations."""
+    generator, tests = np.random.default_rng(0), []
+    for _ in range(2000):
+        score, *nulls = generator.normal(size=100)
+        tests.append(sequential_test(score, nulls, 5))
+    ps = np.array([test.p_value for test in tests])
+    for level in (0.05, 0.1, 0.5):
+        assert (ps <= level).mean() <= level + 3 * (level * (1 - level) / 2000) ** 0.5
+    assert np.median([test.n for test in tests]) < 15
+
+
+def test_the_floor_counts_admissible_permutations():
+    assert p_floor(19) == 0.05
+    assert p_floor(999, 6) == 1 / 6

@@ -1,14 +1,16 @@
 """Confidence intervals and permutation p-values."""
 
 from collections.abc import Sequence
-from math import hypot, isfinite
+from dataclasses import dataclass
+from math import hypot, inf, isfinite
 from numbers import Real
 from statistics import fmean
 
+import numpy as np
 from scipy import stats
 
 from shattering.errors import InputError
-from shattering.parameters import Natural, check
+from shattering.parameters import Count, Natural, check
 
 ROUNDING = 1e-9  # of the largest score: differences up to this are taken for rounding errors
 
@@ -55,8 +57,11 @@ def n_as_good(score: float, null_scores: Sequence[float]) -> int:
     """
     check_finite("score", [score])
     check_finite("null_scores", null_scores)
-    least = score - ROUNDING * max(abs(score), *map(abs, null_scores), 0.0)
-    return sum(null >= least for null in null_scores)
+    return int((np.asarray(null_scores) >= _least_as_good(score, null_scores)).sum())
+
+
+def _least_as_good(score: float, null_scores: Sequence[float]) -> float:
+    return score - ROUNDING * float(max(abs(score), np.abs(null_scores).max(initial=0.0)))
 
 
 def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: int = 0) -> float:
@@ -82,6 +87,76 @@ def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: in
         raise InputError("null_scores is empty, expected at least one permutation")
     check("n_failed", n_failed, Natural)
     return (n_as_good(score, null_scores) + n_failed + 1) / (len(null_scores) + n_failed + 1)
+
+
+def p_floor(n_permutations: int, admissible: float = inf) -> float:
+    """Return the smallest p-value that is possible: 1 / min(n_permutations + 1, admissible).
+
+    Args:
+        n_permutations: permutations that are compared with the original.
+        admissible: different permutations that there are, see `shattering.data.exchange.count_orders`: each one may be the original
+            itself, which scores as high as the original does.
+
+    Example:
+        >>> p_floor(19), p_floor(999, admissible=6)
+        (0.05, 0.16666666666666666)
+    """
+    return float(1 / min(n_permutations + 1, admissible))
+
+
+@dataclass(frozen=True)
+class Sequential:
+    """A permutation test that stops at a number of permutations as good as the original (Besag and Clifford 1991).
+
+    Args:
+        n: permutations that count: up to the one at which the test stopped, or all.
+        n_as_good: those of them that are at least as good as the original.
+        stopped: True if the number was reached, so that p = n_as_good / n; else p = (n_as_good + 1) / (n + 1).
+    """
+
+    n: int
+    n_as_good: int
+    stopped: bool
+
+    @property
+    def p_value(self) -> float:
+        """The p-value, valid in both cases."""
+        return self.n_as_good / self.n if self.stopped else (self.n_as_good + 1) / (self.n + 1)
+
+
+def sequential_test(score: float, null_scores: Sequence[float | None], stop_after: int | None = None) -> Sequential:
+    """Count the permutations at least as good as the score, in their order, up to the one that makes `stop_after` of them.
+
+    With a number of them that is fixed beforehand, p = h / b is valid if the test stops at the b-th permutation, as the h-th that is as
+    good (Besag and Clifford 1991, Sequential Monte Carlo p-values). Where the score is ordinary it stops after about 2 h permutations.
+
+    Args:
+        score: of the original data; higher is better.
+        null_scores: of the permutations in their order; None for one that was begun and has no score, which counts as as good.
+        stop_after: h, chosen before the test; None: all permutations count.
+
+    Returns:
+        The numbers that count.
+
+    Raises:
+        InputError: without permutations, and for scores that are NaN or infinite.
+
+    Example:
+        >>> sequential_test(0.5, [0.6, 0.4, 0.7, 0.2], stop_after=2)
+        Sequential(n=3, n_as_good=2, stopped=True)
+    """
+    if not len(null_scores):
+        raise InputError("null_scores is empty, expected at least one permutation")
+    check("stop_after", stop_after, Count | None)
+    known = [null for null in null_scores if null is not None]
+    n_as_good(score, known)  # refuses what cannot be compared
+    least = _least_as_good(score, known)
+    count = 0
+    for number, null in enumerate(null_scores, start=1):
+        count += null is None or null >= least
+        if stop_after is not None and count >= stop_after:
+            return Sequential(number, count, True)
+    return Sequential(len(null_scores), count, False)
 
 
 def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]) -> tuple[float, float]:

@@ -1,0 +1,201 @@
+"""The zero-refit test: a fitted model's score on test examples, against its scores when their labels are exchanged. No refits.
+
+The test split was never used in training. H0: the test labels are exchangeable, given inputs and model. Then the score is as likely as
+each score against admissibly permuted test labels, and p = (1 + number at least as good) / (permutations + 1) is valid. It costs
+milliseconds, so there are many permutations and p may be small. It says that this one fitted model predicts better than chance; the
+permutation test with refits asks that of the way to fit it.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from shattering import stats
+from shattering.data.exchange import blocks, check_exchange, count_orders, exchanged_order
+from shattering.seeds import generator
+
+N_PERMUTATIONS = 9999
+BY_SCORER = 999  # permutations for other scores than accuracy and R², which are computed one by one
+LEAST_ORDERS = 20  # admissible permutations, below which there is no verdict: p could not be 0.05
+_TABLE, _CHUNK = 400, 4_000_000  # cells of a contingency table that is drawn as a whole; numbers held at a time
+
+Score = Callable[[np.ndarray], float]
+
+
+@dataclass(frozen=True)
+class ZeroRefitTest:
+    """The score of one fitted model on a test split, and its distribution under admissible permutations of the test labels.
+
+    Args:
+        score: against the test labels as they are; higher is better.
+        null_mean: mean of the scores against permuted labels.
+        null_sd: their standard deviation.
+        n_permutations: how many permutations were drawn.
+        n_as_good: how many of them scored at least as high.
+        exchange: how the labels were permuted, see `shattering.data.exchange`.
+        admissible: how many different label vectors that gives.
+        n_test: the number of test examples.
+
+    Example:
+        >>> y = np.arange(100) % 2
+        >>> zero_refit(y, y).p_value
+        0.0001
+    """
+
+    score: float
+    null_mean: float
+    null_sd: float
+    n_permutations: int
+    n_as_good: int
+    exchange: str
+    admissible: float
+    n_test: int
+
+    @property
+    def p_value(self) -> float:
+        """(n_as_good + 1) / (n_permutations + 1) (Phipson and Smyth 2010)."""
+        return (self.n_as_good + 1) / (self.n_permutations + 1)
+
+    @property
+    def floor(self) -> float:
+        """The smallest p-value that is possible: 1 / min(n_permutations + 1, admissible)."""
+        return stats.p_floor(self.n_permutations, self.admissible)
+
+    @property
+    def has_verdict(self) -> bool:
+        """False if there are fewer than 20 admissible permutations, too few to tell anything at 5 %."""
+        return self.admissible >= LEAST_ORDERS
+
+    def to_json(self) -> dict:
+        """Return the fields, the p-value and its floor; an infinite number of admissible permutations is None."""
+        admissible = self.admissible if np.isfinite(self.admissible) else None
+        return {**asdict(self), "admissible": admissible, "p_value": self.p_value, "p_floor": self.floor}
+
+
+def zero_refit(
+    y: np.ndarray,
+    predicted: np.ndarray,
+    *,
+    score: Score | str = "accuracy",
+    exchange: str = "free",
+    groups: np.ndarray | None = None,
+    ids: np.ndarray | None = None,
+    seed: int = 0,
+    n_permutations: int | None = None,
+) -> ZeroRefitTest:
+    """Test the predictions of one fitted model on test examples that it was not trained on.
+
+    Args:
+        y: (n,) true labels or targets of the test examples.
+        predicted: (n,) what the model predicts for them.
+        score: "accuracy"; "r2"; or a function (labels (n,)) → score of the predictions against them, higher is better.
+        exchange: the admissible permutations: "free", "within", "whole" or "shift", see `shattering.data.exchange.exchanged_order`.
+        groups: (n,) the group of each example; None for independent examples.
+        ids: (n,) their order in time, for "shift" and "whole"; None: the order of the rows.
+        seed: seeds the permutations.
+        n_permutations: None: 9,999, and 999 where score is a function.
+
+    Returns:
+        The test.
+
+    Raises:
+        InputError: for a bad exchange, and for a score that is not finite.
+
+    Example:
+        >>> y, predicted = np.array([0, 1] * 20), np.array([0, 1] * 15 + [1, 0] * 5)
+        >>> test = zero_refit(y, predicted)
+        >>> test.score, test.p_value < 0.01, round(test.null_mean, 2)
+        (0.75, True, 0.5)
+    """
+    check_exchange(exchange, groups)
+    rng = generator(seed, "zero-refit")
+    if callable(score):
+        n = n_permutations or BY_SCORER
+        own, nulls = score(y), _one_by_one(score, y, exchange, groups, ids, rng, n)
+    else:
+        n = n_permutations or N_PERMUTATIONS
+        own, nulls = _SCORES[score](y, predicted, _matches if score == "accuracy" else _products, exchange, groups, ids, rng, n)
+    n_as_good = stats.n_as_good(own, nulls.tolist())
+    admissible = count_orders(exchange, y, groups, ids)
+    return ZeroRefitTest(float(own), float(nulls.mean()), float(nulls.std(ddof=1)), n, n_as_good, exchange, admissible, len(y))
+
+
+def _one_by_one(score: Score, y: np.ndarray, exchange: str, groups, ids, rng: np.random.Generator, n: int) -> np.ndarray:
+    keys = (rng.integers(0, 2**63, len(y)).astype(np.uint64) for _ in range(n))
+    return np.array([score(y[exchanged_order(exchange, key, groups, ids)]) for key in keys])
+
+
+def _accuracies(y, predicted, weigh, exchange, groups, ids, rng, n) -> tuple[float, np.ndarray]:
+    _, codes = np.unique(np.concatenate([y, predicted]), return_inverse=True)
+    y, predicted = codes[: len(y)], codes[len(y) :]
+    sums = null_sums(y, predicted, weigh, exchange, groups, ids, rng, n)
+    return float((y == predicted).mean()), sums / len(y)
+
+
+def _r2(y, predicted, weigh, exchange, groups, ids, rng, n) -> tuple[float, np.ndarray]:
+    y, predicted = y.astype(float) - y.mean(), predicted.astype(float) - y.mean()  # R² does not depend on the origin
+    total, squares = (y**2).sum(), (y**2).sum() + (predicted**2).sum()
+    sums = null_sums(y, predicted, weigh, exchange, groups, ids, rng, n)
+    return float(1 - ((y - predicted) ** 2).sum() / total), 1 - (squares - 2 * sums) / total
+
+
+_SCORES = {"accuracy": _accuracies, "r2": _r2}
+
+
+def _matches(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return predicted == y
+
+
+def _products(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
+    return predicted * y
+
+
+def null_sums(y, predicted, weigh: Callable, exchange: str, groups, ids, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return (n,) draws of the sum over examples of weigh(prediction, exchanged label).
+
+    Labels are drawn as `exchanged_order` puts them, in distribution, but by whole contingency tables where there are few kinds of label
+    vectors (Patefield 1981), so that the cost does not grow with the number of examples.
+    """
+    rows, starts, sizes = blocks(len(y), groups if exchange != "free" else None, ids)
+    y, predicted = y[rows], predicted[rows]
+    parts = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+    total = np.zeros(n)
+    if exchange == "shift":
+        for part in parts:
+            size = part.stop - part.start
+            lags = np.array([weigh(predicted[part], np.roll(y[part], lag)).sum() for lag in range(size)])
+            total += lags[rng.integers(0, size, n)]
+    elif exchange == "whole":
+        for size in np.unique(sizes):
+            chosen = [part for part in parts if part.stop - part.start == size]
+            by_group, labels = (np.stack([values[part] for part in chosen]) for values in (predicted, y))
+            total += _exchanged(by_group, labels, weigh, rng, n)
+    else:
+        for part in parts:
+            total += _exchanged(predicted[part, None], y[part, None], weigh, rng, n)
+    return total
+
+
+def _exchanged(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return (n,) sums where the rows of y (m, s) are permuted freely beside those of predicted (m, s)."""
+    kinds, kind = np.unique(predicted, axis=0, return_inverse=True)
+    label_kinds, label_kind = np.unique(y, axis=0, return_inverse=True)
+    if len(kinds) * len(label_kinds) <= _TABLE:
+        from scipy.stats import random_table
+
+        weights = weigh(kinds[:, None], label_kinds[None]).sum(-1)
+        table = random_table(np.bincount(kind.ravel()), np.bincount(label_kind.ravel()), seed=rng)
+        draws = [table.rvs(size=size) for size in _chunks(n, weights.size)]
+        return np.concatenate([np.tensordot(draw, weights, 2) for draw in draws]).astype(float)
+    order, sums = np.arange(len(y)), np.empty(n)
+    for number in range(n):
+        rng.shuffle(order)
+        sums[number] = weigh(predicted, y[order]).sum()
+    return sums
+
+
+def _chunks(n: int, cells: int) -> Iterator[int]:
+    most = max(1, _CHUNK // cells)
+    for start in range(0, n, most):
+        yield min(most, n - start)

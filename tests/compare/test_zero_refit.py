@@ -1,0 +1,93 @@
+"""The zero-refit test: its draws are those of slow, obvious permutations; its p-values are valid, and equal scikit-learn's scores."""
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn.metrics import accuracy_score, r2_score
+
+from shattering import InputError
+from shattering.compare.zero_refit import _matches, _products, null_sums, zero_refit
+from shattering.data.exchange import exchanged_order
+
+GROUPS = np.repeat(np.arange(10), 4)
+
+
+def labels(kind, rng, n=40):
+    if kind == "classes":
+        return rng.integers(0, 3, n), rng.integers(0, 3, n), _matches
+    return rng.normal(size=n), rng.normal(size=n), _products
+
+
+@pytest.mark.parametrize("kind", ["classes", "targets"])
+@pytest.mark.parametrize("how", ["free", "within", "whole", "shift"])
+def test_sums_are_distributed_as_over_permutations_one_by_one(how, kind):
+    rng = np.random.default_rng(3)
+    y, predicted, weigh = labels(kind, rng)
+    groups = np.array([0, 1] * 20) if how == "shift" else GROUPS
+    if how == "whole" and kind == "classes":
+        y, predicted = np.repeat(y[:10], 4), np.repeat(predicted[:10], 4)  # few kinds of label vectors: drawn as tables
+    fast = null_sums(y, predicted, weigh, how, groups, None, rng, 2000)
+    keys = rng.integers(0, 2**63, (2000, 40)).astype(np.uint64)
+    slow = [weigh(predicted, y[exchanged_order(how, key, groups)]).sum() for key in keys]
+    assert stats.ks_2samp(fast, slow).pvalue > 0.01
+
+
+def test_scores_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    y, predicted = rng.integers(0, 4, 200), rng.integers(0, 4, 200)
+    fast, slow = (
+        zero_refit(y, predicted),
+        zero_refit(y, predicted, score=lambda labels: accuracy_score(labels, predicted), n_permutations=299),
+    )
+    assert fast.score == slow.score
+    assert (fast.n_permutations, slow.n_permutations) == (9999, 299)
+    assert fast.null_mean == pytest.approx(slow.null_mean, abs=0.01)
+    assert fast.null_sd == pytest.approx(slow.null_sd, rel=0.15)
+    assert fast.p_value == pytest.approx(slow.p_value, abs=0.1)
+    x = rng.normal(size=50)
+    r2 = zero_refit(x + 7, 0.5 * x + rng.normal(size=50) + 7, score="r2")
+    target, values = x + 7, 0.5 * x + rng.normal(size=50) + 7
+    again = zero_refit(target, values, score="r2", n_permutations=99)
+    assert again.score == pytest.approx(r2_score(target, values))
+    assert again.null_mean == pytest.approx(
+        zero_refit(target, values, score=lambda t: r2_score(t, values), n_permutations=99).null_mean, abs=0.1
+    )
+    assert r2.p_value < 0.05
+
+
+@pytest.mark.parametrize(("how", "rejects"), [("free", True), ("whole", False), ("within", False)])
+def test_grouped_labels_without_signal_are_rejected_by_free_permutations_alone(how, rejects):
+    """Predictions and labels go by subject, and do not depend on each other: 12 subjects of 10 rows each."""
+    groups, ps = np.repeat(np.arange(12), 10), []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        y, predicted = (np.repeat(rng.permutation([0, 1] * 6), 10) for _ in range(2))
+        ps.append(zero_refit(y, predicted, exchange=how, groups=groups, n_permutations=199).p_value)
+    assert (np.mean(np.array(ps) <= 0.05) > 0.15) == rejects
+
+
+def test_few_admissible_permutations_give_no_verdict():
+    y, groups = np.repeat([0, 1, 0, 1], 25), np.repeat(np.arange(4), 25)
+    test = zero_refit(y, y, exchange="whole", groups=groups)
+    assert (test.admissible, test.floor, test.has_verdict) == (6, 1 / 6, False)
+    assert test.p_value == pytest.approx(1 / 6, abs=0.02)
+    assert zero_refit(np.arange(40) % 2, np.arange(40) % 2).has_verdict
+    assert test.to_json()["p_floor"] == 1 / 6
+    assert zero_refit(np.arange(9000) % 10, np.arange(9000) % 10).to_json()["admissible"] is None
+
+
+def test_it_is_a_function_of_the_seed():
+    y, predicted = np.arange(50) % 2, np.arange(50) % 3 % 2
+    assert zero_refit(y, predicted, seed=4) == zero_refit(y, predicted, seed=4)
+    assert zero_refit(y, predicted, seed=4).null_mean != zero_refit(y, predicted, seed=5).null_mean
+
+
+def test_labels_that_a_model_never_predicts_count():
+    y = np.array(["a", "b"] * 20)
+    test = zero_refit(y, np.full(40, "c"))
+    assert (test.score, test.p_value) == (0, 1)
+
+
+def test_a_bad_exchange_is_refused():
+    with pytest.raises(InputError, match="exchange is 'whole' without groups"):
+        zero_refit(np.arange(4) % 2, np.arange(4) % 2, exchange="whole")
