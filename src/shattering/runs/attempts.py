@@ -24,7 +24,7 @@ class Attempts:
     def see(self, row: dict) -> None:
         """Note a row that the present worker has reported; an empty row when the run begins."""
         self.begun = True
-        self.epoch = max(self.epoch, row.get("epoch", 0))
+        self.epoch = max(self.epoch, row.get("epoch", row.get("permutation", 0)))
 
     def die(self) -> float | None:
         """Note that the present worker has died. Returns the seconds until another may begin, or None to give up."""

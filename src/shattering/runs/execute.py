@@ -24,6 +24,8 @@ from shattering.runs.base import Spec
 from shattering.runs.fit import evaluate, example_rows, load_data
 from shattering.runs.loggers import Log, followed, open_loggers
 from shattering.runs.objects import Objects
+from shattering.runs.permutations import PermutationsSpec
+from shattering.runs.permuted import CHECKPOINT, compute
 from shattering.runs.provenance import provenance
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store, write_json
@@ -66,7 +68,7 @@ def run(spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None,
         >>> done.result["train_accuracy"]  # doctest: +SKIP
         0.31
     """
-    check("spec", spec, RunSpec | StudySpec)
+    check("spec", spec, RunSpec | StudySpec | PermutationsSpec)
     check_arguments(run, locals(), "store", "on_epoch")
     loggers = open_loggers(log)
     with joined() as ranks:
@@ -125,6 +127,9 @@ def _execute(spec: Spec, folder: Path, on_epoch: OnEpoch | None, given: Objects 
     with signals.kept(), signals.no_exit():
         if isinstance(spec, RunSpec):
             computed = _fit(spec, folder / "checkpoint.pt", on_epoch, given)
+        elif isinstance(spec, PermutationsSpec):
+            result, table = compute(spec, folder, on_epoch, given)
+            computed = _Computed(result, {"table": table})
         else:
             assert isinstance(spec, StudySpec), spec
             result, table = spec.execute()
@@ -136,7 +141,7 @@ def _execute(spec: Spec, folder: Path, on_epoch: OnEpoch | None, given: Objects 
     times = {"started": started.isoformat(timespec="seconds"), "seconds": seconds}
     write_json(folder / "provenance.json", provenance(computed.device) | times | computed.provenance)
     write_json(folder / "result.json", computed.result)
-    for leftover in ("checkpoint.pt", "failed.json"):
+    for leftover in ("checkpoint.pt", CHECKPOINT, "failed.json"):
         (folder / leftover).unlink(missing_ok=True)
 
 

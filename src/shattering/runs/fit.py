@@ -28,17 +28,23 @@ EXAMPLES = 10  # training images kept as a picture
 
 def load_data(spec: RunSpec, given: Objects | None = None) -> tuple[Dataset, str]:
     """Return the randomized data of a spec, and the fingerprint of the original data."""
-    original, fingerprint = _load(spec, given)
+    original, fingerprint = load_original(spec, given)
     data = randomize(original, spec.randomization, spec.resolved_noise_seed)
     if spec.folds is not None and spec.fold is not None:
         data = data.fold(spec.fold, spec.folds, spec.resolved_data_seed)
     return data, fingerprint
 
 
+def folds_of(spec: RunSpec, data: Dataset, given: Objects | None = None) -> list[Dataset]:
+    """Return randomized data as each fold of a specification has them: themselves where it has no folds."""
+    return [data] if spec.folds is None else [data.fold(i, spec.folds, spec.resolved_data_seed) for i in range(spec.folds)]
+
+
 _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run of a series often wants the same data
 
 
-def _load(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
+def load_original(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
+    """Return the data of a spec before they are randomized, and their fingerprint. What was loaded last is kept."""
     is_object = objects.is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation, spec.hold_out and spec.folds is None)
     reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt, "channels": spec.channels}
@@ -95,7 +101,7 @@ def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
         fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
         fit_seconds = time.perf_counter() - clock
         fitted = Fitted(data, fingerprint, model, _result(spec, data, model, record_of(model)), fit_seconds)
-    if objects.is_object(spec.dataset) and _load(spec, given)[1] != fingerprint:
+    if objects.is_object(spec.dataset) and load_original(spec, given)[1] != fingerprint:
         raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")
     return fitted
 

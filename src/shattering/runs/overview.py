@@ -43,6 +43,9 @@ class Overview:
 
     def update(self, task: TaskID, row: dict, epochs: int | None) -> None:
         """Show a row of a run's history; epochs: how many it has at most."""
+        if "permutation" in row:
+            self.progress.update(task, total=row["of"], completed=row["permutation"], note=f"permutation {row['permutation']}/{row['of']}")
+            self._update_whole()
         if "epoch" not in row:
             return
         note = f"epoch {row['epoch']}/{epochs}  train {row['train_accuracy']:.1%}  test {row['test_accuracy']:.1%}"

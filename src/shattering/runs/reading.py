@@ -15,6 +15,7 @@ from shattering.errors import InputError, UnknownName, reason
 from shattering.parameters import describe, is_of
 from shattering.runs import schema
 from shattering.runs.base import Spec
+from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.schema import Field
 from shattering.runs.spec import RunSpec
 from shattering.runs.study import StudySpec
@@ -113,8 +114,12 @@ def read_spec(path: Path) -> Spec:
 
 
 def spec_from_json(data: dict, check: bool = True) -> Spec:
-    """Return the spec of a run or study from its JSON. Raises InputError for values out of range, and `UnknownName` for unknown fields."""
-    return StudySpec.from_json(data, check) if "study" in data else RunSpec.from_json(data, check)
+    """Return the spec of a run, a study or permutations from its JSON.
+
+    Raises InputError for values out of range, and `UnknownName` for unknown fields.
+    """
+    kind = StudySpec if "study" in data else PermutationsSpec if "fits" in data else RunSpec
+    return kind.from_json(data, check)
 
 
 def read_result(folder: Path, spec: Spec) -> Fields:

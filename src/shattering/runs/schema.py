@@ -76,16 +76,23 @@ class File:
 FILES = {
     file.name: file
     for file in (
-        File("spec.json", "any kind", "The specification: what `RunSpec.to_json` or `StudySpec.to_json` returns. Written first."),
+        File(
+            "spec.json",
+            "any kind",
+            "The specification: what the `to_json` of `RunSpec`, `StudySpec` or `PermutationsSpec` returns. Written first.",
+        ),
         File("result.json", "any kind that is done", "The numbers that the run gave. Written last: a run that has it is done."),
         File("provenance.json", "any kind that is done", "When, where and with which versions the run was executed."),
         File("history.parquet", "a model that is done", "One row per epoch; no rows for models without epochs."),
         File("examples.parquet", "a network with track_examples", "One row per training example: its label, and when it was learned."),
         File("examples.png", "a model on images", "The first example of each class, as the model was given it."),
         File("model.safetensors", "a network that is done", "The fitted weights, which `Run.model` loads."),
-        File("table.parquet", "a study that is done", "The table that the study returned."),
+        File(
+            "table.parquet", "a study or permutations", "The table that the study returned; or one row per permutation: seed, score, error."
+        ),
         File("failed.json", "any kind that failed", "The error. A later sweep tries the run again."),
         File("checkpoint.pt", "a network that is not done", "The state of the training, from which the run resumes."),
+        File("checkpoint.json", "permutations that are not done", "The scores so far, from which the run resumes."),
         File("lock", "any kind that was executed", "Held by the process that executes the run; it has no content."),
     )
 }

@@ -8,7 +8,7 @@ from sklearn.metrics import get_scorer
 
 from shattering.data.dataset import Dataset, Split
 from shattering.errors import InputError, reason
-from shattering.learners.on_splits import score_split
+from shattering.learners.on_splits import predict_split, score_split
 from shattering.runs.spec import RunSpec
 
 
@@ -42,6 +42,23 @@ def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor) -> dic
         "test_score": on_true,
         "test_score_on_corrupted_labels": on_randomized,
     }
+
+
+def null_score(spec: RunSpec, model, test: Split, randomized: torch.Tensor) -> float:
+    """Return the score of a fitted model that permutation tests compare: accuracy, or that of the scorer of the specification.
+
+    Args:
+        spec: the specification of the fit.
+        model: fitted.
+        test: the split that it is tested on.
+        randomized: (n_test,) test labels, randomized as the training labels are.
+
+    Raises:
+        InputError: if the score is NaN or infinite, or the scorer fails.
+    """
+    if spec.scoring is None:
+        return float((predict_split(model, test) == randomized.numpy()).mean())
+    return _score(spec.scoring, model, test, randomized, "the test split" if spec.folds is None else "a fold")
 
 
 def _score(scoring: str, model, split: Split, labels: torch.Tensor, where: str) -> float:

@@ -21,9 +21,7 @@ from shattering.parameters import check
 from shattering.runs import reading
 from shattering.runs.base import Spec
 from shattering.runs.reading import Damaged, Newer
-from shattering.runs.spec import RunSpec
 from shattering.runs.stored import UNREADABLE, Found, Run, S, Status, Unread, check_readable, id_in, is_of_model
-from shattering.runs.study import StudySpec
 from shattering.system.files import leftovers, write_own
 
 try:
@@ -127,7 +125,7 @@ class Store:
 
     def get(self, spec: S) -> Run[S] | None:
         """Return the run of a spec, with the status "damaged" or "newer" if it cannot be read; None if the store has no such run."""
-        check("spec", spec, RunSpec | StudySpec)
+        check("spec", spec, Spec)
         folder = self.folder(spec)
         if self.remote and not (folder / "result.json").exists():  # a run that is done does not change
             self.remote.fetch(folder)
