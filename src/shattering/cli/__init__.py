@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shattering.cli.capacity import FindShatterPoint, MeasureRademacher, MeasureStability
+from shattering.cli.capacity import FindShatterPoint, MeasureBits, MeasureRademacher, MeasureStability
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, RunOne, Sweep
 from shattering.cli.showing import List, Report, Show, Status
@@ -38,8 +38,8 @@ COMMANDS = Group(
         "report": Report,
         "paper": Paper,
         "capacity": Group(
-            "How much a model can fit: Rademacher complexity, shatter point, stability.",
-            {"rademacher": MeasureRademacher, "shatter-point": FindShatterPoint, "stability": MeasureStability},
+            "How much a model can fit: memory in bits, Rademacher complexity, shatter point, stability.",
+            {"bits": MeasureBits, "rademacher": MeasureRademacher, "shatter-point": FindShatterPoint, "stability": MeasureStability},
         ),
     },
 )

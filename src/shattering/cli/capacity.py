@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from shattering.cli.common import Stored, check_out, print_json, sweep_with_overview
-from shattering.cli.options import Repeated, UsageError
+from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import printable
 from shattering.parameters import Count, Natural, Range
 
@@ -148,6 +148,56 @@ class FindShatterPoint(_CapacityCommand):
 
         point = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, show)
         return self._finish(make_result({self._title(): point}))
+
+
+@dataclass(frozen=True, kw_only=True)
+class MeasureBits(_CapacityCommand):
+    """Memory in bits: how many bits of its training labels the model carries at its most, for random and for true labels."""
+
+    model: Positional[str] = "network"
+    """file.py:name, package.module:name, or a name of `list models` or `list networks`."""
+    labels: Literal["random", "true", "both"] = "both"
+    """Labels to fit. both: random and true labels, and the gap between them."""
+    n_min: Count = 100
+    """Number of training examples at which the search begins."""
+    n_max: Count | None = None
+    """The most training examples to try. Default: all."""
+    steps: Count = 2
+    """Number of sizes to try per doubling of the number of examples, near the best."""
+    seeds: Count = 3
+    """Fits per number of examples; an interval needs three."""
+
+    def execute(self) -> int:
+        import sys
+
+        from shattering.experiments.bit_capacity import BitCapacity, Labels, bit_capacity
+        from shattering.experiments.bits import make_result
+        from shattering.runs.grid import read_settings
+
+        check_out(self.out, is_folder=True)
+        kinds: tuple[Labels, ...] = ("random", "true") if self.labels == "both" else (self.labels,)
+
+        def show(run) -> None:
+            r = run.result
+            print(f"n = {r['n']:,}, {r['labels']} labels, seed {run.spec.seed}: {r['bits']:,.0f} bits", file=sys.stderr, flush=True)
+
+        found: dict[Labels, BitCapacity] = {
+            kind: bit_capacity(
+                self.model,
+                self.dataset,
+                labels=kind,
+                hyperparameters=read_settings(self.set),
+                n_min=self.n_min,
+                n_max=self.n_max,
+                steps=self.steps,
+                n_seeds=self.seeds,
+                seed=self.seed,
+                store=self.store,
+                on_fit=show,
+            )
+            for kind in kinds
+        }
+        return self._finish(make_result({self._title(): found}))
 
 
 def _check_size(option: str, value: int, low: int, high: int) -> None:

@@ -126,7 +126,7 @@ def randomization_test(
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     if folds is not None:
         dataset.limit(n_train if source is None else None, seed=seed).check_folds(folds)
-    by_name, spec, unidentified = _name_objects(name, estimator, source, dataset)
+    by_name, spec, unidentified = name_objects(name, estimator, source, dataset)
     base = RunSpec(dataset=spec["dataset"], model=spec["model"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
@@ -163,7 +163,7 @@ def randomization_test(
     return test
 
 
-def _name_objects(
+def name_objects(
     name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset
 ) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
     """Return the objects by the names that specs have for them, these names, and sentences about what cannot be identified."""

@@ -8,11 +8,12 @@ import torch
 from sklearn.utils import ClassifierTags, Tags, TargetTags
 
 from shattering.data.dataset import Split
+from shattering.data.labels import codes_among
 from shattering.data.preprocess import to_float
 from shattering.errors import InputError, reason
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import OwnModel, is_exactly_ours, record_of, traits
-from shattering.learners.predictions import check_classifier, checked_codes
+from shattering.learners.predictions import as_array, check_classifier, checked_codes
 from shattering.learners.scores import top5_accuracy
 
 
@@ -69,6 +70,22 @@ def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
     known = record_of(model).predicted if fitted and is_exactly_ours(model) else None
     predicted = _predict(model, split) if known is None else known
     return checked_codes(predicted, split.label_values, len(split), name_of(model))
+
+
+def predict_proba_split(model: Any, split: Split) -> np.ndarray | None:
+    """Return the probabilities (n, k) of the classes, in their order; None for a model without `predict_proba`.
+
+    A class that the model has not seen has the probability 0. Raises InputError for another shape.
+    """
+    if not hasattr(model, "predict_proba"):
+        return None
+    found = as_array(model.predict_proba(_given(model, split) if traits(model).takes_splits else table(split)), name_of(model))
+    places = codes_among(np.asarray(getattr(model, "classes_", split.label_values)), split.label_values)
+    if found.shape != (len(split), len(places)) or (places < 0).any():
+        raise InputError(f"{name_of(model)} gave probabilities of shape {found.shape}, expected ({len(split)}, {len(places)})")
+    probabilities = np.zeros((len(split), split.n_classes))
+    probabilities[:, places] = found
+    return probabilities
 
 
 def name_of(model: Any) -> str:

@@ -132,7 +132,7 @@ def _execute(spec: Spec, folder: Path, on_epoch: OnEpoch | None, given: Objects 
             computed = _Computed(result, {"table": table})
         else:
             assert isinstance(spec, StudySpec), spec
-            result, table = spec.execute()
+            result, table = spec.execute(given)
             computed = _Computed(result, {"table": table})
     seconds = time.perf_counter() - clock
     for name, table in computed.tables.items():

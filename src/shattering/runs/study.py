@@ -6,10 +6,11 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import InitVar, dataclass, field
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 from shattering.errors import unknown
 from shattering.parameters import Natural, check_fields
+from shattering.runs import objects
 from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity
 from shattering.runs.objects import Objects
 
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
     Study = Callable[..., tuple[dict, pd.DataFrame]]
 
 # Names of studies, as stored, and where their functions are. A function takes (seed, parameters with defaults) and returns
-# (numbers, table): a dictionary of JSON values, whose entry "data" names the data, and a DataFrame. The names are text, so
-# that this module does not import the experiments, which import it.
+# (numbers, table): a dictionary of JSON values, whose entry "data" names the data, and a DataFrame. A function with a parameter
+# `given` also takes objects for "model" and "dataset", by their names. The names are text, so that this module does not import
+# the experiments, which import it.
 STUDIES = {
     "gradient-descent": "shattering.experiments.gradient_descent:run_study",
     "hessian": "shattering.experiments.hessian:run_study",
@@ -33,6 +35,7 @@ STUDIES = {
     "rademacher": "shattering.experiments.rademacher:run_study",
     "rademacher-classes": "shattering.experiments.rademacher:run_classes_study",
     "stability": "shattering.experiments.stability:run_study",
+    "bits": "shattering.experiments.bit_capacity:run_study",
 }
 NOISE = "noise"  # the dataset of a study on images of random bytes, which `load_dataset` does not know
 
@@ -92,7 +95,8 @@ class StudySpec(Spec):
     @property
     def title(self) -> str:
         """The study and its parameters, in words."""
-        return ", ".join([self.study, *(f"{name} = {value}" for name, value in self.hyperparameters().items())])
+        shown = {name: objects.label(value) if _is_object(value) else value for name, value in self.hyperparameters().items()}
+        return ", ".join([self.study, *(f"{name} = {value}" for name, value in shown.items())])
 
     def epochs(self, given: Objects | None = None) -> None:
         """Return None: a study is not trained in epochs."""
@@ -109,10 +113,11 @@ class StudySpec(Spec):
         return {name: value for name, value in parts.items() if value is not None}
 
     def _by_content(self, params: dict) -> dict:
-        """Return the parameters with digests in place of paths: of the dataset, and in the parameters of a model."""
+        """Return the parameters with digests in place of objects and paths: of the dataset, and in the parameters of a model."""
         from shattering.data import load
 
-        if "dataset" in params and params["dataset"] != NOISE:
+        params = {name: objects.digest_of(value) if _is_object(value) else value for name, value in params.items()}
+        if "dataset" in params and params["dataset"] != NOISE and not _is_object(self.params["dataset"]):
             params = {**params, "dataset": load.identity(str(params["dataset"]))}
         if "model" in self._defaults() and params.get("params"):
             name = str(params.get("model", self._defaults()["model"]))
@@ -137,13 +142,19 @@ class StudySpec(Spec):
         """
         return cls(**known_fields(data, "a study's specification", ("study", "params", "seed")), check=check)
 
-    def execute(self) -> tuple[dict, pd.DataFrame]:
-        """Run the study's function. Returns its numbers and its table."""
-        return find_study(self.study)(self.seed, **self.params)
+    def execute(self, given: Objects | None = None) -> tuple[dict, pd.DataFrame]:
+        """Run the study's function. Returns its numbers and its table. given: the objects that the parameters name."""
+        function = find_study(self.study)
+        more = {"given": given} if "given" in inspect.signature(function).parameters else {}
+        return function(self.seed, **self.params, **more)
 
     def _defaults(self) -> dict:
         """Return the default of each parameter; empty for a study that this version does not know."""
         if self.study not in STUDIES:
             return {}
         _, *others = inspect.signature(find_study(self.study)).parameters.values()
-        return {parameter.name: parameter.default for parameter in others}
+        return {parameter.name: parameter.default for parameter in others if parameter.name != "given"}
+
+
+def _is_object(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and objects.is_object(value)

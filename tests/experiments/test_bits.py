@@ -1,0 +1,191 @@
+"""Capacity in bits: of models whose memory is known, stored and continued, on the page and on the command line."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
+
+from shattering import InputError, Store
+from shattering.cli import main
+from shattering.experiments import bit_capacity as module
+from shattering.experiments.bit_capacity import BitCapacity, bit_capacity, gap
+from shattering.experiments.bits import make_result
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    return Store(tmp_path_factory.mktemp("bits"))
+
+
+@pytest.fixture(scope="module")
+def forest(store):
+    """A tree of 8 leaves on random and on true labels."""
+    tree = {"n_estimators": 1, "bootstrap": False, "max_leaf_nodes": 8}
+    search = {"n_min": 20, "n_max": 160, "steps": 1, "hyperparameters": tree, "store": store}
+    return {labels: bit_capacity("random-forest", "digits", labels=labels, **search) for labels in ("random", "true")}
+
+
+def test_a_lookup_table_measures_what_it_stores(store):
+    """The nearest neighbor stores every label."""
+    found = bit_capacity(KNeighborsClassifier(1), "digits", n_min=20, n_max=40, steps=1, n_seeds=1, store=store)
+    assert found.is_open
+    assert [row["n"] for row in found.rows] == [20, 40]
+    for row in found.rows:
+        assert row["most"] == pytest.approx(row["n"] * np.log2(10))
+        assert row["bits"] == pytest.approx(row["most"] - 1), "its probabilities are a code without overhead; one bit says that it is used"
+        assert row["n_parameters"] == row["n"]
+
+
+def test_a_tree_of_few_leaves(forest):
+    """It has 8 leaves, each with the shares of ten classes, and 7 splits: it cannot carry many bits, and more of true labels."""
+    random, true = forest["random"], forest["true"]
+    assert {row["n_parameters"] for row in random.rows if row["n"] == 160} == {8 * 9 + 7 * 2}
+    assert random.bits
+    assert random.interval
+    assert 8 < random.bits < 8 * np.log2(10) + 7 * 2 * np.log2(64 * 160), "leaves, and which of 64 features at which of n thresholds"
+    assert random.interval[0] <= random.bits <= random.interval[1]
+    ratios = [row["bits"] / row["n_parameters"] for row in random.best.values()]
+    assert random.bits_per_parameter == pytest.approx(np.mean(ratios))
+    assert random.interval_per_parameter == pytest.approx((min(ratios), max(ratios)), rel=1e-3), "of three seeds it is their range"
+    found = gap(true, random)
+    assert found
+    assert found[0] == pytest.approx(np.mean([true.best[seed]["bits"] - random.best[seed]["bits"] for seed in range(3)]))
+    assert found[1]
+    assert found[1][0] > 0
+    assert all(row["bits"] <= row["most"] for row in random.rows + true.rows)
+
+
+def test_every_fit_is_stored_and_used_again(store, forest):
+    before = {file: file.stat().st_mtime_ns for file in store.root.rglob("*.json")}
+    again = bit_capacity(
+        "random-forest",
+        "digits",
+        n_min=20,
+        n_max=160,
+        steps=1,
+        hyperparameters={"n_estimators": 1, "bootstrap": False, "max_leaf_nodes": 8},
+        store=store,
+    )
+    assert again.rows == forest["random"].rows
+    assert {file: file.stat().st_mtime_ns for file in store.root.rglob("*.json")} == before
+
+
+def test_objects_of_the_user_are_stored_by_their_content(store):
+    X, y = np.random.default_rng(0).normal(size=(60, 5)), np.arange(60) % 3
+    seen: list[list[str]] = []
+    for model in (KNeighborsClassifier(1), KNeighborsClassifier(1), KNeighborsClassifier(3)):
+        found = bit_capacity(model, (X, y), n_min=30, n_seeds=1, store=store)
+        seen.append([run.run_id for run in found.runs])
+    assert seen[0] == seen[1]
+    assert set(seen[2]).isdisjoint(seen[0])
+    run = store.find(seen[0][0])
+    assert run.spec.title == "bits, dataset = arrays, model = KNeighborsClassifier, n = 30"
+    assert run.result["model"] == "KNeighborsClassifier(n_neighbors=1)"
+
+
+def test_a_torch_module_without_a_store():
+    found = bit_capacity(
+        lambda _, k: nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, k)),
+        hyperparameters={"epochs": 200, "learning_rate": 0.1, "stop_when_fitted": True},
+        n_seeds=1,
+        n_min=20,
+        n_max=40,
+        steps=1,
+    )
+    assert found.bits
+    assert found.bits == pytest.approx(40 * np.log2(10), rel=0.1), "it fits 40 random labels"
+    assert found.bits_per_parameter == pytest.approx(found.bits / (64 * 32 + 32 + 32 * 10 + 10))
+    assert found.interval is None, "one seed"
+
+
+def test_probabilities_say_more_than_labels_of_a_model_that_does_not_fit():
+    """Logistic regression on two features memorizes little; its predicted labels alone would not even show that."""
+    X = np.random.default_rng(0).normal(size=(400, 2))
+    found = bit_capacity(LogisticRegression(), (X, np.arange(400) % 2), n_min=400, n_seeds=3)
+    assert all(-1.5 < row["bits"] < 10 for row in found.rows)
+
+
+@pytest.mark.parametrize(("peak", "tried"), [(0, 9), (4, 9), (12, 13), (20, 15)])
+def test_the_search_finds_the_peak(peak, tried):
+    sizes = []
+
+    def bits(n: int) -> float:
+        sizes.append(n)
+        return -abs(np.log2(n / (100 * 2 ** (peak / 2))))
+
+    assert module._search(bits, lambda k: min(10**6, round(100 * 2 ** (k / 2))), 10, 2) == round(100 * 2 ** (peak / 2))
+    assert len(sizes) <= tried
+    assert len(sizes) == len(set(sizes))
+
+
+def test_the_search_goes_down():
+    assert module._search(lambda n: -n, lambda k: round(100 * 2 ** (k / 2)), 20, 2) == 25
+
+
+def test_the_page_has_tables_claims_and_a_chart(forest):
+    result = make_result({"tree": forest})
+    (row,) = result.tables[0].rows
+    assert row["random"] == forest["random"].bits
+    assert 70 <= row["parameters"] <= 86
+    assert row["gap"].startswith("≥ "), "true labels have the most bits at the largest n"
+    assert len(result.tables[1].rows) == len(forest["random"].rows) + len(forest["true"].rows)
+    assert [claim.holds for claim in result.claims] == [True]
+    assert list(result.charts) == ["bits"]
+    assert json.dumps(result.to_json(), allow_nan=False)
+    swapped = make_result({"tree": {"random": forest["true"], "true": forest["random"]}})
+    assert [claim.holds for claim in swapped.claims] == [False], "the rule can fail"
+
+
+def test_bits_in_proportion_to_parameters_is_judged_for_networks(forest):
+    found = make_result({"MLP a": forest, "MLP b": {"random": forest["random"]}})
+    assert [claim.name for claim in found.claims][1:] == ["capacity is in proportion to the parameters"]
+    assert found.claims[1].holds
+    other = make_result({"MLP a": forest, "MLP b": {"random": forest["true"]}})
+    assert not other.claims[1].holds
+
+
+def test_no_fits():
+    empty = BitCapacity("random", ())
+    assert (empty.bits, empty.bits_per_parameter, empty.interval, empty.is_open) == (None, None, None, False)
+    assert make_result({"none": {"random": empty}}).charts == {}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"labels": "permuted"}, "unknown labels 'permuted'"),
+        ({"n_min": 5}, "n_min is 5 and n_max is 1297, expected 10 <= n_min"),
+        ({"n_max": 5000}, "n_max is 5000"),
+        ({"steps": 0}, "steps is 0"),
+        ({"n_seeds": 0}, "n_seeds is 0"),
+        ({"hyperparameters": {"n_neighbours": 3}}, "n_neighbours"),
+    ],
+)
+def test_bad_arguments(options, message):
+    with pytest.raises(InputError, match=message):
+        bit_capacity("nearest-neighbors", "digits", **options)
+
+
+def test_bits_on_the_command_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    command = [
+        "capacity",
+        "bits",
+        "nearest-neighbors",
+        "--set",
+        "n_neighbors=1",
+        "--n-min",
+        "20",
+        "--n-max",
+        "40",
+        "--seeds",
+        "1",
+        "--json",
+    ]
+    assert main([*command, "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["experiment"] == "bits"
+    assert "nearest-neighbors n_neighbors=1" in (tmp_path / "capacity" / "bits-capacity.html").read_text()
