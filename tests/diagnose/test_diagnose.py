@@ -299,3 +299,28 @@ def test_epochs_cut_by_a_budget(store, monkeypatch):
     object.__setattr__(test, "left_out", left_out)
     assert causes(test.diagnosis, "likely")[0] == "epochs cut by the budget"
     assert "of 400 epochs" in test.diagnosis[0].evidence
+
+
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.LogSoftmax(1)])
+def test_a_softmax_before_the_loss(store, last):
+    """A log-softmax does no harm: the softmax of it is the same."""
+
+    def network(shape, k):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, k), last)
+
+    found = of_network(store, network, epochs=8, batch_size=32, learning_rate=0.01)
+    about = [finding for finding in found if "before the loss" in finding.cause]
+    assert [f.cause for f in about] == (["a softmax before the loss"] if isinstance(last, nn.Softmax) else [])
+    assert all("ln(1 + 9/e) = 1.46" in f.evidence and f.likelihood == "likely" for f in about)
+
+
+def test_a_sigmoid_before_the_loss(store):
+    base = load_dataset("digits", n_train=150, n_test=40)
+    of_two = [Split(split.images, (split.labels > 4).long(), ("low", "high")) for split in (base.train, base.test)]
+
+    def network(shape, k):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid())
+
+    hyperparameters = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
+    test = of_labels(store, network, Dataset(*of_two), n_train=None, n_test=None, hyperparameters=hyperparameters)
+    assert "a sigmoid before the loss" in causes(test.diagnosis)

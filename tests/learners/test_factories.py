@@ -3,6 +3,8 @@
 import copy
 
 import pytest
+import pytorch_lightning
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -12,6 +14,10 @@ from shattering.identity.digest import digest
 from shattering.learners.adapt import as_model
 from shattering.learners.factories import Given, ModuleFactory, Reinitialized, of_instance
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.weights import start_from
+from shattering.networks.forward import lazy_names
+from shattering.runs.fit import load_data
+from tests.conftest import make_split
 
 QUICK = {"n_train": 60, "n_test": 30, "randomizations": ["permuted-labels"], "n_permutations": 1}
 RECIPE = {"epochs": 1, "batch_size": 20, "learning_rate": 0.1}
@@ -208,3 +214,125 @@ def test_factories():
     assert made(ModuleFactory(net))[1].out_features == 8
     with pytest.raises(InputError, match="takes a; expected"):
         ModuleFactory(lambda a: None)
+
+
+@pytest.mark.parametrize(
+    ("make", "arguments"),
+    [
+        (lambda n_classes: ("m", n_classes), ("m", 10)),
+        (lambda num_classes, in_channels: ("m", num_classes, in_channels), ("m", 10, 1)),
+        (lambda in_features, out_features, hidden=3: ("m", in_features, out_features, hidden), ("m", 64, 10, 3)),
+        (lambda input_shape, num_labels: ("m", input_shape, num_labels), ("m", (1, 8, 8), 10)),
+        (lambda shape, k: ("m", shape, k), ("m", (1, 8, 8), 10)),
+        (lambda a, b: ("m", a, b), ("m", (1, 8, 8), 10)),
+        (lambda n_classes, image_shape: ("m", n_classes, image_shape), ("m", 10, (1, 8, 8))),
+    ],
+)
+def test_sizes_are_given_by_the_names_of_the_parameters(make, arguments):
+    assert ModuleFactory(make)((1, 8, 8), 10) == arguments
+
+
+class Hidden(nn.Module):
+    def __init__(self, hidden, n_classes):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Flatten(), nn.LazyLinear(hidden), nn.LazyBatchNorm1d(), nn.ReLU(), nn.Linear(hidden, n_classes))
+
+    def forward(self, images):
+        return self.layers(images)
+
+
+def hidden_and_more(hidden, n_classes):
+    return Hidden(hidden, n_classes)
+
+
+def test_another_parameter_is_refused_with_what_to_give_instead():
+    with pytest.raises(InputError, match=r"Hidden takes hidden, n_classes; expected .* lambda image_shape, n_classes: Hidden\(hidden=…\)"):
+        as_model(Hidden)
+    with pytest.raises(InputError, match=r"function hidden_and_more takes hidden, n_classes; expected .*\(image_shape, n_classes\)"):
+        as_model(hidden_and_more)
+    assert isinstance(as_model(lambda n_classes: Hidden(3, n_classes))[1].network, ModuleFactory)
+
+
+def test_lazy_layers_get_their_sizes_from_the_data_and_their_weights_from_the_seed(tmp_path):
+    split = make_split(n=24)
+    make = lambda shape, k: Hidden(8, k)  # noqa: E731
+    first, same, other = (NetworkClassifier(make, epochs=2, batch_size=8, random_state=seed).fit(split) for seed in (0, 0, 1))
+    assert torch.equal(weights(first.module_), weights(same.module_))
+    assert not torch.equal(weights(first.module_), weights(other.module_))
+    assert first.n_parameters_ == 90 * 8 + 8 + 2 * 8 + 8 * 4 + 4
+    first.save(tmp_path / "m")
+    assert torch.equal(NetworkClassifier(make).load(tmp_path / "m").logits(split), first.logits(split))
+    with pytest.raises(InputError, match=r"the Hidden cannot be copied \(it has lazy layers without sizes\), expected its class"):
+        of_instance(Hidden(8, 4), None)
+    lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(8), nn.ReLU(), nn.Linear(8, 4))
+    anew = NetworkClassifier(of_instance(lazy, None), epochs=1, batch_size=8).fit(split)
+    assert anew.n_parameters_ == 90 * 8 + 8 + 8 * 4 + 4
+    assert lazy_names(lazy), "the module that was given is left alone"
+    assert len(digest(NetworkClassifier(of_instance(lazy, None)), context="cloned")) == 16
+    with pytest.raises(InputError, match=r"start is 'given' beside a module whose 1.weight has no values yet"):
+        of_instance(lazy, "given")
+
+
+def test_a_lazy_layer_that_is_not_used_is_refused():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(90, 4))
+    module.register_module("spare", nn.LazyLinear(3))
+    module.forward = lambda x: module[1](module[0](x))
+    with pytest.raises(InputError, match=r"spare\.weight of Sequential is of a lazy layer that forward did not use"):
+        NetworkClassifier(lambda shape, k: module, epochs=1).fit(make_split(n=8))
+
+
+class Tied(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.again, self.last = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 10)
+        self.again.weight = self.inner.weight
+
+    def forward(self, images):
+        return self.last(torch.relu(self.again(torch.relu(self.inner(images.flatten(1))))))
+
+
+@pytest.mark.parametrize("start", ["reinitialized", "given"])
+def test_tied_weights_are_stored_loaded_and_trained_as_one(tmp_path, start):
+    test = randomization_test(Tied(), "digits", hyperparameters=RECIPE, store=tmp_path, start=start, **QUICK)
+    run = test.runs[0]
+    model = run.model(test.objects)
+    assert model.module_.inner.weight is model.module_.again.weight
+    assert run.result["n_parameters"] == 64 * 64 + 2 * 64 + 64 * 10 + 10
+    data = load_data(run.spec, test.objects)[0]
+    assert (model.predict(data.train) == data.train.labels.numpy()).mean() == run.result["train_accuracy"]
+    assert ("fine-tuned" if start == "given" else "re-initialized") in test.notes[0]
+
+
+def test_weights_that_are_left_out_as_others_are_the_same(tmp_path):
+    """As libraries write tied weights to safetensors."""
+    module = Tied()
+    tensors = {name: tensor.clone() for name, tensor in module.state_dict().items() if name != "again.weight"}
+    safetensors.torch.save_file(tensors, tmp_path / "w.safetensors")
+    other = Tied()
+    start_from(other, tmp_path / "w.safetensors", 10)
+    assert torch.equal(other.again.weight, module.inner.weight)
+
+
+class Light(pytorch_lightning.LightningModule):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, images):
+        return self.layer(images.flatten(1))
+
+    def training_step(self, batch, index):
+        raise AssertionError("never called")
+
+    def configure_optimizers(self):
+        raise AssertionError("never called")
+
+
+@pytest.mark.parametrize(("model", "start"), [(Light(), "given"), (Light(), "reinitialized"), (Light, None)])
+def test_a_module_of_lightnings_is_trained_by_us_and_that_is_said(model, start):
+    test = randomization_test(model, "digits", hyperparameters=RECIPE, start=start, **QUICK)
+    assert "The training_step and configure_optimizers of Light were not used: its forward was trained" in test.notes[-1]
+    assert test.notes[-1] in str(test)
+    assert len(test.notes) == (1 if start is None else 2)

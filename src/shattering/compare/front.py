@@ -149,7 +149,7 @@ def randomization_test(
             repeats,
             left_out,
             start,
-            (*notes, *unidentified),
+            (*notes, *_noted(repeats), *unidentified),
             objects=by_name,
             duplicates=find_duplicates(dataset, folds is not None),
             seconds=time.perf_counter() - clock.start,
@@ -183,6 +183,13 @@ def _start(estimator: BaseEstimator | None) -> tuple[Start | None, tuple[str, ..
     """Return what the fits of a torch module's instance started from, and a sentence about it."""
     factory = estimator.network if isinstance(estimator, NetworkClassifier) else None
     return (factory.start, (factory.sentence,)) if isinstance(factory, OfInstance) else (None, ())
+
+
+def _noted(repeats: Sequence[Repeat]) -> tuple[str, ...]:
+    """Return what the fits noted, each sentence once."""
+    return tuple(
+        dict.fromkeys(note for repeat in repeats for run in repeat.runs if run.status == "done" for note in run.result.get("notes", []))
+    )
 
 
 def _check_same_data(repeats: Sequence[Repeat]) -> None:

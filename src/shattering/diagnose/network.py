@@ -42,6 +42,7 @@ NEARER = 0.05  # fraction of augmented images that are nearer to an image with a
 GUESSING = 0.98  # times the labels' entropy: a loss from there on is no better than guessing
 MOVED = 0.1  # distance over norm at initialization, below which training has hardly moved the weights
 CONSTANT = 1e-3  # spread of the logits over examples relative to their size, below which the network's answer is constant
+SUMS_TO_ONE = 1e-4  # largest deviation from 1 of sums of probabilities, in float32
 PROBE = 1000  # training examples that the fitted network is evaluated on
 
 
@@ -125,6 +126,7 @@ def network_findings(run: Run, train: Split, given: Objects | None) -> Iterator[
     """Report all findings that are specific to networks."""
     trained = Trained(run, train, given)
     noisy = bool(trained.model.augment) or _dropout_rate(trained) > 0
+    yield from probabilities(trained)
     yield from batch_normalization(trained)
     of_rate = list(rate_too_high(run.history, train.n_classes, run.result["diverged"], noisy))
     of_rate = of_rate or ([] if noisy else list(stuck(trained)))
@@ -135,6 +137,25 @@ def network_findings(run: Run, train: Split, given: Objects | None) -> Iterator[
     if all(finding.cause != TOO_SOON for finding in of_rate):
         yield from decayed_too_soon(run.history)
     yield from too_few_epochs(run.history)
+
+
+def probabilities(trained: Trained) -> Iterator[Finding]:
+    """Report outputs that are probabilities, of which the cross-entropy takes a softmax again.
+
+    With outputs in 0…1 the loss of an example is at least ln(1 + (k - 1)/e), however well it is classified, and its gradient is small.
+    """
+    out, k = trained.logits, trained.train.n_classes
+    if out is None or trained.model.loss is not None or bool((out < 0).any()) or bool((out > 1).any()):
+        return
+    one = k == 2 and bool((out[:, 0] == 0).all())  # a single logit, see `Outputs`
+    if not one and float((out.sum(1) - 1).abs().max()) > SUMS_TO_ONE:
+        return
+    what, name = ("a single number", "sigmoid") if one else ("numbers that add up to 1", "softmax")
+    evidence = (
+        f"For all {len(out):,} examples looked at the network gives {what}, in 0…1: probabilities, where the loss expects logits, which "
+        f"can be any numbers. The loss cannot fall below ln(1 + {k - 1}/e) = {math.log(1 + (k - 1) / math.e):.3g} with them."
+    )
+    yield Finding(f"a {name} before the loss", evidence, f"Remove the {name} from the network: the loss takes it of the logits.", "likely")
 
 
 def stuck(trained: Trained) -> Iterator[Finding]:
@@ -276,9 +297,12 @@ def decay_over_pull(trained: Trained) -> float | None:
     """Return c |w|² over the loss's pull -⟨∇loss, w⟩, for the weights and biases w of the last layer, with weight decay c.
 
     The logits are linear in w, so the pull is the mean over examples of Σ (onehot - softmax) · logits. The ratio is 1 where training
-    comes to rest. None without such a layer, or if the pull is not positive.
+    comes to rest. None without such a layer, if the pull is not positive, and for other optimizers than SGD or losses than the
+    cross-entropy.
     """
     linear = [m for m in trained.module.modules() if isinstance(m, nn.Linear) and m.out_features == trained.train.n_classes]
+    if trained.model.optimizer != "sgd" or trained.model.loss is not None:
+        return None  # the pulls are those of SGD on the cross-entropy
     if not linear or trained.logits is None:
         return None
     wanted = nn.functional.one_hot(trained.probe.labels, trained.train.n_classes)

@@ -9,7 +9,7 @@ from torch import nn
 
 from shattering.errors import InputError, blamed, shown, unknown
 from shattering.learners import MODELS
-from shattering.learners.factories import ModuleFactory, of_instance, required_parameters
+from shattering.learners.factories import ModuleFactory, of_instance, required_parameters, size_of, takes_shape_and_classes
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import traits
 from shattering.learners.predictions import check_classifier
@@ -142,9 +142,11 @@ def _function(function: Callable, hyperparameters: dict, inputs: Inputs) -> tupl
         if callable(made) and not hasattr(made, "fit") and not isinstance(made, type) and not required_parameters(made):
             raise InputError(f"{name}() returned a function without parameters, expected a model")
         return as_model(made, hyperparameters, inputs)
-    if len(parameters) == 2:
+    if takes_shape_and_classes(parameters):
         return _network(name, function, hyperparameters)
+    if all(map(size_of, parameters)):
+        return _network(name, ModuleFactory(function), hyperparameters)
     raise InputError(
         f"function {name} takes {', '.join(parameters)}; expected (split, seed) for a training function, "
-        "(image_shape, n_classes) or nothing for a factory of modules"
+        "(image_shape, n_classes), other sizes or nothing for a factory of modules"
     )

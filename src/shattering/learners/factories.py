@@ -1,6 +1,7 @@
 """Torch modules that users hand over as a class, a function or an instance → a factory that a `NetworkClassifier` calls for every fit."""
 
 import inspect
+import math
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from copy import deepcopy
@@ -11,8 +12,26 @@ from torch import nn
 
 from shattering.errors import InputError, reason, unknown
 from shattering.identity.pieces import Described, Part
+from shattering.networks.forward import lazy_names
 
 Start = Literal["reinitialized", "given"]
+SIZES = {  # what a parameter of a factory gets, by its name
+    "image_shape": ("image_shape", "input_shape", "in_shape", "shape"),  # of one example
+    "n_classes": (
+        "n_classes",
+        "num_classes",
+        "n_outputs",
+        "num_outputs",
+        "n_labels",
+        "num_labels",
+        "out_features",
+        "output_dim",
+        "out_dim",
+    ),
+    "features": ("in_features", "n_features", "num_features", "n_inputs", "num_inputs", "input_dim", "in_dim"),  # numbers in one example
+    "channels": ("in_channels", "n_channels", "num_channels", "in_chans"),
+}
+_OF_LIGHTNING = ("training_step", "configure_optimizers")
 _RESETS = ("reset_parameters", "_reset_parameters")  # the second is what torch's own attention and transformers have
 
 
@@ -23,18 +42,53 @@ def required_parameters(function: Callable) -> list[str]:
 
 
 class ModuleFactory:
-    """A factory (image_shape, n_classes) → module from a class or function that may take no arguments."""
+    """A factory (image_shape, n_classes) → module from a class or function.
+
+    What it needs is given by the names of its parameters, see `SIZES`: nothing, or any of them. Two parameters whose names do not say
+    otherwise are (image_shape, n_classes).
+
+    Raises InputError for a parameter that has to be given and has another name.
+    """
 
     def __init__(self, make: Callable):
         name, required = getattr(make, "__qualname__", type(make).__name__), required_parameters(make)
-        if len(required) not in (0, 2):
-            raise InputError(f"{name} takes {', '.join(required)}; expected (image_shape, n_classes), or nothing that has to be given")
+        if not takes_shape_and_classes(required) and (others := [one for one in required if not size_of(one)]):
+            raise InputError(
+                f"{name} takes {', '.join(required)}; expected nothing that has to be given but sizes, {remedy(name, others[0])}"
+            )
         self.make = make
-        self.takes_sizes = len(required) == 2
+        self.takes_sizes = bool(required)
         self.__qualname__ = name
 
     def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        return self.make(image_shape, n_classes) if self.takes_sizes else self.make()
+        if not self.takes_sizes:
+            return self.make()
+        required = required_parameters(self.make)
+        if takes_shape_and_classes(required):
+            return self.make(image_shape, n_classes)
+        values = {"image_shape": image_shape, "n_classes": n_classes, "features": math.prod(image_shape), "channels": image_shape[0]}
+        return self.make(**{name: values[size_of(name)] for name in required})
+
+
+def size_of(name: str) -> str:
+    """Return which of `SIZES` a parameter of this name gets; empty for another name."""
+    return next((size for size, names in SIZES.items() if name in names), "")
+
+
+def takes_shape_and_classes(required: list[str]) -> bool:
+    """Return whether two parameters are (image_shape, n_classes): by their names, or as these say nothing else."""
+    return [size_of(name) for name in required] in (["image_shape", "n_classes"], ["image_shape", ""], ["", ""])
+
+
+def remedy(name: str, other: str) -> str:
+    """Say how a function or class of this name can be given that has another parameter."""
+    return (
+        f"such as lambda image_shape, n_classes: {name.rpartition('.')[2]}({other}=…), or parameters named {', '.join(map(_first, SIZES))}"
+    )
+
+
+def _first(size: str) -> str:
+    return SIZES[size][0]
 
 
 class OfInstance(Described):
@@ -49,8 +103,8 @@ class OfInstance(Described):
         try:
             deepcopy(module)
         except Exception as error:  # whatever its layers raise
-            name = type(module).__name__
-            raise InputError(f"the {name} cannot be copied ({reason(error)}), expected its class, or a function that makes it") from None
+            name, why = type(module).__name__, "it has lazy layers without sizes" if lazy_names(module) else reason(error)
+            raise InputError(f"the {name} cannot be copied ({why}), expected its class, or a function that makes it") from None
         self.module = module
         self.__qualname__ = type(module).__name__
 
@@ -74,6 +128,11 @@ class Given(OfInstance):
     """A factory that copies a module with its weights: every fit starts from the same ones."""
 
     start = "given"
+
+    def __init__(self, module: nn.Module):
+        super().__init__(module)
+        if lazy := lazy_names(module):
+            raise InputError(f"start is 'given' beside a module whose {lazy[0]} has no values yet, expected one that has seen an input")
 
     def described(self) -> Part:
         return Part(self.module, context="trained")
@@ -138,7 +197,7 @@ class Reinitialized(OfInstance):
             try:
                 _reinitialize(copy)
             except Exception as error:  # whatever a user's layer raises
-                raise InputError(f"reset_parameters of the {self.__qualname__} raised {reason(error)}, {_REMEDY}") from None
+                raise InputError(f"reset_parameters of the {self.__qualname__} raised {reason(error)}, {_ANEW}") from None
             for name, parameter in _trained(copy).items():
                 if bool(parameter.isnan().any()):
                     raise self._error(copy, copy.get_submodule(name.rpartition(".")[0]), name.rpartition(".")[2])
@@ -146,10 +205,24 @@ class Reinitialized(OfInstance):
     def _error(self, module: nn.Module, layer: nn.Module, name: str) -> InputError:
         where = next(path for path, one in module.named_modules() if one is layer) or "itself"
         what = "has no reset_parameters, so it" if _reset_of(layer) is None else f"leaves {name} as it is in reset_parameters, so it"
-        return InputError(f"layer {where} ({type(layer).__name__}) of the module {what} cannot be initialized anew; {_REMEDY}")
+        return InputError(f"layer {where} ({type(layer).__name__}) of the module {what} cannot be initialized anew; {_ANEW}")
 
 
-_REMEDY = 'expected start="given" to fine-tune from the weights that it has, or the module\'s class, or a function that makes it'
+_ANEW = 'expected start="given" to fine-tune from the weights that it has, or the module\'s class, or a function that makes it'
+
+
+def own_training(module: nn.Module) -> str:
+    """Return a sentence about a module's own methods of training, as those of Lightning have, which are not used; or nothing."""
+    libraries = ("lightning", "pytorch_lightning")
+    own = [cls for cls in type(module).__mro__ if cls.__module__.partition(".")[0] not in libraries]
+    names = [name for name in _OF_LIGHTNING if any(name in vars(cls) for cls in own)]
+    if not names:
+        return ""
+    what = type(module).__name__
+    return (
+        f"The {' and '.join(names)} of {what} were not used: its forward was trained, with the optimizer and the loss of the "
+        "hyperparameters. To train it by its own, give a training function (split, seed) → predict."
+    )
 
 
 def of_instance(module: nn.Module, start: str | None) -> OfInstance:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -20,10 +21,11 @@ from shattering.data.augment import strengths
 from shattering.data.channels import A_SPLIT
 from shattering.data.dataset import Split
 from shattering.data.targets import plain_labels
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, reason, shown
 from shattering.identity.digest import identify
 from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device, resolve_device
+from shattering.learners.factories import own_training
 from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.preprocessing import Preprocessing, Standardize
 from shattering.learners.train import asynchronous, evaluation, loop
@@ -31,10 +33,14 @@ from shattering.learners.train.batches import Examples
 from shattering.learners.train.checkpoint import TrainState
 from shattering.learners.train.epoch import Strategy, Synchronous
 from shattering.learners.train.hyperparameters import Hyperparameters, resolve_decay_steps
+from shattering.learners.train.optimizers import DEFAULT_RATE, OptimizerName, check_optimizer
+from shattering.learners.train.outputs import Forward, Outputs
 from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
 from shattering.parameters import Count, Natural, NotNegative, Share, check_fields
+
+_LOOKED_AT = 32  # examples whose outputs are looked at before training
 
 
 class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
@@ -42,15 +48,26 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
 
     Args:
         network: a name in `shattering.networks.NETWORKS`, "mlp-LxU" (L hidden layers of U units), "small-cnn-W" (W channels), or a
-            factory (image_shape, n_classes) → torch module.
+            factory (image_shape, n_classes) → torch module. What the module's forward returns is looked at before any training:
+            logits (b, n_classes), or for two classes one logit, (b, 1) or (b,); as a tensor, as the `.logits` or the key "logits" of
+            something, or as the first of a tuple. Lazy layers get their sizes from the data.
         epochs: the budget.
         batch_size: examples per update.
-        learning_rate: rate of the first update; None: the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise).
+        learning_rate: rate of the first update; None: for SGD the papers' (0.1 for the small Inceptions, 0.045 for Inception V3, 0.01
+            otherwise), for other optimizers 0.001.
+        optimizer: "sgd" (with momentum); "adamw" (Loshchilov and Hutter 2019), of which `momentum` is β₁, β₂ is 0.999, and
+            `weight_decay` is decoupled; or a function (parameters, learning rate) → torch optimizer, such as `torch.optim.RMSprop`, which
+            then has its own momentum and weight decay. In all of them the rate decays by `decay`, for every group of parameters alike.
+        loss: what is minimized in place of the cross-entropy: a function, or a module such as `nn.MultiMarginLoss()`, of logits
+            (b, classes) and labels (b,) 0…k-1 that gives the mean loss, or the loss (b,) of each example, which `accumulate` and several
+            processes need. It gets a single logit for two classes as the network gives it, with labels 0. and 1. of its shape, as
+            `nn.BCEWithLogitsLoss()` expects. The history records the cross-entropy all the same.
         momentum: in 0…1.
         decay: factor on the learning rate after every `decay_steps` updates.
         decay_steps: an integer; None: an epoch; "auto": an epoch, but at least 391 updates, the papers' epoch (50,000
             images in batches of 128). With fewer images the rate would else die before the network has fitted.
-        weight_decay: coefficient c of c/2 times the squared norm of all parameters.
+        weight_decay: coefficient c of c/2 times the squared norm of all parameters; with "adamw" the share c of the parameters, times the
+            learning rate, by which each update shrinks them.
         dropout: rate at which the inputs of every linear layer, but for a network's first layer, are set to zero.
         augment: None, a name in `shattering.data.augment.AUGMENTATIONS`, a list of them, or a mapping from names to
             strengths. Every epoch sees new versions of the training images; their labels stay. Evaluation is on the
@@ -120,6 +137,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         train_top5_accuracy_: top-5 accuracy at the end; None for five classes or fewer.
         train_predictions_: classes predicted for the training examples, if their images are on disk; else None.
         n_parameters_: trainable scalars.
+        notes_: sentences on what has to be known of the fit, such as what was taken of the network's outputs.
         summary_: further numbers of a run's result: mean_staleness and max_staleness of asynchronous training.
     """
 
@@ -134,6 +152,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         "asynchronous": 0,
         "staleness": None,
         "stop_at_loss": None,
+        "optimizer": "sgd",
+        "loss": None,
     }
     files = ("weights",)  # identified by content
 
@@ -144,6 +164,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         epochs: Count = 100,
         batch_size: Count = 128,
         learning_rate: NotNegative | None = None,
+        optimizer: OptimizerName | Callable = "sgd",
+        loss: Callable | None = None,
         momentum: Share = 0.9,
         decay: Share = 0.95,
         decay_steps: Count | Literal["auto"] | None = "auto",
@@ -175,6 +197,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.optimizer: OptimizerName | Callable = optimizer
+        self.loss = loss
         self.momentum = momentum
         self.decay = decay
         self.decay_steps: int | Literal["auto"] | None = decay_steps
@@ -206,11 +230,23 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         """Raise InputError for the first parameter out of range, without fitting."""
         check_fields(self)
         strengths(self.augment)
+        check_optimizer(self.optimizer, self.momentum, self.weight_decay)
+        if self.loss is not None:
+            self._check_loss(self.loss)
         self._check_asynchronous()
         if isinstance(self.network, str):
             networks.find_network(self.network)
             if self.auxiliary:
                 networks.check_auxiliary(self.network)
+
+    def _check_loss(self, loss: Callable) -> None:
+        for name in ("label_smoothing", "auxiliary"):
+            if getattr(self, name):
+                raise InputError(f"{name} is {getattr(self, name):g} beside a loss of your own, expected it in the loss")
+        if isinstance(loss, type):
+            raise InputError(f"loss is the class {loss.__name__}, expected an instance of it, such as {loss.__name__}(), or a function")
+        if isinstance(loss, nn.Module) and any(parameter.requires_grad for parameter in loss.parameters()):
+            raise InputError(f"loss {type(loss).__name__} has parameters of its own, which would not be trained, expected a loss without")
 
     def _check_asynchronous(self) -> None:
         workers = self.asynchronous
@@ -220,6 +256,10 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
                     f"staleness is {self.staleness} where asynchronous is 0, expected a number of workers there, or no staleness"
                 )
             return
+        for name, value, only in (("optimizer", self.optimizer, "sgd"), ("loss", self.loss, None)):
+            if value != only:
+                expected = "none of your own" if only is None else repr(only)
+                raise InputError(f"{name} is {shown(value)} where asynchronous is {workers}, expected {expected} beside it")
         if self.accumulate != 1:
             raise InputError(f"accumulate is {self.accumulate} where asynchronous is {workers}, expected 1 beside it")
         if self.compile:
@@ -227,14 +267,17 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         if str(self.device) not in ("auto", "cpu"):
             raise InputError(f"device is {str(self.device)!r} where asynchronous is {workers}, expected auto or cpu beside it")
 
-    def hyperparameters(self, n: int, seed: int) -> Hyperparameters:
+    def hyperparameters(self, n: int, seed: int, n_classes: int = 0) -> Hyperparameters:
         """Return what the training loop needs to know.
 
         Args:
             n: number of training examples.
             seed: seed of the batch order, dropout and augmentation, unless there is an `order_seed`.
+            n_classes: logits that the network has to give; 0: any number.
         """
-        rate = networks.initial_learning_rate(self.network) if self.learning_rate is None else self.learning_rate
+        rate = self.learning_rate
+        if rate is None:
+            rate = networks.initial_learning_rate(self.network) if self.optimizer == "sgd" else DEFAULT_RATE
         return Hyperparameters(
             epochs=self.epochs,
             batch_size=self.batch_size,
@@ -252,6 +295,9 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             autocast=self._autocast,
             checkpoint_every=self.checkpoint_every,
             accumulate=self.accumulate,
+            outputs=self._outputs(n_classes),
+            optimizer_name=self.optimizer,
+            loss=self._loss(),
         )
 
     def fit(
@@ -291,7 +337,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         if self.sync_batch_norm and Ranks.current().world > 1:
             synchronize_batch_norm(module)
         clean = self._examples(images, labels, persistent=True)
-        hyperparameters = self.hyperparameters(len(labels), seed)
+        hyperparameters = self.hyperparameters(len(labels), seed, len(self.classes_))
+        self._look(clean, hyperparameters)
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])]) if checkpoint else ""
         tracker = self._tracker(X, labels)
@@ -312,6 +359,15 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self._keep(state, clean, tracker)
         return self
 
+    def _look(self, clean: Examples, hyperparameters: Hyperparameters) -> None:
+        """Look at the outputs for the first examples before any training, and keep notes of what was found."""
+        n = min(len(clean.labels), self.batch_size, _LOOKED_AT)
+        inputs = next(clean.in_order(0, n, n))
+        own, note = hyperparameters.forward.look(self.module_, inputs)
+        if hyperparameters.loss is not None:
+            hyperparameters.losses(own, clean.labels[:n])
+        self.notes_ = tuple(text for text in (note, own_training(self.module_)) if text)
+
     def _keep(self, state: TrainState, clean: Examples, tracker: Tracker | None) -> None:
         """Set the attributes of a fit from the state at its end."""
         self.history_ = pd.DataFrame(state.history)
@@ -321,7 +377,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.epochs_to_fit_ = state.epochs_to_fit
         self.diverged_ = state.diverged
         predictions = None if clean.in_memory else torch.zeros_like(clean.labels)
-        final = evaluation.evaluate(self.module_, clean, self._autocast, Ranks.current(), predictions)
+        final = evaluation.evaluate(self.module_, clean, self._forward, Ranks.current(), predictions)
         self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
         self.train_top5_accuracy_ = final.get("top5_accuracy")
         self.train_predictions_ = None if predictions is None else self.classes_[predictions.cpu().numpy()]
@@ -341,6 +397,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             self.device_,
             self.train_predictions_,
             self.train_top5_accuracy_,
+            notes=self.notes_,
         )
 
     def decision_function(self, X) -> np.ndarray:
@@ -351,7 +408,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def logits(self, X) -> torch.Tensor:
         """Return logits (n, classes) float32 on the CPU, for a Split or images."""
         data = self._unlabelled(X)
-        return evaluation.compute_logits(self.module_, data, self._autocast).cpu()
+        return evaluation.compute_logits(self.module_, data, self._forward).cpu()
 
     def predict_proba(self, X) -> np.ndarray:
         """Return class probabilities (n, classes): the softmax of the logits."""
@@ -360,7 +417,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def predict(self, X) -> np.ndarray:
         """Return the most probable class of each example (n,)."""
         data = self._unlabelled(X)
-        return self.classes_[evaluation.predict(self.module_, data, self._autocast).numpy()]
+        return self.classes_[evaluation.predict(self.module_, data, self._forward).numpy()]
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return the accuracy in 0…1 on a Split, or on images with labels y."""
@@ -396,8 +453,9 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
         params = {name: value for name, value in params.items() if name not in self.later or value != self.later[name]}
         params |= {name: file_identity(params[name]) for name in self.files if name in params}
-        if callable(self.network):
-            params["network"] = identify(self.network, "network")[0]
+        for name in ("network", "optimizer", "loss"):
+            if callable(params.get(name)):
+                params[name] = identify(params[name], name)[0]
         return params
 
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
@@ -476,6 +534,18 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         """Return whether training by another number of processes gives another result, beyond rounding."""
         normalized = has_batch_norm(self.module_) and (not self.sync_batch_norm or self.accumulate > 1)
         return normalized or bool(self.dropout) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in self.module_.modules())
+
+    def _loss(self) -> Callable | None:
+        """Return the loss of the user's; a module is copied to where the network is."""
+        module = isinstance(self.loss, nn.Module) and hasattr(self, "device_")
+        return deepcopy(self.loss).to(self.device_) if module else self.loss  # type: ignore[union-attr]  # it is a module
+
+    def _outputs(self, n_classes: int) -> Outputs:
+        return Outputs(n_classes, type(self.module_).__name__ if hasattr(self, "module_") else "the network")
+
+    @property
+    def _forward(self) -> Forward:
+        return Forward(self._autocast, self._outputs(len(self.classes_)))
 
     @property
     def _autocast(self) -> Callable[[], AbstractContextManager]:

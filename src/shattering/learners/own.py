@@ -28,6 +28,7 @@ class FitRecord:
         device: where the model was fitted.
         predicted: (n,) labels predicted for the training examples, if `fit` has computed them already.
         top5: top-5 accuracy on the training examples, if `fit` has computed it already.
+        notes: what has to be known of the fit, in sentences.
         timings: seconds per stage of the fit; they differ between fits and belong to the run's provenance.
     """
 
@@ -41,6 +42,7 @@ class FitRecord:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     predicted: np.ndarray | None = None
     top5: float | None = None
+    notes: tuple[str, ...] = ()
     timings: Mapping[str, float] = field(default_factory=dict)
 
 

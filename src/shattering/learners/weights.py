@@ -62,7 +62,8 @@ def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
 
     Every tensor of the module has to be there, and no others but these: an auxiliary classifier that the module does not
     have ("AuxLogits."), and what `NetworkClassifier.save` adds. A linear layer with an output for each class keeps its
-    initialization if the file's is for another number of classes. Counters of batches, which old files lack, may be missing.
+    initialization if the file's is for another number of classes. Weights that layers share need one of their names. Counters of
+    batches, which old files lack, may be missing.
 
     Raises InputError, before anything is changed, for a file or tensors that do not fit.
     """
@@ -71,6 +72,10 @@ def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
     for name, layer in module.named_modules():
         if isinstance(layer, nn.Linear) and layer.out_features == n_classes:
             _keep_if_other_classes(name, own, found)
+    for name, tensor in own.items():  # of weights that layers share, a file may have one name
+        shared = next((other for other in found if other in own and _is_same(own[other], tensor)), None)
+        if name not in found and shared is not None:
+            found[name] = found[shared]
     counters = {name for name in own if name.endswith(".num_batches_tracked")}
     for name in [*own, *found]:
         if name not in own or (name not in found and name not in counters):
@@ -80,6 +85,10 @@ def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
             shapes = f"has shape {tuple(found[name].shape)}, expected {tuple(own[name].shape)}"
             raise InputError(f"tensor {name!r} of weights {str(path)!r} {shapes}")
     module.load_state_dict(own | found)
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
 
 
 def _keep_if_other_classes(layer: str, own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
@@ -103,7 +112,12 @@ def _existing(path: str | Path) -> Path:
 
 def save_fitted(path: str | Path, tensors: dict[str, torch.Tensor], meta: dict) -> None:
     """Write the tensors of a fitted network, and what else it needs, as safetensors. Raises OSError if that fails."""
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    plain, kept = {}, set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu().contiguous()
+        memory = tensor.untyped_storage().data_ptr()
+        plain[name] = tensor.clone() if memory in kept else tensor  # of weights that layers share, as safetensors wants each by itself
+        kept.add(memory)
     try:
         write_aside(Path(path), lambda aside: safetensors.torch.save_file(plain, aside, {"shattering": json.dumps(meta)}))
     except safetensors.SafetensorError as error:  # as it tells what the system has said

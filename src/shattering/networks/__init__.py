@@ -9,8 +9,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, shown, unknown
 from shattering.networks.alexnet import alexnet, small_cnn
+from shattering.networks.forward import give_sizes
 from shattering.networks.inception import inception, inception_without_batch_norm
 from shattering.networks.inception_v3 import inception_v3
 from shattering.networks.mlp import mlp, mlp_1x512, mlp_3x512
@@ -59,13 +60,21 @@ def initial_learning_rate(network: str | Factory) -> float:
     return _INITIAL_LEARNING_RATES.get(network, 0.01) if isinstance(network, str) else 0.01
 
 
-def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classes: int, seed: int, auxiliary: bool = False) -> nn.Module:
+def build_network(
+    network: str | Factory,
+    image_shape: tuple[int, ...],
+    n_classes: int,
+    seed: int,
+    auxiliary: bool = False,
+    dtype: torch.dtype = torch.float32,
+) -> nn.Module:
     """Return a freshly initialized network; the global generators are left as they were.
 
     network: a name that `find_network` knows, or a factory (image_shape, n_classes) → module with n_classes outputs.
     auxiliary: whether it has an auxiliary classifier, whose logits it gives beside its own in training mode: (logits,
-    auxiliary logits). Of the names, "inception-v3" can; whether a factory does is its own business. Raises InputError for
-    an unknown name, a network that images of this shape do not fit, and a factory that gives the same weights again.
+    auxiliary logits). Of the names, "inception-v3" can; whether a factory does is its own business. dtype: of its inputs. Lazy layers
+    get their sizes. Raises InputError for an unknown name, a network that images of this shape do not fit, and a factory that gives
+    the same weights again, or something else than a module.
     """
     factory = find_network(network) if isinstance(network, str) else network
     if auxiliary and isinstance(network, str):
@@ -76,6 +85,9 @@ def build_network(network: str | Factory, image_shape: tuple[int, ...], n_classe
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = factory(image_shape, n_classes)
+        if not isinstance(module, nn.Module):
+            raise InputError(f"{name_of(network)} gave {shown(module)}, expected a torch module")
+        give_sizes(module, torch.zeros(1, *image_shape, dtype=dtype), type(module).__name__)
     _check_new(module, network)
     return module
 
@@ -87,9 +99,15 @@ def _check_new(module: nn.Module, network: str | Factory) -> None:
     """Raise InputError for a module with weights of one made before, which one fit would train on from another."""
     own = {id(p): p for p in module.parameters() if p.requires_grad}
     if any(_trained.get(key) is p for key, p in own.items()):
-        name = getattr(network, "__qualname__", type(network).__name__)
-        raise InputError(f"{name} gave a module with weights that it had given before, expected new ones at every call, or frozen ones")
+        raise InputError(
+            f"{name_of(network)} gave a module with weights that it had given before, expected new ones at every call, or frozen ones"
+        )
     _trained.update(own)
+
+
+def name_of(network: str | Factory) -> str:
+    """Return what messages call a network: its name, or that of its factory."""
+    return network if isinstance(network, str) else getattr(network, "__qualname__", type(network).__name__)
 
 
 def check_auxiliary(name: str) -> None:

@@ -144,6 +144,7 @@ def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **record.summary,
+        **({"notes": list(record.notes)} if record.notes else {}),
         **scores(spec, model, data, corrupted_test),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),

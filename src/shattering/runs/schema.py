@@ -148,6 +148,7 @@ RESULT = (
         "Score on the test split, against randomized labels.",
     ),
     Field("skipped_corrupt", Counts, "a spec with skip_corrupt", "Encoded images left out, by split."),
+    Field("notes", Texts, "networks of which something has to be known", "What has to be known of the fit, in sentences."),
     Field("examples", Examples, "always", "The first example of each class: id, label and true_label.", required=True),
     Field("mean_staleness", Number, "asynchronous training", "Updates by which a gradient was late, on average."),
     Field("max_staleness", Number, "asynchronous training", "Updates by which a gradient was late, at most."),

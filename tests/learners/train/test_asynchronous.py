@@ -129,7 +129,7 @@ def test_running_averages_are_the_synchronous_ones():
     images, labels = torch.randn(6, 3, 6, 6, generator=torch.Generator().manual_seed(0)), torch.arange(6) % 4
     worker, server = (
         GradientWorker(given(module)),
-        ParameterServer(given(module), given(module)()[1].optimizer(module.parameters()).state_dict(), 0),
+        ParameterServer(given(module), given(module)()[1].optimizer(module).state_dict(), 0),
     )
     first = server.version()
     gradient, (loss, logits) = worker.gradient(first, images, labels, seed=1)
@@ -170,7 +170,7 @@ def test_parameters_without_a_gradient_are_left_alone():
     module = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
     module.unused = nn.Parameter(torch.ones(2))
     module[1].bias.requires_grad = False
-    server = ParameterServer(given(module), given(module)()[1].optimizer(module.parameters()).state_dict(), 0)
+    server = ParameterServer(given(module), given(module)()[1].optimizer(module).state_dict(), 0)
     gradient, _ = GradientWorker(given(module)).gradient(server.version(), torch.ones(2, 3, 2, 2), torch.arange(2), 0)
     server.update(gradient, 0.1)
     for name, value in server.module.named_parameters():

@@ -23,6 +23,7 @@ from shattering.learners.train.batches import Examples, batch_rows
 from shattering.learners.train.checkpoint import TrainState
 from shattering.learners.train.epoch import AfterUpdate, EpochTotals, seeded
 from shattering.learners.train.hyperparameters import Hyperparameters
+from shattering.learners.train.optimizers import set_rates
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 from shattering.system.cluster import connected
@@ -67,7 +68,7 @@ class ParameterServer:
         torch.set_num_threads(1)
         self.module, hyperparameters = given()
         self.number = number
-        self.optimizer = hyperparameters.optimizer(self.module.parameters())
+        self.optimizer = hyperparameters.optimizer(self.module)
         self.optimizer.load_state_dict(optimizer)
 
     def version(self) -> Version:
@@ -78,8 +79,7 @@ class ParameterServer:
         late = self.number - gradient.version
         for parameter, value in zip(_trained(self.module), gradient.values, strict=True):
             parameter.grad = value
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
+        set_rates(self.optimizer, rate)
         self.optimizer.step()
         for layer, moments in zip(_averaging(self.module), gradient.moments, strict=True):
             if moments is not None:

@@ -11,6 +11,7 @@ from shattering import seeds
 from shattering.learners.train.batches import Examples, batch_rows
 from shattering.learners.train.checkpoint import TrainState, plain
 from shattering.learners.train.hyperparameters import Hyperparameters
+from shattering.learners.train.optimizers import first_rate, set_rates
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 
@@ -75,7 +76,8 @@ class Synchronous:
         """Train on what is left of an epoch, as `Strategy` says."""
         network.train()
         epoch, device, seed = len(state.history), data.labels.device, hyperparameters.order_seed
-        totals = EpochTotals(state.epoch_state, hyperparameters.learning_rate_at(epoch, state.step), device, ranks, tracker)
+        rate = first_rate(optimizer, hyperparameters.learning_rate_at(epoch, state.step))
+        totals = EpochTotals(state.epoch_state, rate, device, ranks, tracker)
         batches = batch_rows(len(data.labels), hyperparameters.batch_size, seed, epoch, device, data.windows)[totals.batches :]
         shares = [ranks.share(rows) for rows in batches]
         with seeded(device, seeds.integer(seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:
@@ -83,8 +85,7 @@ class Synchronous:
             for batch, rows in zip(batches, shares, strict=True):
                 if ranks.world > 1:
                     _seed(device, seeds.integer(seed, f"dropout/{ranks.rank}", state.step))
-                for group in optimizer.param_groups:
-                    group["lr"] = hyperparameters.learning_rate_at(epoch, state.step)
+                set_rates(optimizer, hyperparameters.learning_rate_at(epoch, state.step))
                 # a compiled network is compiled for the shape of a whole batch alone
                 module = network if len(batch) == hyperparameters.batch_size or ranks.world > 1 else plain(network)
                 labels = data.labels[rows]

@@ -1,16 +1,17 @@
 """`Hyperparameters`: what the training loop needs to know of how to train."""
 
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from shattering.errors import InputError
+from shattering.learners.train.optimizers import OptimizerName, make_optimizer
+from shattering.learners.train.outputs import Autocast, Forward, Outputs
 
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 
@@ -24,6 +25,8 @@ class Hyperparameters:
         decay_steps: updates between two decays of the learning rate; None: it decays after every epoch.
         order_seed: seed of the batch order, of dropout and of augmentation.
         autocast: makes the context in which the network computes its outputs.
+        outputs: what the network has to return.
+        loss: (logits as the network gives them, targets) → the mean loss, or the loss (b,) of each example; None: the cross-entropy.
     """
 
     epochs: int
@@ -39,35 +42,62 @@ class Hyperparameters:
     stop_when_fitted: bool
     stop_at_loss: float | None
     evaluate_train: bool
-    autocast: Callable[[], AbstractContextManager]
+    autocast: Autocast
     checkpoint_every: float
     accumulate: int
+    outputs: Outputs = field(default_factory=Outputs)
+    optimizer_name: OptimizerName | Callable = "sgd"
+    loss: Callable | None = None
 
     def learning_rate_at(self, epoch: int, step: int) -> float:
         """Return the rate of the update that follows `step` updates and `epoch` whole epochs."""
         return self.learning_rate * self.decay ** (step // self.decay_steps if self.decay_steps else epoch)
 
-    def optimizer(self, parameters: Iterable[nn.Parameter]) -> torch.optim.SGD:
-        return torch.optim.SGD(parameters, lr=self.learning_rate, momentum=self.momentum, weight_decay=self.weight_decay, fused=True)
+    def optimizer(self, network: nn.Module) -> torch.optim.Optimizer:
+        """Make the optimizer of a network's parameters."""
+        return make_optimizer(self.optimizer_name, network, self.learning_rate, self.momentum, self.weight_decay)
 
-    def losses(
-        self, output: torch.Tensor | tuple[torch.Tensor, torch.Tensor], labels: torch.Tensor, reduction: str = "mean"
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Compute the losses of a batch from the network's output.
+    @property
+    def forward(self) -> Forward:
+        """What computes a network's logits."""
+        return Forward(self.autocast, self.outputs)
+
+    def losses(self, output: Any, labels: torch.Tensor, reduction: str = "mean") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Compute the losses of a batch from what the network's forward returned.
 
         Returns:
-            The logits, their cross-entropy, and the objective: the cross-entropy with label smoothing, plus the auxiliary classifier's.
+            The logits, their cross-entropy, and the objective: the loss of the user's, or the cross-entropy with label smoothing, plus
+            the auxiliary classifier's.
         """
-        logits, auxiliary = output if isinstance(output, tuple) else (output, None)
+        own = self.outputs.own(output, len(labels))
+        logits = self.outputs.logits(own)
         cross_entropy = partial(F.cross_entropy, target=labels, reduction=reduction)
         loss = objective = cross_entropy(logits)
+        if self.loss is not None:
+            return logits, loss, self._objective(self.loss, own, labels, reduction)
         if self.label_smoothing:
             objective = cross_entropy(logits, label_smoothing=self.label_smoothing)
         if self.auxiliary:
+            auxiliary = output[1] if isinstance(output, tuple) and len(output) > 1 else None
             if auxiliary is None:
                 raise InputError(f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected a pair of logits")
             objective = objective + self.auxiliary * cross_entropy(auxiliary, label_smoothing=self.label_smoothing)
         return logits, loss, objective
+
+    def _objective(self, loss: Callable, own: torch.Tensor, labels: torch.Tensor, reduction: str) -> torch.Tensor:
+        """Return the mean or the sum of the user's loss over a batch."""
+        value, n = loss(own, self.outputs.targets(own, labels)), len(labels)
+        if not isinstance(value, torch.Tensor) or value.shape not in ((), (n,)):
+            found = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+            raise InputError(f"loss returned {found} for {n} examples, expected one number, or one for each example: ({n},)")
+        if value.ndim:
+            return value.mean() if reduction == "mean" else value.sum()
+        if reduction == "sum":
+            raise InputError(
+                "loss returned one number where batches are passed through the network in parts (accumulate, or several processes), "
+                "expected one for each example, as of reduction='none'"
+            )
+        return value
 
 
 def resolve_decay_steps(decay_steps: int | Literal["auto"] | None, batch_size: int, n: int) -> int | None:

@@ -56,7 +56,7 @@ def fit(
         The state of the training at its end.
     """
     ranks = Ranks.current()
-    optimizer = hyperparameters.optimizer(network.parameters())
+    optimizer = hyperparameters.optimizer(network)
     state = resume(checkpoint, key, network, optimizer, tracker, ranks, world_matters)
     bare, wrapped = plain(network), ranks.wrap(network, train.labels.device)
     checkpointer = Checkpointer(checkpoint, key, bare, optimizer, tracker, hyperparameters.checkpoint_every, ranks, strategy.fetch)
@@ -92,10 +92,10 @@ def _evaluations(
 ) -> dict:
     """Return the history's columns of evaluations after an epoch. check_fit: evaluate the training set in any case."""
     check = check_fit or hyperparameters.evaluate_train or hyperparameters.stop_at_loss is not None
-    full = evaluate(network, clean, hyperparameters.autocast, ranks) if check else {}
+    full = evaluate(network, clean, hyperparameters.forward, ranks) if check else {}
     columns = {f"full_train_{name}": full.get(name, math.nan) for name in ("loss", "accuracy")}
     for name, examples in watched.items():
-        columns |= {f"{name}_{key}": value for key, value in evaluate(network, examples, hyperparameters.autocast, ranks).items()}
+        columns |= {f"{name}_{key}": value for key, value in evaluate(network, examples, hyperparameters.forward, ranks).items()}
     return columns
 
 

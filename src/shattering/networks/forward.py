@@ -1,0 +1,52 @@
+"""The first call of a network's forward, whose errors are told in a sentence, and lazy layers, which get their sizes from it."""
+
+import re
+
+import torch
+from torch import nn
+
+from shattering.errors import InputError, reason
+
+_OF_TYPES = re.compile(r"dtype|scalar type|Input type|expected m1 and m2|indices to be|got: .*Tensor instead")
+_OF_ARGUMENTS = re.compile(r"forward\(\) (missing|takes|got)")
+
+
+def first_forward(module: nn.Module, inputs: torch.Tensor, name: str):
+    """Return what a network's forward returns for a batch of inputs (b, …).
+
+    name: what messages call the network. Raises InputError for inputs that it does not take: of another shape or type than it expects.
+    """
+    shape, kind = tuple(inputs.shape), str(inputs.dtype).removeprefix("torch.")
+    try:
+        return module(inputs)
+    except RuntimeError as error:
+        told = f"forward of {name} raised {reason(error)!r} for a batch of shape {shape} and type {kind}"
+        if not _OF_TYPES.search(str(error)):
+            raise InputError(f"{told}, expected a network for inputs of shape {shape[1:]}") from error
+        types = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.is_floating_point()} - {kind}
+        remedy = "with parameters of that type (.float() makes them float32)" if types and inputs.is_floating_point() else "for that type"
+        raise InputError(f"{told}, expected a network {remedy}") from error
+    except TypeError as error:
+        if not _OF_ARGUMENTS.search(str(error)):
+            raise
+        raise InputError(f"forward of {name} raised {reason(error)!r}, expected one that takes a batch of inputs alone") from error
+
+
+def lazy_names(module: nn.Module) -> list[str]:
+    """Return the names of the parameters and buffers of lazy layers, which have no size yet."""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    return [name for name, tensor in tensors if torch.nn.parameter.is_lazy(tensor)]
+
+
+def give_sizes(module: nn.Module, example: torch.Tensor, name: str) -> None:
+    """Let lazy layers take their sizes from an example (1, …), and draw their weights from torch's global generator.
+
+    name: what messages call the network. Raises InputError for a lazy layer that forward does not use.
+    """
+    if not lazy_names(module):
+        return
+    with torch.no_grad():
+        first_forward(module.eval(), example, name)
+    module.train()
+    if left := lazy_names(module):
+        raise InputError(f"{left[0]} of {name} is of a lazy layer that forward did not use, expected all layers to have sizes after it")

@@ -1,0 +1,157 @@
+"""What a network's forward returns: what is taken of it, and what is refused before any training."""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from shattering import InputError, NetworkClassifier, randomization_test
+from shattering.learners.train.outputs import Forward, Outputs, taken
+from tests.conftest import make_split
+
+SPLIT, TWO = make_split(n=24), make_split(n=24, n_classes=2)
+QUICK = {"epochs": 2, "batch_size": 8, "device": "cpu"}
+
+
+class Net(nn.Module):
+    """A linear network of 90 pixels, and what `wrap` makes of its logits."""
+
+    def __init__(self, wrap=lambda logits: logits, outputs=4):
+        super().__init__()
+        self.layer, self.wrap = nn.Linear(90, outputs), wrap
+
+    def forward(self, images):
+        return self.wrap(self.layer(images.flatten(1)))
+
+
+def fitted(wrap, split=SPLIT, outputs=4, **hyperparameters):
+    return NetworkClassifier(lambda shape, k: Net(wrap, outputs), **{**QUICK, **hyperparameters}).fit(split)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    return fitted(lambda logits: logits)
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said"),
+    [
+        (lambda z: SimpleNamespace(logits=z, hidden=z), ".logits of the SimpleNamespace"),
+        (lambda z: {"hidden": z * 2, "logits": z}, "the key 'logits' of the dict"),
+        (lambda z: (z, z * 2), "the first of the tuple of 2"),
+        (lambda z: [z, "more"], "the first of the list of 2"),
+    ],
+)
+def test_logits_are_taken_of_what_holds_them_and_it_is_said(plain, wrap, said):
+    net = fitted(wrap)
+    assert net.notes_ == (f"The forward of Net returned more than a tensor: {said} was used.",)
+    assert net.record().notes == net.notes_
+    assert torch.equal(net.logits(SPLIT), plain.logits(SPLIT))
+    assert (net.predict(SPLIT) == plain.predict(SPLIT)).all()
+    assert plain.notes_ == ()
+
+
+def test_the_result_of_a_test_says_it(tmp_path):
+    few = {"n_train": 40, "n_test": 20, "randomizations": ["permuted-labels"], "n_permutations": 1, "hyperparameters": {"epochs": 1}}
+    test = randomization_test(lambda shape, k: DictNet(), "digits", store=tmp_path, **few)
+    assert test.notes == ("The forward of DictNet returned more than a tensor: the key 'logits' of the dict was used.",)
+    assert "the key 'logits' of the dict was used." in str(test)
+    assert test.runs[0].result["notes"] == list(test.notes)
+
+
+class DictNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, images):
+        return {"logits": self.layer(images.flatten(1))}
+
+
+@pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
+def test_one_logit_for_two_classes_has_the_binary_cross_entropy(shape):
+    net = fitted(lambda z: z.reshape(shape), TWO, 1, epochs=1, learning_rate=0.0)
+    z = net.module_(net._preprocessing.prepare(TWO.images)).reshape(-1).detach()
+    assert net.train_loss_ == pytest.approx(F.binary_cross_entropy_with_logits(z, TWO.labels.float()).item(), rel=1e-5)
+    assert net.predict_proba(TWO)[:, 1] == pytest.approx(torch.sigmoid(z).numpy(), rel=1e-5)
+    assert (net.predict(TWO) == (z > 0).numpy()).all()
+    assert net.decision_function(TWO) == pytest.approx(z.numpy())
+    trained = fitted(lambda z: z.reshape(shape), TWO, 1, epochs=40, learning_rate=0.05)
+    assert trained.interpolated_
+
+
+@pytest.mark.parametrize(
+    ("wrap", "message"),
+    [
+        (
+            lambda z: {"scores": z},
+            r"forward of Net returned a dict with the keys 'scores', expected a tensor \(8, 4\), or one as its .logits",
+        ),
+        (lambda z: None, r"forward of Net returned None \(has it a return\?\), expected a tensor \(8, 4\)"),
+        (lambda z: [z.tolist()], r"forward of Net returned a list, expected a tensor"),
+        (lambda z: z.argmax(1), r"forward of Net returned a tensor of type int64, expected floating-point logits \(8, 4\)"),
+        (lambda z: z[:, :3], r"forward of Net returned shape \(8, 3\), expected \(8, 4\): a last layer with 4 outputs"),
+        (lambda z: z[:, :1], r"forward of Net returned shape \(8, 1\), expected \(8, 4\)"),
+        (lambda z: torch.cat([z, z], 1), r"forward of Net returned shape \(8, 8\), expected \(8, 4\)"),
+        (lambda z: z.reshape(-1, 2), r"forward of Net returned shape \(16, 2\) for 8 examples, expected \(8, 4\): one row for each"),
+        (lambda z: z.mean(), r"forward of Net returned shape \(\) for 8 examples"),
+        (lambda z: z[:, :, None], r"forward of Net returned shape \(8, 4, 1\), expected \(8, 4\): a flatten\(1\)"),
+        (lambda z: z.log(), r"forward of Net returned NaN for \d of 8 examples before any training, expected numbers"),
+        (lambda z: z.detach(), r"forward of Net returned a tensor that no parameter can be trained through"),
+        (
+            lambda z: z.double() @ torch.ones(4, 4),
+            r"forward of Net raised '.*' for a batch of shape \(8, 3, 6, 5\) and type float32, expected",
+        ),
+    ],
+)
+def test_other_outputs_are_refused_before_any_training(wrap, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        fitted(wrap, epochs=10**6)
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Net().double(), r"raised '.*dtype.*' for a batch .* type float32, expected a network with parameters of that type \(.float\(\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), r"raised '.*' for a batch .*, expected a network for inputs of shape \(3, 6, 5\)"),
+        (nn.Bilinear(3, 3, 4), r"forward of Bilinear raised .* expected one that takes a batch of inputs alone"),
+        ("no module", "gave 'no module', expected a torch module"),
+    ],
+)
+def test_inputs_that_a_network_does_not_take(module, message):
+    with pytest.raises(InputError, match=message):
+        NetworkClassifier(lambda shape, k: module, **QUICK).fit(SPLIT)
+
+
+def test_a_fault_of_the_network_itself_is_raised_as_it_is():
+    with pytest.raises(KeyError, match="mine"):
+        fitted(lambda z: {}["mine"])
+
+
+def test_looking_at_the_outputs_changes_nothing():
+    """Neither the buffers of a network that counts its batches in evaluation too, nor the order of its random numbers."""
+
+    class Counts(Net):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("n_calls", torch.zeros(()))
+
+        def forward(self, images):
+            self.n_calls += self.training
+            self.n_calls += 100 * (not self.training)
+            return super().forward(F.dropout(images, 0.5, True))
+
+    network, before = Counts(), torch.get_rng_state()
+    Forward(nullcontext, Outputs(4)).look(network, SPLIT.images.float())
+    assert (network.n_calls, network.training) == (0, True)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_what_is_taken_in_words():
+    logits = torch.zeros(2, 3)
+    assert taken(logits) == (logits, "")
+    assert taken({"x": 1}) == ({"x": 1}, "")
+    assert Outputs().own(logits, 2) is logits, "of any number of classes"
