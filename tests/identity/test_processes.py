@@ -18,13 +18,13 @@ CHILD = """
 import glob, json, sys
 from pathlib import Path
 from shattering.runs.spec import RunSpec
-from shattering.compare.front import _name_objects
+from shattering.compare.front import name_objects
 from shattering.learners.adapt import as_model
 from shattering.learners.targets import import_target
 
 def run_id(model, hyperparameters=None):
     name, estimator, params = as_model(model, hyperparameters)
-    given, names, unknown = _name_objects(name, estimator, "digits", None)
+    given, names, unknown = name_objects(name, estimator, "digits", None)
     assert not unknown, unknown
     return RunSpec(**names, params=params).run_id
 
