@@ -46,7 +46,7 @@ def errors(seed: int, options: argparse.Namespace) -> list[dict]:
     y, truth = data.train.labels.numpy(), data.test.labels.numpy()
     rows = []
     for quality in QUALITIES:
-        (X, change), (test, _) = (encoded(split.images.numpy(), quality) for split in (data.train, data.test))
+        (X, change), (test, _) = (encoded(split.inputs.numpy(), quality) for split in (data.train, data.test))
         conv = RandomConvClassifier(options.filters, ridge=0.01, random_state=seed).fit(X, y)
         kernel = KernelInterpolatorClassifier(gamma=0.01, ridge=0.1).fit(X, y)
         rows.append({"quality": quality, "change": change, "conv": 1 - conv.score(test, truth), "gaussian": 1 - kernel.score(test, truth)})

@@ -62,7 +62,7 @@ def by_ours(solver: str, X: np.ndarray, y: np.ndarray, test: np.ndarray) -> tupl
 def one(how: str, n: int, dataset: str, out: Path) -> None:
     """Fit once in this process and write what came of it."""
     data = load_dataset(dataset, None if n >= 60_000 else n)
-    X, test = (to_float(s.images).flatten(1).numpy() for s in (data.train, data.test))
+    X, test = (to_float(s.inputs).flatten(1).numpy() for s in (data.train, data.test))
     y, truth = data.train.labels.numpy(), data.test.labels.numpy()
     before, start = peak(), time.perf_counter()
     predicted, more = by_scipy(X, y, test) if how == "scipy" else by_ours(how, X, y, test)

@@ -163,12 +163,12 @@ def within_memory(folder: Path, size: int, limit: int) -> dict:
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     start = time.perf_counter()
     data = randomize(load_dataset(folder, image_size=size, hold_out=False), Randomization(1.0), seed=1)
-    assert isinstance(data.train.images, ImagesOnDisk)
+    assert isinstance(data.train.inputs, ImagesOnDisk)
     model = NetworkClassifier(linear, epochs=1, batch_size=64, crop=32, learning_rate=0.01, device="cpu", workers=2).fit(data.train)
     return {
         "images": len(data.train),
-        "decoded_bytes": data.train.images.nbytes,
-        "decoded_over_limit": data.train.images.nbytes / limit,
+        "decoded_bytes": data.train.inputs.nbytes,
+        "decoded_over_limit": data.train.inputs.nbytes / limit,
         "seconds": time.perf_counter() - start,
         "train_loss": float(model.history_["train_loss"][0]),
     }

@@ -101,7 +101,7 @@ def main() -> None:
     parser.add_argument("--note", help="to be kept beside the figures, such as what else the machine did")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    images = to_float(load_dataset(options.dataset, options.n).train.images).flatten(1).numpy()
+    images = to_float(load_dataset(options.dataset, options.n).train.inputs).flatten(1).numpy()
     about = {"dataset": options.dataset, "n": len(images), "repeats": options.repeats}
     machine = {"versions": {"torch": torch.__version__, "python": platform.python_version()}}
     machine |= {"processor": processor(), "threads": torch.get_num_threads()} | ({"note": options.note} if options.note else {})

@@ -67,7 +67,7 @@ def one(how: str, options: argparse.Namespace) -> None:
     if options.noise:
         rows = NoiseImages(options.noise, 3072, 0)
     else:
-        rows = load_dataset(options.dataset, options.n).train.images.flatten(1).numpy()
+        rows = load_dataset(options.dataset, options.n).train.inputs.flatten(1).numpy()
     n = rows.shape[0]
     y = seeds.generator(0, "random labels").integers(0, 10, n)
     before = peak()

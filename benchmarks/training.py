@@ -65,7 +65,7 @@ class PerImage(Dataset):
     """What everyone writes."""
 
     def __init__(self, split: Split):
-        self.images = split.images.permute(0, 2, 3, 1).contiguous().numpy()
+        self.images = split.inputs.permute(0, 2, 3, 1).contiguous().numpy()
         self.labels = split.labels.tolist()
 
     def __len__(self):

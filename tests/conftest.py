@@ -12,7 +12,8 @@ import pytest
 import torch
 from hypothesis import settings
 
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
+from shattering.data.split import Split
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs; what tests start would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)

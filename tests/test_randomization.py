@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
+from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.randomization import Moments, Randomization, randomize
 from tests.conftest import make_split
@@ -27,13 +28,13 @@ def labelled(n: int, k: int) -> Split:
 def test_in_memory_and_by_index_give_the_same_bytes(r, seed, dtype):
     data = Dataset(make_split(dtype=dtype), make_split(n=16, seed=1, dtype=dtype))
     made = randomize(data, r, seed)
-    moments = Moments.of(data.train.images)
+    moments = Moments.of(data.train.inputs)
     for part in ("train", "test"):
         split = getattr(data, part)
         transform = r.pixel_transform(seed, part, moments)
         for row in (0, 5, 11):
-            by_index = transform(split.images[row].numpy(), int(split.ids[row]))
-            assert (getattr(made, part).images[row].numpy() == by_index).all()
+            by_index = transform(split.inputs[row].numpy(), int(split.ids[row]))
+            assert (getattr(made, part).inputs[row].numpy() == by_index).all()
 
 
 @given(randomizations, any_seed)
@@ -43,8 +44,8 @@ def test_the_axes_are_independent_of_each_other(r, seed):
     labels_only = randomize(data, replace(r, pixels="true"), seed)
     pixels_only = randomize(data, replace(r, labels=0.0), seed)
     assert torch.equal(both.train.labels, labels_only.train.labels)
-    assert torch.equal(both.train.images, pixels_only.train.images)
-    assert torch.equal(both.test.images, pixels_only.test.images)
+    assert torch.equal(both.train.inputs, pixels_only.train.inputs)
+    assert torch.equal(both.test.inputs, pixels_only.test.inputs)
 
 
 @given(randomizations, any_seed)
@@ -55,20 +56,20 @@ def test_an_example_keeps_its_noise_in_any_subset(r, seed):
     whole, part = randomize(data, r, seed), randomize(replace(data, train=data.train.subset(torch.arange(3, 30, 2))), r, seed)
     rows = part.train.ids
     assert torch.equal(part.train.labels, whole.train.labels[rows])
-    assert torch.equal(part.train.images, whole.train.images[rows])
+    assert torch.equal(part.train.inputs, whole.train.inputs[rows])
 
 
 @given(randomizations, any_seed)
 def test_it_is_deterministic_and_keeps_what_it_must(r, seed):
     data = Dataset(make_split(), make_split(n=16, seed=1))
     one, two = randomize(data, r, seed), randomize(data, r, seed)
-    assert torch.equal(one.train.images, two.train.images)
+    assert torch.equal(one.train.inputs, two.train.inputs)
     assert torch.equal(one.train.labels, two.train.labels)
     assert torch.equal(one.test.labels, data.test.labels)
     assert torch.equal(one.train.true_labels, data.train.labels)
     assert torch.equal(randomize(one, r, seed).train.labels, one.train.labels), "corrupted from the true labels, so it does not compound"
     if r.pixels in ("shuffled", "random"):
-        assert torch.equal(one.train.images.flatten(1).sort(1).values, data.train.images.flatten(1).sort(1).values)
+        assert torch.equal(one.train.inputs.flatten(1).sort(1).values, data.train.inputs.flatten(1).sort(1).values)
 
 
 @pytest.mark.parametrize("k", [2, 10])
@@ -108,18 +109,18 @@ def test_corruption_is_nested_in_its_probability():
 def test_train_and_test_noise_differ_but_share_the_shuffle():
     split = make_split()
     data = Dataset(split, split)
-    assert not torch.equal(*(getattr(randomize(data, Randomization(pixels="random")), p).images for p in ("train", "test")))
-    assert torch.equal(*(getattr(randomize(data, Randomization(pixels="shuffled")), p).images for p in ("train", "test")))
+    assert not torch.equal(*(getattr(randomize(data, Randomization(pixels="random")), p).inputs for p in ("train", "test")))
+    assert torch.equal(*(getattr(randomize(data, Randomization(pixels="shuffled")), p).inputs for p in ("train", "test")))
     r = Randomization(1.0)
     assert not torch.equal(r.corrupt(split, 0, "train"), r.corrupt(split, 0, "test"))
 
 
 def test_a_pixel_keeps_its_channels_together_unless_told_otherwise():
     split = make_split(shape=(3, 8, 8))
-    pixels = {tuple(p) for p in split.images[0].flatten(1).T.tolist()}
+    pixels = {tuple(p) for p in split.inputs[0].flatten(1).T.tolist()}
     for kind in ("shuffled", "random"):
-        together = randomize(Dataset(split, split), Randomization(pixels=kind)).train.images[0]
-        apart = randomize(Dataset(split, split), Randomization(pixels=kind, permute_channels=True)).train.images[0]
+        together = randomize(Dataset(split, split), Randomization(pixels=kind)).train.inputs[0]
+        apart = randomize(Dataset(split, split), Randomization(pixels=kind, permute_channels=True)).train.inputs[0]
         assert {tuple(p) for p in together.flatten(1).T.tolist()} == pixels
         assert {tuple(p) for p in apart.flatten(1).T.tolist()} != pixels
 
@@ -128,7 +129,7 @@ def test_shuffling_uses_one_permutation_and_random_another_each():
     row = torch.arange(64, dtype=torch.uint8).reshape(1, 1, 8, 8)
     split = Split(row.repeat(20, 1, 1, 1), torch.arange(20) % 2, ("a", "b"))
     distinct = {
-        k: len(randomize(Dataset(split, split), Randomization(pixels=k)).train.images.unique(dim=0)) for k in ("shuffled", "random")
+        k: len(randomize(Dataset(split, split), Randomization(pixels=k)).train.inputs.unique(dim=0)) for k in ("shuffled", "random")
     }
     assert distinct == {"shuffled": 1, "random": 20}
 
@@ -138,7 +139,7 @@ def test_gaussian_pixels_match_the_moments_of_the_training_images():
     scale = np.array([20, 40, 60])[:, None, None]
     images = torch.from_numpy((128 + scale * generator.uniform(-1, 1, (400, 3, 16, 16))).astype(np.uint8))
     split = Split(images, torch.arange(400) % 2, ("a", "b"))
-    noise = randomize(Dataset(split, split), Randomization(pixels="gaussian"), 5).train.images
+    noise = randomize(Dataset(split, split), Randomization(pixels="gaussian"), 5).train.inputs
     n = 400 * 256
     for channel in range(3):
         true, drawn = images[:, channel].double() / 255, noise[:, channel].double()
@@ -153,7 +154,7 @@ def test_tables_can_be_randomized_too():
     split = Split(torch.randn(50, 7), torch.arange(50) % 2, ("a", "b"))
     for pixels in PIXELS:
         made = randomize(Dataset(split, split), Randomization(0.5, pixels))
-        assert made.train.images.shape == (50, 7)
+        assert made.train.inputs.shape == (50, 7)
 
 
 def test_bytes_are_the_same_in_another_process():
@@ -176,7 +177,7 @@ def test_bytes_are_the_same_in_another_process():
         ({"labels": float("nan")}, "expected a probability"),
         ({"labels": True}, "expected a probability"),
         ({"labels": "half"}, "expected a probability"),
-        ({"pixels": "noise"}, "unknown pixels 'noise'; known: gaussian, random, shuffled, true"),
+        ({"pixels": "noise"}, "unknown pixels 'noise'; known: columns, gaussian, random, shifted, shuffled, true"),
         ({"label_mode": "swap"}, "unknown label_mode 'swap'"),
     ],
 )

@@ -167,9 +167,9 @@ compare(
 
 
 def nearest_mean(split, seed):
-    images = split.images.flatten(1).float()
+    images = split.inputs.flatten(1).float()
     means = torch.stack([images[split.labels == k].mean(0) for k in range(split.n_classes)])
-    return lambda new: -torch.cdist(new.images.flatten(1).float(), means)
+    return lambda new: -torch.cdist(new.inputs.flatten(1).float(), means)
 
 
 compare("nearest class mean", nearest_mean)

@@ -89,7 +89,7 @@ titles = [
     for i, label in zip(ranking["id"][:10], ranking["label"][:10], strict=True)
 ]
 pixels = [
-    {"image": titles[place], "x": x, "y": y, "ink": int(train.images[row_of[i], 0, y, x])}
+    {"image": titles[place], "x": x, "y": y, "ink": int(train.inputs[row_of[i], 0, y, x])}
     for place, i in enumerate(ranking["id"][:10])
     for y in range(8)
     for x in range(8)

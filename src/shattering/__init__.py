@@ -45,8 +45,9 @@ if TYPE_CHECKING:
     from shattering.compare.result import RandomizationTest
     from shattering.data.arrays import dataset_from_arrays
     from shattering.data.catalog import DATASETS
-    from shattering.data.dataset import Dataset, Split
+    from shattering.data.dataset import Dataset
     from shattering.data.load import load_dataset
+    from shattering.data.split import Split
     from shattering.errors import InputError
     from shattering.learners import MODELS
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier

@@ -9,10 +9,10 @@ Torch is imported where images are touched, so that a stored specification is re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 
@@ -21,11 +21,20 @@ from shattering.errors import InputError
 from shattering.parameters import Range, check_fields
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
-    from shattering.data.dataset import Dataset, Split
+    from shattering.data.dataset import Dataset
+    from shattering.data.split import Split
 
-Pixels = Literal["true", "shuffled", "random", "gaussian", "within-class"]
+_TITLES = {
+    "gaussian": "Gaussian pixels",
+    "within-class": "pixels permuted within class",
+    "columns": "permuted features",
+    "uniform": "uniform tokens",
+    "unigram": "tokens drawn by frequency",
+}
+Pixels = Literal["true", "shuffled", "random", "gaussian", "within-class", "columns", "shifted", "uniform", "unigram"]
 LabelMode = Literal["redraw", "flip", "permute"]
 
 
@@ -39,10 +48,15 @@ class Randomization:
             "random" (another permutation for each image); "gaussian" (independent normal pixels with the mean and
             the standard deviation that each channel has over the training images; not clipped); "within-class" (each
             pixel, or feature, is permuted among the examples of a class, in every split by itself: each pixel keeps its
-            distribution within a class; the dependence between pixels is destroyed; Ojala and Garriga 2010, test 2).
+            distribution within a class; the dependence between pixels is destroyed; Ojala and Garriga 2010, test 2). Each kind of
+            inputs has its own words for pixels, and its own values, see `shattering.data.kinds.AXES`: of a table "columns" permutes
+            each feature among all examples; of sequences pixels are time steps, and "shifted" rotates each by a random time; of tokens
+            "shuffled" is one permutation of the positions, "random" another for each document, "uniform" draws each token from the
+            whole vocabulary, and "unigram" from the tokens of the training documents.
         label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the
             same, so about labels (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or
-            "permute" (the corrupted labels are permuted among themselves, which keeps class counts).
+            "permute" (the corrupted labels are permuted among themselves, which keeps class counts). Targets of a regression are
+            redrawn from the true targets, or permuted.
         permute_channels: permute all values of an image instead of keeping a pixel's channels together.
 
     Raises:
@@ -73,13 +87,14 @@ class Randomization:
         elif self.labels:
             words.append(f"{100 * self.labels:.4g}% corrupted labels{kind}")
         if self.pixels != "true":
-            words.append(
-                {"gaussian": "Gaussian pixels", "within-class": "pixels permuted within class"}.get(self.pixels, f"{self.pixels} pixels")
-            )
+            words.append(_TITLES.get(self.pixels, f"{self.pixels} pixels"))
         return ", ".join(words) or "original data"
 
     def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
-        """Return the corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test"."""
+        """Return the corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test".
+
+        Raises InputError for targets of a regression that are to be flipped.
+        """
         import torch
 
         true = split.true_labels.numpy()
@@ -88,7 +103,11 @@ class Randomization:
         words = seeds.words(seed, f"labels/{part}", split.ids.numpy())
         corrupted = seeds.uniform(words[:, 0]) < self.labels
         k = split.n_classes
-        if self.label_mode == "redraw":
+        if split.is_regression and self.label_mode == "flip":
+            raise InputError("label_mode is 'flip' and the labels are numbers, which have no other class, expected 'permute' or 'redraw'")
+        if self.label_mode == "redraw" and split.is_regression:
+            new = true[(words[:, 1] % np.uint64(len(true))).astype(np.int64)]
+        elif self.label_mode == "redraw":
             new = (words[:, 1] % np.uint64(k)).astype(np.int64)
         elif self.label_mode == "flip":
             new = (true + 1 + (words[:, 1] % np.uint64(k - 1)).astype(np.int64)) % k
@@ -103,10 +122,10 @@ class Randomization:
     def pixel_transform(self, seed: int, part: str, moments: Moments) -> Callable[[np.ndarray, int], np.ndarray]:
         """Return a function (image (c, …), example id) → randomized image of the same shape. It can be sent to other processes.
 
-        Raises InputError for "within-class", which is a function of the whole split.
+        Raises InputError for "within-class" and "columns", which are functions of the whole split.
         """
-        if self.pixels == "within-class":
-            raise InputError("pixels 'within-class' permutes among the examples of a split, expected one that works image by image")
+        if self.pixels in ("within-class", "columns"):
+            raise InputError(f"pixels {self.pixels!r} permutes among the examples of a split, expected one that works image by image")
         shape, size = moments.shape, int(np.prod(moments.shape))
         positions = size if self.permute_channels else size // shape[0]
         if self.pixels == "shuffled":
@@ -116,25 +135,42 @@ class Randomization:
             return partial(_permuted, seed, part, positions)
         if self.pixels == "gaussian":
             return partial(_gaussian, seed, part, moments)
+        if self.pixels == "shifted":
+            return partial(_shifted, seed, part)
         return _unchanged
 
-    def images(self, split: Split, seed: int, part: str, moments: Moments) -> torch.Tensor:
-        """Return the randomized images of a split, by `pixel_transform` of each; of images on disk when they are read."""
+    def inputs(self, split: Split, seed: int, part: str, moments: Moments, like: Split | None = None) -> torch.Tensor:
+        """Return the randomized inputs of a split, by `pixel_transform` of each; of images on disk when they are read.
+
+        like: the train split, whose tokens are drawn for "uniform" and "unigram"; None: the split itself. Raises InputError for what is
+        not for inputs of this kind.
+        """
         import torch
 
+        from shattering.data.kinds import AXES
         from shattering.data.lazy import ImagesOnDisk
+        from shattering.data.rows import Rows
 
         if self.pixels == "true":
-            return split.images
-        if isinstance(split.images, ImagesOnDisk):
+            return split.inputs
+        if self.pixels not in AXES[split.kind]:
+            allowed = ", ".join(map(repr, AXES[split.kind])) or "none: labels alone can be randomized"
+            raise InputError(f"pixels is {self.pixels!r}, which is not for {split.kind} inputs, expected {allowed}")
+        if split.kind == "tokens":
+            return self._tokens(split, seed, part, like or split)
+        if isinstance(split.inputs, Rows):
+            if self.pixels == "gaussian":
+                return self._gaussian_rows(split, seed, part, moments)
+            return self._columns_of_rows(split, seed, part)
+        if isinstance(split.inputs, ImagesOnDisk):
             if self.pixels == "within-class":
                 raise InputError("pixels 'within-class' permutes among all images of a class, expected images in memory, not on disk")
-            dtype = torch.float32 if self.pixels == "gaussian" else split.images.dtype
-            return split.images.randomized(self.pixel_transform(seed, part, moments), split.ids, dtype)  # type: ignore[return-value]  # like a tensor
-        if self.pixels == "within-class":
+            dtype = torch.float32 if self.pixels == "gaussian" else split.inputs.dtype
+            return split.inputs.randomized(self.pixel_transform(seed, part, moments), split.ids, dtype)  # type: ignore[return-value]  # like a tensor
+        if self.pixels in ("within-class", "columns"):
             return self._within_class(split, seed, part)
         transform = self.pixel_transform(seed, part, moments)
-        source = split.images.numpy()
+        source = split.inputs.numpy()
         flat = source.ndim == 2
         out = np.empty(source.shape, dtype=moments.dtype if self.pixels == "gaussian" else source.dtype)
         for row, example in enumerate(split.ids.tolist()):
@@ -146,15 +182,105 @@ class Randomization:
         """Return every column of the images permuted among the examples of each (true) class; a pixel's channels are one column."""
         import torch
 
-        n, channels = len(split), 1 if self.permute_channels or split.images.ndim == 2 else split.image_shape[0]
-        columns = split.images.numpy().reshape(n, channels, -1)
-        out, true = np.empty_like(columns), split.true_labels.numpy()
-        for k in range(split.n_classes):
-            rows = np.flatnonzero(true == k)
-            words = seeds.generator(seed, f"pixels/{part}", k).bit_generator
+        n, channels = len(split), 1 if self.permute_channels or split.inputs.ndim == 2 else split.input_shape[0]
+        columns = split.inputs.numpy().reshape(n, channels, -1)
+        out = np.empty_like(columns)
+        for rows, words in self._parts(split, seed, part):
             for column in range(columns.shape[2]):
                 out[rows, :, column] = columns[rows[np.argsort(words.random_raw(len(rows)))], :, column]
-        return torch.from_numpy(out.reshape(split.images.shape))
+        return torch.from_numpy(out.reshape(split.inputs.shape))
+
+    def _parts(self, split: Split, seed: int, part: str) -> Iterator[tuple[np.ndarray, Any]]:
+        """Yield the rows that columns are permuted among, a class or all, and the generator of the permutations."""
+        if self.pixels == "columns":
+            yield np.arange(len(split)), seeds.generator(seed, f"pixels/{part}/columns").bit_generator
+            return
+        if split.is_regression:
+            raise InputError("pixels 'within-class' permutes within a class, expected labels that are classes, or 'columns'")
+        true = split.true_labels.numpy()
+        for k in range(split.n_classes):
+            yield np.flatnonzero(true == k), seeds.generator(seed, f"pixels/{part}", k).bit_generator
+
+    def _columns_of_rows(self, split: Split, seed: int, part: str) -> Any:
+        """Return a DataFrame or sparse matrix with its columns permuted, or drawn from a normal distribution where they are numbers."""
+        from shattering.data.rows import Rows
+
+        values = split.inputs.content.copy()  # type: ignore[union-attr]  # Rows
+        if self.pixels not in ("within-class", "columns"):
+            raise InputError(
+                f"pixels is {self.pixels!r}, which is not for a {type(values).__name__}, expected 'within-class', 'columns' or 'gaussian'"
+            )
+        is_sparse = not hasattr(values, "iloc")
+        columns = values.tocsc() if is_sparse else values
+        for rows, words in self._parts(split, seed, part):
+            for column in range(values.shape[1]):
+                order = rows[np.argsort(words.random_raw(len(rows)))]
+                if is_sparse:
+                    columns = _permuted_sparse(columns, column, rows, order)
+                else:
+                    columns.isetitem(column, _permuted_column(columns.iloc[:, column], rows, order))
+        return Rows(columns.tocsr() if is_sparse else columns)
+
+    def _gaussian_rows(self, split: Split, seed: int, part: str, moments: Moments) -> Any:
+        """Return a DataFrame of normal values in place of one of numbers."""
+        import pandas as pd
+
+        from shattering.data.rows import Rows
+
+        frame = split.inputs.content  # type: ignore[union-attr]  # Rows
+        drawn = [_gaussian(seed, part, moments, np.empty(0), example)[0] for example in split.ids.tolist()]
+        return Rows(pd.DataFrame(np.stack(drawn), index=frame.index, columns=frame.columns))
+
+    def _tokens(self, split: Split, seed: int, part: str, like: Split) -> Any:
+        """Return documents with their tokens permuted, or drawn anew."""
+        import torch
+
+        from shattering.data.rows import Rows
+
+        is_ragged = isinstance(split.inputs, Rows)
+        documents = split.inputs.content if is_ragged else split.inputs.numpy()  # type: ignore[union-attr]  # Rows
+        trained = [np.asarray(row) for row in (like.inputs.content if is_ragged else like.inputs.numpy())]  # type: ignore[union-attr]
+        pool = np.concatenate(trained)
+        longest = max(len(row) for row in documents)
+        shared = seeds.generator(seed, "pixels/shared").bit_generator.random_raw(longest)
+        out = []
+        for document, example in zip(documents, split.ids.tolist(), strict=True):
+            row = np.asarray(document, dtype=np.int64)
+            raw = _raw(seed, part, example, len(row))
+            if self.pixels == "shuffled":
+                row = row[np.argsort(shared[: len(row)])]
+            elif self.pixels == "random":
+                row = row[np.argsort(raw)]
+            elif self.pixels == "uniform":
+                row = (raw % np.uint64(int(pool.max()) + 1)).astype(np.int64)
+            else:
+                row = pool[(raw % np.uint64(len(pool))).astype(np.int64)]
+            out.append(row)
+        return Rows([row.tolist() for row in out]) if is_ragged else torch.from_numpy(np.stack(out))
+
+
+def _permuted_column(column: pd.Series, rows: np.ndarray, order: np.ndarray) -> pd.Series:
+    """Return a column of a DataFrame whose values at `rows` are those at `order`, of the same type."""
+    places = np.arange(len(column))
+    places[rows] = order
+    permuted = column.take(places)
+    permuted.index = column.index
+    return permuted
+
+
+def _permuted_sparse(matrix: Any, column: int, rows: np.ndarray, order: np.ndarray) -> Any:
+    """Return a CSC matrix whose entries of a column at `rows` are those at `order`."""
+    low, high = matrix.indptr[column], matrix.indptr[column + 1]
+    to = np.arange(matrix.shape[0])
+    to[order] = rows
+    matrix.indices[low:high] = to[matrix.indices[low:high]]
+    matrix.has_sorted_indices = False
+    return matrix
+
+
+def _shifted(seed: int, part: str, sequence: np.ndarray, example: int) -> np.ndarray:
+    length = sequence.shape[-1]
+    return np.roll(sequence, int(_raw(seed, part, example, 1)[0] % np.uint64(length)), axis=-1)
 
 
 def _unchanged(image: np.ndarray, _: int) -> np.ndarray:
@@ -199,11 +325,20 @@ class Moments:
     dtype: str = "float32"
 
     @classmethod
-    def of(cls, images: torch.Tensor) -> Moments:
-        """Compute the moments of images (n, c, h, w) or (n, features) in float64, without a float copy of them all."""
+    def of(cls, images: torch.Tensor) -> Moments:  # or ImagesOnDisk, or Rows
+        """Compute the moments of images (n, c, h, w), sequences (n, c, length), or tables (n, features) in float64.
+
+        Missing values of tables do not count.
+        """
+        import torch
+
         from shattering.data.lazy import ImagesOnDisk
         from shattering.data.moments import channel_moments, feature_moments
+        from shattering.data.rows import Rows
 
+        if isinstance(images, Rows):
+            mean, std = feature_moments(torch.from_numpy(images.numbers()))
+            return cls((1, images.shape[1]), mean[None].numpy(), std[None].numpy(), "float64")
         if isinstance(images, ImagesOnDisk):
             mean, std = (np.array(values)[:, None, None] for values in images.moments())
             return cls(images.shape[1:], mean, std)
@@ -211,7 +346,8 @@ class Moments:
             mean, std = feature_moments(images)
             return cls((1, images.shape[1]), mean[None].numpy(), std[None].numpy(), gaussian_type(images))
         mean, std = channel_moments(images.split(4096))
-        return cls(tuple(images.shape[1:]), mean[:, None, None].numpy(), std[:, None, None].numpy(), gaussian_type(images))
+        places = (-1, *(1 for _ in images.shape[2:]))
+        return cls(tuple(images.shape[1:]), mean.view(places).numpy(), std.view(places).numpy(), gaussian_type(images))
 
     def draw(self, generator: np.random.Generator) -> np.ndarray:
         """Draw one image of independent normal pixels with these moments."""
@@ -226,7 +362,7 @@ def gaussian_type(images: torch.Tensor) -> str:
 
 
 def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> Dataset:
-    """Return a randomized copy: pixels of all splits, labels of the train and validation splits; test labels stay true.
+    """Return a randomized copy: inputs of all splits, labels of the train and validation splits; test labels stay true.
 
     The validation split was held out of the train split, and has its noise. The moments for Gaussian pixels are those of
     the given train split.
@@ -243,18 +379,18 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> 
         True
     """
     r, train, test = randomization, dataset.train, dataset.test
-    moments = Moments.of(train.images) if r.pixels == "gaussian" else Moments(_shape(train), np.zeros(1), np.zeros(1))
+    moments = Moments.of(train.inputs) if r.pixels == "gaussian" else Moments(_shape(train), np.zeros(1), np.zeros(1))
 
     def randomized(split: Split) -> Split:
-        return replace(split, images=r.images(split, seed, "train", moments), labels=r.corrupt(split, seed, "train"))
+        return replace(split, inputs=r.inputs(split, seed, "train", moments), labels=r.corrupt(split, seed, "train"))
 
     return replace(
         dataset,
         train=randomized(train),
         validation=randomized(dataset.validation) if dataset.validation else None,
-        test=replace(test, images=r.images(test, seed, "test", moments)),
+        test=replace(test, inputs=r.inputs(test, seed, "test", moments, train)),
     )
 
 
 def _shape(split: Split) -> tuple[int, ...]:
-    return split.image_shape if len(split.image_shape) == 3 else (1, *split.image_shape)
+    return (1, *split.input_shape) if split.kind == "table" else split.input_shape

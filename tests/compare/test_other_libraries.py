@@ -66,8 +66,8 @@ def fit_lightning(X, codes, k):
 
 
 def train(split, seed):
-    net = fit_lightning(split.images.float(), split.labels, split.n_classes)
-    return lambda other: net.net(other.images.float())
+    net = fit_lightning(split.inputs.float(), split.labels, split.n_classes)
+    return lambda other: net.net(other.inputs.float())
 
 
 TRAINING = {"max_epochs": 6, "lr": 0.1, "batch_size": 16, "train_split": None, "iterator_train__shuffle": True, "verbose": 0}

@@ -13,12 +13,13 @@ from shattering.compare.plan import (
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
+from tests.conftest import make_split
 
 BASE = RunSpec("digits", model="random-forest", seed=7, data_seed=7)
 
 
 def test_defaults_by_kind_of_data():
-    images, tables = find_randomizations(None, True), find_randomizations(None, False)
+    images, tables = (find_randomizations(None, make_split(n=8, shape=shape)) for shape in ((1, 4, 4), (16,)))
     assert set(tables) < set(images)
     assert images[0] == tables[0] == LABEL_TEST
     assert {r.pixels for r in images} == {"true", "shuffled", "random", "gaussian", "within-class"}
@@ -26,15 +27,15 @@ def test_defaults_by_kind_of_data():
 
 def test_names_and_objects_without_repetition():
     own = Randomization(labels=0.3)
-    assert find_randomizations(["random-labels", own], True) == [Randomization(labels=1), own]
+    assert find_randomizations(["random-labels", own]) == [Randomization(labels=1), own]
     with pytest.raises(InputError, match="randomizations has 'random labels' twice, expected each once"):
-        find_randomizations(["random-labels", own, Randomization(labels=1)], True)
+        find_randomizations(["random-labels", own, Randomization(labels=1)])
 
 
 @pytest.mark.parametrize("bad", [[], "permuted-labels", ["nonsense"], [Randomization()]])
 def test_bad_randomizations(bad):
     with pytest.raises(InputError, match="randomization"):
-        find_randomizations(bad, True)
+        find_randomizations(bad)
 
 
 def test_repeats_have_seeds_of_their_own_on_one_subset():

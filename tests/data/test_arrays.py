@@ -88,22 +88,33 @@ def test_tables_of_every_type_can_be_cut_copied_and_sent_to_other_processes(kind
     data = dataset_from_arrays(X.astype(kind), [1, 2] * 3, X.astype(kind), [1, 2] * 3)
     part = data.train.subset(torch.tensor([4, 1])).copy()
     for split in (part, pickle.loads(pickle.dumps(part))):
-        assert split.images.numpy().dtype == kind
-        np.testing.assert_array_equal(split.images.numpy(), X.astype(kind)[[4, 1]])
+        assert split.inputs.numpy().dtype == kind
+        np.testing.assert_array_equal(split.inputs.numpy(), X.astype(kind)[[4, 1]])
         assert split.y.tolist() == [1, 2]
     assert data.fingerprint() != dataset_from_arrays(X.astype(kind) * 0, [1, 2] * 3, X.astype(kind), [1, 2] * 3).fingerprint()
 
 
 def test_images_of_floats_keep_their_type_and_those_of_whole_numbers_have_no_scale():
     images, y = np.random.default_rng(0).random((6, 4, 4)), [0, 1] * 3
-    assert dataset_from_arrays(images, y, images, y).train.images.dtype == torch.float64
+    assert dataset_from_arrays(images, y, images, y).train.inputs.dtype == torch.float64
     with pytest.raises(InputError, match=r"x_train have type torch.int32, expected uint8 \(0…255\) or floats"):
         dataset_from_arrays(images.astype(np.int32), y, images, y)
 
 
-def test_large_numbers_are_large_and_only_what_is_not_finite_is_refused():
+def test_large_numbers_are_large_and_what_is_not_finite_is_for_models_that_take_it():
     x = np.full((6, 2), 1e39)
-    assert dataset_from_arrays(x, [0, 1] * 3, x, [0, 1] * 3).train.images[0, 0] == 1e39
+    assert dataset_from_arrays(x, [0, 1] * 3, x, [0, 1] * 3).train.inputs[0, 0] == 1e39
     x[2, 1], x[3, 0] = np.nan, np.inf
+    train = dataset_from_arrays(x, [0, 1] * 3, x, [0, 1] * 3).train
+    np.testing.assert_array_equal(train.X, x)  # for estimators that take missing values
     with pytest.raises(InputError, match="the table contains NaN or infinite values in 2 of 6 examples"):
-        dataset_from_arrays(x, [0, 1] * 3, x, [0, 1] * 3)
+        train.with_numbers()
+
+
+def test_fractional_labels_are_targets_of_a_regression_unless_they_are_said_to_be_classes():
+    y = [0, 1, 0.5, 2, 1, 0]
+    data = dataset_from_arrays(np.zeros((6, 2)), y, np.zeros((6, 2)), y)
+    assert data.train.is_regression
+    assert data.train.y.tolist() == y
+    with pytest.raises(InputError, match=r"y_train has 1 labels that are fractional \(first: row 2, 0.5\)"):
+        dataset_from_arrays(np.zeros((6, 2)), y, np.zeros((6, 2)), y, targets="classes")

@@ -18,15 +18,15 @@ ROUTES = ("arrays", "pair", "torch tensors", "torch dataset", "npz")
 def load(route, x, tmp_path, channels=None):
     """The train images, whatever brings them."""
     if route == "arrays":
-        return load_dataset((x, Y, x, Y), channels=channels).train.images
+        return load_dataset((x, Y, x, Y), channels=channels).train.inputs
     if route == "pair":
-        return load_dataset((x, Y), hold_out=False, channels=channels).train.images
+        return load_dataset((x, Y), hold_out=False, channels=channels).train.inputs
     if route == "torch tensors":
-        return load_dataset(tuple(map(torch.from_numpy, (x, Y, x, Y))), channels=channels).train.images
+        return load_dataset(tuple(map(torch.from_numpy, (x, Y, x, Y))), channels=channels).train.inputs
     if route == "torch dataset":
-        return load_dataset(TensorDataset(torch.from_numpy(x), torch.from_numpy(Y)), hold_out=False, channels=channels).train.images
+        return load_dataset(TensorDataset(torch.from_numpy(x), torch.from_numpy(Y)), hold_out=False, channels=channels).train.inputs
     np.savez(tmp_path / "a.npz", x_train=x, y_train=Y, x_test=x, y_test=Y)
-    return load_dataset(tmp_path / "a.npz", channels=channels).train.images
+    return load_dataset(tmp_path / "a.npz", channels=channels).train.inputs
 
 
 def images(*shape):
@@ -62,9 +62,9 @@ def test_an_order_that_is_not_to_be_seen_has_to_be_said(tmp_path, route, shape):
 
 def test_an_archive_says_its_order_of_its_own(tmp_path):
     split = make_split(shape=(5, 6, 7))
-    data = dataset_from_arrays(*(split.images, split.labels) * 2, channels="first")
+    data = dataset_from_arrays(*(split.inputs, split.labels) * 2, channels="first")
     path = data.to_npz(tmp_path / "mine.npz")
-    assert torch.equal(load_dataset(path).train.images, split.images)
+    assert torch.equal(load_dataset(path).train.inputs, split.inputs)
     with pytest.raises(InputError, match=r"channels is 'first', and 'last' in .*mine.npz"):
         load_dataset(path, channels="first")
     np.savez(tmp_path / "odd.npz", x_train=images(5, 6, 7), y_train=Y, x_test=images(5, 6, 7), y_test=Y, channels="middle")
@@ -76,8 +76,8 @@ def test_runs_and_tests_take_the_order(tmp_path):
     x = images(3, 5, 3)
     np.savez(tmp_path / "a.npz", x_train=x, y_train=Y, x_test=x, y_test=Y)
     specs = {order: RunSpec(str(tmp_path / "a.npz"), channels=order) for order in ("first", "last")}
-    assert load_data(specs["first"])[0].train.image_shape == (3, 5, 3)
-    assert load_data(specs["last"])[0].train.image_shape == (3, 3, 5)
+    assert load_data(specs["first"])[0].train.input_shape == (3, 5, 3)
+    assert load_data(specs["last"])[0].train.input_shape == (3, 3, 5)
     assert len({spec.run_id for spec in specs.values()}) == 2
     quick = {"randomizations": ["permuted-labels"], "n_permutations": 1}
     for data in ((x, Y, x, Y), tmp_path / "a.npz"):
@@ -106,7 +106,7 @@ def test_where_there_is_no_order_none_may_be_said(tmp_path):
 def test_a_fitted_model_knows_the_order_of_its_images():
     split = make_split(shape=(3, 5, 3))
     net = NetworkClassifier("mlp-1x8", epochs=1).fit(split)
-    first = split.images.numpy()
+    first = split.inputs.numpy()
     assert (net.predict(first) == net.predict(split)).all()
     assert (net.predict(first.transpose(0, 2, 3, 1)) == net.predict(split)).all()
     with pytest.raises(InputError, match=r"expected a Split, whose images are \(n, channels, height, width\), to say which"):
@@ -118,9 +118,9 @@ def test_a_training_function_is_given_images_in_the_order_of_its_split():
     seen = []
 
     def train(given, seed):
-        return lambda asked: seen.append(asked.images) or asked.images.flatten(1)[:, :4].float()
+        return lambda asked: seen.append(asked.inputs) or asked.inputs.flatten(1)[:, :4].float()
 
     model = TrainingFunction(train).fit(split)
-    for x in (split.images.numpy(), split.images.numpy().transpose(0, 2, 3, 1)):
+    for x in (split.inputs.numpy(), split.inputs.numpy().transpose(0, 2, 3, 1)):
         model.predict(x)
-        assert torch.equal(seen[-1], split.images)
+        assert torch.equal(seen[-1], split.inputs)

@@ -6,7 +6,9 @@ import torch
 from sklearn.model_selection import StratifiedKFold
 
 from shattering import InputError, Randomization, load_dataset, randomize, seeds
-from shattering.data.dataset import Dataset, Split, hold_out_by_class
+from shattering.data.dataset import Dataset
+from shattering.data.split import Split
+from shattering.data.subsets import hold_out
 
 
 def split_of(labels, n_classes=None) -> Split:
@@ -25,7 +27,7 @@ def counts(split: Split) -> list[int]:
 def test_the_held_out_fifth_has_every_class_in_proportion(sizes, seed):
     split = split_of(np.random.default_rng(9).permutation(np.repeat(np.arange(len(sizes)), sizes)))
     n_test = len(split) // 5
-    train, test = hold_out_by_class(split, n_test, seed)
+    train, test = hold_out(split, n_test, seed)
     assert (len(train), len(test)) == (len(split) - n_test, n_test)
     assert sorted([*train.ids.tolist(), *test.ids.tolist()]) == list(range(len(split)))
     assert train.ids.tolist() == sorted(train.ids.tolist())
@@ -38,8 +40,8 @@ def test_the_held_out_fifth_has_every_class_in_proportion(sizes, seed):
 
 def test_the_held_out_fifth_is_a_function_of_the_seed_and_draws_all_alike():
     split = split_of([0] * 15 + [1] * 5)
-    fifths = [tuple(hold_out_by_class(split, 4, seed)[1].ids.tolist()) for seed in range(400)]
-    assert fifths[:5] == [tuple(hold_out_by_class(split, 4, seed)[1].ids.tolist()) for seed in range(5)]
+    fifths = [tuple(hold_out(split, 4, seed)[1].ids.tolist()) for seed in range(400)]
+    assert fifths[:5] == [tuple(hold_out(split, 4, seed)[1].ids.tolist()) for seed in range(5)]
     often = np.bincount(np.concatenate(fifths), minlength=20) / 400
     assert np.abs(often[:15] - 3 / 15).max() < 0.07
     assert np.abs(often[15:] - 1 / 5).max() < 0.07

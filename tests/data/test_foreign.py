@@ -28,7 +28,7 @@ def test_torch_tensors_and_pictures():
     tensors = TensorDataset(torch.from_numpy(IMAGES), torch.from_numpy(LABELS))
     for source in (tensors, Pictures()):
         data = load_dataset((source, source))
-        assert torch.equal(data.train.images, torch.from_numpy(IMAGES))
+        assert torch.equal(data.train.inputs, torch.from_numpy(IMAGES))
         assert data.train.labels.tolist() == LABELS.tolist()
     assert (len(load_dataset(tensors).train), len(load_dataset(tensors).test)) == (24, 6)
 
@@ -41,7 +41,7 @@ def test_two_arrays_have_a_fifth_held_out():
 
 def test_tables_of_integers_are_taken_as_they_are():
     table = np.arange(60).reshape(30, 2) - 7
-    assert torch.equal(load_dataset((table, LABELS, table, LABELS)).train.images, torch.from_numpy(table).float())
+    assert torch.equal(load_dataset((table, LABELS, table, LABELS)).train.inputs, torch.from_numpy(table).float())
     with pytest.raises(InputError, match="int64, expected uint8"):
         load_dataset((IMAGES.astype(np.int64), LABELS, IMAGES.astype(np.int64), LABELS))
 
@@ -81,7 +81,7 @@ def hub(n=30, **columns):
 def test_hugging_face_datasets():
     datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
     both = load_dataset(datasets.DatasetDict(train=hub(), test=hub(12, note=["x"] * 12)))
-    assert torch.equal(both.train.images, torch.from_numpy(IMAGES))
+    assert torch.equal(both.train.inputs, torch.from_numpy(IMAGES))
     assert both.classes == ("a", "b", "c")
     assert len(both.test) == 12
     alone = load_dataset(hub())

@@ -53,7 +53,7 @@ def test_every_format_and_every_folder_below_a_class_is_read(tmp_path):
     order = sorted(range(len(KINDS)), key=lambda i: list(KINDS)[i].split("/"))
     for c in range(2):
         for place, i in enumerate(order):
-            assert (train.images[c * len(KINDS) + place].permute(1, 2, 0).numpy() == images[c * len(KINDS) + i]).all()
+            assert (train.inputs[c * len(KINDS) + place].permute(1, 2, 0).numpy() == images[c * len(KINDS) + i]).all()
 
 
 def test_what_systems_leave_in_folders_is_no_image_and_changes_nothing(tmp_path):
@@ -171,7 +171,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path, monkeypatch):
             load_dataset(tmp_path)
     images = load_dataset(tmp_path, image_size=4, skip_corrupt=True)
     assert images.skipped == {"train": 0, "test": 0}
-    source = formats.read_image_folder(tmp_path / "train", size=4).images
+    source = formats.read_image_folder(tmp_path / "train", size=4).inputs
     (tmp_path / "train" / "bird" / "0.jpg").unlink()
     for make, message in (
         (lambda path: None, "No such file"),
@@ -208,7 +208,7 @@ def test_an_old_decoding_never_answers_for_a_changed_file(tmp_path):
     for value, image in zip((7, 9), flat, strict=True):
         place.write_bytes(encode(image))
         os.utime(place, ns=(10**18, 10**18))
-        assert load_dataset(tmp_path, hold_out=False).train.images[1].unique().tolist() == [value]
+        assert load_dataset(tmp_path, hold_out=False).train.inputs[1].unique().tolist() == [value]
 
 
 def test_splits_are_found_by_their_names(tmp_path):
@@ -253,7 +253,7 @@ def test_the_layout_of_tiny_imagenet(tmp_path):
     with pytest.warns(UserWarning, match="beside the images not read"):
         data = load_dataset(tmp_path)
     assert (len(data.train), data.classes, data.test.labels.tolist()) == (10, ("n01", "n02"), [0, 1, 1])
-    assert (data.test.images[1].permute(1, 2, 0).numpy() == pictures(3)[0]).all()
+    assert (data.test.inputs[1].permute(1, 2, 0).numpy() == pictures(3)[0]).all()
     (tmp_path / "val" / "val_annotations.txt").write_text("\n".join(lines[:2]))
     (tmp_path / "train" / "n01" / "n01_boxes.txt").unlink()
     (tmp_path / "train" / "n02" / "n02_boxes.txt").unlink()

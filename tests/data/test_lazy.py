@@ -48,12 +48,12 @@ def test_what_is_on_disk_is_what_would_be_in_memory(tmp_path, monkeypatch):
     held = load_dataset(tmp_path, n_train=9, seed=3, image_size=16)
     monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     lazy = load_dataset(tmp_path, n_train=9, seed=3, image_size=16)
-    assert isinstance(held.train.images, torch.Tensor)
-    assert isinstance(lazy.train.images, ImagesOnDisk)
-    assert lazy.train.image_shape == held.train.image_shape == (3, 16, 16)
+    assert isinstance(held.train.inputs, torch.Tensor)
+    assert isinstance(lazy.train.inputs, ImagesOnDisk)
+    assert lazy.train.input_shape == held.train.input_shape == (3, 16, 16)
     assert torch.equal(lazy.train.ids, held.train.ids)
     for name in ("train", "test"):
-        assert torch.equal(getattr(lazy, name).images[:], getattr(held, name).images)
+        assert torch.equal(getattr(lazy, name).inputs[:], getattr(held, name).inputs)
 
 
 @pytest.mark.parametrize("noise", NOISE, ids=lambda r: r.pixels)
@@ -63,8 +63,8 @@ def test_noise_is_the_same_on_disk_and_in_memory(tmp_path, monkeypatch, noise):
     monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     lazy = randomize(load_dataset(tmp_path, 9, image_size=16), noise, seed=5)
     for name in ("train", "test"):
-        got, expected = getattr(lazy, name).images[:], getattr(held, name).images
-        assert got.dtype == expected.dtype == getattr(lazy, name).images.dtype
+        got, expected = getattr(lazy, name).inputs[:], getattr(held, name).inputs
+        assert got.dtype == expected.dtype == getattr(lazy, name).inputs.dtype
         torch.testing.assert_close(got, expected, rtol=0, atol=0)
 
 
@@ -72,7 +72,7 @@ def test_noise_is_the_same_on_disk_and_in_memory(tmp_path, monkeypatch, noise):
 @pytest.mark.parametrize("noise", NOISE[2:], ids=lambda r: r.pixels)
 def test_randomized_bytes_do_not_depend_on_the_workers(tmp_path, on_disk_always, noise, workers):
     write_mixed(tmp_path)
-    images = randomize(load_dataset(tmp_path, image_size=16), noise, seed=1).train.images
+    images = randomize(load_dataset(tmp_path, image_size=16), noise, seed=1).train.inputs
     before = torch.get_rng_state()
     order = list(torch.randperm(24, generator=torch.Generator().manual_seed(0)).split(5))
     loader = Loader(images, workers, persistent=True)
@@ -85,7 +85,7 @@ def test_randomized_bytes_do_not_depend_on_the_workers(tmp_path, on_disk_always,
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_write_again_into_few_batches_and_never_into_the_one_in_use(tmp_path, on_disk_always, workers):
     write_folder(tmp_path, n=40)
-    images = load_dataset(tmp_path, image_size=16).train.images
+    images = load_dataset(tmp_path, image_size=16).train.inputs
     order = list(torch.arange(len(images)).split(3))
     places = []
     for rows, batch in zip(order, Loader(images, workers).batches(order), strict=True):
@@ -101,9 +101,9 @@ def test_subsets_keep_their_noise(tmp_path, on_disk_always):
     data = randomize(load_dataset(tmp_path, image_size=5), Randomization(0.5, "random"), seed=2)
     rows = torch.tensor([7, 2, 11])
     part = data.train.subset(rows)
-    assert torch.equal(part.images[:], data.train.images[rows])
+    assert torch.equal(part.inputs[:], data.train.inputs[rows])
     assert part.ids.tolist() == [7, 2, 11]
-    assert torch.equal(pickle.loads(pickle.dumps(part.images))[1:], part.images[1:])
+    assert torch.equal(pickle.loads(pickle.dumps(part.inputs))[1:], part.inputs[1:])
     assert (part.labels != part.true_labels).tolist() == (data.train.labels != data.train.true_labels)[rows].tolist()
 
 
@@ -161,12 +161,12 @@ def test_images_are_resized_on_the_short_side_and_cropped_at_the_centre(monkeypa
 
 def test_moments_are_computed_once(tmp_path, on_disk_always, monkeypatch):
     write_mixed(tmp_path)
-    images = load_dataset(tmp_path, image_size=16).train.images
+    images = load_dataset(tmp_path, image_size=16).train.inputs
     mean, std = images.moments()
     values = images[:].double() / 255
     torch.testing.assert_close(torch.tensor(mean), values.mean((0, 2, 3)).float())
     torch.testing.assert_close(torch.tensor(std), values.std((0, 2, 3), correction=0).float())
-    again = load_dataset(tmp_path, image_size=16).train.images
+    again = load_dataset(tmp_path, image_size=16).train.inputs
     monkeypatch.setattr(lazy, "decode_square", None)
     assert again.moments() == (mean, std)
 
@@ -186,7 +186,7 @@ def test_a_corrupt_image_is_named_or_skipped_and_counted(tmp_path):
 def test_a_corrupt_image_in_a_worker_is_one_sentence(tmp_path, on_disk_always):
     write_folder(tmp_path)
     (tmp_path / "train" / "cat" / "1.png").write_bytes(b"\x89PNG and no more")
-    images = load_dataset(tmp_path, image_size=4).train.images
+    images = load_dataset(tmp_path, image_size=4).train.inputs
     with pytest.raises(InputError, match=r"^.*cat/1.png is not a readable image: [^\n]*$"):
         list(Loader(images, 1).batches(list(torch.arange(6).split(2))))
 
@@ -214,14 +214,14 @@ def test_bad_folders(tmp_path, on_disk_always):
 def test_images_of_one_size_may_be_left_as_they_are(tmp_path, on_disk_always, monkeypatch):
     write_folder(tmp_path)
     lazy = load_dataset(tmp_path).train
-    assert isinstance(lazy.images, ImagesOnDisk)
+    assert isinstance(lazy.inputs, ImagesOnDisk)
     assert lazy.image_shape == (3, 6, 5)
-    assert (lazy.images[[4]][0].permute(1, 2, 0).numpy() == pictures(3, seed=1)[1]).all()
+    assert (lazy.inputs[[4]][0].permute(1, 2, 0).numpy() == pictures(3, seed=1)[1]).all()
     (tmp_path / "train" / "cat" / "2.png").write_bytes(encode(pictures(1, 9, 9)[0]))
     with pytest.raises(
         InputError, match=r"mixed sizes: .*cat/2.png is 9x9 pixels and .*bird/0.jpg is 5x6, expected one size, or an image_size"
     ):
-        load_dataset(tmp_path).train.images[:]
+        load_dataset(tmp_path).train.inputs[:]
 
 
 def test_imagenet_by_name_from_a_folder_or_shards(tmp_path, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_limit_of_memory_counts(monkeypatch):
 
 def test_real_imagenet_sample(real_data, on_disk_always):
     data = load_dataset(real_data / "imagenet-sample", image_size=64, hold_out=False)
-    assert (len(data.train), data.train.n_classes, data.train.image_shape) == (1000, 1000, (3, 64, 64))
-    assert 0.35 < np.mean(data.train.images.moments()[0]) < 0.55
-    picture = Image.open(io.BytesIO(data.train.images._encoded(3)))
+    assert (len(data.train), data.train.n_classes, data.train.input_shape) == (1000, 1000, (3, 64, 64))
+    assert 0.35 < np.mean(data.train.inputs.moments()[0]) < 0.55
+    picture = Image.open(io.BytesIO(data.train.inputs._encoded(3)))
     assert min(picture.size) <= 320

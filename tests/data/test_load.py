@@ -38,8 +38,8 @@ def pictures(n, height=6, width=5, seed=0):
 def test_digits_are_embedded_and_fixed():
     data = load_dataset("digits")
     assert (len(data.train), len(data.test)) == (1297, 500)
-    assert data.train.images.shape == (1297, 1, 8, 8)
-    assert data.train.images.max() == 255
+    assert data.train.inputs.shape == (1297, 1, 8, 8)
+    assert data.train.inputs.max() == 255
     assert not set(data.train.ids.tolist()) & set(data.test.ids.tolist())
     assert data.fingerprint() == load_dataset("digits", seed=9).fingerprint()
 
@@ -51,7 +51,7 @@ def test_subsets_are_balanced_seeded_and_keep_ids(seed):
     assert counts.max() - counts.min() <= 1
     assert part.test.labels.bincount().tolist() == [5] * 10
     rows = torch.searchsorted(whole.train.ids, part.train.ids)
-    assert torch.equal(whole.train.images[rows], part.train.images)
+    assert torch.equal(whole.train.inputs[rows], part.train.inputs)
     assert torch.equal(part.train.ids, load_dataset("digits", n_train=205, seed=seed).train.ids)
     assert not torch.equal(part.train.ids, load_dataset("digits", n_train=205, seed=seed + 100).train.ids)
 
@@ -74,7 +74,7 @@ def test_parquet_by_name_and_by_path_from_one_reader(tmp_path, monkeypatch):
     assert by_name.fingerprint() == by_path.fingerprint()
     assert by_name.classes == ("cat", "dog")
     assert by_name.train.labels.tolist() == [0, 1, 0, 1, 0, 1, 1, 0, 1, 0]
-    for got, image in zip(by_name.train.images, [*pictures(6), *pictures(4, seed=1)], strict=True):
+    for got, image in zip(by_name.train.inputs, [*pictures(6), *pictures(4, seed=1)], strict=True):
         assert (got.permute(1, 2, 0).numpy() == image).all()
 
 
@@ -126,8 +126,8 @@ def test_image_folder(tmp_path):
     data = load_dataset(tmp_path)
     assert data.classes == ("bird", "cat")
     assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert data.train.images.shape == (6, 3, 6, 5)
-    assert (data.train.images[1].permute(1, 2, 0).numpy() == pictures(3)[1]).all()
+    assert data.train.inputs.shape == (6, 3, 6, 5)
+    assert (data.train.inputs[1].permute(1, 2, 0).numpy() == pictures(3)[1]).all()
 
 
 def test_a_folder_without_a_test_split_holds_out_a_fifth(tmp_path):
@@ -140,22 +140,22 @@ def test_a_folder_without_a_test_split_holds_out_a_fifth(tmp_path):
 def test_npz_and_round_trip(tmp_path):
     data = load_dataset("digits", n_train=50, n_test=20)
     again = load_dataset(data.to_npz(tmp_path / "mine.npz"))
-    assert torch.equal(again.train.images, data.train.images)
+    assert torch.equal(again.train.inputs, data.train.inputs)
     assert torch.equal(again.test.labels, data.test.labels)
 
 
 @pytest.mark.parametrize("make", [np.asarray, torch.from_numpy], ids=["numpy", "torch"])
 def test_arrays(make):
     split = make_split()
-    last = split.images.permute(0, 2, 3, 1).contiguous().numpy()
+    last = split.inputs.permute(0, 2, 3, 1).contiguous().numpy()
     y = split.labels.numpy()
     from_last = load_dataset((make(last), make(y), make(last), make(y)))
-    from_first = load_dataset((make(split.images.numpy()), make(y), make(split.images.numpy()), make(y)))
-    assert torch.equal(from_last.train.images, split.images)
-    assert torch.equal(from_first.train.images, split.images)
+    from_first = load_dataset((make(split.inputs.numpy()), make(y), make(split.inputs.numpy()), make(y)))
+    assert torch.equal(from_last.train.inputs, split.inputs)
+    assert torch.equal(from_first.train.inputs, split.inputs)
     flat = load_dataset((make(last.reshape(len(y), -1) / 255.0), make(y), make(last.reshape(len(y), -1) / 255.0), make(y)))
-    assert flat.train.images.dtype == torch.float64
-    assert load_dataset((make(last[..., 0]), make(y), make(last[..., 0]), make(y))).train.image_shape == (1, 6, 5)
+    assert flat.train.inputs.dtype == torch.float64
+    assert load_dataset((make(last[..., 0]), make(y), make(last[..., 0]), make(y))).train.input_shape == (1, 6, 5)
 
 
 def test_string_labels_become_sorted_classes():
@@ -206,7 +206,7 @@ def test_grey_images_join_coloured_ones(tmp_path):
     grey, colour = pictures(1)[0][..., 0], pictures(1)[0]
     for part in ("train", "test"):
         write_parquet(tmp_path / f"{part}.parquet", [grey, colour], [0, 1])
-    images = load_dataset(tmp_path).train.images
+    images = load_dataset(tmp_path).train.inputs
     assert images.shape == (2, 3, 6, 5)
     assert (images[0].numpy() == grey).all()
 
@@ -233,17 +233,15 @@ def test_labels_that_are_other_numbers(numbers):
         ),
         ((X, np.array([0, 1, 3, 4, 7, 3]), X, Y), r"y_train has 5 different numbers for 6 examples, expected classes"),
         ((X, np.array([0, 1, np.nan, 0, 1, 1]), X, Y), r"y_train has 1 rows without a label \(first: row 2\), expected none"),
-        ((X, np.array([0, 1, 0.5, 0, 1, 1]), X, Y), r"y_train has 1 labels that are fractional \(first: row 2, 0.5\)"),
         ((X, np.array(["a", "b", None] * 2, dtype=object), X, Y), r"y_train has 2 rows without a label"),
         ((X, np.zeros(6, dtype=int), X, Y), r"y_train has 1 class, expected at least two"),
         ((X, Y, X, np.array([0, 1, 2, 0, 1, 2])), r"y_test has class 2 \(first: row 2\), expected one of 0, 1"),
         ((X, np.array(list("ababab")), X, np.array(list("abcabc"))), r"y_test has class 'c' \(first: row 2\), expected one of 'a', 'b'"),
         ((X, np.eye(6), X, Y), r"y_train has shape \(6, 6\), expected one label .*; of columns that mark one class each, give"),
         ((X.astype(np.int64), Y, X, Y), r"x_train have type torch.int64, expected uint8 \(0…255\) or floats"),
-        ((np.full((6, 4), np.nan), Y, np.zeros((6, 4)), Y), r"the table contains NaN or infinite values in 6 of 6 examples"),
         ((X, Y, X[:, :2], Y), r"test images have shape \(3, 2, 4\), expected that of the train images, \(3, 4, 4\)"),
         ((X[:0], Y[:0], X, Y), r"y_train has shape \(0,\), expected one label an example, and at least one"),
-        ((X[:, 0, 0, 0], Y, X, Y), r"images have shape \(6,\), expected \(n, channels, height, width\)"),
+        ((X[:, 0, 0, 0], Y, X, Y), r"inputs have shape \(6,\), expected \(n, channels, height, width\)"),
     ],
 )
 def test_bad_arrays(arrays, message):
@@ -355,11 +353,11 @@ def test_real_cifar10(real_data):
     data = load_dataset("cifar10", n_train=1000)
     assert data.variant == "cifar10 (JPEG)"
     assert data.train.labels.bincount().tolist() == [100] * 10
-    assert data.test.images.shape == (10000, 3, 32, 32)
+    assert data.test.inputs.shape == (10000, 3, 32, 32)
     assert "airplane" in data.classes
 
 
 def test_real_mnist(real_data):
     data = load_dataset("mnist")
-    assert (len(data.train), len(data.test), data.train.image_shape) == (60000, 10000, (1, 28, 28))
-    assert 0.130 < data.train.images.double().mean() / 255 < 0.131  # its well-known mean
+    assert (len(data.train), len(data.test), data.train.input_shape) == (60000, 10000, (1, 28, 28))
+    assert 0.130 < data.train.inputs.double().mean() / 255 < 0.131  # its well-known mean

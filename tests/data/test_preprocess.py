@@ -10,7 +10,7 @@ from tests.conftest import make_split
 
 @pytest.mark.parametrize("seed", range(3))
 def test_standardize_agrees_with_the_slow_version(seed):
-    images = to_float(make_split(n=5, shape=(3, 28, 28), seed=seed).images)
+    images = to_float(make_split(n=5, shape=(3, 28, 28), seed=seed).inputs)
     for image, ours in zip(images, standardize_images(images), strict=True):
         np.testing.assert_allclose(ours.numpy(), oracles.standardize(image.double().numpy()), atol=1e-5)
 
@@ -21,7 +21,7 @@ def test_a_constant_image_becomes_zero_and_the_floor_binds_only_there():
     nearly = flat.clone()
     nearly[0, 0, 0, 0] = 0.7 + 1e-3  # deviation far below 1/sqrt(48)
     np.testing.assert_allclose(standardize_images(nearly)[0].numpy(), oracles.standardize(nearly[0].double().numpy()), atol=1e-5)
-    real = standardize_images(to_float(make_split().images))
+    real = standardize_images(to_float(make_split().inputs))
     np.testing.assert_allclose(real.flatten(1).std(1, correction=0), 1, atol=1e-5)
 
 

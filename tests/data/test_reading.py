@@ -77,7 +77,7 @@ def test_pictures_are_read_exactly_or_refused_wherever_they_come_from(tmp_path, 
         *map(encode, RGB[1:5]),
         saved(Image.fromarray(np.dstack([RGB[5], np.full((6, 5), 255, "u1")]))),
     ]
-    images = route(mixed, tmp_path / "mixed").images.permute(0, 2, 3, 1).numpy()
+    images = route(mixed, tmp_path / "mixed").inputs.permute(0, 2, 3, 1).numpy()
     order = [0, 2, 4, 1, 3, 5] if route is by_folder else range(6)
     expected = [np.repeat(GREY[0][..., None], 3, 2), *RGB[1:]]
     assert all((image == expected[i]).all() for image, i in zip(images, order, strict=True))
@@ -93,7 +93,7 @@ def test_pictures_are_read_exactly_or_refused_wherever_they_come_from(tmp_path, 
     cmyk = [saved(Image.fromarray(image).convert("CMYK"), "TIFF") for image in RGB]
     for _ in range(2):  # the second time from the cache
         with pytest.warns(UserWarning, match=r"6 of 6 images (of the torch dataset )?are CMYK, read as RGB by Pillow's formula"):
-            images = route(cmyk, tmp_path / "cmyk").images
+            images = route(cmyk, tmp_path / "cmyk").inputs
     assert len(images) == 6
 
 
@@ -104,7 +104,7 @@ def test_encoded_images_may_be_brought_to_a_size_and_corrupt_ones_skipped(tmp_pa
         route(encoded, tmp_path)
     for options, shape in (({}, (3, 6, 5)), ({"image_size": 4}, (3, 4, 4))):
         train = route(encoded, tmp_path, skip_corrupt=True, **options)
-        assert (len(train), train.image_shape) == (6, shape)
+        assert (len(train), train.input_shape) == (6, shape)
 
 
 def test_only_what_cannot_be_decoded_is_skipped(tmp_path):
@@ -136,14 +136,14 @@ def test_images_that_stay_on_disk_have_the_shape_that_they_have_in_memory(tmp_pa
     mixed = by_folder([encode(RGB[0]), *grey[1:]], tmp_path / "mixed")
     monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     lazy = by_folder(grey, tmp_path / "grey")
-    assert isinstance(lazy.images, ImagesOnDisk)
-    assert torch.equal(lazy.images[:], held.images)
-    assert len(lazy.images.moments()[0]) == 1
-    assert torch.equal(by_folder([encode(RGB[0]), *grey[1:]], tmp_path / "mixed").images[:], mixed.images)
-    colours = by_folder([grey[0], *map(encode, RGB[1:])], tmp_path / "colours").images
+    assert isinstance(lazy.inputs, ImagesOnDisk)
+    assert torch.equal(lazy.inputs[:], held.inputs)
+    assert len(lazy.inputs.moments()[0]) == 1
+    assert torch.equal(by_folder([encode(RGB[0]), *grey[1:]], tmp_path / "mixed").inputs[:], mixed.inputs)
+    colours = by_folder([grey[0], *map(encode, RGB[1:])], tmp_path / "colours").inputs
     with pytest.raises(InputError, match=r"2.png is in colour and .*0.png is grey, expected .*, or an image_size, which makes all RGB"):
         colours[:]
-    cmyk = by_folder([saved(Image.fromarray(image).convert("CMYK"), "TIFF") for image in RGB], tmp_path / "cmyk").images
+    cmyk = by_folder([saved(Image.fromarray(image).convert("CMYK"), "TIFF") for image in RGB], tmp_path / "cmyk").inputs
     with pytest.warns(UserWarning, match=r"0.png, and perhaps others, are CMYK, read as RGB") as told:
         cmyk[:]
     assert len(told) == 1
@@ -152,12 +152,12 @@ def test_images_that_stay_on_disk_have_the_shape_that_they_have_in_memory(tmp_pa
 def test_the_fingerprint_of_images_on_disk_is_their_content(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     flat = [np.full((6, 5, 3), value, np.uint8) for value in range(40)]
-    one = by_folder(map(encode, flat), tmp_path / "one").images
+    one = by_folder(map(encode, flat), tmp_path / "one").inputs
     flat[21][:] = 200  # not among the 16 whose pixels are looked at
     assert len(encode(flat[21])) == len(encode(np.full((6, 5, 3), 21, np.uint8)))
-    two = by_folder(map(encode, flat), tmp_path / "two").images
+    two = by_folder(map(encode, flat), tmp_path / "two").inputs
     assert one.fingerprint() != two.fingerprint()
-    assert by_folder(map(encode, flat), tmp_path / "again").images.fingerprint() == two.fingerprint()
+    assert by_folder(map(encode, flat), tmp_path / "again").inputs.fingerprint() == two.fingerprint()
 
 
 def test_what_the_cache_holds_is_made_anew_if_it_is_damaged(tmp_path, monkeypatch):
@@ -166,7 +166,7 @@ def test_what_the_cache_holds_is_made_anew_if_it_is_damaged(tmp_path, monkeypatc
     monkeypatch.setenv("SHATTERING_CACHE", str(tmp_path / "cache"))
     encoded = [b"", *map(encode, RGB[1:]), encode(RGB[0])]
     expected = by_folder(encoded, tmp_path / "data", skip_corrupt=True)
-    moments = formats.read_image_folder(tmp_path / "data" / "train", size=4, skip_corrupt=True).images.subset(expected.ids.numpy())
+    moments = formats.read_image_folder(tmp_path / "data" / "train", size=4, skip_corrupt=True).inputs.subset(expected.ids.numpy())
     before = moments.moments()
     kept = sorted(cache_folder().iterdir())
     assert kept
@@ -175,7 +175,7 @@ def test_what_the_cache_holds_is_made_anew_if_it_is_damaged(tmp_path, monkeypatc
         for path in kept:
             path.write_bytes(damage)
         again = by_folder(encoded, tmp_path / "data", skip_corrupt=True)
-        assert torch.equal(again.images, expected.images)
+        assert torch.equal(again.inputs, expected.inputs)
         assert moments.moments() == before
 
 
@@ -204,7 +204,7 @@ def test_items_of_a_torch_dataset_are_of_one_type_and_one_shape():
         with pytest.raises(InputError, match=message):
             load_dataset(Items(*items), hold_out=False)
     whole = torch.from_numpy(pixels).float()
-    found = load_dataset(Items(whole.bfloat16(), whole.bfloat16()), hold_out=False).train.images
+    found = load_dataset(Items(whole.bfloat16(), whole.bfloat16()), hold_out=False).train.inputs
     assert torch.equal(found[0], whole)
 
 
@@ -212,7 +212,7 @@ def test_a_dataset_on_disk_keeps_its_size(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "fits_into_memory", lambda _: False)
     by_folder(map(encode, RGB), tmp_path)
     data = load_dataset(tmp_path, image_size=4)
-    assert load_dataset(data, image_size=4).train.image_shape == (3, 4, 4)
+    assert load_dataset(data, image_size=4).train.input_shape == (3, 4, 4)
     with pytest.raises(InputError, match="image_size is 5, expected 4, that of the dataset which is given"):
         load_dataset(data, image_size=5)
     with pytest.raises(InputError, match="image_size is 5, expected none, that of the dataset which is given"):
@@ -249,7 +249,7 @@ def test_a_hugging_face_dataset_of_paths(tmp_path):
         (tmp_path / f"{i}.png").write_bytes(encode(image))
         rows.append({"bytes": None, "path": str(tmp_path / f"{i}.png")})
     source = hub_of(rows)
-    assert (load_dataset(source, hold_out=False).train.images.permute(0, 2, 3, 1).numpy() == np.stack(RGB)).all()
+    assert (load_dataset(source, hold_out=False).train.inputs.permute(0, 2, 3, 1).numpy() == np.stack(RGB)).all()
     (tmp_path / "3.png").unlink()
     with pytest.raises(InputError, match=r"3.png cannot be read: No such file"):
         load_dataset(source)

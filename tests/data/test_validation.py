@@ -32,7 +32,7 @@ def test_validation_examples_have_the_noise_of_the_train_split():
     data = randomize(load_dataset("digits", 200, n_validation=50), noise, seed=5)
     rows = torch.searchsorted(whole.train.ids, data.validation.ids)
     assert torch.equal(data.validation.labels, whole.train.labels[rows])
-    assert torch.equal(data.validation.images, whole.train.images[rows])
+    assert torch.equal(data.validation.inputs, whole.train.inputs[rows])
 
 
 @pytest.mark.parametrize(("n_train", "n", "room"), [(1290, 8, 7), (None, 1297, 1296)])

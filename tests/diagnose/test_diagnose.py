@@ -21,8 +21,9 @@ from shattering.compare import budget
 from shattering.compare.budget import Clock, Cost
 from shattering.compare.front import randomization_test
 from shattering.compare.plan import LABEL_TEST
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
 from shattering.data.load import load_dataset
+from shattering.data.split import Split
 from shattering.diagnose import history
 from shattering.diagnose.diagnose import accuracy_bound, chance_of_true, diagnose, too_small
 from shattering.diagnose.network import Trained, decay_over_pull, entropy, share_nearer
@@ -176,7 +177,7 @@ def test_entropy_is_the_loss_of_guessing():
 
 def test_identical_inputs_with_different_labels_bound_the_accuracy_exactly(store):
     base = load_dataset("digits", n_train=100, n_test=20)
-    images = torch.cat([base.train.images, base.train.images[:40]])
+    images = torch.cat([base.train.inputs, base.train.inputs[:40]])
     train = Split(images, torch.cat([base.train.labels, base.train.labels[:40]]), base.train.classes)
     test = of_labels(store, KNeighborsClassifier(1), Dataset(train, base.test), n_train=None, n_test=None)
     found = test.diagnosis[0]
@@ -196,15 +197,15 @@ def test_the_bound_counts_the_most_frequent_label_of_each_group():
 
 def nearest_mean(split, seed):
     """Ignores the labels that it is given."""
-    images = split.images.float().flatten(1)
+    images = split.inputs.float().flatten(1)
     means = torch.stack([images[split.true_labels == k].mean(0) for k in range(split.n_classes)])
-    return lambda other: torch.cdist(other.images.float().flatten(1), means).argmin(1)
+    return lambda other: torch.cdist(other.inputs.float().flatten(1), means).argmin(1)
 
 
 def redraws(split, seed):
     """Fits labels that it draws anew."""
-    images, labels = split.images.float().flatten(1), split.labels[torch.randperm(len(split))]
-    return lambda other: labels[torch.cdist(other.images.float().flatten(1), images).argmin(1)]
+    images, labels = split.inputs.float().flatten(1), split.labels[torch.randperm(len(split))]
+    return lambda other: labels[torch.cdist(other.inputs.float().flatten(1), images).argmin(1)]
 
 
 def test_labels_that_are_not_used(store):
@@ -316,7 +317,7 @@ def test_a_softmax_before_the_loss(store, last):
 
 def test_a_sigmoid_before_the_loss(store):
     base = load_dataset("digits", n_train=150, n_test=40)
-    of_two = [Split(split.images, (split.labels > 4).long(), ("low", "high")) for split in (base.train, base.test)]
+    of_two = [Split(split.inputs, (split.labels > 4).long(), ("low", "high")) for split in (base.train, base.test)]
 
     def network(shape, k):
         return nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 1), nn.Sigmoid())

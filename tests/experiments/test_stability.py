@@ -37,7 +37,7 @@ def test_replacing_is_of_one_example_only():
         differs = (X != X2).any(1)
         assert differs.nonzero()[0].tolist() == [row]
         assert (y2[row], *y2[~differs]) == (int(fresh.labels[k]), *y[~differs])
-    assert torch.equal(train.images, make_split(n=12, seed=0).images)
+    assert torch.equal(train.inputs, make_split(n=12, seed=0).inputs)
 
 
 def test_no_more_examples_are_replaced_than_there_are():

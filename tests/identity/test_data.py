@@ -11,7 +11,8 @@ import torch
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import load_dataset, randomization_test
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
+from shattering.data.split import Split
 from tests.conftest import make_split
 
 MAKE = """
@@ -37,14 +38,14 @@ def edits() -> dict[str, Dataset]:
             data, train=replace(split, **changes), test=replace(data.test, **{k: v for k, v in changes.items() if k == "classes"})
         )
 
-    pixel, label, ids = split.images.clone(), split.labels.clone(), split.ids.clone()
+    pixel, label, ids = split.inputs.clone(), split.labels.clone(), split.ids.clone()
     pixel[-1, -1, -1, -1] ^= 1
     label[0] = (label[0] + 1) % 4
     ids[0] = 77
     order = torch.arange(12).flip(0)
     out = {
         "itself": data,
-        "a pixel": of(images=pixel),
+        "a pixel": of(inputs=pixel),
         "a label": of(labels=label, true_labels=label),
         "a true label": of(true_labels=label),
     }
@@ -58,8 +59,8 @@ def edits() -> dict[str, Dataset]:
         "one example less": replace(data, train=split.subset(order[:11])),
     }
     out |= {"a class's name": of(classes=("class0", "class1", "class2", "other"))}
-    floats = {"images": split.images.float() / 255}
-    out["the type"] = replace(data, train=replace(split, **floats), test=replace(data.test, images=data.test.images.float() / 255))
+    floats = {"inputs": split.inputs.float() / 255}
+    out["the type"] = replace(data, train=replace(split, **floats), test=replace(data.test, inputs=data.test.inputs.float() / 255))
     values = {"numbers": np.array([1, 2, 3, 4]), "texts": np.array(["1", "2", "3", "4"]), "small": np.arange(4, dtype=np.int8)}
     for name, found in values.items():
         splits = (replace(one, label_values=found) for one in (split, data.test))
@@ -74,7 +75,7 @@ def test_any_edit_gives_another_fingerprint():
 
 
 def test_names_of_classes_are_told_apart_where_one_ends():
-    images, labels = make_split(n=8, n_classes=2).images, torch.arange(8) % 2
+    images, labels = make_split(n=8, n_classes=2).inputs, torch.arange(8) % 2
     names = [("a\0b", "c"), ("a", "b\0c"), ("a", "c"), ("ac", ""), ("torch.uint8", "c")]
     found = {Dataset(Split(images, labels, classes), Split(images, labels, classes)).fingerprint() for classes in names}
     assert len(found) == len(names)

@@ -34,9 +34,9 @@ class FixedNet(nn.Sequential):
 
 
 def nearest_mean(split, seed):
-    images = split.images.float().flatten(1)
+    images = split.inputs.float().flatten(1)
     means = torch.stack([images[split.labels == k].mean(0) for k in range(split.n_classes)])
-    return lambda other: torch.cdist(other.images.float().flatten(1), means).argmin(1)
+    return lambda other: torch.cdist(other.inputs.float().flatten(1), means).argmin(1)
 
 
 def scores(split, seed):

@@ -15,7 +15,7 @@ from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from shattering import NetworkClassifier
-from shattering.data.dataset import Split
+from shattering.data.split import Split
 from shattering.learners.learned import count_learned
 from shattering.learners.wrapped import Wrapped
 

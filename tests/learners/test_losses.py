@@ -38,7 +38,7 @@ def test_one_update_follows_the_formula_and_the_plain_loss_is_recorded(label_smo
     start = NetworkClassifier(TwoHeads, **{**ONE_STEP, "learning_rate": 0.0}).fit(split).module_
     fitted = NetworkClassifier(TwoHeads, label_smoothing=label_smoothing, auxiliary=auxiliary, **ONE_STEP).fit(split)
     start.zero_grad()
-    images = 2 * to_float(split.images) - 1
+    images = 2 * to_float(split.inputs) - 1
     logits, second = start.train()(images)
     plain = F.cross_entropy(logits, split.labels)
     objective = smoothed(logits, split.labels, label_smoothing) + auxiliary * smoothed(second, split.labels, label_smoothing)
@@ -111,4 +111,4 @@ def test_pixels_are_scaled_to_the_range_of_published_weights():
 
     split = make_split(n=8)
     NetworkClassifier(Spy, standardize="range", epochs=1, device="cpu").fit(split)
-    torch.testing.assert_close(seen[-1], split.images.float() / 127.5 - 1)
+    torch.testing.assert_close(seen[-1], split.inputs.float() / 127.5 - 1)

@@ -109,8 +109,8 @@ def test_global_generators_are_left_alone():
 def test_any_factory_and_raw_images():
     factory = lambda shape, k: nn.Sequential(nn.Flatten(), nn.Linear(shape[0] * shape[1] * shape[2], k))  # noqa: E731
     split = make_split()
-    net = NetworkClassifier(factory, epochs=2).fit(split.images, split.labels)
-    assert net.predict(split.images.numpy()).shape == (40,)
+    net = NetworkClassifier(factory, epochs=2).fit(split.inputs, split.labels)
+    assert net.predict(split.inputs.numpy()).shape == (40,)
     assert net.n_parameters_ == 90 * 4 + 4
 
 
@@ -159,7 +159,7 @@ def test_bad_data():
     with pytest.raises(InputError, match=r"images have shape \(3, 8, 8\), expected \(3, 6, 5\) as in fit"):
         net.predict(make_split(shape=(3, 8, 8)))
     with pytest.raises(InputError, match="X has 40 examples and y has 3 labels"):
-        NetworkClassifier().fit(split.images, [0, 1, 2])
+        NetworkClassifier().fit(split.inputs, [0, 1, 2])
     with pytest.raises(ValueError, match="NaN"):
         NetworkClassifier().fit(np.array([[np.nan, 1.0], [0.0, 1.0]]), [0, 1])
 

@@ -17,7 +17,7 @@ from shattering.compare.page import _first_issues
 from shattering.learners.adapt import as_model
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.on_splits import fit_split, predict_split, score_split, table
+from shattering.learners.on_splits import fit_split, predict_split, score_split
 from shattering.learners.relu import ReluInterpolatorClassifier
 from tests.data.test_numbers import TYPES
 from tests.learners.test_predictions import Untagged
@@ -51,7 +51,7 @@ def test_tables_reach_estimators_and_training_functions_in_their_own_type(kind):
         return lambda other: seen_by_function.append(other) or torch.zeros(len(other))
 
     predict_split(fit_split(as_model(train)[1], split), split)
-    for X in (seen.X_, seen.asked_, *(part.images.numpy() for part in seen_by_function)):
+    for X in (seen.X_, seen.asked_, *(part.inputs.numpy() for part in seen_by_function)):
         assert X.dtype == kind
         np.testing.assert_array_equal(X, given)
     assert seen_by_function[0].label_values.tolist() == [1, 2]
@@ -62,11 +62,11 @@ def test_images_are_scaled_by_their_type_and_tables_are_not():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 3, 3), dtype=np.uint8)
     y = [0, 1] * 4
     images, flat = (dataset_from_arrays(x, y, x, y).train for x in (pixels, pixels.reshape(8, 9)))
-    np.testing.assert_array_equal(table(images), (pixels.reshape(8, 9) / np.float32(255)))
-    np.testing.assert_array_equal(table(flat), pixels.reshape(8, 9))
+    np.testing.assert_array_equal(images.X, (pixels.reshape(8, 9) / np.float32(255)))
+    np.testing.assert_array_equal(flat.X, pixels.reshape(8, 9))
     floats = dataset_from_arrays(pixels / 255, y, pixels / 255, y).train
-    assert table(floats).dtype == np.float64
-    np.testing.assert_array_equal(table(floats), pixels.reshape(8, 9) / 255)
+    assert floats.X.dtype == np.float64
+    np.testing.assert_array_equal(floats.X, pixels.reshape(8, 9) / 255)
 
 
 MODELS = {
@@ -120,7 +120,7 @@ def test_randomizations_of_tables_of_every_type(pixels, kind):
     given = np.random.default_rng(0).integers(0, 2 if kind == "bool" else 100, (40, 3)).astype(kind)
     data = dataset_from_arrays(given, [1, 2] * 20, given, [1, 2] * 20)
     made = randomize(data, Randomization(pixels=pixels), seed=1)
-    found = made.train.images.numpy()
+    found = made.train.inputs.numpy()
     assert made.train.label_values.tolist() == [1, 2]
     if pixels == "gaussian":
         assert found.dtype == (kind if kind.startswith("float") else "float64")
@@ -173,7 +173,7 @@ def test_a_run_has_the_scores_of_scikit_learn():
 
 def test_weights_by_what_are_no_labels_say_what_the_labels_are():
     data = load_dataset("digits", n_train=60, n_test=20)
-    named = Split(data.train.images, (data.train.labels > 4).long(), ("small", "large"))
+    named = Split(data.train.inputs, (data.train.labels > 4).long(), ("small", "large"))
     with pytest.raises(InputError, match=r"class_weight.*; the labels \(and classes\) are 0 \(small\), 1 \(large\)"):
         fit_split(DecisionTreeClassifier(class_weight={"small": 2}), named)
     weighted = fit_split(make_pipeline(DecisionTreeClassifier(max_depth=1, class_weight={0: 1e6})), named)
@@ -183,7 +183,7 @@ def test_weights_by_what_are_no_labels_say_what_the_labels_are():
 def own_labels(n=60):
     digits = load_dataset("digits", n_train=n, n_test=30)
     return Dataset(
-        *(Split(s.images, s.labels // 5, ("low", "high"), label_values=np.array(["high", "low"])) for s in (digits.train, digits.test))
+        *(Split(s.inputs, s.labels // 5, ("low", "high"), label_values=np.array(["high", "low"])) for s in (digits.train, digits.test))
     )
 
 
@@ -204,8 +204,8 @@ def test_networks_and_training_functions_are_scored_by_the_users_labels():
     )
 
     def train(split, seed):
-        means = torch.stack([split.images[split.labels == k].float().mean(0) for k in (0, 1)])
-        return lambda other: -(other.images.float()[:, None] - means).flatten(2).norm(dim=2)
+        means = torch.stack([split.inputs[split.labels == k].float().mean(0) for k in (0, 1)])
+        return lambda other: -(other.inputs.float()[:, None] - means).flatten(2).norm(dim=2)
 
     function = fit_split(as_model(train)[1], data.train)
     assert set(function.predict(data.test)) <= {"high", "low"}

@@ -6,7 +6,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import RunSpec, Store, load_dataset, randomization_test, run
-from shattering.data.dataset import Split
+from shattering.data.split import Split
 from shattering.learners import MODELS
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier

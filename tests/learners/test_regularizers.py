@@ -15,7 +15,7 @@ ALL = {"augment": ["crop", "flip", "rotation", "brightness", "contrast", "satura
 
 
 def fit(split, **params):
-    test = make_split(n=8, shape=split.image_shape)
+    test = make_split(n=8, shape=split.input_shape)
     return NetworkClassifier(**{"epochs": 3, "batch_size": 16, "device": "cpu", "random_state": 1, **params}).fit(split, test=test)
 
 
@@ -70,7 +70,7 @@ def test_every_epoch_sees_its_own_version_of_every_image_with_its_label():
     augmentation = Augmentation(strengths("rotation"), (6, 5))
     for epoch, images in enumerate(seen):
         (rows,) = batch_rows(12, 12, 0, epoch)
-        versions = augmentation(split.images.float() / 255, augmentation.draw(12, 0, epoch))
+        versions = augmentation(split.inputs.float() / 255, augmentation.draw(12, 0, epoch))
         torch.testing.assert_close(images, versions[rows])
         loss = nn.functional.cross_entropy(net.module_.layer(versions), split.labels)
         assert net.history_["train_loss"][epoch] == pytest.approx(loss.item())

@@ -236,7 +236,7 @@ def test_bad_data():
 
 def test_random_labels_on_real_images(real_data):
     data = load_dataset("cifar10", n_train=1500)
-    X, y = data.train.images.flatten(1).numpy(), np.random.default_rng(0).integers(0, 10, 1500)
+    X, y = data.train.inputs.flatten(1).numpy(), np.random.default_rng(0).integers(0, 10, 1500)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model = ReluInterpolatorClassifier().fit(X, y)

@@ -288,7 +288,7 @@ def test_examples_show_what_the_model_was_given(tmp_path):
     assert strip.shape == (8, 80)
     for place, example in enumerate(done.result["examples"]):
         row = int((data.train.ids == example["id"]).nonzero())
-        assert (strip[:, 8 * place : 8 * place + 8] == data.train.images[row, 0].numpy()).all()
+        assert (strip[:, 8 * place : 8 * place + 8] == data.train.inputs[row, 0].numpy()).all()
         assert (example["label"], example["true_label"]) == (str(int(data.train.labels[row])), str(place))
 
 

@@ -53,15 +53,15 @@ class Spoiling(Clean):
 
 
 def clean(split, seed):
-    images, labels = split.images.float().clone(), split.labels.clone()
-    return lambda other: labels[torch.cdist(other.images.flatten(1).float(), images.flatten(1)).argmin(1)]
+    images, labels = split.inputs.float().clone(), split.labels.clone()
+    return lambda other: labels[torch.cdist(other.inputs.flatten(1).float(), images.flatten(1)).argmin(1)]
 
 
 def spoiling(split, seed):
     predict = clean(split, seed)
 
     def spoil(split):
-        for tensor in (split.images, split.labels, split.ids, split.true_labels):
+        for tensor in (split.inputs, split.labels, split.ids, split.true_labels):
             tensor.zero_()
         with pytest.raises(ValueError, match="read-only"):
             split.label_values[:] = 7
@@ -79,7 +79,7 @@ def spoiling(split, seed):
 @pytest.mark.parametrize(("good", "bad"), [(Clean(), Spoiling()), (clean, spoiling)], ids=["estimator", "training function"])
 def test_every_draw_is_as_if_nothing_had_been_changed(good, bad, data):
     if data == "table":
-        X = DIGITS.train.images.flatten(1).double()
+        X = DIGITS.train.inputs.flatten(1).double()
         data = dataset_from_arrays(X, DIGITS.train.y + 1, X, DIGITS.train.y + 1)
     before = data.fingerprint()
     scoring = {"scoring": "balanced_accuracy"} if good is not clean else {}
@@ -106,7 +106,7 @@ def test_a_module_that_changes_its_input_is_evaluated_on_what_it_was():
 class Careless(NetworkClassifier):
     def predict(self, X):
         out = super().predict(X)
-        X.images.zero_()
+        X.inputs.zero_()
         return out
 
 
@@ -194,9 +194,9 @@ class OneBuffer(torch.utils.data.Dataset):
 
 def test_a_torch_dataset_may_fill_the_same_tensors_again():
     data = load_dataset(OneBuffer(), seed=0)
-    whole = torch.cat([data.train.images, data.test.images])[:, 0, 0, 0]
+    whole = torch.cat([data.train.inputs, data.test.inputs])[:, 0, 0, 0]
     assert sorted(whole.tolist()) == [pytest.approx(i / 12) for i in range(12)]
-    assert (data.train.labels == (data.train.images[:, 0, 0, 0] * 12).round().long() % 2).all()
+    assert (data.train.labels == (data.train.inputs[:, 0, 0, 0] * 12).round().long() % 2).all()
 
 
 def test_tensors_of_the_caller_are_not_those_of_the_dataset():
@@ -212,7 +212,7 @@ def test_what_changes_the_dataset_that_was_handed_over_is_told():
     mine = Dataset(DIGITS.train.copy(), DIGITS.test.copy())
 
     def train(split, seed):
-        mine.train.images.zero_()
+        mine.train.inputs.zero_()
         return clean(split, seed)
 
     with pytest.raises(InputError, match="arrays was changed in place while it was trained on, expected code that changes copies"):
@@ -223,7 +223,7 @@ def test_data_that_are_kept_for_the_next_run_are_not_trusted_when_they_have_been
     mine = Dataset(DIGITS.train.copy(), DIGITS.test.copy())
     spec = RunSpec(name_of("mine", "1"), model="nearest-neighbors", params={"n_neighbors": 1})
     first = run(spec, Store(tmp_path / "a"), given={spec.dataset: mine})
-    mine.train.images.zero_()
+    mine.train.inputs.zero_()
     again = run(spec, Store(tmp_path / "b"), given={spec.dataset: Dataset(DIGITS.train, DIGITS.test)})
     assert again.result == first.result
 

@@ -94,6 +94,14 @@ def test_what_a_kind_of_run_does_not_have_is_an_error_that_says_who_has_it(store
 
 def test_the_page_shows_the_schema():
     page = (ROOT / "docs" / "stored-runs.md").read_text()
-    tables = (schema.RESULT, schema.STUDY_RESULT, schema.PROVENANCE, schema.MODEL_PROVENANCE, schema.FAILED, *schema.TABLES.values())
+    tables = (
+        schema.RESULT,
+        schema.REGRESSION,
+        schema.STUDY_RESULT,
+        schema.PROVENANCE,
+        schema.MODEL_PROVENANCE,
+        schema.FAILED,
+        *schema.TABLES.values(),
+    )
     for text in (schema.files_to_markdown(), *(schema.to_markdown(table) for table in tables if table)):
         assert text in page, f"docs/stored-runs.md lacks this table:\n{text}"

@@ -7,7 +7,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.dummy import DummyClassifier
 
 from shattering import InputError, Randomization, RunSpec, Store, run
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
+from shattering.data.split import Split
 
 NAMES = {"model": "object:Model:1", "dataset": "object:data:2"}
 

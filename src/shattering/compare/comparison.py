@@ -11,6 +11,7 @@ from statistics import fmean
 from shattering import stats
 from shattering.compare.duplicates import Duplicates
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, RANDOMIZATIONS, TESTS, find_randomizations
+from shattering.data.kinds import PARTS, Kind
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
@@ -186,13 +187,25 @@ class Comparison:
         return self.original.runs[0].spec.scoring or "accuracy"
 
     @property
-    def is_image(self) -> bool:
-        """True if the examples are images, False for tables."""
-        return len(self.original.runs[0].result["image_shape"]) == 3
+    def kind(self) -> Kind:
+        """The kind of the inputs."""
+        result = self.original.runs[0].result
+        return result.get("kind") or ("images" if len(result["image_shape"]) == 3 else "table")
+
+    @property
+    def parts(self) -> str:
+        """What the inputs consist of, in the words of their kind: "pixels", "features", "time steps", "tokens" or "inputs"."""
+        return PARTS[self.kind]
+
+    @property
+    def is_regression(self) -> bool:
+        """True if the labels are numbers, not classes."""
+        return "n_classes" not in self.original.runs[0].result
 
     def title(self, randomization: Randomization) -> str:
-        """Return the title of a randomization, with "features" in place of "pixels" for tables."""
-        return randomization.title if self.is_image else randomization.title.replace("pixels", "features")
+        """Return the title of a randomization, in the words of the kind of inputs, such as "features" in place of "pixels"."""
+        title = randomization.title.replace("pixels", self.parts)
+        return title.replace("labels", "targets") if self.is_regression else title
 
     @cached_property
     def randomizations(self) -> list[Randomization]:
@@ -210,7 +223,7 @@ class Comparison:
             InputError: for an unknown name.
         """
         if isinstance(randomization, str):
-            (randomization,) = find_randomizations([randomization], is_image=True)
+            (randomization,) = find_randomizations([randomization])
         return [r for r in self.repeats if r.randomization == randomization and (not done or r.status == "done")]
 
     def test_scores(self, randomization: Randomization | str) -> list[float]:
@@ -263,4 +276,5 @@ class Comparison:
     def random_label_accuracy(self) -> float | None:
         """The mean training accuracy on labels that are independent of the features; None if there are no such repeats."""
         accuracies = [repeat.mean("train_accuracy") for repeat in self.random_label_repeats]
-        return fmean(a for a in accuracies if a is not None) if accuracies else None
+        known = [accuracy for accuracy in accuracies if accuracy is not None]
+        return fmean(known) if known else None

@@ -3,8 +3,9 @@
 from collections import Counter
 from dataclasses import dataclass
 
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
 from shattering.data.lazy import ImagesOnDisk
+from shattering.data.split import Split
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Duplicates:
 def find_duplicates(dataset: Dataset, folds: bool) -> Duplicates | None:
     """Return the duplicate inputs of a dataset; None if there are none, or if images on disk would have to be read for it."""
     splits = (dataset.train,) if folds else (dataset.train, dataset.test)
-    if any(isinstance(split.images, ImagesOnDisk) for split in splits):
+    if any(isinstance(split.inputs, ImagesOnDisk) for split in splits):
         return None
     train, *rest = (_count_inputs(split) for split in splits)
     if folds:
@@ -53,6 +54,6 @@ def find_duplicates(dataset: Dataset, folds: bool) -> Duplicates | None:
     return Duplicates(number, n, not folds and train == rest[0], folds) if number else None
 
 
-def _count_inputs(split: Split) -> Counter[int]:
-    """Count each input of a split, by a hash of 64 bits."""
-    return Counter(hash(row.tobytes()) for row in split.images.numpy())
+def _count_inputs(split: Split) -> Counter[bytes]:
+    """Count each input of a split."""
+    return Counter(split.row_keys())

@@ -17,7 +17,9 @@ from shattering.compare.duplicates import find_duplicates
 from shattering.compare.execution import Execution
 from shattering.compare.plan import Plan, count_repeats, find_randomizations
 from shattering.compare.result import RandomizationTest
+from shattering.data.arrays import Targets
 from shattering.data.dataset import Dataset
+from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
 from shattering.identity.digest import identify, tell
@@ -25,6 +27,7 @@ from shattering.identity.files import read_once
 from shattering.learners.adapt import Inputs, as_model, tracked
 from shattering.learners.factories import OfInstance, Start
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.predictions import kind_of_model
 from shattering.parameters import Count, Natural, Range, check_arguments
 from shattering.randomization import Randomization
 from shattering.runs import objects
@@ -41,7 +44,12 @@ from shattering.system.temporary import TemporaryFolder
 def randomization_test(
     model: Any,
     data: Any,
+    y: Any = None,
     *,
+    groups: Any = None,
+    kind: Kind | None = None,
+    target: str | None = None,
+    targets: Targets | None = None,
     randomizations: Sequence[str | Randomization] | None = None,
     n_permutations: int | Mapping[str, int] = 19,
     folds: Annotated[int, Range(2)] | None = None,
@@ -69,6 +77,12 @@ def randomization_test(
             function (split, seed) → predict, or the name of one; see `shattering.learners.adapt.as_model`.
         data: a name, a path, (X, y), (x_train, y_train, x_test, y_test), a `Dataset`, a torch or a Hugging Face dataset;
             see `load_dataset`. Without a test split, a fifth is held out at random; with folds, nothing is.
+        y: (n,) the labels, if data is X alone, as scikit-learn's functions take them.
+        groups: (n,) values that are equal for examples that belong together, such as those of one patient, or the name of a column:
+            whole groups are held out. See `load_dataset`, also for the next three.
+        kind: what the inputs are: "images", "table", "sequence", "tokens" or "opaque". None: as their type says.
+        target: the name of the column of labels in a DataFrame, or in a CSV or Parquet file.
+        targets: "classes" or "numbers". None: numbers for regressors, and where the labels have fractions.
         randomizations: names in `shattering.compare.plan.RANDOMIZATIONS`, or instances of `Randomization`. Default: permuted
             labels, 20 % corrupted labels, Gaussian features and features permuted within classes; for images also shuffled and
             random pixels.
@@ -76,7 +90,7 @@ def randomization_test(
             3. Or a mapping from names of randomizations to numbers. The smallest possible p-value is 1 / (n_permutations + 1).
         folds: cross-validate over this number of stratified folds of the train split instead of testing on the test split, as
             scikit-learn's `permutation_test_score` does. None: use the test split.
-        scoring: the name of one of scikit-learn's scorers, of which higher is better. None: accuracy.
+        scoring: the name of one of scikit-learn's scorers, of which higher is better. None: accuracy, or R² for numbers.
         hyperparameters: parameters of the model; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: "table" or "images", for estimators that accept either. "auto": images for skorch, tables otherwise.
         start: the weights that every fit of an instance of a torch module starts from: "reinitialized" (its layers draw new
@@ -118,10 +132,18 @@ def randomization_test(
     if jobs is None and engine != "local" and budget is not None:
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
     name, estimator, params = tracked(*as_model(model, hyperparameters, inputs, start))
-    source = str(data) if isinstance(data, (str, Path)) else None
+    if y is not None:
+        data = (data, y)
+    said: dict[str, Any] = {"kind": kind, "target": target, "targets": targets, "groups": groups}
+    if targets is None and kind_of_model(estimator) == "regressor":
+        said["targets"] = "numbers"
+    said = {name: value for name, value in said.items() if value is not None}
+    source = str(data) if isinstance(data, (str, Path)) and not said else None
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
     sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
-    dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, channels=channels, **reading)
+    dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, channels=channels, **reading, **said)
+    if dataset.train.is_regression and scoring is None:
+        scoring = "r2"
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     if folds is not None:
@@ -130,7 +152,7 @@ def randomization_test(
     base = RunSpec(dataset=spec["dataset"], model=spec["model"], params=params, seed=seed, data_seed=seed, scoring=scoring)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
-    counts = count_repeats(find_randomizations(randomizations, len(dataset.train.image_shape) == 3), n_permutations)
+    counts = count_repeats(find_randomizations(randomizations, dataset.train), n_permutations)
     base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
     plan = Plan(base, counts)
     folder = None
@@ -197,10 +219,10 @@ def _check_same_data(repeats: Sequence[Repeat]) -> None:
     original, *others = [run for repeat in repeats for run in repeat.runs if run.status == "done"]
     for other in others:
         for name in ("dataset", "classes", "image_shape"):
-            if other.result[name] != original.result[name]:
+            if other.result.get(name) != original.result.get(name):
                 raise InputError(
-                    f"{other.folder} was made from other data than the original fit: its {name} is {other.result[name]!r}, expected "
-                    f"{original.result[name]!r}; remove that folder or take another store"
+                    f"{other.folder} was made from other data than the original fit: its {name} is {other.result.get(name)!r}, expected "
+                    f"{original.result.get(name)!r}; remove that folder or take another store"
                 )
 
 

@@ -6,6 +6,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from shattering import seeds
+from shattering.data.kinds import Kind
+from shattering.data.lazy import ImagesOnDisk
+from shattering.data.rows import Rows
+from shattering.data.split import Split
 from shattering.errors import InputError, shown, unknown
 from shattering.parameters import Count, check
 from shattering.randomization import Randomization
@@ -19,24 +23,46 @@ RANDOMIZATIONS: dict[str, Randomization] = {
     "random-pixels": Randomization(pixels="random"),
     "gaussian-pixels": Randomization(pixels="gaussian"),
     "within-class": Randomization(pixels="within-class"),
+    "permuted-features": Randomization(pixels="columns"),
+    "shifted-sequences": Randomization(pixels="shifted"),
+    "uniform-tokens": Randomization(pixels="uniform"),
+    "unigram-tokens": Randomization(pixels="unigram"),
 }
 ORIGINAL = Randomization()
 LABEL_TEST = RANDOMIZATIONS["permuted-labels"]
 FEATURE_TEST = RANDOMIZATIONS["within-class"]
 TESTS = {LABEL_TEST: "labels do not depend on the features", FEATURE_TEST: "within a class, features do not depend on each other"}
-FOR_IMAGES = ("permuted-labels", "corrupted-labels", "shuffled-pixels", "random-pixels", "gaussian-pixels", "within-class")
-FOR_TABLES = ("permuted-labels", "corrupted-labels", "gaussian-pixels", "within-class")
+DEFAULT: dict[Kind, tuple[str, ...]] = {
+    "images": ("permuted-labels", "corrupted-labels", "shuffled-pixels", "random-pixels", "gaussian-pixels", "within-class"),
+    "table": ("permuted-labels", "corrupted-labels", "gaussian-pixels", "within-class"),
+    "sequence": ("permuted-labels", "corrupted-labels", "shuffled-pixels", "random-pixels", "shifted-sequences", "gaussian-pixels"),
+    "tokens": ("permuted-labels", "corrupted-labels", "random-pixels", "unigram-tokens"),
+    "opaque": ("permuted-labels", "corrupted-labels"),
+}
 FEW = 3  # repeats of a randomization that is shown but not tested
 
 
-def find_randomizations(names: Sequence[str | Randomization] | None, is_image: bool) -> list[Randomization]:
-    """Return randomizations by their names; None: the default ones, for images or for tables.
+def default_randomizations(split: Split) -> list[str]:
+    """Return the names of the randomizations that make sense for inputs and labels of this kind, and are compared by default."""
+    names = list(DEFAULT[split.kind])
+    if split.is_regression:
+        names = [name for name in names if name not in ("corrupted-labels", "within-class")]
+        names += ["permuted-features"] if split.kind == "table" else []
+    if isinstance(split.inputs, Rows) and not split.inputs.is_numbers:
+        names = [name for name in names if name != "gaussian-pixels"]
+    if isinstance(split.inputs, ImagesOnDisk):
+        names.remove("within-class")  # it permutes among all images of a class
+    return names
+
+
+def find_randomizations(names: Sequence[str | Randomization] | None, split: Split | None = None) -> list[Randomization]:
+    """Return randomizations by their names; None: the default ones, for a split like the given one.
 
     Raises:
         InputError: for an unknown name, an empty list, one that is listed twice, and one that randomizes nothing.
     """
-    if names is None:
-        names = FOR_IMAGES if is_image else FOR_TABLES
+    if names is None and split is not None:
+        names = default_randomizations(split)
     elif not isinstance(names, (list, tuple, set, frozenset)) or not names:
         raise InputError(f"randomizations is {shown(names)}, expected a list of at least one")
     randomizations: list[Randomization] = []

@@ -193,8 +193,7 @@ def _listed(test: Comparison, accuracies: dict[str, float]) -> str:
     by_text: dict[str, list[str]] = {}
     for word, accuracy in accuracies.items():
         by_text.setdefault(percent(accuracy), []).append(word)
-    inputs = "pixels" if test.is_image else "features"
-    parts = [f"{text} training accuracy on {_and(words)} {inputs}" for text, words in by_text.items()]
+    parts = [f"{text} training accuracy on {_and(words)} {test.parts}" for text, words in by_text.items()]
     return ", ".join(parts)
 
 

@@ -1,32 +1,58 @@
-"""`dataset_from_arrays`: arrays of images or tables, and their labels, as they are → a `Dataset`."""
+"""`dataset_from_arrays`: inputs of any kind that rows can be taken of, and their labels, as they are → a `Dataset`."""
+
+from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 import torch
+from scipy.sparse import issparse
 
 from shattering.data.channels import channels_first
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
+from shattering.data.kinds import Kind
 from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.numbers import plain_numbers
-from shattering.data.targets import check_names, check_names_differ, kind_of, plain_labels
-from shattering.errors import InputError
+from shattering.data.rows import Rows, as_tokens, is_text
+from shattering.data.split import Split
+from shattering.data.targets import are_numbers, check_names, check_names_differ, kind_of, plain_labels, plain_targets
+from shattering.errors import InputError, unknown
+
+Targets = Literal["classes", "numbers"]
+"""What labels are: names or numbers of classes, or the numbers that a regression predicts."""
 
 
 def dataset_from_arrays(
-    x_train, y_train, x_test, y_test, *, classes=None, label_values=None, channels: str | None = None, name: str = "arrays"
+    x_train: Any,
+    y_train: Any,
+    x_test: Any,
+    y_test: Any,
+    *,
+    classes: Any = None,
+    label_values: Any = None,
+    channels: str | None = None,
+    kind: Kind | None = None,
+    targets: Targets | None = None,
+    groups: tuple[Any, Any] | None = None,
+    name: str = "arrays",
 ) -> Dataset:
-    """Return a Dataset from NumPy arrays, torch tensors or DataFrames of numbers, all values and labels as they are.
+    """Return a Dataset from arrays, tensors, DataFrames, sparse matrices, texts or objects, all values and labels as they are.
 
     Args:
         x_train: (n, features), of booleans, whole numbers or floats; or images (n, height, width), or (n, height, width, channels) /
             (n, channels, height, width), of uint8 in 0…255 or floats in original units (0…1). Estimators and training functions get
-            tables, and images of floats, in the type in which they are given.
+            tables, and images of floats, in the type in which they are given. Or a DataFrame, a sparse matrix, a list of texts, or
+            with kind="opaque" a list of anything: models get rows of these, in this very type.
         y_train: (n,) whole numbers, text or booleans. Estimators and scorers get these; the classes are in the order in which NumPy
-            sorts them.
+            sorts them. Or fractional numbers, the targets of a regression.
         x_test: the same for the test split.
         y_test: the same for the test split.
         classes: names of the classes; labels then are numbers 0…k-1, or names. Default: the labels.
         label_values: (k,) the labels that there may be, in ascending order. Default: those in y_train.
         channels: "first" or "last"; None: by the rule of `channels_first`.
+        kind: "sequence" for numbers (n, channels, length), "tokens" for ids (n, length) or lists of them, "opaque" for what is to be
+            handed on unseen. Default: images for arrays of three or four axes, a table for two, and opaque for texts.
+        targets: "classes" or "numbers". Default: numbers where y_train has fractions.
+        groups: (of the train split, of the test split), each (n,): equal for examples that belong together. None: there are none.
         name: what the dataset is called.
 
     Raises:
@@ -37,15 +63,46 @@ def dataset_from_arrays(
         >>> data.train.classes
         ('a', 'b')
     """
-    images = [as_images(x, channels, where) for x, where in ((x_train, "x_train"), (x_test, "x_test"))]
-    y_train, y_test = plain_labels(y_train, "y_train"), plain_labels(y_test, "y_test")
-    values, names = _classes(y_train, y_test, classes, label_values)
-    codes = codes_of(y_train, values, "y_train"), codes_of(y_test, values, "y_test")
-    for x, y, where in zip(images, codes, ("train", "test"), strict=True):
+    x = as_inputs(x_train, channels, "x_train", kind)
+    inputs = (x, x if x_test is x_train else as_inputs(x_test, channels, "x_test", kind))
+    labels, names = _labels(y_train, y_test, classes, label_values, targets)
+    of_groups = _groups(groups, [len(x) for x in inputs])
+    for x, (y, _), where in zip(inputs, labels, ("train", "test"), strict=True):
         if len(x) != len(y):
             raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
-    train, test = (Split(x, y, names, label_values=values) for x, y in zip(images, codes, strict=True))
+    train, test = (
+        Split(x, y, names, label_values=values, kind=kind, groups=g)  # type: ignore[arg-type]  # Rows are like a tensor; kind None is the split's default
+        for x, (y, values), g in zip(inputs, labels, of_groups, strict=True)
+    )
     return Dataset(train, test, name)
+
+
+def _labels(
+    y_train: Any, y_test: Any, classes: Any, label_values: Any, targets: Targets | None
+) -> tuple[list[tuple[torch.Tensor, np.ndarray | None]], tuple[str, ...]]:
+    """Return (codes or targets, label values) of both splits, and the names of the classes."""
+    if targets not in (None, "classes", "numbers"):
+        raise unknown("targets", targets, ("classes", "numbers"))
+    if targets == "numbers" or (targets is None and classes is None and label_values is None and are_numbers(y_train)):
+        numbers = [plain_targets(y, where) for y, where in ((y_train, "y_train"), (y_test, "y_test"))]
+        return [(torch.from_numpy(y), None) for y in numbers], ()
+    plain = plain_labels(y_train, "y_train"), plain_labels(y_test, "y_test")
+    values, names = _classes(*plain, classes, label_values)
+    return [(codes_of(y, values, where), values) for y, where in zip(plain, ("y_train", "y_test"), strict=True)], names
+
+
+def _groups(groups: tuple[Any, Any] | None, sizes: list[int]) -> list[torch.Tensor | None]:
+    """Return the groups of both splits as numbers that are equal where the user's values are."""
+    if groups is None:
+        return [None, None]
+    arrays = [pd.Series(np.asarray(g)) for g in groups]
+    for g, n, where in zip(arrays, sizes, ("train", "test"), strict=True):
+        if len(g) != n:
+            raise InputError(f"groups has {len(g)} values for {n} examples of the {where} split, expected one each")
+        if g.isna().any():
+            raise InputError(f"groups has {int(g.isna().sum())} missing values, expected a group for every example")
+    codes = pd.factorize(pd.concat(arrays), sort=True)[0]
+    return [torch.from_numpy(part.astype(np.int64)) for part in np.split(codes, [sizes[0]])]
 
 
 def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -70,6 +127,24 @@ def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tupl
     if len(names) != len(values):
         raise InputError(f"classes has {len(names)} names and label_values {len(values)} labels, expected as many")
     return values, tuple(names)
+
+
+def as_inputs(x: Any, channels: str | None, where: str, kind: Kind | None) -> "torch.Tensor | Rows":
+    """Return inputs of any kind, unchanged: arrays of numbers as a tensor, a copy, and anything else as `Rows`."""
+    if kind == "tokens":
+        return as_tokens(x, where)
+    if kind == "opaque" or issparse(x) or isinstance(x, pd.DataFrame) or (kind is None and (is_text(x) or _is_mixed(x))):
+        return Rows(x, where)
+    if kind == "sequence":
+        return plain_numbers(x, where)
+    return as_images(x, channels, where)
+
+
+def _is_mixed(x: Any) -> bool:
+    """Return whether it is an array (n, features) of objects or text: a table whose columns are not all numbers."""
+    if not isinstance(x, np.ndarray) or x.ndim != 2 or x.dtype.kind not in "OU":
+        return False
+    return x.dtype.kind == "U" or any(isinstance(value, str) or pd.isna(value) for value in x.ravel().tolist())
 
 
 def as_images(x, channels: str | None = None, where: str = "images", **order) -> torch.Tensor:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from shattering.data import formats
 from shattering.data.channels import channels_first
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
 from shattering.data.encoded import ArrowRows
 from shattering.data.image_folders import TESTS
 from shattering.data.pixels import Refused, as_array, plain
+from shattering.data.split import Split
 from shattering.data.targets import plain_labels
 from shattering.errors import InputError
 

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import torch
 
 from shattering.data import image_folders
-from shattering.data.dataset import Split
 from shattering.data.encoded import Encoded, ImageFiles, ParquetRows, open_parquet
 from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.lazy import LARGE, ImagesOnDisk
+from shattering.data.split import Split
 from shattering.data.targets import check_names, kind_of, plain_labels
 from shattering.errors import InputError, printable, reason
 from shattering.system.machine import available_memory, require_memory

@@ -1,25 +1,48 @@
 """`load_dataset`: a name, a path or arrays → one `Dataset`."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
 from shattering import seeds
-from shattering.data import foreign, formats, paths
-from shattering.data.arrays import dataset_from_arrays
+from shattering.data import foreign, formats, paths, tables
+from shattering.data.arrays import Targets, dataset_from_arrays
 from shattering.data.catalog import DATASETS, GIVEN
 from shattering.data.channels import check_order
-from shattering.data.dataset import Dataset, Split, hold_out_by_class
+from shattering.data.dataset import Dataset
+from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.paths import HoldOut, Reading, existing
-from shattering.errors import InputError, printable, reason
+from shattering.data.split import Split
+from shattering.data.subsets import hold_out as held_out
+from shattering.errors import InputError, printable, reason, shown
 from shattering.identity.files import check_unchanged, files_digest
 from shattering.parameters import Count, Natural, check_arguments
 
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a caller says of inputs and labels; see `load_dataset`."""
+
+    kind: Kind | None = None
+    target: str | None = None
+    targets: Targets | None = None
+    groups: Any = None
+
+    def check_nothing(self, source: Any) -> None:
+        """Raise InputError if something is said of a source that says it itself."""
+        for name, value in vars(self).items():
+            if value is not None:
+                what = f"the dataset {source!r}" if isinstance(source, (str, Path)) else f"a {type(source).__name__}"
+                remedy = "it is for (X, y), DataFrames and files of columns"
+                raise InputError(f"{name} is {shown(value)}, expected none beside {what}: {remedy}")
 
 
 def load_dataset(
@@ -32,6 +55,11 @@ def load_dataset(
     image_size: Count | None = None,
     skip_corrupt: bool = False,
     channels: str | None = None,
+    *,
+    kind: Kind | None = None,
+    target: str | None = None,
+    targets: Targets | None = None,
+    groups: Any = None,
 ) -> Dataset:
     """Load a dataset whole, or class-balanced subsets of it.
 
@@ -44,9 +72,10 @@ def load_dataset(
         source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/…`` and ``test/…``,
             or without a test split ``CLASS/…``; in every format that Pillow reads, and in folders below), an .npz with x_train, y_train,
             x_test, y_test, or Parquet files (one file, or a folder with ``train*.parquet`` and ``test*.parquet``) with an image and
-            a label column; a tuple
-            (X, y) or (x_train, y_train, x_test, y_test) of NumPy arrays or torch tensors; a torch dataset of (image, label)
-            pairs, or a pair of them (train, test); a Hugging Face `Dataset` or `DatasetDict`; or a Dataset.
+            a label column; a CSV or Parquet file of columns, or a DataFrame, beside `target`; a tuple (X, y) or
+            (x_train, y_train, x_test, y_test) of arrays, tensors, DataFrames, sparse matrices, texts or objects, see
+            `dataset_from_arrays`; a torch dataset of (image, label) pairs, or a pair of them (train, test); a Hugging Face
+            `Dataset` or `DatasetDict`; or a Dataset.
         n_train: size of a class-balanced subset of the train split, drawn by `seed`; None: all of it.
         n_test: the same for the test split.
         seed: also draws the held-out fifth where a source has no test split.
@@ -60,6 +89,12 @@ def load_dataset(
         channels: "first" or "last", the order of the axes in arrays of images (of four axes; of an .npz and of a torch dataset, too);
             None: the channels are the axis, the second or the last, that has length 1, 3 or 4; if both have, or neither has, it is the
             order that gives square images; where that does not tell, it is an error.
+        kind: "sequence", "tokens" or "opaque" for inputs that are no images or tables, see `dataset_from_arrays`.
+        target: name of the column of labels, or of targets, of a DataFrame or a file of columns; all other columns are inputs.
+        targets: "classes" or "numbers" (a regression). None: numbers where the labels have fractions.
+        groups: (n,) values that are equal for examples that belong together, such as those of one patient, or the name of a column;
+            for four arrays a pair (of the train split, of the test split). A test split is then held out of whole groups. None: the
+            examples are independent of each other.
 
     Raises:
         InputError: for anything unknown, unreadable or inconsistent: labels that are missing or of two kinds, pictures that 8-bit grey
@@ -70,7 +105,7 @@ def load_dataset(
 
     Example:
         >>> data = load_dataset("digits", n_train=100, n_test=50)
-        >>> len(data.train), data.train.image_shape
+        >>> len(data.train), data.train.input_shape
         (100, (1, 8, 8))
     """
     names = ("n_train", "n_test", "seed", "n_validation", "hold_out", "image_size", "skip_corrupt")
@@ -78,10 +113,17 @@ def load_dataset(
     if isinstance(source, str) and not source:
         raise InputError("dataset is '', expected a name or a path")
     check_order(channels)
-    dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), Reading(image_size, skip_corrupt, channels))
-    if image_size and not isinstance(dataset.train.images, ImagesOnDisk):
+    said, name = Said(kind, target, targets, groups), "arrays"
+    if isinstance(source, pd.DataFrame) or (target is not None and isinstance(source, (str, Path))):
+        name = "DataFrame" if isinstance(source, pd.DataFrame) else Path(source).stem
+        source, of_rows = _by_columns(source, said)
+        said = replace(said, target=None, groups=of_rows)
+    reading = Reading(image_size, skip_corrupt, channels)
+    dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), reading, said, name)
+    if image_size and not isinstance(dataset.train.inputs, ImagesOnDisk):
         raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
-    formats.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
+    if not dataset.train.is_regression:
+        formats.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
     dataset = dataset.limit(n_train, n_test, seed, n_validation)
     return _in_memory_if_it_fits(_without_unreadable(dataset) if skip_corrupt else dataset)
 
@@ -92,12 +134,12 @@ def _without_unreadable(dataset: Dataset) -> Dataset:
     skipped: dict[str, int] = {}
     for name in ("train", "test", "validation"):
         split = getattr(dataset, name)
-        if split is not None and isinstance(split.images, ImagesOnDisk):
-            bad = split.images.unreadable()
+        if split is not None and isinstance(split.inputs, ImagesOnDisk):
+            bad = split.inputs.unreadable()
             good, labels = np.setdiff1d(np.arange(len(split)), bad), split.labels.numpy()
             lost = np.setdiff1d(labels, labels[good])
             if len(lost) and name == "train":
-                first = split.images.describe(int((labels == lost[0]).argmax()))
+                first = split.inputs.describe(int((labels == lost[0]).argmax()))
                 raise InputError(f"none of the train images of class {split.classes[lost[0]]!r} can be decoded (first: {first})")
             skipped[name] = len(bad)
             kept[name] = split.subset(torch.from_numpy(good)) if bad else split
@@ -107,17 +149,34 @@ def _without_unreadable(dataset: Dataset) -> Dataset:
 def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
     """Decode the images of all splits if all of them fit into memory."""
     splits = {name: split for name in ("train", "test", "validation") if (split := getattr(dataset, name)) is not None}
-    on_disk = {name: split for name, split in splits.items() if isinstance(split.images, ImagesOnDisk)}
-    if not formats.fits_into_memory(sum(split.images.nbytes for split in on_disk.values())):
+    on_disk = {name: split for name, split in splits.items() if isinstance(split.inputs, ImagesOnDisk)}
+    if not formats.fits_into_memory(sum(split.inputs.nbytes for split in on_disk.values())):
         return dataset
-    return replace(dataset, **{name: replace(split, images=split.images.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]
+    return replace(dataset, **{name: replace(split, inputs=split.inputs.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]
 
 
-def _load_any(source, hold_out: HoldOut, reading: Reading) -> Dataset:
+def _by_columns(source: Any, said: Said) -> tuple[tuple[Any, Any], Any]:
+    """Return (X, y) and groups of a DataFrame, or of a file of columns."""
+    where, frame = "the DataFrame", source
+    if not isinstance(source, pd.DataFrame):
+        path = existing(Path(source))
+        where = printable(str(path))
+        if path.suffix.lower() not in tables.SUFFIXES:
+            raise InputError(f"target is {said.target!r} for {where}, expected a file that ends in {', '.join(tables.SUFFIXES)}")
+        frame = tables.read_table(path)
+    if said.target is None:
+        raise InputError("data is a DataFrame, expected target beside it, the name of the column of labels, or (X, y)")
+    X, y, groups = tables.columns_of(frame, said.target, said.groups, where)
+    return (X, y), groups
+
+
+def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name: str) -> Dataset:
+    if not (isinstance(source, (tuple, list)) and len(source) in (2, 4)) or all(map(foreign.is_torch, source)):
+        said.check_nothing(source)
     if isinstance(source, Dataset):
         reading.no_arrays(source.name)
-        size = getattr(source.train.images, "size", None)
-        if reading.size and isinstance(source.train.images, ImagesOnDisk) and size != reading.size:
+        size = getattr(source.train.inputs, "size", None)
+        if reading.size and isinstance(source.train.inputs, ImagesOnDisk) and size != reading.size:
             raise InputError(f"image_size is {reading.size}, expected {size or 'none'}, that of the dataset which is given")
         return source
     if isinstance(source, (str, Path)):
@@ -126,11 +185,15 @@ def _load_any(source, hold_out: HoldOut, reading: Reading) -> Dataset:
         reading.no_arrays("a Hugging Face dataset")
         return foreign.from_hub(source, hold_out, reading.size, reading.skip_corrupt)
     if isinstance(source, (tuple, list)) and len(source) == 4:
-        return dataset_from_arrays(*source, channels=reading.channels)
+        return dataset_from_arrays(*source, channels=reading.channels, kind=said.kind, targets=said.targets, groups=said.groups)
     if isinstance(source, (tuple, list)) and len(source) == 2:
         if all(foreign.is_torch(part) for part in source):
             return _from_torch(source[0], source[1], reading)
-        return hold_out(dataset_from_arrays(*source, *source, channels=reading.channels).train, "arrays")
+        both = None if said.groups is None else (said.groups, said.groups)
+        both_are_one = dataset_from_arrays(
+            *source, *source, channels=reading.channels, kind=said.kind, targets=said.targets, groups=both, name=name
+        )
+        return hold_out(both_are_one.train, name)
     if foreign.is_torch(source):
         return hold_out(_from_torch(source, source, reading).train, type(source).__name__)
     raise InputError(
@@ -190,14 +253,14 @@ def _digits() -> Dataset:
     images = torch.from_numpy((pixels * (255 / 16)).round().astype(np.uint8)).view(-1, 1, 8, 8)
     whole = Split(images, torch.from_numpy(target.astype(np.int64)), tuple(str(k) for k in range(10)))
     order = torch.from_numpy(seeds.generator(0, "data/digits").permutation(len(whole)))
-    test, train = order[:DIGITS_TEST].sort().values, order[DIGITS_TEST:].sort().values
+    test, train = order[:DIGITS_TEST].sort()[0], order[DIGITS_TEST:].sort()[0]
     return Dataset(whole.subset(train), whole.subset(test), "digits")
 
 
 def _hold_out(split: Split, name: str, seed: int | None) -> Dataset:
-    """Return a dataset whose test split is a fifth of the only split there is, drawn by class; seed None: that split itself."""
+    """Return a dataset whose test split is a fifth of the only split there is, see `subsets.hold_out`; seed None: that split itself."""
     if seed is None:
         return Dataset(split, split, name)
     if len(split) < 5:
         raise InputError(f"{name} has {len(split)} examples and no test split, expected at least 5 to hold out a fifth")
-    return Dataset(*hold_out_by_class(split, len(split) // 5, seed), name, f"{name} (a fifth held out)")
+    return Dataset(*held_out(split, len(split) // 5, seed), name, f"{name} (a fifth held out)")

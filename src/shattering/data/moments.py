@@ -10,11 +10,11 @@ MeanStd = tuple[torch.Tensor, torch.Tensor]
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Return images (n, c, h, w) of uint8 as float32 in 0…1, and images of floats and tables as they are.
+    """Return images (n, c, h, w) of uint8 as float32 in 0…1, and images of floats and other inputs as they are.
 
     The type carries the scale, so 255 is divided out once.
     """
-    return images.float().div_(255) if images.dtype == torch.uint8 and images.ndim != 2 else images
+    return images.float().div_(255) if images.dtype == torch.uint8 and images.ndim == 4 else images
 
 
 def feature_moments(table: torch.Tensor) -> MeanStd:
@@ -30,7 +30,12 @@ def in_float64(table: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def column_moments(values: torch.Tensor) -> MeanStd:
-    """Return mean and standard deviation (k,) of float64 columns (n, k)."""
+    """Return mean and standard deviation (k,) of float64 columns (n, k), over the values that are not NaN; NaN where all are."""
+    missing = values.isnan()
+    if bool(missing.any()):
+        present = [column[~gaps] for column, gaps in zip(values.T, missing.T, strict=True)]
+        pairs = [column_moments(one[:, None]) if len(one) else (torch.full((1,), torch.nan, dtype=torch.float64),) * 2 for one in present]
+        return torch.cat([mean for mean, _ in pairs]), torch.cat([std for _, std in pairs])
     low, high = values.amin(0), values.amax(0)
     exponent = torch.maximum(low.abs(), high.abs()).frexp().exponent.clamp(-1000, 1000)
     scale = torch.exp2(exponent.double())  # a power of two, so that scaling is exact
@@ -40,12 +45,16 @@ def column_moments(values: torch.Tensor) -> MeanStd:
 
 
 def channel_moments(chunks: Iterable[torch.Tensor]) -> MeanStd:
-    """Return mean and standard deviation (c,) of the channels of images, which come in chunks (b, c, h, w); bytes count as 0…1."""
+    """Return mean and standard deviation (c,) of the channels of images or sequences, which come in chunks (b, c, …).
+
+    Bytes of images count as 0…1.
+    """
     n, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
     for chunk in chunks:
         values = to_float(chunk).double()
         n += values[:, 0].numel()
-        total = total + values.sum((0, 2, 3))
-        squares = squares + values.square().sum((0, 2, 3))
+        others = [axis for axis in range(values.ndim) if axis != 1]
+        total = total + values.sum(others)
+        squares = squares + values.square().sum(others)
     mean = total / n
     return mean, (squares / n - mean.square()).clamp(min=0).sqrt()

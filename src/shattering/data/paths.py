@@ -12,9 +12,10 @@ import numpy as np
 from shattering.data import formats, image_folders
 from shattering.data.catalog import DATASETS, GIVEN, HUB, HubSource
 from shattering.data.channels import ORDERS
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
 from shattering.data.encoded import check_shards, kind_of
 from shattering.data.image_folders import TESTS
+from shattering.data.split import Split
 from shattering.errors import InputError, printable, reason, unknown
 
 HoldOut = Callable[[Split, str], Dataset]  # makes a dataset of the only split there is, and its name

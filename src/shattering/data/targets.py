@@ -44,6 +44,40 @@ def plain_labels(labels: Any, where: str) -> np.ndarray:
     return _numbers(values, where)
 
 
+def plain_targets(targets: Any, where: str) -> np.ndarray:
+    """Return the targets of a regression as (n,) float64, from numbers of any type; a column (n, 1) is taken as (n,).
+
+    Raises:
+        InputError: for targets that are missing, infinite, text or other objects, or too large to be exact, and for other shapes.
+    """
+    values, missing = _as_array(targets)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values, missing = values[:, 0], missing[:, 0]
+    if values.ndim != 1 or len(values) == 0:
+        raise InputError(f"{where} has shape {values.shape}, expected one target an example, and at least one")
+    if missing.any():
+        raise InputError(f"{where} has {missing.sum()} rows without a target (first: row {missing.argmax()}), expected none")
+    kinds = {_kind(value) for value in values.tolist()}
+    if kinds != {"numbers"}:
+        raise InputError(f"{where} has targets of type {' and '.join(sorted(kinds))}, expected numbers for a regression")
+    numbers = np.array(values.tolist(), dtype=np.float64)
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{where} has infinite targets (first: row {int((~np.isfinite(numbers)).argmax())}), expected finite ones")
+    if any(exact != number for exact, number in zip(values.tolist(), numbers.tolist(), strict=True)):
+        raise InputError(f"{where} has targets that float64 does not hold exactly, expected numbers of at most 53 bits")
+    return numbers
+
+
+def are_numbers(labels: Any) -> bool:
+    """Return whether labels are fractional numbers, which can be no classes: the targets of a regression."""
+    values, missing = _as_array(labels)
+    if missing.any() or values.size == 0 or values.ndim > 2:
+        return False
+    if values.dtype.kind == "O" and all(isinstance(value, Real) for value in values.ravel().tolist()):
+        values = values.astype(np.float64)
+    return values.dtype.kind == "f" and bool((values != np.round(values)).any())
+
+
 def kind_of(labels: np.ndarray) -> str:
     """Return in words what plain labels are."""
     return {"b": "booleans", "U": "text"}.get(labels.dtype.kind, "numbers")

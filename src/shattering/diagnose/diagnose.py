@@ -1,6 +1,5 @@
 """Find out why a run did not fit random labels, by a checklist computed from the run. Each rule has a threshold, named and tested."""
 
-import hashlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from scipy.stats import binom
 from sklearn.base import BaseEstimator
 
-from shattering.data.dataset import Split
+from shattering.data.split import Split
 from shattering.diagnose.estimators import limits
 from shattering.diagnose.finding import LIKELIHOODS, Finding, most_likely_first
 from shattering.diagnose.network import network_findings
@@ -65,10 +64,8 @@ def duplicates(train: Split, accuracy: float) -> Iterator[Finding]:
 def accuracy_bound(train: Split) -> tuple[float, int]:
     """Return the highest training accuracy of any function of the inputs, and how many examples share an input with another label."""
     groups: dict[bytes, Counter] = defaultdict(Counter)
-    for start in range(0, len(train), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        for image, label in zip(train.images[rows].numpy(), train.labels[rows].tolist(), strict=True):
-            groups[hashlib.blake2b(image.tobytes()).digest()][label] += 1
+    for key, label in zip(train.row_keys(_BLOCK), train.labels.tolist(), strict=True):
+        groups[key][label] += 1
     best = sum(max(group.values()) for group in groups.values())
     return best / len(train), sum(group.total() for group in groups.values() if len(group) > 1)
 

@@ -12,8 +12,8 @@ from torch import nn
 
 from shattering import networks, seeds
 from shattering.data.augment import Augmentation, strengths
-from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
+from shattering.data.split import Split
 from shattering.diagnose.finding import Finding, Likelihood
 from shattering.diagnose.history import (
     DECAY_LESS,
@@ -76,7 +76,7 @@ class Trained:
     @cached_property
     def initial(self) -> nn.Module:
         """The module before training."""
-        shape, state = getattr(self.model, "image_shape_", self.train.image_shape), self.model.random_state
+        shape, state = getattr(self.model, "image_shape_", self.train.input_shape), self.model.random_state
         seed = seeds.integer(int(state) if isinstance(state, Integral) else self.run.spec.seed, "init")
         module = networks.build_network(self.model.network, shape, self.train.n_classes, seed, self.model.auxiliary > 0)
         if self.model.weights is not None:
@@ -206,8 +206,8 @@ def augmentation(trained: Trained) -> Iterator[Finding]:
 def share_nearer(train: Split, chosen: dict[str, float], model: NetworkClassifier) -> float:
     """Return the fraction of augmented images that are nearer to a training image with another label than to their own original."""
     n = min(len(train), PROBE)
-    images, labels = to_float(train.images[:n]).float(), train.labels[:n]
-    _, height, width = getattr(model, "image_shape_", train.image_shape)
+    images, labels = to_float(train.inputs[:n]).float(), train.labels[:n]
+    _, height, width = getattr(model, "image_shape_", train.input_shape)
     random = Augmentation(chosen, (height, width)).draw(n, 0, 0)
     plain, versions = (Augmentation(of, (height, width))(images, random).flatten(1) for of in ({}, chosen))
     distances = torch.cdist(versions, plain)

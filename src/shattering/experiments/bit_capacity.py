@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from shattering.compare.front import name_objects
-from shattering.data.dataset import Split
 from shattering.data.load import load_dataset
+from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.identity.files import read_once
 from shattering.learners import build_model

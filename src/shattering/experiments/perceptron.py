@@ -49,7 +49,7 @@ def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, pas
     """
     split = load_dataset("digits").train
     chosen = np.flatnonzero(np.isin(split.true_labels.numpy(), list(classes)))[:n]
-    X = to_float(split.images[chosen]).flatten(1).numpy().astype(np.float64)
+    X = to_float(split.inputs[chosen]).flatten(1).numpy().astype(np.float64)
     X = np.hstack([X, np.ones((len(X), 1))])
     y = np.where(split.true_labels.numpy()[chosen] == classes[1], 1, -1)
     random = seeds.generator(seed, "labels").permutation(y)

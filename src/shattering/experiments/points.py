@@ -2,13 +2,14 @@
 
 from torch import Tensor
 
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
 from shattering.data.preprocess import to_float
+from shattering.data.split import Split
 
 
 def points_of(split: Split) -> Tensor:
     """Return the images of a split as points (n, d), float64 in 0…1."""
-    return to_float(split.images).flatten(1).double()
+    return to_float(split.inputs).flatten(1).double()
 
 
 def about(data: Dataset) -> dict:

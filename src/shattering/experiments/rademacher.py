@@ -19,7 +19,6 @@ from shattering.experiments.rademacher_complexity import (
 )
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
-from shattering.learners.on_splits import table as as_table
 from shattering.report.charts import MARK, SIZE, Chart, color
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
@@ -97,7 +96,7 @@ def run_classes_study(
         units of the class's radius (missing if there is no such function).
     """
     data = load_dataset(dataset, n, 1, seed)
-    X = as_table(data.train).astype(np.float64)
+    X = data.train.X.astype(np.float64)
     signs, largest = random_signs(n, n_draws, seed), float(np.linalg.norm(X, axis=1).max())
     squares = (X * X).sum(1)
     bandwidth = gamma or 1 / (X.shape[1] * X.var())

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, clone
 
 from shattering import seeds
 from shattering.data.arrays import as_images
-from shattering.data.dataset import Split
+from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.stats import mean_interval
@@ -84,7 +84,7 @@ def empirical_rademacher(
         >>> empirical_rademacher(KNeighborsClassifier(1), np.random.default_rng(0).normal(size=(50, 4)), n_draws=3).value
         1.0
     """
-    images = examples.images if isinstance(examples, Split) else as_images(examples, where="examples")
+    images = examples.inputs if isinstance(examples, Split) else as_images(examples, where="examples")
     if n_draws < 1 or len(images) < 2:
         raise InputError(f"n_draws is {n_draws} and there are {len(images)} examples, expected at least 1 and 2")
     correlations = []

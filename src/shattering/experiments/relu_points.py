@@ -39,7 +39,7 @@ def random_labels(seed: int, dataset: str, n: int | None, d: int, classes: int) 
         about = {"data": f"{n:,} images of {d:,} random bytes"}
     else:
         data = load_dataset(dataset, n, None, seed)
-        rows = data.train.images.flatten(1).numpy()
+        rows = data.train.inputs.flatten(1).numpy()
         about = {"data": f"{data.variant}, n = {len(rows):,}", "dataset_fingerprint": data.fingerprint()}
     return rows, seeds.generator(seed, "random labels").integers(0, classes, rows.shape[0]).astype(np.float64), about
 

@@ -17,8 +17,8 @@ from scipy import stats
 from sklearn.base import BaseEstimator, clone
 
 from shattering import seeds
-from shattering.data.dataset import Split
 from shattering.data.load import load_dataset
+from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.experiments import rademacher
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge

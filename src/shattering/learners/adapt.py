@@ -12,7 +12,7 @@ from shattering.learners import MODELS
 from shattering.learners.factories import ModuleFactory, of_instance, required_parameters, size_of, takes_shape_and_classes
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import traits
-from shattering.learners.predictions import check_classifier
+from shattering.learners.predictions import check_kind, kind_of_model
 from shattering.learners.settings import settled
 from shattering.learners.targets import import_target, is_target
 from shattering.learners.wrapped import TrainingFunction, Wrapped, is_skorch, wants_codes
@@ -113,7 +113,7 @@ def _with(estimator: Any, hyperparameters: dict) -> Any:
 
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
     name = type(estimator).__name__
-    check_classifier(estimator, name)
+    check_kind(estimator, kind_of_model(estimator) == "regressor", name)
     if traits(estimator).takes_splits:
         return name, estimator, {}
     if inputs == "images" or is_skorch(estimator) or wants_codes(estimator):

@@ -19,7 +19,7 @@ from shattering import networks, seeds
 from shattering.data.arrays import as_images
 from shattering.data.augment import strengths
 from shattering.data.channels import A_SPLIT
-from shattering.data.dataset import Split
+from shattering.data.split import Split
 from shattering.data.targets import plain_labels
 from shattering.errors import InputError, reason, shown
 from shattering.identity.digest import identify
@@ -461,8 +461,11 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
         """Return raw images and labels 0…k-1; set classes_ (and n_features_in_ for tables)."""
         if isinstance(X, Split):
+            if X.is_regression or X.kind not in ("images", "table"):
+                what = "the labels are numbers" if X.is_regression else f"the inputs are {X.kind}"
+                raise InputError(f"{what}, expected classes of images or of a table of numbers for a network")
             self.classes_ = X.label_values
-            return X.images, X.labels
+            return X.with_numbers().inputs, X.labels
         if y is None:
             raise InputError("requires y to be passed, but the target y is None")
         if getattr(X, "ndim", 2) in (3, 4):
@@ -481,9 +484,9 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     def _watched(self, **splits: Split | None) -> dict[str, Examples]:
         shape = self._preprocessing.raw_shape
         for name, split in splits.items():
-            if split and split.image_shape != shape:
-                raise InputError(f"{name} images have shape {split.image_shape}, expected {shape} as in the train split")
-        return {name: self._examples(split.images, split.labels) for name, split in splits.items() if split}
+            if split and split.input_shape != shape:
+                raise InputError(f"{name} images have shape {split.input_shape}, expected {shape} as in the train split")
+        return {name: self._examples(split.with_numbers().inputs, split.labels) for name, split in splits.items() if split}
 
     def _strategy(self) -> AbstractContextManager[Strategy]:
         """Open what computes the epochs: this process, or asynchronous workers."""
@@ -520,7 +523,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
 
     def _unlabelled(self, X) -> Examples:
         check_is_fitted(self)
-        images = X.images if isinstance(X, Split) else self._input_images(X)
+        images = X.with_numbers().inputs if isinstance(X, Split) else self._input_images(X)
         if tuple(images.shape[1:]) != self._preprocessing.raw_shape:
             raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._preprocessing.raw_shape} as in fit")
         return self._examples(images, torch.zeros(len(images), dtype=torch.int64))

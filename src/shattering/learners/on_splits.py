@@ -1,43 +1,30 @@
-"""Any model on a `Split`: ours take one, scikit-learn's take a table."""
+"""Any model on a `Split`: ours take one, scikit-learn's take X and y."""
 
+import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
-from sklearn.utils import ClassifierTags, Tags, TargetTags
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
-from shattering.data.dataset import Split
 from shattering.data.labels import codes_among
-from shattering.data.preprocess import to_float
+from shattering.data.split import Split
 from shattering.errors import InputError, reason
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import OwnModel, is_exactly_ours, record_of, traits
-from shattering.learners.predictions import as_array, check_classifier, checked_codes
+from shattering.learners.predictions import as_array, check_kind, checked_codes, checked_numbers
 from shattering.learners.scores import top5_accuracy
-
-
-def table(split: Split) -> np.ndarray:
-    """Return a table (n, features) for models that take tables: a table in its own type, images in original units.
-
-    A copy, for some change what they are given.
-    """
-    return original(split.images).flatten(1).numpy()
-
-
-def original(images: torch.Tensor) -> torch.Tensor:
-    """Return images in original units, or a table as it is: a copy."""
-    values = to_float(images)
-    return values.clone() if values is images else values
 
 
 def fit_split(model: Any, split: Split, **watch) -> Any:
     """Fit to the split's labels; returns the model.
 
     watch: arguments of `fit` for models that take splits; not passed to others. Raises InputError, before anything is fitted,
-    for an estimator that is no classifier.
+    for an estimator that is no classifier, or no regressor where the labels are numbers.
     """
-    check_classifier(model)
+    check_kind(model, split.is_regression)
     if traits(model).takes_splits:
         watched = {name: _given(model, value) if isinstance(value, Split) else value for name, value in watch.items()}
         model.fit(_given(model, split), **watched)
@@ -53,8 +40,11 @@ def _given(model: Any, split: Split) -> Split:
 
 def _fit_table(model: Any, split: Split) -> None:
     try:
-        model.fit(table(split), split.y)
+        model.fit(split.X, split.y)
     except ValueError as error:
+        if re.search(r"contains (NaN|infinity)|missing values", str(error)):
+            remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
+            raise InputError(f"{name_of(model)}: {reason(error)} {remedy}") from None
         if "class_weight" not in str(error):
             raise
         named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])
@@ -62,13 +52,15 @@ def _fit_table(model: Any, split: Split) -> None:
 
 
 def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
-    """Return predicted labels (n,) int64, as 0…k-1 in the order of the classes.
+    """Return predicted labels (n,) int64, as 0…k-1 in the order of the classes, or predicted numbers (n,) float64.
 
     fitted: the split is the training split, which some models have predicted in `fit`. Raises InputError for predictions that
-    are no labels of the split.
+    are no labels of the split, or no numbers.
     """
     known = record_of(model).predicted if fitted and is_exactly_ours(model) else None
     predicted = _predict(model, split) if known is None else known
+    if split.is_regression:
+        return checked_numbers(predicted, len(split), name_of(model))
     return checked_codes(predicted, split.label_values, len(split), name_of(model))
 
 
@@ -79,7 +71,7 @@ def predict_proba_split(model: Any, split: Split) -> np.ndarray | None:
     """
     if not hasattr(model, "predict_proba"):
         return None
-    found = as_array(model.predict_proba(_given(model, split) if traits(model).takes_splits else table(split)), name_of(model))
+    found = as_array(model.predict_proba(_given(model, split) if traits(model).takes_splits else split.X), name_of(model))
     places = codes_among(np.asarray(getattr(model, "classes_", split.label_values)), split.label_values)
     if found.shape != (len(split), len(places)) or (places < 0).any():
         raise InputError(f"{name_of(model)} gave probabilities of shape {found.shape}, expected ({len(split)}, {len(places)})")
@@ -94,7 +86,7 @@ def name_of(model: Any) -> str:
 
 
 def _predict(model: Any, split: Split) -> Any:
-    X = _given(model, split) if traits(model).takes_splits else table(split)
+    X = _given(model, split) if traits(model).takes_splits else split.X
     try:
         predict = model.predict
     except AttributeError as error:
@@ -125,15 +117,20 @@ def _largest(model: NetworkClassifier, split: Split, logits: torch.Tensor) -> np
 
 
 def score_split(scorer: Callable, model: Any, split: Split, labels: torch.Tensor) -> float:
-    """Return a scorer of scikit-learn's on a split, against these labels (n,) 0…k-1, of which it is given the user's values.
+    """Return a scorer of scikit-learn's on a split, against these labels (n,), of which it is given the user's values.
 
     Raises InputError if the model lacks what it needs, predicts what are no labels, or if the scorer refuses the labels.
     """
-    X = _given(model, split) if traits(model).takes_splits else table(split)
+    X = _given(model, split) if traits(model).takes_splits else split.X
     try:
-        return float(scorer(_checked(model, split), X, split.label_values[labels.numpy()]))
+        return float(scorer(_checked(model, split), X, replace(split, labels=labels).y))
     except AttributeError as error:
         raise InputError(f"scoring needs what the model does not have: {reason(error)}") from None
+
+
+def n_rows(X: Any) -> int:
+    """Return the number of rows, also of a sparse matrix, which has no len."""
+    return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
 class _Checked:
@@ -143,7 +140,7 @@ class _Checked:
         self._model, self._split = model, split
 
     def __getattr__(self, name: str) -> Any:
-        if name == "classes_" and not hasattr(self._model, name):
+        if name == "classes_" and not self._split.is_regression and not hasattr(self._model, name):
             return self._split.label_values
         return getattr(self._model, name)
 
@@ -151,11 +148,15 @@ class _Checked:
         return repr(self._model)
 
     def __sklearn_tags__(self) -> Tags:
+        if self._split.is_regression:
+            return Tags(estimator_type="regressor", target_tags=TargetTags(required=True), regressor_tags=RegressorTags())
         return Tags(estimator_type="classifier", target_tags=TargetTags(required=True), classifier_tags=ClassifierTags())
 
     def predict(self, X: Any) -> np.ndarray:
         values, model = self._split.label_values, self._model
-        return values[checked_codes(model.predict(X), values, len(X), name_of(model))]
+        if self._split.is_regression:
+            return checked_numbers(model.predict(X), n_rows(X), name_of(model))
+        return values[checked_codes(model.predict(X), values, n_rows(X), name_of(model))]
 
 
 def _checked(model: Any, split: Split) -> _Checked:

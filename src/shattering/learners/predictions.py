@@ -1,4 +1,4 @@
-"""The check of any model's predictions, and of whether it is a classifier at all."""
+"""The check of any model's predictions, and of whether it is a classifier or a regressor at all."""
 
 from typing import Any
 
@@ -20,18 +20,25 @@ _OTHERS = {
 }
 
 
-def check_classifier(model: Any, name: str | None = None) -> None:
-    """Raise InputError for an estimator that says it is something else than a classifier, also at the end of a pipeline or in a search.
+def check_kind(model: Any, is_regression: bool = False, name: str | None = None) -> None:
+    """Raise InputError for an estimator that says it is no classifier, or no regressor, also at the end of a pipeline or in a search.
 
-    One that says nothing is taken to be a classifier.
+    is_regression: whether the labels are numbers, so that it has to be a regressor. One that says nothing is taken to be what it has
+    to be.
     """
-    kind = _kind(model)
-    if kind not in ("classifier", None):
-        name, kind = name or type(model).__name__, kind.replace("_", " ")
-        raise InputError(f"model {name} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}, expected a classifier")
+    kind, wanted = kind_of_model(model), "regressor" if is_regression else "classifier"
+    if kind in (wanted, None):
+        return
+    name, kind = name or type(model).__name__, kind.replace("_", " ")
+    said = f"model {name} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
+    if kind == "classifier":
+        raise InputError(f"{said} and the labels are numbers, expected a regressor, or labels that are classes")
+    if kind == "regressor":
+        raise InputError(f"{said} and the labels are classes, expected a classifier, or targets='numbers' beside the data")
+    raise InputError(f"{said}, expected a {wanted}")
 
 
-def _kind(model: Any) -> str | None:
+def kind_of_model(model: Any) -> str | None:
     """Return what kind an estimator declares itself to be: "classifier", "regressor", …; None if it says nothing."""
     try:
         tags = get_tags(model)
@@ -95,3 +102,20 @@ def _described(predicted: Any, values: np.ndarray) -> str:
 
 def _is_missing(value: object) -> bool:
     return bool(np.ndim(value) == 0 and pd.isna(value))  # type: ignore[arg-type]  # the stub lacks scalars of unknown types
+
+
+def checked_numbers(predicted: Any, n: int, who: str) -> np.ndarray:
+    """Return the predictions of a regression as (n,) float64.
+
+    Raises InputError for another shape than (n,) or (n, 1), for what are no numbers, and for NaN and infinite ones.
+    """
+    values = as_array(predicted, who)
+    if values.shape == (n, 1):
+        values = values[:, 0]
+    if values.shape != (n,) or values.dtype.kind not in "biuf":
+        said = _described(predicted, values)
+        raise InputError(f"{who} predicted {said} of type {values.dtype} for {n} examples, expected a number each, of shape ({n},)")
+    numbers = values.astype(np.float64)
+    if not np.isfinite(numbers).all():
+        raise InputError(f"{who} predicted NaN or infinite numbers for {int((~np.isfinite(numbers)).sum())} of {n} examples")
+    return numbers

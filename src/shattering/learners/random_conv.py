@@ -60,7 +60,7 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
     Example:
         >>> from shattering import load_dataset
         >>> train = load_dataset("digits", n_train=50).train
-        >>> model = RandomConvClassifier(64, patch=3).fit(train.images.flatten(1).numpy(), train.y)
+        >>> model = RandomConvClassifier(64, patch=3).fit(train.inputs.flatten(1).numpy(), train.y)
         >>> len(model.classes_)
         10
     """

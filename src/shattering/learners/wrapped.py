@@ -12,12 +12,13 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from shattering import seeds
 from shattering.data.arrays import as_images
 from shattering.data.channels import A_SPLIT
-from shattering.data.dataset import Split
 from shattering.data.preprocess import check_float32
+from shattering.data.rows import Rows
+from shattering.data.split import Split, original
 from shattering.errors import InputError, reason
-from shattering.learners.on_splits import original
+from shattering.learners.on_splits import n_rows
 from shattering.learners.own import OwnModel
-from shattering.learners.predictions import as_array, checked_codes
+from shattering.learners.predictions import as_array, checked_codes, checked_numbers
 
 _COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
 
@@ -51,6 +52,8 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         with torch.no_grad():
             found = self.predict_(split)
         found = as_array(found, self.name_in_messages())
+        if split.is_regression:
+            return checked_numbers(found, len(split), self.name_in_messages())
         n, k = len(split), len(self.classes_)
         if found.ndim == 2 and len(found) == n and found.shape[1] >= max(k, 2):
             return self.classes_[self._largest(found)]
@@ -94,18 +97,26 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         """Fit a clone of the estimator."""
         self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
         self._labels = np.arange(split.n_classes) if wants_codes(self.estimator) else split.label_values  # what it is fitted to
-        if is_skorch(self.estimator) and split.images.ndim == 2:
-            check_float32(split.images, "standardized features")
+        if is_skorch(self.estimator) and split.kind == "table" and not isinstance(split.inputs, Rows):
+            check_float32(split.inputs, "standardized features")
         with seeds.everywhere(self.random_state), _type_named(split):
             self.estimator_ = clone(self.estimator)
-            self.estimator_.fit(self._inputs(split), self._labels[split.labels.numpy()])  # type: ignore[union-attr]  # it has fit
+            self.estimator_.fit(self._inputs(split), self._targets(split))  # type: ignore[union-attr]  # it has fit
         return self
 
     def predict(self, X) -> np.ndarray:
         """Return the labels (n,)."""
         inputs = self._inputs(X)
-        found = self.estimator_.predict(inputs)  # type: ignore[union-attr]  # it has predict
-        return self.classes_[checked_codes(found, self._labels, len(inputs), self.name_in_messages())]
+        predicted = self.estimator_.predict(inputs)  # type: ignore[union-attr]  # it has predict
+        if self._first.is_regression:
+            return checked_numbers(predicted, n_rows(inputs), self.name_in_messages())
+        return self.classes_[checked_codes(predicted, self._labels, n_rows(inputs), self.name_in_messages())]
+
+    def _targets(self, split: Split) -> np.ndarray:
+        """Return the labels that the estimator is fitted to. skorch's regressors take a column (n, 1) of float32."""
+        if not split.is_regression:
+            return self._labels[split.labels.numpy()]
+        return split.y.astype(np.float32)[:, None] if is_skorch(self.estimator) else split.y
 
     def name_in_messages(self) -> str:
         """Return the class of the estimator."""
@@ -118,10 +129,12 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         method = getattr(self.estimator_, name)
         return lambda X: method(self._inputs(X))
 
-    def _inputs(self, X) -> np.ndarray:
+    def _inputs(self, X) -> Any:
         split = X if isinstance(X, Split) else _unlabelled(X, self._first)
-        values = original(split.images)
-        values = values if self.images else values.flatten(1)
+        if isinstance(split.inputs, Rows) or (split.kind != "images" and not is_skorch(self.estimator)):
+            return split.X
+        values = original(split.inputs)
+        values = values if self.images or split.kind != "images" else values.flatten(1)
         return (values.float() if is_skorch(self.estimator) and values.is_floating_point() else values).numpy()
 
 
@@ -131,16 +144,18 @@ def _type_named(split: Split) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if split.images.dtype == torch.float32 or not re.search("dtype|scalar type|Input type", str(error)):
+        in_float32 = isinstance(split.inputs, Rows) or split.inputs.dtype == torch.float32
+        if in_float32 or not re.search("dtype|scalar type|Input type", str(error)):
             raise
-        said = f"the inputs are of type {str(split.images.dtype).removeprefix('torch.')}, as they were given"
+        said = f"the inputs are of type {str(split.inputs.dtype).removeprefix('torch.')}, as they were given"
         raise InputError(f"{reason(error)}; {said}, expected the type of the network (such as .float())") from error
 
 
 def _unlabelled(X, like: Split) -> Split:
     """Return arrays as a split whose labels mean nothing. like: a split with such images, of the same classes."""
-    images = as_images(X, like=like.image_shape, remedy=A_SPLIT)
-    return Split(images, torch.zeros(len(images), dtype=torch.int64), like.classes, label_values=like.label_values)
+    inputs: Any = Rows(X) if isinstance(like.inputs, Rows) else as_images(X, like=like.input_shape, remedy=A_SPLIT)
+    labels = torch.zeros(len(inputs), dtype=like.labels.dtype)
+    return Split(inputs, labels, like.classes, label_values=like.label_values, kind=like.kind)
 
 
 def wants_codes(estimator: Any) -> bool:

@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from shattering.data.dataset import Split
 from shattering.data.preprocess import to_float
+from shattering.data.split import Split
 from shattering.errors import InputError, blamed
 from shattering.identity.files import read_once
 from shattering.learners.network import NetworkClassifier
@@ -173,9 +173,9 @@ def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, given: Objec
 
 def _save_examples(split: Split, path: Path) -> None:
     """Save the examples side by side, as the model was given them (Gaussian pixels clipped to the visible range)."""
-    if len(split.image_shape) != 3 or split.image_shape[0] not in (1, 3):
+    if split.kind != "images" or split.input_shape[0] not in (1, 3):
         return
-    images = to_float(split.images[example_rows(split)]).clamp(0, 1)
+    images = to_float(split.inputs[example_rows(split)]).clamp(0, 1)
     strip = torch.cat(list(images), dim=2).mul(255).round().byte().permute(1, 2, 0).numpy()
     picture = Image.fromarray(strip[..., 0] if strip.shape[2] == 1 else strip)
     write_own(path, lambda aside: picture.save(aside, format="PNG"))

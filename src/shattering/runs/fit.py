@@ -10,13 +10,14 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
 from shattering.data.labels import is_default
 from shattering.data.load import check_identity, identity, load_dataset
+from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
 from shattering.learners.own import FitRecord, record_of
-from shattering.learners.predictions import check_classifier
+from shattering.learners.predictions import check_kind
 from shattering.randomization import randomize
 from shattering.runs import objects
 from shattering.runs.objects import Objects
@@ -24,6 +25,7 @@ from shattering.runs.scoring import scores
 from shattering.runs.spec import RunSpec
 
 EXAMPLES = 10  # training images kept as a picture
+INTERPOLATES = 1e-6  # of the spread of training targets, up to which a prediction counts as the target
 
 
 def load_data(spec: RunSpec, given: Objects | None = None) -> tuple[Dataset, str]:
@@ -55,7 +57,7 @@ def load_original(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
         _last_loaded.clear()
         source = objects.find(spec.dataset, given) if is_object else spec.dataset
         loaded = (data := load_dataset(source, *sizes, **reading)), data.fingerprint()
-        if spec.n_train is not None and spec.n_train < data.train.n_classes:
+        if spec.n_train is not None and spec.n_train < data.train.n_classes:  # a regression has none
             raise InputError(f"n_train is {spec.n_train}, expected at least {data.train.n_classes}, an example of each class")
         if not is_object:
             check_identity(spec.dataset)
@@ -95,7 +97,7 @@ def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
     with _noted(before_training=True):
         data, fingerprint = load_data(spec, given)
         model = spec.build(given)
-        check_classifier(model)
+        check_kind(model, data.train.is_regression)
     with _noted(before_training=False):  # whatever the model's code has called
         clock = time.perf_counter()
         fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
@@ -113,6 +115,8 @@ def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
 
 def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
     corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
+    if data.train.is_regression:
+        return _result_of_regression(spec, data, model, record, corrupted_test)
     on_train, train_top5 = predict_with_top5(model, data.train, "train", data.train.labels)
     on_test, test_top5 = predict_with_top5(model, data.test, "test", data.test.true_labels)
     train = _accuracy(on_train, data.train.labels)
@@ -124,7 +128,8 @@ def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
         "n_classes": data.train.n_classes,
         "classes": list(data.classes),
         **({} if is_default(data.train.label_values) else {"label_values": data.train.label_values.tolist()}),
-        "image_shape": list(data.train.image_shape),
+        "image_shape": list(data.train.input_shape),
+        **({"kind": data.train.kind} if data.train.kind not in ("images", "table") else {}),
         "n_parameters": record.n_parameters,
         "train_accuracy": train,
         "train_accuracy_on_true_labels": _accuracy(on_train, data.train.true_labels),
@@ -148,6 +153,30 @@ def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
         **scores(spec, model, data, corrupted_test),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),
+    }
+
+
+def _result_of_regression(spec: RunSpec, data: Dataset, model, record: FitRecord, randomized: torch.Tensor) -> dict:
+    on_train, on_test = predict_split(model, data.train, fitted=True), predict_split(model, data.test)
+    train, test = data.train.labels.numpy(), data.test.true_labels.numpy()
+    errors = np.abs(on_train - train)
+    return {
+        "dataset": data.variant,
+        "n_train": len(data.train),
+        "n_test": len(data.test),
+        "image_shape": list(data.train.input_shape),
+        **({"kind": data.train.kind} if data.train.kind not in ("images", "table") else {}),
+        "n_parameters": record.n_parameters,
+        "train_rmse": float(np.sqrt(np.mean(errors**2))),
+        "test_rmse": float(np.sqrt(np.mean((on_test - test) ** 2))),
+        "interpolated": bool(errors.max() <= INTERPOLATES * max(float(train.std()), np.finfo(float).tiny)),
+        "epochs": record.epochs,
+        "epochs_to_fit": record.epochs_to_fit,
+        "diverged": record.diverged,
+        "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
+        **record.summary,
+        **scores(spec, model, data, randomized),
+        **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
     }
 
 

@@ -128,7 +128,11 @@ def read_result(folder: Path, spec: Spec) -> Fields:
     version = result.get("version", 1)
     if is_of(version, schema.Positive) and version > schema.VERSION:
         raise newer(folder / "result.json", f"its format has version {version}, this one reads up to {schema.VERSION}")
-    _check(result, schema.RESULT if isinstance(spec, RunSpec) else schema.STUDY_RESULT)
+    if not isinstance(spec, RunSpec):
+        _check(result, schema.STUDY_RESULT)
+    else:
+        is_regression = "n_classes" not in result and "train_rmse" in result
+        _check(result, schema.REGRESSION if is_regression else schema.RESULT)
     return result
 
 

@@ -105,7 +105,13 @@ RESULT = (
     Field("n_classes", Positive, "always", "Classes.", required=True),
     Field("classes", Texts, "always", "Names of the classes, in the order of the labels 0…k-1."),
     Field("label_values", list, "labels that are not 0…k-1", "The labels in the user's own values, in the order of the classes."),
-    Field("image_shape", Annotated[list[Count], "a list of whole numbers"], "always", "(channels, height, width), or (features,)."),
+    Field(
+        "image_shape",
+        Annotated[list[Count], "a list of whole numbers"],
+        "always",
+        "Shape of an example: (channels, height, width), (features,), (channels, length) or (length,).",
+    ),
+    Field("kind", str, "inputs that are neither images nor a table", "Kind of the inputs: sequence, tokens or opaque."),
     Field("n_parameters", Whole, "models that count them", "Trainable parameters."),
     Field("train_accuracy", Share, "always", "Share of training examples whose (randomized) label is predicted.", required=True),
     Field("train_accuracy_on_true_labels", Share, "always", "Share of training examples whose true label is predicted."),
@@ -173,6 +179,18 @@ RESULT = (
     Field("exact_projections", bool, "ReLU interpolators", "True if projections are free of rounding."),
     Field("rounds", Whole, "ReLU interpolators", "Rounds of refinement."),
 )
+_OF_REGRESSION = (
+    Field("interpolated", bool, "always", "True if every training target is predicted, up to 1e-6 of their spread.", required=True),
+    Field("changed_fraction", Share, "always", "Share of training targets that differ from the true ones.", required=True),
+    Field("train_score", Number, "always", "Score on the training split, R² unless the spec says otherwise.", required=True),
+    Field("test_score", Number, "always", "Score on the test split, against the true targets.", required=True),
+    Field("test_score_on_corrupted_labels", Number, "always", "Score on the test split, against targets randomized as in training."),
+    Field("train_rmse", Number, "always", "Root of the mean squared error on the training split, in the unit of the targets."),
+    Field("test_rmse", Number, "always", "The same on the test split, against the true targets."),
+)
+_SHARED = ("version", "dataset", "n_train", "n_test", "image_shape", "kind", "n_parameters", "epochs", "epochs_to_fit", "diverged")
+REGRESSION = (*(field for field in RESULT if field.name in (*_SHARED, "skipped_corrupt")), *_OF_REGRESSION)
+"""The fields of a run whose labels are numbers: it has no n_classes."""
 STUDY_RESULT = (
     Field("version", Positive, "since the second version", "Version of this file's format; without it the version is 1."),
     Field("data", str, "always", "What the study was computed on. All other fields are the study's own.", required=True),

@@ -6,7 +6,8 @@ import warnings
 import torch
 from sklearn.metrics import get_scorer
 
-from shattering.data.dataset import Dataset, Split
+from shattering.data.dataset import Dataset
+from shattering.data.split import Split
 from shattering.errors import InputError, reason
 from shattering.learners.on_splits import predict_split, score_split
 from shattering.runs.spec import RunSpec
@@ -15,8 +16,9 @@ from shattering.runs.spec import RunSpec
 def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor) -> dict[str, float | None]:
     """Return train_score, test_score (against the true test labels) and test_score_on_corrupted_labels; higher is better.
 
-    The dictionary is empty without `scoring`. The score against the labels that stratify the test split (the true labels; in folds
-    the labels of the training) has to exist. The score against the other labels, which may lack classes there, may be None.
+    The dictionary is empty without `scoring`; the score of a regression then is R². The score against the labels that stratify the
+    test split (the true labels; in folds the labels of the training) has to exist. The score against the other labels, which may lack
+    classes there, may be None.
 
     Args:
         spec: the specification of the run.
@@ -27,18 +29,19 @@ def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor) -> dic
     Raises:
         InputError: if a score that has to exist is NaN or infinite, or the scorer fails.
     """
-    if spec.scoring is None:
+    scoring = spec.scoring or ("r2" if data.train.is_regression else None)
+    if scoring is None:
         return {}
     train, test, true = data.train, data.test, data.test.true_labels
     of_test = "the test split" if spec.folds is None else f"fold {spec.fold} of {spec.folds}"
     stratified = true if spec.folds is None else randomized
-    needed = _score(spec.scoring, model, test, stratified, of_test)
+    needed = _score(scoring, model, test, stratified, of_test)
     other = randomized if spec.folds is None else true
     same = torch.equal(stratified, other)
-    optional = needed if same else _score_or_none(spec.scoring, model, test, other)
+    optional = needed if same else _score_or_none(scoring, model, test, other)
     on_true, on_randomized = (needed, optional) if spec.folds is None else (optional, needed)
     return {
-        "train_score": _score(spec.scoring, model, train, train.labels, "the train split"),
+        "train_score": _score(scoring, model, train, train.labels, "the train split"),
         "test_score": on_true,
         "test_score_on_corrupted_labels": on_randomized,
     }
@@ -70,7 +73,7 @@ def _score(scoring: str, model, split: Split, labels: torch.Tensor, where: str) 
         if math.isfinite(score):
             return score
         said = f"it is {score}"
-    classes = [split.classes[k] for k in labels.unique().tolist()]
+    classes = [] if split.is_regression else [split.classes[k] for k in labels.unique().tolist()]
     alone = f"; all {len(labels)} labels there are {classes[0]!r}" if len(classes) == 1 else ""
     raise InputError(f"scoring {scoring!r} has no value on {where}: {said}{alone}")
 

@@ -64,7 +64,7 @@ def same(a, b):
 
 def by_formula(start, staleness):
     """Parameters after HYPERPARAMETERS's updates, each by a gradient of the parameters `staleness` updates before."""
-    images = standardize_images(to_float(TRAIN.images))
+    images = standardize_images(to_float(TRAIN.inputs))
     module = copy.deepcopy(start.module_).train()
     versions = [[p.detach().clone() for p in module.parameters()]]
     velocity = [torch.zeros_like(p) for p in versions[0]]

@@ -29,7 +29,7 @@ def test_updates_agree_with_the_formula(decay_steps, momentum, weight_decay):
     ours = NetworkClassifier(linear, momentum=momentum, weight_decay=weight_decay, device="cpu", random_state=4, **hyperparameters)
     ours.fit(split)
     start = NetworkClassifier(linear, epochs=1, learning_rate=0.0, device="cpu", random_state=4).fit(split)
-    images = standardize_images(to_float(split.images))
+    images = standardize_images(to_float(split.inputs))
     batches = [rows for epoch in range(3) for rows in batch_rows(20, 6, 4, epoch)]
     assert [len(b) for b in batches[:4]] == [6, 6, 6, 2]
 

@@ -50,7 +50,7 @@ def test_training_from_disk_is_training_from_memory(folder, monkeypatch, name, p
     lazy = randomize(load_dataset(folder, image_size=16), noise, 1)
     monkeypatch.setattr(formats, "fits_into_memory", lambda _: True)
     held = randomize(load_dataset(folder, image_size=16), noise, 1)
-    assert isinstance(lazy.train.images, ImagesOnDisk)
+    assert isinstance(lazy.train.inputs, ImagesOnDisk)
     one, two = (network(name, **params).fit(data.train, test=data.test) for data in (lazy, held))
     columns = [c for c in one.history_ if "full" not in c and "test" not in c and c != "seconds"]
     assert one.history_[columns].equals(two.history_[columns])

@@ -20,7 +20,7 @@ def noisy(n=45, k=4, share=0.4, **of) -> Split:
     split = make_split(n=n, n_classes=k, **of)
     true = split.labels
     changed = torch.from_numpy(np.random.default_rng(9).random(n) < share)
-    return Split(split.images, torch.where(changed, (true + 1) % k, true), split.classes, 7 * torch.arange(n) + 3, true)
+    return Split(split.inputs, torch.where(changed, (true + 1) % k, true), split.classes, 7 * torch.arange(n) + 3, true)
 
 
 def presentations(monkeypatch) -> list[tuple[torch.Tensor, torch.Tensor]]:

@@ -1,0 +1,148 @@
+"""`Rows`: inputs that are no tensor (DataFrames, sparse matrices, texts, objects), of which rows are taken and nothing is changed."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from pandas.util import hash_pandas_object
+from scipy.sparse import issparse
+from sklearn.utils import _safe_indexing  # private by its name alone: scikit-learn's developer guide offers it to other libraries
+
+from shattering.errors import InputError
+from shattering.identity.digest import digest
+
+
+class Rows:
+    """Inputs that can be indexed by rows, as a user has them.
+
+    Args:
+        values: a DataFrame or Series, a sparse matrix, an array of objects or text, or a list of anything.
+        where: what the values are called in messages.
+
+    Attributes:
+        content: the same; a sparse matrix in the format CSR, of which rows can be taken.
+
+    Raises:
+        InputError: for what has no rows.
+
+    Example:
+        >>> rows = Rows(["a text", "another", "a third"])
+        >>> rows.subset([2, 0]).content
+        ['a third', 'a text']
+    """
+
+    def __init__(self, values: Any, where: str = "inputs"):
+        if issparse(values):
+            values = values.tocsr()
+        elif not isinstance(values, (pd.DataFrame, pd.Series, np.ndarray, list)):
+            try:
+                values = list(values)
+            except TypeError:
+                raise InputError(f"{where} is a {type(values).__name__}, expected something that rows can be taken of") from None
+        self.content: Any = values
+        self.dtype = None
+
+    def __len__(self) -> int:
+        return len(self.content) if isinstance(self.content, (list, pd.DataFrame, pd.Series)) else self.content.shape[0]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """(n, features) of tables, else (n,)."""
+        return tuple(self.content.shape) if hasattr(self.content, "shape") else (len(self.content),)
+
+    @property
+    def ndim(self) -> int:
+        return len(self.shape)
+
+    @property
+    def is_table(self) -> bool:
+        """True if the rows have columns."""
+        return self.ndim == 2
+
+    def subset(self, rows: Any) -> "Rows":
+        """Return the rows at these positions (m,), in this order."""
+        positions = np.asarray(rows, dtype=np.int64)
+        return Rows(_safe_indexing(self.content, positions))
+
+    def given(self) -> Any:
+        """Return the values in the user's own type, for a model: a copy, which it may change."""
+        return copy.deepcopy(self.content)
+
+    def fingerprint(self) -> str:
+        """Return a digest of the values, the same in every process."""
+        return digest(self.content, "the inputs")
+
+    @property
+    def is_numbers(self) -> bool:
+        """True for a DataFrame all of whose columns are numbers or booleans."""
+        return isinstance(self.content, pd.DataFrame) and all(
+            pd.api.types.is_numeric_dtype(kind) and not isinstance(kind, pd.CategoricalDtype) for kind in self.content.dtypes
+        )
+
+    def numbers(self) -> np.ndarray:
+        """Return a DataFrame of numbers as (n, features) float64, missing values as NaN. Raises InputError for any other inputs."""
+        if not self.is_numbers:
+            raise InputError(f"inputs are a {type(self.content).__name__} with columns that are no numbers, expected numbers alone")
+        return self.content.to_numpy(dtype=np.float64, na_value=np.nan)
+
+    def keys(self) -> list[bytes]:
+        """Return (n,) bytes that are equal for equal rows."""
+        values = self.content
+        if isinstance(values, (pd.DataFrame, pd.Series)):
+            try:
+                return [int(key).to_bytes(8, "little") for key in hash_pandas_object(values, index=False)]
+            except TypeError:  # objects that cannot be hashed
+                values = values.to_numpy()
+        if issparse(values):
+            values = [(row.indices.tobytes(), row.data.tobytes()) for row in (values[[i]] for i in range(len(self)))]
+        return [row.encode("utf-8", "surrogatepass") if isinstance(row, str) else digest(row).encode() for row in values]
+
+    def lengths(self) -> np.ndarray:
+        """Return the length (n,) of each row, of rows that are lists of tokens."""
+        return np.array([len(row) for row in self.content])
+
+
+def is_text(values: Any) -> bool:
+    """Return whether values (n,) are texts: a list, an array or a Series of them."""
+    if isinstance(values, (pd.Series, np.ndarray)):
+        if values.ndim != 1 or (isinstance(values, np.ndarray) and values.dtype.kind not in "UO"):
+            return False
+        values = values.tolist()
+    return isinstance(values, (list, tuple)) and len(values) > 0 and all(isinstance(value, str) for value in values)
+
+
+def as_tokens(values: Any, where: str) -> "torch.Tensor | Rows":
+    """Return token ids as a tensor (n, length) int64, or as `Rows` of lists if the lengths differ.
+
+    Raises InputError for what is not whole numbers of at least 0.
+    """
+    array = _as_array(values)
+    if array is not None:
+        _check_tokens(array, 2, where)
+        return torch.from_numpy(np.array(array, dtype=np.int64))
+    rows = [np.asarray(row) for row in values]
+    for number, row in enumerate(rows):
+        _check_tokens(row, 1, f"{where}[{number}]")
+    return Rows([row.astype(np.int64).tolist() for row in rows])
+
+
+def _check_tokens(row: np.ndarray, axes: int, where: str) -> None:
+    if row.dtype.kind not in "iu" or row.ndim != axes:
+        raise InputError(f"{where} has type {row.dtype} and shape {row.shape}, expected whole numbers, the ids of tokens, in rows")
+    if row.size and int(row.min()) < 0:
+        raise InputError(f"{where} has the token {int(row.min())}, expected ids of at least 0")
+
+
+def _as_array(values: Any) -> np.ndarray | None:
+    """Return values as an array, or None if they are of several lengths."""
+    if isinstance(values, torch.Tensor):
+        return values.detach().cpu().numpy()
+    if isinstance(values, np.ndarray) and values.dtype.kind != "O":
+        return values
+    try:
+        array = np.array([np.asarray(row) for row in values])
+    except ValueError:
+        return None
+    return array if array.dtype.kind != "O" else None
