@@ -92,7 +92,7 @@ class Rows:
         values = self.content
         if isinstance(values, (pd.DataFrame, pd.Series)):
             try:
-                return [int(key).to_bytes(8, "little") for key in hash_pandas_object(values, index=False)]
+                return [int(key).to_bytes(8, "little") for key in hash_pandas_object(values, index=False)]  # type: ignore[operator]  # the stub lacks it
             except TypeError:  # objects that cannot be hashed
                 values = values.to_numpy()
         if issparse(values):
