@@ -378,8 +378,11 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> 
         >>> len(noisy.train) == len(load_dataset("digits").train)
         True
     """
+    from shattering.data.kinds import AXES
+
     r, train, test = randomization, dataset.train, dataset.test
-    moments = Moments.of(train.inputs) if r.pixels == "gaussian" else Moments(_shape(train), np.zeros(1), np.zeros(1))
+    drawn = r.pixels == "gaussian" and "gaussian" in AXES[train.kind]
+    moments = Moments.of(train.inputs) if drawn else Moments(_shape(train), np.zeros(1), np.zeros(1))
 
     def randomized(split: Split) -> Split:
         return replace(split, inputs=r.inputs(split, seed, "train", moments), labels=r.corrupt(split, seed, "train"))

@@ -80,7 +80,8 @@ def hub(n=30, **columns):
 
 def test_hugging_face_datasets():
     datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
-    both = load_dataset(datasets.DatasetDict(train=hub(), test=hub(12, note=["x"] * 12)))
+    with pytest.warns(UserWarning, match="the columns 'note' are not used"):
+        both = load_dataset(datasets.DatasetDict(train=hub(), test=hub(12, note=["x"] * 12)))
     assert torch.equal(both.train.inputs, torch.from_numpy(IMAGES))
     assert both.classes == ("a", "b", "c")
     assert len(both.test) == 12
@@ -92,5 +93,5 @@ def test_bad_hugging_face_datasets():
     datasets = pytest.importorskip("datasets", reason="Hugging Face's datasets is not installed")
     with pytest.raises(InputError, match="expected 'train'"):
         load_dataset(datasets.DatasetDict(test=hub()))
-    with pytest.raises(InputError, match="expected one of images and one named 'label'"):
+    with pytest.raises(InputError, match="expected one named 'label', or target, its name"):
         load_dataset(hub().remove_columns("label"))

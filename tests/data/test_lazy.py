@@ -215,7 +215,7 @@ def test_images_of_one_size_may_be_left_as_they_are(tmp_path, on_disk_always, mo
     write_folder(tmp_path)
     lazy = load_dataset(tmp_path).train
     assert isinstance(lazy.inputs, ImagesOnDisk)
-    assert lazy.image_shape == (3, 6, 5)
+    assert lazy.input_shape == (3, 6, 5)
     assert (lazy.inputs[[4]][0].permute(1, 2, 0).numpy() == pictures(3, seed=1)[1]).all()
     (tmp_path / "train" / "cat" / "2.png").write_bytes(encode(pictures(1, 9, 9)[0]))
     with pytest.raises(

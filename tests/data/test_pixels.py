@@ -115,18 +115,30 @@ def test_what_8_bits_hold_comes_out_exactly(name):
     assert (found == expected).all()
 
 
+FINE = {
+    "16-bit grey PNG": (saved(of(DEEP), "PNG"), DEEP / 65535),
+    "16-bit grey TIFF": (saved(of(DEEP), "TIFF"), DEEP / 65535),
+    "16-bit numbers in 32": (saved(Image.fromarray(DEEP.astype(np.int32)), "TIFF"), DEEP / 65535),
+    "float TIFF": (saved(Image.fromarray(GREY.astype(np.float32) / 7), "TIFF"), GREY.astype(np.float32) / 7),
+    "16-bit PGM": (b"P5 2 2 65535\n" + bytes([0, 0, 0, 1, 128, 0, 255, 255]), np.array([[0, 1], [32768, 65535]]) / 65535),
+}
+
+
+@pytest.mark.parametrize("name", FINE)
+def test_16_bits_and_floats_keep_all_their_levels(name):
+    data, expected = FINE[name]
+    found = decode_one(data)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found[..., 0], expected.astype(np.float32))
+    assert decode_square(data, 2).shape == (2, 2, 3)
+
+
 REFUSED = {
-    "16-bit grey PNG": (
-        saved(of(DEEP), "PNG"),
-        "has more than 8 bits a channel, which 8 bits would cut; expected .* floats in 0…1",
-    ),
     "16-bit colour PNG": (png(16, 2, b"\0" + bytes(12) + b"\0" + bytes(12)), "has more than 8 bits a channel, which 8 bits would cut"),
     "16-bit LA PNG": (png(16, 4, b"\0" + bytes(8) + b"\0" + bytes(8)), "has more than 8 bits a channel"),
     "16-bit RGBA PNG": (png(16, 6, b"\0" + b"\xff" * 16 + b"\0" + b"\xff" * 16), "has more than 8 bits a channel"),
-    "16-bit grey TIFF": (saved(of(DEEP), "TIFF"), "has more than 8 bits a channel"),
-    "32-bit TIFF": (saved(Image.fromarray(DEEP.astype(np.int32)), "TIFF"), "has more than 8 bits a channel"),
-    "float TIFF": (saved(Image.fromarray(GREY.astype(np.float32)), "TIFF"), "has more than 8 bits a channel"),
-    "16-bit PGM": (b"P5 2 2 65535\n" + bytes(8), "has more than 8 bits a channel"),
+    "32-bit TIFF": (saved(Image.fromarray(DEEP.astype(np.int32) + 2**16), "TIFF"), r"has pixels of .*, expected 0…65535"),
+    "NaN TIFF": (saved(Image.fromarray(np.full((2, 2), np.nan, np.float32)), "TIFF"), "has NaN or infinite pixels, expected finite"),
     "16-bit PPM": (b"P6 2 2 1000\n" + bytes(24), "has more than 8 bits a channel"),
     "12-bit JPEG 2000": (jpeg2000_of_12_bits(), "has more than 8 bits a channel"),
     "transparent RGBA": (saved(of(np.dstack([RGB, HOLE])), "PNG"), r"has transparent pixels, .*: paste them on a background"),

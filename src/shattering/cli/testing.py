@@ -33,6 +33,12 @@ class Test(Swept):
     """Form of the data for estimators."""
     start: Literal["reinitialized", "given"] | None = None
     """Weights of a torch module that is an instance: drawn anew for every fit, or fine-tuned from its own. Default: reinitialized."""
+    target: str | None = None
+    """Column of labels, of a CSV or Parquet file of columns."""
+    targets: Literal["classes", "numbers"] | None = None
+    """Whether labels are classes or numbers. Default: numbers for regressors, and where they have fractions."""
+    groups: str | None = None
+    """Column of values that are equal for examples that belong together."""
     n_train: Count | None = None
     """Training examples, a class-balanced subset."""
     n_test: Count | None = None
@@ -64,7 +70,7 @@ class Test(Swept):
         check_out(self.out)
         names = None if self.randomizations is None else split_list(self.randomizations, "--randomizations")
         same = ("n_permutations", "folds", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
-        same += ("image_size", "skip_corrupt", "channels")
+        same += ("image_size", "skip_corrupt", "channels", "target", "targets", "groups")
         warnings.simplefilter("ignore", IdentityWarning)  # the result says the same
         test = randomization_test(
             self.model,

@@ -6,7 +6,7 @@ from contextlib import suppress
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from shattering.data.pixels import Note, Refused, Unreadable, as_array, check_whole, formats, is_too_large, plain, upright
+from shattering.data.pixels import Note, Refused, Unreadable, as_array, check_whole, deep, formats, is_too_large, plain, upright
 from shattering.errors import reason
 
 try:
@@ -18,7 +18,7 @@ _HEAD = 1 << 18  # bytes of a JPEG within which its EXIF data begin
 
 
 def decode_one(data: bytes, note: Note = lambda _: None) -> np.ndarray:
-    """Decode an image to (height, width, channels) uint8, with 1 channel for grey images, else 3.
+    """Decode an image to (height, width, channels), with 1 channel for grey images, else 3: uint8, or float32 as `pixels.deep` has it.
 
     note: is told what was changed in reading. Raises `Unreadable` for what is no image, and `Refused` for what would be changed without a
     word; their messages go after the image's name.
@@ -28,20 +28,21 @@ def decode_one(data: bytes, note: Note = lambda _: None) -> np.ndarray:
 
 
 def decode_square(data: bytes, size: int, note: Note = lambda _: None) -> np.ndarray:
-    """Return the central square of an image as (size, size, 3) uint8: what a resize of the short side and a centre crop give.
+    """Return the central square of an image as (size, size, 3), uint8 or float32: what a resize of the short side and a crop give.
 
     Bilinear with antialiasing (Pillow's). A JPEG of at least four times the size is first decoded at a half, a quarter or an
     eighth, as its format offers, but never below twice the size. That is quicker, and changes pixels by 1.7 levels of 255 on
     average (measured on ImageNet's, at 64 and 32 pixels). With and without simplejpeg the pixels are the same. Raises as `decode_one`.
     """
     found = _decoded(data, 2 * size, note)
+    is_deep = isinstance(found, np.ndarray) and found.dtype == np.float32
     image = Image.fromarray(found.squeeze(2) if found.shape[2] == 1 else found) if isinstance(found, np.ndarray) else found
     short = min(image.size)
     left, top = (image.width - short) // 2, (image.height - short) // 2
     box = (left, top, left + short, top + short)
-    image = image if image.mode == "RGB" else image.convert("RGB")
+    image = image if image.mode == "RGB" or is_deep else image.convert("RGB")
     square = image.crop(box) if short == size else image.resize((size, size), Image.Resampling.BILINEAR, box)
-    return np.asarray(square)
+    return np.repeat(np.asarray(square)[..., None], 3, axis=2) if is_deep else np.asarray(square)
 
 
 def _decoded(data: bytes, least: int | None, note: Note) -> Image.Image | np.ndarray:
@@ -78,14 +79,23 @@ def _by_simplejpeg(data: bytes, least: int | None) -> np.ndarray | Image.Image |
     return None
 
 
-def _by_pillow(data: bytes, least: int | None, note: Note) -> Image.Image:
+def _by_pillow(data: bytes, least: int | None, note: Note) -> Image.Image | np.ndarray:
     with Image.open(io.BytesIO(data), formats=formats()) as image:
+        if image.mode[0] in "IF" and getattr(image, "n_frames", 1) == 1:
+            return _deep(upright(image, image))
         check_whole(image, data)
         by = _reduction(min(image.size), least)
         if by > 1:
             image.draft(None, (image.width // by, image.height // by))  # type: ignore[arg-type]  # the stub lacks None
         image.load()
         return upright(plain(image, note), image)
+
+
+def _deep(image: Image.Image) -> np.ndarray:
+    pixels = deep(image)
+    if pixels is None:
+        raise Refused(f"is of mode {image.mode}, expected grey or RGB, or arrays, as (X, y)")
+    return pixels
 
 
 def _reduction(short: int, least: int | None) -> int:

@@ -18,6 +18,7 @@ from shattering.data.encoded import Encoded, ImageFiles, ParquetRows, open_parqu
 from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.lazy import LARGE, ImagesOnDisk
 from shattering.data.split import Split
+from shattering.data.tables import read_table
 from shattering.data.targets import check_names, kind_of, plain_labels
 from shattering.errors import InputError, printable, reason
 from shattering.system.machine import available_memory, require_memory
@@ -203,6 +204,41 @@ def read_image_folder(folder: Path, classes: list[str] | None = None, size: int 
         raise InputError(f"{where} has {len(classes)} class folder, expected at least two")
     labels = torch.repeat_interleave(torch.tensor([len(files) for files in members]))
     return Split(images_of(ImageFiles(folder, np.array(names)), size, skip_corrupt), labels, tuple(classes))
+
+
+def read_labelled_images(folder: Path, table: Path, target: str | None, size: int | None = None, skip_corrupt: bool = False) -> Split:
+    """Read images whose labels are in a table beside them: a column of file names, with or without their endings, and one of labels.
+
+    target: the column of labels; None: the one of a usual name, or the only other one. size, skip_corrupt: as for `read_parquet`. Raises
+    InputError for names of no image, images without a label, and columns that cannot be told.
+    """
+    where, frame = printable(str(table)), read_table(table)
+    paths = image_folders.all_images(folder)
+    by_name: dict[str, list[str]] = {}
+    for path in paths:
+        for key in {path, os.path.basename(path), os.path.splitext(os.path.basename(path))[0], os.path.splitext(path)[0]}:
+            by_name.setdefault(key, []).append(path)
+    columns = [str(name) for name in frame.columns if name != target and set(map(str, frame[name])) <= set(by_name)]
+    if len(columns) != 1:
+        known = " and ".join(map(repr, columns)) or "none"
+        raise InputError(f"{where} has columns {list(frame.columns)}, of which {known} name the images beside it, expected one")
+    rest = [str(name) for name in frame.columns if name != columns[0]]
+    label = target or next((name for name in rest if name.lower() in LABELS), rest[0] if len(rest) == 1 else None)
+    if label is None or label not in rest:
+        raise InputError(f"{where} has columns {list(frame.columns)}, expected target, the name of the column of labels")
+    names = frame[columns[0]].astype(str).tolist()
+    several = next((name for name in names if len(by_name[name]) > 1), None)
+    chosen = [by_name[name][0] for name in names]
+    if several is not None or len(set(chosen)) < len(chosen):
+        raise InputError(
+            f"{where} has names that several images or rows have (such as {printable(several or names[0])!r}), expected one each"
+        )
+    missing = sorted(set(paths) - set(chosen))
+    if missing:
+        warnings.warn(f"{where} has no label for {len(missing)} images, which are not used (first: {printable(missing[0])})", stacklevel=2)
+    named = classes_of(frame[label], f"column {label!r} of {where}", None, None)
+    encoded = np.array([os.fsencode(path) for path in chosen])
+    return Split(images_of(ImageFiles(folder, encoded), size, skip_corrupt), **named)
 
 
 def images_of(source: Encoded, size: int | None, skip_corrupt: bool) -> torch.Tensor:

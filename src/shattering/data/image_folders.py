@@ -82,6 +82,32 @@ def annotated(folder: Path) -> dict[str, str] | None:
     return known
 
 
+def labelled_by_table(folder: Path) -> Path | None:
+    """Return the one CSV or TSV file beside images that are in no class folders, in the folder or one below it; None: there is none."""
+    entries = [entry for entry in _entries(folder) if not is_litter(entry.name)]
+    tables = [Path(entry.path) for entry in entries if not _is_folder(entry) and entry.name.lower().endswith((".csv", ".tsv"))]
+    if len(tables) != 1:
+        return None
+    folders = [entry.name for entry in entries if _is_folder(entry)]
+    below = [Path(folder, name) for name in folders] if len(folders) <= 1 else []
+    has_images = any(os.path.splitext(entry.name)[1].lower() in suffixes() for place in (folder, *below) for entry in _entries(place))
+    return tables[0] if has_images else None
+
+
+def all_images(folder: Path) -> list[str]:
+    """Return the images of a folder and of the folders in it, as names below it, in order. Raises InputError as `find_images` does."""
+    names = FolderContents()
+    for entry in _entries(folder):
+        if is_litter(entry.name):
+            continue
+        if _is_folder(entry):
+            _look(folder, entry.name, names)
+        else:
+            _sort_in(entry, entry.name, names)
+    _tell(folder, [], names.others)
+    return sorted(names.images)
+
+
 def split_folders(path: Path) -> dict[str, Path]:
     """Return folders of a folder by name in lower case. Raises InputError for two that differ only in case."""
     found: dict[str, Path] = {}

@@ -32,7 +32,9 @@ Transform = Callable[[np.ndarray, int], np.ndarray]  # (image (c, h, w), example
 
 
 class ImagesOnDisk:
-    """Images (n, channels, height, width) uint8 on disk, behind what models need of a tensor: `shape`, `dtype`, `ndim`, `len`, `[rows]`.
+    """Images (n, channels, height, width) on disk, behind what models need of a tensor: `shape`, `dtype`, `ndim`, `len`, `[rows]`.
+
+    They are uint8, or float32 where they have 16 bits or floats.
 
     Of Parquet files a process keeps the wanted rows of as many row groups as fit into 256 MiB (at least one); image files are
     read one by one.
@@ -43,7 +45,7 @@ class ImagesOnDisk:
             are left as they are. Grey ones among coloured ones become RGB.
         rows: (n,) of the source that these are; None: all.
         transforms: applied in turn to every decoded image, with the example ids (n,) of the rows. Picklable.
-        dtype: that they leave.
+        dtype: that they leave; None: the type of the first image.
         skip_corrupt: whether the first is the first that can be decoded.
     """
 
@@ -55,10 +57,10 @@ class ImagesOnDisk:
         size: int | None,
         rows: np.ndarray | None = None,
         transforms: Sequence[tuple[Transform, np.ndarray]] = (),
-        dtype: torch.dtype = torch.uint8,
+        dtype: torch.dtype | None = None,
         skip_corrupt: bool = False,
     ):
-        self.source, self.size, self.dtype, self.transforms = source, size, dtype, tuple(transforms)
+        self.source, self.size, self._dtype, self.transforms = source, size, dtype, tuple(transforms)
         self.rows = np.arange(len(source)) if rows is None else rows
         self._groups = RowGroups(source, self.rows) if isinstance(source, ParquetRows) else None
         self.skip_corrupt = skip_corrupt
@@ -79,15 +81,26 @@ class ImagesOnDisk:
             self._image_shape, self._first = self._shape_of_first()
         return (len(self.rows), *self._image_shape)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the decoded images, after the transforms."""
+        if self._dtype is None:
+            self._dtype = torch.float32 if self._first_decoded()[0].dtype == np.float32 else torch.uint8
+        return self._dtype
+
     def _shape_of_first(self) -> tuple[tuple[int, int, int], str]:
+        first, name = self._first_decoded()
+        height, width, channels = first.shape
+        return (channels, height, width), name
+
+    def _first_decoded(self) -> tuple[np.ndarray, str]:
+        """Return the first image that can be decoded, and where it comes from."""
         for i in range(len(self)):
             try:
-                height, width, channels = self._decode(i, self._encoded(i)).shape
+                return self._decode(i, self._encoded(i)), self.describe(i)
             except Unreadable:
                 if not self.skip_corrupt:
                     raise
-            else:
-                return (channels, height, width), self.describe(i)
         raise InputError(f"none of {len(self):,} images can be decoded (first: {self.describe(0)})")
 
     @property
@@ -193,7 +206,7 @@ class ImagesOnDisk:
     def _read(self, path: Path) -> tuple[torch.Tensor, list[str]]:
         with safe_open(path, "pt") as file:
             images, notes = file.get_tensor("images"), json.loads(file.metadata()["notes"])
-        if images.dtype != torch.uint8 or len(images) != len(self) or images.ndim != 4:
+        if images.dtype != self.dtype or len(images) != len(self) or images.ndim != 4:
             raise ValueError
         return images, notes
 
@@ -217,7 +230,7 @@ class ImagesOnDisk:
 
         Raises InputError for images that are Gaussian already.
         """
-        if self.dtype != torch.uint8:
+        if self.transforms and self.dtype != torch.uint8:
             raise InputError("the images are Gaussian already, expected pixels to take the moments of")
 
         def compute() -> list[list[float]]:
@@ -294,13 +307,17 @@ class ImagesOnDisk:
         return warn
 
     def _decode(self, i: int, data: bytes, note: Callable[[str], object] = lambda _: None) -> np.ndarray:
-        """Decode an image to (height, width, channels) uint8."""
+        """Decode an image to (height, width, channels), uint8 or float32."""
         try:
             image = decode_square(data, self.size, note) if self.size else decode_one(data, note)
         except (Unreadable, Refused) as error:
             raise type(error)(f"{self.describe(i)} {error}") from None
         except MemoryError:
             raise InputError(f"{self.describe(i)} needs more memory to be decoded than there is") from None
+        is_float = image.dtype == np.float32
+        if not self.transforms and self._dtype is not None and is_float != (self._dtype == torch.float32):
+            kinds = "8 bits a channel", "16 bits or floats"
+            raise InputError(f"{self.describe(i)} has {kinds[is_float]} and others {kinds[not is_float]}, expected one kind of images")
         if self._image_shape and image.shape[:2] != self._image_shape[1:]:
             found, first = f"{image.shape[1]}x{image.shape[0]}", f"{self._image_shape[2]}x{self._image_shape[1]}"
             raise InputError(

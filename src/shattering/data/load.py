@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 
 from shattering import seeds
-from shattering.data import foreign, formats, paths, tables
+from shattering.data import foreign, formats, hub, image_folders, paths, tables
 from shattering.data.arrays import Targets, dataset_from_arrays
 from shattering.data.catalog import DATASETS, GIVEN
 from shattering.data.channels import check_order
@@ -70,7 +70,8 @@ def load_dataset(
 
     Args:
         source: a name in `DATASETS`; a path, or a name in SHATTERING_DATA, of an image folder (``train/CLASS/…`` and ``test/…``,
-            or without a test split ``CLASS/…``; in every format that Pillow reads, and in folders below), an .npz with x_train, y_train,
+            or without a test split ``CLASS/…``; or images beside one CSV file of their names and labels; in every format that
+            Pillow reads, and in folders below), an .npz with x_train, y_train,
             x_test, y_test, or Parquet files (one file, or a folder with ``train*.parquet`` and ``test*.parquet``) with an image and
             a label column; a CSV or Parquet file of columns, or a DataFrame, beside `target`; a tuple (X, y) or
             (x_train, y_train, x_test, y_test) of arrays, tensors, DataFrames, sparse matrices, texts or objects, see
@@ -114,12 +115,14 @@ def load_dataset(
         raise InputError("dataset is '', expected a name or a path")
     check_order(channels)
     said, name = Said(kind, target, targets, groups), "arrays"
-    if isinstance(source, pd.DataFrame) or (target is not None and isinstance(source, (str, Path))):
+    if isinstance(source, pd.DataFrame) or (target is not None and isinstance(source, (str, Path)) and not _is_folder_of_images(source)):
         name = "DataFrame" if isinstance(source, pd.DataFrame) else Path(source).stem
         source, of_rows = _by_columns(source, said)
-        said = replace(said, target=None, groups=of_rows)
-    reading = Reading(image_size, skip_corrupt, channels)
-    dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), reading, said, name)
+        said, target = replace(said, target=None, groups=of_rows), None
+    elif isinstance(source, (str, Path)):
+        said = replace(said, target=None)
+    reading = Reading(image_size, skip_corrupt, channels, target)
+    dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), reading, said, name, (n_train, n_test))
     if image_size and not isinstance(dataset.train.inputs, ImagesOnDisk):
         raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
     if not dataset.train.is_regression:
@@ -155,6 +158,12 @@ def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
     return replace(dataset, **{name: replace(split, inputs=split.inputs.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]
 
 
+def _is_folder_of_images(source: str | Path) -> bool:
+    """Return whether a source is a folder of images whose labels are in a table beside them."""
+    path = Path(source) if source in DATASETS else existing(Path(source))
+    return path.is_dir() and image_folders.labelled_by_table(path) is not None
+
+
 def _by_columns(source: Any, said: Said) -> tuple[tuple[Any, Any], Any]:
     """Return (X, y) and groups of a DataFrame, or of a file of columns."""
     where, frame = "the DataFrame", source
@@ -170,8 +179,10 @@ def _by_columns(source: Any, said: Said) -> tuple[tuple[Any, Any], Any]:
     return (X, y), groups
 
 
-def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name: str) -> Dataset:
-    if not (isinstance(source, (tuple, list)) and len(source) in (2, 4)) or all(map(foreign.is_torch, source)):
+def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name: str, sizes: tuple[int | None, int | None]) -> Dataset:
+    if foreign.is_torch(source) or (isinstance(source, (tuple, list)) and all(map(foreign.is_torch, source))):
+        replace(said, kind=None).check_nothing(source)
+    elif not (isinstance(source, (tuple, list)) and len(source) in (2, 4)) and not hub.is_hub(source):
         said.check_nothing(source)
     if isinstance(source, Dataset):
         reading.no_arrays(source.name)
@@ -181,25 +192,33 @@ def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name
         return source
     if isinstance(source, (str, Path)):
         return _load_text(str(source), hold_out, reading)
-    if foreign.is_hub(source):
+    if hub.is_hub(source):
         reading.no_arrays("a Hugging Face dataset")
-        return foreign.from_hub(source, hold_out, reading.size, reading.skip_corrupt)
+        return hub.from_hub(source, hold_out, _of_hub(reading, said, sizes))
     if isinstance(source, (tuple, list)) and len(source) == 4:
         return dataset_from_arrays(*source, channels=reading.channels, kind=said.kind, targets=said.targets, groups=said.groups)
     if isinstance(source, (tuple, list)) and len(source) == 2:
         if all(foreign.is_torch(part) for part in source):
-            return _from_torch(source[0], source[1], reading)
+            return _from_torch(source[0], source[1], reading, said.kind)
         both = None if said.groups is None else (said.groups, said.groups)
         both_are_one = dataset_from_arrays(
             *source, *source, channels=reading.channels, kind=said.kind, targets=said.targets, groups=both, name=name
         )
         return hold_out(both_are_one.train, name)
     if foreign.is_torch(source):
-        return hold_out(_from_torch(source, source, reading).train, type(source).__name__)
+        return hold_out(_from_torch(source, source, reading, said.kind).train, type(source).__name__)
     raise InputError(
         f"dataset is a {type(source).__name__}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
         "a Dataset, or a torch or Hugging Face dataset"
     )
+
+
+def _of_hub(reading: Reading, said: Said, sizes: tuple[int | None, int | None]) -> hub.HubReading:
+    Said(kind=said.kind).check_nothing("of the hub")
+    if said.groups is not None and not isinstance(said.groups, str):
+        raise InputError(f"groups is {shown(said.groups)}, expected the name of a column of the Hugging Face dataset")
+    numbers = None if said.targets is None else said.targets == "numbers"
+    return hub.HubReading(reading.size, reading.skip_corrupt, said.target, numbers, said.groups, *sizes)
 
 
 def _load_text(source: str, hold_out: HoldOut, reading: Reading) -> Dataset:
@@ -209,11 +228,11 @@ def _load_text(source: str, hold_out: HoldOut, reading: Reading) -> Dataset:
     return _digits() if source == "digits" else paths.load_named(source, hold_out, reading)
 
 
-def _from_torch(train: object, test: object, reading: Reading) -> Dataset:
-    pairs = {id(part): foreign.read_torch(part, reading.channels) for part in (train, test)}  # once, if they are one
+def _from_torch(train: object, test: object, reading: Reading, kind: Kind | None = None) -> Dataset:
+    pairs = {id(part): foreign.read_torch(part, reading.channels, kind) for part in (train, test)}  # once, if they are one
     (x_train, y_train), (x_test, y_test) = pairs[id(train)], pairs[id(test)]
-    channels = "first" if x_train.ndim == 4 else None
-    return dataset_from_arrays(x_train, y_train, x_test, y_test, channels=channels, name=type(train).__name__)
+    channels = "first" if getattr(x_train, "ndim", 1) == 4 and kind is None else None
+    return dataset_from_arrays(x_train, y_train, x_test, y_test, channels=channels, kind=kind, name=type(train).__name__)
 
 
 def identity(source: str) -> str:

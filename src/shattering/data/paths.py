@@ -28,6 +28,7 @@ class Reading:
     size: int | None = None
     skip_corrupt: bool = False
     channels: str | None = None
+    target: str | None = None
 
     def no_arrays(self, what: str) -> None:
         """Raise InputError if an order of channels was given for what has none."""
@@ -78,6 +79,8 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
         return from_arrays(*four, **named, channels=_one_order(reading.channels, arrays, path), name=path.stem)
     where = printable(str(path))
     reading.no_arrays(where)
+    if path.is_dir() and (table := image_folders.labelled_by_table(path)) is not None:
+        return hold_out(formats.read_labelled_images(path, table, reading.target, reading.size, reading.skip_corrupt), path.name)
     if path.is_file():
         if path.suffix.lower() != ".parquet":
             raise InputError(f"{where} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")

@@ -1,4 +1,4 @@
-"""Pictures as pixels of 8 bits, grey or RGB: what they hold exactly is read, what would be changed is refused."""
+"""Pictures as pixels, grey or RGB of 8 bits, or grey of 16 bits or floats: what would be changed by reading is refused."""
 
 import re
 from collections.abc import Callable
@@ -66,6 +66,26 @@ def check_whole(image: Image.Image, data: bytes) -> None:
         raise Refused(f"has more than 8 bits a channel, {_TOO_FINE}")
 
 
+def deep(image: Image.Image) -> np.ndarray | None:
+    """Return a grey picture of 16 bits or of floats as (height, width, 1) float32; None for any other picture.
+
+    16 bits become 0…1, which float32 holds exactly enough to tell all of them apart; floats stay as they are. Raises Refused for whole
+    numbers beyond 16 bits, and for NaN or infinite pixels.
+    """
+    if image.mode == "F":
+        pixels = np.asarray(image, dtype=np.float32)
+        if not np.isfinite(pixels).all():
+            raise Refused("has NaN or infinite pixels, expected finite ones")
+        return pixels[..., None]
+    if image.mode == "I" or image.mode.startswith("I;16"):
+        pixels = np.asarray(image).astype(np.int64)
+        if pixels.min() < 0 or pixels.max() > _DEEPEST:
+            raise Refused(f"has pixels of {pixels.min()}…{pixels.max()}, expected 0…{_DEEPEST}, or arrays of floats in 0…1, as (X, y)")
+        return (pixels / _DEEPEST).astype(np.float32)[..., None]
+    return None
+
+
+_DEEPEST = 2**16 - 1
 _TOO_FINE = "which 8 bits would cut; expected pictures of 8 bits, or arrays of floats in 0…1, as (X, y)"
 
 
@@ -86,8 +106,6 @@ def plain(image: Image.Image, note: Note) -> Image.Image:
     if mode == "CMYK":
         note("CMYK, read as RGB by Pillow's formula, without a colour profile")
         return image.convert("RGB")
-    if mode in ("I", "F") or mode.startswith("I;"):
-        raise Refused(f"is of mode {mode}, {_TOO_FINE}")
     raise Refused(f"is of mode {mode}, expected grey or RGB, or arrays, as (X, y)")
 
 

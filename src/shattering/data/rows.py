@@ -142,7 +142,8 @@ def _as_array(values: Any) -> np.ndarray | None:
     if isinstance(values, np.ndarray) and values.dtype.kind != "O":
         return values
     try:
-        array = np.array([np.asarray(row) for row in values])
+        rows = [row.detach().cpu().numpy() if isinstance(row, torch.Tensor) else np.asarray(row) for row in values]
+        array = np.array(rows)
     except ValueError:
         return None
     return array if array.dtype.kind != "O" else None
