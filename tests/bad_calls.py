@@ -236,7 +236,7 @@ _RUNS: list[Case] = [
         lambda: swept(log="tensorbord"),
         "unknown logger 'tensorbord'; did you mean 'tensorboard'? (known: mlflow, tensorboard, wandb)",
     ),
-    ("run(5)", lambda: run(5, Store("failing")), "spec is 5, expected a RunSpec or a StudySpec"),
+    ("run(5)", lambda: run(5, Store("failing")), "spec is 5, expected a RunSpec, a StudySpec or a PermutationsSpec"),
     ("run(store)", lambda: run(SPEC, "runs"), "store is 'runs', expected a Store"),
     ("run(on_epoch)", lambda: run(SPEC, Store("failing"), on_epoch=5), "on_epoch is 5, expected a function or none"),
     ("run(log)", lambda: run(SPEC, Store("failing"), log=[5]), "log has 5, expected a name"),
@@ -247,7 +247,7 @@ _RUNS: list[Case] = [
     ("Store(file)", lambda: Store("notes.txt"), "store notes.txt is a file, expected a folder"),
     ("Store.runs()", lambda: Store("missing").runs(), "store missing does not exist, expected a folder of runs"),
     *((f"Store.find({bad!r})", partial(Store("runs").find, bad), "expected") for bad in ("", "xyz", "digits", 5, None)),
-    ("Store.get(5)", lambda: Store("runs").get(5), "spec is 5, expected a RunSpec or a StudySpec"),
+    ("Store.get(5)", lambda: Store("runs").get(5), "spec is 5, expected a Spec"),
     *wrong(
         "shatter_point",
         searched,

@@ -281,7 +281,7 @@ _RUN = [
 _SWEEP = [
     (
         "sweep --pixels true,shufled",
-        "unknown --pixels 'shufled'; did you mean 'shuffled'? (known: gaussian, random, shuffled, true, within-class)",
+        "unknown --pixels 'shufled'; did you mean 'shuffled'?",
     ),
     ("sweep --permute-channels no", "--permute-channels is 'no', expected true or false"),
     ("sweep --permute-channels true,1", "--permute-channels is '1', expected true or false"),

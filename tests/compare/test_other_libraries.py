@@ -9,10 +9,10 @@ import torch
 from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
 from sklearn.base import clone
-from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_iris, load_wine
 from sklearn.ensemble import StackingClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import balanced_accuracy_score
+from sklearn.metrics import balanced_accuracy_score, r2_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
@@ -23,9 +23,10 @@ from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 from xgboost import XGBClassifier, XGBRegressor
 
-from shattering import InputError, randomization_test
+from shattering import InputError, randomization_test, seeds
 from shattering.learners.adapt import as_model
 from shattering.learners.on_splits import fit_split
+from shattering.runs import objects
 
 pytestmark = [  # what Lightning does with torch, and its advice on reading data
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
@@ -131,12 +132,30 @@ def test_the_natural_fit_is_the_one_made_by_hand(name, data):
 
 @pytest.mark.parametrize(
     "regressor",
-    [LGBMRegressor(), CatBoostRegressor(), XGBRegressor(), NeuralNetRegressor(Net), make_pipeline(StandardScaler(), XGBRegressor())],
+    [
+        LGBMRegressor(n_estimators=10, verbose=-1, num_threads=1),
+        CatBoostRegressor(iterations=10, verbose=0, allow_writing_files=False, thread_count=1),
+        make_pipeline(StandardScaler(), XGBRegressor(n_estimators=10, n_jobs=1)),
+        NeuralNetRegressor(nn.Linear, module__in_features=10, module__out_features=1, max_epochs=2, train_split=None, verbose=0),
+    ],
     ids=lambda v: type(v).__name__,
 )
-def test_their_regressors_are_refused_before_they_are_fitted(regressor):
-    with pytest.raises(InputError, match=f"model {type(regressor).__name__} is a regressor, expected a classifier"):
-        as_model(regressor)
+def test_their_regressors_score_as_a_fit_by_hand_does(regressor):
+    X, y = load_diabetes(return_X_y=True)
+    X, y = X[:150].astype(np.float32), y[:150] + 0.5
+    data = X[:100], y[:100], X[100:], y[100:]
+    test = randomization_test(regressor, data, randomizations=["permuted-labels"], n_permutations=1)
+    result = test.original.runs[0].result
+    by_hand = clone(regressor)
+    if isinstance(regressor, NeuralNetRegressor):
+        with seeds.everywhere(0):
+            predicted = by_hand.fit(data[0], data[1].astype(np.float32)[:, None]).predict(data[2])[:, 0]
+    else:
+        predicted = objects.with_seed(by_hand, 0).fit(*data[:2]).predict(data[2])
+    assert result["test_score"] == pytest.approx(r2_score(data[3], predicted), abs=1e-6)
+    assert test.scoring == "r2"
+    with pytest.raises(InputError, match="is a regressor and the labels are classes, expected a classifier"):
+        randomization_test(regressor, (X[:30], [0, 1, 2] * 10), targets="classes")
 
 
 def test_a_net_of_float32_is_told_of_a_table_of_whole_numbers():

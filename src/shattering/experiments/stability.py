@@ -146,7 +146,7 @@ def replace_one(
 
 
 def _replaced(train: Split, row: int, fresh: Split, k: int) -> Split:
-    parts = {name: getattr(train, name).clone() for name in ("images", "labels", "ids", "true_labels")}
+    parts = {name: getattr(train, name).clone() for name in ("inputs", "labels", "ids", "true_labels")}
     for name, values in parts.items():
         values[row] = getattr(fresh, name)[k]
     return replace(train, **parts)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
+from sklearn.utils import Tags
 
 from shattering import seeds
 from shattering.data.arrays import as_images
@@ -18,7 +19,7 @@ from shattering.data.split import Split, original
 from shattering.errors import InputError, reason
 from shattering.learners.on_splits import n_rows
 from shattering.learners.own import OwnModel
-from shattering.learners.predictions import as_array, checked_codes, checked_numbers
+from shattering.learners.predictions import as_array, checked_codes, checked_numbers, kind_of_model
 
 _COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
 
@@ -34,6 +35,12 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
     def __init__(self, train=None, random_state=0):
         self.train = train
         self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags of a classifier that may be a regressor as well: the labels say which."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = None
+        return tags
 
     def fit(self, split: Split, **_):
         """Call the function. Raises InputError if it returns no function."""
@@ -92,6 +99,12 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         self.estimator = estimator
         self.images = images
         self.random_state = random_state
+
+    def __sklearn_tags__(self) -> Tags:
+        """Return the tags of a model of the estimator's kind."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = kind_of_model(self.estimator)  # type: ignore[assignment]  # a name of a kind
+        return tags
 
     def fit(self, split: Split, **_):
         """Fit a clone of the estimator."""

@@ -32,7 +32,7 @@ def weights(model):
 def by_hand(make, loss=F.cross_entropy, decay=0.5, rate=0.01):
     """Plain torch on the same batches, with a rate that is halved after every epoch."""
     start = NetworkClassifier(linear, **{**QUICK, "epochs": 1, "learning_rate": 0.0}).fit(SPLIT).module_
-    optimizer, images = make(list(start.parameters()), rate), SPLIT.images.float() / 127.5 - 1
+    optimizer, images = make(list(start.parameters()), rate), SPLIT.inputs.float() / 127.5 - 1
     first = [group["lr"] for group in optimizer.param_groups]
     for epoch in range(3):
         for group, lr in zip(optimizer.param_groups, first, strict=True):

@@ -74,7 +74,7 @@ class DictNet(nn.Module):
 @pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
 def test_one_logit_for_two_classes_has_the_binary_cross_entropy(shape):
     net = fitted(lambda z: z.reshape(shape), TWO, 1, epochs=1, learning_rate=0.0)
-    z = net.module_(net._preprocessing.prepare(TWO.images)).reshape(-1).detach()
+    z = net.module_(net._preprocessing.prepare(TWO.inputs)).reshape(-1).detach()
     assert net.train_loss_ == pytest.approx(F.binary_cross_entropy_with_logits(z, TWO.labels.float()).item(), rel=1e-5)
     assert net.predict_proba(TWO)[:, 1] == pytest.approx(torch.sigmoid(z).numpy(), rel=1e-5)
     assert (net.predict(TWO) == (z > 0).numpy()).all()
@@ -145,7 +145,7 @@ def test_looking_at_the_outputs_changes_nothing():
             return super().forward(F.dropout(images, 0.5, True))
 
     network, before = Counts(), torch.get_rng_state()
-    Forward(nullcontext, Outputs(4)).look(network, SPLIT.images.float())
+    Forward(nullcontext, Outputs(4)).look(network, SPLIT.inputs.float())
     assert (network.n_calls, network.training) == (0, True)
     assert torch.equal(torch.get_rng_state(), before)
 
