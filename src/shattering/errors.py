@@ -40,18 +40,18 @@ class UnknownName(InputError):
     """Bad input that names something which is not known, here and now: a later version may know it."""
 
 
-def unknown(kind: str, found: object, known: Iterable[object], also: str = "") -> UnknownName:
+def unknown(kind: str, name: object, known: Iterable[object], also: str = "") -> UnknownName:
     """Make an `UnknownName` for a name that is not among the `known` names. also: what else may be given, in words. See `meant`."""
-    return UnknownName(f"unknown {kind} {shown(found)}; {meant(str(found), sorted(map(str, known)), also)}")
+    return UnknownName(f"unknown {kind} {shown(name)}; {meant(str(name), sorted(map(str, known)), also)}")
 
 
-def meant(found: str, names: Sequence[str], also: str = "") -> str:
-    """Say which of some names was meant by `found`, and which there are, for the end of a sentence.
+def meant(name: str, names: Sequence[str], also: str = "") -> str:
+    """Say which of some names was meant by `name`, and which there are, for the end of a sentence.
 
     That is the name nearest in spelling, whatever the case and hyphens, with all names in brackets where they are a few, at most eight;
     or, without a near one, the names alone, at most twenty. also: what may be given beside the names.
     """
-    near = nearest(found, names)
+    near = nearest(name, names)
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     known = f"known: {', '.join(names[:_MOST_NAMES])}{more}" + (f", or {also}" if also else "")
     if near is None:
@@ -60,10 +60,10 @@ def meant(found: str, names: Sequence[str], also: str = "") -> str:
     return f"did you mean {near!r}?" + (f" ({known})" if few else "")
 
 
-def nearest(found: str, names: Sequence[str]) -> str | None:
-    """Return the known name that `found` is likely to mean: one with few other letters, or the only one that contains it; or None."""
+def nearest(name: str, names: Sequence[str]) -> str | None:
+    """Return the known name that `name` is likely to mean: one with few other letters, or the only one that contains it; or None."""
     folded = {_folded(name): name for name in reversed(names)}
-    wanted = _folded(found)[:100]
+    wanted = _folded(name)[:100]
     parts = [name for name in folded if len(wanted) > 1 and (name.startswith(wanted) or wanted in name.split("-"))]
     near = [wanted] if wanted in folded else parts if len(parts) == 1 else difflib.get_close_matches(wanted, folded, 1)
     return folded[near[0]] if near else None

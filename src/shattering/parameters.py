@@ -195,7 +195,7 @@ def _numbers(text: str) -> Iterator[int | float]:
 
 
 def read_json(text: str) -> Any:
-    """JSON in which no key stands twice. Raises ValueError for anything else; NaN and infinities are no JSON."""
+    """Read JSON in which no key stands twice. Raises ValueError for anything else; NaN and infinities are no JSON."""
 
     def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]

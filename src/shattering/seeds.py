@@ -35,7 +35,7 @@ def generator(seed: int, purpose: str, index: int = 0) -> np.random.Generator:
 
 
 def words(seed: int, purpose: str, indices: np.ndarray) -> np.ndarray:
-    """Four random 64-bit words for each index, shape (n, 4): row i depends on (seed, purpose, indices[i]) alone."""
+    """Draw four random 64-bit words for each index, (n, 4). Row i depends on (seed, purpose, indices[i]) alone."""
     indices = np.asarray(indices, dtype=np.int64)
     if indices.size == 0:
         return np.empty((0, 4), dtype=np.uint64)
@@ -47,7 +47,7 @@ def words(seed: int, purpose: str, indices: np.ndarray) -> np.ndarray:
 
 
 def uniform(word: np.ndarray) -> np.ndarray:
-    """64-bit words as floats in [0, 1) with 53 random bits."""
+    """Convert 64-bit words to floats in [0, 1) with 53 random bits."""
     return (word >> np.uint64(11)) * 2.0**-53
 
 

@@ -32,7 +32,7 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
 
 
 def mean_interval(values: Sequence[float], low: float, high: float, level: float = 0.95) -> tuple[float, float] | None:
-    """Student's t interval for the mean of values that lie in low…high; None for fewer than two. Raises InputError for NaN."""
+    """Compute Student's t interval for the mean of values that lie in low…high; None for fewer than two. Raises InputError for NaN."""
     check_finite("values", values)
     if len(values) < 2:
         return None
@@ -41,7 +41,7 @@ def mean_interval(values: Sequence[float], low: float, high: float, level: float
 
 
 def check_finite(name: str, values: Sequence[float]) -> None:
-    """Raises InputError if a value is NaN, infinite or no number: it cannot be compared, and a mean of it says nothing."""
+    """Raise InputError if a value is NaN, infinite or no number: it cannot be compared, and a mean of it says nothing."""
     bad = [value for value in values if not isinstance(value, Real) or not isfinite(value)]
     if bad:
         which = f"has {bad[0]!r} ({len(bad)} of {len(values)} are no finite numbers)" if len(values) > 1 else f"is {bad[0]!r}"

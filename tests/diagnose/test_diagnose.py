@@ -142,7 +142,7 @@ def of_network(store, make, **hyperparameters):
     name, estimator, _ = as_model(make, hyperparameters)
     given = {objects.name_of(name, digest(estimator)): estimator}
     spec = RunSpec("digits", n_train=80, n_test=20, randomization=LABEL_TEST, model=next(iter(given)), seed=1, data_seed=0)
-    return diagnose(run(spec, store, given=given), given)
+    return diagnose(run(spec, store, objects=given), given)
 
 
 def test_batch_normalization_in_small_batches(store):

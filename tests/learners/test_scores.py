@@ -57,7 +57,7 @@ def test_models_without_scores_and_few_classes_have_none(tmp_path):
     assert not [name for name in forest if "top5" in name]
     few = Dataset(make_split(), make_split(n=16, seed=1))
     name = name_of("few", "0")
-    done = run(RunSpec(name, params={"epochs": 1, "device": "cpu"}), Store(tmp_path), given={name: few})
+    done = run(RunSpec(name, params={"epochs": 1, "device": "cpu"}), Store(tmp_path), objects={name: few})
     assert not [key for key in [*done.result, *done.history] if "top5" in key]
 
 

@@ -24,7 +24,7 @@ from shattering.runs.objects import name_of
 from tests.runs.fits import Stuck
 folder, *kinds = sys.argv[1:]
 given = {name_of(kind, kind): Stuck(folder + "/fits", kind) for kind in kinds}
-sweep([RunSpec("digits", n_train=100, n_test=50, model=name) for name in given], Store(folder + "/runs"), len(kinds), given=given)
+sweep([RunSpec("digits", n_train=100, n_test=50, model=name) for name in given], Store(folder + "/runs"), len(kinds), objects=given)
 """
 KINDS = ("sleep", "loop", "library", "hold", "children")
 
@@ -84,7 +84,7 @@ class Mine(GaussianNB):
 name = name_of("mine", "0")
 for local.FORKS in (True, False):
     specs = [RunSpec("digits", n_train=100, n_test=50, model=name, seed=int(local.FORKS))]
-    print(*(run.status for run in sweep(specs, Store(sys.argv[1]), jobs=2, given={name: Mine()})), flush=True)
+    print(*(run.status for run in sweep(specs, Store(sys.argv[1]), jobs=2, objects={name: Mine()})), flush=True)
 """
 
 
@@ -110,7 +110,7 @@ def test_what_a_fit_does_to_its_process_is_an_error_of_its_run_and_of_no_other(t
     }
     given = {name_of(kind, kind): Nasty(str(tmp_path / "fits"), kind) for kind in errors}
     specs = [RunSpec("digits", n_train=100, n_test=50, model=name) for name in given]
-    runs = sweep(specs, Store(tmp_path / "runs"), jobs=2, given=given)
+    runs = sweep(specs, Store(tmp_path / "runs"), jobs=2, objects=given)
     for run, (kind, error) in zip(runs, errors.items(), strict=True):
         assert run.status == ("done" if error is None else "failed"), kind
         assert error is None or error in run.error, kind

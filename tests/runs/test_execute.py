@@ -223,7 +223,7 @@ def test_input_that_is_bad_before_anything_is_trained_leaves_the_store_as_it_was
     run(replace(SPEC, seed=0), store)
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(InputError, match="model Line is a regressor"):
-        run(replace(bad, n_train=50, model=name_of("Line", "0")), store, given={name_of("Line", "0"): Line()})
+        run(replace(bad, n_train=50, model=name_of("Line", "0")), store, objects={name_of("Line", "0"): Line()})
     assert sorted(tmp_path.rglob("*")) == before
     store.fail(bad, "as it was")
     with pytest.raises(InputError, match="n_train is 5000"):
@@ -231,7 +231,7 @@ def test_input_that_is_bad_before_anything_is_trained_leaves_the_store_as_it_was
     assert (store.get(bad).status, store.get(bad).error) == ("failed", "as it was")
     again = name_of("Again", "0")
     with pytest.raises(InputError, match="n_train is 5000"):  # of another run, in the middle of this one's training
-        run(replace(SPEC, model=again, params={}), store, given={again: Again(bad)})
+        run(replace(SPEC, model=again, params={}), store, objects={again: Again(bad)})
     assert [found.status for found in store.runs() if found.spec.model == again] == ["failed"]
 
 

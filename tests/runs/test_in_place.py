@@ -222,9 +222,9 @@ def test_what_changes_the_dataset_that_was_handed_over_is_told():
 def test_data_that_are_kept_for_the_next_run_are_not_trusted_when_they_have_been_changed(tmp_path):
     mine = Dataset(DIGITS.train.copy(), DIGITS.test.copy())
     spec = RunSpec(name_of("mine", "1"), model="nearest-neighbors", params={"n_neighbors": 1})
-    first = run(spec, Store(tmp_path / "a"), given={spec.dataset: mine})
+    first = run(spec, Store(tmp_path / "a"), objects={spec.dataset: mine})
     mine.train.inputs.zero_()
-    again = run(spec, Store(tmp_path / "b"), given={spec.dataset: Dataset(DIGITS.train, DIGITS.test)})
+    again = run(spec, Store(tmp_path / "b"), objects={spec.dataset: Dataset(DIGITS.train, DIGITS.test)})
     assert again.result == first.result
 
 

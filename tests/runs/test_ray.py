@@ -92,7 +92,7 @@ def test_a_cluster_of_ones_own_is_reached_by_this_machine_alone_and_refuses_stra
 
 
 def test_no_process_outlives_a_sweep_on_its_own_cluster_that_is_killed(tmp_path):
-    program = SWEEP.replace("len(kinds), given=given", "engine='ray', given=given")
+    program = SWEEP.replace("len(kinds), objects=given", "engine='ray', objects=given")
     environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(tmp_path)}
     environment = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), "sleep", "hold"], env=environment)
@@ -201,7 +201,7 @@ def test_every_run_is_done_though_workers_are_killed_at_random(tmp_path, cluster
 def test_a_run_whose_workers_always_die_had_begun_each_time(tmp_path, cluster):
     name = name_of("frail", "0")
     spec = RunSpec("digits", n_train=100, n_test=50, model=name)
-    (run,) = sweep([spec], Store(tmp_path / "runs"), given={name: Frail(str(tmp_path / "fits"), times=9)}, engine="ray")
+    (run,) = sweep([spec], Store(tmp_path / "runs"), objects={name: Frail(str(tmp_path / "fits"), times=9)}, engine="ray")
     assert run.error == "the worker process died 3 times (WorkerCrashedError)"
 
 

@@ -23,7 +23,7 @@ def data_of(train, test) -> Dataset:
 
 def stored(tmp_path, model, data, scoring, **fields):
     spec = RunSpec(**NAMES, scoring=scoring, **fields)
-    return run(spec, Store(tmp_path), given={NAMES["model"]: model, NAMES["dataset"]: data})
+    return run(spec, Store(tmp_path), objects={NAMES["model"]: model, NAMES["dataset"]: data})
 
 
 class Odd(ClassifierMixin, BaseEstimator):

@@ -94,10 +94,10 @@ class Frail(GaussianNB):
 def test_a_run_whose_workers_always_die_fails_and_the_others_go_on(tmp_path):
     store, name = Store(tmp_path / "runs"), name_of("frail", "0")
     given, victim = {name: Frail(str(tmp_path / "fits"), times=3)}, RunSpec("digits", model=name)
-    runs = sweep([specs(2)[0], victim, specs(2)[1]], store, given=given)
+    runs = sweep([specs(2)[0], victim, specs(2)[1]], store, objects=given)
     assert [r.status for r in runs] == ["done", "failed", "done"]
     assert runs[1].error == "the worker process died 3 times (exit code -9)"
-    assert sweep([victim], store, given=given)[0].status == "done", "a later sweep tries it again"
+    assert sweep([victim], store, objects=given)[0].status == "done", "a later sweep tries it again"
     assert len(set((tmp_path / "fits").read_text().splitlines())) == 4
 
 
@@ -183,7 +183,7 @@ def test_runs_of_one_process_find_it_as_new(tmp_path, monkeypatch, reused, proce
     X, y = np.random.default_rng(0).random((30, 4), dtype=np.float32), np.arange(30) % 3
     np.savez(data, x_train=X, y_train=y, x_test=X, y_test=y)
     specs = [RunSpec(str(data), model=name, seed=seed) for seed in range(3)]
-    runs = sweep(specs, Store(tmp_path / "runs"), given={name: Messy(str(file))})
+    runs = sweep(specs, Store(tmp_path / "runs"), objects={name: Messy(str(file))})
     assert [r.status for r in runs] == ["done"] * 3
     found = [json.loads(line) for line in file.read_text().splitlines()]
     assert len({pid for pid, _ in found}) == processes
@@ -227,7 +227,7 @@ def test_two_sweeps_at_once_do_each_run_once_and_neither_waits_for_the_other(tmp
 
     def one(number):
         both.wait()
-        found[number] = sweep(specs, Store(tmp_path / "runs"), jobs=1, given=given)
+        found[number] = sweep(specs, Store(tmp_path / "runs"), jobs=1, objects=given)
 
     sweeps = [threading.Thread(target=one, args=(number,)) for number in range(2)]
     for thread in sweeps:

@@ -64,11 +64,11 @@ class Option:
 
 def options_of(command: type) -> list[Option]:
     """Return the options of a command, in the order of its fields."""
-    found = []
+    options = []
     for field, (name, hint) in zip(fields(command), _own(command).items(), strict=True):
         is_positional = get_origin(hint) is Annotated and _POSITIONAL in get_args(hint)
-        found.append(Option(name, get_args(hint)[0] if is_positional else hint, field.default, is_positional))
-    return found
+        options.append(Option(name, get_args(hint)[0] if is_positional else hint, field.default, is_positional))
+    return options
 
 
 def _own(command: type) -> dict[str, Any]:
@@ -212,7 +212,7 @@ def _with_choices(text: str, option: Option) -> str:
 
 
 def table(rows: Sequence[tuple[str, str]]) -> list[str]:
-    """Two columns, as wide as the terminal."""
+    """Format rows in two columns, as wide as the terminal."""
     lines, column = [], _TEXT_COLUMN if _width() > 2 * _TEXT_COLUMN else 6
     for name, text in rows:
         wrapped = _wrap(text, column)

@@ -158,16 +158,16 @@ class Sweep(Swept):
         from shattering.runs.grid import grid, read_axis, read_grid, read_settings
         from shattering.runs.store import Store
 
-        given = {name: getattr(self, name) for name in _AXES if getattr(self, name) is not None}
+        texts = {name: getattr(self, name) for name in _AXES if getattr(self, name) is not None}
         if self.file is not None:
-            if given or self.set:
-                option = next(iter([*given, "set"])).replace("_", "-")
+            if texts or self.set:
+                option = next(iter([*texts, "set"])).replace("_", "-")
                 raise UsageError(f"sweep got the file {self.file} and --{option}, expected one or the other")
             specs = read_grid(self.file)
         else:
-            if not given and not self.set:
+            if not texts and not self.set:
                 raise UsageError("sweep got neither a file nor an option, expected one or the other")
-            axes = {name: read_axis(name, text, f"--{name.replace('_', '-')}") for name, text in given.items()}
+            axes = {name: read_axis(name, text, f"--{name.replace('_', '-')}") for name, text in texts.items()}
             specs = grid(axes, read_settings(self.set, lists=True))
         runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.chosen_engine())
         if not self.json:

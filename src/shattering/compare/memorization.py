@@ -47,7 +47,7 @@ def memorization(test: Comparison) -> list[Memorization]:
 
 
 def _values(repeats: Sequence[Repeat], name: str) -> list[float]:
-    """The values of a number of the results, of the repeats that have one."""
+    """Return the mean over folds of one number of the results, for each repeat that has it."""
     means = [repeat.mean(name) for repeat in repeats]
     return [mean for mean in means if mean is not None]
 

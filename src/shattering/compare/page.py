@@ -70,7 +70,7 @@ def render_test(
 
 
 def _first_issues(test: Comparison, label_issues: pd.DataFrame | None) -> list[dict]:
-    """The first rows of the label issues, with the names of the classes."""
+    """Return the first rows of the label issues, with class names in place of labels."""
     if label_issues is None:
         return []
     result = test.original.runs[0].result
@@ -143,7 +143,7 @@ def _count(test: Comparison, r: Randomization) -> str:
 
 
 def _seeded(test: Comparison) -> str:
-    """The beginning of a sentence about seeds: what the fits start from, and what is random in each of them."""
+    """Return the beginning of a sentence about seeds: what the fits start from, and what is random in each of them."""
     if test.start == "given":
         return "Every fit was fine-tuned from the same given weights. Subset, noise and batch order"
     again = "Every fit started from weights that its layers had drawn anew. " if test.start == "reinitialized" else ""

@@ -23,14 +23,14 @@ _BLOCK = 256  # images that are hashed at a time
 CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the largest probability that this is chance
 
 
-def diagnose(run: Run, given: Objects | None = None, others: Sequence[Run] = ()) -> list[Finding]:
+def diagnose(run: Run, objects: Objects | None = None, others: Sequence[Run] = ()) -> list[Finding]:
     """Find out why a run on random labels did not fit them.
 
     A rule reports only what it finds in this run's parameters, data, history or weights; see docs/diagnosis.md.
 
     Args:
         run: on permuted or random labels.
-        given: the objects that its spec names.
+        objects: the objects that its spec names.
         others: runs of the same model on other permutations of the labels, which tell chance from knowledge of the true labels.
 
     Returns:
@@ -43,9 +43,9 @@ def diagnose(run: Run, given: Objects | None = None, others: Sequence[Run] = ())
     """
     if run.status != "done" or run.result["train_accuracy"] >= FITS:
         return []
-    model, train = run.spec.build(given), load_data(run.spec, given)[0].train
+    model, train = run.spec.build(objects), load_data(run.spec, objects)[0].train
     findings = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, model, others), *too_small(run.result)]
-    findings += network_findings(run, train, given) if isinstance(model, NetworkClassifier) else limits(model, run.result)
+    findings += network_findings(run, train, objects) if isinstance(model, NetworkClassifier) else limits(model, run.result)
     return most_likely_first(findings)
 
 
@@ -86,18 +86,19 @@ def too_small(result: dict) -> Iterator[Finding]:
 def _labels_not_used(run: Run, model: BaseEstimator, others: Sequence[Run]) -> Iterator[Finding]:
     """Report a model that knows the true labels of randomized data, or that learns nothing from the labels it is given."""
     result, k = run.result, run.result["n_classes"]
-    given, true = result["train_accuracy"], result["train_accuracy_on_true_labels"]
-    if run.spec.randomization.labels == 1 and true >= given + TRUE_RATHER:
+    accuracy, true = result["train_accuracy"], result["train_accuracy_on_true_labels"]
+    if run.spec.randomization.labels == 1 and true >= accuracy + TRUE_RATHER:
         p = chance_of_true([r.result["train_accuracy_on_true_labels"] for r in (run, *others)], k)
         evidence = (
-            f"Its predictions for the training examples agree with {true:.1%} of the true labels, but only with {given:.1%} of the labels "
-            f"it was given. A model that groups the examples by class and names the groups at random does as well with probability {p:.2g}."
+            f"Its predictions for the training examples agree with {true:.1%} of the true labels, but only with {accuracy:.1%} of the "
+            f"labels it was given. A model that groups the examples by class and names the groups at random does as well with "
+            f"probability {p:.2g}."
         )
         remedy = "Find out where the model gets other labels from: a file of its own, a cache, or pretrained weights."
         likelihood = next(name for name in LIKELIHOODS if p <= CHANCE[name])
         yield Finding("the model uses other labels than those it was given", evidence, remedy, likelihood)
-    elif not _ours(model) and given <= (share := result["majority_share"]) + 2 * math.sqrt(share * (1 - share) / result["n_train"]):
-        evidence = f"Training accuracy on the given labels is {given:.1%}; a constant answer has {share:.1%}."
+    elif not _ours(model) and accuracy <= (share := result["majority_share"]) + 2 * math.sqrt(share * (1 - share) / result["n_train"]):
+        evidence = f"Training accuracy on the given labels is {accuracy:.1%}; a constant answer has {share:.1%}."
         remedy = "Check that labels are generated once, stay with their inputs when these are shuffled, and reach the loss."
         yield Finding("nothing was learned from the labels", evidence, remedy, "possible")
 

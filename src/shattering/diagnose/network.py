@@ -53,18 +53,18 @@ class Trained:
     Args:
         run: done.
         train: the examples that it was trained on.
-        given: the objects that its spec names.
+        objects: the objects that its spec names.
     """
 
     run: Run
     train: Split
-    given: Objects | None = None
+    objects: Objects | None = None
 
     @cached_property
     def model(self) -> NetworkClassifier:
         """The network; fitted if the run has its weights."""
         has_weights = (self.run.folder / "model.safetensors").exists()
-        return self.run.model(self.given) if has_weights else self.run.spec.build(self.given)  # type: ignore[return-value]  # the spec is a network's
+        return self.run.model(self.objects) if has_weights else self.run.spec.build(self.objects)  # type: ignore[return-value]  # the spec is a network's
 
     @cached_property
     def module(self) -> nn.Module:
@@ -122,9 +122,9 @@ class Trained:
         return self.evaluated - self.online > self.margin
 
 
-def network_findings(run: Run, train: Split, given: Objects | None) -> Iterator[Finding]:
+def network_findings(run: Run, train: Split, objects: Objects | None) -> Iterator[Finding]:
     """Report all findings that are specific to networks."""
-    trained = Trained(run, train, given)
+    trained = Trained(run, train, objects)
     noisy = bool(trained.model.augment) or _dropout_rate(trained) > 0
     yield from probabilities(trained)
     yield from batch_normalization(trained)

@@ -47,7 +47,7 @@ class Rademacher:
 
     @property
     def n_fitted(self) -> int:
-        """How many draws of signs were fitted exactly."""
+        """The number of draws of signs that were fitted exactly."""
         return sum(c == 1 for c in self.correlations)
 
 

@@ -1,4 +1,4 @@
-"""How large the papers' experiments are run: the same code on other data, with other budgets and numbers of seeds."""
+"""Define the sizes of the papers' experiments. The code is the same; data, budgets and numbers of seeds differ."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -40,7 +40,7 @@ CURVE = (
 
 @dataclass(frozen=True)
 class ShatterPoint:
-    """How many random labels a model fits: `n`, and fewer than `n_failed`.
+    """The number of random labels that a model fits: `n`, and fewer than `n_failed`.
 
     Args:
         n: the largest number of examples that was fitted, among those below n_failed; None: even the smallest was not.

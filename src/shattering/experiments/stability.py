@@ -52,7 +52,7 @@ NOTE = (
 
 @dataclass(frozen=True)
 class Stability:
-    """How losses change when one training example is replaced, with an entry per replaced example. The loss is 0-1.
+    """The changes of the losses when one training example is replaced, one entry per replaced example. The loss is 0-1.
 
     Args:
         replaced: positions of the replaced examples in the training set.

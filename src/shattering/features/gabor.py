@@ -61,12 +61,12 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
         return pooled / pooled.norm(dim=1, keepdim=True).clamp(min=1e-12)
 
 
-def image_shape(d: int, given: tuple[int, int, int] | None) -> tuple[int, int, int]:
+def image_shape(d: int, shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
     """Return the (c, h, w) of rows of d values. Raises InputError where they are no image."""
-    if given is not None:
-        if not isinstance(given, (tuple, list)) or len(given) != 3 or not all(map(_is_count, given)) or math.prod(given) != d:
-            raise InputError(f"image_shape is {given!r}, expected three numbers whose product is {d}, the features of a row")
-        return given[0], given[1], given[2]
+    if shape is not None:
+        if not isinstance(shape, (tuple, list)) or len(shape) != 3 or not all(map(_is_count, shape)) or math.prod(shape) != d:
+            raise InputError(f"image_shape is {shape!r}, expected three numbers whose product is {d}, the features of a row")
+        return shape[0], shape[1], shape[2]
     for channels in (1, 3):
         side = math.isqrt(d // channels)
         if channels * side * side == d:

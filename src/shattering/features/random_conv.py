@@ -30,7 +30,7 @@ _FLAT = 0.01  # sum of squared deviations up to which a patch is of one colour; 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How patches become features. Pixels are in 0…255.
+    """Settings of the step from patches to features. Pixels are in 0…255.
 
     Args:
         variance_bias: added to a patch's variance before it is scaled to unit variance; None: it is scaled to unit norm instead.

@@ -59,7 +59,7 @@ def read_code(thing: types.CodeType) -> Read:
 
 
 def _steps(thing: types.CodeType) -> list[tuple[str, Any]]:
-    """(name, argument) of each instruction; those of newer versions that load or store two variables at once are taken apart."""
+    """List (name, argument) of each instruction. Newer versions of Python load or store two variables at once; these are taken apart."""
     steps: list[tuple[str, Any]] = []
     for step in dis.get_instructions(thing):
         if step.opname in _NO_STEPS:
@@ -102,7 +102,7 @@ def _bindings(steps: list[tuple[str, Any]]) -> dict[str, tuple[Import, ...]]:
 
     `import a.b` binds a, to the package; `import a.b as c` takes b from it; `from a import b` takes b from a.
     """
-    found: dict[str, tuple[Import, ...]] = {}
+    bindings: dict[str, tuple[Import, ...]] = {}
     whole = current = None
     takes = False
     for i, (name, value) in enumerate(steps):
@@ -114,6 +114,6 @@ def _bindings(steps: list[tuple[str, Any]]) -> dict[str, tuple[Import, ...]]:
         elif name == "IMPORT_FROM" and whole:
             current = whole._replace(attribute=value) if takes else whole
         elif name.startswith("STORE_") and current and isinstance(value, str):
-            found[value] = (*found.get(value, ()), current)
+            bindings[value] = (*bindings.get(value, ()), current)
             current = None
-    return found
+    return bindings

@@ -49,7 +49,7 @@ def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:
     if walk.docs:
         yield repr(thing.__doc__).encode("utf-8", "surrogatepass")
     if origin is None:
-        walk.found.modules.add(str(namespace.get("__name__")))
+        walk.visited.modules.add(str(namespace.get("__name__")))
         yield from _reached(code, namespace, walk)
 
 
@@ -64,17 +64,17 @@ def cell(thing: types.CellType) -> Iterator[Piece]:
 def named(thing: Any) -> bool:
     """Return whether an object is what its module and qualified name say."""
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None) or getattr(thing, "__name__", None)
-    found: Any = sys.modules.get(module) if isinstance(module, str) else None
+    value: Any = sys.modules.get(module) if isinstance(module, str) else None
     for part in name.split(".") if isinstance(name, str) else ():
-        found = vars(found).get(part) if hasattr(found, "__dict__") else None
-    found = found.__func__ if isinstance(found, (staticmethod, classmethod)) else found
-    return found is thing and found is not None
+        value = vars(value).get(part) if hasattr(value, "__dict__") else None
+    value = value.__func__ if isinstance(value, (staticmethod, classmethod)) else value
+    return value is thing and value is not None
 
 
 def code(thing: types.CodeType, walk: Any) -> Iterator[Piece]:
     """Describe a code object: its instructions, and those of the code within it."""
     read = read_code(thing)
-    walk.found.reads_docs |= read.reads_docs
+    walk.visited.reads_docs |= read.reads_docs
     n = thing.co_argcount + thing.co_kwonlyargcount
     n += bool(thing.co_flags & 4) + bool(thing.co_flags & 8)
     flags = thing.co_flags & ~_HAS_DOCSTRING
@@ -152,7 +152,7 @@ def _of_import(wanted: Import, chain: tuple[str, ...], namespace: dict[str, Any]
         yield f"{origin or 'missing'} {name}".encode()
         return
     module = _imported(name)
-    walk.found.imported.add(name)
+    walk.visited.imported.add(name)
     if module is None:
         yield b"missing"
     elif isinstance(module, Unknown):
@@ -187,7 +187,7 @@ def module(thing: types.ModuleType, walk: Any) -> Iterator[Piece]:
     if origin is not None:
         yield f"{origin} {thing.__name__}".encode()
         return
-    walk.found.modules.add(thing.__name__)
+    walk.visited.modules.add(thing.__name__)
     file = vars(thing).get("__file__")
     if isinstance(file, str) and not file.endswith((".py", ".pyc")):  # compiled code of the user's
         with open(file, "rb") as handle:

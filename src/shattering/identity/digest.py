@@ -13,40 +13,43 @@ class IdentityWarning(UserWarning):
 
 
 def identify(thing: Any, name: str, context: Context = "plain") -> tuple[str, tuple[str, ...]]:
-    """(the first 16 hexadecimal digits of a SHA-256 over an object, a sentence about each part of it that cannot be told apart).
+    """Compute the identity of an object, the same in every process.
 
-    What counts are its values and, recursively, the code it refers to; it is the same in every process. Code of the user's counts
-    by its instructions and constants, wherever it is defined: a notebook, a script, a module that is not installed. So does what
-    it refers to: functions, base classes, closures, global values, modules that it imports. Installed distributions count by name
-    and version, Python's own modules by name. Comments, docstrings that no code reads, and where a file lies do not count.
+    The object's values count and, recursively, the code that it refers to. The user's code counts by its instructions and
+    constants, wherever it is defined: in a notebook, a script, or a module that is not installed. The things that this code refers
+    to count as well: functions, base classes, closures, global values, and modules that it imports. Installed distributions count
+    by name and version, Python's own modules by name. Comments, docstrings that no code reads, and the places of files do not
+    count. Neither do numbers of threads, verbosity and devices of estimators.
 
-    A part that cannot be looked into, such as an open file, makes the digest another one at every call: no old result is then
-    used again. Numbers of threads, verbosity and devices of estimators do not count.
+    A part that cannot be looked into, such as an open file, changes the digest at every call, so that no old result is used again.
 
     Args:
         thing: any object.
         name: what it is called in the sentences.
         context: how it is going to be used, see `Context`.
+
+    Returns:
+        The first 16 hexadecimal digits of a SHA-256, and one sentence about each part that cannot be told apart.
     """
-    key, found = _digest(thing, name, context, Visited())
-    return key[:16], tuple(dict.fromkeys(found.unknown.values()))
+    key, visited = _digest(thing, name, context, Visited())
+    return key[:16], tuple(dict.fromkeys(visited.unknown.values()))
 
 
 def digest(thing: Any, name: str = "it", context: Context = "plain") -> str:
-    """Return the same digest; a warning names the parts that cannot be told apart."""
-    found, unknown = identify(thing, name, context)
+    """Return the digest of `identify`. A warning names the parts that cannot be told apart."""
+    key, unknown = identify(thing, name, context)
     tell(unknown)
-    return found
+    return key
 
 
 def reached_modules(thing: Any) -> tuple[set[str], set[str]]:
-    """(the user's modules whose code an object reaches, those of them that its functions import when they run)."""
-    _, found = _digest(thing, "it", "cloned", Visited())
-    return found.modules, found.imported
+    """Return the names of the user's modules whose code an object reaches, and of those that its functions import when they run."""
+    _, visited = _digest(thing, "it", "cloned", Visited())
+    return visited.modules, visited.imported
 
 
 def tell(unknown: tuple[str, ...]) -> tuple[str, ...]:
-    """Warn the user of parts that cannot be told apart, at the line of code that called this library; the sentences, whole."""
+    """Warn about parts that cannot be told apart, at the line of code that called this library. Returns the whole sentences."""
     frame, level = sys._getframe(1), 2
     while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ("shattering", "contextlib"):
         frame, level = frame.f_back, level + 1
@@ -56,8 +59,8 @@ def tell(unknown: tuple[str, ...]) -> tuple[str, ...]:
     return sentences
 
 
-def _digest(thing: Any, name: str, context: Context, found: Visited) -> tuple[str, Visited]:
-    key = Walk(found=found).digest(thing, name, context).hex()
-    if found.reads_docs:
-        key = Walk(docs=True, found=found).digest(thing, name, context).hex()
-    return key, found
+def _digest(thing: Any, name: str, context: Context, visited: Visited) -> tuple[str, Visited]:
+    key = Walk(visited=visited).digest(thing, name, context).hex()
+    if visited.reads_docs:
+        key = Walk(docs=True, visited=visited).digest(thing, name, context).hex()
+    return key, visited

@@ -51,10 +51,10 @@ def read_once() -> Iterator[None]:
 
 
 def files_digest(path: Path) -> str:
-    """SHA-256 over the names and bytes of a file, or of all files below a folder.
+    """Compute a SHA-256 over the names and bytes of a file, or of all files below a folder.
 
-    Hidden files (names that start with a dot) do not count, as no reader reads them. All bytes are read, and not again until a
-    file changes; of more than 1 GiB other processes know the digest as well, by the cache folder.
+    Hidden files (names that start with a dot) do not count, as no reader reads them. All bytes are read once, and again only after
+    a file has changed. The digest of more than 1 GiB is kept in the cache folder, for other processes.
     """
     known = _once.get()
     if known is None:
@@ -86,12 +86,14 @@ def _look(path: Path) -> str:
     settled = time.time_ns() - max((max(file.changed, file.touched) for file in files), default=0) > _SETTLED
     if settled and sum(file.size for file in files) > LARGE:
         name = hashlib.sha256(os.fsencode(path.absolute()) + stamp.encode()).hexdigest()[:32]
-        found = kept_json(f"{name}.digest.json", lambda: _whole(path, files), lambda digest: isinstance(digest, str) and len(digest) == 64)
+        content = kept_json(
+            f"{name}.digest.json", lambda: _whole(path, files), lambda digest: isinstance(digest, str) and len(digest) == 64
+        )
     else:
-        found = _whole(path, files)
+        content = _whole(path, files)
     if settled:
-        _digests[path.absolute()] = stamp, found
-    return found
+        _digests[path.absolute()] = stamp, content
+    return content
 
 
 def _whole(path: Path, files: tuple[_File, ...]) -> str:
@@ -110,11 +112,11 @@ def _place(path: Path, file: _File) -> Path:
 
 def _below(path: Path) -> tuple[_File, ...]:
     """Return the file at a path, or the files below it, sorted by name; links to folders are followed, hidden files left out."""
-    found = path.stat()
-    if not stat.S_ISDIR(found.st_mode):
-        return (_file(b"", found),)
+    top = path.stat()
+    if not stat.S_ISDIR(top.st_mode):
+        return (_file(b"", top),)
     files: list[_File] = []
-    todo: list[tuple[bytes, tuple[tuple[int, int], ...]]] = [(b"", ((found.st_dev, found.st_ino),))]
+    todo: list[tuple[bytes, tuple[tuple[int, int], ...]]] = [(b"", ((top.st_dev, top.st_ino),))]
     while todo:
         below, above = todo.pop()
         for entry in os.scandir(os.path.join(os.fsencode(path), below)):

@@ -66,7 +66,7 @@ def _builtin_function(thing: types.BuiltinFunctionType) -> Iterator[Piece]:
 
 
 def _of_compiled(module: str | None, name: str) -> Iterator[Piece]:
-    """Compiled code by its name; of a compiled module of the user's, with the file."""
+    """Describe compiled code by its name. A compiled module of the user's counts with its file."""
     origin = installed.origin(module)
     yield f"{origin} {module}.{name}".encode()
     if origin is None and module in sys.modules:

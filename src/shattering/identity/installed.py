@@ -38,7 +38,7 @@ def origin(name: str | None, namespace: Mapping[str, Any] | None = None) -> str 
 
 
 def of_module(module: ModuleType) -> str | None:
-    """Return the same for a module."""
+    """Return the origin of an imported module, as `origin` does."""
     name, file = module.__name__, vars(module).get("__file__")
     if isinstance(file, str) and os.path.isabs(file):
         return _of_file(file, name)
@@ -52,7 +52,7 @@ def of_module(module: ModuleType) -> str | None:
 
 
 def of_spec(name: str) -> str | None:
-    """Return the same for a top-level module that need not be imported; "" for one that cannot be found."""
+    """Return the origin of a top-level module that need not be imported, as `origin` does; "" for one that cannot be found."""
     try:
         spec = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):  # a module without a spec has been made at run time
@@ -94,16 +94,16 @@ def _distribution(file: Path, depth: int, is_link: bool) -> str | None:
 
 @cache
 def _owners(folder: str) -> dict[str, list[importlib.metadata.Distribution]]:
-    """Top-level name → the distributions of a folder that have files of this name.
+    """Map each top-level name to the distributions of a folder that have files of this name.
 
-    `importlib.metadata.packages_distributions` says the same, of `sys.path`, and takes a second for 190 distributions.
+    `importlib.metadata.packages_distributions` does the same for `sys.path`, and takes a second for 190 distributions.
     """
-    found: dict[str, list[importlib.metadata.Distribution]] = {}
+    owners: dict[str, list[importlib.metadata.Distribution]] = {}
     for distribution in importlib.metadata.distributions(path=[folder]):
         text = next((text for name in ("RECORD", "top_level.txt") if (text := distribution.read_text(name))), "")
         for top in {line.partition("/")[0].partition(",")[0].partition(".")[0] for line in text.splitlines()}:
-            found.setdefault(top, []).append(distribution)
-    return found
+            owners.setdefault(top, []).append(distribution)
+    return owners
 
 
 def _content(file: Path, depth: int, top: str) -> str:

@@ -67,7 +67,7 @@ def pieces(thing: Any, context: Context, walk: Any) -> Iterator[Piece]:
 
 
 def _is_own(cls: type) -> bool:
-    """Return whether a class is the user's own, or was made while some library ran; otherwise its name identifies it."""
+    """Return whether a class is the user's own, or was made while some library ran. The name of any other class identifies it."""
     return installed.origin(cls.__module__) is None or (bool(cls.__flags__ & _MADE_BY_PYTHON) and not code.named(cls))
 
 
@@ -82,7 +82,7 @@ def _class(cls: type, walk: Any) -> Iterator[Piece]:
                 yield name.encode()
                 yield Part(value, f".{name}")
         return
-    walk.found.modules.add(cls.__module__)
+    walk.visited.modules.add(cls.__module__)
     yield f"class {cls.__qualname__}".encode("utf-8", "surrogatepass")
     if not cls.__flags__ & _MADE_BY_PYTHON:  # a compiled module of the user's
         yield Part(sys.modules.get(cls.__module__))
@@ -168,7 +168,7 @@ def _compiled_from(thing: Any) -> Any:
 
 
 def _own_state(thing: Any) -> Iterator[Piece]:
-    """Return the attributes of an instance of the user's own class, with slots; cached results do not count."""
+    """Return the attributes of an instance of the user's own class, slots included. Cached results do not count."""
     cls = type(thing)
     if not _is_own(cls):
         return
@@ -193,7 +193,7 @@ def _has_hidden_state(cls: type) -> bool:
 
 
 def _reduced(thing: Any) -> Iterator[Piece]:
-    """Return what an object of a library would be pickled as; or its name, if it is known by its name."""
+    """Describe an object of a library by what it would be pickled as, or by its name if its module has it under that name."""
     cls = type(thing)
     if code.named(thing) and (origin := installed.origin(thing.__module__)):
         yield f"{origin} {thing.__module__}.{getattr(thing, '__qualname__', None) or thing.__name__}".encode()

@@ -94,7 +94,7 @@ def _exactly(kind: type, thing: Any) -> Any:
 
 
 def array(thing: np.ndarray) -> Iterator[Piece]:
-    """Type, shape and values of an array in C order, and whether it shares its memory with one that was met before."""
+    """Describe an array: its type, its shape, its values in C order, and the memory that it may share with arrays met before."""
     yield f"array {thing.shape}".encode()
     plain = np.asarray(thing.view(np.ndarray))
     yield from dtype(plain.dtype)
@@ -110,7 +110,7 @@ def array(thing: np.ndarray) -> Iterator[Piece]:
 
 
 def scalar(thing: np.generic) -> Iterator[Piece]:
-    """Type and value of a NumPy number."""
+    """Describe a NumPy number by its type and value."""
     value = np.asarray(thing)
     yield b"scalar"
     yield from dtype(value.dtype)
@@ -164,7 +164,7 @@ def _objects(items: list) -> Iterator[Piece]:
 
 
 def tensor(thing: Any, context: Context) -> Iterator[Piece]:
-    """Type, shape, values and hooks of a torch tensor, and whether it is trained; not its device."""
+    """Describe a torch tensor by its type, shape, values and hooks, and by requires_grad. Its device does not count."""
     torch = sys.modules["torch"]
     yield f"tensor {thing.dtype} {thing.requires_grad} {thing.layout}".encode()
     if torch.nn.parameter.is_lazy(thing):
@@ -245,7 +245,7 @@ def _extension(thing: Any) -> Iterator[Piece]:
 
 
 def sparse(thing: Any) -> Iterator[Piece]:
-    """Format, shape and values of a sparse matrix or array of SciPy, duplicates summed."""
+    """Describe a sparse matrix or array of SciPy by its format, shape and values. Duplicates are summed."""
     yield f"sparse {thing.format} {thing.shape} {thing.dtype}".encode()
     summed = thing.tocoo(copy=True)
     summed.sum_duplicates()

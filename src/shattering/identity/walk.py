@@ -22,10 +22,10 @@ _EFFORT = 20_000  # limit of objects visited to sort sets whose items refer to e
 
 @dataclass
 class Visited:
-    """What the walks found beside a digest.
+    """The results of walks besides the digest.
 
-    unknown: what could not be looked into, with the reason, by id. reads_docs: whether some of the code reads docstrings.
-    modules: the user's modules whose code was reached; imported: those of them that a function imports when it runs.
+    unknown: sentences about objects that could not be looked into, by id. reads_docs: True if some of the code reads docstrings.
+    modules: names of the user's modules whose code was reached. imported: those of them that a function imports when it runs.
     """
 
     unknown: dict[int, str] = field(default_factory=dict)
@@ -45,16 +45,17 @@ class _Open(NamedTuple):
 class Walk:
     """One pass over an object and what it refers to.
 
-    Every object is written once, where it is first met, and after that by the number of that visit: so [f, g, f] is not [f, g, g].
+    Every object is written once, at the first visit. Later visits write the number of the first one, so that [f, g, f] differs from
+    [f, g, g].
 
-    docs: whether docstrings count. outer: the walk that this one is made for, to put the items of a set in order.
+    docs: True if docstrings count. outer: the walk that needs this one to sort the items of a set.
     """
 
-    def __init__(self, docs: bool = False, found: Visited | None = None, outer: Walk | None = None):
+    def __init__(self, docs: bool = False, visited: Visited | None = None, outer: Walk | None = None):
         self.docs = docs
-        self.found = found or Visited()
+        self.visited = visited or Visited()
         self.outer = outer
-        self.closed = True  # whether nothing was met that an outer walk had met
+        self.closed = True  # False once an object was met that an outer walk had met before
         self._depth: int = outer._depth + 1 if outer else 0
         self._keys: dict[tuple[int, Context], bytes] = outer._keys if outer else {}
         self._effort: list[int] = outer._effort if outer else [0]
@@ -90,13 +91,13 @@ class Walk:
             ordered = sorted(((self._key(thing, piece.context, top.path), thing) for thing in piece.things), key=lambda pair: pair[0])
             stack.append(_Open(iter([Part(thing, "{…}", piece.context) for _, thing in ordered]), top.path, top.thing))
         elif isinstance(piece, ByValue):
-            self._write(Walk(self.docs, self.found).digest(piece.thing, _name((top.path, piece.label))))
+            self._write(Walk(self.docs, self.visited).digest(piece.thing, _name((top.path, piece.label))))
         elif isinstance(piece, Memory):
             self._write(self._shared(piece))
         elif isinstance(piece, Unknown):
             sentence = f"{_name(top.path)} (a {type(top.thing).__name__}): {piece.why}"
-            if self.outer is None or id(top.thing) not in self.found.unknown:
-                self.found.unknown[id(top.thing)] = sentence
+            if self.outer is None or id(top.thing) not in self.visited.unknown:
+                self.visited.unknown[id(top.thing)] = sentence
             self._write(uuid.uuid4().bytes)
         elif isinstance(piece, (bytes, memoryview)):
             self._write(piece)
@@ -127,13 +128,13 @@ class Walk:
 
         def number(match: re.Match[bytes]) -> bytes:
             address = int(match[0], 0)
-            found = (self._numbers.get((address, context)) for context in get_args(Context))
-            return next((b"@%d" % one for one in found if one is not None), match[0])
+            numbers = (self._numbers.get((address, context)) for context in get_args(Context))
+            return next((b"@%d" % one for one in numbers if one is not None), match[0])
 
         return _ADDRESS.sub(number, text) if 12 <= len(text) <= _LONGEST else text
 
     def _number(self, thing: Any, context: Context) -> tuple[int, int] | None:
-        """Return (walks outward, number there) of a visited object."""
+        """Return (number of walks outward, number of the visit there) of a visited object; None for an object not visited yet."""
         inner: list[Walk] = []
         walk: Walk | None = self
         while walk is not None:
@@ -157,18 +158,18 @@ class Walk:
             return self._keys[id(thing), context]
         self._kept.append(thing)
         if self._depth >= _NESTED or self._effort[0] > _EFFORT:
-            self.found.unknown[id(thing)] = (
+            self.visited.unknown[id(thing)] = (
                 f"{_name(path)} (sets of {type(thing).__name__}): their items refer to each other in too many ways"
             )
             return uuid.uuid4().bytes
-        walk = Walk(self.docs, self.found, outer=self)
+        walk = Walk(self.docs, self.visited, outer=self)
         key = b"(" + walk.digest(thing, f"{_name(path)}{{…}}", context)
         if walk.closed:
             self._keys[id(thing), context] = key
         return key
 
     def _shared(self, memory: Memory) -> bytes:
-        """Return which visited arrays share this memory, by their number within its block, and the distance of their beginnings."""
+        """Encode which visited arrays share this memory: their numbers within its block, and the distances of their first bytes."""
         before = self._memory.setdefault(memory.key, [])
         before.append(memory)
         overlapping = [
@@ -178,7 +179,7 @@ class Walk:
 
 
 def _name(path: Any) -> str:
-    """Return the labels of a path, from the first; the two ends of a long path."""
+    """Join the labels of a path from the first to the last. The middle of a long path is left out."""
     labels = []
     while path:
         path, label = path

@@ -1,4 +1,4 @@
-"""What users pass as a model → a scikit-learn estimator that a run can use."""
+"""Turn anything that users pass as a model into a scikit-learn estimator that a run can use."""
 
 import inspect
 from collections.abc import Callable, Mapping

@@ -111,7 +111,7 @@ class OfInstance(Described):
     @property
     @abstractmethod
     def sentence(self) -> str:
-        """What every fit starts from, for whoever reads the result."""
+        """One sentence for the reader of the result: it says what every fit starts from."""
 
     @abstractmethod
     def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What all minimum-norm interpolators share: the solution of their Gram system, and the report of it."""
+"""Base classes of all minimum-norm interpolators: they solve the Gram system and report the solution."""
 
 import sys
 import warnings

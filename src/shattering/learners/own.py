@@ -15,7 +15,7 @@ import torch
 
 @dataclass(frozen=True)
 class FitRecord:
-    """What a model reports of its fit beside its predictions. The defaults stand for anyone else's estimator.
+    """A model's report of its fit, besides its predictions. The defaults stand for any estimator that is not ours.
 
     Args:
         history: one row per epoch, or empty.

@@ -24,7 +24,7 @@ _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures 
 
 
 class _ReluInterpolation(OwnModel, BaseEstimator):
-    """What the regressor and the classifier share: a ReLU network through given points, of any depth."""
+    """Base class of the regressor and the classifier: a ReLU network of any depth through given points."""
 
     not_identity = ("random_state",)
     later: ClassVar = {"depth": 2}

@@ -12,7 +12,7 @@ _REPLACE = 1e-3  # the recurrence's residual is replaced each time it has fallen
 
 @dataclass(frozen=True)
 class Iterations:
-    """What conjugate gradients have reached.
+    """The state at which conjugate gradients stopped.
 
     Args:
         solution: (n, k).

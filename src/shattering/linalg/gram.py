@@ -27,7 +27,7 @@ class Gram(Protocol):
 
     @property
     def noise(self) -> float:
-        """Of its entries, relative to its mean diagonal; 0 for the rounding of float64."""
+        """Return the relative error of the entries, in units of the mean diagonal; 0 for the rounding of float64."""
         ...
 
     def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
@@ -97,16 +97,16 @@ def from_numpy_kernel(function: Callable[[np.ndarray, np.ndarray], np.ndarray]) 
     """
 
     def kernel(a: Tensor, b: Tensor) -> Tensor:
-        found = np.array(function(a.cpu().numpy().copy(), b.cpu().numpy().copy()), copy=True)
-        if found.shape != (len(a), len(b)):
+        values = np.array(function(a.cpu().numpy().copy(), b.cpu().numpy().copy()), copy=True)
+        if values.shape != (len(a), len(b)):
             raise InputError(
-                f"the kernel gives an array of shape {found.shape} for {len(a)} and {len(b)} points, expected {(len(a), len(b))}"
+                f"the kernel gives an array of shape {values.shape} for {len(a)} and {len(b)} points, expected {(len(a), len(b))}"
             )
-        if found.dtype.kind not in "fiub":
-            raise InputError(f"the kernel gives an array of type {found.dtype}, expected real numbers")
-        if not np.isfinite(found).all():
+        if values.dtype.kind not in "fiub":
+            raise InputError(f"the kernel gives an array of type {values.dtype}, expected real numbers")
+        if not np.isfinite(values).all():
             raise InputError("the kernel gives values that are not finite, expected finite numbers")
-        return torch.as_tensor(found, dtype=a.dtype, device=a.device)
+        return torch.as_tensor(values, dtype=a.dtype, device=a.device)
 
     return kernel
 

@@ -1,4 +1,4 @@
-"""What a solution will cost, before it is begun."""
+"""Plan a solution: choose the solver, and estimate memory and time before it is begun."""
 
 import time
 from dataclasses import dataclass, replace
@@ -22,7 +22,7 @@ _PIVOTS = 256  # columns of the matrix at once
 
 @dataclass(frozen=True)
 class SolverPlan:
-    """How to solve a system with n unknowns.
+    """A way to solve a system with n unknowns, and its cost.
 
     solver: "cholesky" or "cg". precision: of the factor, or of the products. stored: whether the matrix is kept in
     memory, or its blocks are computed again for every product. memory: bytes, beside the data. seconds: an estimate.

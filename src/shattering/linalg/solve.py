@@ -75,14 +75,14 @@ def solve(
     _check(diagonal)
     unit = 2.0 ** (math.frexp(float(targets.abs().max()))[1] - 1) if targets.numel() else 1.0  # so that no square overflows
     work = _Work(System(gram, targets / unit, ridge), diagonal, tolerance, max_steps, say or (lambda _: None))
-    found = work.best(plan)
-    if not math.isfinite(found.residual):
+    solution = work.best(plan)
+    if not math.isfinite(solution.residual):
         raise InputError("the Gram matrix has values that are not finite, expected finite numbers")
-    x, fitted = found.x * unit, found.fitted * unit
+    x, fitted = solution.x * unit, solution.fitted * unit
     if not bool(x.isfinite().all() and fitted.isfinite().all()):
         largest = float(targets.abs().max())
         raise InputError(f"the targets are as large as {largest:.2g}, and the solution is larger than any number: scale them down")
-    return replace(found, x=x, fitted=fitted, seconds=work.seconds)
+    return replace(solution, x=x, fitted=fitted, seconds=work.seconds)
 
 
 def _check(diagonal: Tensor) -> None:
@@ -105,10 +105,10 @@ class _Work:
     def best(self, plan: SolverPlan) -> Solution:
         """Return the first that reaches the tolerance; of a singular matrix least squares; else that of the smallest residual."""
         tried = []
-        for found in self._ways(plan):
-            if found.residual <= self.tolerance:
-                return found
-            tried.append(found)
+        for solution in self._ways(plan):
+            if solution.residual <= self.tolerance:
+                return solution
+            tried.append(solution)
         if tried and self.system.ridge > self.system.cutoff(float(self.diagonal.sum()) + self.system.ridge):
             return min(tried, key=lambda s: s.residual)  # no singular matrix, but too few steps or too much rounding
         least = self._least_squares(plan)
@@ -126,9 +126,9 @@ class _Work:
         for way in (plan, plan.then):
             if way is None or (way.precision == "float32" and not self._fits_float32()):
                 continue
-            found = self._cholesky(way) if way.solver == "cholesky" else self._cg(way)
-            if found is not None:
-                yield found
+            solution = self._cholesky(way) if way.solver == "cholesky" else self._cg(way)
+            if solution is not None:
+                yield solution
 
     def _fits_float32(self) -> bool:
         least, most = _IN_FLOAT32
@@ -138,15 +138,15 @@ class _Work:
     def _least_squares(self, plan: SolverPlan) -> Solution | None:
         """Solve least squares by eigenvalues; None if the memory does not suffice."""
         self.say("eigenvalues")
-        found = least_squares(self.system, plan.limit - plan.beside)
+        least = least_squares(self.system, plan.limit - plan.beside)
         self._lap("eigenvalues")
-        if found is None:
+        if least is None:
             return None
-        rank = found.rank if found.rank < self.system.gram.n else None
-        rest = self.system.rest(found.x)
+        rank = least.rank if least.rank < self.system.gram.n else None
+        rest = self.system.rest(least.x)
         self._lap("solve")
         way = ("eigen" if rank is None else "low rank", "float64", 0)
-        return self._solution(found.x, rest, way, found.condition, rank, found.complete)
+        return self._solution(least.x, rest, way, least.condition, rank, least.complete)
 
     def _cholesky(self, plan: SolverPlan) -> Solution | None:
         """Solve by Cholesky; None if the matrix is not positive definite in the plan's precision, or singular in float64."""
@@ -163,10 +163,10 @@ class _Work:
         smallest = 1 / _power_iterations(tiles.solve, targets, plan.dtype, 3)
         if not smallest > (self.system.cutoff(largest) if plan.precision == "float64" else 0.0):
             return None
-        found = conjugate_gradients(self._exact, targets, tiles.solve, self.tolerance, _REFINEMENTS, self._told("refinement"))
-        rest = self.system.rest(found.solution)
+        cg = conjugate_gradients(self._exact, targets, tiles.solve, self.tolerance, _REFINEMENTS, self._told("refinement"))
+        rest = self.system.rest(cg.solution)
         self._lap("solve")
-        return self._solution(found.solution, rest, ("cholesky", plan.precision, found.steps), largest / smallest)
+        return self._solution(cg.solution, rest, ("cholesky", plan.precision, cg.steps), largest / smallest)
 
     def _cg(self, plan: SolverPlan) -> Solution:
         gram, targets, dtype = self.system.gram, self.system.targets, plan.dtype
@@ -175,15 +175,15 @@ class _Work:
         largest = _power_iterations(product, targets, dtype, 10)
         precondition = self._preconditioner(plan, largest)
         self._lap("precondition")
-        found = conjugate_gradients(
+        cg = conjugate_gradients(
             lambda v: product(v.to(dtype)).double(),
             *(targets, precondition, self.tolerance, self.max_steps, self._told("conjugate gradients")),
             rest=self.system.rest,
         )
         self._lap("solve")
         sizes = targets.norm(dim=0)
-        inverse = (found.solution.norm(dim=0) / sizes)[sizes > 0].max().item() if bool((sizes > 0).any()) else 0.0
-        return self._solution(found.solution, found.rest, ("cg", plan.precision, found.steps), max(1.0, largest * inverse))
+        inverse = (cg.solution.norm(dim=0) / sizes)[sizes > 0].max().item() if bool((sizes > 0).any()) else 0.0
+        return self._solution(cg.solution, cg.rest, ("cg", plan.precision, cg.steps), max(1.0, largest * inverse))
 
     def _preconditioner(self, plan: SolverPlan, largest: float) -> Preconditioner:
         """Build the preconditioner. Its shift is the mean of what is left on the diagonal, and at least the rounding error."""

@@ -79,8 +79,8 @@ class StoredGram:
         for span, panel in self._by_rows():
             start, stop = max(rows.start, span.start), min(rows.stop, span.stop)
             if start < stop:
-                found = panel[start - span.start : stop - span.start, cols]
-                part[start - rows.start : stop - rows.start, : found.shape[1]] = found
+                piece = panel[start - span.start : stop - span.start, cols]
+                part[start - rows.start : stop - rows.start, : piece.shape[1]] = piece
         if rows == cols:
             part = part.tril() + part.tril(-1).T
         sides = self.sides.to(dtype)

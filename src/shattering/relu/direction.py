@@ -59,9 +59,9 @@ def best_of(rows: Rows, targets: np.ndarray, largest: float | None, generator: n
     directions = generator.normal(size=(d, candidates)) if d > 1 else np.ones((1, 1))
     directions = np.stack([on_grid(a, largest) for a in directions.T], axis=1)
     values = project(rows, directions)
-    found = [steepness(column, targets) for column in values.T]
-    best = int(np.argmin(found))
-    return Projection(directions[:, best].copy(), values[:, best].copy(), found[best], largest is not None)
+    slopes = [steepness(column, targets) for column in values.T]
+    best = int(np.argmin(slopes))
+    return Projection(directions[:, best].copy(), values[:, best].copy(), slopes[best], largest is not None)
 
 
 def on_grid(direction: np.ndarray, largest: float | None) -> np.ndarray:

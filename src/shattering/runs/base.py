@@ -52,8 +52,8 @@ class Spec(ABC):
         """Return what determines the result, and nothing else."""
 
     @abstractmethod
-    def epochs(self, given: Objects | None = None) -> int | None:
-        """Return the largest number of epochs; None for what is not trained in epochs. given: the objects that the spec names."""
+    def epochs(self, objects: Objects | None = None) -> int | None:
+        """Return the largest number of epochs; None for what is not trained in epochs. objects: the objects that the spec names."""
 
     @abstractmethod
     def to_json(self) -> dict:

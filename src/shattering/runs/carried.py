@@ -19,18 +19,17 @@ from shattering.data.dataset import Dataset
 from shattering.errors import InputError, reason
 from shattering.identity.digest import identify, reached_modules
 from shattering.identity.files import files_digest
-from shattering.runs import objects
-from shattering.runs.objects import Objects
+from shattering.runs.objects import Objects, is_object, label
 
 _CHECKS = "checks"  # not the name of an object
 _EARLIER = 2.0  # seconds by which a file has to be older than this process; clocks of file systems are coarse
 
 
-def pack(given: Objects, file: IO[bytes]) -> None:
+def pack(objects: Objects, file: IO[bytes]) -> None:
     """Pickle objects into a file. Raises InputError for code that a worker could not import as it is in this process."""
     modules: set[str] = set()
     imported: set[str] = set()
-    for thing in given.values():
+    for thing in objects.values():
         if not isinstance(thing, Dataset):
             own, of_functions = reached_modules(thing)
             modules, imported = modules | own, imported | of_functions
@@ -38,11 +37,11 @@ def pack(given: Objects, file: IO[bytes]) -> None:
     changed = [name for name, path in files.items() if _is_younger(path)]
     checks = {
         "files": {name: files_digest(path) for name, path in files.items() if name not in changed},
-        "objects": _identities(given) if imported.intersection(changed) else {},
+        "objects": _identities(objects) if imported.intersection(changed) else {},
     }
     with _by_value([sys.modules[name] for name in changed if name in sys.modules]):
         try:
-            cloudpickle.dump({**given, _CHECKS: checks}, file)
+            cloudpickle.dump({**objects, _CHECKS: checks}, file)
         except Exception as error:  # whatever pickling raises
             if not changed:
                 raise
@@ -55,26 +54,26 @@ def pack(given: Objects, file: IO[bytes]) -> None:
 
 def unpack(data: Any) -> dict[str, Any]:
     """Return the objects that `pack` wrote. Raises InputError if one of their modules differs here."""
-    given = cloudpickle.loads(data)
-    checks = given.pop(_CHECKS)
+    objects = cloudpickle.loads(data)
+    checks = objects.pop(_CHECKS)
     for name, known in checks["files"].items():
         path = _file(name)
         if path is None or files_digest(path) != known:
             raise InputError(f"module {name!r} ({path}) is not what it was when the call was made, expected it to stay as it is")
     for name in checks["objects"]:
-        if _identities({name: given[name]}) != {name: checks["objects"][name]}:
-            called = objects.label(name) if objects.is_object(name) else name
+        if _identities({name: objects[name]}) != {name: checks["objects"][name]}:
+            called = label(name) if is_object(name) else name
             raise InputError(
                 f"{called} imports a module when it runs, whose file changed after Python was started; expected one job, "
                 "or a new start of Python"
             )
-    return given
+    return objects
 
 
-def _identities(given: Objects) -> dict[str, str]:
+def _identities(objects: Objects) -> dict[str, str]:
     """Return the identities of the models that can be told apart."""
-    found = {name: identify(thing, "it", "cloned") for name, thing in given.items() if not isinstance(thing, Dataset)}
-    return {name: digest for name, (digest, unknown) in found.items() if not unknown}
+    identities = {name: identify(thing, "it", "cloned") for name, thing in objects.items() if not isinstance(thing, Dataset)}
+    return {name: digest for name, (digest, unknown) in identities.items() if not unknown}
 
 
 def _file(name: str) -> Path | None:
@@ -96,8 +95,8 @@ def _file(name: str) -> Path | None:
 
 def _is_younger(path: Path) -> bool:
     """Return whether a file may have changed since this process was started."""
-    found = path.stat()
-    return max(found.st_mtime, found.st_ctime) > psutil.Process().create_time() - _EARLIER
+    status = path.stat()
+    return max(status.st_mtime, status.st_ctime) > psutil.Process().create_time() - _EARLIER
 
 
 @contextmanager

@@ -38,7 +38,9 @@ OnEpoch = Callable[[dict], None]
 
 
 @read_once()
-def run(spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, given: Objects | None = None, wait: bool = True) -> Run[S]:
+def run(
+    spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, objects: Objects | None = None, wait: bool = True
+) -> Run[S]:
     """Return the stored run of a spec. It is executed unless it is done; an interrupted run is resumed.
 
     Processes that torchrun has started train a network together; only rank 0 writes. Changes that the model's code makes to the
@@ -53,7 +55,7 @@ def run(spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None,
             "wandb:PROJECT", an object that follows `Logger`, or a list of these. Logging is not part of the run's identity: a run
             that is done is not logged again, and one that resumes goes on in the same run of the logger. A logger that fails is
             left out with a warning; the run goes on.
-        given: the objects that the spec names.
+        objects: the objects that the spec names.
         wait: True waits for another process that executes the run; False raises `Busy`.
 
     Raises:
@@ -74,7 +76,7 @@ def run(spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None,
     with joined() as ranks:
         if ranks.rank:
             if ranks.agree(None):
-                _take_part(spec, store.folder(spec), given)
+                _take_part(spec, store.folder(spec), objects)
             return ranks.agree(None)  # the run that rank 0 has stored
 
         def is_failure(error: Exception) -> bool:
@@ -83,7 +85,7 @@ def run(spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None,
         with store.executing(spec, is_failure, wait) as (folder, missing):
             if ranks.agree(missing):
                 with surroundings.put_back(), followed(loggers, spec, folder, on_epoch) as each_epoch, blamed(spec.label, folder):
-                    _execute(spec, folder, each_epoch, given)
+                    _execute(spec, folder, each_epoch, objects)
         return ranks.agree(_done(store, spec))
 
 
@@ -96,13 +98,13 @@ def _done(store: Store, spec: S) -> Run[S]:
     return stored
 
 
-def _take_part(spec: Spec, folder: Path, given: Objects | None) -> None:
+def _take_part(spec: Spec, folder: Path, objects: Objects | None) -> None:
     """Train a network together with the process that writes the run; that process does anything else alone."""
     if not isinstance(spec, RunSpec):
         return
-    model = spec.build(given)
+    model = spec.build(objects)
     if isinstance(model, NetworkClassifier):
-        data, _ = load_data(spec, given)
+        data, _ = load_data(spec, objects)
         model.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
 
 
@@ -121,14 +123,14 @@ class _Computed:
     save: Callable[[Path], None] = lambda _: None
 
 
-def _execute(spec: Spec, folder: Path, on_epoch: OnEpoch | None, given: Objects | None) -> None:
+def _execute(spec: Spec, folder: Path, on_epoch: OnEpoch | None, objects: Objects | None) -> None:
     """Compute what a spec says and store it. result.json is written last: its presence says that the run is done."""
     started, clock = datetime.now(UTC), time.perf_counter()
     with signals.kept(), signals.no_exit():
         if isinstance(spec, RunSpec):
-            computed = _fit(spec, folder / "checkpoint.pt", on_epoch, given)
+            computed = _fit(spec, folder / "checkpoint.pt", on_epoch, objects)
         elif isinstance(spec, PermutationsSpec):
-            result, table = compute(spec, folder, on_epoch, given)
+            result, table = compute(spec, folder, on_epoch, objects)
             computed = _Computed(result, {"table": table})
         else:
             assert isinstance(spec, StudySpec), spec
@@ -145,10 +147,10 @@ def _execute(spec: Spec, folder: Path, on_epoch: OnEpoch | None, given: Objects 
         (folder / leftover).unlink(missing_ok=True)
 
 
-def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, given: Objects | None) -> _Computed:
+def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, objects: Objects | None) -> _Computed:
     """Fit a model, or resume it from the checkpoint, and score it."""
     resumed = checkpoint.exists()
-    fitted = evaluate(spec, given, checkpoint=checkpoint, on_epoch=on_epoch)
+    fitted = evaluate(spec, objects, checkpoint=checkpoint, on_epoch=on_epoch)
     model, record = fitted.model, record_of(fitted.model)
     tables = {"history": record.history.drop(columns="seconds", errors="ignore")}
     if record.examples is not None:

@@ -19,8 +19,7 @@ from shattering.learners.on_splits import fit_split, predict_split, predict_with
 from shattering.learners.own import FitRecord, record_of
 from shattering.learners.predictions import check_kind
 from shattering.randomization import randomize
-from shattering.runs import objects
-from shattering.runs.objects import Objects
+from shattering.runs.objects import Objects, find, is_object
 from shattering.runs.scoring import scores
 from shattering.runs.spec import RunSpec
 
@@ -28,16 +27,16 @@ EXAMPLES = 10  # training images kept as a picture
 INTERPOLATES = 1e-6  # of the spread of training targets, up to which a prediction counts as the target
 
 
-def load_data(spec: RunSpec, given: Objects | None = None) -> tuple[Dataset, str]:
+def load_data(spec: RunSpec, objects: Objects | None = None) -> tuple[Dataset, str]:
     """Return the randomized data of a spec, and the fingerprint of the original data."""
-    original, fingerprint = load_original(spec, given)
+    original, fingerprint = load_original(spec, objects)
     data = randomize(original, spec.randomization, spec.resolved_noise_seed)
     if spec.folds is not None and spec.fold is not None:
         data = data.fold(spec.fold, spec.folds, spec.resolved_data_seed)
     return data, fingerprint
 
 
-def folds_of(spec: RunSpec, data: Dataset, given: Objects | None = None) -> list[Dataset]:
+def folds_of(spec: RunSpec, data: Dataset, objects: Objects | None = None) -> list[Dataset]:
     """Return randomized data as each fold of a specification has them: themselves where it has no folds."""
     return [data] if spec.folds is None else [data.fold(i, spec.folds, spec.resolved_data_seed) for i in range(spec.folds)]
 
@@ -45,21 +44,21 @@ def folds_of(spec: RunSpec, data: Dataset, given: Objects | None = None) -> list
 _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run of a series often wants the same data
 
 
-def load_original(spec: RunSpec, given: Objects | None) -> tuple[Dataset, str]:
+def load_original(spec: RunSpec, objects: Objects | None) -> tuple[Dataset, str]:
     """Return the data of a spec before they are randomized, and their fingerprint. What was loaded last is kept."""
-    is_object = objects.is_object(spec.dataset)
+    handed_over = is_object(spec.dataset)
     sizes = (spec.n_train, spec.n_test, spec.resolved_data_seed, spec.n_validation, spec.hold_out and spec.folds is None)
     reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt, "channels": spec.channels}
-    key = (spec.dataset if is_object else identity(spec.dataset), *sizes, *reading.values())
-    if is_object and key in _last_loaded and _last_loaded[key][0].fingerprint() != _last_loaded[key][1]:
+    key = (spec.dataset if handed_over else identity(spec.dataset), *sizes, *reading.values())
+    if handed_over and key in _last_loaded and _last_loaded[key][0].fingerprint() != _last_loaded[key][1]:
         del _last_loaded[key]  # the caller may hold the same tensors, and has changed them since
     if key not in _last_loaded:
         _last_loaded.clear()
-        source = objects.find(spec.dataset, given) if is_object else spec.dataset
+        source = find(spec.dataset, objects) if handed_over else spec.dataset
         loaded = (data := load_dataset(source, *sizes, **reading)), data.fingerprint()
         if spec.n_train is not None and spec.n_train < data.train.n_classes:  # a regression has none
             raise InputError(f"n_train is {spec.n_train}, expected at least {data.train.n_classes}, an example of each class")
-        if not is_object:
+        if not handed_over:
             check_identity(spec.dataset)
         _last_loaded[key] = loaded
     return _last_loaded[key]
@@ -89,21 +88,21 @@ def _noted(before_training: bool) -> Iterator[None]:
         raise
 
 
-def evaluate(spec: RunSpec, given: Objects | None = None, **watch) -> Fitted:
+def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Fitted:
     """Load a spec's data, fit its model to them and score it, as `run` does, but store nothing.
 
-    given: the objects that the spec names. watch: passed to `fit` of models that take splits.
+    objects: the objects that the spec names. watch: passed to `fit` of models that take splits.
     """
     with _noted(before_training=True):
-        data, fingerprint = load_data(spec, given)
-        model = spec.build(given)
+        data, fingerprint = load_data(spec, objects)
+        model = spec.build(objects)
         check_kind(model, data.train.is_regression)
     with _noted(before_training=False):  # whatever the model's code has called
         clock = time.perf_counter()
         fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
         fit_seconds = time.perf_counter() - clock
         fitted = Fitted(data, fingerprint, model, _result(spec, data, model, record_of(model)), fit_seconds)
-    if objects.is_object(spec.dataset) and load_original(spec, given)[1] != fingerprint:
+    if is_object(spec.dataset) and load_original(spec, objects)[1] != fingerprint:
         raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")
     return fitted
 
@@ -194,7 +193,7 @@ def _on_changed(predicted: np.ndarray, split: Split) -> dict:
 
 
 def _validation(data: Dataset, model, history: pd.DataFrame) -> dict:
-    """validation_accuracy at the end, for models whose history does not have it."""
+    """Compute validation_accuracy at the end, for models whose history does not have it."""
     if data.validation is None or not history.empty:
         return {}
     return {"validation_accuracy": _accuracy(predict_split(model, data.validation), data.validation.labels)}

@@ -296,11 +296,11 @@ class _Serving:
 
     def _reap(self) -> None:
         """Report the processes that have ended, after killing what is left in their groups."""
-        while (found := _ended()) is not None:
-            line = self.lines.pop(found, None)
+        while (pid := _ended()) is not None:
+            line = self.lines.pop(pid, None)
             if line is not None:
-                _kill_group(found)
-            status = os.waitpid(found, 0)[1]
+                _kill_group(pid)
+            status = os.waitpid(pid, 0)[1]
             if line is not None:
                 with contextlib.suppress(KeyError):
                     self.selector.unregister(line)
@@ -318,7 +318,7 @@ class _Serving:
                 os.kill(os.getpid(), stop)
 
     def _end(self) -> None:
-        """Kill all descendants, also those in sessions of their own, and end."""
+        """Kill all descendants, including those in sessions of their own, and end."""
         deadline = time.monotonic() + _END_SECONDS
         while (left := _descendants(os.getpid())) and time.monotonic() < deadline:
             _kill_all(left)
@@ -329,10 +329,10 @@ class _Serving:
 
 
 def _ended() -> int | None:
-    """Return a child that has ended and was not yet waited for."""
+    """Return the pid of a child that has ended and was not yet waited for; None without one."""
     with contextlib.suppress(ChildProcessError):
-        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-        return found.si_pid if found else None
+        child = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return child.si_pid if child else None
     return None
 
 
@@ -362,7 +362,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def _leave(code: int) -> None:
-    """End this process as an interpreter would, but leave alone what it shared with the server."""
+    """End this process as the interpreter would, but without closing what it shares with the server."""
     with contextlib.suppress(BaseException):
         threading._shutdown()  # type: ignore[attr-defined]  # private: joins the threads, as the interpreter does at its end
         atexit._run_exitfuncs()  # type: ignore[attr-defined]  # private, and missing in the stub

@@ -63,11 +63,11 @@ def _settings_of(model: str, settings: Mapping[str, list[Any]]) -> dict[str, lis
     """Return the values of a model's parameters, with typed texts converted."""
     estimator, out = find_model(model), {}
     for typed, values in settings.items():
-        found = [settled(estimator, {typed: value}, f"model {model!r}") for value in values]
-        name = next(iter(found[0]))
+        converted = [settled(estimator, {typed: value}, f"model {model!r}") for value in values]
+        name = next(iter(converted[0]))
         if name in out:
             raise InputError(f"{name} is set twice, as {typed!r} too, expected once")
-        out[name] = [one[name] for one in found]
+        out[name] = [one[name] for one in converted]
         check_once(name, out[name])
     return out
 
@@ -143,7 +143,7 @@ def read_axis(name: str, text: str, flag: str) -> list[Any]:
 
 
 def read_settings(settings: Sequence[str], lists: bool = False) -> dict[str, Any]:
-    """`name=value` pairs as a mapping to values that were `Typed`; with lists, to lists of them.
+    """Read `name=value` pairs into a mapping from names to `Typed` values; with lists, to lists of such values.
 
     Raises InputError for anything else, and a name that is given twice.
     """

@@ -28,14 +28,14 @@ _END_SECONDS = 10  # that a process may take to end
 
 
 @contextmanager
-def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects | None) -> Iterator[LocalWorkers]:
+def local_workers(store: Store, jobs: int, log: tuple[str, ...], objects: Objects | None) -> Iterator[LocalWorkers]:
     """Execute runs in at most `jobs` processes at a time, which share the cores of this one."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
-    with tempfile.TemporaryFile() as objects:  # a file without a name: nobody else finds it, and nothing is left behind
-        if given:
-            pack(given, objects)
-            objects.flush()
-        workers = LocalWorkers(store, jobs, log, objects if given else None)
+    with tempfile.TemporaryFile() as packed:  # a file without a name: nobody else finds it, and nothing is left behind
+        if objects:
+            pack(objects, packed)
+            packed.flush()
+        workers = LocalWorkers(store, jobs, log, packed if objects else None)
         try:
             yield workers
         finally:
@@ -43,10 +43,10 @@ def local_workers(store: Store, jobs: int, log: tuple[str, ...], given: Objects 
 
 
 class LocalWorkers:
-    """Workers that are processes of this machine; see `Workers`. objects: a file with a pickle that the workers read."""
+    """Workers that are processes of this machine; see `Workers`. packed: a file with a pickle that the workers read."""
 
-    def __init__(self, store: Store, jobs: int, log: tuple[str, ...], objects: IO[bytes] | None):
-        self.jobs, self.objects = jobs, objects
+    def __init__(self, store: Store, jobs: int, log: tuple[str, ...], packed: IO[bytes] | None):
+        self.jobs, self.packed = jobs, packed
         self.shared = (store.where, jobs, log)
         self.busy: list[LocalProcess] = []
         self.free: list[LocalProcess] = []  # those that have ended a run
@@ -56,7 +56,7 @@ class LocalWorkers:
         return busy < self.jobs
 
     def start(self, spec: Spec) -> LocalWorker:
-        process = self.free.pop() if self.free else LocalProcess(self.objects)
+        process = self.free.pop() if self.free else LocalProcess(self.packed)
         self.busy.append(process)
         if not process.submit(spec, self.shared) and process.runs > 1:  # it has died since its last run
             self.stop([LocalWorker(process, self)])
@@ -109,16 +109,16 @@ class LocalWorkers:
 class LocalProcess:
     """A process for runs. Its connection takes specs, and gives rows and an `Ended` for each run."""
 
-    def __init__(self, objects: IO[bytes] | None):
+    def __init__(self, packed: IO[bytes] | None):
         self.closed, self.runs = False, 0
         self.connection: Any  # its class depends on the system
         self.process: Any  # has pid, exitcode, sentinel, kill, join and close, as multiprocessing's
         if FORKS:
             from shattering.runs import forks
 
-            self.connection, self.process = forks.fork(objects.fileno() if objects else None)
+            self.connection, self.process = forks.fork(packed.fileno() if packed else None)
         else:
-            self.connection, self.process = _spawn(objects)
+            self.connection, self.process = _spawn(packed)
 
     def submit(self, spec: Spec, shared: tuple) -> bool:
         """Send it a run. Returns False if it has died."""
@@ -176,14 +176,14 @@ class LocalWorker:
                 self.unread.append(message)
 
 
-def _spawn(objects: IO[bytes] | None) -> tuple[Any, Any]:
+def _spawn(packed: IO[bytes] | None) -> tuple[Any, Any]:
     """Start a process on a system that cannot fork."""
     context = multiprocessing.get_context("spawn")
     connection, theirs = context.Pipe()
     content = None
-    if objects:
-        objects.seek(0)
-        content = objects.read()
+    if packed:
+        packed.seek(0)
+        content = packed.read()
     process = context.Process(target=_work, args=(theirs, content))
     with _hidden_main():
         process.start()
@@ -193,7 +193,7 @@ def _spawn(objects: IO[bytes] | None) -> tuple[Any, Any]:
 
 @contextmanager
 def _hidden_main() -> Iterator[None]:
-    """Hide the program, which multiprocessing would import in the new process, where a script's calls would be made again."""
+    """Hide the program from multiprocessing, which would import it in the new process and so repeat the calls of a script."""
     program, sys.modules["__main__"] = sys.modules["__main__"], ModuleType("__main__")
     try:
         yield
@@ -201,12 +201,12 @@ def _hidden_main() -> Iterator[None]:
         sys.modules["__main__"] = program
 
 
-def _work(connection: Any, objects: bytes | None) -> None:
-    """Work in a spawned process; it ends with its parent, unless a C library holds the interpreter."""
+def _work(connection: Any, packed: bytes | None) -> None:
+    """Execute runs in a spawned process. It ends with its parent, unless a C library holds the interpreter."""
 
     def end() -> None:
         multiprocessing.parent_process().join()  # type: ignore[union-attr]  # a spawned process has a parent
         os._exit(1)
 
     threading.Thread(target=end, daemon=True).start()
-    work(connection, objects)
+    work(connection, packed)

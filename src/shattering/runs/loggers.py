@@ -96,9 +96,9 @@ class MLflow:
         from mlflow.entities import Param
 
         tag, experiment = "shattering.run_id", self._connect()
-        found = self.client.search_runs([experiment], f"tags.`{tag}` = '{parameters['run_id']}'", max_results=1)
-        if found:
-            self.run_id, self.step = found[0].info.run_id, int(found[0].data.metrics.get("epoch", 0))
+        runs = self.client.search_runs([experiment], f"tags.`{tag}` = '{parameters['run_id']}'", max_results=1)
+        if runs:
+            self.run_id, self.step = runs[0].info.run_id, int(runs[0].data.metrics.get("epoch", 0))
             self.client.update_run(self.run_id, status="RUNNING")
             return
         made = self.client.create_run(experiment, tags={tag: parameters["run_id"]}, run_name=parameters["folder"])
@@ -137,13 +137,13 @@ class MLflow:
     def _experiment(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
 
-        if found := self.client.get_experiment_by_name(name):
-            return found.experiment_id
+        if experiment := self.client.get_experiment_by_name(name):
+            return experiment.experiment_id
         try:
             return self.client.create_experiment(name)
         except MlflowException:
-            if found := self.client.get_experiment_by_name(name):  # another process has made it meanwhile
-                return found.experiment_id
+            if experiment := self.client.get_experiment_by_name(name):  # another process has made it meanwhile
+                return experiment.experiment_id
             raise
 
 
@@ -192,17 +192,17 @@ def open_loggers(log: Log) -> list[Logger]:
 
     Raises InputError for an unknown name, a library that is not installed, and an object that is not a `Logger`.
     """
-    return [_open(given) for given in _listed(log)]
+    return [_open(logger) for logger in _listed(log)]
 
 
 def logger_names(log: Log) -> tuple[str, ...]:
     """Return the names of loggers for a sweep's workers. Raises InputError as `open_loggers` does, and for objects."""
     open_loggers(log)
-    for given in _listed(log):
-        if not isinstance(given, str):
-            kind, names = type(given).__name__, ", ".join(LOGGERS)
+    for logger in _listed(log):
+        if not isinstance(logger, str):
+            kind, names = type(logger).__name__, ", ".join(LOGGERS)
             raise InputError(f"log of a sweep has a {kind}, expected names ({names}): its runs are processes of their own")
-    return tuple(str(given) for given in _listed(log))
+    return tuple(str(logger) for logger in _listed(log))
 
 
 @contextmanager
@@ -251,20 +251,20 @@ def _listed(log: Log) -> list[str | Logger]:
     return list(log) if isinstance(log, Sequence) and not isinstance(log, str) else [log]
 
 
-def _open(given: object) -> Logger:
-    if isinstance(given, str):
-        name, _, target = given.partition(":")
+def _open(logger: object) -> Logger:
+    if isinstance(logger, str):
+        name, _, target = logger.partition(":")
         if name not in LOGGERS:
             raise unknown("logger", name, LOGGERS)
         return LOGGERS[name](target)
-    if isinstance(given, type) or not isinstance(given, Logger):
-        raise InputError(f"log has {given!r}, expected a name ({', '.join(LOGGERS)}) or an object with start, epoch and finish")
-    return given
+    if isinstance(logger, type) or not isinstance(logger, Logger):
+        raise InputError(f"log has {logger!r}, expected a name ({', '.join(LOGGERS)}) or an object with start, epoch and finish")
+    return logger
 
 
 def _require(name: str, package: str) -> None:
-    found = find_spec(package)
-    if found is None or found.origin is None:  # no origin: a mere folder of this name, as W&B and MLflow leave them
+    spec = find_spec(package)
+    if spec is None or spec.origin is None:  # no origin: a mere folder of this name, as W&B and MLflow leave them
         raise InputError(f'log {name!r} needs the package {package}, which is not installed: pip install "shattering[{name}]"')
 
 

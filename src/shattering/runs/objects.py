@@ -35,11 +35,11 @@ def digest_of(name: str) -> str:
     return _PREFIX + name.split(":")[2]
 
 
-def find(name: str, given: Objects | None) -> Any:
-    """Return the object of this name. Raises InputError if it is not among those given."""
-    if given is None or name not in given:
+def find(name: str, objects: Objects | None) -> Any:
+    """Return the object of this name. Raises InputError if it is not among the objects."""
+    if objects is None or name not in objects:
         raise InputError(f"{label(name)} is an object that only the call that made this run had, expected it to be handed over again")
-    return given[name]
+    return objects[name]
 
 
 def with_seed(model: BaseEstimator, seed: int) -> BaseEstimator:

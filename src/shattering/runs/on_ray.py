@@ -63,18 +63,18 @@ class Ray:
 
 @contextmanager
 def ray_workers(
-    cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
+    cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], objects: Objects | None, overview: Overview
 ) -> Iterator[RayWorkers]:
     """Execute runs as tasks on a cluster, at most `jobs` at a time. An existing connection of this process is used, and left open."""
     with connected(cluster.address, "engine is 'ray'") as ray:
-        yield RayWorkers(ray, cluster, store, jobs, log, given, overview)
+        yield RayWorkers(ray, cluster, store, jobs, log, objects, overview)
 
 
 class RayWorkers:
     """Workers on Ray; see `Workers`. As many runs are queued as executed, so that a free place is taken at once and a cluster can grow."""
 
     def __init__(
-        self, ray: Any, cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
+        self, ray: Any, cluster: Ray, store: Store, jobs: int | None, log: tuple[str, ...], objects: Objects | None, overview: Overview
     ):
         from shattering.runs import surroundings
         from shattering.runs.carried import pack
@@ -84,14 +84,14 @@ class RayWorkers:
         self.counted, self.reported = 0.0, False
         if not self._count_places():
             raise InputError(self._too_large())
-        packed = io.BytesIO()
-        if given:
-            pack(given, packed)
-        objects = ray.put(packed.getvalue()) if given else None
+        file = io.BytesIO()
+        if objects:
+            pack(objects, file)
+        packed = ray.put(file.getvalue()) if objects else None
         self.progress = ray.remote(_Progress).options(num_cpus=0).remote()
         resources = {"num_cpus": cluster.cpus_per_run, "num_gpus": cluster.gpus_per_run}
         self.task = ray.remote(**resources, max_retries=0, max_calls=REUSED)(_work)
-        self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.progress, surroundings.settings(), objects)
+        self.shared = (store.where, max(1, int(cluster.cpus_per_run)), log, self.progress, surroundings.settings(), packed)
         self.ready: set[Any] = set()
         self.rows_of: dict[str, dict] = {}
 
@@ -181,7 +181,7 @@ class _Progress:
         return rows
 
 
-def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], progress: Any, settings: dict, objects: bytes | None) -> Ended:
+def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], progress: Any, settings: dict, packed: bytes | None) -> Ended:
     """Execute a run in the process of a task, which may have executed other runs."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # idle OpenMP threads must not spin beside other workers
     from ray.exceptions import RayError
@@ -203,4 +203,4 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], progress: 
     surroundings.have(settings)
     with read_once():
         last, run_id = 0.0, spec_from_json(spec).run_id
-        return execute(spec, where, threads, log, objects, report)
+        return execute(spec, where, threads, log, packed, report)

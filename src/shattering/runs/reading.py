@@ -59,11 +59,11 @@ def read_bytes(path: Path) -> bytes:
     """Read a whole file. Raises FileNotFoundError if it is missing, and `Damaged` if it cannot be read or is no regular file."""
     try:
         with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
                 raise damaged(path, "it is no regular file")
-            if found.st_size > LARGEST:
-                raise damaged(path, f"it has {found.st_size:,} bytes, expected at most {LARGEST:,}")
+            if status.st_size > LARGEST:
+                raise damaged(path, f"it has {status.st_size:,} bytes, expected at most {LARGEST:,}")
             return file.read()
     except (FileNotFoundError, NotADirectoryError) as error:
         raise FileNotFoundError(error.errno, error.strerror, str(path)) from None

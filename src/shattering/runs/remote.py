@@ -123,7 +123,7 @@ class Remote:
                     sent = written
 
     def _list(self, folder: str = "") -> dict[str, set[str]]:
-        found: dict[str, set[str]] = {}
+        folders: dict[str, set[str]] = {}
         with self._reaching():
             self.files.invalidate_cache()
             try:
@@ -136,12 +136,12 @@ class Remote:
             if not path.startswith(f"{self.path}/") or not all(map(_is_name, parts)):
                 refused.append(path)
             elif len(parts) == 2 and _is_sent(parts[1]) and not parts[0].startswith(_OURS):
-                found.setdefault(parts[0], set()).add(parts[1])
+                folders.setdefault(parts[0], set()).add(parts[1])
         if refused:
             keys = ", ".join(map(shown, refused[:3])) + (", …" if len(refused) > 3 else "")
             text = f"store {self.url} has {len(refused)} keys that are no names of a file in a folder, and are left out: {keys}"
             warnings.warn(printable(text), stacklevel=2)
-        return {name: files for name, files in found.items() if "spec.json" in files}
+        return {name: files for name, files in folders.items() if "spec.json" in files}
 
     def _bring(self, listing: Listing, but: Iterable[str]) -> None:
         """Download files that are missing or outdated locally. Finished runs never change and are skipped."""

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from shattering.errors import InputError, unknown
 from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
 from shattering.randomization import Randomization
-from shattering.runs import objects
 from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity, without_defaults
+from shattering.runs.objects import Objects, digest_of, find, is_object, label, with_seed
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -101,7 +101,7 @@ class RunSpec(Spec):
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
         for name, value in self.params.items():
             canonical(value, name)
-        if objects.is_object(self.model) and self.params:
+        if is_object(self.model) and self.params:
             raise InputError(f"params are {dict(self.params)}, expected none beside a model that is an object")
         if check:
             self._check_names()
@@ -113,7 +113,7 @@ class RunSpec(Spec):
 
             if self.scoring not in get_scorer_names():
                 raise unknown("scoring", self.scoring, get_scorer_names())
-        if not objects.is_object(self.model):
+        if not is_object(self.model):
             self.build()
 
     @property
@@ -127,8 +127,8 @@ class RunSpec(Spec):
     @property
     def model_name(self) -> str:
         """The network's name, or the model's."""
-        if objects.is_object(self.model):
-            return objects.label(self.model)
+        if is_object(self.model):
+            return label(self.model)
         return str(self.params.get("network", "mlp-1x512")) if self.model == "network" else self.model
 
     @property
@@ -146,28 +146,28 @@ class RunSpec(Spec):
     @property
     def dataset_name(self) -> str:
         """The name of the dataset in titles and folder names."""
-        return objects.label(self.dataset) if objects.is_object(self.dataset) else Path(self.dataset).stem
+        return label(self.dataset) if is_object(self.dataset) else Path(self.dataset).stem
 
-    def build(self, given: objects.Objects | None = None) -> BaseEstimator:
-        """Return the unfitted model. Raises InputError for an object that is not among those `given`."""
-        if objects.is_object(self.model):
-            return objects.with_seed(objects.find(self.model, given), self.seed)
+    def build(self, objects: Objects | None = None) -> BaseEstimator:
+        """Return the unfitted model. Raises InputError for an object that is not among the `objects`."""
+        if is_object(self.model):
+            return with_seed(find(self.model, objects), self.seed)
         from shattering.learners import build_model
 
         return build_model(self.model, self.params, self.seed)
 
-    def epochs(self, given: objects.Objects | None = None) -> int | None:
+    def epochs(self, objects: Objects | None = None) -> int | None:
         """Return the largest number of epochs; None for a model without epochs."""
         from shattering.learners.own import epochs_of
 
-        return epochs_of(self.build(given))
+        return epochs_of(self.build(objects))
 
     def hyperparameters(self) -> dict:
         """Return the model's parameters that determine the result and are not at their defaults, in canonical form.
 
         Parameters that this version does not know, in a spec that was not checked, are included.
         """
-        if objects.is_object(self.model):
+        if is_object(self.model):
             return {}
         params = without_defaults(self.params, self._defaults())
         return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in not_identity(self.model)}
@@ -185,12 +185,12 @@ class RunSpec(Spec):
         if r["pixels"] in ("true", "gaussian"):
             del r["permute_channels"]
         parts = {
-            "dataset": objects.digest_of(self.dataset) if objects.is_object(self.dataset) else load.identity(self.dataset),
+            "dataset": digest_of(self.dataset) if is_object(self.dataset) else load.identity(self.dataset),
             "n_train": self.n_train,
             "n_test": self.n_test,
             "n_validation": self.n_validation,
             "randomization": without_defaults(r, asdict(Randomization())) or None,
-            MODEL_KEY: objects.digest_of(self.model) if objects.is_object(self.model) else self.model,
+            MODEL_KEY: digest_of(self.model) if is_object(self.model) else self.model,
             "params": by_content(self.model, self.hyperparameters()) or None,
             "seed": self.seed,
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
@@ -238,7 +238,7 @@ class RunSpec(Spec):
         """Return whether test data are held out of the train split, as a dataset from a name or path has no test split."""
         from shattering.data import load
 
-        return self.hold_out and not self.folds and not objects.is_object(self.dataset) and not load.has_test_split(self.dataset)
+        return self.hold_out and not self.folds and not is_object(self.dataset) and not load.has_test_split(self.dataset)
 
     def _defaults(self) -> dict:
         from shattering.learners import MODELS
@@ -248,9 +248,9 @@ class RunSpec(Spec):
 
 def _settings() -> dict[str, object]:
     """Return the settings of libraries that this process has changed and that change what is learned."""
-    found: dict[str, object] = {}
+    settings: dict[str, object] = {}
     torch, sklearn = sys.modules.get("torch"), sys.modules.get("sklearn")
     if torch is not None and torch.get_default_dtype() is not torch.float32:
-        found["torch"] = str(torch.get_default_dtype())
+        settings["torch"] = str(torch.get_default_dtype())
     config = sklearn.get_config() if sklearn is not None else {}
-    return found | {name: config[name] for name, default in _CONFIG.items() if config.get(name, default) != default}
+    return settings | {name: config[name] for name, default in _CONFIG.items() if config.get(name, default) != default}

@@ -30,7 +30,7 @@ except ImportError:  # not on this system
     fcntl = None
 
 _LOOKS, _PAUSE = 4, 0.02  # attempts to read a run whose files come and go, and seconds between them
-_TRACEBACK = 20_000  # characters of one that are kept
+_TRACEBACK = 20_000  # characters that are kept of a traceback
 
 
 class Busy(Exception):
@@ -117,8 +117,8 @@ class Store:
         hits = [stored for folder in folders if (stored := self.read(folder))]
         if len(hits) != 1:
             names = ", ".join(hit.folder.name for hit in hits[:3])
-            found = "none" if not hits else f"{len(hits)} ({names}{', …' if len(hits) > 3 else ''})"
-            raise InputError(f"runs in {self.root} that start with {text!r}: found {found}, expected one")
+            matching = "none" if not hits else f"{len(hits)} ({names}{', …' if len(hits) > 3 else ''})"
+            raise InputError(f"runs in {self.root} that start with {text!r}: found {matching}, expected one")
         if isinstance(hits[0], Unread) or hits[0].status in UNREADABLE:
             raise InputError(hits[0].error)
         return hits[0]
@@ -137,11 +137,11 @@ class Store:
 
     def _here(self, spec: S, folder: Path) -> Run[S] | None:
         """Return the run in the folder of a spec."""
-        found = self.read(folder)
-        return Run(spec, folder, found.status, error=found.error) if isinstance(found, Unread) else found
+        stored = self.read(folder)
+        return Run(spec, folder, stored.status, error=stored.error) if isinstance(stored, Unread) else stored
 
     def read(self, folder: Path) -> Found | None:
-        """Return the run in a folder; None if it holds no run, or none any more."""
+        """Return the run in a folder; None if the folder holds no run."""
         lost = ""
         for look in range(_LOOKS):
             try:
@@ -159,7 +159,7 @@ class Store:
             spec = reading.read_spec(folder / "spec.json")
             if not (folder / "result.json").exists():
                 running = self.is_locked(folder)
-                if not (folder / "result.json").exists():  # nor has it come about meanwhile
+                if not (folder / "result.json").exists():  # it may have been written meanwhile
                     return self._unfinished(spec, folder, running)
             return Run(spec, folder, "done", reading.read_result(folder, spec), reading.read_provenance(folder, spec))
         except Damaged as error:
@@ -176,7 +176,7 @@ class Store:
         return Run(spec, folder, "interrupted")
 
     def _unreadable(self, folder: Path, status: Status, error: str) -> Found:
-        """Return a run that has a damaged file: with its spec, unless that file is damaged."""
+        """Return a run with a damaged file. It has its spec, unless that file is the damaged one."""
         try:
             return Run(reading.read_spec(folder / "spec.json"), folder, status, error=error)
         except (InputError, FileNotFoundError):
@@ -186,8 +186,8 @@ class Store:
         """Return the folders that may hold a run, sorted by name."""
         if not self.root.is_dir():
             return []
-        with os.scandir(self.root) as found:
-            return sorted(Path(self.root, entry.name) for entry in found if os.path.isdir(entry.path))
+        with os.scandir(self.root) as entries:
+            return sorted(Path(self.root, entry.name) for entry in entries if os.path.isdir(entry.path))
 
     @contextmanager
     def lock(self, folder: Path, wait: bool = True) -> Iterator[None]:
@@ -203,7 +203,7 @@ class Store:
                 break
             except Timeout:
                 raise Busy(f"another process is at {folder.name}") from None
-            except FileNotFoundError:  # whoever held it has removed the folder, as its input was bad
+            except FileNotFoundError:  # the holder has removed the folder, as its input was bad
                 if look == _LOOKS - 1:
                     raise
         try:
@@ -215,7 +215,7 @@ class Store:
         """Return whether some process executes a run. Nothing is written, so that a read-only store can be read."""
         try:
             return _is_held(folder / "lock")
-        except OSError:  # there is no lock, or it cannot be read, or the file system knows none
+        except OSError:  # there is no lock, or it cannot be read, or the file system has no locks
             return False
 
     @contextmanager
@@ -226,7 +226,7 @@ class Store:
 
         An exception marks the run as failed, unless is_failure says that the run can be resumed. Bad input that is found before
         training leaves the store as it was. Raises InputError, and writes nothing, for a run that is there but cannot be
-        read. wait: see `lock`.
+        read. wait: as for `lock`.
         """
         folder, new_store = self.folder(spec), not self.root.exists()
         with self.lock(folder, wait):
@@ -249,34 +249,34 @@ class Store:
                     raise
 
     def _forget(self, folder: Path, new: bool, new_store: bool) -> None:
-        """Remove what has been written of a run, which is held, as far as it is new."""
+        """Remove the files of a run that is locked and new, and the store if it is new as well."""
         if not new:
             return
         with suppress(OSError):  # the error itself is on its way to the user
             (folder / "spec.json").unlink()
             if self.remote:
                 self.remote.remove(folder, ["spec.json"])
-            (folder / "lock").unlink()  # whoever waits for it makes another one
+            (folder / "lock").unlink()  # a process that waits for it makes another one
             folder.rmdir()
             if new_store:
                 self.root.rmdir()
 
     def fail_by(self, spec: Spec, error: Exception) -> None:
-        """Mark a run as failed by an exception, with its traceback; if there is space for the mark."""
+        """Mark a run as failed by an exception, with its traceback. Nothing is raised if the mark cannot be written."""
         with suppress(OSError):  # the error itself is on its way to the user
             self.fail(spec, named(error), "".join(traceback.format_exception(error)))
 
     def fail(self, spec: Spec, error: str, trace: str | None = None) -> None:
         """Mark a run as failed; a later sweep tries it again. A run that cannot be read is left as it is.
 
-        trace: the traceback; of a long one the middle is left out.
+        trace: the traceback. The middle of a long one is left out.
         """
         folder = self.folder(spec)
-        found = self._here(spec, folder)
-        if found and found.status in UNREADABLE:
+        run = self._here(spec, folder)
+        if run and run.status in UNREADABLE:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        if not found:
+        if not run:
             write_json(folder / "spec.json", spec.to_json())
         write_json(folder / "failed.json", {"error": _shortened(error)} | ({"traceback": _shortened(trace)} if trace else {}))
         if self.remote:
@@ -296,7 +296,7 @@ def _shortened(text: str) -> str:
 
 
 def _is_held(lock: Path) -> bool:
-    """Return whether somebody holds a lock. Raises OSError where that cannot be known."""
+    """Return whether a process holds a lock. Raises OSError if the file system does not tell."""
     if fcntl is None:
         try:
             with FileLock(lock, timeout=0) if lock.exists() else nullcontext():
@@ -307,7 +307,7 @@ def _is_held(lock: Path) -> bool:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES):  # how file systems say that it is held
+            if error.errno in (errno.EAGAIN, errno.EACCES):  # these say that another process holds it
                 return True
             raise
     return False

@@ -102,11 +102,11 @@ class Run(Generic[S]):
         """The table of a study. Raises InputError for the run of a model, which has none, and for a damaged file."""
         return self._read("table")
 
-    def model(self, given: Objects | None = None) -> Any:
+    def model(self, objects: Objects | None = None) -> Any:
         """Return the fitted model, from the stored weights.
 
         Args:
-            given: the model, by its name in the spec, if it was an object.
+            objects: the model, by its name in the spec, if it was an object.
 
         Raises:
             InputError: if no weights are stored, or they are damaged.
@@ -116,7 +116,7 @@ class Run(Generic[S]):
         path = self.folder / "model.safetensors"
         if not isinstance(self.spec, RunSpec) or not bring(path):
             raise self._has_no("model.safetensors")
-        model: Any = self.spec.build(given)
+        model: Any = self.spec.build(objects)
         return model.load(path)
 
     def whole(self) -> Self:
@@ -165,15 +165,15 @@ class Unread:
 Found = Run[Any] | Unread
 
 
-def is_of_model(found: Found) -> TypeGuard[Run[RunSpec]]:
+def is_of_model(run: Found) -> TypeGuard[Run[RunSpec]]:
     """Return whether this is the run of a model: no study, and no folder whose specification cannot be read."""
-    return isinstance(found, Run) and isinstance(found.spec, RunSpec)
+    return isinstance(run, Run) and isinstance(run.spec, RunSpec)
 
 
-def check_readable(found: Found | None) -> None:
+def check_readable(run: Found | None) -> None:
     """Raise InputError, with the remedy, for a run that is damaged or newer."""
-    if found and found.status in UNREADABLE:
-        raise InputError(found.error)
+    if run and run.status in UNREADABLE:
+        raise InputError(run.error)
 
 
 def id_in(folder: Path) -> str:

@@ -98,7 +98,7 @@ class StudySpec(Spec):
         shown = {name: objects.label(value) if _is_object(value) else value for name, value in self.hyperparameters().items()}
         return ", ".join([self.study, *(f"{name} = {value}" for name, value in shown.items())])
 
-    def epochs(self, given: Objects | None = None) -> None:
+    def epochs(self, objects: Objects | None = None) -> None:
         """Return None: a study is not trained in epochs."""
 
     def hyperparameters(self) -> dict:

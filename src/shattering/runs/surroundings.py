@@ -126,12 +126,12 @@ def have(values: dict[str, Any]) -> None:
 @contextmanager
 def put_back() -> Iterator[None]:
     """Undo the changes within this context: to all of the above, global generators, gradients, signal handlers and timers."""
-    found = {name: get() for name, (get, _) in _KNOWN.items()}
+    before = {name: get() for name, (get, _) in _KNOWN.items()}
     try:
         with _signals_put_back(), seeds.put_back(), warnings.catch_warnings(), torch.enable_grad():
             yield
     finally:
-        have(found)
+        have(before)
 
 
 @contextmanager

@@ -37,7 +37,7 @@ def sweep(
     jobs: int | None = None,
     console: Console | None = None,
     log: Log = None,
-    given: Objects | None = None,
+    objects: Objects | None = None,
     engine: Engine = "local",
 ) -> Sequence[Run[S]]:
     """Run what the store lacks and return the runs of all specs in their order.
@@ -53,7 +53,7 @@ def sweep(
         jobs: runs at a time. Default: one; on Ray as many as the cluster has room for.
         console: shows a live overview (one line per run if the output is no terminal); None: no overview.
         log: names of loggers, as for `run`; objects are refused, as the runs are processes of their own.
-        given: the objects that the specs name; the workers get copies.
+        objects: the objects that the specs name; the workers get copies.
         engine: "local" for processes of this machine; "ray" or a `Ray` for tasks on a Ray cluster.
 
     Returns:
@@ -80,8 +80,8 @@ def sweep(
     missing = [spec for spec in unique.values() if not _is_done(store, spec)]
     with Overview(console, len(unique), len(unique) - len(missing)) as overview:
         if missing:
-            with _workers(engine, store, jobs, names, given, overview) as workers:
-                _execute(_Pending(missing, store), workers, store, overview, given)
+            with _workers(engine, store, jobs, names, objects, overview) as workers:
+                _execute(_Pending(missing, store), workers, store, overview, objects)
         runs = [store.of(spec) for spec in unique.values()]
         for run in runs:
             if run.status in UNREADABLE:
@@ -100,11 +100,11 @@ def check(jobs: int | None, engine: Engine) -> None:
 
 
 def _workers(
-    engine: Engine, store: Store, jobs: int | None, log: tuple[str, ...], given: Objects | None, overview: Overview
+    engine: Engine, store: Store, jobs: int | None, log: tuple[str, ...], objects: Objects | None, overview: Overview
 ) -> AbstractContextManager[Workers]:
     if engine == "local":
-        return local_workers(store, jobs or 1, log, given)
-    return ray_workers(engine if isinstance(engine, Ray) else Ray(), store, jobs, log, given, overview)
+        return local_workers(store, jobs or 1, log, objects)
+    return ray_workers(engine if isinstance(engine, Ray) else Ray(), store, jobs, log, objects, overview)
 
 
 class _Pending:
@@ -159,12 +159,12 @@ class _Job:
             overview.update(self.task, row, self.epochs)
 
 
-def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overview, given: Objects | None) -> None:
+def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overview, objects: Objects | None) -> None:
     jobs: list[_Job] = []
     try:
         while pending.specs or jobs:
             while workers.has_room(len(jobs)) and (spec := pending.next_free(overview)):
-                jobs.append(_Job(spec, spec.epochs(given)))
+                jobs.append(_Job(spec, spec.epochs(objects)))
             for job in jobs:
                 job.begin(workers)
             if jobs or pending.specs:
@@ -177,12 +177,12 @@ def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overvi
 
 
 def _is_done(store: Store, spec: Spec) -> bool:
-    """Return whether there is nothing to execute, as the run is done or cannot be read; the end of the sweep says which."""
+    """Return whether there is nothing to execute: the run is done, or cannot be read, which the end of the sweep reports."""
     folder = store.folder(spec)
     if (folder / "result.json").exists():
         return True
-    found = store.read(folder)
-    return found is not None and found.status in UNREADABLE
+    run = store.read(folder)
+    return run is not None and run.status in UNREADABLE
 
 
 def failure_mark(store: Store, spec: Spec) -> int | None:
@@ -194,7 +194,7 @@ def failure_mark(store: Store, spec: Spec) -> int | None:
 
 
 def _is_settled(job: _Job, pending: _Pending, store: Store, overview: Overview) -> bool:
-    """Account for a run that has ended, and return True; one whose worker died is begun again."""
+    """Handle the end of a run. Returns False for a run that goes on, or is begun again because its worker died."""
     end = job.worker.ended() if job.worker else None
     if end is None:
         return False
@@ -218,6 +218,8 @@ def _mark(job: _Job, end: Ended, store: Store) -> None:
     spec, stored = job.spec, store.get(job.spec)
     if end.death:
         store.fail(spec, f"the worker process died {job.attempts.summary} ({end.death})")
-    elif stored is None or stored.status != "failed":  # the worker could not mark it, or not in the store that this process sees
+    elif (
+        stored is None or stored.status != "failed"
+    ):  # the worker could not mark it, or marked it in a store that this process does not see
         unseen = f"its worker has done it, but not in the store {store.where} as this process sees it: expected one that all machines share"
         store.fail(spec, end.error or unseen)

@@ -15,7 +15,7 @@ from shattering.system.machine import share_memory, usable_cores
 if TYPE_CHECKING:
     from shattering.runs.base import Spec
 
-REUSED = 500  # runs per worker process; then it is replaced, as models leave things behind
+REUSED = 500  # runs per worker process. Then it is replaced, as models leave threads and memory behind
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Worker(Protocol):
         ...
 
     def ended(self) -> Ended | None:
-        """Return how it ended; None while it works."""
+        """Return how the worker ended; None while it works."""
         ...
 
 
@@ -57,18 +57,18 @@ class Workers(Protocol):
         ...
 
     def wait(self, workers: Sequence[Any], seconds: float) -> None:
-        """Wait until something has happened at one of these workers, or the time is over."""
+        """Wait until one of these workers has news, or the time is over."""
         ...
 
     def stop(self, workers: Sequence[Any]) -> None:
-        """End these workers, whose runs stay interrupted."""
+        """End these workers. Their runs stay interrupted."""
         ...
 
 
-def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: Any, report: Callable[[dict], None]) -> Ended:
-    """Execute a run in a worker, which executes other runs before and after, unless another process executes it.
+def execute(spec: dict, where: str, threads: int, log: Sequence[str], packed: Any, report: Callable[[dict], None]) -> Ended:
+    """Execute a run in a worker process, unless another process executes it. The worker executes other runs before and after.
 
-    where: its store. objects: the pickled objects that the spec names, or None. report: called with an empty row, then each row.
+    where: its store. packed: the pickled objects that the spec names, or None. report: called with an empty row, then each row.
     """
     import torch
 
@@ -82,12 +82,12 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
     use_cores(threads)
     report({})
     try:
-        given = unpack(objects) if objects is not None else None
+        objects = unpack(packed) if packed is not None else None
         asked, store = spec_from_json(spec), Store(where)
         try:
-            run(asked, store, on_epoch=report, log=log, given=given, wait=False)
+            run(asked, store, on_epoch=report, log=log, objects=objects, wait=False)
         except InputError as error:
-            if error.before_training:  # of several runs each one that fails is told of
+            if error.before_training:  # a sweep marks each run that fails
                 store.fail_by(asked, error)
             raise
     except Busy:
@@ -101,10 +101,10 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], objects: A
     return Ended()
 
 
-def work(connection: Any, objects: Any) -> None:
+def work(connection: Any, packed: Any) -> None:
     """Execute the runs that a sweep sends on the connection, until it closes; send it the rows, and an `Ended` for each run.
 
-    objects: the pickled objects that the specs name, or None.
+    packed: the pickled objects that the specs name, or None.
     """
     from shattering.runs import surroundings
 
@@ -121,7 +121,7 @@ def work(connection: Any, objects: Any) -> None:
             return
         surroundings.have(around)
         share_memory(jobs)
-        report(execute(spec, where, max(1, usable_cores() // jobs), log, objects, report))
+        report(execute(spec, where, max(1, usable_cores() // jobs), log, packed, report))
 
 
 def _clear() -> None:

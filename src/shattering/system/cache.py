@@ -62,10 +62,10 @@ def kept_json(name: str, make: Callable[[], Any], check: Callable[[Any], bool]) 
     """Keep a JSON value, as `kept` does. check: returns True for a value such as `make` returns."""
 
     def read(path: Path) -> Any:
-        found = json.loads(path.read_text())
-        if not check(found):
+        content = json.loads(path.read_text())
+        if not check(content):
             raise ValueError
-        return found
+        return content
 
     return kept(name, read, make, lambda path, made: path.write_text(json.dumps(made)))
 

@@ -39,8 +39,8 @@ def connected(address: str | None, asked: str) -> Iterator[Any]:
     import ray
 
     if ray.is_initialized():
-        if address not in (None, "auto", found := ray.get_runtime_context().gcs_address):
-            raise InputError(f"address is {address!r}, but this process is connected to {found!r}, expected that or None")
+        if address not in (None, "auto", current := ray.get_runtime_context().gcs_address):
+            raise InputError(f"address is {address!r}, but this process is connected to {current!r}, expected that or None")
         yield ray
         return
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

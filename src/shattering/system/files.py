@@ -77,8 +77,8 @@ def is_file(path: Path) -> bool:
 def leftovers(folder: Path) -> Iterator[Path]:
     """Return the unfinished files that killed writers left in a folder. Files of living processes are not among them."""
     for name in os.listdir(folder):
-        found = _ASIDE.fullmatch(name)
-        if found and not _lives(int(found[1])):
+        match = _ASIDE.fullmatch(name)
+        if match and not _lives(int(match[1])):
             yield folder / name
 
 

@@ -53,12 +53,12 @@ class Guard:
 
 def guard(parent: int, mark: str, folder: str) -> None:
     """Run the process of a `Guard`; the end of its input tells it that the other process has ended."""
-    found: set[psutil.Process] = set()
+    marked: set[psutil.Process] = set()
     seconds = _LOOK_SECONDS[0]
     while not select.select([sys.stdin], [], [], seconds)[0]:
-        found |= _marked(parent, mark)
+        marked |= _marked(parent, mark)
         seconds = min(2 * seconds, _LOOK_SECONDS[1])
-    for process in found | _marked(parent, mark):
+    for process in marked | _marked(parent, mark):
         with contextlib.suppress(psutil.Error):  # it has ended; a new process of the same number is left alone
             for child in process.children(recursive=True):
                 child.kill()
@@ -67,13 +67,13 @@ def guard(parent: int, mark: str, folder: str) -> None:
 
 
 def _marked(parent: int, mark: str) -> set[psutil.Process]:
-    found: set[psutil.Process] = set()
+    marked: set[psutil.Process] = set()
     with contextlib.suppress(psutil.Error):
         for child in psutil.Process(parent).children():
             with contextlib.suppress(psutil.Error):
                 if child.pid != os.getpid() and mark in " ".join(child.cmdline()):
-                    found |= {child, *child.children(recursive=True)}
-    return found
+                    marked |= {child, *child.children(recursive=True)}
+    return marked
 
 
 def _prctl(option: int, value: int) -> None:

@@ -35,8 +35,8 @@ def use_cores(cores: int) -> None:
 
 def own_cores() -> int:
     """Return this process's share of the `usable_cores`, at least one: limited by `use_cores` and by other processes of torchrun."""
-    found = usable_cores() if _cores is None else min(usable_cores(), _cores)
-    return max(1, found // launched("LOCAL_WORLD_SIZE"))
+    cores = usable_cores() if _cores is None else min(usable_cores(), _cores)
+    return max(1, cores // launched("LOCAL_WORLD_SIZE"))
 
 
 def launched(name: str) -> int:
@@ -72,10 +72,10 @@ def available_memory(device: Any = None, limit: float | None = None) -> int:
         import torch
 
         kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        found = torch.cuda.mem_get_info(device)[0] + kept
+        free = torch.cuda.mem_get_info(device)[0] + kept
     else:
-        found = _main_memory()
-    return found if limit is None else min(found, int(limit))
+        free = _main_memory()
+    return free if limit is None else min(free, int(limit))
 
 
 def require_memory(needed: int, what: str, remedy: str, device: Any = None, limit: float | None = None) -> None:
@@ -110,13 +110,13 @@ def _main_memory() -> int:
     left = [free]
     if _sharers > 1:
         left.append((free + _of_siblings(me, used)) // _sharers - used)
-    given = _given()
-    if given is not None:
-        left.append(given // _sharers - used)
+    most = _most_allowed()
+    if most is not None:
+        left.append(most // _sharers - used)
     return max(0, min([*left, *_left_by_the_system(me)]))
 
 
-def _given() -> int | None:
+def _most_allowed() -> int | None:
     """Read the bytes of SHATTERING_MEMORY."""
     text = os.environ.get("SHATTERING_MEMORY")
     if not text:
@@ -149,17 +149,17 @@ def _of_siblings(me: psutil.Process, used: int) -> int:
 def _left_by_the_system(me: psutil.Process) -> list[int]:
     if resource is None:
         return []
-    found, memory = [], me.memory_info()
+    left, memory = [], me.memory_info()
     for name, used in (("RLIMIT_AS", memory.vms), ("RLIMIT_DATA", getattr(memory, "data", memory.rss))):
         soft = resource.getrlimit(getattr(resource, name))[0]
         if soft >= 0:
-            found.append(soft - used)
-    return found
+            left.append(soft - used)
+    return left
 
 
 def _left_by_control_groups() -> list[int]:
     """Return the memory left in each control group around this process."""
-    found = []
+    left = []
     for folder in _control_groups():
         for limit, used, cache in (
             ("memory.max", "memory.current", "inactive_file"),
@@ -170,8 +170,8 @@ def _left_by_control_groups() -> list[int]:
                 most, now = int((folder / limit).read_text()), int((folder / used).read_text())
             except (OSError, ValueError):  # it has no such limit: there is no file, or it says "max"
                 continue
-            found.append(most - now + _statistic(folder / "memory.stat", cache))
-    return found
+            left.append(most - now + _statistic(folder / "memory.stat", cache))
+    return left
 
 
 def _statistic(file: Path, name: str) -> int:

@@ -63,8 +63,8 @@ def remove_folder(folder: Path) -> None:
 
 def _is_own(path: Path, is_kind: Callable[[int], bool]) -> bool:
     """Return whether this user made the folder, and it is of this kind and not a link to one."""
-    found = path.lstat()
-    return is_kind(found.st_mode) and (not hasattr(os, "getuid") or found.st_uid == os.getuid())
+    status = path.lstat()
+    return is_kind(status.st_mode) and (not hasattr(os, "getuid") or status.st_uid == os.getuid())
 
 
 def _lock_of(folder: Path) -> Path:

@@ -20,7 +20,7 @@ _ASK = 1.0  # seconds
 
 @dataclass
 class TrainState:
-    """Where a training stands: with the model, the optimizer and the tracker, all that a checkpoint holds.
+    """The state of a training. Together with the model, the optimizer and the tracker it is all that a checkpoint holds.
 
     Args:
         history: one row per epoch that is done.

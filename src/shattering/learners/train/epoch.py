@@ -19,7 +19,7 @@ AfterUpdate = Callable[[Callable[[], dict]], None]  # is called with a function 
 
 
 class Strategy(Protocol):
-    """How the epochs of a training are computed: by this process (`Synchronous`), or by a server and its workers (`Asynchronous`)."""
+    """A way to compute the epochs of a training: in this process (`Synchronous`), or by a server and its workers (`Asynchronous`)."""
 
     def train_epoch(
         self,

@@ -18,7 +18,7 @@ _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 
 @dataclass(frozen=True)
 class Hyperparameters:
-    """What the loop needs of a model's parameters. `NetworkClassifier` documents their meaning.
+    """The parameters of a model that the training loop needs. `NetworkClassifier` documents their meaning.
 
     Args:
         learning_rate: rate of the first update.
