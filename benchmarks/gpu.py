@@ -90,7 +90,7 @@ def plan_minutes(rates: dict[str, float]) -> dict[str, float]:
     """Minutes of training of `all-cifar --scale full`, by network."""
     minutes: dict[str, float] = defaultdict(float)
     for spec in experiment_specs(find_experiments("all-cifar"), SCALES["full"]):
-        minutes[spec.model_name] += spec.params["epochs"] * (spec.n_train or 50_000) / rates[spec.model_name] / 60  # type: ignore[operator]
+        minutes[spec.model_name] += spec.params["epochs"] * (spec.n_train or 50_000) / rates[spec.model_name] / 60  # type: ignore[operator]  # epochs is a number
     return dict(minutes)
 
 

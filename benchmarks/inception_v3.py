@@ -45,7 +45,7 @@ def product(device: torch.device, dtype: torch.dtype) -> Callable[[], object]:
 def passes(options: argparse.Namespace, memory_format: torch.memory_format) -> tuple[Callable[[], object], Callable[[], object]]:
     """A training step and a forward pass."""
     side, batch, device = options.side, options.batch, torch.device(options.device)
-    module = build_network("inception-v3", (3, side, side), 1000, 0).to(device).to(memory_format=memory_format)  # type: ignore[call-overload]
+    module = build_network("inception-v3", (3, side, side), 1000, 0).to(device).to(memory_format=memory_format)  # type: ignore[call-overload]  # the stub lacks modules
     images = torch.randn(batch, 3, side, side, device=device).to(memory_format=memory_format)
     labels = torch.randint(1000, (batch,), device=device)
     autocast = torch.autocast(device.type, torch.bfloat16, enabled=options.precision == "bfloat16")

@@ -97,7 +97,7 @@ def fixed_batch(network: str, steps: int) -> float:
     model = build_network(network, CIFAR_SHAPE, 10, 0)
     batch = torch.randn(BATCH, *CIFAR_SHAPE)
     if network == "inception":
-        model, batch = model.to(memory_format=torch.channels_last), batch.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model, batch = model.to(memory_format=torch.channels_last), batch.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stub lacks modules
     # the rate is 0: fitting one batch for long makes gradients denormal, and those are slow
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0, momentum=0.9, fused=True)
     labels = torch.randint(0, 10, (BATCH,))

@@ -100,7 +100,7 @@ def test_where_there_is_no_order_none_may_be_said(tmp_path):
     with pytest.raises(InputError, match="channels is 'middle', expected 'first', 'last' or none"):
         load_dataset("digits", channels="middle")
     with pytest.raises(InputError, match="channels 'middle'"):
-        RunSpec(channels="middle")  # type: ignore[arg-type]
+        RunSpec(channels="middle")  # type: ignore[arg-type]  # that is what is refused
 
 
 def test_a_fitted_model_knows_the_order_of_its_images():

@@ -112,11 +112,11 @@ def test_global_generators_are_seeded_for_a_training_function_and_put_back():
 def test_a_users_own_random_state_stays():
     from sklearn.ensemble import RandomForestClassifier
 
-    assert with_seed(RandomForestClassifier(), 7).random_state == 7  # type: ignore[attr-defined]
-    assert with_seed(RandomForestClassifier(random_state=3), 7).random_state == 3  # type: ignore[attr-defined]
+    assert with_seed(RandomForestClassifier(), 7).random_state == 7  # type: ignore[attr-defined]  # the forest has one
+    assert with_seed(RandomForestClassifier(random_state=3), 7).random_state == 3  # type: ignore[attr-defined]  # the forest has one
     nested = with_seed(make_pipeline(StandardScaler(), RandomForestClassifier()), 7)
     assert nested.get_params()["randomforestclassifier__random_state"] == 7
-    assert with_seed(NetworkClassifier(), 7).random_state == 7  # type: ignore[attr-defined]
+    assert with_seed(NetworkClassifier(), 7).random_state == 7  # type: ignore[attr-defined]  # the network has one
 
 
 class NoReset(nn.Module):
@@ -181,7 +181,7 @@ def test_a_file_may_import_its_neighbours_and_may_be_broken(tmp_path):
     """
     (tmp_path / "a_model.py").write_text(textwrap.dedent(source))
     _, estimator, _ = as_model(f"{tmp_path}/a_model.py:build")
-    assert estimator.n_neighbors == 3  # type: ignore[union-attr]
+    assert estimator.n_neighbors == 3  # type: ignore[union-attr]  # it is a nearest-neighbours classifier
     (tmp_path / "broken.py").write_text("1 / 0\n")
     with pytest.raises(InputError, match="raised while it was imported: ZeroDivisionError"):
         as_model(f"{tmp_path}/broken.py:build")
@@ -202,4 +202,4 @@ def test_images_or_tables():
     _, table, _ = as_model(Shape())
     assert fit_split(table, data).shape_ == (50, 64)
     with pytest.raises(InputError, match="inputs"):
-        as_model(Shape(), inputs="nonsense")  # type: ignore[arg-type]
+        as_model(Shape(), inputs="nonsense")  # type: ignore[arg-type]  # that is what is refused

@@ -76,8 +76,8 @@ def module() -> InceptionV3:
     for layer in built.modules():
         if isinstance(layer, nn.BatchNorm2d):
             for tensor, low in ((layer.weight.data, 0.5), (layer.bias.data, -0.5), (layer.running_var, 0.5), (layer.running_mean, -0.5)):
-                tensor.uniform_(low, low + 1, generator=generator)  # type: ignore[union-attr]
-    return built.eval()  # type: ignore[return-value]
+                tensor.uniform_(low, low + 1, generator=generator)  # type: ignore[union-attr]  # values of a state are tensors
+    return built.eval()  # type: ignore[return-value]  # eval returns the module itself
 
 
 @pytest.mark.parametrize(("auxiliary", "count", "tensors"), [(False, 23_834_568, 284), (True, 27_161_264, 292)])

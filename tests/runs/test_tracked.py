@@ -16,7 +16,7 @@ TRACKED = replace(PLAIN, params={**PARAMS, "track_examples": True})
 def test_the_examples_are_stored_with_their_ids(tmp_path):
     done = run(TRACKED, Store(tmp_path / "a"))
     data = randomize(load_dataset("digits", 100, 50, seed=2), TRACKED.randomization, 2)
-    model = TRACKED.build().fit(data.train)  # type: ignore[attr-defined]
+    model = TRACKED.build().fit(data.train)  # type: ignore[attr-defined]  # an estimator has fit
     pd.testing.assert_frame_equal(done.examples, model.examples_)
     assert done.examples["id"].tolist() == data.train.ids.tolist()
     assert done.examples["changed"].mean() == done.result["changed_fraction"] > 0

@@ -29,6 +29,7 @@ from shattering.diagnose.history import (
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.train.batches import batch_rows
 from shattering.learners.weights import start_from
+from shattering.networks import BatchNorm, Dropout
 from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
 
@@ -217,7 +218,7 @@ def share_nearer(train: Split, chosen: dict[str, float], model: NetworkClassifie
 
 def _dropout_rate(trained: Trained) -> float:
     """Return the highest dropout rate of the hyperparameters and of the network's own layers."""
-    rates = [float(m.p) for m in trained.module.modules() if isinstance(m, nn.modules.dropout._DropoutNd)]
+    rates = [float(m.p) for m in trained.module.modules() if isinstance(m, Dropout)]
     return max([float(trained.model.dropout), *rates])
 
 
@@ -249,7 +250,7 @@ def batch_normalization(trained: Trained) -> Iterator[Finding]:
 
 
 def _batch_norms(module: nn.Module) -> list[nn.Module]:
-    return [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    return [m for m in module.modules() if isinstance(m, BatchNorm)]
 
 
 def share_changed(trained: Trained) -> float | None:
@@ -263,7 +264,7 @@ def share_changed(trained: Trained) -> float | None:
     model = copy(trained.model)
     model.module_ = deepcopy(trained.module)
     for layer in _batch_norms(model.module_):
-        layer._buffers |= {"running_mean": None, "running_var": None}  # without them, torch uses the batch's in evaluation too
+        layer.running_mean = layer.running_var = None  # without them, torch uses the batch's in evaluation too
     answers = torch.zeros(2, n, dtype=torch.int64)
     for epoch in range(2):
         for rows in batch_rows(n, size, 0, epoch):

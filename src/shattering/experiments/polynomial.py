@@ -134,4 +134,4 @@ def _chart(record: Run[StudySpec]) -> Chart:
         .encode(x=alt.X("degree:O", title="degree", axis=alt.Axis(labelAngle=0)), y=alt.Y("train:Q", title="training error"), color=targets)
         .properties(width=330, height=260, title="every degree")
     )
-    return alt.hconcat(left, errors)  # type: ignore[return-value]
+    return alt.hconcat(left, errors)

@@ -30,7 +30,7 @@ def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:
         return
     if getattr(code, "co_qualname", "") == "singledispatch.<locals>.wrapper" and origin == "python":
         yield b"by type"
-        for cls, implementation in sorted(thing.registry.items(), key=lambda item: item[0].__qualname__):  # type: ignore[attr-defined]
+        for cls, implementation in sorted(thing.registry.items(), key=lambda item: item[0].__qualname__):  # type: ignore[attr-defined]  # singledispatch sets it
             yield Part(cls)
             yield Part(implementation, f".registry[{cls.__qualname__}]")
         return

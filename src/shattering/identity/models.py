@@ -36,7 +36,7 @@ def torch_module(thing: Any, context: Context) -> Iterator[Piece]:
         if name in _OF_COMPILER or (name == "training" and is_trained):
             continue
         yield name.encode("utf-8", "surrogatepass")
-        if name in ("_parameters", "_buffers", "_modules"):
+        if name in ("_parameters", "_buffers", "_modules"):  # private: state_dict() leaves out buffers that are not saved
             for key, member in value.items():
                 yield key.encode("utf-8", "surrogatepass")
                 yield Part(member, f".{key}", context if name != "_buffers" else "plain")

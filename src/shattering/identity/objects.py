@@ -42,8 +42,8 @@ _MADE_BY_PYTHON = 1 << 9  # flag of classes that a class statement has made, not
 def underlying(thing: Any) -> Any:
     """Return the module that torch.compile was given, as compiling only changes the speed; any other object itself."""
     if type(thing) is types.FunctionType:
-        return vars(thing).get("_torchdynamo_orig_callable", thing)
-    return vars(thing)["_modules"]["_orig_mod"] if is_torch(thing, "OptimizedModule") else thing
+        return vars(thing).get("_torchdynamo_orig_callable", thing)  # private: torch.compile keeps the original under no other name
+    return vars(thing)["_modules"]["_orig_mod"] if is_torch(thing, "OptimizedModule") else thing  # likewise
 
 
 def pieces(thing: Any, context: Context, walk: Any) -> Iterator[Piece]:
@@ -159,7 +159,7 @@ def _compiled_from(thing: Any) -> Any:
     if values.from_library(thing, "numba", "Dispatcher"):
         return [thing.py_func, {name: value for name, value in thing.targetoptions.items() if name != "cache"}]
     if values.from_library(thing, "numba", "DUFunc"):
-        return [thing._dispatcher]
+        return [thing._dispatcher]  # private: the only place that has the Python function
     if values.from_library(thing, "pydantic", "Decorator"):
         return [thing.func, thing.shim, thing.info]
     if values.from_library(thing, "pydantic", "ValidateCallWrapper"):

@@ -25,11 +25,11 @@ def atom(thing: object) -> bytes | None:
     if kind is float:
         return b"float " + struct.pack("<d", thing)
     if kind is complex:
-        return b"complex " + struct.pack("<dd", thing.real, thing.imag)  # type: ignore[attr-defined]
+        return b"complex " + struct.pack("<dd", thing.real, thing.imag)  # type: ignore[attr-defined]  # `kind` is its type
     if kind is str:
-        return b"str " + thing.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]
+        return b"str " + thing.encode("utf-8", "surrogatepass")  # type: ignore[attr-defined]  # likewise
     if kind is bytes:
-        return b"bytes " + thing  # type: ignore[operator]
+        return b"bytes " + thing  # type: ignore[operator]  # likewise
     return None
 
 
@@ -44,7 +44,7 @@ def is_constant(thing: object) -> bool:
     while todo:
         one = todo.pop()
         if type(one) in (tuple, frozenset):
-            todo.extend(one)  # type: ignore[arg-type]
+            todo.extend(one)  # type: ignore[arg-type]  # it is a tuple or a frozenset
         elif atom(one) is None:
             return False
         seen += 1
@@ -89,7 +89,7 @@ def _exactly(kind: type, thing: Any) -> Any:
     if kind is bytes:
         return bytes.__getitem__(thing, slice(None))
     if kind is complex:
-        return complex(complex.real.__get__(thing), complex.imag.__get__(thing))  # type: ignore[attr-defined]
+        return complex(complex.real.__get__(thing), complex.imag.__get__(thing))  # type: ignore[attr-defined]  # descriptors, which the stub has as floats
     return int.__int__(thing) if kind is int else float.__float__(thing)
 
 
@@ -124,7 +124,7 @@ def dtype(kind: np.dtype) -> Iterator[Piece]:
         yield str(kind.subdtype[1]).encode()
         yield from dtype(kind.subdtype[0])
     for name in kind.names or ():
-        field = kind.fields[name]  # type: ignore[index]
+        field = kind.fields[name]  # type: ignore[index]  # a type with names has fields
         yield f"{name!r} {field[1]} {field[2:]!r}".encode("utf-8", "surrogatepass")
         yield from dtype(field[0])
     if kind.metadata:
@@ -173,7 +173,8 @@ def tensor(thing: Any, context: Context) -> Iterator[Piece]:
     if not (context == "drawn" and thing.requires_grad) and thing.device.type != "meta":
         with torch.no_grad():
             yield from _tensor_values(thing.detach())
-    for name, value in sorted({**vars(thing), "_backward_hooks": thing._backward_hooks}.items()):
+    hooks = thing._backward_hooks  # private: a tensor has no public list of its hooks
+    for name, value in sorted({**vars(thing), "_backward_hooks": hooks}.items()):
         if value is not None and not name.startswith("_dynamo_"):  # which torch.compile adds
             yield name.encode()
             yield Part(list(value.values()) if name.endswith("_hooks") and isinstance(value, dict) else value, f".{name}")

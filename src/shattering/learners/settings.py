@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from sklearn.utils._param_validation import Hidden, make_constraint
+from sklearn.utils._param_validation import Hidden, make_constraint  # private: scikit-learn has its constraints in no public form
 
 from shattering.errors import unknown
 from shattering.parameters import Limit, check, field_types, read
@@ -70,7 +70,7 @@ def parameter_type(estimator: Any, name: str) -> Any:
     owner = estimator.get_params()[head] if head else estimator
     if not hasattr(owner, "get_params") or isinstance(owner, type):
         return object
-    constraints = getattr(owner, "_parameter_constraints", {}).get(last)
+    constraints = getattr(owner, "_parameter_constraints", {}).get(last)  # private, as above
     if isinstance(constraints, list):
         return Annotated[object, Constraints(constraints)]
     try:

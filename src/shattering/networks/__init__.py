@@ -17,6 +17,8 @@ from shattering.networks.inception_v3 import inception_v3
 from shattering.networks.mlp import mlp, mlp_1x512, mlp_3x512
 
 Factory = Callable[[tuple[int, ...], int], nn.Module]
+BatchNorm = nn.modules.batchnorm._BatchNorm  # private: the only class that all batch normalizations of torch share
+Dropout = nn.modules.dropout._DropoutNd  # private: likewise of its dropouts
 
 NETWORKS: dict[str, Factory] = {
     "inception": inception,

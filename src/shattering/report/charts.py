@@ -13,7 +13,7 @@ import vl_convert
 
 from shattering.system.files import write_aside
 
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart
 
 # dark enough for lines and text on white
 BLUE, RED, GREEN, PURPLE = "#1769aa", "#c62828", "#2e7d32", "#ad1aa6"

@@ -76,6 +76,7 @@ class TensorBoard:
         self.writer.close()
 
     def _add(self, summary: Any) -> None:
+        # private: the public add_hparams would write into a folder of its own, which TensorBoard shows as another run
         self.writer._get_file_writer().add_summary(summary)
 
 

@@ -61,6 +61,7 @@ def _own(ray: Any, asked: str) -> Iterator[None]:
         stack.callback(Guard(os.path.dirname(ray.__file__), folder.path).end)
         stack.enter_context(_loopback(ray))
         stack.enter_context(_token(ray, secrets.token_hex(32)))
+        # the options with an underscore are private: Ray has no public ones for its address and its folder
         options: dict[str, Any] = {"num_cpus": usable_cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
         if "RAY_TMPDIR" not in os.environ:
             options["_temp_dir"] = str(folder.path)
@@ -104,7 +105,7 @@ def _started(ray: Any, expected: str, **options) -> Iterator[None]:
 @contextmanager
 def _loopback(ray: Any) -> Iterator[None]:
     """Make a cluster that is started within this context listen on the loopback interface alone."""
-    from ray._private import ray_constants
+    from ray._private import ray_constants  # private: Ray has no public setting for the interface that it listens on
 
     before, ray_constants.ENABLE_RAY_CLUSTER = ray_constants.ENABLE_RAY_CLUSTER, False
     try:

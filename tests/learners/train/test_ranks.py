@@ -54,7 +54,7 @@ def test_checkpoints_come_in_time_and_rank_0_is_asked_about_once_a_second(tmp_pa
 
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
     monkeypatch.setattr(checkpoint, "save_checkpoint", lambda *_: saved.append(clock[0]))
-    checkpointer = checkpoint.Checkpointer(tmp_path / "c.pt", "", torch.nn.Identity(), None, None, every, Asking(0, 2), lambda *_: None)  # type: ignore[arg-type]
+    checkpointer = checkpoint.Checkpointer(tmp_path / "c.pt", "", torch.nn.Identity(), None, None, every, Asking(0, 2), lambda *_: None)  # type: ignore[arg-type]  # what is asked is no `Ranks`
     steps = 20 * [0.5] + 20_000 * [0.004] + 100 * [0.1] + 10_000 * [0.001]  # compiling, a hundred seconds, slower ones, quick ones
     for seconds in steps:
         clock[0] += seconds
@@ -170,7 +170,7 @@ def test_after_the_launcher_is_killed_the_next_call_resumes(tmp_path, whole):
 
 
 def test_what_an_earlier_start_has_left_in_the_store_is_not_taken_for_an_answer():
-    store = dist.HashStore()  # type: ignore[attr-defined]
+    store = dist.HashStore()  # type: ignore[attr-defined]  # the stub lacks it
     for _ in range(3):
         with ThreadPoolExecutor(3) as pool:
             parts = list(pool.map(lambda rank: _fresh(store, rank, 3), (2, 1, 0)))

@@ -26,6 +26,7 @@ from shattering.learners.train.hyperparameters import Hyperparameters
 from shattering.learners.train.optimizers import set_rates
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
+from shattering.networks import BatchNorm
 from shattering.system.cluster import connected
 
 _RESTARTS = 20  # of a worker
@@ -294,7 +295,7 @@ def _trained(module: nn.Module) -> list[nn.Parameter]:
 
 def _averaging(module: nn.Module) -> list[Any]:
     """Return the batch normalizations that keep running averages."""
-    layers = [layer for layer in module.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
+    layers = [layer for layer in module.modules() if isinstance(layer, BatchNorm)]
     return [layer for layer in layers if layer.running_mean is not None]
 
 

@@ -118,7 +118,7 @@ def save_checkpoint(
 
 def plain(model: nn.Module) -> nn.Module:
     """Return the module that torch.compile wrapped, so that checkpoints fit compiled and plain ones alike."""
-    return getattr(model, "_orig_mod", model)
+    return getattr(model, "_orig_mod", model)  # private: torch.compile keeps the module under no other name
 
 
 def resume(

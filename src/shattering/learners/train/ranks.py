@@ -17,6 +17,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from shattering.errors import InputError
+from shattering.networks import BatchNorm
 from shattering.system.lifetime import end_with_parent
 from shattering.system.machine import launched
 
@@ -169,7 +170,7 @@ class _Total(torch.autograd.Function):
 
 
 def has_batch_norm(model: nn.Module) -> bool:
-    return any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in model.modules())
+    return any(isinstance(layer, BatchNorm) for layer in model.modules())
 
 
 def synchronize_batch_norm(model: nn.Module) -> None:
@@ -178,7 +179,7 @@ def synchronize_batch_norm(model: nn.Module) -> None:
     torch's `SyncBatchNorm` does so on GPUs alone, and not for a layer without a learned scale.
     """
     for layer in model.modules():
-        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+        if isinstance(layer, BatchNorm):
             layer.forward = _Synchronized(layer, layer.forward)  # type: ignore[method-assign]  # of this instance alone
 
 
