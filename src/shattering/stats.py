@@ -20,6 +20,11 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
 
     Three seeds or more: Student's t over the seeds. Fewer say little about their spread: Wilson's interval for the
     drawing of the test examples alone, all seeds pooled. Raises InputError without accuracies, and for NaN.
+
+    Example:
+        >>> low, high = accuracy_interval([0.9], n_test=100)
+        >>> round(low, 3), round(high, 3)
+        (0.826, 0.945)
     """
     if not accuracies:
         raise InputError("accuracies is empty, expected one per seed")
@@ -32,12 +37,18 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
 
 
 def mean_interval(values: Sequence[float], low: float, high: float, level: float = 0.95) -> tuple[float, float] | None:
-    """Compute Student's t interval for the mean of values that lie in low…high; None for fewer than two. Raises InputError for NaN."""
+    """Compute Student's t interval for the mean of values that lie in low…high; None for fewer than two. Raises InputError for NaN.
+
+    Example:
+        >>> low, high = mean_interval([1.0, 2.0, 3.0], -10.0, 10.0)
+        >>> round(low, 2), round(high, 2)
+        (-0.48, 4.48)
+    """
     check_finite("values", values)
     if len(values) < 2:
         return None
     half = stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1)
-    return max(low, fmean(values) - half), min(high, fmean(values) + half)
+    return float(max(low, fmean(values) - half)), float(min(high, fmean(values) + half))
 
 
 def check_finite(name: str, values: Sequence[float]) -> None:
@@ -164,6 +175,11 @@ def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_i
 
     The square-and-add rule (Newcombe 1998, method 10; MOVER: Zou and Donner 2008), which keeps the asymmetry of the intervals.
     Raises InputError for NaN.
+
+    Example:
+        >>> low, high = difference_interval(0.9, (0.8, 0.95), 0.5, (0.4, 0.6))
+        >>> round(low, 3), round(high, 3)
+        (0.259, 0.512)
     """
     check_finite("estimates and intervals", [a, *a_interval, b, *b_interval])
     difference = a - b

@@ -35,6 +35,12 @@ def strengths(augment: str | Sequence[str] | Mapping[str, object] | None) -> dic
 
     augment: None, a name in `AUGMENTATIONS`, a list of names, or a mapping from names to strengths (None: the
     default). Raises InputError for unknown names and strengths out of range.
+
+    Example:
+        >>> strengths(["flip", "rotation"])
+        {'flip': 0.5, 'rotation': 25.0}
+        >>> strengths({"rotation": 10})
+        {'rotation': 10.0}
     """
     if isinstance(augment, Mapping):
         named: Mapping = augment
@@ -66,6 +72,11 @@ class Augmentation:
             this size. The window's share of the area is even between the strength and 1. It has the shape of `size`;
             with "stretch" the logarithm of the change of its aspect ratio is even over what fits into the image.
             Only a window that fits in no other way is stretched further.
+
+    Example:
+        >>> augmentation = Augmentation({"flip": 1.0}, (2, 2))
+        >>> augmentation(torch.tensor([[[[0.0, 1.0], [2.0, 3.0]]]]), augmentation.draw(1, seed=0, epoch=0)).tolist()
+        [[[[1.0, 0.0], [3.0, 2.0]]]]
     """
 
     strengths: Mapping[str, float]

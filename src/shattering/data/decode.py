@@ -33,6 +33,12 @@ def decode_square(data: bytes, size: int, note: Note = lambda _: None) -> np.nda
     Bilinear with antialiasing (Pillow's). A JPEG of at least four times the size is first decoded at a half, a quarter or an
     eighth, as its format offers, but never below twice the size. That is quicker, and changes pixels by 1.7 levels of 255 on
     average (measured on ImageNet's, at 64 and 32 pixels). With and without simplejpeg the pixels are the same. Raises as `decode_one`.
+
+    Example:
+        >>> file = io.BytesIO()
+        >>> Image.new("RGB", (80, 60), "red").save(file, "PNG")
+        >>> decode_square(file.getvalue(), 32).shape
+        (32, 32, 3)
     """
     found = _decoded(data, 2 * size, note)
     is_deep = isinstance(found, np.ndarray) and found.dtype == np.float32

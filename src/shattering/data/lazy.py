@@ -45,8 +45,8 @@ class ImagesOnDisk:
             are left as they are. Grey ones among coloured ones become RGB.
         rows: (n,) of the source that these are; None: all.
         transforms: applied in turn to every decoded image, with the example ids (n,) of the rows. Picklable.
-        dtype: that they leave; None: the type of the first image.
-        skip_corrupt: whether the first is the first that can be decoded.
+        dtype: of the images after the transforms; None: the type of the first image.
+        skip_corrupt: True takes the first image that can be decoded as the first one, from which the size and the channels follow.
     """
 
     ndim = 4
@@ -105,7 +105,7 @@ class ImagesOnDisk:
 
     @property
     def nbytes(self) -> int:
-        """That the decoded images would take."""
+        """The bytes of the decoded images."""
         return int(np.prod(self.shape)) * self.dtype.itemsize
 
     def __getitem__(self, rows) -> torch.Tensor:

@@ -25,6 +25,18 @@ class Loader:
             processes that train on this machine, at most 16.
         pin: whether to hand over page-locked memory, from which copies to a GPU do not wait.
         persistent: whether the workers stay until this object goes, and not only until the end of `batches`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from shattering.data.encoded import ImageFiles
+        >>> for i in range(5):
+        ...     Image.new("RGB", (8, 8), (i, i, i)).save(f"{i}.png")
+        >>> images = ImagesOnDisk(ImageFiles(Path(), np.array([f"{i}.png" for i in range(5)])), None)
+        >>> batches = Loader(images, workers=0).batches([torch.tensor([4, 0]), torch.tensor([2])])
+        >>> [batch[:, 0, 0, 0].tolist() for batch in batches]
+        [[4, 0], [2]]
     """
 
     def __init__(self, images: ImagesOnDisk, workers: int | None = None, pin: bool = False, persistent: bool = False):

@@ -34,6 +34,10 @@ def find_experiments(name: str) -> list[str]:
 
     Raises:
         InputError: for an unknown name.
+
+    Example:
+        >>> find_experiments("all-imagenet")
+        ['table2', 'figure2a']
     """
     if name in GROUPS:
         return GROUPS[name][1]

@@ -39,6 +39,11 @@ def run_study(seed: int, *, n: int = 40, d: int = 120) -> tuple[dict, pd.DataFra
         Numbers per solution: error (on new points, with targets from the same plane), norm, loss, and rank
         of the Hessian; also d, and difference, the largest one between entries of any two of the Hessians. Table: solution,
         index (of the eigenvalues in descending order, from 0), eigenvalue.
+
+    Example:
+        >>> numbers, table = run_study(0, n=4, d=12)
+        >>> numbers["minimum norm, rank"], numbers["from far away, rank"]  # of the Hessian: n, not d
+        (4, 4)
     """
     X, _ = linear_problem(seed, n, d)
     generator = seeds.generator(seed, "plane")

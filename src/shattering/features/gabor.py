@@ -26,6 +26,10 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
         image_shape: (c, h, w) of a row; None: square, with one channel or three.
 
     The transform has c (1 + wavelengths x orientations) averages on a grid; each image's are scaled to unit norm.
+
+    Example:
+        >>> GaborFeatures().fit_transform(np.random.default_rng(0).random((5, 64))).shape
+        (5, 144)
     """
 
     def __init__(self, wavelengths=(5.0,), orientations=8, bandwidth=0.5, pool=2.0, image_shape=None):

@@ -74,6 +74,12 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         n_patches: patches sampled for the whitening.
         image_shape: (c, h, w) of a row; None: square, with one channel or three.
         random_state: a whole number of at least 0.
+
+    Example:
+        >>> X = np.random.default_rng(0).random((20, 256), dtype=np.float32)
+        >>> features = RandomConvFeatures(n_filters=8, n_patches=500)
+        >>> features.fit_transform(X).shape
+        (20, 16)
     """
 
     def __init__(

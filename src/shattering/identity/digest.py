@@ -36,7 +36,13 @@ def identify(thing: Any, name: str, context: Context = "plain") -> tuple[str, tu
 
 
 def digest(thing: Any, name: str = "it", context: Context = "plain") -> str:
-    """Return the digest of `identify`. A warning names the parts that cannot be told apart."""
+    """Return the digest of `identify`. A warning names the parts that cannot be told apart.
+
+    Example:
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> digest(GaussianNB()) == digest(GaussianNB(var_smoothing=1e-9)), digest(GaussianNB()) == digest(GaussianNB(var_smoothing=1e-3))
+        (True, False)
+    """
     key, unknown = identify(thing, name, context)
     tell(unknown)
     return key

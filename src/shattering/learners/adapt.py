@@ -40,6 +40,13 @@ def as_model(
 
     Raises:
         InputError: for anything else.
+
+    Example:
+        >>> from sklearn.naive_bayes import GaussianNB
+        >>> as_model(GaussianNB(), {"var_smoothing": 1e-3})
+        ('GaussianNB', GaussianNB(var_smoothing=0.001), {})
+        >>> as_model("mlp-1x512", {"epochs": 3})
+        ('network', None, {'network': 'mlp-1x512', 'epochs': 3})
     """
     if inputs not in get_args(Inputs):
         raise unknown("inputs", inputs, get_args(Inputs))

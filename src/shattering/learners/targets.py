@@ -29,6 +29,10 @@ def import_target(text: str) -> object:
 
     A file's folder is put on the module path, so that it can import its neighbours, as when it is run as a script.
     Raises InputError for what does not exist, or raises while it is imported.
+
+    Example:
+        >>> import_target("sklearn.naive_bayes:GaussianNB")
+        <class 'sklearn.naive_bayes.GaussianNB'>
     """
     head, _, name = text.rpartition(":")
     module = _from_file(Path(head)) if head.endswith(".py") else _from_path(head)

@@ -20,6 +20,11 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     """Return the tensors of a safetensors file (by its suffix) or of a torch state dict, which is read without running code from it.
 
     Raises InputError for a file that is not there, is not readable, or holds anything but tensors of finite numbers.
+
+    Example:
+        >>> torch.save(nn.Linear(4, 3).state_dict(), "weights.pt")
+        >>> sorted(read_weights("weights.pt"))
+        ['bias', 'weight']
     """
     path = _existing(path)
     try:
@@ -66,6 +71,13 @@ def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
     batches, which old files lack, may be missing.
 
     Raises InputError, before anything is changed, for a file or tensors that do not fit.
+
+    Example:
+        >>> trained, network = nn.Linear(4, 3), nn.Linear(4, 3)
+        >>> torch.save(trained.state_dict(), "weights.pt")
+        >>> start_from(network, "weights.pt", n_classes=3)
+        >>> torch.equal(network.weight, trained.weight)
+        True
     """
     own, found = module.state_dict(), read_weights(path)
     found = {name: tensor for name, tensor in found.items() if name in own or not name.startswith(_MAY_BE_LEFT)}

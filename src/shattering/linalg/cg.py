@@ -49,6 +49,11 @@ def conjugate_gradients(
         rest: x → targets - matrix @ x in the precision of the targets: from time to time, and at the end, the recurrence's
             residual is replaced by the one that this gives, without a new start (van der Vorst and Ye, 2000). Ends where
             that does not get smaller; the solution is that of the smallest. None: product is exact.
+
+    Example:
+        >>> matrix, targets = torch.diag(torch.tensor([2.0, 4.0])).double(), torch.ones(2, 1).double()
+        >>> conjugate_gradients(lambda x: matrix @ x, targets, lambda r: r, 1e-10, 10).steps
+        2
     """
     x, r = torch.zeros_like(targets), targets.clone()
     size = targets.norm().item()

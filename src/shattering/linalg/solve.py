@@ -70,6 +70,15 @@ def solve(
 
     Raises:
         InputError: for a matrix with entries that are not finite, or that is not positive semi-definite.
+
+    Example:
+        >>> from shattering.linalg.gram import KernelGram
+        >>> from shattering.linalg.plan import make_plan
+        >>> points = torch.tensor([[1.0, 1.0], [1.0, -1.0]], dtype=torch.float64)
+        >>> gram, plan = KernelGram(lambda a, b: a @ b.T, points), make_plan(2, features=2, targets=1)
+        >>> solution = solve(gram, torch.ones(2, 1, dtype=torch.float64), 0.0, plan, tolerance=1e-10, max_steps=100)
+        >>> solution.x.flatten().tolist()
+        [0.5, 0.5]
     """
     diagonal = gram.diagonal()
     _check(diagonal)

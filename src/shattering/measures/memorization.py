@@ -39,6 +39,11 @@ def label_error_ranking(examples: pd.DataFrame, by: str = "mean_loss") -> pd.Dat
 
     Raises:
         InputError: for another name, or NaN losses, which a diverged training leaves.
+
+    Example:
+        >>> examples = pd.DataFrame({"id": [0, 1, 2], "mean_loss": [0.1, 2.0, 0.3]})
+        >>> label_error_ranking(examples)["id"].tolist()
+        [1, 2, 0]
     """
     if by not in DIFFICULTIES:
         raise unknown("ranking", by, DIFFICULTIES)
@@ -61,6 +66,11 @@ def precision_curve(ranking: pd.DataFrame) -> pd.DataFrame:
     Returns:
         (n rows) k; precision, the fraction of the first k that are corrupted; recall, the fraction of the corrupted labels that are
         among the first k (NaN if there are none). Both are in 0…1.
+
+    Example:
+        >>> ranking = pd.DataFrame({"label_quality": [-2.0, -0.3, -0.1], "changed": [True, False, True]})
+        >>> precision_curve(ranking)["recall"].tolist()
+        [0.5, 0.5, 1.0]
     """
     corrupted, quality = ranking["changed"].to_numpy(dtype=float), ranking["label_quality"].to_numpy(dtype=float)
     tie = np.concatenate([[0], np.cumsum(quality[1:] != quality[:-1])])[: len(corrupted)]  # the group of equal quality of each row
@@ -74,6 +84,11 @@ def precision_at_k(ranking: pd.DataFrame, k: int) -> float:
 
     Raises:
         InputError: if k is not in 1…n.
+
+    Example:
+        >>> ranking = pd.DataFrame({"label_quality": [-2.0, -0.3, -0.1], "changed": [True, False, True]})
+        >>> precision_at_k(ranking, 2)
+        0.5
     """
     if not 1 <= k <= len(ranking):
         raise InputError(f"k is {k}, expected 1…{len(ranking)}")
@@ -84,6 +99,11 @@ def average_precision(ranking: pd.DataFrame) -> float:
     """Return the mean precision over the recalls, in 0…1 (scikit-learn's); NaN if no label is corrupted.
 
     A random ranking has the fraction of corrupted labels.
+
+    Example:
+        >>> ranking = pd.DataFrame({"label_quality": [-2.0, -0.3, -0.1], "changed": [True, False, True]})
+        >>> round(average_precision(ranking), 3)
+        0.833
     """
     if not ranking["changed"].to_numpy().any():
         return float("nan")
@@ -108,6 +128,13 @@ def memorization_start(history: pd.DataFrame) -> Moment | None:
 
     Raises:
         InputError: for a history without `track_examples`.
+
+    Example:
+        >>> history = pd.DataFrame(
+        ...     {"epoch": [1, 2], "clean_accuracy": [0.9, 1.0], "corrupted_accuracy": [0.2, 0.9], "corrupted_as_true": [0.6, 0.1]}
+        ... )
+        >>> memorization_start(history).epoch
+        2
     """
     wrong, true = _curves(history)
     memorizes = wrong > true
@@ -124,6 +151,13 @@ def peak(history: pd.DataFrame) -> Moment | None:
 
     Raises:
         InputError: for a history without `track_examples`.
+
+    Example:
+        >>> history = pd.DataFrame(
+        ...     {"epoch": [1, 2], "clean_accuracy": [0.9, 1.0], "corrupted_accuracy": [0.2, 0.9], "corrupted_as_true": [0.6, 0.1]}
+        ... )
+        >>> peak(history).epoch
+        1
     """
     _, true = _curves(history)
     return _moment(history, int(np.nanargmax(true))) if not np.isnan(true).all() else None

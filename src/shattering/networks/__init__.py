@@ -41,6 +41,11 @@ def find_network(name: str) -> Factory:
     """Return the constructor of a name in `NETWORKS`, of "mlp-LxU" (L hidden layers of U units) or of "small-cnn-W" (W channels).
 
     Raises InputError for another name.
+
+    Example:
+        >>> network = find_network("mlp-2x16")((1, 8, 8), 10)
+        >>> network(torch.zeros(5, 1, 8, 8)).shape
+        torch.Size([5, 10])
     """
     if name in NETWORKS:
         return NETWORKS[name]
@@ -77,6 +82,11 @@ def build_network(
     auxiliary logits). Of the names, "inception-v3" can; whether a factory does is its own business. dtype: of its inputs. Lazy layers
     get their sizes. Raises InputError for an unknown name, a network that images of this shape do not fit, and a factory that gives
     the same weights again, or something else than a module.
+
+    Example:
+        >>> network = build_network("mlp-1x512", (3, 28, 28), 10, seed=0)
+        >>> count_parameters(network)
+        1209866
     """
     factory = find_network(network) if isinstance(network, str) else network
     if auxiliary and isinstance(network, str):

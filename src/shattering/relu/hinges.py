@@ -45,6 +45,11 @@ def interpolate(knots: np.ndarray, values: np.ndarray, start: float | None = Non
 
     start: the first threshold, below the first knot; None: the mean gap below it. The function is 0 left of it.
     Knots may coincide where their values do; where the values differ, the second is not reached.
+
+    Example:
+        >>> function = interpolate(np.array([0.0, 1.0, 3.0]), np.array([1.0, 0.0, 4.0]))
+        >>> function(np.array([0.0, 1.0, 2.0, 3.0])).tolist()
+        [1.0, 0.0, 2.0, 4.0]
     """
     if start is None:
         start = float(knots[0]) - (float(np.ptp(knots)) / len(knots) or 1.0)
@@ -78,12 +83,22 @@ def midway(knots: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarra
 
 
 def hinge_matrix(points: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
-    """Return lemma 1's A (n, n): A_ij = max(x_i - b_j, 0). Lower triangular where points and thresholds interleave."""
+    """Return lemma 1's A (n, n): A_ij = max(x_i - b_j, 0). Lower triangular where points and thresholds interleave.
+
+    Example:
+        >>> hinge_matrix(np.array([1.0, 3.0]), np.array([0.0, 1.0])).tolist()
+        [[1.0, 0.0], [3.0, 2.0]]
+    """
     return np.maximum(points[:, None] - thresholds, 0.0)
 
 
 def smallest_eigenvalue(points: np.ndarray, thresholds: np.ndarray) -> float:
-    """Return the smallest eigenvalue of the hinge matrix by lemma 1, min_i x_i - b_i, for b_1 < x_1 <= b_2 < x_2 <= …"""
+    """Return the smallest eigenvalue of the hinge matrix by lemma 1, min_i x_i - b_i, for b_1 < x_1 <= b_2 < x_2 <= …
+
+    Example:
+        >>> smallest_eigenvalue(np.array([1.0, 3.0]), np.array([0.0, 1.0]))
+        1.0
+    """
     return float((points - thresholds).min())
 
 
@@ -92,6 +107,10 @@ def weight_bound(points: np.ndarray, values: np.ndarray, thresholds: np.ndarray)
 
     It holds for thresholds at the previous point, where a weight is a difference of two slopes, each at most R over a gap.
     In general the eigenvalue alone bounds nothing, as the matrix is not symmetric.
+
+    Example:
+        >>> weight_bound(np.array([1.0, 3.0]), np.array([0.0, 1.0]), np.array([0.0, 1.0]))
+        2.0
     """
     reach = max(float(values.max()), 0.0) - min(float(values.min()), 0.0)
     smallest = smallest_eigenvalue(points, thresholds)

@@ -18,6 +18,10 @@ def summation_order(n: int) -> np.ndarray:
     A steep piece is one large weight and, at the next hinge, nearly its negative. A matrix product adds every k-th term to
     one of k running sums; in sorted order the two land in different ones, which then grow like a random walk of large
     numbers. Here neighbours come k apart and so meet in the same sum.
+
+    Example:
+        >>> summation_order(64)[:4].tolist()
+        [0, 2, 4, 6]
     """
     rows = -(-n // _LANES)
     order = np.arange(rows * _LANES).reshape(_LANES, rows).T.ravel()
@@ -31,6 +35,12 @@ class ReluNetwork(nn.Module):
         direction: a (d,), which all hidden units share.
         thresholds: b (n,).
         weights: w (n,).
+
+    Example:
+        >>> hinges = interpolate(np.array([0.0, 1.0, 3.0]), np.array([1.0, 0.0, 4.0]))
+        >>> network = ReluNetwork(np.array([1.0, 0.0]), hinges.thresholds, hinges.weights)
+        >>> network(torch.tensor([[1.0, 7.0], [3.0, 7.0]], dtype=torch.float64)).tolist()
+        [0.0, 4.0]
     """
 
     def __init__(self, direction: np.ndarray, thresholds: np.ndarray, weights: np.ndarray):
@@ -68,6 +78,11 @@ class DeepReluNetwork(nn.Module):
         offset: added to the output.
         depth: k, layers with weights: k - 1 hidden ones and the output. With more than n + 3 the rest would only pass values on
             and is left out.
+
+    Example:
+        >>> network = DeepReluNetwork(np.array([1.0, 0.0]), np.array([0.0, 1.0, 3.0]), np.array([1.0, 0.0, 4.0]), offset=0.0, depth=5)
+        >>> network(torch.tensor([[1.0, 7.0], [3.0, 7.0]], dtype=torch.float64)).tolist()
+        [0.0, 4.0]
     """
 
     def __init__(self, direction: np.ndarray, knots: np.ndarray, values: np.ndarray, offset: float, depth: int):

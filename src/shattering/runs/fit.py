@@ -206,6 +206,10 @@ def early_stopping(history: pd.DataFrame) -> dict:
     an upper bound, not an estimate (the paper's footnote 3). With a validation split also the rigorous version:
     best_validation_accuracy, best_validation_epoch (the first best), and test_accuracy_at_best_validation. The best top-5
     accuracy along the way, where there is one, may be of another epoch than the best accuracy.
+
+    Example:
+        >>> early_stopping(pd.DataFrame({"epoch": [1, 2, 3], "test_accuracy": [0.2, 0.5, 0.4]}))
+        {'best_test_accuracy': 0.5, 'best_test_epoch': 2}
     """
     out: dict = {}
     for name in ("test", "validation"):

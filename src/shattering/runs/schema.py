@@ -55,6 +55,10 @@ class Field:
         when: which runs have it; "always", or the kind of run in words.
         meaning: one sentence.
         required: whether a file without it is damaged. Fields that older versions did not write are not required.
+
+    Example:
+        >>> Field("loss", float, "networks", "Mean training loss of the last epoch, in nats.").required
+        False
     """
 
     name: str

@@ -21,6 +21,14 @@ class Tracker:
         true_labels: (n,) int64, the labels before any randomization. An example whose label is another one is *changed*.
         ids: (n,) int64, names of the examples.
         device: where the network is.
+
+    Example:
+        >>> true = torch.tensor([0, 1, 1])
+        >>> tracker = Tracker(torch.tensor([0, 1, 0]), true, torch.arange(3), "cpu")  # the last label is corrupted
+        >>> tracker.record(torch.arange(3), F.one_hot(true, 2).float())  # and its true class is predicted
+        >>> end = tracker.end_epoch()
+        >>> end["clean_accuracy"], end["corrupted_accuracy"], end["corrupted_as_true"]
+        (1.0, 0.0, 1.0)
     """
 
     def __init__(self, labels: torch.Tensor, true_labels: torch.Tensor, ids: torch.Tensor, device: torch.device | str):
