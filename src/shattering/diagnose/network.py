@@ -249,7 +249,7 @@ def batch_normalization(trained: Trained) -> Iterator[Finding]:
         yield Finding("running averages of batch normalization", evidence, remedy, "likely")
 
 
-def _batch_norms(module: nn.Module) -> list[nn.Module]:
+def _batch_norms(module: nn.Module) -> list[BatchNorm]:
     return [m for m in module.modules() if isinstance(m, BatchNorm)]
 
 
