@@ -34,12 +34,12 @@ def spec_for(by_name, **fields):
 def test_scores_are_those_of_runs(fields, tmp_path):
     by_name = given(KNeighborsClassifier(3))
     spec, store = spec_for(by_name, **fields), Store(tmp_path)
-    rows = scores_of(run(spec, store, given=by_name))
+    rows = scores_of(run(spec, store, objects=by_name))
     assert [row["seed"] for row in rows] == list(SEEDS)
     name = f"test_{'score' if 'scoring' in fields else 'accuracy'}_on_corrupted_labels"
     for row in rows:
         folds = range(3) if "folds" in fields else (None,)
-        results = [run(replace(spec.at(row["seed"]), fold=fold), store, given=by_name).result for fold in folds]
+        results = [run(replace(spec.at(row["seed"]), fold=fold), store, objects=by_name).result for fold in folds]
         assert row["score"] == pytest.approx(np.mean([result[name] for result in results]), abs=1e-15)
         assert row["error"] is None
 
@@ -62,7 +62,7 @@ class Fails(ClassifierMixin, BaseEstimator):
 
 def test_a_copy_that_fails_has_an_error_and_no_score(tmp_path):
     by_name = given(Fails())
-    rows = scores_of(run(spec := spec_for(by_name), Store(tmp_path), given=by_name))
+    rows = scores_of(run(spec := spec_for(by_name), Store(tmp_path), objects=by_name))
     assert {row["error"] for row in rows} == {None, "RuntimeError: not these labels"}
     assert all((row["score"] is None) == (row["error"] is not None) for row in rows)
     failed = sum(row["error"] is not None for row in rows)
@@ -79,11 +79,11 @@ def test_an_interrupted_batch_keeps_its_scores_and_goes_on_from_there(tmp_path, 
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(spec, store, on_epoch=interrupt, given=by_name)
+        run(spec, store, on_epoch=interrupt, objects=by_name)
     stored = store.of(spec)
     kept = scores_of(stored)
     assert (stored.status, [row["seed"] for row in kept]) == ("interrupted", [5, 3])
-    done = run(spec, store, on_epoch=lambda row: seen.append(row["permutation"]), given=by_name)
+    done = run(spec, store, on_epoch=lambda row: seen.append(row["permutation"]), objects=by_name)
     assert seen == [5, 3, 3], "the third alone"
     assert [row["score"] for row in scores_of(done)][:2] == [row["score"] for row in kept]
     assert sorted(file.name for file in done.folder.iterdir()) == ["lock", "provenance.json", "result.json", "spec.json", "table.parquet"]
@@ -96,8 +96,8 @@ def test_an_interrupted_batch_keeps_its_scores_and_goes_on_from_there(tmp_path, 
 
 def test_a_batch_is_swept_in_a_process_of_its_own(tmp_path):
     by_name = given(KNeighborsClassifier(3))
-    here = run(spec_for(by_name), Store(tmp_path / "here"), given=by_name)
-    (there,) = sweep([spec_for(by_name)], Store(tmp_path / "there"), given=by_name)
+    here = run(spec_for(by_name), Store(tmp_path / "here"), objects=by_name)
+    (there,) = sweep([spec_for(by_name)], Store(tmp_path / "there"), objects=by_name)
     assert [row["score"] for row in scores_of(there)] == [row["score"] for row in scores_of(here)]
 
 
@@ -119,7 +119,7 @@ def test_identity_and_json():
 def test_damage(tmp_path):
     by_name = given(KNeighborsClassifier(3))
     spec = spec_for(by_name)
-    done = run(spec, Store(tmp_path), given=by_name)
+    done = run(spec, Store(tmp_path), objects=by_name)
     done.table.drop(columns="score").to_parquet(done.folder / "table.parquet")
     with pytest.raises(InputError, match="it has no column 'score'"):
         scores_of(Store(tmp_path).of(spec))
@@ -127,4 +127,4 @@ def test_damage(tmp_path):
     (done.folder / "checkpoint.json").write_text('{"rows": [{"seed": 1}]}')
     assert scores_of(Store(tmp_path).of(spec)) == []
     with pytest.raises(InputError, match=r"checkpoint\.json is not readable"):
-        run(spec, Store(tmp_path), given=by_name)
+        run(spec, Store(tmp_path), objects=by_name)

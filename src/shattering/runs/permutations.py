@@ -75,7 +75,7 @@ class PermutationsSpec(Spec):
         name = replace(self.fits, seed=self.seed, fold=None, folds=None).folder_name.rpartition("-")[0]
         return f"{name}-{len(self.seeds)}permutations-{self.run_id}"
 
-    def epochs(self, given: Objects | None = None) -> None:
+    def epochs(self, objects: Objects | None = None) -> None:
         """Return None: the fits are not followed epoch by epoch."""
 
     def hyperparameters(self) -> dict:

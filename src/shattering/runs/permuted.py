@@ -14,9 +14,8 @@ from shattering.data.dataset import Dataset
 from shattering.errors import InputError, named
 from shattering.learners.on_splits import fit_split
 from shattering.randomization import randomize
-from shattering.runs import objects
 from shattering.runs.fit import folds_of, load_original
-from shattering.runs.objects import Objects
+from shattering.runs.objects import Objects, is_object
 from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.reading import Damaged, damaged, read_object
 from shattering.runs.scoring import null_score
@@ -31,7 +30,7 @@ OnScore = Callable[[dict], None]
 
 
 def compute(
-    spec: PermutationsSpec, folder: Path, on_score: OnScore | None = None, given: Objects | None = None
+    spec: PermutationsSpec, folder: Path, on_score: OnScore | None = None, objects: Objects | None = None
 ) -> tuple[dict, pd.DataFrame]:
     """Compute the scores that are not in the folder's checkpoint yet.
 
@@ -41,12 +40,12 @@ def compute(
         spec: what to fit.
         folder: of the checkpoint.
         on_score: called with {"permutation": number from 1, "of": how many, …} after each.
-        given: the objects that the specification names.
+        objects: the objects that the specification names.
 
     Returns:
         (numbers, table with a row per seed: seed, score, fit_seconds, error).
     """
-    copies, rows = Copies(spec.fits, given), read_checkpoint(folder, spec)
+    copies, rows = Copies(spec.fits, objects), read_checkpoint(folder, spec)
     written = time.perf_counter()
     try:
         for number, seed in enumerate(spec.seeds[len(rows) :], start=len(rows) + 1):
@@ -68,15 +67,15 @@ class Copies:
 
     Args:
         fits: the specification of the fits; its seed does not matter.
-        given: the objects that it names.
+        objects: the objects that it names.
 
     Raises:
         InputError: for bad data.
     """
 
-    def __init__(self, fits: RunSpec, given: Objects | None):
-        self.fits, self.given = fits, given
-        self.original, self.fingerprint = load_original(fits, given)
+    def __init__(self, fits: RunSpec, objects: Objects | None):
+        self.fits, self.objects = fits, objects
+        self.original, self.fingerprint = load_original(fits, objects)
 
     def score(self, spec: RunSpec) -> float:
         """Return the mean over folds of the score against labels that are randomized as the training labels are.
@@ -85,17 +84,17 @@ class Copies:
         """
         data = randomize(self.original, spec.randomization, spec.resolved_noise_seed)
         with seeds.put_back():
-            return fmean(self._score(spec, fold) for fold in folds_of(spec, data, self.given))
+            return fmean(self._score(spec, fold) for fold in folds_of(spec, data, self.objects))
 
     def _score(self, spec: RunSpec, data: Dataset) -> float:
-        model = fit_split(spec.build(self.given), data.train)
+        model = fit_split(spec.build(self.objects), data.train)
         test = data.test
         randomized = test.labels if spec.folds else spec.randomization.corrupt(test, spec.resolved_noise_seed, "test")
         return null_score(spec, model, test, randomized)
 
     def check_unchanged(self) -> None:
         """Raise InputError if data that the caller holds were changed in place by the model's code."""
-        if objects.is_object(self.fits.dataset) and load_original(self.fits, self.given)[1] != self.fingerprint:
+        if is_object(self.fits.dataset) and load_original(self.fits, self.objects)[1] != self.fingerprint:
             name = self.fits.dataset_name
             raise InputError(f"{name} was changed in place while it was trained on, expected code that changes copies of its own")
 
