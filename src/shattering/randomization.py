@@ -40,7 +40,7 @@ LabelMode = Literal["redraw", "flip", "permute"]
 
 @dataclass(frozen=True)
 class Randomization:
-    """What is randomized, and how much.
+    """A way to randomize data: the parts that are randomized, and how much.
 
     Args:
         labels: probability in 0…1 that a label is corrupted, independently for each example.
@@ -79,7 +79,7 @@ class Randomization:
 
     @property
     def title(self) -> str:
-        """In the papers' words, e.g. "random labels", "50% corrupted labels, shuffled pixels"."""
+        """The name in the papers' words, e.g. "random labels", "50% corrupted labels, shuffled pixels"."""
         kind = {"redraw": "", "flip": " (flipped)", "permute": " (permuted)"}[self.label_mode] if self.labels else ""
         words = []
         if self.labels == 1:

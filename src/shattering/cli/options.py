@@ -24,7 +24,7 @@ _TEXT_COLUMN = 26  # of help
 
 
 class UsageError(InputError):
-    """A command line that is none. The message is one sentence."""
+    """A command line that cannot be understood. The message is one sentence."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Why a model did not fit random labels in a randomization test: `diagnose`, applied to one of its runs."""
+"""Diagnose why a model did not fit random labels in a randomization test, from one of its runs."""
 
 from collections.abc import Sequence
 

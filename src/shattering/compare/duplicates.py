@@ -1,4 +1,4 @@
-"""Inputs that are on both sides of a split, where permutation tests would take memorizing for learning."""
+"""Find inputs that are on both sides of a split. A permutation test would take memorizing them for learning."""
 
 from collections import Counter
 from dataclasses import dataclass

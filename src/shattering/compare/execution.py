@@ -1,4 +1,4 @@
-"""Runs the fits of a randomization test in their order, within a budget, in this process or in others."""
+"""Run the fits of a randomization test in order, within a budget, in this process or in others."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,13 +22,13 @@ Numbered = tuple[Randomization, int]  # a repeat: its randomization, and its num
 
 @dataclass
 class Execution:
-    """The repeats of a plan as they are run, one after the other for as long as there is time.
+    """The execution of a plan: its repeats are run in order, while there is time.
 
     Args:
         plan: the repeats.
         store: keeps the runs.
         objects: the objects that the specs name.
-        jobs: fits at a time; None for as many as a cluster has room for.
+        jobs: number of fits at a time; None for as many as a cluster has room for.
         clock: the budget.
         console: shows progress; None for none.
         log: loggers of every fit.
@@ -43,8 +43,8 @@ class Execution:
     console: Console | None
     log: Log
     engine: Engine
-    seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest repeat so far
-    failed: dict[str, int | None] = field(default_factory=dict)  # run id → the mark of its failure before this test
+    seconds: dict[Randomization, float] = field(default_factory=dict)  # of the longest repeat so far, by randomization
+    failed: dict[str, int | None] = field(default_factory=dict)  # run id → mark of its last failure before this test
 
     def execute(self) -> None:
         """Run the original fit, whose errors are raised, and then as many repeats as there is time for."""

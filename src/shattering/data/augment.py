@@ -103,7 +103,7 @@ class Augmentation:
         return images
 
     def check(self, image_shape: tuple[int, ...]) -> None:
-        """Raise InputError if images of this shape cannot be augmented so."""
+        """Raise InputError if images of this shape cannot be augmented in this way."""
         if len(image_shape) != 3:
             raise InputError(f"augmentation got examples of shape {image_shape}, expected images (channels, height, width)")
         for name in _COLOURS:

@@ -1,4 +1,4 @@
-"""Which axis of an array of images holds the channels: one rule for whatever arrays come from."""
+"""Find the axis of an array of images that holds the channels, by one rule for all sources of arrays."""
 
 import torch
 

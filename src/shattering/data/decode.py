@@ -1,4 +1,4 @@
-"""One encoded image → pixels. simplejpeg, where it is installed, gives what Pillow gives, sooner."""
+"""Decode one image to pixels. simplejpeg, if it is installed, gives the same pixels as Pillow, and is faster."""
 
 import io
 from contextlib import suppress

@@ -1,4 +1,4 @@
-"""Where things lie below a folder: class folders and their images, splits, Parquet files. Nothing is left out without a word."""
+"""Find class folders and their images, splits and Parquet files below a folder. Nothing is left out without a word."""
 
 import os
 import re
@@ -20,7 +20,7 @@ _ANNOTATIONS = "val_annotations.txt"  # of Tiny ImageNet's val/images: a line fo
 
 @dataclass
 class FolderContents:
-    """What lies below a folder: names with slashes, of images, of notes beside them, and of anything else with what it is."""
+    """The names below a folder, with slashes: of images, of notes beside them, and of other files, each with what it is."""
 
     images: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -28,7 +28,7 @@ class FolderContents:
 
 
 def is_litter(name: str) -> bool:
-    """Return whether a file or folder of this name is never of the user's making, or hidden."""
+    """Return whether a file or folder is hidden, or made by the system, by its name."""
     return name.startswith(".") or name.lower() in _LITTER
 
 
@@ -62,7 +62,7 @@ def find_images(folder: Path, classes: list[str], read: str = "") -> list[list[s
 
 
 def annotated(folder: Path) -> dict[str, str] | None:
-    """Return the class of each image of a folder as in Tiny ImageNet's val: {"images/NAME": CLASS}; None for a folder that is none."""
+    """Return the class of each image of a folder as in Tiny ImageNet's val: {"images/NAME": CLASS}; None for any other folder."""
     if not _is_annotated(folder):
         return None
     try:

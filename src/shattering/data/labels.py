@@ -46,7 +46,7 @@ def check_are_classes(values: np.ndarray, n: int, where: str) -> None:
 
 
 def names_of(values: np.ndarray) -> list[str]:
-    """Return names of classes whose labels these are."""
+    """Return the names of the classes that have these labels."""
     return [str(int(value) if isinstance(value, float) else value) for value in values.tolist()]
 
 
@@ -57,7 +57,7 @@ def listed(labels: np.ndarray) -> str:
 
 
 def is_default(values: np.ndarray) -> bool:
-    """Return whether labels are 0…k-1, as where nothing else is said."""
+    """Return whether labels are 0…k-1, the default."""
     return values.dtype == np.int64 and np.array_equal(values, np.arange(len(values)))
 
 

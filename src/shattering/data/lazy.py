@@ -138,7 +138,7 @@ class ImagesOnDisk:
 
     @property
     def windows(self) -> np.ndarray | None:
-        """Which row group (n,) each image is of, if the images are to be shuffled within windows of row groups; else None.
+        """Return the row group (n,) of each image if the images are to be shuffled within windows of row groups, else None.
 
         That is so if they come from Parquet files and have more than `LARGE` pixel values: a function of the data alone, so that
         the order of a training does not depend on the machine.
@@ -285,7 +285,7 @@ class ImagesOnDisk:
         return in_order(len(self), chunk, self._encoded, work, read_here=self._groups is not None)
 
     def _image(self, i: int, data: bytes) -> np.ndarray:
-        """Return the image at a position, (c, h, w), as it is to be."""
+        """Return the image (c, h, w) at a position, after the transforms."""
         image = self._decode(i, data, self._warn(i))
         channels = self.shape[1]
         if image.shape[2] > channels:

@@ -1,4 +1,4 @@
-"""Numbers as they are given → a tensor of the same type and values, in memory of its own."""
+"""Turn numbers of any library into a tensor of the same type and values, in its own memory."""
 
 from numbers import Real
 from typing import Any

@@ -23,7 +23,7 @@ HoldOut = Callable[[Split, str], Dataset]  # makes a dataset of the only split t
 
 @dataclass(frozen=True)
 class Reading:
-    """How images are read; see `load_dataset`."""
+    """Options for reading images; see `load_dataset`."""
 
     size: int | None = None
     skip_corrupt: bool = False
@@ -31,7 +31,7 @@ class Reading:
     target: str | None = None
 
     def no_arrays(self, what: str) -> None:
-        """Raise InputError if an order of channels was given for what has none."""
+        """Raise InputError if an order of channels was given for data that are not arrays."""
         if self.channels:
             raise InputError(f"channels is {self.channels!r}, expected none for {what}, whose images are not arrays")
 
@@ -44,7 +44,7 @@ class Reading:
 
 
 def existing(path: Path) -> Path:
-    """Return the path, or that in SHATTERING_DATA. Raises InputError if there is neither a file nor a folder."""
+    """Return the path itself, or the path of this name in SHATTERING_DATA. Raises InputError if there is neither a file nor a folder."""
     base = os.environ.get("SHATTERING_DATA")
     for found in (path, Path(base) / path) if base else (path,):
         try:
@@ -103,7 +103,7 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
 
 
 def load_named(name: str, hold_out: HoldOut, reading: Reading) -> Dataset:
-    """Load a named dataset from its files. Raises InputError if they are not to be had."""
+    """Load a named dataset from its files. Raises InputError if they cannot be loaded."""
     base = os.environ.get("SHATTERING_DATA")
     folder = Path(base) / name if base else None
     if name in GIVEN:

@@ -1,4 +1,4 @@
-"""Pictures as pixels, grey or RGB of 8 bits, or grey of 16 bits or floats: what would be changed by reading is refused."""
+"""Read pictures as pixels: grey or RGB of 8 bits, or grey of 16 bits or floats. A picture that this would change is refused."""
 
 import re
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Images → what a network sees: scaling, centre crop, whitening (ICLR 2017, appendix A).
+"""Turn images into the inputs of a network: scaling, centre crop, whitening (ICLR 2017, appendix A).
 
 Applied after randomization, so noise is drawn in raw pixel space.
 """

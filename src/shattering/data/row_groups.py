@@ -1,4 +1,4 @@
-"""`RowGroups`: the rows of Parquet files that a process has read, as a row group is the least that can be read of them."""
+"""`RowGroups`: rows of Parquet files that a process keeps, because a row group is the smallest unit that can be read."""
 
 from collections import OrderedDict
 

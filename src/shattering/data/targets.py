@@ -1,4 +1,4 @@
-"""Labels as they are given → a plain array of one kind; none may be missing, and none is changed."""
+"""Turn labels of any library into a plain array of one kind. None may be missing, and none is changed."""
 
 from collections import Counter
 from collections.abc import Sequence

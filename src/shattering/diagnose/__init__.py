@@ -1,1 +1,1 @@
-"""Why random labels were not fitted, from one run."""
+"""Find out, from one run, why random labels were not fitted."""
