@@ -189,7 +189,7 @@ def _train_accuracy(test: Comparison, name: str) -> float | None:
 
 
 def _listed(test: Comparison, accuracies: dict[str, float]) -> str:
-    """List training accuracies. Randomizations with the same one are named together: "100.0% training accuracy on shuffled and random pixels"."""
+    """List training accuracies, with equal ones in one phrase: "100.0% training accuracy on shuffled and random pixels"."""
     by_text: dict[str, list[str]] = {}
     for word, accuracy in accuracies.items():
         by_text.setdefault(percent(accuracy), []).append(word)
