@@ -19,14 +19,14 @@ from shattering.runs.fit import load_data
 from shattering.runs.spec import RunSpec
 
 _UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600}
-SHARE = 0.85  # of the budget that the planned fits may take; the rest is for pilot fits, loading, and noise
-PILOT = 0.03  # of the budget that one pilot fit may take
-LEAST_EXAMPLES = 500  # or 20 per class: no plan trains on fewer, unless the data have fewer
-LEAST_TEST = 1000  # a plan that trains on fewer examples tests on as many as it trains on, and on no fewer than this
+SHARE = 0.85  # share of the budget for the planned fits; the rest is for pilot fits, loading, and noise
+PILOT = 0.03  # share of the budget that one pilot fit may take
+LEAST_EXAMPLES = 500  # no plan trains on fewer than this, or than 20 per class, unless the data have fewer
+LEAST_TEST = 1000  # a plan with a smaller training set has a test set of the same size, but of at least this size
 LEAST_EPOCHS = 10
 _PILOT_EPOCHS = 3
-_MEASURABLE = 0.1  # seconds of a fit, from which the growth with n is measured
-_LATE = 1.05  # times the budget, when a fit that reports its epochs is stopped
+_MEASURABLE = 0.1  # seconds; only longer fits show how the time grows with n
+_LATE = 1.05  # a fit that reports its epochs is stopped after this multiple of the budget
 
 
 def parse_budget(budget: str | float | None) -> float | None:

@@ -16,8 +16,8 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.store import Busy, Store
 from shattering.runs.sweep import Engine, failure_mark, sweep
 
-_LOOK_SECONDS = 0.2  # between looks at whether another process has ended a fit
-Numbered = tuple[Randomization, int]  # a repeat: its randomization, and its number
+_LOOK_SECONDS = 0.2  # seconds between looks at whether another process has ended a fit
+Numbered = tuple[Randomization, int]  # a repeat: (randomization, number)
 
 
 @dataclass
@@ -95,7 +95,7 @@ class Execution:
 
     def _run(self, spec: RunSpec, raises: bool, wait: bool) -> None:
         if not raises and failure_mark(self.store, spec) != self.failed[spec.run_id]:
-            return  # another process has run it meanwhile, and it failed there
+            return  # it failed in another process meanwhile
         try:
             run(spec, self.store, None if raises else self.clock.check, self.log, self.objects, wait)
         except Busy:

@@ -39,7 +39,7 @@ DEFAULT: dict[Kind, tuple[str, ...]] = {
     "tokens": ("permuted-labels", "corrupted-labels", "random-pixels", "unigram-tokens"),
     "opaque": ("permuted-labels", "corrupted-labels"),
 }
-FEW = 3  # repeats of a randomization that is shown but not tested
+FEW = 3  # number of repeats of a randomization without a test
 
 
 def default_randomizations(split: Split) -> list[str]:

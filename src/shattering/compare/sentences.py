@@ -8,11 +8,11 @@ from shattering.compare.memorization import Memorization
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS
 from shattering.diagnose.diagnose import FITS
 
-PARTLY = 0.1  # of the way from a constant answer's accuracy to 1, from which random labels count as partly memorized
+PARTLY = 0.1  # random labels are partly memorized from this share of the way from the accuracy of a constant answer to 1
 LEVEL = 0.05  # of a p-value
 SIMILAR_TIME = 1.5  # ratio up to which fitting noise takes "about as long"
 SMALL_FACTOR = 5.0  # ratio up to which it takes "a small factor" longer (ICLR 2017, section 2.2)
-FINDS = 2.0  # times the precision by chance, from which the ranking by mean loss is said to find wrong labels
+FINDS = 2.0  # the ranking by mean loss "finds wrong labels" from this multiple of the precision by chance
 DESTROYED = {"shuffled-pixels": "shuffled", "random-pixels": "random", "gaussian-pixels": "Gaussian"}
 
 

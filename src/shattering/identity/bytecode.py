@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-_SCAFFOLD = ("__doc__", "__firstlineno__", "__static_attributes__")  # that a class's body stores about its source
+_SCAFFOLD = ("__doc__", "__firstlineno__", "__static_attributes__")  # names that the body of a class stores about its source
 _NO_STEPS = ("EXTENDED_ARG", "CACHE")
 _OF_GLOBALS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS", "DELETE_GLOBAL")
 _IMPORTS = ("import_module", "__import__")
@@ -82,7 +82,7 @@ def _reaches(thing: types.CodeType, around: Mapping[str, tuple[Import, ...]]) ->
             yield Reach(value, chain)
         elif name.startswith("LOAD_") and isinstance(value, str) and value in bindings:
             used.add(value)
-            if name != "LOAD_CLOSURE":  # for code within, which is looked at for itself
+            if name != "LOAD_CLOSURE":  # for code within it, which is read separately
                 yield from (Reach(imported, chain) for imported in bindings[value])
         elif isinstance(value, types.CodeType):
             yield from _reaches(value, {name: bindings[name] for name in value.co_freevars if name in bindings})

@@ -15,10 +15,10 @@ from shattering.identity.pieces import Part, Piece, Unknown
 _ABOUT_MODULE = frozenset(
     ("__name__", "__file__", "__path__", "__spec__", "__loader__", "__package__", "__cached__", "__builtins__", "__doc__")
 )
-_ADDED_BY_PYTHON = "__warningregistry__"  # to a module in which a warning was given
-_ANY_NAME = ("eval", "exec", "globals")  # that may reach whatever its module has
+_ADDED_BY_PYTHON = "__warningregistry__"  # Python adds this to a module in which a warning was given
+_ANY_NAME = ("eval", "exec", "globals")  # names that give code access to its whole module
 _HAS_DOCSTRING = 0x4000000  # a flag of code, from Python 3.13
-_NOTEBOOK = ("In", "Out", "exit", "quit", "get_ipython")  # that IPython puts among the names of a notebook
+_NOTEBOOK = ("In", "Out", "exit", "quit", "get_ipython")  # names that IPython adds to a notebook
 
 
 def function(thing: types.FunctionType, walk: Any) -> Iterator[Piece]:

@@ -13,8 +13,8 @@ from typing import NamedTuple
 from shattering.errors import InputError
 from shattering.system.cache import kept_json
 
-LARGE = 1 << 30  # bytes of files from which their digest is kept for other processes too
-_SETTLED = 2e9  # nanoseconds since the last change of a file, before which a second change may leave its time as it is
+LARGE = 1 << 30  # bytes; the digest of larger files is kept for other processes as well
+_SETTLED = 2e9  # nanoseconds; two changes of a file within this time may leave it with the same time of change
 
 _once: ContextVar[dict[Path, str] | None] = ContextVar("_once", default=None)
 _digests: dict[Path, tuple[str, str]] = {}  # path → (what its files are, without their bytes; their digest)

@@ -43,7 +43,7 @@ def of_module(module: ModuleType) -> str | None:
     if isinstance(file, str) and os.path.isabs(file):
         return _of_file(file, name)
     paths = [str(path) for path in vars(module).get("__path__", ())]
-    if paths:  # a namespace package is a folder of somebody's
+    if paths:  # a namespace package may be a folder of the user's
         return _of_file(os.path.join(paths[0], "__init__.py"), name)
     top = name.partition(".")[0]
     if top in sys.builtin_module_names or top in sys.stdlib_module_names:
@@ -112,7 +112,7 @@ def _content(file: Path, depth: int, top: str) -> str:
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [file]
     digest = hashlib.sha256()
     for one in files:
-        if one.is_file():  # else it is within an archive
+        if one.is_file():  # otherwise it is inside an archive
             digest.update(f"{one.relative_to(file.parents[len(file.parts) - depth - 1])}\0".encode() + one.read_bytes())
     version = getattr(sys.modules.get(top), "__version__", "")
     return f"{version} {digest.hexdigest()[:16]}"

@@ -12,7 +12,7 @@ from shattering.identity.files import files_digest
 from shattering.identity.pieces import NEVER_COUNTED, Context, Part, Piece
 
 _DEVICE = re.compile(r"(auto|cpu|cuda|gpu|mps|xpu|rocm|hip)(:\d+)?")
-_OF_COMPILER = ("_compiled_call_impl", "_is_torch_compile", "__overloads__")  # attributes that torch's compilers give a module
+_OF_COMPILER = ("_compiled_call_impl", "_is_torch_compile", "__overloads__")  # attributes that torch's compilers add to a module
 
 
 def is_torch(thing: Any, name: str) -> bool:
@@ -40,7 +40,7 @@ def torch_module(thing: Any, context: Context) -> Iterator[Piece]:
             for key, member in value.items():
                 yield key.encode("utf-8", "surrogatepass")
                 yield Part(member, f".{key}", context if name != "_buffers" else "plain")
-        elif "hooks" in name and isinstance(value, dict):  # their keys count all hooks of the process
+        elif "hooks" in name and isinstance(value, dict):  # their keys are running numbers over all hooks of the process
             yield from (Part(hook, f".{name}[{i}]") for i, hook in enumerate(value.values()))
         else:
             yield Part(value, f".{name}")

@@ -24,19 +24,23 @@ from shattering.identity.pieces import Context, Described, Part, Piece, Unknown
 _NOT_OF_CLASS = (
     *("__dict__", "__weakref__", "__module__", "__doc__", "__qualname__", "_abc_impl"),
     *("__firstlineno__", "__static_attributes__", "__annotations_cache__"),
-    "__slotnames__",  # that Python adds when an instance is copied or pickled
-    "_value2member_map_",  # that gains a flag's combinations when they are first used
-    *("__pydantic_core_schema__", "__pydantic_validator__", "__pydantic_serializer__"),  # made of fields and validators, which count
+    "__slotnames__",  # Python adds it when an instance is copied or pickled
+    "_value2member_map_",  # it gains the combinations of a flag when they are first used
+    *(
+        "__pydantic_core_schema__",
+        "__pydantic_validator__",
+        "__pydantic_serializer__",
+    ),  # pydantic makes them from fields and validators, which count
 )
-_NOT_OF_STATE = ("__doc__", "__module__")  # that functools.wraps copies
+_NOT_OF_STATE = ("__doc__", "__module__")  # functools.wraps copies them
 _BUILTIN = (dict, list, tuple, set, frozenset, bytearray, int, float, complex, str, bytes)
-_NO_MATTER = (  # what cannot change a result, or is a cache
+_NO_MATTER = (  # objects that cannot change a result, and caches
     *(type(threading.Lock()), type(threading.RLock()), threading.Condition, threading.Event),
     *(logging.Logger, logging.LoggerAdapter, logging.Handler),
     *(weakref.WeakKeyDictionary, weakref.WeakValueDictionary, weakref.WeakSet),
 )
 _COMPILED = ("cython_function_or_method", "fused_cython_function", "nb_func", "nb_method")  # functions of Cython and nanobind
-_MADE_BY_PYTHON = 1 << 9  # flag of classes that a class statement has made, not a compiled library
+_MADE_BY_PYTHON = 1 << 9  # flag of a class made by a class statement, not by a compiled library
 
 
 def underlying(thing: Any) -> Any:
@@ -75,7 +79,7 @@ def _class(cls: type, walk: Any) -> Iterator[Piece]:
     """Describe a class: a library's by its name and the user's changes to it; the user's by its whole content."""
     if not _is_own(cls):
         origin = installed.origin(cls.__module__)
-        place = "" if origin == "shattering" else f"{cls.__module__}."  # this library's own may move
+        place = "" if origin == "shattering" else f"{cls.__module__}."  # this library's own classes may move between modules
         yield f"class {origin} {place}{cls.__qualname__}".encode()
         for name, value in sorted(vars(cls).items()):
             if code.is_patch(value):

@@ -16,7 +16,7 @@ class Attempts:
     """
 
     begun: bool = False  # by the present worker
-    epoch: int = 0  # the last that is over
+    epoch: int = 0  # the last epoch that is over
     furthest: int = 0  # of the attempts before
     deaths: int = 0
     starts: int = 0

@@ -21,7 +21,7 @@ from shattering.identity.digest import identify, reached_modules
 from shattering.identity.files import files_digest
 from shattering.runs.objects import Objects, is_object, label
 
-_CHECKS = "checks"  # not the name of an object
+_CHECKS = "checks"  # a key that no object has as its name
 _EARLIER = 2.0  # seconds by which a file has to be older than this process; clocks of file systems are coarse
 
 

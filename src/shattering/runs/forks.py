@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 _PRELOAD = "shattering.runs.preload"
 _NUMBER = struct.Struct("<q")
-_END_SECONDS = 10  # that a server may take to end
-_LOOK_SECONDS = 0.2  # between checks, while the server imports the library, that its owner still exists
-_IGNORED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # the server ends with its owner, not by these
+_END_SECONDS = 10  # seconds that a server may take to end
+_LOOK_SECONDS = 0.2  # seconds between checks, while the server imports the library, that its owner still exists
+_IGNORED = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}  # the server ignores these signals; it ends with its owner
 
 
 class Forked:
@@ -189,7 +189,7 @@ def _ended_with(line: socket.socket):
     over = threading.Event()
 
     poll = select.poll()
-    poll.register(line, select.POLLHUP)  # comes while there is still something to be read
+    poll.register(line, select.POLLHUP)  # POLLHUP comes even while there is still something to read
 
     def look() -> None:
         while not over.wait(_LOOK_SECONDS):
@@ -221,7 +221,7 @@ class _Serving:
         for end in (self.woken, waker):
             end.setblocking(False)
         self.waker = waker
-        signal.signal(signal.SIGCHLD, lambda *_: None)  # but it wakes
+        signal.signal(signal.SIGCHLD, lambda *_: None)  # the handler does nothing, but the signal wakes the selector
         signal.signal(signal.SIGTSTP, self._pause)
         signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
         self.selector = selectors.DefaultSelector()

@@ -24,7 +24,7 @@ from shattering.runs.store import Store
 from shattering.runs.workers import REUSED, Ended, work
 
 FORKS = hasattr(os, "fork") and hasattr(socket, "send_fds")
-_END_SECONDS = 10  # that a process may take to end
+_END_SECONDS = 10  # seconds that a process may take to end
 
 
 @contextmanager
@@ -49,7 +49,7 @@ class LocalWorkers:
         self.jobs, self.packed = jobs, packed
         self.shared = (store.where, jobs, log)
         self.busy: list[LocalProcess] = []
-        self.free: list[LocalProcess] = []  # those that have ended a run
+        self.free: list[LocalProcess] = []  # processes that have ended a run
         self.used_up: list[LocalProcess] = []
 
     def has_room(self, busy: int) -> bool:
@@ -142,7 +142,7 @@ class LocalProcess:
     def close(self) -> None:
         self.closed = True
         self.connection.close()
-        with contextlib.suppress(ValueError):  # it is still running, after all that time
+        with contextlib.suppress(ValueError):  # it is still running after that time
             self.process.close()
 
 

@@ -168,7 +168,7 @@ class WandB:
             name=parameters["folder"],
             config=dict(parameters),
             resume="allow",
-            reinit="create_new",  # leave alone a run of the user's own
+            reinit="create_new",  # a run that the user has started is left alone
             settings=wandb.Settings(console="off", finish_timeout=float(os.environ.get("WANDB_FINISH_TIMEOUT", UPLOAD_SECONDS))),
         )
 

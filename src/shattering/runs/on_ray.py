@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # the worker's side of this module has to set the environment
     from shattering.runs.store import Store
     from shattering.runs.workers import Ended
 
-LOOK_SECONDS = 5  # between looks at what the cluster has
+LOOK_SECONDS = 5  # seconds between looks at the cluster's resources
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class RayWorkers:
 
     def drain(self) -> None:
         """Fetch the latest rows of the runs."""
-        with suppress(self.ray.exceptions.RayError):  # the end of a run is learnt elsewhere
+        with suppress(self.ray.exceptions.RayError):  # `ended` reports the end of a run
             self.rows_of |= self.ray.get(self.progress.take.remote(), timeout=ANSWER_SECONDS)
 
     def stop(self, workers: Sequence[RayWorker]) -> None:
@@ -196,7 +196,7 @@ def _work(spec: dict, where: str, threads: int, log: tuple[str, ...], progress: 
         if not row or time.monotonic() - last > 0.5:
             last = time.monotonic()
             sent = progress.put.remote(run_id, row)
-            if not row:  # that it has begun is known before anything can happen; ray.get would lend this task's cores to another
+            if not row:  # report the beginning first, whatever happens later; ray.get would lend the cores of this task to another
                 with suppress(RayError, TimeoutError):
                     sent.future().result(ANSWER_SECONDS)
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REMEDY = "remove its folder to run it again"
-LARGEST = 1 << 30  # bytes of a file that is read whole
+LARGEST = 1 << 30  # largest file, in bytes, that is read whole
 DEEPEST = 40  # objects and lists within each other
 
 

@@ -16,11 +16,11 @@ from typing import Any
 from shattering.errors import InputError, printable, reason, shown
 from shattering.system.cache import cache_folder
 
-UPLOAD_SECONDS = 60.0  # between uploads of a run's checkpoint
+UPLOAD_SECONDS = 60.0  # seconds between uploads of a run's checkpoint
 _DONE, _CHECKPOINT = "result.json", "checkpoint.pt"
 _WHEN_ASKED = ("model.safetensors", _CHECKPOINT)  # not mirrored with the rest
 _ORIGIN = ".origin"  # in a mirror: the URL of what it mirrors
-_INCOMING = ".incoming-"  # in a mirror: folders of what is on its way
+_INCOMING = ".incoming-"  # in a mirror: folders of files that are being downloaded
 _OURS = (_ORIGIN, _INCOMING)
 
 Listing = Mapping[str, set[str]]  # folder → names of its files
@@ -69,7 +69,7 @@ class Remote:
         try:
             yield
         except BaseException:
-            with suppress(OSError):  # what has happened is on its way to the user
+            with suppress(OSError):  # the error itself is on its way to the user
                 self.send(folder, [_CHECKPOINT])
             raise
         finally:
@@ -117,7 +117,7 @@ class Remote:
     def _send_checkpoints(self, folder: Path, over: threading.Event) -> None:
         sent = 0
         while not over.wait(UPLOAD_SECONDS):
-            with suppress(OSError):  # the next one may get through; at the run's end it is said
+            with suppress(OSError):  # the next upload may succeed; a failure at the end of the run is reported
                 if (written := (folder / _CHECKPOINT).stat().st_mtime_ns) != sent:
                     self.send(folder, [_CHECKPOINT])
                     sent = written

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 from shattering.parameters import Count, Limit, Natural, Range, Share, describe
 
 VERSION = 1  # of result.json: a file that names no version has the first
-LARGEST = 1e300  # what is larger is no measurement, and overflows where it is worked with
+LARGEST = 1e300  # a larger number is no measurement, and would overflow in computations
 
 
 class _Measurable(Limit):

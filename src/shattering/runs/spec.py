@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 _CONFIG = {"transform_output": "default", "enable_metadata_routing": False, "array_api_dispatch": False}  # of scikit-learn
-_LONGEST = 180  # bytes of a folder's readable name; systems take 255 with all that is added
+_LONGEST = 180  # bytes of a folder's readable name; file systems allow 255 with the additions
 
 
 @dataclass(frozen=True)
