@@ -15,9 +15,9 @@ class Attempts:
     an epoch that no earlier attempt had reached begins a new count.
     """
 
-    begun: bool = False  # by the present worker
+    begun: bool = False  # True once the present worker has begun the run
     epoch: int = 0  # the last epoch that is over
-    furthest: int = 0  # of the attempts before
+    furthest: int = 0  # the furthest epoch of the attempts before
     deaths: int = 0
     starts: int = 0
 
