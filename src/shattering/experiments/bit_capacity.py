@@ -23,9 +23,8 @@ from shattering.learners.on_splits import fit_split, predict_proba_split, predic
 from shattering.measures.bits import Known, bits_memorized, bootstrap_interval
 from shattering.parameters import Count, Natural, check_arguments
 from shattering.randomization import Randomization, randomize
-from shattering.runs import objects
 from shattering.runs.execute import run
-from shattering.runs.objects import Objects
+from shattering.runs.objects import Objects, find, is_object, label, with_seed
 from shattering.runs.store import Store
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
@@ -133,7 +132,7 @@ def run_study(
     model: str = "network",
     params: Mapping | None = None,
     labels: Labels = "random",
-    given: Objects | None = None,
+    objects: Objects | None = None,
 ) -> tuple[dict, pd.DataFrame]:
     """Fit a model to n training examples, and measure how many bits of their labels its predictions carry.
 
@@ -144,7 +143,7 @@ def run_study(
         model: a name in `MODELS`, or the name of an object.
         params: its parameters.
         labels: "random" (uniform, as in the papers) or "true".
-        given: the objects by their names.
+        objects: the objects by their names.
 
     Returns:
         The numbers and the table.
@@ -157,15 +156,15 @@ def run_study(
     """
     if labels not in ("random", "true"):
         raise InputError(f"labels is {labels!r}, expected 'random' or 'true'")
-    source = objects.find(dataset, given) if objects.is_object(dataset) else dataset
+    source = find(dataset, objects) if is_object(dataset) else dataset
     data = load_dataset(source, n, 1, seed, hold_out=False)
     data = randomize(data, Randomization(labels=1.0), seed) if labels == "random" else data
-    is_object = objects.is_object(model)
-    estimator = objects.with_seed(objects.find(model, given), seed) if is_object else build_model(model, params or {}, seed)
+    handed_over = is_object(model)
+    estimator = with_seed(find(model, objects), seed) if handed_over else build_model(model, params or {}, seed)
     fit_split(estimator, data.train)
     known: Known = "classes" if labels == "random" else "counts"
     numbers, codes = measure(estimator, data.train, known)
-    name = objects.label(model) if is_object else model
+    name = label(model) if handed_over else model
     return {"data": data.variant, "model": _in_words(name, estimator), "n": n, "labels": labels, **numbers}, codes
 
 
@@ -271,7 +270,7 @@ def bit_capacity(
         if n not in runs:
             runs[n] = []
             for number in range(n_seeds):
-                found = run(replace(spec, params={**spec.params, "n": n}, seed=seed + number), where, given=by_name)
+                found = run(replace(spec, params={**spec.params, "n": n}, seed=seed + number), where, objects=by_name)
                 runs[n].append(found)
                 if on_fit:
                     on_fit(found)

@@ -134,7 +134,7 @@ def _execute(spec: Spec, folder: Path, on_epoch: OnEpoch | None, objects: Object
             computed = _Computed(result, {"table": table})
         else:
             assert isinstance(spec, StudySpec), spec
-            result, table = spec.execute(given)
+            result, table = spec.execute(objects)
             computed = _Computed(result, {"table": table})
     seconds = time.perf_counter() - clock
     for name, table in computed.tables.items():

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 from shattering.errors import unknown
 from shattering.parameters import Natural, check_fields
-from shattering.runs import objects
 from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity
-from shattering.runs.objects import Objects
+from shattering.runs.objects import Objects, digest_of, is_object, label
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 # Names of studies, as stored, and where their functions are. A function takes (seed, parameters with defaults) and returns
 # (numbers, table): a dictionary of JSON values, whose entry "data" names the data, and a DataFrame. A function with a parameter
-# `given` also takes objects for "model" and "dataset", by their names. The names are text, so that this module does not import
+# `objects` also takes objects for "model" and "dataset", by their names. The names are text, so that this module does not import
 # the experiments, which import it.
 STUDIES = {
     "gradient-descent": "shattering.experiments.gradient_descent:run_study",
@@ -95,7 +94,7 @@ class StudySpec(Spec):
     @property
     def title(self) -> str:
         """The study and its parameters, in words."""
-        shown = {name: objects.label(value) if _is_object(value) else value for name, value in self.hyperparameters().items()}
+        shown = {name: label(value) if _is_object(value) else value for name, value in self.hyperparameters().items()}
         return ", ".join([self.study, *(f"{name} = {value}" for name, value in shown.items())])
 
     def epochs(self, objects: Objects | None = None) -> None:
@@ -116,7 +115,7 @@ class StudySpec(Spec):
         """Return the parameters with digests in place of objects and paths: of the dataset, and in the parameters of a model."""
         from shattering.data import load
 
-        params = {name: objects.digest_of(value) if _is_object(value) else value for name, value in params.items()}
+        params = {name: digest_of(value) if _is_object(value) else value for name, value in params.items()}
         if "dataset" in params and params["dataset"] != NOISE and not _is_object(self.params["dataset"]):
             params = {**params, "dataset": load.identity(str(params["dataset"]))}
         if "model" in self._defaults() and params.get("params"):
@@ -142,10 +141,10 @@ class StudySpec(Spec):
         """
         return cls(**known_fields(data, "a study's specification", ("study", "params", "seed")), check=check)
 
-    def execute(self, given: Objects | None = None) -> tuple[dict, pd.DataFrame]:
-        """Run the study's function. Returns its numbers and its table. given: the objects that the parameters name."""
+    def execute(self, objects: Objects | None = None) -> tuple[dict, pd.DataFrame]:
+        """Run the study's function. Returns its numbers and its table. objects: the objects that the parameters name."""
         function = find_study(self.study)
-        more = {"given": given} if "given" in inspect.signature(function).parameters else {}
+        more = {"objects": objects} if "objects" in inspect.signature(function).parameters else {}
         return function(self.seed, **self.params, **more)
 
     def _defaults(self) -> dict:
@@ -153,8 +152,8 @@ class StudySpec(Spec):
         if self.study not in STUDIES:
             return {}
         _, *others = inspect.signature(find_study(self.study)).parameters.values()
-        return {parameter.name: parameter.default for parameter in others if parameter.name != "given"}
+        return {parameter.name: parameter.default for parameter in others if parameter.name != "objects"}
 
 
 def _is_object(value: object) -> TypeGuard[str]:
-    return isinstance(value, str) and objects.is_object(value)
+    return isinstance(value, str) and is_object(value)
