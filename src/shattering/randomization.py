@@ -239,7 +239,7 @@ class Randomization:
 
         is_ragged = isinstance(split.inputs, Rows)
         documents = split.inputs.content if is_ragged else split.inputs.numpy()  # type: ignore[union-attr]  # Rows
-        trained = [np.asarray(row) for row in (like.inputs.content if is_ragged else like.inputs.numpy())]  # type: ignore[union-attr]
+        trained = [np.asarray(row) for row in (like.inputs.content if is_ragged else like.inputs.numpy())]  # type: ignore[union-attr]  # ragged rows have content
         pool = np.concatenate(trained)
         longest = max(len(row) for row in documents)
         shared = seeds.generator(seed, "pixels/shared").bit_generator.random_raw(longest)

@@ -194,7 +194,7 @@ class Comparison:
 
     @property
     def parts(self) -> str:
-        """What the inputs consist of, in the words of their kind: "pixels", "features", "time steps", "tokens" or "inputs"."""
+        """The name of the parts of an input of this kind: "pixels", "features", "time steps", "tokens" or "inputs"."""
         return PARTS[self.kind]
 
     @property

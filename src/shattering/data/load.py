@@ -29,7 +29,7 @@ DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
 
 @dataclass(frozen=True)
 class Said:
-    """What a caller says of inputs and labels; see `load_dataset`."""
+    """Statements of the caller about inputs and labels; see `load_dataset`."""
 
     kind: Kind | None = None
     target: str | None = None
@@ -155,7 +155,7 @@ def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
     on_disk = {name: split for name, split in splits.items() if isinstance(split.inputs, ImagesOnDisk)}
     if not formats.fits_into_memory(sum(split.inputs.nbytes for split in on_disk.values())):
         return dataset
-    return replace(dataset, **{name: replace(split, inputs=split.inputs.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]
+    return replace(dataset, **{name: replace(split, inputs=split.inputs.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]  # those on disk
 
 
 def _is_folder_of_images(source: str | Path) -> bool:

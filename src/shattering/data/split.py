@@ -93,7 +93,7 @@ class Split:
 
     @property
     def X(self) -> Any:
-        """What estimators are given: a copy, which they may change.
+        """The inputs for estimators: a copy, which they may change.
 
         Inputs in the user's own type; images as a table (n, features) in original units, so that uint8 becomes float32 in 0…1.
         """

@@ -59,7 +59,7 @@ class Hyperparameters:
 
     @property
     def forward(self) -> Forward:
-        """What computes a network's logits."""
+        """The function that computes a network's logits."""
         return Forward(self.autocast, self.outputs)
 
     def losses(self, output: Any, labels: torch.Tensor, reduction: str = "mean") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
