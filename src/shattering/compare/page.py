@@ -105,8 +105,10 @@ def methods(test: Comparison) -> str:
     run = test.original.runs[0]
     spec, result = run.spec, run.result
     torch, scikit_learn = (run.provenance["versions"].get(name) or "unknown" for name in ("torch", "scikit-learn"))
+    labels = "numbers to predict" if test.is_regression else f"{result['n_classes']} classes"
     noise = "; ".join(f"{test.title(r)} ({_count(test, r)})" for r in test.randomizations)
-    how = f"{spec.folds}-fold stratified cross-validation" if spec.folds else f"a test set of {result['n_test']:,} examples"
+    folds = f"{spec.folds}-fold{'' if test.is_regression else ' stratified'} cross-validation"
+    how = folds if spec.folds else f"a test set of {result['n_test']:,} examples"
     tested = " ".join(
         f"The permutation p-value for the null hypothesis that {t.null} is {t.p_value:.3g} ({t.n_as_good} of {t.n_permutations} "
         f"permutations scored at least as high{f', the {t.n_failed} without a score among them' if t.n_failed else ''}; (C + 1)/(B + 1), "
@@ -114,7 +116,7 @@ def methods(test: Comparison) -> str:
         for t in test.tests.values()
     )
     return (
-        f"We trained {test.model}{_settings(test)} on {test.n_train:,} examples of {test.dataset} ({result['n_classes']} classes) and "
+        f"We trained {test.model}{_settings(test)} on {test.n_train:,} examples of {test.dataset} ({labels}) and "
         f"on randomized copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_seeded(test)} "
         f"have independent seeds derived from {spec.seed}. Run with shattering {VERSION}, PyTorch {torch} and "
         f"scikit-learn {scikit_learn} on {run.provenance['processor']}."

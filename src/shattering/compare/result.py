@@ -11,6 +11,7 @@ from shattering.compare.diagnosis import diagnose_test, explain
 from shattering.compare.figures import score_chart
 from shattering.compare.memorization import Memorization, find_label_issues, memorization
 from shattering.compare.page import notebook_html, render_test
+from shattering.compare.scrambling import Scrambling, scrambling
 from shattering.compare.sentences import summarize
 from shattering.compare.table import format_table, make_records, make_rows
 from shattering.diagnose.finding import Finding
@@ -66,7 +67,7 @@ class RandomizationTest(Comparison):
     @cached_property
     def summary(self) -> list[str]:
         """The numbers in sentences, the most important first; `shattering.compare.sentences` names the threshold of each."""
-        return summarize(self, self.rows, self.memorization)
+        return [*summarize(self, self.rows, self.memorization), *(self.scrambling.sentences() if self.scrambling else ())]
 
     @cached_property
     def memorization(self) -> list[Memorization]:
@@ -81,6 +82,11 @@ class RandomizationTest(Comparison):
         forgetting_events, final_prediction. None also for a training that diverged.
         """
         return find_label_issues(self)
+
+    @cached_property
+    def scrambling(self) -> Scrambling | None:
+        """The y-scrambling report of a regression that is scored by R²; None for other tests, and for fewer than three permutations."""
+        return scrambling(self)
 
     @cached_property
     def diagnosis(self) -> list[Finding]:
@@ -116,7 +122,7 @@ class RandomizationTest(Comparison):
     def to_json(self) -> dict:
         """Return what a script needs, and what makes the numbers citable; None for missing values.
 
-        Keys: model, dataset, n_train, n_test, seed, scoring, start, p_value, diagnosis, provenance (of the original fit), seconds,
+        Keys: model, dataset, n_train, n_test, seed, scoring, start, p_value, diagnosis, scrambling, provenance (of the original fit), seconds,
         summary, table, records.
         """
         original = self.original.runs[0]
@@ -130,6 +136,7 @@ class RandomizationTest(Comparison):
             "start": self.start,
             "p_value": self.p_value,
             "diagnosis": [finding.to_json() for finding in self.diagnosis],
+            "scrambling": self.scrambling.to_json() if self.scrambling else None,
             "provenance": original.provenance,
             "seconds": self.seconds,
             "summary": self.summary,

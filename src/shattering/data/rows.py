@@ -85,7 +85,7 @@ class Rows:
         """Return a DataFrame of numbers as (n, features) float64, missing values as NaN. Raises InputError for any other inputs."""
         if not self.is_numbers:
             raise InputError(f"inputs are a {type(self.content).__name__} with columns that are no numbers, expected numbers alone")
-        return self.content.to_numpy(dtype=np.float64, na_value=np.nan)
+        return self.content.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
 
     def keys(self) -> list[bytes]:
         """Return (n,) bytes that are equal for equal rows."""

@@ -44,7 +44,7 @@ def _fit_table(model: Any, split: Split) -> None:
     except ValueError as error:
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
-            raise InputError(f"{name_of(model)}: {reason(error)} {remedy}") from None
+            raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
         if "class_weight" not in str(error):
             raise
         named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])

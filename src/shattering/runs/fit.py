@@ -173,10 +173,16 @@ def _result_of_regression(spec: RunSpec, data: Dataset, model, record: FitRecord
         "epochs_to_fit": record.epochs_to_fit,
         "diverged": record.diverged,
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
+        "target_correlation": _correlation(train, data.train.true_labels.numpy()),
         **record.summary,
         **scores(spec, model, data, randomized),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
     }
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Return Pearson's correlation; None where one does not vary."""
+    return float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else None
 
 
 def _on_changed(predicted: np.ndarray, split: Split) -> dict:

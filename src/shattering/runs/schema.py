@@ -189,6 +189,7 @@ _OF_REGRESSION = (
     Field("train_score", Number, "always", "Score on the training split, R² unless the spec says otherwise.", required=True),
     Field("test_score", Number, "always", "Score on the test split, against the true targets.", required=True),
     Field("test_score_on_corrupted_labels", Number, "always", "Score on the test split, against targets randomized as in training."),
+    Field("target_correlation", Number, "targets that vary", "Correlation of the training targets with the true ones."),
     Field("train_rmse", Number, "always", "Root of the mean squared error on the training split, in the unit of the targets."),
     Field("test_rmse", Number, "always", "The same on the test split, against the true targets."),
 )
