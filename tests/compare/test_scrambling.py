@@ -7,8 +7,11 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import r2_score
 from sklearn.tree import DecisionTreeRegressor
 
-from shattering import randomization_test
+from shattering import Store, randomization_test
 from shattering.compare.plan import LABEL_TEST
+from shattering.report.page import render
+from shattering.report.tables import summary_rows
+from shattering.report.text import print_summary
 from shattering.runs.fit import load_data
 
 X, Y = load_diabetes(return_X_y=True)
@@ -60,3 +63,20 @@ def test_there_is_none_for_classes_and_other_scores():
     assert classes.scrambling is None
     other = randomization_test(Ridge(), DATA, scoring="neg_mean_absolute_error", randomizations=["permuted-labels"], n_permutations=3)
     assert other.scrambling is None
+
+
+def test_a_store_of_regressions_and_classes_is_shown(tmp_path, capsys):
+    randomization_test(Ridge(), DATA, randomizations=["permuted-labels"], n_permutations=1, store=tmp_path / "runs")
+    randomization_test(
+        "nearest-neighbors", "digits", n_train=50, n_test=20, randomizations=["permuted-labels"], n_permutations=1, store=tmp_path / "runs"
+    )
+    runs = Store(tmp_path / "runs").runs()
+    rows = {row["model"]: row for row in summary_rows(runs) if row["labels"] == 0}
+    assert rows["Ridge"]["score"] == "r2"
+    assert rows["Ridge"]["chance"] is None
+    assert rows["nearest-neighbors"]["score"] is None
+    print_summary(runs)
+    assert "r2" in capsys.readouterr().out
+    page = render(runs)
+    assert "(r2)" in page
+    assert "(r2)" in next(run.outcome for run in runs if run.spec.model_name == "Ridge")

@@ -122,8 +122,8 @@ class RandomizationTest(Comparison):
     def to_json(self) -> dict:
         """Return what a script needs, and what makes the numbers citable; None for missing values.
 
-        Keys: model, dataset, n_train, n_test, seed, scoring, start, p_value, diagnosis, scrambling, provenance (of the original fit), seconds,
-        summary, table, records.
+        Keys: model, dataset, n_train, n_test, seed, scoring, start, p_value, diagnosis, scrambling, provenance (of the
+        original fit), seconds, summary, table, records.
         """
         original = self.original.runs[0]
         return {

@@ -82,6 +82,8 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
     if path.is_dir() and (table := image_folders.labelled_by_table(path)) is not None:
         return hold_out(formats.read_labelled_images(path, table, reading.target, reading.size, reading.skip_corrupt), path.name)
     if path.is_file():
+        if path.suffix.lower() in (".csv", ".tsv"):
+            raise InputError(f"{where} is a table, expected target beside it, the name of the column of labels")
         if path.suffix.lower() != ".parquet":
             raise InputError(f"{where} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")
         return hold_out(reading.parquet([path])[0], path.stem)

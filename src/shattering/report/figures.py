@@ -99,7 +99,7 @@ def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]]
     Returns:
         The chart; None if there is nothing to draw.
     """
-    done = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"]]
+    done = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"] and row["score"] is None]
     rows = [row for subject in by_subject(done) if len({row["labels"] for row in subject["rows"]}) > 1 for row in subject["rows"]]
     if not rows:
         return None

@@ -58,9 +58,21 @@ def _row(run: Run) -> dict:
         "randomization": r.title + (" (channels apart)" if r.permute_channels and r.pixels not in ("true", "gaussian") else ""),
         "seed": spec.seed,
         **{name: run.result.get(name) for name in _RESULTS},
+        **_scores_of_regression(run),
         "seconds": run.provenance.get("seconds"),
         "error": run.error and _text(run.error),
         "folder": _text(run.folder.name),
+    }
+
+
+def _scores_of_regression(run: Run) -> dict:
+    """Return the scores of a run whose labels are numbers, in the columns that have the accuracies of others; score: their name."""
+    if run.status != "done" or "n_classes" in run.result:
+        return {"score": None}
+    return {
+        "score": run.spec.scoring or "r2",
+        "train_accuracy": run.result["train_score"],
+        "test_accuracy": run.result["test_score"],
     }
 
 
@@ -92,9 +104,10 @@ def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
         seeds, runs: how many seeds have a run that is done, and how many runs are done (more than seeds if there are folds).
         not_done, failed, others: how many runs are not done, how many of these failed, and their states in words.
         train_accuracy, test_accuracy, test_sd: means in 0…1, and the standard deviation over seeds (missing for one seed).
+        score: None; of a regression the name of the score that these columns then have.
         changed_fraction: the fraction of labels that were changed.
         epochs_to_fit, fitted: the mean over the runs that fitted, and the number of runs that interpolate at the end.
-        chance, n_test: 1/classes, and the number of test examples of a seed, in all its folds.
+        chance, n_test: 1/classes (missing for a regression), and the number of test examples of a seed, in all its folds.
 
     Example:
         >>> summary_table(test.runs)["runs"].tolist()
@@ -180,7 +193,8 @@ def _summary(rows: list[dict]) -> dict:
         **{name: mean(name) for name in ("train_accuracy", "test_accuracy", "changed_fraction", "epochs_to_fit")},
         "test_sd": stdev(means("test_accuracy")) if len(seeds) > 1 else None,
         "fitted": sum(row["interpolated"] for row in done),
-        "chance": 1 / done[0]["n_classes"] if done else None,
+        "score": done[0]["score"] if done else None,
+        "chance": 1 / done[0]["n_classes"] if done and done[0]["n_classes"] else None,
         "n_test": max((sum(row["n_test"] for row in folds) for folds in seeds), default=None),
     }
 
@@ -213,7 +227,7 @@ def verdicts(rows: Iterable[dict]) -> list[str]:
     """
     out = []
     for subject in by_subject(rows):
-        plain = {row["labels"]: row for row in subject["rows"] if row["pixels"] == "true" and row["seeds"]}
+        plain = {row["labels"]: row for row in subject["rows"] if row["pixels"] == "true" and row["seeds"] and row["score"] is None}
         if 0 not in plain or 1 not in plain:
             continue
         true, random = plain[0], plain[1]

@@ -90,6 +90,9 @@ def _cells(row: dict) -> list[str]:
     if not row["seeds"]:
         return [row["randomization"], "–", "–", "–", "–", seeds]
     train, test, fit = row["train_accuracy"], row["test_accuracy"], row["epochs_to_fit"]
+    if row["score"] is not None:
+        scores = [f"{value:.3g} {row['score']}" for value in (train, test)]
+        return [row["randomization"], *scores, f"{train - test:.3g}", "–" if fit is None else f"{fit:.4g}", seeds]
     spread = "" if row["test_sd"] is None else f" ± {100 * row['test_sd']:.1f}"
     numbers = [f"{100 * train:.1f}", f"{100 * test:.1f}{spread}", f"{100 * (train - test):.1f}", "–" if fit is None else f"{fit:.4g}"]
     return [row["randomization"], *numbers, seeds]
