@@ -109,6 +109,14 @@ def test_the_python_of_the_start_runs(tmp_path, monkeypatch):
     assert names["test"].p_value == 0.05
 
 
+def test_the_python_of_own_data_runs():
+    names: dict = {}
+    exec(blocks(DOCS / "how-to" / "own-data.md", "python")[0], names)
+    assert names["table"].original.test_score > 0.6
+    assert names["regression"].scrambling.corrected_r2 > 0.4
+    assert names["text"].original.test_score == 1
+
+
 def test_links_lead_to_pages_and_headings():
     for page in PAGES:
         text = re.sub(r"```.*?```", "", page.read_text(), flags=re.S)
