@@ -31,6 +31,8 @@ _WHERE = {
     "run": "runs.execute",
     "sweep": "runs.sweep",
     "Ray": "runs.on_ray",
+    "MEASURES": "measures.catalog",
+    "measure": "measures.measure",
     "randomization_test": "compare.front",
     "RandomizationTest": "compare.result",
     "runs_table": "report.tables",
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     from shattering.learners.network import NetworkClassifier
     from shattering.learners.random_conv import RandomConvClassifier
     from shattering.learners.relu import ReluInterpolator, ReluInterpolatorClassifier
+    from shattering.measures.catalog import MEASURES
+    from shattering.measures.measure import measure
     from shattering.networks import NETWORKS
     from shattering.randomization import Randomization, randomize
     from shattering.report.page import write_report

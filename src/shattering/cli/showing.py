@@ -13,13 +13,13 @@ from shattering.cli.options import Positional
 class List:
     """Show what there is to choose from."""
 
-    what: Positional[Literal["datasets", "networks", "models"]]
+    what: Positional[Literal["datasets", "networks", "models", "measures"]]
     """Which list."""
     json: bool = False
     """Print JSON."""
 
     def execute(self) -> int:
-        rows = {"datasets": _datasets, "networks": _networks, "models": _models}[self.what]()
+        rows = {"datasets": _datasets, "networks": _networks, "models": _models, "measures": _measures}[self.what]()
         if self.json:
             print_json(rows)
         else:
@@ -105,3 +105,12 @@ def _networks() -> list[dict]:
 
 def _models() -> list[dict]:
     return [{"name": name, "class": path, "text": text} for name, (path, text) in MODELS.items()]
+
+
+def _measures() -> list[dict]:
+    from shattering.measures.catalog import MEASURES
+
+    return [
+        {"name": name, "formula": m.formula, "source": m.source, "needs": m.needs, "cost": m.cost, "sign": m.sign}
+        for name, m in MEASURES.items()
+    ]

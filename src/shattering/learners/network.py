@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
@@ -509,17 +510,67 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.image_shape_ = self._preprocessing.image_shape
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
         self.device_ = resolve_device(together or ("cpu" if self.asynchronous else self.device))
-        module = networks.build_network(
-            self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
-        )
-        if self.dropout:
-            networks.add_dropout(module, self.dropout)
+        module = self._build(seed)
         self._preprocessing.channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
         memory_format = torch.channels_last if self._preprocessing.channels_last else torch.preserve_format
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]  # the stub lacks modules
         self.n_parameters_ = networks.count_parameters(module)
         if not self.n_parameters_:
             raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
+
+    def prepared(self, X, y=None) -> Examples:
+        """Return examples as the network takes them, cropped and standardized as in `fit`, without augmentation.
+
+        Args:
+            X: a Split, or images (n, c, h, w) or features (n, d).
+            y: (n,) labels, values in `classes_`, unless X is a Split; None: all labels are 0.
+
+        Raises:
+            InputError: for images of another shape than in `fit`, or labels that are not in `classes_`.
+        """
+        if isinstance(X, Split) and X.label_values.tolist() != self.classes_.tolist():
+            raise InputError(f"classes are {X.label_values.tolist()}, expected those of fit, {self.classes_.tolist()}")
+        data = self._unlabelled(X)
+        if isinstance(X, Split):
+            return replace(data, labels=X.labels.to(self.device_))
+        return data if y is None else replace(data, labels=self._codes(plain_labels(y, "y"), len(data.labels)).to(self.device_))
+
+    def _codes(self, y: np.ndarray, n: int) -> torch.Tensor:
+        """Return labels (n,), values in `classes_`, as 0…k-1."""
+        if len(y) != n:
+            raise InputError(f"X has {n} examples and y has {len(y)} labels, expected as many")
+        codes = np.searchsorted(self.classes_, y).clip(max=len(self.classes_) - 1)
+        strange = np.flatnonzero(self.classes_[codes] != y)
+        if len(strange):
+            raise InputError(f"label {y[strange[0]]!r} is none of the classes of fit, {self.classes_.tolist()}")
+        return torch.from_numpy(codes.astype(np.int64))
+
+    def _build(self, seed: int) -> nn.Module:
+        module = networks.build_network(
+            self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
+        )
+        if self.dropout:
+            networks.add_dropout(module, self.dropout)
+        return module
+
+    @property
+    def is_reproducible(self) -> bool:
+        """True if random_state is a whole number, so that `initial_module` can build the same weights again."""
+        return isinstance(self.random_state, (int, np.integer))
+
+    def initial_module(self) -> nn.Module:
+        """Build the network as it was before training, with the same weights; on the CPU.
+
+        Raises:
+            InputError: if random_state is no whole number: then nobody knows these weights.
+        """
+        check_is_fitted(self)
+        if not isinstance(self.random_state, (int, np.integer)):
+            raise InputError(f"random_state is {self.random_state!r}, expected a whole number to build the initial network again from")
+        module = self._build(int(self.random_state))
+        if self.weights is not None:
+            start_from(module, self.weights, len(self.classes_))
+        return module
 
     def _unlabelled(self, X) -> Examples:
         check_is_fitted(self)

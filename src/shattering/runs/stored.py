@@ -19,6 +19,8 @@ from shattering.runs.spec import RunSpec
 if TYPE_CHECKING:
     import pandas as pd
 
+    from shattering.measures.fitted import Fitted
+
 Status = Literal["done", "failed", "running", "interrupted", "missing", "damaged", "newer"]
 UNREADABLE = ("damaged", "newer")
 S = TypeVar("S", bound=Spec, default=RunSpec, covariant=True)
@@ -120,6 +122,15 @@ class Run(Generic[S]):
             raise self._has_no("model.safetensors")
         model: Any = self.spec.build(objects)
         return model.load(path)
+
+    def fitted(self, given: Objects | None = None) -> Fitted:
+        """Return the network with the data that it was trained on, for `shattering.measure`. Raises InputError where there is none.
+
+        given: the objects that the spec names.
+        """
+        from shattering.runs.measured import fitted_of
+
+        return fitted_of(self, given)
 
     def whole(self) -> Self:
         """Return this run; with the status "damaged" if it is done and one of its tables cannot be read."""

@@ -1,0 +1,60 @@
+"""`MEASURES`: the measures of generalization by name, a literal dictionary. It is read without importing torch.
+
+Formulas: θ: trainable scalars, θ⁰ before training, P of them. W_l: weights of the L linear layers and convolutions, W_l⁰ before training;
+‖·‖: norm of the operator, ‖·‖_F: of the array. z: logits of the n training examples, k classes; y: the labels that were trained on; ℓ:
+cross-entropy in nats; γ_i: the label's logit minus the largest other one, γ: their tenth percentile. φ: input of the last linear layer.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from shattering.measures.fitted import Fitted
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of generalization: called with a `Fitted`, it returns a number; the larger, the worse the network should generalize.
+
+    Args:
+        at: "module:function" within `shattering.measures`.
+        formula: what it computes, as the source has it; with the sign "-" the function returns the negative of it.
+        source: paper and equation.
+        needs: what it reads: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products
+            with the Hessian, T the history of the training, Q further training steps, R other runs, U unlabelled inputs.
+        cost: E: an evaluation of the training set, B: its gradient (about 3 E), P: a pass over the parameters.
+        sign: "+", or "-" for a quantity that is larger where a network should generalize better.
+        invariance: f: depends on the logits as a function of inputs alone; r: unchanged by rescaling consecutive layers of a ReLU
+            network; s: unchanged if all logits are multiplied; rs: both; 0: none of these.
+        version: of the function; it rises when the same network gets another value.
+
+    Example:
+        >>> MEASURES["n_parameters"].source
+        'Jiang et al. 2020, eq. 20'
+    """
+
+    at: str
+    formula: str
+    source: str
+    needs: str
+    cost: str
+    sign: Literal["+", "-"] = "+"
+    invariance: Literal["0", "f", "fs", "r", "s", "rs"] = "0"
+    version: int = 1
+
+    def __call__(self, fitted: "Fitted") -> float:
+        """Return the value for a network. Raises `NotComputable`, with the reason, where there is none."""
+        module, _, function = self.at.partition(":")
+        return getattr(import_module(f"shattering.measures.{module}"), function)(fitted)
+
+
+MEASURES: dict[str, Measure] = {
+    # size and effort
+    "n_parameters": Measure("size:n_parameters", "P", "Jiang et al. 2020, eq. 20", "W", "1", invariance="r"),
+    "vc_dimension": Measure("size:vc_dimension", "P L log2 P", "Bartlett et al. 2019, theorem 6", "W", "1", invariance="r"),
+    "steps": Measure("size:steps", "log of the steps until the mean of ℓ is 0.01", "Jiang et al. 2020, section 7", "T", "1"),
+    "training_loss_area": Measure(
+        "size:training_loss_area", "sum over epochs of the online loss", "Lyle et al. 2020; Ru et al. 2021, eq. 1", "T", "1", invariance="f"
+    ),
+}

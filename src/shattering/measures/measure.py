@@ -1,0 +1,86 @@
+"""`measure`: the value of every measure of generalization for one trained network."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import torch
+
+from shattering import seeds
+from shattering.errors import InputError, blamed, reason, unknown
+from shattering.measures.catalog import MEASURES
+from shattering.measures.fitted import Fitted, NotComputable
+from shattering.measures.fitting import Data, as_fitted
+
+Function = Callable[[Fitted], float]
+
+
+def measure(
+    model: Any,
+    data: Data | None = None,
+    measures: Sequence[str] | Mapping[str, Function] | None = None,
+    **known: Any,
+) -> pd.DataFrame:
+    """Compute measures of generalization for one trained network; in all of them larger means "predicted to generalize worse".
+
+    The network and the global generators are left as they were. Whatever a measure draws is drawn from a seed, so that the same network
+    has the same values.
+
+    Args:
+        model: a fitted `NetworkClassifier`, a torch module, a stored `Run` or a `Fitted`; see `as_fitted`.
+        data: what it was trained on: a Dataset, a Split, or (inputs, labels); None for a run and for a `Fitted`.
+        measures: names in `MEASURES`, or a mapping from names to functions `Fitted` → float, one's own among them. None: all.
+        known: more of what is known, as `as_fitted` takes it: unlabelled, initial, history, examples, prepare, twin, siblings, seed.
+
+    Returns:
+        One row per measure, by name: value; reason, why it is NaN, else ""; seconds.
+
+    Raises:
+        InputError: for an unknown name, and for a model or data that do not fit each other.
+
+    Example:
+        >>> from shattering import NetworkClassifier, load_dataset
+        >>> data = load_dataset("digits", n_train=50)
+        >>> model = NetworkClassifier("mlp-1x8", epochs=1).fit(data.train)
+        >>> def l1_norm(fitted):
+        ...     return float(sum(weight.abs().sum() for weight in fitted.weights()))
+        >>> table = measure(model, data, {"l1_norm": l1_norm, **MEASURES})
+        >>> float(table.loc["n_parameters", "value"]), table.loc["steps", "reason"]
+        (610.0, 'the history has no full_train_loss: train with evaluate_train')
+    """
+    chosen = _chosen(measures)
+    fitted = as_fitted(model, data, **known)
+    rows = {name: _row(name, function, fitted) for name, function in chosen.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "reason", "seconds"]).rename_axis("measure")
+
+
+def _chosen(measures: Sequence[str] | Mapping[str, Function] | None) -> Mapping[str, Function]:
+    if isinstance(measures, str):
+        raise InputError(f"measures is {measures!r}, expected a list of names or a mapping from names to functions")
+    if measures is None or isinstance(measures, Mapping):
+        return MEASURES if measures is None else measures
+    strange = [name for name in measures if name not in MEASURES]
+    if strange:
+        raise unknown("measure", strange[0], MEASURES)
+    return {name: MEASURES[name] for name in measures}
+
+
+def _row(name: str, function: Function, fitted: Fitted) -> tuple[float, str, float]:
+    clock = time.perf_counter()
+    value, why = _value(name, function, fitted)
+    return value, why, time.perf_counter() - clock
+
+
+def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
+    """Return (value, "") or (NaN, the reason)."""
+    plain = torch.inference_mode(False), torch.enable_grad(), torch.autocast(fitted.device.type, enabled=False)
+    try:
+        with seeds.everywhere(seeds.integer(fitted.seed, f"measure/{name}")), plain[0], plain[1], plain[2], blamed(f"measure {name}"):
+            value = float(function(fitted))
+    except NotComputable as error:
+        return math.nan, str(error)
+    except NotImplementedError as error:  # of torch: an operation of the network without a derivative of this kind
+        return math.nan, reason(error)
+    return value, "the result is not a number" if math.isnan(value) else ""

@@ -1,0 +1,91 @@
+"""Small trained networks that the tests of measures share: each is fitted once per process."""
+
+from functools import cache
+from itertools import pairwise
+
+import torch
+from torch import nn
+
+from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize
+from shattering.measures.fitted import Fitted
+from shattering.measures.fitting import as_fitted
+
+
+class Branches(nn.Module):
+    """A user's network: branches that are added and concatenated, dropout, pooling, no batch normalization."""
+
+    def __init__(self, image_shape, n_classes):
+        super().__init__()
+        self.stem = nn.Conv2d(image_shape[0], 6, 3, padding=1)
+        self.left, self.right = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 4, 1, bias=False)
+        self.drop, self.pool = nn.Dropout(0.3), nn.AvgPool2d(2)
+        self.head = nn.Linear(10 * (image_shape[1] // 2) * (image_shape[2] // 2), n_classes)
+
+    def forward(self, images):
+        h = torch.relu(self.stem(images))
+        both = torch.cat([torch.relu(self.left(h)) + h, torch.relu(self.right(h))], 1)
+        return self.head(self.drop(self.pool(both)).flatten(1))
+
+
+NETWORKS = {
+    "mlp": NetworkClassifier("mlp-2x12", epochs=12, batch_size=16, learning_rate=0.05, evaluate_train=True, track_examples=True),
+    "alexnet": NetworkClassifier("alexnet", epochs=4, batch_size=12, learning_rate=0.02),
+    "inception": NetworkClassifier("inception", epochs=2, batch_size=16, learning_rate=0.02),
+    "inception-no-bn": NetworkClassifier("inception-no-bn", epochs=2, batch_size=16, learning_rate=0.002),
+    "branches": NetworkClassifier(Branches, epochs=6, batch_size=12, learning_rate=0.05),
+}
+
+
+@cache
+def data() -> Dataset:
+    """48 digits, a quarter of their labels random."""
+    return randomize(load_dataset("digits", n_train=48, n_test=40), Randomization(0.25))
+
+
+@cache
+def trained(name: str) -> NetworkClassifier:
+    """The network of a name in NETWORKS, trained."""
+    model = NETWORKS[name]
+    return NetworkClassifier(**model.get_params()).fit(data().train)
+
+
+def fitted(name: str, dtype: torch.dtype = torch.float32, block: int | None = None, rows: torch.Tensor | None = None) -> Fitted:
+    """The same as measures take it. rows: the order of the training examples."""
+    made = _fitted(name, dtype)
+    if block is None and rows is None:
+        return made
+    train = made.train if rows is None else trained(name).prepared(data().train.subset(rows))
+    return Fitted(**{**_fields(made), "train": train, "block": block})
+
+
+def _fields(made: Fitted) -> dict:
+    return {name: value for name, value in vars(made).items() if name in Fitted.__dataclass_fields__ and name != "_kept"}
+
+
+@cache
+def _fitted(name: str, dtype: torch.dtype) -> Fitted:
+    made = as_fitted(trained(name), data())
+    return Fitted(**{**_fields(made), "module": made.module.to(dtype)}) if dtype != torch.float32 else made
+
+
+def of_module(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, **known) -> Fitted:
+    """A module with inputs and labels, in the type of the inputs."""
+    return as_fitted(module.to(inputs.dtype), (inputs, labels), **known)
+
+
+def small_relu(seed: int = 0, bias: bool = True, sizes: tuple[int, ...] = (3, 4, 3)) -> nn.Sequential:
+    """A ReLU network with random float64 weights."""
+    generator = torch.Generator().manual_seed(seed)
+    layers: list[nn.Module] = []
+    for fan_in, fan_out in pairwise(sizes):
+        linear = nn.Linear(fan_in, fan_out, bias=bias).double()
+        for parameter in linear.parameters():
+            parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+        layers += [linear, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def small_data(seed: int = 0, n: int = 30, d: int = 3, k: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
+    """Gaussian inputs (n, d) in float64, and labels of k classes."""
+    generator = torch.Generator().manual_seed(1000 + seed)
+    return torch.randn(n, d, generator=generator, dtype=torch.float64), torch.arange(n) % k

@@ -1,0 +1,195 @@
+"""From anyone's model and data to what measures take."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from shattering import Dataset, InputError, NetworkClassifier, RunSpec, Split, Store, run
+from shattering.measures.fitted import NotComputable, margins_of
+from shattering.measures.fitting import as_fitted
+from tests.measures.networks import NETWORKS, data, fitted, of_module, small_data, small_relu, trained
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_a_classifier_its_data_and_its_initial_weights(name):
+    model, made = trained(name), fitted(name)
+    torch.testing.assert_close(made.logits.float(), model.logits(data().train), rtol=1e-5, atol=1e-5)
+    assert made.n_parameters == model.n_parameters_
+    assert made.error == pytest.approx(1 - model.train_accuracy_)
+    assert float(made.losses.mean()) == pytest.approx(model.train_loss_, rel=1e-5)
+    assert torch.equal(made.labels, data().train.labels)  # those that were trained on
+    fresh = NetworkClassifier(**model.get_params() | {"epochs": 1, "learning_rate": 0.0}).fit(data().train)
+    for name, value in fresh.module_.named_parameters():
+        assert torch.equal(made.initial_parameters[name], value.detach())
+
+
+def test_initial_weights_need_a_seed():
+    model = NetworkClassifier("mlp-1x4", epochs=1, random_state=None).fit(data().train)
+    with pytest.raises(NotComputable, match="the initial weights are not known"):
+        _ = as_fitted(model, data()).initial_parameters
+    with pytest.raises(InputError, match="random_state is None, expected a whole number to build the initial network again from"):
+        model.initial_module()
+    given = as_fitted(model, data(), initial=model.module_)
+    assert all(torch.equal(given.initial_parameters[name], value) for name, value in given.parameters.items())
+
+
+def test_a_dataset_has_more():
+    dataset = data()
+    more = as_fitted(trained("mlp"), Dataset(dataset.train, dataset.test, validation=dataset.test))
+    assert more.unlabelled is not None
+    assert more.held_out is not None
+    assert torch.equal(more.logits_of(more.unlabelled), more.logits_of(more.held_out))
+    assert torch.equal(more.unlabelled.labels, dataset.test.labels)
+    alone = as_fitted(trained("mlp"), dataset.train)
+    assert (alone.unlabelled, alone.held_out) == (None, None)
+    given = as_fitted(trained("mlp"), dataset.train, unlabelled=dataset.test.inputs.float() / 255)
+    torch.testing.assert_close(given.logits_of(given.unlabelled), more.logits_of(more.unlabelled))
+
+
+def test_arrays_and_their_own_labels():
+    X, y = data().train.inputs.float().numpy() / 255, np.array(["abcdefghij"[c] for c in data().train.labels])
+    model = NetworkClassifier("mlp-1x4", epochs=1).fit(X, y)
+    made = as_fitted(model, (X, y))
+    assert torch.equal(made.labels, data().train.labels)
+    for labels, message in [
+        (y[:-1], "X has 48 examples and y has 47 labels"),
+        (np.where(y == "a", "z", y), r"label np.str_\('z'\) is none of the classes"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            as_fitted(model, (X, labels))
+
+
+def test_a_module_takes_splits_pairs_and_a_preparation():
+    module, split = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), data().train
+    plain = as_fitted(module, split)
+    floats = split.inputs.float() / 255
+    torch.testing.assert_close(plain.logits.float(), module(floats).detach())
+    torch.testing.assert_close(as_fitted(module, (floats, split.labels.tolist())).logits, plain.logits)
+    scaled = as_fitted(module, split, prepare=lambda images: 2 * images - 1)
+    torch.testing.assert_close(scaled.logits.float(), module(2 * floats - 1).detach())
+    double = as_fitted(nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).double(), split)
+    assert double.inputs(torch.tensor([3, 1])).dtype == torch.float64
+
+
+def test_a_table_keeps_its_digits():
+    table = Split(torch.tensor([[1e9], [1e9 + 1]], dtype=torch.float64), torch.tensor([0, 1]), ("a", "b"))
+    assert as_fitted(nn.Linear(1, 2).double(), table).inputs(torch.arange(2)).diff(dim=0).item() == 1
+
+
+def test_a_stored_run(tmp_path):
+    store = Store(tmp_path)
+    done = run(RunSpec("digits", n_train=40, n_test=20, params={"network": "mlp-1x6", "epochs": 2, "track_examples": True}), store)
+    made = done.fitted()
+    assert made.error == pytest.approx(1 - done.result["train_accuracy"])
+    assert made.seed == 0
+    assert made.rate == pytest.approx(done.history["learning_rate"].iloc[-1])
+    pd.testing.assert_frame_equal(made.history, done.history)
+    pd.testing.assert_frame_equal(made.examples, done.examples)
+    other = run(RunSpec("digits", n_train=40, n_test=20, model="logistic-regression"), store)
+    with pytest.raises(InputError, match="is of the model logistic-regression, expected a network"):
+        other.fitted()
+    with pytest.raises(InputError, match="is missing, expected one that is done"):
+        store.of(RunSpec("digits", n_train=41)).fitted()
+
+
+def test_margins():
+    logits = torch.tensor([[1.0, 3.0, 2.0], [0.0, 0.5, 0.5]])
+    assert margins_of(logits, torch.tensor([1, 0])).tolist() == [1.0, -0.5]
+    assert margins_of(logits[:, :2], torch.tensor([0, 1])).tolist() == [-2.0, 0.5]
+
+
+def test_work_is_shared_and_so_are_reasons():
+    calls = []
+
+    def work(fitted, x):
+        calls.append(x)
+        if x < 0:
+            raise NotComputable("negative")
+        return x
+
+    made = of_module(small_relu(), *small_data())
+    assert [made.once(work, 2), made.once(work, 2), made.once(work, 3)] == [2, 2, 3]
+    for _ in range(2):
+        with pytest.raises(NotComputable, match="negative"):
+            made.once(work, -1)
+    assert calls == [2, 3, -1]
+
+
+def test_features_and_hidden_layers():
+    module = small_relu(sizes=(3, 5, 4, 3))
+    inputs, labels = small_data()
+    made = of_module(module, inputs, labels, seed=3)
+    torch.testing.assert_close(made.features, module[:4](inputs).detach())
+    h, logits = made.hidden(inputs, 1)
+    torch.testing.assert_close(h, module[:2](inputs))
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), h)
+    assert gradient.shape == (30, 5)
+    assert [len(block) for block, _ in made.blocks(bytes_per_example=2**26)] == [4] * 7 + [2]
+
+
+MODULE, INPUTS = nn.Linear(3, 3), torch.zeros(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "message"),
+    [
+        (MODULE, None, r"data is None, expected what the Linear was trained on"),
+        (object(), data().train, "model is a object, expected a fitted NetworkClassifier, a torch module or a stored run"),
+        (NetworkClassifier(), data().train, "the NetworkClassifier is not fitted"),
+        (MODULE, (INPUTS, torch.zeros(3, dtype=torch.int64)), "there are 4 inputs and 3 labels"),
+        (MODULE, (INPUTS, torch.zeros(4)), "labels have type torch.float32"),
+        (MODULE, (INPUTS, torch.tensor([0, 1, 2, 3])), r"labels range over 0…3, expected 0…2, as the module gives logits of 3 classes"),
+        (MODULE, (torch.zeros(4, 5), torch.zeros(4, dtype=torch.int64)), r"the module does not take inputs of shape \(2, 5\)"),
+        (MODULE, data().train, r"the module does not take inputs of shape \(2, 1, 8, 8\)"),
+        (nn.Linear(3, 1), (INPUTS, torch.full((4,), 2)), r"labels range over 2…2, expected 0…1"),
+        (nn.Unflatten(1, (3, 1)), (INPUTS, torch.arange(4) % 3), "the module has no trainable parameter"),
+        (nn.Conv1d(1, 1, 1), (torch.zeros(4, 1, 3), torch.arange(4) % 3), r"forward of Conv1d returned shape \(2, 1, 3\)"),
+        (nn.Flatten(), (INPUTS, torch.zeros(4, dtype=torch.int64)), "the module has no trainable parameter"),
+        (nn.BatchNorm1d(3, track_running_stats=False), (INPUTS, torch.arange(4) % 3), "normalization  has no running statistics"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(model, given, message):
+    with pytest.raises(InputError, match=message):
+        as_fitted(model, given)
+
+
+def test_data_of_another_shape_or_other_classes():
+    with pytest.raises(InputError, match=r"images have shape \(1, 9, 8\), expected \(1, 8, 8\) as in fit"):
+        as_fitted(trained("mlp"), Split(torch.zeros(2, 1, 9, 8), torch.tensor([0, 1]), tuple("0123456789")))
+    with pytest.raises(InputError, match="classes are "):
+        as_fitted(trained("mlp"), Split(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), ("a", "b")))
+    with pytest.raises(InputError, match="data is given beside a Fitted, which has its own"):
+        as_fitted(fitted("mlp"), data())
+    with pytest.raises(InputError, match="prepare is given beside a NetworkClassifier"):
+        as_fitted(trained("mlp"), data(), prepare=lambda images: images)
+    with pytest.raises(InputError, match="the initial network has other parameters"):
+        _ = as_fitted(small_relu(), small_data(), initial=small_relu(sizes=(3, 5, 3))).initial_parameters
+
+
+def test_a_compiled_module_is_measured_as_it_was():
+    module = small_relu()
+    made = as_fitted(torch.compile(module, backend="eager"), small_data())
+    assert type(made.module) is nn.Sequential
+
+
+class Wrapped(nn.Module):
+    """A network of the user's whose output is more than logits: one logit for two classes, in a dictionary."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last = nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)
+
+    def forward(self, x):
+        return {"logits": self.last(torch.relu(self.norm(self.first(x)))), "more": x}
+
+
+def test_outputs_are_taken_as_training_takes_them():
+    inputs, _ = small_data()
+    made = of_module(Wrapped(), inputs, torch.arange(30) % 2)
+    z = made.module(inputs)["logits"][:, 0].detach()
+    torch.testing.assert_close(made.logits, torch.stack([torch.zeros_like(z), z], 1))
+    torch.testing.assert_close(made.call(made.parameters, inputs).detach(), made.logits)
+    assert made.hidden(inputs, 1)[1].shape == (30, 2)
+    assert len(made.weights()) == 2

@@ -1,0 +1,190 @@
+"""The table of all measures: what every measure must keep to, whatever it computes."""
+
+import json
+import math
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from shattering import MEASURES, InputError, NetworkClassifier, RunSpec, Split, Store, measure, run
+from shattering.cli import main
+from shattering.measures.fitted import NotComputable
+from shattering.measures.fitting import as_fitted
+from tests.measures.networks import NETWORKS, data, fitted, small_data, small_relu, trained
+
+
+def state_of(module: nn.Module) -> dict:
+    """All that a measure might change in a module."""
+    tensors = {name: value.clone() for name, value in module.state_dict().items()}
+    grads = {name: None if p.grad is None else p.grad.clone() for name, p in module.named_parameters()}
+    hooks = {name: (len(m._forward_hooks), len(m._forward_pre_hooks)) for name, m in module.named_modules()}
+    return {
+        "tensors": tensors,
+        "grads": grads,
+        "hooks": hooks,
+        "modes": {name: m.training for name, m in module.named_modules()},
+        "trainable": {name: p.requires_grad for name, p in module.named_parameters()},
+    }
+
+
+def generators() -> tuple:
+    return random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()  # noqa: NPY002
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_model_is_left_as_it_was(name):
+    """Property (d): parameters, buffers, mode, gradients, hooks, global generators."""
+    module = trained(name).module_
+    module.train()
+    next(module.parameters()).grad = torch.ones_like(next(module.parameters()))
+    before, drawn = state_of(module), generators()
+    cheap = [key for key, entry in MEASURES.items() if entry.cost in ("1", "P", "E", "B")]
+    table = measure(trained(name), data(), list(MEASURES) if name in ("mlp", "branches") else cheap)
+    after = state_of(module)
+    assert before.pop("hooks") == after.pop("hooks")
+    assert before.pop("modes") == after.pop("modes")
+    assert before.pop("trainable") == after.pop("trainable")
+    torch.testing.assert_close(after, before, rtol=0, atol=0)
+    assert generators() == drawn
+    assert set(table.columns) == {"value", "reason", "seconds"}
+    assert (table["value"].isna() == (table["reason"] != "")).all()
+    assert (table["seconds"] >= 0).all()
+    module.zero_grad()
+
+
+@pytest.mark.parametrize("name", ["mlp", "branches"])
+def test_neither_blocks_nor_the_order_of_examples_matter(name):
+    """Property (c)."""
+    rows = torch.randperm(len(data().train), generator=torch.Generator().manual_seed(0))
+    whole = measure(fitted(name, torch.float64))["value"]
+    parts = measure(fitted(name, torch.float64, block=7))["value"]
+    shuffled = measure(fitted(name, torch.float64, rows=rows))["value"]
+    for measured in MEASURES:
+        assert parts[measured] == pytest.approx(whole[measured], rel=1e-6, nan_ok=True), measured
+        assert shuffled[measured] == pytest.approx(whole[measured], rel=1e-6, nan_ok=True), measured
+
+
+def test_the_same_network_has_the_same_values_wherever_it_is_measured():
+    """Inference mode, no gradients, autocast and seeds of the caller change nothing."""
+    expected = measure(trained("mlp"), data())["value"]
+    torch.manual_seed(7)
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        found = measure(trained("mlp"), data())["value"]
+    assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-12, nan_ok=True)
+
+
+def test_the_dictionary_is_whole():
+    for name, entry in MEASURES.items():
+        assert entry.at.endswith(f":{name}")
+        assert all((entry.formula, entry.source, entry.needs, entry.cost)), name
+        assert set(entry.needs.replace("W0", "W").replace("Hv", "H").split()) <= set("WXYgHTQRU"), name
+
+
+def test_ones_own_measure_in_five_lines():
+    def l1_norm(fitted):
+        return float(sum(weight.abs().sum() for weight in fitted.weights()))
+
+    found = measure(trained("mlp"), data(), {"l1_norm": l1_norm, "n_parameters": MEASURES["n_parameters"]})
+    expected = sum(p.detach().abs().sum().item() for name, p in trained("mlp").module_.named_parameters() if "weight" in name)
+    assert found.loc["l1_norm", "value"] == pytest.approx(expected, rel=1e-6)
+    assert found.loc["n_parameters", "value"] == trained("mlp").n_parameters_
+
+
+def test_reasons_and_faults():
+    def without(fitted):
+        raise NotComputable("there is no such thing")
+
+    def nothing(fitted):
+        return math.nan
+
+    def forward_mode(fitted):
+        raise NotImplementedError("Trying to use forward AD with x that does not support it\nmore")
+
+    found = measure(small_relu(), small_data(), {"a": without, "b": nothing, "c": forward_mode})
+    assert found["value"].isna().all()
+    assert found["reason"].tolist() == [
+        "there is no such thing",
+        "the result is not a number",
+        "Trying to use forward AD with x that does not support it",
+    ]
+
+    def broken(fitted):
+        raise KeyError("oops")
+
+    with pytest.raises(KeyError, match="oops"):  # a fault of the user's is no NaN (appendix A10)
+        measure(small_relu(), small_data(), {"broken": broken})
+
+
+def test_bad_names():
+    with pytest.raises(InputError, match=r"unknown measure 'n_parameter'; did you mean 'n_parameters'\?"):
+        measure(trained("mlp"), data(), ["n_parameter"])
+    with pytest.raises(InputError, match="measures is 'steps', expected a list of names or a mapping"):
+        measure(trained("mlp"), data(), "steps")
+
+
+def test_nan_weights_give_reasons_not_numbers():
+    module = small_relu()
+    module[2].weight.data[0, 0] = math.nan
+    found = measure(module, small_data())
+    numbers = found.index[found["value"].notna()].tolist()
+    assert set(numbers) <= {"n_parameters", "vc_dimension"}
+
+
+@pytest.mark.parametrize("k", [2, 3, 4])
+def test_two_classes_and_a_class_without_examples(k):
+    inputs, labels = small_data(k=min(k, 3))
+    module = small_relu(sizes=(3, 4, k))
+    found = measure(as_fitted(module, (inputs, labels)))
+    assert found.loc["n_parameters", "value"] == 16 + 5 * k
+
+
+def test_a_module_without_linear_layers():
+    class Scale(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(3, dtype=torch.float64))
+
+        def forward(self, x):
+            return x * self.scale
+
+    found = measure(Scale(), small_data())
+    assert found.loc["vc_dimension", "reason"] == "the network has no linear layer and no convolution"
+    assert found.loc["n_parameters", "value"] == 3
+
+
+def test_an_untrained_and_a_diverged_network():
+    untrained = NetworkClassifier("mlp-1x4", epochs=1, learning_rate=0.0).fit(data().train)
+    assert measure(untrained, data()).loc["steps", "reason"].startswith("the history has no full_train_loss")
+    diverged = NetworkClassifier("mlp-1x4", epochs=3, learning_rate=1e30).fit(data().train)
+    assert diverged.diverged_
+    found = measure(diverged, data())
+    assert "diverged" in found.loc["training_loss_area", "reason"]
+
+
+def test_the_command(tmp_path, capsys):
+    split = data().train
+    assert isinstance(split, Split)
+    done = run(RunSpec("digits", n_train=40, n_test=20, params={"network": "mlp-1x6", "epochs": 2}), Store(tmp_path))
+    assert main(["measure", done.run_id, "--store", str(tmp_path), "--only", "n_parameters", "--only", "steps"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == [
+        "n_parameters  460",
+        "steps         not computable: the history has no full_train_loss: train with evaluate_train",
+    ]
+    assert main(["measure", done.run_id, "--store", str(tmp_path), "--json", "--only", "n_parameters"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "run": done.run_id,
+        "measures": [{"name": "n_parameters", "value": 460.0, "reason": None}],
+    }
+    assert main(["measure", done.run_id, "--store", str(tmp_path), "--only", "nonsense"]) == 1
+    assert "unknown measure 'nonsense'" in capsys.readouterr().err
+
+
+def test_the_list(capsys):
+    assert main(["list", "measures", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list(MEASURES)
+    assert set(rows[0]) == {"name", "formula", "source", "needs", "cost", "sign"}
