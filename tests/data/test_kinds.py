@@ -330,3 +330,13 @@ def test_a_stream_is_read_as_far_as_it_is_asked_for():
     assert len(data.train) == 40
     with pytest.raises(InputError, match="is a stream, expected n_train"):
         load_dataset(rows.to_iterable_dataset())
+
+
+def test_examples_have_the_names_that_the_user_gave_them(tmp_path):
+    train = load_dataset((frame(), Y), hold_out=False).train
+    assert train.subset(torch.tensor([3, 1])).names.tolist() == ["row3", "row1"]
+    assert load_dataset((frame().reset_index(drop=True), Y), hold_out=False).train.names is None
+    for i in range(4):
+        (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
+        (tmp_path / "ab"[i % 2] / f"{i}.png").write_bytes(encode(np.full((3, 3, 3), i, dtype=np.uint8)))
+    assert load_dataset(tmp_path, hold_out=False).train.names.tolist() == ["a/0.png", "a/2.png", "b/1.png", "b/3.png"]

@@ -151,6 +151,7 @@ class Comparison:
             identified, so that no stored run is used again for it.
         objects: the objects that the runs name, such as a model that was handed over as an object.
         duplicates: inputs that are on both sides of the split; None if none were found.
+        names: what the user calls the training examples, by id; empty if they have no names.
     """
 
     model: str
@@ -160,6 +161,7 @@ class Comparison:
     notes: tuple[str, ...] = ()
     objects: Objects | None = field(default=None, repr=False, compare=False)
     duplicates: Duplicates | None = None
+    names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def original(self) -> Repeat:

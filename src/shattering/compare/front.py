@@ -21,6 +21,7 @@ from shattering.data.arrays import Targets
 from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset
+from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
@@ -174,6 +175,7 @@ def randomization_test(
             (*notes, *_noted(repeats), *unidentified),
             objects=by_name,
             duplicates=find_duplicates(dataset, folds is not None),
+            names=_names(dataset.train),
             seconds=time.perf_counter() - clock.start,
         )
     except BaseException:
@@ -199,6 +201,11 @@ def name_objects(
         source = objects.name_of(dataset.name, dataset.fingerprint()[:16])
         by_name[source] = dataset
     return by_name, {"model": name, "dataset": source}, tell(unidentified)
+
+
+def _names(split: Split) -> dict[int, str]:
+    """Return what the user calls the examples, by id."""
+    return {} if split.names is None else dict(zip(split.ids.tolist(), split.names.tolist(), strict=True))
 
 
 def _start(estimator: BaseEstimator | None) -> tuple[Start | None, tuple[str, ...]]:

@@ -86,4 +86,7 @@ def find_label_issues(test: Comparison) -> pd.DataFrame | None:
     if not is_tracked(run) or run.result["diverged"]:
         return None
     ranking = measures.label_error_ranking(run.examples)
-    return ranking.drop(columns=["true_label", "changed", "first_fit", "mean_loss", "final_loss"])
+    issues = ranking.drop(columns=["true_label", "changed", "first_fit", "mean_loss", "final_loss"])
+    if test.names:
+        issues.insert(1, "name", [test.names.get(number) for number in issues["id"].tolist()])
+    return issues

@@ -78,8 +78,9 @@ class RandomizationTest(Comparison):
     def label_issues(self) -> pd.DataFrame | None:
         """The original training examples, those whose label is likeliest wrong first; None without tracked epochs.
 
-        Columns: id, label, label_quality (minus the mean loss in nats; the lower, the likelier the label is wrong), epochs_to_fit,
-        forgetting_events, final_prediction. None also for a training that diverged.
+        Columns: id, name (where examples have one, such as a file or the index of a DataFrame), label, label_quality (minus the mean
+        loss in nats; the lower, the likelier the label is wrong), epochs_to_fit, forgetting_events, final_prediction. None also for a
+        training that diverged.
         """
         return find_label_issues(self)
 

@@ -71,10 +71,18 @@ def dataset_from_arrays(
         if len(x) != len(y):
             raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
     train, test = (
-        Split(x, y, names, label_values=values, kind=kind, groups=g)  # type: ignore[arg-type]  # Rows are like a tensor; kind None is the split's default
+        Split(x, y, names, label_values=values, kind=kind, groups=g, names=_index(x))  # type: ignore[arg-type]  # Rows are like a tensor; kind None is the split's default
         for x, (y, values), g in zip(inputs, labels, of_groups, strict=True)
     )
     return Dataset(train, test, name)
+
+
+def _index(inputs: Any) -> np.ndarray | None:
+    """Return the index of a DataFrame or Series as text, unless it only counts the rows."""
+    index = getattr(inputs.content, "index", None) if isinstance(inputs, Rows) else None
+    if not isinstance(index, pd.Index) or isinstance(index, pd.RangeIndex):
+        return None
+    return np.array([str(name) for name in index])
 
 
 def _labels(

@@ -33,9 +33,9 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
         item = source[i]
         if not isinstance(item, Sequence) or isinstance(item, str) or len(item) != 2:
             raise InputError(f"item {i} of the torch dataset is a {type(item).__name__}, expected a pair (input, label)")
-        pairs.append(item)
+        pairs.append(tuple(map(_kept, item)))
     if kind in ("tokens", "opaque") or (pairs and all(isinstance(item[0], str) for item in pairs)):
-        targets = [item[1].clone() if isinstance(item[1], torch.Tensor) else item[1] for item in pairs]
+        targets = [item[1] for item in pairs]
         return [x.detach().cpu().numpy().copy() if isinstance(x, torch.Tensor) else x for x, _ in pairs], plain_or_numbers(targets)
     images, labels, notes = [], [], []
     for i, item in enumerate(pairs):
@@ -68,6 +68,11 @@ def plain_or_numbers(labels: Any) -> np.ndarray:
     """Return the labels of a torch dataset, or its fractional targets."""
     where = "the target of the torch dataset"
     return plain_targets(labels, where) if are_numbers(labels) else plain_labels(labels, where)
+
+
+def _kept(value: Any) -> Any:
+    """Return a copy, as some datasets fill the same memory again with the next item."""
+    return value.detach().clone() if isinstance(value, torch.Tensor) else copy(value)
 
 
 class _Picture(np.ndarray):

@@ -203,7 +203,8 @@ def read_image_folder(folder: Path, classes: list[str] | None = None, size: int 
     if len(classes) < 2:
         raise InputError(f"{where} has {len(classes)} class folder, expected at least two")
     labels = torch.repeat_interleave(torch.tensor([len(files) for files in members]))
-    return Split(images_of(ImageFiles(folder, np.array(names)), size, skip_corrupt), labels, tuple(classes))
+    called = np.array([printable(os.fsdecode(name)) for name in names])
+    return Split(images_of(ImageFiles(folder, np.array(names)), size, skip_corrupt), labels, tuple(classes), names=called)
 
 
 def read_labelled_images(folder: Path, table: Path, target: str | None, size: int | None = None, skip_corrupt: bool = False) -> Split:
@@ -238,7 +239,8 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
         warnings.warn(f"{where} has no label for {len(missing)} images, which are not used (first: {printable(missing[0])})", stacklevel=2)
     named = classes_of(frame[label], f"column {label!r} of {where}", None, None)
     encoded = np.array([os.fsencode(path) for path in chosen])
-    return Split(images_of(ImageFiles(folder, encoded), size, skip_corrupt), **named)
+    called = np.array([printable(path) for path in chosen])
+    return Split(images_of(ImageFiles(folder, encoded), size, skip_corrupt), **named, names=called)
 
 
 def images_of(source: Encoded, size: int | None, skip_corrupt: bool) -> torch.Tensor:

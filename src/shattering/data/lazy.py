@@ -78,20 +78,25 @@ class ImagesOnDisk:
     @property
     def shape(self) -> tuple[int, ...]:
         if self._image_shape is None:
-            self._image_shape, self._first = self._shape_of_first()
+            self._look_at_first()
+        assert self._image_shape is not None
         return (len(self.rows), *self._image_shape)
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the decoded images, after the transforms."""
         if self._dtype is None:
-            self._dtype = torch.float32 if self._first_decoded()[0].dtype == np.float32 else torch.uint8
+            self._look_at_first()
+        assert self._dtype is not None
         return self._dtype
 
-    def _shape_of_first(self) -> tuple[tuple[int, int, int], str]:
+    def _look_at_first(self) -> None:
+        """Take shape and type from the first image, where they are not known."""
         first, name = self._first_decoded()
         height, width, channels = first.shape
-        return (channels, height, width), name
+        self._dtype = self._dtype or (torch.float32 if first.dtype == np.float32 else torch.uint8)
+        if self._image_shape is None:
+            self._image_shape, self._first = (channels, height, width), name
 
     def _first_decoded(self) -> tuple[np.ndarray, str]:
         """Return the first image that can be decoded, and where it comes from."""

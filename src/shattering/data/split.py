@@ -39,6 +39,8 @@ class Split:
         kind: "images", "table", "sequence", "tokens" or "opaque". Default: by the inputs; tokens have to be said.
         groups: (n,) int64, equal for examples that belong together, such as those of one patient or document. None: the examples are
             independent of each other.
+        names: (n,) what the user calls each example, such as the file it is from or its index in a DataFrame, as text. None: they
+            have no names.
 
     Raises:
         InputError: for shapes, types or values that do not fit.
@@ -57,6 +59,7 @@ class Split:
     label_values: np.ndarray = field(default=None)  # type: ignore[assignment]  # set in __post_init__
     kind: Kind = field(default=None)  # type: ignore[assignment]  # set in __post_init__
     groups: torch.Tensor | None = None
+    names: np.ndarray | None = None
 
     def __post_init__(self):
         if self.ids is None:
@@ -136,14 +139,17 @@ class Split:
             inputs = Rows(inputs.given())
         else:
             inputs = inputs.subset(np.arange(len(self))) if isinstance(inputs, ImagesOnDisk) else inputs.clone()
-        copies = {name: getattr(self, name).clone() for name in self._of_rows()}
+        copies: dict[str, Any] = {name: getattr(self, name).clone() for name in self._of_rows()}
         return replace(self, inputs=inputs, **copies)
 
     def subset(self, rows: torch.Tensor) -> "Split":
-        """Return the examples at positions `rows`, with their ids and groups."""
+        """Return the examples at positions `rows`, with their ids, groups and names."""
         inputs: Any = self.inputs
         inputs = inputs.subset(rows) if isinstance(inputs, (ImagesOnDisk, Rows)) else inputs[rows]
-        return replace(self, inputs=inputs, **{name: getattr(self, name)[rows] for name in self._of_rows()})
+        parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in self._of_rows()}
+        if self.names is not None:
+            parts["names"] = self.names[np.asarray(rows)]
+        return replace(self, inputs=inputs, **parts)
 
     def row_keys(self, block: int = 1024) -> Iterator[bytes]:
         """Yield bytes for each example that are equal where inputs are, reading images on disk in blocks of so many."""
@@ -216,6 +222,8 @@ def _check_labels(split: Split) -> None:
         if tensor.dtype != expected or tuple(tensor.shape) != (n,):
             said = f"{name} have type {tensor.dtype} and shape {tuple(tensor.shape)}"
             raise InputError(f"{said}, expected {str(expected).removeprefix('torch.')} and ({n},)")
+    if split.names is not None and split.names.shape != (n,):
+        raise InputError(f"names have shape {split.names.shape}, expected ({n},)")
     if split.is_regression:
         if not bool(torch.isfinite(labels).all() and torch.isfinite(split.true_labels).all()):
             raise InputError("the targets contain NaN or infinite values, expected finite ones")
