@@ -1,12 +1,13 @@
 """Small trained networks that the tests of measures share: each is fitted once per process."""
 
+from copy import deepcopy
 from functools import cache
 from itertools import pairwise
 
 import torch
 from torch import nn
 
-from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize
+from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize, seeds
 from shattering.measures.fitted import Fitted
 from shattering.measures.fitting import as_fitted
 
@@ -89,3 +90,34 @@ def small_data(seed: int = 0, n: int = 30, d: int = 3, k: int = 3) -> tuple[torc
     """Gaussian inputs (n, d) in float64, and labels of k classes."""
     generator = torch.Generator().manual_seed(1000 + seed)
     return torch.randn(n, d, generator=generator, dtype=torch.float64), torch.arange(n) % k
+
+
+class Normalized(nn.Module):
+    """A small convolutional network with batch normalization, whose statistics are those of the digits."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 4, 3, stride=2, bias=False), nn.BatchNorm2d(4)
+        self.pool, self.last = nn.MaxPool2d(3, 1), nn.Linear(4, 10)
+
+    def forward(self, images):
+        return self.last(self.pool(torch.relu(self.norm(self.conv(images)))).flatten(1))
+
+
+@cache
+def _normalized() -> Normalized:
+    with seeds.everywhere(0):
+        module = Normalized()
+    module(data().train.inputs.float() / 255)
+    return module
+
+
+def tiny(name: str, dtype: torch.dtype = torch.float64) -> Fitted:
+    """One of TINY: cheap enough for the slow, obvious version of a measure."""
+    if name != "normalized":
+        return fitted(name, dtype)
+    images = data().train.inputs.float() / 255
+    return of_module(deepcopy(_normalized()), images.to(dtype), data().train.labels, unlabelled=data().test.inputs.to(dtype) / 255)
+
+
+TINY = ("mlp", "branches", "normalized")

@@ -3,6 +3,8 @@
 Formulas: θ: trainable scalars, θ⁰ before training, P of them. W_l: weights of the L linear layers and convolutions, W_l⁰ before training;
 ‖·‖: norm of the operator, ‖·‖_F: of the array. z: logits of the n training examples, k classes; y: the labels that were trained on; ℓ:
 cross-entropy in nats; γ_i: the label's logit minus the largest other one, γ: their tenth percentile. φ: input of the last linear layer.
+g_i: gradient of ℓ_i in θ, ḡ: their mean; C: mean of g_i g_iᵀ. H: Hessian of the mean of ℓ; G: the Fisher matrix. K: tangent kernel of n_G
+examples, K_c: centred; Ỹ: their centred one-hot labels. p: probabilities.
 """
 
 from dataclasses import dataclass
@@ -56,5 +58,26 @@ MEASURES: dict[str, Measure] = {
     "steps": Measure("size:steps", "log of the steps until the mean of ℓ is 0.01", "Jiang et al. 2020, section 7", "T", "1"),
     "training_loss_area": Measure(
         "size:training_loss_area", "sum over epochs of the online loss", "Lyle et al. 2020; Ru et al. 2021, eq. 1", "T", "1", invariance="f"
+    ),
+    # gradients of single examples
+    "gradient_variance": Measure("gradients:gradient_variance", "tr C - ‖ḡ‖²", "Jiang et al. 2020, section 8", "g", "B + nP"),
+    "gradient_coherence": Measure(
+        "gradients:gradient_coherence", "‖ḡ‖² / tr C", "Chatterjee & Zielinski 2020, eq. 1, over n", "g", "B + nP", "-"
+    ),
+    "gradient_snr": Measure(
+        "gradients:gradient_snr", "mean over j of ḡ_j² / Var_i(g_ij)", "Liu et al. 2020, eq. 1", "g", "B + nP", "-", invariance="r"
+    ),
+    # tangent kernel
+    "label_complexity": Measure(
+        "tangent:label_complexity", "√(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G)", "Arora et al. 2019, theorem 5.1", "g Y", "B + nP"
+    ),
+    "kernel_alignment": Measure(
+        "tangent:kernel_alignment",
+        "⟨K_c, ỸỸᵀ⟩ / ‖K_c‖‖ỸỸᵀ‖",
+        "Cortes et al. 2012, definition 4; Baratin et al. 2021",
+        "g Y",
+        "B + nP",
+        "-",
+        invariance="s",
     ),
 }

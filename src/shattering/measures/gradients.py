@@ -1,0 +1,83 @@
+"""How the gradients of single examples agree, at the end of training: g_i of example i in all trainable scalars, ḡ their mean.
+
+Gradients are those of single examples, never divided by their number, and moments are over the n examples, not n - 1. Only sums are
+kept; gradients exist in blocks of examples alone.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from shattering.measures.derivatives import Vector, blocks_of_gradients, checked, dot, gradient
+from shattering.measures.fitted import Fitted, NotComputable
+
+_CONSTANT = 1e-10  # share of its mean square below which a gradient's variance is rounding
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Moments of the gradients of single examples.
+
+    Args:
+        trace: tr C = mean of ‖g_i‖², the trace of the empirical Fisher matrix.
+        mean: ḡ, by parameter.
+        variance: of each component over the examples, by parameter, float64.
+    """
+
+    trace: float
+    mean: Vector
+    variance: Vector
+
+
+def moments(fitted: Fitted) -> Moments:
+    """Return the moments of the training examples' gradients, computed once. Raises NotComputable for a diverged network."""
+    return fitted.once(_moments)
+
+
+def _moments(fitted: Fitted) -> Moments:
+    _ = fitted.logits  # raises for a diverged network
+    _, mean = gradient(fitted, fitted.parameters)
+    squares, variance = 0.0, {name: torch.zeros_like(p, dtype=torch.float64) for name, p in mean.items()}
+    for block in blocks_of_gradients(fitted, F.cross_entropy):
+        for name, part in block.items():
+            squares += float(part.square().sum(dtype=torch.float64))
+            variance[name] += (part - mean[name]).square().sum(0, dtype=torch.float64)
+    return Moments(checked(squares / fitted.n, "a gradient"), mean, {name: part / fitted.n for name, part in variance.items()})
+
+
+def gradient_variance(fitted: Fitted) -> float:
+    """Return tr C - ‖ḡ‖²: the variance of the gradients, summed over the parameters.
+
+    Jiang et al. ("Fantastic Generalization Measures", ICLR 2020, section 8) take it at the end of training.
+    """
+    return sum(float(part.sum()) for part in moments(fitted).variance.values())
+
+
+def gradient_coherence(fitted: Fitted) -> float:
+    """Return -‖ḡ‖² / tr C, from -1 for equal gradients to -1/n for orthogonal ones.
+
+    Times n it is the coherence α of Chatterjee & Zielinski ("Making coherence out of nothing at all", 2020, eq. 1), negated since
+    coherent gradients should generalize.
+    """
+    found = moments(fitted)
+    if not found.trace:
+        raise NotComputable("every gradient is 0")
+    return -dot(found.mean, found.mean) / found.trace
+
+
+def gradient_snr(fitted: Fitted) -> float:
+    """Return -(mean over the parameters of ḡ_j² / Var_i(g_ij)), the gradients' ratio of signal to noise.
+
+    Liu, Jiang, Bai, Chen & Wang ("Understanding why neural networks generalize well through GSNR of parameters", ICLR 2020, eq. 1).
+    Parameters whose gradient is the same for every example have no ratio and are left out: those of dead units, above all.
+    """
+    found, ratios = moments(fitted), []
+    for name, variance in found.variance.items():
+        square = found.mean[name].double().square()
+        varies = variance > _CONSTANT * (square + variance)
+        ratios.append((square / variance)[varies])
+    every = torch.cat(ratios)
+    if not len(every):
+        raise NotComputable("no gradient differs between examples")
+    return -float(every.mean())
