@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from shattering import seeds
+from shattering.data.exchange import Exchange, exchanged_order
 from shattering.errors import InputError
 from shattering.parameters import Range, check_fields
 
@@ -58,9 +59,12 @@ class Randomization:
             "permute" (the corrupted labels are permuted among themselves, which keeps class counts). Targets of a regression are
             redrawn from the true targets, or permuted.
         permute_channels: permute all values of an image instead of keeping a pixel's channels together.
+        exchange: which permutations label_mode "permute" makes: "free" (any), "within" (inside each group of the split), "whole"
+            (groups of one size exchange their complete label vectors), or "shift" (the labels of each group, or of all, are rolled);
+            see `shattering.data.exchange`. The last two are of all labels, labels = 1.
 
     Raises:
-        InputError: for values out of range.
+        InputError: for values out of range, and for an exchange that does not go with the other fields.
 
     Example:
         >>> Randomization(labels=0.5, pixels="shuffled").title
@@ -71,16 +75,24 @@ class Randomization:
     pixels: Pixels = "true"
     label_mode: LabelMode = "redraw"
     permute_channels: bool = False
+    exchange: Exchange = "free"
 
     def __post_init__(self):
         check_fields(self)
         object.__setattr__(self, "labels", float(self.labels))
         object.__setattr__(self, "permute_channels", bool(self.permute_channels))
+        if self.exchange != "free" and (self.label_mode != "permute" or not self.labels):
+            raise InputError(f"exchange is {self.exchange!r} beside label_mode {self.label_mode!r}, expected permuted labels")
+        if self.exchange in ("whole", "shift") and self.labels < 1:
+            raise InputError(
+                f"exchange is {self.exchange!r} and labels is {self.labels:g}, expected 1: it exchanges complete label vectors"
+            )
 
     @property
     def title(self) -> str:
         """The name in the papers' words, e.g. "random labels", "50% corrupted labels, shuffled pixels"."""
-        kind = {"redraw": "", "flip": " (flipped)", "permute": " (permuted)"}[self.label_mode] if self.labels else ""
+        permuted = {"free": "permuted", "within": "permuted within groups", "whole": "exchanged between groups", "shift": "shifted"}
+        kind = {"redraw": "", "flip": " (flipped)", "permute": f" ({permuted[self.exchange]})"}[self.label_mode] if self.labels else ""
         words = []
         if self.labels == 1:
             words.append(f"random labels{kind}")
@@ -93,7 +105,7 @@ class Randomization:
     def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
         """Return the corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test".
 
-        Raises InputError for targets of a regression that are to be flipped.
+        Raises InputError for targets of a regression that are to be flipped, and for a split without the groups that `exchange` needs.
         """
         import torch
 
@@ -116,7 +128,8 @@ class Randomization:
                 raise InputError("ids repeat, expected one an example: labels are permuted by what is drawn for each id")
             rows = np.flatnonzero(corrupted)
             new = true.copy()
-            new[rows] = true[rows[np.argsort(words[rows, 2], kind="stable")]]
+            groups = None if split.groups is None else split.groups.numpy()[rows]
+            new[rows] = true[rows[exchanged_order(self.exchange, words[rows, 2], groups, split.ids.numpy()[rows])]]
         return torch.from_numpy(np.where(corrupted, new, true))
 
     def pixel_transform(self, seed: int, part: str, moments: Moments) -> Callable[[np.ndarray, int], np.ndarray]:

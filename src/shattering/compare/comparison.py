@@ -6,135 +6,19 @@ Table, sentences, charts and page are made from a `Comparison`; `RandomizationTe
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 from statistics import fmean
 
-from shattering import stats
 from shattering.compare.duplicates import Duplicates
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, RANDOMIZATIONS, TESTS, find_randomizations
+from shattering.compare.permutation import Permutation, PermutationTest, permutation_of, permutation_test
+from shattering.compare.plan import LABEL_TEST, ORIGINAL, RANDOMIZATIONS, find_randomizations, null_of, without_exchange
+from shattering.compare.repeat import Repeat
+from shattering.compare.zero_refit import ZeroRefitTest
 from shattering.data.kinds import PARTS, Kind
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
-
-
-@dataclass(frozen=True)
-class Repeat:
-    """One fit of the model on the original data or on one randomized copy of them; with folds, one run per fold.
-
-    Repeats of a permutation test are its permutations. Numbers are means over folds, and None where a run is not done.
-
-    Args:
-        randomization: how the data were randomized.
-        number: the index among the repeats of this randomization, from 0.
-        runs: the run, or one run per fold.
-
-    Example:
-        >>> repeat = test.of("permuted-labels")[0]
-        >>> repeat.number, repeat.status
-        (0, 'done')
-    """
-
-    randomization: Randomization
-    number: int
-    runs: tuple[Run, ...]
-
-    @property
-    def status(self) -> str:
-        """ "done", or the first other status among its runs."""
-        return next((run.status for run in self.runs if run.status != "done"), "done")
-
-    @property
-    def begun(self) -> bool:
-        """True if any of its runs was begun, whatever came of it."""
-        return any(run.status != "missing" for run in self.runs)
-
-    @property
-    def train_score(self) -> float | None:
-        """The score on the training examples against the labels that were fitted."""
-        return self.mean("train_accuracy" if self.runs[0].spec.scoring is None else "train_score")
-
-    @property
-    def test_score(self) -> float | None:
-        """The score against the true test labels, as in the papers. None also where the scorer is undefined for them.
-
-        Folds are stratified by the randomized labels, so the true labels of a fold may all be of one class.
-        """
-        return self.mean("test_accuracy" if self.runs[0].spec.scoring is None else "test_score")
-
-    @property
-    def null_score(self) -> float | None:
-        """The score that permutation tests compare: against test labels randomized as the training labels are.
-
-        This is the statistic of Ojala and Garriga (2010) and of scikit-learn. True test labels would give a null distribution that
-        is as valid but broader: where classes are clusters, a model of permuted labels may name whole clusters correctly by chance.
-        """
-        name = "test_accuracy" if self.runs[0].spec.scoring is None else "test_score"
-        return self.mean(f"{name}_on_corrupted_labels")
-
-    @property
-    def fit_seconds(self) -> float | None:
-        """The seconds that its fits took, summed over folds."""
-        return sum(run.provenance["fit_seconds"] for run in self.runs) if self.status == "done" else None
-
-    @property
-    def interpolated(self) -> bool | None:
-        """True if every training example is classified as labelled, in every fold."""
-        return all(run.result["interpolated"] for run in self.runs) if self.status == "done" else None
-
-    @property
-    def n_test(self) -> int:
-        """The number of test examples, summed over folds."""
-        return sum(run.result["n_test"] for run in self.runs)
-
-    def mean(self, name: str) -> float | None:
-        """Return the mean over folds of one number of the results, or None if a fold lacks it."""
-        values = [run.result.get(name) for run in self.runs]
-        known = [value for value in values if value is not None]
-        return fmean(known) if len(known) == len(values) else None
-
-
-@dataclass(frozen=True)
-class PermutationTest:
-    """A permutation p-value and the scores that it was computed from. Higher scores are better.
-
-    Args:
-        null: the null hypothesis, in words.
-        score: of the original data.
-        null_scores: one per permutation that has a score.
-        n_failed: permutations that were begun and have no score. They count as at least as good as the original data, see
-            `shattering.stats.permutation_p_value`.
-
-    Example:
-        >>> tested = PermutationTest("labels do not depend on the features", 0.9, (0.4, 0.5, 0.6))
-        >>> tested.p_value, tested.n_permutations
-        (0.25, 3)
-    """
-
-    null: str
-    score: float
-    null_scores: tuple[float, ...]
-    n_failed: int = 0
-
-    @property
-    def n_permutations(self) -> int:
-        """The number of permutations, failed ones included."""
-        return len(self.null_scores) + self.n_failed
-
-    @property
-    def n_as_good(self) -> int:
-        """The number of permutations at least as good as the original data, failed ones included."""
-        return stats.n_as_good(self.score, self.null_scores) + self.n_failed
-
-    @property
-    def p_value(self) -> float:
-        """(n_as_good + 1) / (n_permutations + 1)."""
-        return stats.permutation_p_value(self.score, self.null_scores, self.n_failed)
-
-    @property
-    def floor(self) -> float:
-        """The smallest p-value that is possible with this number of permutations."""
-        return 1 / (self.n_permutations + 1)
 
 
 @dataclass(frozen=True)
@@ -152,6 +36,12 @@ class Comparison:
         objects: the objects that the runs name, such as a model that was handed over as an object.
         duplicates: inputs that are on both sides of the split; None if none were found.
         names: what the user calls the training examples, by id; empty if they have no names.
+        shared_groups: a sentence about groups that are on both sides of the split; None if there are none.
+        batched: the permutations that have no run of their own, as they are stored together.
+        zero_refit: the zero-refit test of the original fit; None with folds, or if its predictions are not stored.
+        admissible: the number of label vectors that the admissible permutations give.
+        stop_after: permutations as good as the original data at which the permutation tests stopped; None: they did all.
+        best_constant: the best score of a constant answer on the test labels; None if it is not defined.
     """
 
     model: str
@@ -162,6 +52,12 @@ class Comparison:
     objects: Objects | None = field(default=None, repr=False, compare=False)
     duplicates: Duplicates | None = None
     names: Mapping[int, str] = field(default_factory=dict, repr=False, compare=False)
+    shared_groups: str | None = None
+    batched: tuple[Permutation, ...] = field(default=(), repr=False)
+    zero_refit: ZeroRefitTest | None = None
+    admissible: float = inf
+    stop_after: int | None = None
+    best_constant: float | None = None
 
     @property
     def original(self) -> Repeat:
@@ -186,7 +82,7 @@ class Comparison:
     @property
     def scoring(self) -> str:
         """The name of the score; higher is better."""
-        return self.original.runs[0].spec.scoring or "accuracy"
+        return self.original.runs[0].spec.scoring_name or "accuracy"
 
     @property
     def kind(self) -> Kind:
@@ -226,32 +122,60 @@ class Comparison:
         """
         if isinstance(randomization, str):
             (randomization,) = find_randomizations([randomization])
-        return [r for r in self.repeats if r.randomization == randomization and (not done or r.status == "done")]
+        asked = self._here(randomization)
+        return [r for r in self.repeats if r.randomization == asked and (not done or r.status == "done")]
+
+    def _here(self, randomization: Randomization) -> Randomization:
+        """Return a randomization with the exchange that it has in this test, where it is named without one."""
+        all_ = [ORIGINAL, *self.randomizations]
+        return next((r for r in all_ if randomization not in all_ and without_exchange(r) == randomization), randomization)
+
+    def permutations(self, randomization: Randomization | str) -> list[Permutation]:
+        """Return every planned permutation of a randomization in the order of its number: runs of its own, and stored together.
+
+        Of many permutations of a fast estimator the first few are runs, see `of`; of the others the scores alone are known.
+        """
+        repeats = self.of(randomization, done=False)
+        asked = self._here(repeats[0].randomization) if repeats else randomization
+        found = [*map(permutation_of, repeats), *(p for p in self.batched if p.randomization == asked)]
+        return sorted(found, key=lambda p: p.number)
 
     def test_scores(self, randomization: Randomization | str) -> list[float]:
-        """Return the test scores of the repeats that have one."""
+        """Return the test scores of the repeats that have one; of permutations, the null scores."""
+        if (repeats := self.of(randomization, done=False)) and null_of(repeats[0].randomization):
+            return self.null_scores(randomization)
         return [repeat.test_score for repeat in self.of(randomization) if repeat.test_score is not None]
 
     def null_scores(self, randomization: Randomization | str) -> list[float]:
-        """Return the null scores (see `Repeat.null_score`) of the repeats that have one."""
-        return [repeat.null_score for repeat in self.of(randomization) if repeat.null_score is not None]
+        """Return the null scores (see `Repeat.null_score`) of the permutations that have one."""
+        return [p.score for p in self.permutations(randomization) if p.score is not None]
 
     @cached_property
     def tests(self) -> Mapping[Randomization, PermutationTest]:
         """The permutation tests of Ojala and Garriga (2010): test 1 permutes labels, test 2 features within each class.
 
         Other randomizations have no p-value: their repeats are not exchangeable with the original data under any null hypothesis.
-        A test is left out if none of its permutations has a score, and all are if the test split is the train split.
+        A test is left out if none of its permutations has a score, and all are if the test split is the train split. Test 2 supposes
+        independent examples, so it is left out of data with groups.
         """
         if self.duplicates and self.duplicates.whole:
             return {}
         tests: dict[Randomization, PermutationTest] = {}
-        for r in (LABEL_TEST, FEATURE_TEST):
-            nulls = self.null_scores(r)
-            n_begun = sum(repeat.begun for repeat in self.of(r, done=False))
-            if nulls:
-                tests[r] = PermutationTest(TESTS[r], self.original_score(), tuple(nulls), n_begun - len(nulls))
+        for r in self.randomizations:
+            if null_of(r) and (r.labels or not self.has_groups):
+                found = permutation_test(r, self.original_score(), self.permutations(r), self.admissible, self.stop_after)
+                tests |= {r: found} if found else {}
         return tests
+
+    @cached_property
+    def label_test(self) -> PermutationTest | None:
+        """The permutation test of labels; None without one."""
+        return next((test for r, test in self.tests.items() if r.labels), None)
+
+    @property
+    def has_groups(self) -> bool:
+        """True if labels are exchanged by groups or in time: examples are not independent of each other."""
+        return any(r.exchange != "free" for r in self.randomizations)
 
     def original_score(self) -> float:
         """Return the original test score. Raises InputError if the original data have not been fitted."""
@@ -266,8 +190,7 @@ class Comparison:
 
         It is the probability of scores this good if labels did not depend on features.
         """
-        test = self.tests.get(LABEL_TEST)
-        return test.p_value if test else None
+        return self.label_test.p_value if self.label_test else None
 
     @cached_property
     def random_label_repeats(self) -> list[Repeat]:

@@ -1,11 +1,17 @@
 """Find inputs that are on both sides of a split. A permutation test would take memorizing them for learning."""
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import torch
 
 from shattering.data.dataset import Dataset
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.split import Split
+
+Cuts = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,27 @@ def find_duplicates(dataset: Dataset, folds: bool) -> Duplicates | None:
     else:
         number, n = sum(count for row, count in rest[0].items() if row in train), len(dataset.test)
     return Duplicates(number, n, not folds and train == rest[0], folds) if number else None
+
+
+def find_shared_groups(dataset: Dataset, cuts: Cuts | None = None) -> str | None:
+    """Return a sentence about groups that are on both sides of the split, or of a fold; None if there are none.
+
+    Args:
+        dataset: the original data.
+        cuts: (training rows, test rows) of each fold; None for a test split.
+    """
+    train, test = dataset.train.groups, dataset.test.groups
+    if train is None:
+        return None
+    sides = [(train, test)] if cuts is None else [(train[torch.from_numpy(a)], train[torch.from_numpy(b)]) for a, b in cuts]
+    shared = max(len(np.intersect1d(a.numpy(), b.numpy())) for a, b in sides if b is not None)
+    if not shared:
+        return None
+    where = "the train and in the test split" if cuts is None else "training and test examples of a fold"
+    return (
+        f"{shared:,} groups have examples in {where}: what the model learns of a group tells it the labels of that group's other "
+        "examples, so scores are too high for new groups. Hold out whole groups."
+    )
 
 
 def _count_inputs(split: Split) -> Counter[bytes]:

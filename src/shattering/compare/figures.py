@@ -18,6 +18,11 @@ def score_chart(test: Comparison) -> Chart:
         scores = {"train": repeat.train_score, "test": repeat.test_score} if repeat.status == "done" else {}
         about = {"randomization": test.title(repeat.randomization), "repeat": repeat.number}
         rows += [{**about, "split": split, "score": score} for split, score in scores.items() if score is not None]
+    rows += [
+        {"randomization": test.title(p.randomization), "repeat": p.number, "split": "test", "score": p.score}
+        for p in test.batched
+        if p.score is not None
+    ]
     order = [test.title(r) for r in (ORIGINAL, *test.randomizations)]
     axis = alt.Axis(format="%") if test.scoring == "accuracy" else alt.Axis()
     base = alt.Chart(pd.DataFrame(rows)).encode(

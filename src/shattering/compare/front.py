@@ -2,23 +2,29 @@
 
 import time
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from types import MappingProxyType
+from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator
 
 from shattering.compare.budget import Clock, parse_budget, shrink_to_budget
-from shattering.compare.comparison import Repeat
-from shattering.compare.duplicates import find_duplicates
+from shattering.compare.duplicates import find_duplicates, find_shared_groups
 from shattering.compare.execution import Execution
-from shattering.compare.plan import Plan, count_repeats, find_randomizations
+from shattering.compare.folds import as_splitter
+from shattering.compare.permutation import read_permutations, read_repeat
+from shattering.compare.plan import Plan, count_repeats, exchanged, find_randomizations
+from shattering.compare.repeat import Repeat
 from shattering.compare.result import RandomizationTest
+from shattering.compare.stored_scores import admissible_orders, best_constant, zero_refit_of
 from shattering.data.arrays import Targets
 from shattering.data.dataset import Dataset
+from shattering.data.exchange import Exchange, check_exchange, default_exchange
 from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
@@ -29,9 +35,10 @@ from shattering.learners.adapt import Inputs, as_model, tracked
 from shattering.learners.factories import OfInstance, Start
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.predictions import kind_of_model
-from shattering.parameters import Count, Natural, Range, check_arguments
+from shattering.parameters import Count, Natural, check_arguments
 from shattering.randomization import Randomization
 from shattering.runs import objects
+from shattering.runs.fit import cuts, load_original
 from shattering.runs.loggers import Log
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
@@ -53,8 +60,10 @@ def randomization_test(
     targets: Targets | None = None,
     randomizations: Sequence[str | Randomization] | None = None,
     n_permutations: int | Mapping[str, int] = 19,
-    folds: Annotated[int, Range(2)] | None = None,
-    scoring: str | None = None,
+    exchange: Exchange | None = None,
+    stop_after: Count | None = None,
+    cv: Any = None,
+    scoring: str | Callable[..., float] | None = None,
     hyperparameters: Mapping[str, object] | None = None,
     inputs: Inputs = "auto",
     start: Start | None = None,
@@ -89,9 +98,17 @@ def randomization_test(
             random pixels.
         n_permutations: permutations of each of the two permutation tests; other randomizations get as many repeats, but at most
             3. Or a mapping from names of randomizations to numbers. The smallest possible p-value is 1 / (n_permutations + 1).
-        folds: cross-validate over this number of stratified folds of the train split instead of testing on the test split, as
-            scikit-learn's `permutation_test_score` does. None: use the test split.
-        scoring: the name of one of scikit-learn's scorers, of which higher is better. None: accuracy, or R² for numbers.
+        exchange: which permutations of the labels are as likely as the labels, if these do not depend on the inputs: "free" (any;
+            examples are independent), "within" (inside each group), "whole" (groups of one size exchange their complete label vectors),
+            "shift" (the labels of each group, or of all, are rolled by a random time; approximate). None: "free" without groups;
+            "whole" where every group has one label, else "within".
+        stop_after: stop a permutation test at this number of permutations that are as good as the original data (Besag and Clifford
+            1991); n_permutations then is the most there are. None: do all.
+        cv: cross-validate the train split instead of testing on the test split, as scikit-learn's `permutation_test_score` does: a
+            number of folds (stratified, of whole groups if there are groups, shuffled), a splitter such as `GroupKFold(4)`, or a list
+            of (training rows, test rows). Every permutation is cut by its own labels, and by the groups. None: use the test split.
+        scoring: the name of one of scikit-learn's scorers, or a function (estimator, X, y) → score, of which higher is better. None:
+            accuracy, or R² for numbers.
         hyperparameters: parameters of the model; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: "table" or "images", for estimators that accept either. "auto": images for skorch, tables otherwise.
         start: the weights that every fit of an instance of a torch module starts from: "reinitialized" (its layers draw new
@@ -125,9 +142,7 @@ def randomization_test(
         >>> test.p_value
         0.05
     """
-    check_arguments(
-        randomization_test, locals(), "folds", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store"
-    )
+    check_arguments(randomization_test, locals(), "stop_after", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store")
     clock = Clock(parse_budget(budget), time.perf_counter())
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
@@ -142,18 +157,20 @@ def randomization_test(
     source = str(data) if isinstance(data, (str, Path)) and not said else None
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
     sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
-    dataset = load_dataset(data, *sizes, seed, hold_out=folds is None, channels=channels, **reading, **said)
+    dataset = load_dataset(data, *sizes, seed, hold_out=cv is None, channels=channels, **reading, **said)
     if dataset.train.is_regression and scoring is None:
         scoring = "r2"
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
-    if folds is not None:
-        dataset.limit(n_train if source is None else None, seed=seed).check_folds(folds)
-    by_name, spec, unidentified = name_objects(name, estimator, source, dataset)
-    base = RunSpec(dataset=spec["dataset"], model=spec["model"], params=params, seed=seed, data_seed=seed, scoring=scoring)
+    folds, splitter = as_splitter(cv, dataset.limit(n_train if source is None else None, seed=seed), seed)
+    by_name, spec, unidentified = name_objects(name, estimator, source, dataset, {"cv": splitter, "scoring": scoring})
+    base = RunSpec(**spec, params=params, seed=seed, data_seed=seed, fold=None if folds is None else 0, folds=folds)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
-    base = replace(base, **reading, n_train=n_train, n_test=n_test, folds=folds, fold=None if folds is None else 0)
+    base = replace(base, **reading, n_train=n_train, n_test=n_test)
+    exchange = exchange or default_exchange(dataset.train.true_labels.numpy(), _numbers(dataset.train.groups))
+    check_exchange(exchange, _numbers(dataset.train.groups))
     counts = count_repeats(find_randomizations(randomizations, dataset.train), n_permutations)
+    counts = {exchanged(r, exchange): n for r, n in counts.items()}
     base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
     plan = Plan(base, counts)
     folder = None
@@ -163,19 +180,30 @@ def randomization_test(
     try:
         where = store if isinstance(store, Store) else Store(store)
         jobs = jobs or (1 if engine == "local" else None)
-        Execution(plan, where, by_name, jobs, clock, console, log, engine).execute()
-        repeats = tuple(_read(plan, where, r, number) for r, number in plan.order())
+        execution = Execution(plan, where, by_name, jobs, clock, console, log, engine, stop_after)
+        execution.execute()
+        order = execution.plan.order()
+        repeats = tuple(read_repeat(execution.plan, where, n) for n in order if execution.plan.is_alone(n))
+        batches = [n for n in order if not execution.plan.is_alone(n)]
         _check_same_data(repeats)
         start, notes = _start(estimator)
+        used, _ = load_original(base, by_name)
+        zero_refit, unknown = zero_refit_of(repeats[0], used, exchange, by_name)
         test = RandomizationTest(
             base.model_name,
             repeats,
             left_out,
             start,
-            (*notes, *_noted(repeats), *unidentified),
+            (*notes, *_noted(repeats), *unidentified, *unknown),
             objects=by_name,
-            duplicates=find_duplicates(dataset, folds is not None),
             names=_names(dataset.train),
+            duplicates=find_duplicates(used, folds is not None),
+            shared_groups=find_shared_groups(used, None if folds is None else cuts(base, used, by_name)),
+            batched=tuple(p for n in batches for p in read_permutations(execution.plan, where, n)),
+            zero_refit=zero_refit,
+            admissible=admissible_orders(used, exchange, folds is not None),
+            stop_after=stop_after,
+            best_constant=best_constant(repeats[0], used, by_name),
             seconds=time.perf_counter() - clock.start,
         )
     except BaseException:
@@ -188,9 +216,12 @@ def randomization_test(
 
 
 def name_objects(
-    name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset
-) -> tuple[dict[str, Any], dict[str, str], tuple[str, ...]]:
-    """Return the objects by the names that specs have for them, these names, and sentences about what cannot be identified."""
+    name: str, estimator: BaseEstimator | None, source: str | None, dataset: Dataset, others: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]:
+    """Return the objects by the names that specs have for them, these names, and sentences about what cannot be identified.
+
+    others: a splitter and a scorer, by the field that names them; a text stays as it is.
+    """
     by_name: dict[str, Any] = {}
     unidentified: tuple[str, ...] = ()
     if estimator is not None:
@@ -200,7 +231,20 @@ def name_objects(
     if source is None:
         source = objects.name_of(dataset.name, dataset.fingerprint()[:16])
         by_name[source] = dataset
-    return by_name, {"model": name, "dataset": source}, tell(unidentified)
+    names: dict[str, Any] = {"model": name, "dataset": source}
+    for role, thing in others.items():
+        if thing is not None and not isinstance(thing, str):
+            label = getattr(thing, "__name__", type(thing).__name__)
+            key, unknown = identify(thing, label)
+            unidentified, names[role] = (*unidentified, *unknown), objects.name_of(label, key)
+            by_name[names[role]] = thing
+        elif thing is not None:
+            names[role] = thing
+    return by_name, names, tell(unidentified)
+
+
+def _numbers(groups: torch.Tensor | None) -> np.ndarray | None:
+    return None if groups is None else groups.numpy()
 
 
 def _names(split: Split) -> dict[int, str]:
@@ -231,7 +275,3 @@ def _check_same_data(repeats: Sequence[Repeat]) -> None:
                     f"{other.folder} was made from other data than the original fit: its {name} is {other.result.get(name)!r}, expected "
                     f"{original.result.get(name)!r}; remove that folder or take another store"
                 )
-
-
-def _read(plan: Plan, store: Store, randomization: Randomization, number: int) -> Repeat:
-    return Repeat(randomization, number, tuple(store.of(spec).whole() for spec in plan.fits(randomization, number)))

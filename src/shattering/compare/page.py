@@ -10,7 +10,8 @@ from markupsafe import Markup, escape
 
 from shattering.compare.comparison import Comparison
 from shattering.compare.figures import score_chart
-from shattering.compare.plan import ORIGINAL, TESTS
+from shattering.compare.head import HeadLine
+from shattering.compare.plan import ORIGINAL, null_of
 from shattering.compare.table import format_table
 from shattering.diagnose.diagnose import FITS
 from shattering.diagnose.finding import Finding
@@ -19,6 +20,7 @@ from shattering.randomization import Randomization
 from shattering.report.charts import to_spec
 from shattering.report.figures import loss_curves, memorization_curves
 from shattering.report.page import picture_strips, render_template
+from shattering.runs.objects import label
 from shattering.runs.stored import UNREADABLE
 from shattering.version import VERSION
 
@@ -35,6 +37,7 @@ def render_test(
     test: Comparison,
     *,
     rows: Sequence[dict],
+    head: Sequence[HeadLine],
     summary: Sequence[str],
     label_issues: pd.DataFrame | None,
     diagnosis: Sequence[Finding],
@@ -57,6 +60,7 @@ def render_test(
         filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
         test=test,
         rows=rows,
+        head=head,
         summary=summary,
         diagnosis=diagnosis,
         explanation=explanation,
@@ -107,14 +111,22 @@ def methods(test: Comparison) -> str:
     torch, scikit_learn = (run.provenance["versions"].get(name) or "unknown" for name in ("torch", "scikit-learn"))
     labels = "numbers to predict" if test.is_regression else f"{result['n_classes']} classes"
     noise = "; ".join(f"{test.title(r)} ({_count(test, r)})" for r in test.randomizations)
-    folds = f"{spec.folds}-fold{'' if test.is_regression else ' stratified'} cross-validation"
+    kind = "" if test.is_regression else " stratified"
+    folds = f"{spec.folds}-fold cross-validation by {label(spec.cv)}" if spec.cv else f"{spec.folds}-fold{kind} cross-validation"
     how = folds if spec.folds else f"a test set of {result['n_test']:,} examples"
     tested = " ".join(
         f"The permutation p-value for the null hypothesis that {t.null} is {t.p_value:.3g} ({t.n_as_good} of {t.n_permutations} "
-        f"permutations scored at least as high{f', the {t.n_failed} without a score among them' if t.n_failed else ''}; (C + 1)/(B + 1), "
-        "Ojala and Garriga 2010)."
+        f"permutations scored at least as high{f', the {t.n_failed} without a score among them' if t.n_failed else ''}; "
+        f"{t.formula})."
         for t in test.tests.values()
     )
+    if test.label_test and test.label_test.exchange != "free":
+        tested += f" Labels were permuted {test.label_test.permuted}."
+    if z := test.zero_refit:
+        tested += (
+            f" Without refits, the p-value for the null hypothesis that test labels are exchangeable given inputs and the fitted model is "
+            f"{z.p_value:.3g} ({z.n_as_good} of {z.n_permutations:,} permutations of the test labels scored at least as high)."
+        )
     return (
         f"We trained {test.model}{_settings(test)} on {test.n_train:,} examples of {test.dataset} ({labels}) and "
         f"on randomized copies: {noise} (Zhang et al. 2017). Scores are {test.scoring} on {how}. {tested} {_seeded(test)} "
@@ -139,8 +151,8 @@ def _settings(test: Comparison) -> str:
 
 
 def _count(test: Comparison, r: Randomization) -> str:
-    n = len(test.of(r))
-    word = "permutation" if r in TESTS else "repeat"
+    n = sum(p.status == "done" for p in test.permutations(r))
+    word = "permutation" if null_of(r) else "repeat"
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
 
 

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from shattering import seeds
+from shattering.data.exchange import Exchange
 from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.rows import Rows
@@ -13,6 +14,8 @@ from shattering.data.split import Split
 from shattering.errors import InputError, shown, unknown
 from shattering.parameters import Count, check
 from shattering.randomization import Randomization
+from shattering.runs.base import Spec
+from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.spec import RunSpec
 
 RANDOMIZATIONS: dict[str, Randomization] = {
@@ -39,7 +42,25 @@ DEFAULT: dict[Kind, tuple[str, ...]] = {
     "tokens": ("permuted-labels", "corrupted-labels", "random-pixels", "unigram-tokens"),
     "opaque": ("permuted-labels", "corrupted-labels"),
 }
-FEW = 3  # number of repeats of a randomization without a test
+FEW = 3  # repeats of a randomization without a test; permutations that are stored runs where the rest are batches
+BATCH = 25  # permutations that are stored together
+Numbered = tuple[Randomization, tuple[int, ...]]  # a randomization, and the numbers of its repeats that are run together
+
+
+def without_exchange(r: Randomization) -> Randomization:
+    """Return a randomization whose labels are exchanged freely."""
+    return replace(r, exchange="free")
+
+
+def null_of(r: Randomization) -> str | None:
+    """Return the null hypothesis that permutations of this kind test, in words; None for a randomization that tests none."""
+    return TESTS.get(without_exchange(r))
+
+
+def exchanged(r: Randomization, exchange: Exchange) -> Randomization:
+    """Return a randomization with its labels exchanged in this way, if it permutes all of them and does not say how itself."""
+    is_plain = r.label_mode == "permute" and r.labels == 1 and r.exchange == "free"
+    return replace(r, exchange=exchange) if is_plain else r
 
 
 def default_randomizations(split: Split) -> list[str]:
@@ -87,10 +108,12 @@ class Plan:
     Args:
         original: the specification of the original fit; with folds, of its first fold.
         repeats: the number of repeats of each randomization.
+        batched: True if permutations beyond the first `FEW` are stored together, `BATCH` at a time.
     """
 
     original: RunSpec
     repeats: Mapping[Randomization, int]
+    batched: bool = False
 
     @cached_property
     def seeds(self) -> Mapping[Randomization, Sequence[int]]:
@@ -104,15 +127,37 @@ class Plan:
         spec = replace(base, randomization=randomization, seed=seed, data_seed=base.resolved_data_seed)
         return [spec] if base.folds is None else [replace(spec, fold=fold) for fold in range(base.folds)]
 
-    def order(self) -> list[tuple[Randomization, int]]:
+    def order(self) -> list[Numbered]:
         """Return the repeats in the order in which they are run: the original fit, one of each randomization, then all evenly.
 
         Whenever this is cut short, every randomization has had about the same share of its repeats.
         """
         shares = []
         for place, (r, n) in enumerate(self.repeats.items()):
-            shares += [((number > 0, number / n, place), r, number) for number in range(n)]
-        return [(ORIGINAL, 0), *((r, number) for _, r, number in sorted(shares, key=lambda entry: entry[0]))]
+            shares += [((numbers[0] > 0, numbers[0] / n, place), (r, numbers)) for numbers in self._together(r, n)]
+        return [(ORIGINAL, (0,)), *(numbered for _, numbered in sorted(shares, key=lambda entry: entry[0]))]
+
+    def _together(self, r: Randomization, n: int) -> list[tuple[int, ...]]:
+        """Return the numbers of the repeats of a randomization, those that are run together in one tuple."""
+        alone = n if not self.batched or null_of(r) is None else min(n, FEW)
+        batches = [tuple(range(start, min(start + BATCH, n))) for start in range(alone, n, BATCH)]
+        return [*((number,) for number in range(alone)), *batches]
+
+    def specs(self, numbered: Numbered) -> Sequence[Spec]:
+        """Return the specifications of repeats that are run together: those of one repeat, or one of a batch."""
+        r, numbers = numbered
+        return self.fits(r, numbers[0]) if self.is_alone(numbered) else [self.batch(r, numbers)]
+
+    def is_alone(self, numbered: Numbered) -> bool:
+        """Return whether this is one repeat whose fits are stored runs; a batch may have one permutation, too."""
+        r, numbers = numbered
+        return len(numbers) == 1 and (not self.batched or null_of(r) is None or numbers[0] < FEW)
+
+    def batch(self, randomization: Randomization, numbers: Sequence[int]) -> PermutationsSpec:
+        """Return the specification of permutations that are stored together."""
+        base = self.original
+        fits = replace(base, randomization=randomization, data_seed=base.resolved_data_seed)
+        return PermutationsSpec(fits, tuple(self.seeds[randomization][number] for number in numbers))
 
 
 def repeat_seeds(seed: int, randomization: Randomization, n: int) -> list[int]:
@@ -146,10 +191,10 @@ def count_repeats(randomizations: Sequence[Randomization], n_permutations: int |
             if name not in RANDOMIZATIONS:
                 raise unknown("randomization in n_permutations:", name, RANDOMIZATIONS)
         by_randomization = {RANDOMIZATIONS[name]: n for name, n in n_permutations.items()}
-        counts = {r: by_randomization.get(r, FEW) for r in randomizations}
+        counts = {r: by_randomization.get(without_exchange(r), FEW) for r in randomizations}
     else:
         check("n_permutations", n_permutations, Count)
-        counts = {r: n_permutations if r in TESTS else min(n_permutations, FEW) for r in randomizations}
+        counts = {r: n_permutations if null_of(r) else min(n_permutations, FEW) for r in randomizations}
     for n in counts.values():
         check("n_permutations", n, Count)
     return {r: int(n) for r, n in counts.items()}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import isfinite
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +10,7 @@ import pandas as pd
 from shattering.compare.comparison import Comparison
 from shattering.compare.diagnosis import diagnose_test, explain
 from shattering.compare.figures import score_chart
+from shattering.compare.head import HeadLine, head
 from shattering.compare.memorization import Memorization, find_label_issues, memorization
 from shattering.compare.page import notebook_html, render_test
 from shattering.compare.scrambling import Scrambling, scrambling
@@ -37,8 +39,8 @@ class RandomizationTest(Comparison):
 
     @cached_property
     def records(self) -> pd.DataFrame:
-        """One row per run: randomization, repeat, fold, seed, status, train_score, test_score, interpolated, epochs, epochs_to_fit,
-        fit_seconds, run_id, error."""
+        """One row per run, and per permutation that is stored with others, of which the score alone is known: randomization, repeat,
+        fold, seed, status, train_score, test_score, interpolated, epochs, epochs_to_fit, fit_seconds, run_id, error."""
         return make_records(self)
 
     @cached_property
@@ -48,14 +50,15 @@ class RandomizationTest(Comparison):
         Columns:
             randomization: its title.
             repeats, not_done: how many are done, and how many are not.
-            train_score, test_score, gap: test scores are against the true test labels; the gap is their difference.
+            train_score, test_score, gap: test scores are against the true test labels, those of permuted labels against test labels that
+                are permuted alike; the gap is their difference. Of permutations that are stored together only test scores are known.
             interpolated: the share of repeats that classify every training example as labelled.
             epochs_to_fit, fit_seconds: means over the repeats that fit, and over all.
             time_ratio, time_in: relative to the original fit, in "epochs" (to fit) where both are known, else in "seconds".
             effect: the original test score minus the mean of this row; for the two permutation tests minus the mean null score.
             effect_low, effect_high: its 95 % interval; missing for a single repeat.
             effect_sd: the effect in standard deviations of the repeats.
-            p_value, n_as_good, p_floor: of the two permutation tests.
+            p_value, n_as_good, n_permutations, p_floor: of the two permutation tests; in the first row of the zero-refit test.
         """
         return pd.DataFrame(self.rows).convert_dtypes()
 
@@ -63,6 +66,11 @@ class RandomizationTest(Comparison):
     def rows(self) -> list[dict]:
         """The rows of `table` as dictionaries, None for missing values."""
         return make_rows(self)
+
+    @cached_property
+    def head(self) -> list[HeadLine]:
+        """The first lines: score and best constant answer, null scores with p and its floor."""
+        return head(self)
 
     @cached_property
     def summary(self) -> list[str]:
@@ -108,6 +116,7 @@ class RandomizationTest(Comparison):
         html = render_test(
             self,
             rows=self.rows,
+            head=self.head,
             summary=self.summary,
             label_issues=self.label_issues,
             diagnosis=self.diagnosis,
@@ -118,13 +127,13 @@ class RandomizationTest(Comparison):
         return html
 
     def _repr_html_(self) -> str:
-        return notebook_html(self, self.table, self.summary)
+        return notebook_html(self, self.table, [*map(str, self.head), *self.summary])
 
     def to_json(self) -> dict:
         """Return what a script needs, and what makes the numbers citable; None for missing values.
 
-        Keys: model, dataset, n_train, n_test, seed, scoring, start, p_value, diagnosis, scrambling, provenance (of the
-        original fit), seconds, summary, table, records.
+        Keys: model, dataset, n_train, n_test, seed, scoring, start, head, zero_refit, p_value, exchange, admissible, stop_after,
+        diagnosis, scrambling, provenance (of the original fit), seconds, summary, table, records.
         """
         original = self.original.runs[0]
         return {
@@ -135,7 +144,12 @@ class RandomizationTest(Comparison):
             "seed": original.spec.seed,
             "scoring": self.scoring,
             "start": self.start,
+            "head": {line.name: line.text for line in self.head},
+            "zero_refit": self.zero_refit.to_json() if self.zero_refit else None,
             "p_value": self.p_value,
+            "exchange": self.label_test.exchange if self.label_test else None,
+            "admissible": self.admissible if isfinite(self.admissible) else None,
+            "stop_after": self.stop_after,
             "diagnosis": [finding.to_json() for finding in self.diagnosis],
             "scrambling": self.scrambling.to_json() if self.scrambling else None,
             "provenance": original.provenance,
@@ -146,7 +160,8 @@ class RandomizationTest(Comparison):
         }
 
     def __str__(self) -> str:
-        head = f"{self.model} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
-        columns = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "p_floor"])
+        title = f"{self.model} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
+        columns = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "n_permutations", "p_floor"])
         table = format_table(columns).map(printable).to_string(index=False)
-        return "\n".join([printable(head), table, *map(printable, [*self.summary, *self.explanation])])
+        lines = [*map(str, self.head), table.rstrip(), *self.summary, *self.explanation]
+        return "\n".join([printable(title), *(line if line == table.rstrip() else printable(line) for line in lines)])

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from shattering.compare.comparison import Comparison, PermutationTest
+from shattering.compare.comparison import Comparison
+from shattering.compare.head import count
 from shattering.compare.memorization import Memorization
-from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS
+from shattering.compare.permutation import PermutationTest
+from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS, null_of
 from shattering.diagnose.diagnose import FITS
+from shattering.stats import percent
 
 PARTLY = 0.1  # random labels are partly memorized from this share of the way from the accuracy of a constant answer to 1
 LEVEL = 0.05  # of a p-value
@@ -28,6 +31,7 @@ def summarize(test: Comparison, rows: Sequence[dict], memorizations: Sequence[Me
         *_constant(test),
         *_learning(test),
         *_duplicates(test),
+        *_shared_groups(test),
         *_capacity(test),
         *_time(test, rows),
         *_features(test),
@@ -37,32 +41,34 @@ def summarize(test: Comparison, rows: Sequence[dict], memorizations: Sequence[Me
     ]
 
 
-def percent(value: float) -> str:
-    """Return a share with one decimal, never rounded up to 100%."""
-    return "more than 99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
-
-
 def _number(test: Comparison, value: float) -> str:
     return percent(value) if test.scoring == "accuracy" else f"{value:.4g}"
 
 
 def _constant(test: Comparison) -> Iterator[str]:
-    """Say so if the original fit is no better than always answering the most frequent class."""
-    score, share = test.original.test_score, test.original.mean("majority_share")
-    if test.scoring == "accuracy" and score is not None and share is not None and score <= share:
+    """Say so if the original fit is no better than the best answer that does not depend on the inputs."""
+    score, constant = test.original.test_score, test.best_constant
+    if constant is None and test.scoring == "accuracy":
+        constant = test.original.mean("majority_share")
+    if score is not None and constant is not None and score <= constant:
         yield (
-            f"On the original data it is no better than a constant answer: test accuracy {percent(score)}, where the most frequent class "
-            f"has {percent(share)} of the training labels."
+            f"On the original data it is no better than a constant answer: test {test.scoring} {_number(test, score)}, and "
+            f"{_number(test, constant)} for the best constant answer."
         )
 
 
 def _learning(test: Comparison) -> Iterator[str]:
-    tested = test.tests.get(LABEL_TEST)
+    tested = test.label_test
     if tested is None:
         return
     nulls = _number(test, fmean(tested.null_scores))
     scores = f"test {test.scoring} {_number(test, tested.score)}, against {nulls} where training and test labels are permuted"
-    if tested.floor > LEVEL:
+    if not tested.has_verdict:
+        yield (
+            f"No verdict on whether it learns: labels permuted {tested.permuted} give {count(tested.admissible)} different label vectors, "
+            f"expected at least 20: {scores} ({_p(tested)})."
+        )
+    elif tested.floor > LEVEL and tested.p_value > LEVEL and not (tested.sequential and tested.sequential.stopped):
         yield f"Too few permutations to judge whether it learns (p cannot be {LEVEL} or less): {scores} ({_p(tested)})."
     elif tested.p_value <= LEVEL:
         yield f"It learns from the labels: {scores} ({_p(tested)})."
@@ -73,6 +79,8 @@ def _learning(test: Comparison) -> Iterator[str]:
 def _p(tested: PermutationTest) -> str:
     n, p = tested.n_permutations, f"p = {tested.p_value:.3g}"
     permutations = f"{n} permutation" if n == 1 else f"{n} permutations"
+    if tested.sequential and tested.sequential.stopped:
+        return f"{p}: stopped at the permutation that made {tested.n_as_good} of {n} as good, {tested.formula}"
     if not tested.n_as_good:
         return f"{p}, the smallest possible with {permutations}"
     failed = f", counting the {tested.n_failed} without a score" if tested.n_failed else ""
@@ -82,6 +90,11 @@ def _p(tested: PermutationTest) -> str:
 def _duplicates(test: Comparison) -> Iterator[str]:
     if test.duplicates and any(test.of(r) for r in (LABEL_TEST, FEATURE_TEST)):
         yield str(test.duplicates)
+
+
+def _shared_groups(test: Comparison) -> Iterator[str]:
+    if test.shared_groups and (test.label_test or test.zero_refit):
+        yield test.shared_groups
 
 
 def _capacity(test: Comparison) -> Iterator[str]:
@@ -104,7 +117,8 @@ def _capacity(test: Comparison) -> Iterator[str]:
 
 
 def _time(test: Comparison, rows: Sequence[dict]) -> Iterator[str]:
-    row = next((row for row in rows if row["randomization"] == LABEL_TEST.title), None)
+    titles = {test.title(r) for r in test.randomizations if null_of(r) and r.labels}
+    row = next((row for row in rows if row["randomization"] in titles), None)
     if row is None or row["time_in"] != "epochs" or not all(repeat.interpolated for repeat in test.of(LABEL_TEST)):
         return
     ratio = row["time_ratio"]
@@ -119,7 +133,7 @@ def _time(test: Comparison, rows: Sequence[dict]) -> Iterator[str]:
 
 def _features(test: Comparison) -> Iterator[str]:
     tested = test.tests.get(FEATURE_TEST)
-    if tested is None or (LABEL_TEST in test.tests and test.tests[LABEL_TEST].p_value > LEVEL):
+    if tested is None or (test.label_test is not None and test.label_test.p_value > LEVEL):
         return
     nulls = _number(test, fmean(tested.null_scores))
     scores = f"{_number(test, tested.score)}, against {nulls} where each feature is permuted within its class"

@@ -8,7 +8,8 @@ import pandas as pd
 
 from shattering import stats
 from shattering.compare.comparison import Comparison, Repeat
-from shattering.compare.plan import ORIGINAL, TESTS
+from shattering.compare.permutation import Permutation
+from shattering.compare.plan import ORIGINAL, null_of
 from shattering.randomization import Randomization
 from shattering.runs.stored import Run
 
@@ -21,25 +22,28 @@ def make_rows(test: Comparison) -> list[dict]:
 def _row(test: Comparison, randomization: Randomization) -> dict:
     repeats, original = test.of(randomization), test.original
     train = _mean([repeat.train_score for repeat in repeats])
-    score = _mean([repeat.test_score for repeat in repeats])
+    score = _mean(test.test_scores(randomization))
+    permutations = test.permutations(randomization)
+    done = [p for p in permutations if p.status == "done"]
     row = {
         "randomization": test.title(randomization),
-        "repeats": len(repeats),
-        "not_done": len(test.of(randomization, done=False)) - len(repeats),
+        "repeats": len(done),
+        "not_done": len(permutations) - len(done),
         "train_score": train,
         "test_score": score,
         "gap": None if train is None or score is None else train - score,
         "interpolated": _mean([float(bool(repeat.interpolated)) for repeat in repeats]),
         "epochs_to_fit": _mean([repeat.mean("epochs_to_fit") for repeat in repeats]),
-        "fit_seconds": _mean([repeat.fit_seconds for repeat in repeats]),
+        "fit_seconds": _mean([p.fit_seconds for p in done]),
     }
-    tested = test.tests.get(randomization)
+    tested = test.zero_refit if randomization == ORIGINAL else test.tests.get(randomization)
     return {
         **row,
         **_time_ratio(row, original),
         **_effect(test, randomization),
         "p_value": tested.p_value if tested else None,
         "n_as_good": tested.n_as_good if tested else None,
+        "n_permutations": tested.n_permutations if tested else None,
         "p_floor": tested.floor if tested else None,
     }
 
@@ -64,7 +68,7 @@ def _effect(test: Comparison, randomization: Randomization) -> dict:
 
     A permutation test compares null scores, the statistic of its p-value; the other randomizations compare test scores.
     """
-    others = test.null_scores(randomization) if randomization in TESTS else test.test_scores(randomization)
+    others = test.null_scores(randomization) if null_of(randomization) else test.test_scores(randomization)
     if randomization == ORIGINAL or not others:
         return dict.fromkeys(("effect", "effect_low", "effect_high", "effect_sd"))
     score = test.original_score()
@@ -94,7 +98,8 @@ def _interval(original: Repeat, score: float, others: Sequence[float]) -> tuple[
 
 def make_records(test: Comparison) -> pd.DataFrame:
     """Return the table of `RandomizationTest.records`, one row per run."""
-    return pd.DataFrame([_record(test, repeat, run) for repeat in test.repeats for run in repeat.runs]).convert_dtypes()
+    rows = [_record(test, repeat, run) for repeat in test.repeats for run in repeat.runs]
+    return pd.DataFrame([*rows, *(_record_of_score(test, p) for p in test.batched)]).convert_dtypes()
 
 
 def _record(test: Comparison, repeat: Repeat, run: Run) -> dict:
@@ -113,6 +118,21 @@ def _record(test: Comparison, repeat: Repeat, run: Run) -> dict:
         "fit_seconds": run.provenance.get("fit_seconds"),
         "run_id": run.run_id,
         "error": run.error,
+    }
+
+
+def _record_of_score(test: Comparison, permutation: Permutation) -> dict:
+    """Return the record of a permutation of which the score alone is known, over all folds."""
+    return {
+        "randomization": test.title(permutation.randomization),
+        "repeat": permutation.number,
+        "fold": None,
+        "seed": permutation.seed,
+        "status": permutation.status,
+        "test_score": permutation.score,
+        "fit_seconds": permutation.fit_seconds,
+        "run_id": permutation.run_id,
+        "error": permutation.error,
     }
 
 

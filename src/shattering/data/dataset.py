@@ -92,8 +92,11 @@ class Dataset:
         Raises InputError as `check_folds` does.
         """
         self.check_folds(of)
+        return self.at(*subsets.folds(self.train, of, seed)[number])
+
+    def at(self, rest: np.ndarray, held_out: np.ndarray) -> "Dataset":
+        """Return the rows `rest` of the train split as the train split, and `held_out` as the test split."""
         train = self.train
-        rest, held_out = subsets.folds(train, of, seed)[number]
         return replace(self, train=train.subset(torch.from_numpy(rest)), test=train.subset(torch.from_numpy(held_out)), validation=None)
 
     def check_folds(self, of: int) -> None:

@@ -1,13 +1,15 @@
 """Subsets of a split: balanced by class, held out, and folds; whole groups stay together."""
 
 import warnings
+from typing import Any
 
 import numpy as np
 import torch
 
 from shattering import seeds
+from shattering.data.rows import Rows
 from shattering.data.split import Split
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 
 
 def balanced_subset(split: Split, n: int | None, seed: int, purpose: str) -> Split:
@@ -83,10 +85,45 @@ def folds(split: Split, of: int, seed: int) -> list[tuple[np.ndarray, np.ndarray
     else:
         kind = StratifiedGroupKFold if by_class else GroupKFold
     splitter = kind(of, shuffle=True, random_state=seeds.integer(seed, "data/folds") % 2**32)
+    return cut(split, splitter)
+
+
+def cut(split: Split, splitter: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (training rows, test rows) of each fold that a splitter of scikit-learn's makes of a split.
+
+    The splitter is given the labels that the split has, corrupted or not, and its groups. Raises InputError where it fails, and for
+    rows that are not there, repeat, or are on both sides of a fold.
+    """
     groups = None if split.groups is None else split.groups.numpy()
+    name = type(splitter).__name__
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # which corruption may make smaller than `of`
-        return list(splitter.split(np.zeros(len(split)), split.labels.numpy(), groups))
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # which corruption may make smaller than the folds
+        warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # a test says which groups are on both sides
+        try:
+            found = list(splitter.split(_cut_by(split), split.y, groups))
+        except ValueError as error:
+            raise InputError(f"cv, {name}, cannot cut {len(split)} examples: {reason(error)}") from None
+    pairs = [(_rows(train, len(split), name), _rows(test, len(split), name)) for train, test in found]
+    for number, (train, test) in enumerate(pairs):
+        if both := len(np.intersect1d(train, test)):
+            raise InputError(f"cv, {name}, has {both} examples on both sides of fold {number}, expected each on one")
+    return pairs
+
+
+def _cut_by(split: Split) -> Any:
+    """Return the inputs for a splitter, which hardly ever looks at them: without a copy, or zeros in place of what is on disk."""
+    if isinstance(split.inputs, Rows):
+        return split.inputs.content
+    return split.inputs.numpy() if isinstance(split.inputs, torch.Tensor) else np.zeros((len(split), 1))
+
+
+def _rows(rows: Any, n: int, name: str) -> np.ndarray:
+    rows = np.asarray(rows)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu" or not len(rows) or len(np.unique(rows)) < len(rows):
+        raise InputError(f"cv, {name}, gave rows of type {rows.dtype} and shape {rows.shape}, expected different row numbers, at least one")
+    if rows.min() < 0 or rows.max() >= n:
+        raise InputError(f"cv, {name}, gave rows in {rows.min()}…{rows.max()}, expected some of 0…{n - 1}")
+    return rows.astype(np.int64)
 
 
 def _ranks(labels: np.ndarray) -> np.ndarray:

@@ -19,6 +19,7 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import record_of
 from shattering.learners.train.ranks import Ranks, joined
 from shattering.parameters import check, check_arguments
+from shattering.randomization import Randomization
 from shattering.runs import surroundings
 from shattering.runs.base import Spec
 from shattering.runs.fit import evaluate, example_rows, load_data
@@ -27,6 +28,7 @@ from shattering.runs.objects import Objects
 from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.permuted import CHECKPOINT, compute
 from shattering.runs.provenance import provenance
+from shattering.runs.scoring import predictions
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store, write_json
 from shattering.runs.stored import Run, S, check_readable
@@ -155,6 +157,8 @@ def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, objects: Obj
     tables = {"history": record.history.drop(columns="seconds", errors="ignore")}
     if record.examples is not None:
         tables["examples"] = record.examples
+    if spec.randomization == Randomization() and spec.folds is None:
+        tables["predictions"] = predictions(spec, model, fitted.data.test, fitted.predicted)
     epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []
     about = {
         "dataset_fingerprint": fitted.fingerprint,

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
+from shattering.data import subsets
 from shattering.data.dataset import Dataset
 from shattering.data.labels import is_default
 from shattering.data.load import check_identity, identity, load_dataset
@@ -32,13 +33,25 @@ def load_data(spec: RunSpec, objects: Objects | None = None) -> tuple[Dataset, s
     original, fingerprint = load_original(spec, objects)
     data = randomize(original, spec.randomization, spec.resolved_noise_seed)
     if spec.folds is not None and spec.fold is not None:
-        data = data.fold(spec.fold, spec.folds, spec.resolved_data_seed)
+        data = data.at(*cuts(spec, data, objects)[spec.fold])
     return data, fingerprint
+
+
+def cuts(spec: RunSpec, data: Dataset, objects: Objects | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return (training rows, test rows) of each fold of (randomized) data. Raises InputError if they cannot be cut so."""
+    assert spec.folds is not None
+    if spec.cv is None:
+        data.check_folds(spec.folds)
+        return subsets.folds(data.train, spec.folds, spec.resolved_data_seed)
+    pairs = subsets.cut(data.train, find(spec.cv, objects))
+    if len(pairs) != spec.folds:
+        raise InputError(f"cv makes {len(pairs)} folds of these labels, expected {spec.folds} as of the original ones")
+    return pairs
 
 
 def folds_of(spec: RunSpec, data: Dataset, objects: Objects | None = None) -> list[Dataset]:
     """Return randomized data as each fold of a specification has them: themselves where it has no folds."""
-    return [data] if spec.folds is None else [data.fold(i, spec.folds, spec.resolved_data_seed) for i in range(spec.folds)]
+    return [data] if spec.folds is None else [data.at(*rows) for rows in cuts(spec, data, objects)]
 
 
 _last_loaded: dict[tuple, tuple[Dataset, str]] = {}  # one entry: the next run of a series often wants the same data
@@ -68,7 +81,8 @@ def load_original(spec: RunSpec, objects: Objects | None) -> tuple[Dataset, str]
 class Fitted:
     """A spec's model fitted to its data.
 
-    fingerprint: of what the data were made from. result: what is stored of it. fit_seconds: of fitting alone.
+    fingerprint: of what the data were made from. result: what is stored of it. fit_seconds: of fitting alone. predicted: (n_test,) what
+    the model predicts of the test split, as numbers of classes or as targets.
     """
 
     data: Dataset
@@ -76,6 +90,7 @@ class Fitted:
     model: BaseEstimator
     result: dict
     fit_seconds: float
+    predicted: np.ndarray
 
 
 @contextmanager
@@ -101,7 +116,8 @@ def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Fitted:
         clock = time.perf_counter()
         fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
         fit_seconds = time.perf_counter() - clock
-        fitted = Fitted(data, fingerprint, model, _result(spec, data, model, record_of(model)), fit_seconds)
+        result, predicted = _result(spec, data, model, record_of(model), objects)
+        fitted = Fitted(data, fingerprint, model, result, fit_seconds, predicted)
     if is_object(spec.dataset) and load_original(spec, objects)[1] != fingerprint:
         raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")
     return fitted
@@ -112,15 +128,16 @@ def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
     return float((predicted == labels.numpy()).mean())
 
 
-def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
+def _result(spec: RunSpec, data: Dataset, model, record: FitRecord, objects: Objects | None) -> tuple[dict, np.ndarray]:
+    """Return what is stored of a fit, and the predictions of the test split."""
     corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
     if data.train.is_regression:
-        return _result_of_regression(spec, data, model, record, corrupted_test)
+        return _result_of_regression(spec, data, model, record, corrupted_test, objects)
     on_train, train_top5 = predict_with_top5(model, data.train, "train", data.train.labels)
     on_test, test_top5 = predict_with_top5(model, data.test, "test", data.test.true_labels)
     train = _accuracy(on_train, data.train.labels)
     history = record.history
-    return {
+    result = {
         "dataset": data.variant,
         "n_train": len(data.train),
         "n_test": len(data.test),
@@ -149,17 +166,20 @@ def _result(spec: RunSpec, data: Dataset, model, record: FitRecord) -> dict:
         "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
         **record.summary,
         **({"notes": list(record.notes)} if record.notes else {}),
-        **scores(spec, model, data, corrupted_test),
+        **scores(spec, model, data, corrupted_test, objects),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
         "examples": _examples(data.train),
     }
+    return result, on_test
 
 
-def _result_of_regression(spec: RunSpec, data: Dataset, model, record: FitRecord, randomized: torch.Tensor) -> dict:
+def _result_of_regression(
+    spec: RunSpec, data: Dataset, model, record: FitRecord, randomized: torch.Tensor, objects: Objects | None
+) -> tuple[dict, np.ndarray]:
     on_train, on_test = predict_split(model, data.train, fitted=True), predict_split(model, data.test)
     train, test = data.train.labels.numpy(), data.test.true_labels.numpy()
     errors = np.abs(on_train - train)
-    return {
+    result = {
         "dataset": data.variant,
         "n_train": len(data.train),
         "n_test": len(data.test),
@@ -175,9 +195,10 @@ def _result_of_regression(spec: RunSpec, data: Dataset, model, record: FitRecord
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "target_correlation": _correlation(train, data.train.true_labels.numpy()),
         **record.summary,
-        **scores(spec, model, data, randomized),
+        **scores(spec, model, data, randomized, objects),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
     }
+    return result, on_test
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:

@@ -72,7 +72,7 @@ class PermutationsSpec(Spec):
     @property
     def folder_name(self) -> str:
         """A readable name with the id at its end."""
-        name = replace(self.fits, seed=self.seed, fold=None, folds=None).folder_name.rpartition("-")[0]
+        name = replace(self.fits, seed=self.seed, fold=None, folds=None, cv=None, check=False).folder_name.rpartition("-")[0]
         return f"{name}-{len(self.seeds)}permutations-{self.run_id}"
 
     def epochs(self, objects: Objects | None = None) -> None:
@@ -105,4 +105,4 @@ class PermutationsSpec(Spec):
 
     def at(self, seed: int) -> RunSpec:
         """Return the specification of the fits with one of the seeds."""
-        return replace(self.fits, seed=seed, data_seed=self.fits.resolved_data_seed, noise_seed=None)
+        return replace(self.fits, seed=seed, data_seed=self.fits.resolved_data_seed, noise_seed=None, check=False)

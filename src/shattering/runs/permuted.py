@@ -90,7 +90,7 @@ class Copies:
         model = fit_split(spec.build(self.objects), data.train)
         test = data.test
         randomized = test.labels if spec.folds else spec.randomization.corrupt(test, spec.resolved_noise_seed, "test")
-        return null_score(spec, model, test, randomized)
+        return null_score(spec, model, test, randomized, self.objects)
 
     def check_unchanged(self) -> None:
         """Raise InputError if data that the caller holds were changed in place by the model's code."""

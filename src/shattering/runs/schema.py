@@ -89,6 +89,7 @@ FILES = {
         File("provenance.json", "any kind that is done", "When, where and with which versions the run was executed."),
         File("history.parquet", "a model that is done", "One row per epoch; no rows for models without epochs."),
         File("examples.parquet", "a network with track_examples", "One row per training example: its label, and when it was learned."),
+        File("predictions.parquet", "a model on original data, no folds", "What the model predicts of each test example."),
         File("examples.png", "a model on images", "The first example of each class, as the model was given it."),
         File("model.safetensors", "a network that is done", "The fitted weights, which `Run.model` loads."),
         File(
@@ -240,7 +241,13 @@ _EXAMPLES = (
     Field("mean_loss", Number, "always", "Mean loss of the example over the epochs.", required=True),
     Field("forgetting_events", Number, "always", "Epochs after which the example was no longer predicted correctly.", required=True),
 )
-TABLES: dict[str, tuple[Field, ...]] = {"history": _EPOCHS, "examples": _EXAMPLES, "table": ()}
+_PREDICTIONS = (
+    Field("id", Number, "original data, no folds", "Number of the example in its source.", required=True),
+    Field(
+        "prediction", Number, "original data, no folds", "Number of the class that is predicted, or the predicted target.", required=True
+    ),
+)
+TABLES: dict[str, tuple[Field, ...]] = {"history": _EPOCHS, "examples": _EXAMPLES, "predictions": _PREDICTIONS, "table": ()}
 
 
 def to_markdown(fields: Iterable[Field]) -> str:

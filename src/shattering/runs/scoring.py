@@ -2,7 +2,12 @@
 
 import math
 import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from sklearn.metrics import get_scorer
 
@@ -10,10 +15,21 @@ from shattering.data.dataset import Dataset
 from shattering.data.split import Split
 from shattering.errors import InputError, reason
 from shattering.learners.on_splits import predict_split, score_split
+from shattering.learners.own import traits
+from shattering.runs.objects import Objects, find, is_object
 from shattering.runs.spec import RunSpec
 
+RESPONSES = ("predict_proba", "decision_function")
+_MOST = 2_000_000  # numbers of responses that are stored of a fit
+Scorer = Callable[[Any, Any, np.ndarray], float]
 
-def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor) -> dict[str, float | None]:
+
+def scorer_of(scoring: str, objects: Objects | None = None) -> Scorer:
+    """Return the scorer of a name: one of scikit-learn's, or one of the objects. It takes (estimator, X, y)."""
+    return find(scoring, objects) if is_object(scoring) else get_scorer(scoring)
+
+
+def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor, objects: Objects | None = None) -> dict[str, float | None]:
     """Return train_score, test_score (against the true test labels) and test_score_on_corrupted_labels; higher is better.
 
     The dictionary is empty without `scoring`; the score of a regression then is R². The score against the labels that stratify the
@@ -25,6 +41,7 @@ def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor) -> dic
         model: fitted.
         data: the splits that it was fitted to and is tested on.
         randomized: (n_test,) test labels, randomized as the training labels are.
+        objects: the objects that the specification names.
 
     Raises:
         InputError: if a score that has to exist is NaN or infinite, or the scorer fails.
@@ -35,19 +52,20 @@ def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor) -> dic
     train, test, true = data.train, data.test, data.test.true_labels
     of_test = "the test split" if spec.folds is None else f"fold {spec.fold} of {spec.folds}"
     stratified = true if spec.folds is None else randomized
-    needed = _score(scoring, model, test, stratified, of_test)
+    scorer, name = scorer_of(scoring, objects), spec.scoring_name or scoring
+    needed = _score(scorer, name, model, test, stratified, of_test)
     other = randomized if spec.folds is None else true
     same = torch.equal(stratified, other)
-    optional = needed if same else _score_or_none(scoring, model, test, other)
+    optional = needed if same else _score_or_none(scorer, model, test, other)
     on_true, on_randomized = (needed, optional) if spec.folds is None else (optional, needed)
     return {
-        "train_score": _score(scoring, model, train, train.labels, "the train split"),
+        "train_score": _score(scorer, name, model, train, train.labels, "the train split"),
         "test_score": on_true,
         "test_score_on_corrupted_labels": on_randomized,
     }
 
 
-def null_score(spec: RunSpec, model, test: Split, randomized: torch.Tensor) -> float:
+def null_score(spec: RunSpec, model, test: Split, randomized: torch.Tensor, objects: Objects | None = None) -> float:
     """Return the score of a fitted model that permutation tests compare: accuracy, or that of the scorer of the specification.
 
     Args:
@@ -55,18 +73,40 @@ def null_score(spec: RunSpec, model, test: Split, randomized: torch.Tensor) -> f
         model: fitted.
         test: the split that it is tested on.
         randomized: (n_test,) test labels, randomized as the training labels are.
+        objects: the objects that the specification names.
 
     Raises:
         InputError: if the score is NaN or infinite, or the scorer fails.
     """
-    if spec.scoring is None:
+    scoring = spec.scoring or ("r2" if test.is_regression else None)
+    if scoring is None:
         return float((predict_split(model, test) == randomized.numpy()).mean())
-    return _score(spec.scoring, model, test, randomized, "the test split" if spec.folds is None else "a fold")
+    where = "the test split" if spec.folds is None else "a fold"
+    return _score(scorer_of(scoring, objects), spec.scoring_name or scoring, model, test, randomized, where)
 
 
-def _score(scoring: str, model, split: Split, labels: torch.Tensor, where: str) -> float:
+def predictions(spec: RunSpec, model, test: Split, predicted: np.ndarray) -> pd.DataFrame:
+    """Return what a model predicts of a test split, for scores against other labels: `ZeroRefitTest` needs no more.
+
+    Columns: id; prediction, a number of a class or a target; and, where another score than accuracy or R² may need them, the columns
+    of predict_proba and decision_function.
+    """
+    table = {"id": test.ids.numpy(), "prediction": predicted}
+    if spec.scoring in (None, "accuracy", "r2") or traits(model).takes_splits:
+        return pd.DataFrame(table)
+    for method in RESPONSES:
+        respond = getattr(model, method, None)
+        if respond is None or len(test) * test.n_classes > _MOST:
+            continue
+        with suppress(Exception):  # whatever a method raises that the scorer may not need
+            values = np.asarray(respond(test.X), dtype=float).reshape(len(test), -1)
+            table |= {f"{method}_{k}": values[:, k] for k in range(values.shape[1])}
+    return pd.DataFrame(table)
+
+
+def _score(scorer: Scorer, scoring: str, model, split: Split, labels: torch.Tensor, where: str) -> float:
     try:
-        score = score_split(get_scorer(scoring), model, split, labels)
+        score = score_split(scorer, model, split, labels)
     except Exception as error:  # whatever the scorer raises
         said = reason(error)
     else:
@@ -78,10 +118,10 @@ def _score(scoring: str, model, split: Split, labels: torch.Tensor, where: str) 
     raise InputError(f"scoring {scoring!r} has no value on {where}: {said}{alone}")
 
 
-def _score_or_none(scoring: str, model, split: Split, labels: torch.Tensor) -> float | None:
+def _score_or_none(scorer: Scorer, model, split: Split, labels: torch.Tensor) -> float | None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the warnings would be about labels that the user did not choose
         try:
-            return _score(scoring, model, split, labels, "")
+            return _score(scorer, "", model, split, labels, "")
         except InputError:
             return None

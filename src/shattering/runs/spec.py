@@ -43,8 +43,10 @@ class RunSpec(Spec):
         folds: number of stratified folds for cross-validation. The (randomized) train split is cut into folds, and this run
             tests on fold number `fold`; the dataset's own test split is not used. None: no cross-validation.
         fold: 0…folds-1.
-        scoring: a name in scikit-learn's `get_scorer_names`. Its score on the train and test split is stored beside the
-            accuracies; higher is always better. None: no score.
+        cv: the name of an object that cuts the folds in place of the default: a splitter of scikit-learn's, which is given the
+            (randomized) labels and the groups; `folds` is how many it makes. None: stratified folds, of whole groups if there are any.
+        scoring: a name in scikit-learn's `get_scorer_names`, or the name of an object (estimator, X, y) → score. Its score on the
+            train and test split is stored beside the accuracies; higher is always better. None: no score.
         image_size: side in pixels of the squares that encoded images are brought to; None: all images have one size.
         skip_corrupt: True leaves out encoded images that cannot be decoded, and counts them in the result; False raises an error.
         hold_out: True holds a fifth of a dataset without a test split out; False tests on the training images, with their true
@@ -78,6 +80,7 @@ class RunSpec(Spec):
     folds: Annotated[int, Range(2)] | None = None
     fold: Natural | None = None
     scoring: str | None = None
+    cv: str | None = None
     image_size: Count | None = None
     skip_corrupt: bool = False
     hold_out: bool = True
@@ -97,6 +100,8 @@ class RunSpec(Spec):
             raise InputError(f"folds is {self.folds} and fold is {self.fold}, expected both or neither")
         if self.folds is not None and self.fold is not None and self.fold >= self.folds:
             raise InputError(f"fold is {self.fold} of {self.folds} folds, expected one in 0…{self.folds - 1}")
+        if self.cv is not None and (self.folds is None or not is_object(self.cv)):
+            raise InputError(f"cv is {self.cv!r}, expected the name of an object, with folds and fold beside it")
         if self.folds and (self.n_validation or self.n_test):
             raise InputError("folds are of the train split, expected neither n_test nor n_validation beside them")
         for name, value in self.params.items():
@@ -108,7 +113,7 @@ class RunSpec(Spec):
 
     def _check_names(self) -> None:
         """Raise InputError for an unknown model or scoring, and for parameters that the model does not take."""
-        if self.scoring is not None:
+        if self.scoring is not None and not is_object(self.scoring):
             from sklearn.metrics import get_scorer_names
 
             if self.scoring not in get_scorer_names():
@@ -130,6 +135,11 @@ class RunSpec(Spec):
         if is_object(self.model):
             return label(self.model)
         return str(self.params.get("network", "mlp-1x512")) if self.model == "network" else self.model
+
+    @property
+    def scoring_name(self) -> str | None:
+        """The name of the score in texts; None for accuracy."""
+        return label(self.scoring) if self.scoring and is_object(self.scoring) else self.scoring
 
     @property
     def label(self) -> str:
@@ -197,7 +207,8 @@ class RunSpec(Spec):
             "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
             "folds": self.folds,
             "fold": self.fold,
-            "scoring": self.scoring,
+            "cv": None if self.cv is None else digest_of(self.cv),
+            "scoring": digest_of(self.scoring) if self.scoring and is_object(self.scoring) else self.scoring,
             "image_size": self.image_size,
             "skip_corrupt": self.skip_corrupt or None,
             "hold_out": None if self.hold_out else False,

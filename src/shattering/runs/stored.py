@@ -103,6 +103,15 @@ class Run(Generic[S]):
         return self._read("examples")
 
     @cached_property
+    def predictions(self) -> pd.DataFrame:
+        """One row per test example of a fit to original data: id and prediction, see `shattering.runs.scoring.predictions`.
+
+        Raises:
+            InputError: for a run without them (by folds, on randomized data, or of an earlier version), and for a damaged file.
+        """
+        return self._read("predictions")
+
+    @cached_property
     def table(self) -> pd.DataFrame:
         """The table of a study. Raises InputError for the run of a model, which has none, and for a damaged file."""
         return self._read("table")

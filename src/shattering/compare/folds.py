@@ -1,0 +1,51 @@
+"""What a user passes as `cv` → how many folds there are, and the splitter that makes them."""
+
+import copy
+from typing import Any
+
+import numpy as np
+from sklearn.model_selection import check_cv
+
+from shattering import seeds
+from shattering.data.dataset import Dataset
+from shattering.data.subsets import cut
+from shattering.errors import InputError, shown
+from shattering.parameters import is_of
+
+
+def as_splitter(cv: Any, dataset: Dataset, seed: int) -> tuple[int | None, Any]:
+    """Return (number of folds, splitter): no splitter for a number, whose folds are the default ones; (None, None) without cv.
+
+    Args:
+        cv: None; a number of folds; a splitter of scikit-learn's, or one like it; or a list of (training rows, test rows).
+        dataset: the original data, whose train split is cut.
+        seed: of a splitter that is random and has no random_state: it would make other folds for every fit.
+
+    Raises:
+        InputError: for anything else, for a splitter whose random_state is a generator, and for one that cannot cut the data.
+    """
+    if cv is None:
+        return None, None
+    if is_of(cv, int):
+        if cv < 2:
+            raise InputError(f"cv is {cv}, expected at least 2 folds, a splitter, or a list of (training rows, test rows)")
+        dataset.check_folds(int(cv))
+        return int(cv), None
+    if isinstance(cv, str) or not (hasattr(cv, "split") or hasattr(cv, "__iter__")):
+        raise InputError(f"cv is {shown(cv)}, expected a number, a splitter, or a list of (training rows, test rows)")
+    splitter = _seeded(cv, seed) if hasattr(cv, "split") else check_cv([(np.asarray(a), np.asarray(b)) for a, b in cv])  # type: ignore[arg-type]  # the stub knows numbers alone
+    return len(cut(dataset.train, splitter)), splitter
+
+
+def _seeded(splitter: Any, seed: int) -> Any:
+    """Return the splitter; a copy with a random state if it draws and has none."""
+    state = getattr(splitter, "random_state", 0)
+    if isinstance(state, (np.random.RandomState, np.random.Generator)):
+        raise InputError(
+            f"cv, {type(splitter).__name__}, has a generator as random_state, which would make other folds for every fit: expected a number"
+        )
+    if state is not None or not getattr(splitter, "shuffle", True):
+        return splitter
+    splitter = copy.copy(splitter)
+    splitter.random_state = seeds.integer(seed, "data/folds") % 2**32
+    return splitter

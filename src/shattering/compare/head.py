@@ -1,0 +1,84 @@
+"""The first lines of a randomization test's result: the score, the best constant answer, the null scores, p and its floor."""
+
+from dataclasses import dataclass
+from math import isfinite
+from statistics import fmean, stdev
+
+from shattering import stats
+from shattering.compare.comparison import Comparison
+from shattering.compare.permutation import PermutationTest
+from shattering.compare.zero_refit import ZeroRefitTest
+from shattering.data.exchange import WORDS
+
+
+@dataclass(frozen=True)
+class HeadLine:
+    """A line of the head: what it is about, and the numbers in words."""
+
+    name: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name:11}{self.text}"
+
+
+def head(test: Comparison) -> list[HeadLine]:
+    """Return the first lines: the score beside the best constant answer, the zero-refit test, and the test by refits.
+
+    Args:
+        test: the fits.
+    """
+    lines = [HeadLine("Score", _score(test))] if test.original.test_score is not None else []
+    if test.zero_refit:
+        lines.append(HeadLine("Zero-refit", _zero_refit(test, test.zero_refit)))
+    if test.label_test:
+        lines.append(HeadLine("Refits", _refits(test, test.label_test)))
+    exchange = test.label_test.exchange if test.label_test else test.zero_refit.exchange if test.zero_refit else "free"
+    if exchange != "free":
+        lines.append(HeadLine("Labels", f"are permuted {WORDS[exchange]}: {count(test.admissible)} admissible permutations"))
+    return lines
+
+
+def count(admissible: float) -> str:
+    """Return a number of permutations as text."""
+    if not isfinite(admissible):
+        return "more than 10^300"
+    return f"{int(admissible):,}" if admissible < 1e6 else f"about {admissible:.0e}".replace("e+", " x 10^")
+
+
+def show(test: Comparison, value: float) -> str:
+    """Return a score as text: an accuracy in percent, any other to four digits."""
+    return stats.percent(value) if test.scoring == "accuracy" else f"{value:.4g}"
+
+
+def spread(test: Comparison, mean: float, sd: float | None) -> str:
+    """Return "mean ± standard deviation" of scores."""
+    if sd is None:
+        return show(test, mean)
+    is_share = test.scoring == "accuracy"
+    return f"{100 * mean:.1f} ± {100 * sd:.1f}%" if is_share else f"{mean:.4g} ± {sd:.2g}"
+
+
+def _score(test: Comparison) -> str:
+    n = test.original.n_test
+    constant = "" if test.best_constant is None else f"; best constant answer {show(test, test.best_constant)}"
+    return f"test {test.scoring} {show(test, test.original_score())} on {n:,} examples{constant}"
+
+
+def _zero_refit(test: Comparison, tested: ZeroRefitTest) -> str:
+    nulls = spread(test, tested.null_mean, tested.null_sd)
+    p = _p(tested.p_value, tested.floor, tested.has_verdict, tested.admissible)
+    return f"permuted test labels {nulls}; {p}; {tested.n_permutations:,} permutations of one fit"
+
+
+def _refits(test: Comparison, tested: PermutationTest) -> str:
+    sd = stdev(tested.null_scores) if len(tested.null_scores) > 1 else None
+    p = _p(tested.p_value, tested.floor, tested.has_verdict, tested.admissible)
+    stopped = f"; stopped at {tested.n_as_good} as good" if tested.sequential and tested.sequential.stopped else ""
+    n = tested.n_permutations
+    return f"permuted labels {spread(test, fmean(tested.null_scores), sd)}; {p}; {n:,} refit{'s' if n > 1 else ''}{stopped}"
+
+
+def _p(p: float, floor: float, has_verdict: bool, admissible: float) -> str:
+    verdict = "" if has_verdict else f", no verdict from {count(admissible)} admissible permutations"
+    return f"p = {p:.3g} (floor {floor:.3g}{verdict})"

@@ -1,0 +1,149 @@
+"""What follows from a fit's stored predictions without fitting again: the zero-refit test, and the best constant answer."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from functools import partial
+from math import isfinite
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
+
+from shattering.compare.repeat import Repeat
+from shattering.compare.zero_refit import ZeroRefitTest, zero_refit
+from shattering.data.dataset import Dataset
+from shattering.data.exchange import count_orders
+from shattering.data.split import Split
+from shattering.errors import InputError, reason
+from shattering.runs.objects import Objects
+from shattering.runs.scoring import RESPONSES, scorer_of
+
+_MOST_CONSTANTS = 50  # classes of which each is tried as a constant answer
+
+
+def zero_refit_of(original: Repeat, data: Dataset, exchange: str, objects: Objects | None) -> tuple[ZeroRefitTest | None, tuple[str, ...]]:
+    """Return the zero-refit test of the original fit, and a sentence where there is none though there is a test split.
+
+    Args:
+        original: the fit on the original data.
+        data: that it was fitted to and tested on.
+        exchange: how labels are exchanged.
+        objects: the objects that the specification names.
+    """
+    run = original.runs[0]
+    if run.spec.folds is not None or run.status != "done":
+        return None, ()
+    if not (run.folder / "predictions.parquet").exists():
+        return None, (
+            f"No zero-refit test: {run.folder.name} has no predictions, as an earlier version stored it; remove it to fit it again.",
+        )
+    split, table = data.test, run.predictions
+    if table["id"].tolist() != split.ids.tolist():
+        return None, (f"No zero-refit test: the predictions in {run.folder.name} are of other test examples.",)
+    y, groups, ids = split.y, None if split.groups is None else split.groups.numpy(), split.ids.numpy()
+    about: dict[str, Any] = {"exchange": exchange, "groups": groups, "ids": ids, "seed": run.spec.seed}
+    predicted = _values(split, table)
+    scoring = run.spec.scoring or ("r2" if split.is_regression else "accuracy")
+    try:
+        if scoring in ("accuracy", "r2"):
+            return zero_refit(y, predicted, score=scoring, **about), ()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the warnings would be about labels that the user did not choose
+            return zero_refit(y, predicted, score=_stored_score(scoring, split, table, objects), **about), ()
+    except Exception as error:  # whatever a scorer raises that needs more than the stored predictions
+        return None, (f"No zero-refit test: scoring {run.spec.scoring_name!r} cannot be computed from the predictions ({reason(error)}).",)
+
+
+def _values(split: Split, table: pd.DataFrame) -> np.ndarray:
+    """Return predictions in the user's own values."""
+    predicted = table["prediction"].to_numpy()
+    return predicted if split.is_regression else split.label_values[predicted.astype(np.int64)]
+
+
+def _stored_score(scoring: str, split: Split, table: pd.DataFrame, objects: Objects | None) -> Callable[[np.ndarray], float]:
+    scorer, stored, X = scorer_of(scoring, objects), StoredResponses(split, table), split.X
+    return lambda y: float(scorer(stored, X, y))
+
+
+class StoredResponses:
+    """A fitted model as scorers see it, which answers with what it predicted of one test split, whatever it is asked about.
+
+    Args:
+        split: the test split.
+        table: of `shattering.runs.scoring.predictions`.
+    """
+
+    def __init__(self, split: Split, table: pd.DataFrame):
+        self._split, self._predicted = split, _values(split, table)
+        for method in RESPONSES:
+            columns = [name for name in table if name.rpartition("_")[0] == method]
+            if columns:
+                values = table[columns].to_numpy()
+                setattr(self, method, partial(_answer, values[:, 0] if len(columns) == 1 else values))
+        if not split.is_regression:
+            self.classes_ = split.label_values
+
+    def fit(self, X: Any, y: Any) -> "StoredResponses":
+        """Raise InputError: it is fitted already."""
+        raise InputError("scoring fits the model again, expected a score of predictions")
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the stored predictions (n,)."""
+        return self._predicted
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_tags__(self) -> Tags:
+        required = TargetTags(required=True)
+        if self._split.is_regression:
+            return Tags(estimator_type="regressor", target_tags=required, regressor_tags=RegressorTags())
+        return Tags(estimator_type="classifier", target_tags=required, classifier_tags=ClassifierTags())
+
+
+def _answer(values: np.ndarray, _: Any) -> np.ndarray:
+    return values
+
+
+def admissible_orders(data: Dataset, exchange: str, folds: bool) -> float:
+    """Return the number of label vectors that the admissible permutations give: those of train and test labels, each among themselves.
+
+    folds: whether there is no test split.
+    """
+    number = 1.0
+    for split in (data.train,) if folds else (data.train, data.test):
+        groups = None if split.groups is None else split.groups.numpy()
+        number *= count_orders(exchange, split.true_labels.numpy(), groups, split.ids.numpy())
+    return number
+
+
+def best_constant(original: Repeat, data: Dataset, objects: Objects | None) -> float | None:
+    """Return the best score of an answer that does not depend on the inputs: a constant, or the shares of the classes as probabilities.
+
+    None if the score is not defined for any.
+    """
+    spec = original.runs[0].spec
+    split = data.train if spec.folds is not None else data.test
+    y = split.y
+    if spec.scoring in (None, "accuracy") and not split.is_regression:
+        return float(np.unique(y, return_counts=True)[1].max()) / len(y)
+    scorer, X, scores = scorer_of(spec.scoring or "r2", objects), np.zeros((len(y), 1)), []
+    for dummy in _constants(split):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # such as that precision is undefined for a class that is never predicted
+            try:
+                scores.append(float(scorer(dummy.fit(X, y), X, y)))
+            except Exception:  # whatever a scorer raises for an answer that it is not defined for
+                continue
+    return max((score for score in scores if isfinite(score)), default=None)
+
+
+def _constants(split: Split) -> Iterator[Any]:
+    if split.is_regression:
+        yield from (DummyRegressor(strategy="mean"), DummyRegressor(strategy="median"))
+        return
+    yield DummyClassifier(strategy="prior")
+    for value in np.unique(split.y)[:_MOST_CONSTANTS]:
+        yield DummyClassifier(strategy="constant", constant=value)
