@@ -271,7 +271,8 @@ _TESTS: list[Case] = [
         tested,
         {
             "n_permutations": (COUNT, (0, -1, 1.5, True, "3", None)),
-            "folds": ("a whole number of at least 2 or none", (1, 0, 2.5, "3", True)),
+            "cv": ("", (1, 0, 2.5, "3", True)),
+            "stop_after": (COUNT + " or none", (0, 1.5, "3")),
             "n_train": (COUNT + " or none", (0, "5", 1.5)),
             "n_test": (COUNT + " or none", (-1, 0.5)),
             "image_size": (COUNT + " or none", ("x", 0)),
@@ -280,7 +281,7 @@ _TESTS: list[Case] = [
             "budget": ("a time such as '90s', '5min' or '1h'", (0, -5, "soon", "", NAN, INF, True, [5])),
             "jobs": (COUNT + " or none", (0, 1.5, "2", True)),
             "randomizations": ("a list of at least one", ([], "permuted-labels", 5)),
-            "scoring": ("a text or none", (5,)),
+            "scoring": ("a text, a function or none", (5,)),
             "hyperparameters": (MAPPING + " or none", (5, "epochs=3")),
             "store": ("a", (5,)),
         },

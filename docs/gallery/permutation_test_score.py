@@ -33,25 +33,23 @@ model = make_pipeline(StandardScaler(), LogisticRegression())
 ours = randomization_test(
     model,
     (X, y),
-    folds=5,
+    cv=5,
     randomizations=["permuted-labels", "within-class"],
     n_permutations=19,
 )
 
 
 class Given(np.random.RandomState):
-    """Permutations that give the labels of each of our repeats, in turn."""
+    """Permutations that give the labels of each of ours, in turn."""
 
     def __init__(self):
         super().__init__()
-        self.repeats = iter(ours.of("permuted-labels"))
+        self.permutations = iter(ours.permutations("permuted-labels"))
 
     def permutation(self, n):
-        repeat, order = next(self.repeats), np.empty(n, dtype=int)
+        given, order = next(self.permutations), np.empty(n, dtype=int)
         whole = load_dataset((X, y), hold_out=False).train
-        labels = repeat.randomization.corrupt(
-            whole, repeat.runs[0].spec.seed, "train"
-        ).numpy()
+        labels = given.randomization.corrupt(whole, given.seed, "train").numpy()
         for k in (0, 1):
             order[labels == k] = np.flatnonzero(y == k)
         return order
@@ -127,5 +125,5 @@ points = rng.normal(size=(300, 2))
 crossed = (points[:, 0] * points[:, 1] > 0).astype(int)
 
 randomization_test(
-    DecisionTreeClassifier(), (points, crossed), folds=3, randomizations=["within-class"]
+    DecisionTreeClassifier(), (points, crossed), cv=3, randomizations=["within-class"]
 )

@@ -19,7 +19,7 @@ from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL
 from shattering.compare.table import format_table
 from shattering.data import load
 from shattering.data.arrays import dataset_from_arrays
-from shattering.runs.fit import load_data
+from shattering.runs.fit import evaluate, load_data
 from tests.compare.fakes import fake_repeat, fake_test
 from tests.data.test_load import encode, pictures, write_folder
 
@@ -53,13 +53,13 @@ def test_it_agrees_with_scikit_learn_on_the_same_permutations(seed, sizes, scori
     X += 0.5 * y[:, None].astype(np.float32)
     model = LogisticRegression()
     ours = randomization_test(
-        model, (X, y), randomizations=["permuted-labels"], n_permutations=19, folds=3, scoring=scoring, seed=seed, store=tmp_path
+        model, (X, y), randomizations=["permuted-labels"], n_permutations=19, cv=3, scoring=scoring, seed=seed, store=tmp_path
     )
 
     whole = load_dataset((X, y), hold_out=False).train
     permutations = []
-    for repeat in ours.of(LABEL_TEST):
-        labels = LABEL_TEST.corrupt(whole, repeat.runs[0].spec.resolved_noise_seed, "train").numpy()
+    for permutation in ours.permutations(LABEL_TEST):
+        labels = LABEL_TEST.corrupt(whole, permutation.seed, "train").numpy()
         permutations.append(order_giving(y, labels))
     score, nulls, p = permutation_test_score(
         model, X, y, cv=scikit_folds(3, seed), n_permutations=19, random_state=Shared(permutations), scoring=scoring or "accuracy"
@@ -100,7 +100,9 @@ def test_it_finds_clusters_though_a_model_of_permuted_labels_may_name_them_right
     X, y = table(0, n=100, shift=2.0)
     test = randomization_test(GaussianNB(), (X, y), randomizations=["permuted-labels"])
     assert test.p_value == 0.05
-    assert max(test.test_scores(LABEL_TEST)) == test.original.test_score, "against the true test labels it would not have been found"
+    spec = replace(test.original.runs[0].spec, randomization=LABEL_TEST)
+    fits = [evaluate(replace(spec, seed=p.seed), test.objects) for p in test.permutations(LABEL_TEST)]
+    assert max(fit.result["test_accuracy"] for fit in fits) == test.original.test_score, "true test labels would not have found it"
 
 
 def test_features_that_say_something_only_together_are_told_from_those_that_say_it_alone():
@@ -201,7 +203,7 @@ def test_fits_whose_input_is_bad_before_training_are_told_as_failed(monkeypatch)
 def test_permutations_that_fail_count_as_good_as_the_original_data():
     X, y = table(0, shift=3.0)
     test = randomization_test(PickyHalf(), (X, y), randomizations=["permuted-labels"], n_permutations=19, seed=1)
-    tested, failed = test.tests[LABEL_TEST], sum(repeat.status == "failed" for repeat in test.repeats)
+    tested, failed = test.tests[LABEL_TEST], sum(p.status == "failed" for p in test.permutations(LABEL_TEST))
     assert 0 < failed < 19
     assert (tested.n_failed, tested.n_permutations, tested.n_as_good) == (failed, 19, failed)
     assert test.p_value == (failed + 1) / 20
@@ -225,7 +227,7 @@ def test_permutations_that_were_not_begun_do_not_count():
 def test_a_constant_answer_learns_nothing():
     """Of folds that are balanced in the true labels, permuted ones are not, and a constant answer would score below chance on them."""
     X, y = table(0, n=20, shift=0.0)
-    test = randomization_test(DummyClassifier(strategy="most_frequent"), (X, y), folds=10, randomizations=["permuted-labels"])
+    test = randomization_test(DummyClassifier(strategy="most_frequent"), (X, y), cv=10, randomizations=["permuted-labels"])
     assert test.p_value == 1
     assert "no better than a constant answer" in test.summary[0]
     assert "No evidence that it learns" in test.summary[1]
@@ -238,7 +240,7 @@ def test_scorers_that_need_both_classes_have_them_on_unbalanced_data(folds):
     y = np.array([1, 0, 0, 0, 0] * 8) if folds else np.array([1] * 3 + [0] * 37)
     for seed in range(2):
         test = randomization_test(
-            GaussianNB(), (X, y), folds=folds, scoring="roc_auc", randomizations=["permuted-labels"], n_permutations=4, seed=seed
+            GaussianNB(), (X, y), cv=folds, scoring="roc_auc", randomizations=["permuted-labels"], n_permutations=4, seed=seed
         )
         assert {repeat.status for repeat in test.repeats} == {"done"}
         assert test.tests[LABEL_TEST].n_failed == 0
@@ -373,7 +375,7 @@ def test_loggers_are_told_of_every_fit():
     arguments = {"randomizations": ["permuted-labels"], "n_permutations": 1, "hyperparameters": {"epochs": 2}, **QUICK}
     test = randomization_test("mlp-1x16", load_dataset("digits"), log=logger, **arguments)
     assert len(logger.epochs) == 4
-    assert [result["test_accuracy"] for result in logger.results] == [repeat.test_score for repeat in test.repeats]
+    assert [result["test_accuracy"] for result in logger.results] == [repeat.mean("test_accuracy") for repeat in test.repeats]
 
 
 @pytest.mark.parametrize(
@@ -384,7 +386,7 @@ def test_loggers_are_told_of_every_fit():
         ({"randomizations": ["nonsense"]}, "unknown randomization 'nonsense'"),
         ({"randomizations": [Randomization()]}, "randomizes nothing"),
         ({"n_permutations": 0}, "n_permutations is 0"),
-        ({"folds": 1}, "folds"),
+        ({"cv": 1}, "cv is 1, expected at least 2 folds"),
         ({"scoring": "nonsense"}, "unknown scoring 'nonsense'"),
         ({"scoring": "roc_auc"}, "multi_class|multiclass"),
         ({"budget": "soon"}, "budget is 'soon'"),

@@ -40,7 +40,7 @@ def test_bad_randomizations(bad):
 
 def test_repeats_have_seeds_of_their_own_on_one_subset():
     plan = Plan(BASE, {LABEL_TEST: 19, FEATURE_TEST: 19})
-    specs = [spec for r, draw in plan.order() for spec in plan.fits(r, draw)]
+    specs = [spec for repeat in plan.order() for spec in plan.specs(repeat)]
     assert {spec.resolved_data_seed for spec in specs} == {7}
     assert [spec.seed for spec in specs if spec.randomization == ORIGINAL] == [7]
     assert len({spec.seed for spec in specs}) == 39, "no two repeats, of one randomization or of two, share what is drawn"
@@ -70,7 +70,7 @@ def test_seeds_of_repeats_are_fixed_for_good():
 def test_any_beginning_of_the_order_has_even_shares():
     repeats = {LABEL_TEST: 19, RANDOMIZATIONS["gaussian-pixels"]: 3, FEATURE_TEST: 19}
     order = Plan(BASE, repeats).order()
-    assert order[0] == (ORIGINAL, 0)
+    assert order[0] == (ORIGINAL, (0,))
     assert {r for r, _ in order[1:4]} == set(repeats)
     for end in range(4, len(order)):
         shares = [sum(r == mine for r, _ in order[:end]) / n for mine, n in repeats.items()]

@@ -23,7 +23,11 @@ class Test(Swept):
     """A comma list, e.g. permuted-labels,gaussian-pixels."""
     n_permutations: Count = 19
     """Permutations of each permutation test."""
-    folds: Annotated[int, Range(2)] | None = None
+    exchange: Literal["free", "within", "whole", "shift"] | None = None
+    """Permutations of the labels that are admissible. Default: by the groups."""
+    stop_after: Count | None = None
+    """Stop a permutation test at this number of permutations that are as good as the original data."""
+    cv: Annotated[int, Range(2)] | None = None
     """Number of folds for cross-validation."""
     scoring: str | None = None
     """A scorer of scikit-learn, in place of accuracy."""
@@ -69,7 +73,7 @@ class Test(Swept):
 
         check_out(self.out)
         names = None if self.randomizations is None else split_list(self.randomizations, "--randomizations")
-        same = ("n_permutations", "folds", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
+        same = ("n_permutations", "exchange", "stop_after", "cv", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
         same += ("image_size", "skip_corrupt", "channels", "target", "targets", "groups")
         warnings.simplefilter("ignore", IdentityWarning)  # the result says the same
         test = randomization_test(
@@ -89,4 +93,4 @@ class Test(Swept):
         else:
             print(test)
             print_written(self.out)
-        return 1 if any(repeat.status == "failed" for repeat in test.repeats) else 0
+        return 1 if any(one.status == "failed" for one in (*test.repeats, *test.batched)) else 0

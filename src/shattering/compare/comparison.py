@@ -41,6 +41,7 @@ class Comparison:
         zero_refit: the zero-refit test of the original fit; None with folds, or if its predictions are not stored.
         admissible: the number of label vectors that the admissible permutations give.
         stop_after: permutations as good as the original data at which the permutation tests stopped; None: they did all.
+        has_groups: True if examples belong to groups, and are not said to be independent by exchange="free".
         best_constant: the best score of a constant answer on the test labels; None if it is not defined.
     """
 
@@ -58,6 +59,7 @@ class Comparison:
     admissible: float = inf
     stop_after: int | None = None
     best_constant: float | None = None
+    has_groups: bool = False
 
     @property
     def original(self) -> Repeat:
@@ -171,11 +173,6 @@ class Comparison:
     def label_test(self) -> PermutationTest | None:
         """The permutation test of labels; None without one."""
         return next((test for r, test in self.tests.items() if r.labels), None)
-
-    @property
-    def has_groups(self) -> bool:
-        """True if labels are exchanged by groups or in time: examples are not independent of each other."""
-        return any(r.exchange != "free" for r in self.randomizations)
 
     def original_score(self) -> float:
         """Return the original test score. Raises InputError if the original data have not been fitted."""

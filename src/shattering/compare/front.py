@@ -24,11 +24,11 @@ from shattering.compare.result import RandomizationTest
 from shattering.compare.stored_scores import admissible_orders, best_constant, zero_refit_of
 from shattering.data.arrays import Targets
 from shattering.data.dataset import Dataset
-from shattering.data.exchange import Exchange, check_exchange, default_exchange
+from shattering.data.exchange import EXCHANGES, Exchange, check_exchange, default_exchange
 from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset
+from shattering.errors import InputError, unknown
 from shattering.data.split import Split
-from shattering.errors import InputError
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
 from shattering.learners.adapt import Inputs, as_model, tracked
@@ -142,7 +142,7 @@ def randomization_test(
         >>> test.p_value
         0.05
     """
-    check_arguments(randomization_test, locals(), "stop_after", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store")
+    check_arguments(randomization_test, locals(), "stop_after", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store")
     clock = Clock(parse_budget(budget), time.perf_counter())
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
@@ -167,6 +167,8 @@ def randomization_test(
     base = RunSpec(**spec, params=params, seed=seed, data_seed=seed, fold=None if folds is None else 0, folds=folds)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test)
+    if exchange is not None and exchange not in EXCHANGES:
+        raise unknown("exchange", exchange, EXCHANGES)
     exchange = exchange or default_exchange(dataset.train.true_labels.numpy(), _numbers(dataset.train.groups))
     check_exchange(exchange, _numbers(dataset.train.groups))
     counts = count_repeats(find_randomizations(randomizations, dataset.train), n_permutations)
@@ -188,19 +190,20 @@ def randomization_test(
         _check_same_data(repeats)
         start, notes = _start(estimator)
         used, _ = load_original(base, by_name)
-        zero_refit, unknown = zero_refit_of(repeats[0], used, exchange, by_name)
+        zero_refit, not_tested = zero_refit_of(repeats[0], used, exchange, by_name)
         test = RandomizationTest(
             base.model_name,
             repeats,
             left_out,
             start,
-            (*notes, *_noted(repeats), *unidentified, *unknown),
+            (*notes, *_noted(repeats), *unidentified, *not_tested),
             objects=by_name,
             names=_names(dataset.train),
             duplicates=find_duplicates(used, folds is not None),
             shared_groups=find_shared_groups(used, None if folds is None else cuts(base, used, by_name)),
             batched=tuple(p for n in batches for p in read_permutations(execution.plan, where, n)),
             zero_refit=zero_refit,
+            has_groups=used.train.groups is not None and exchange != "free",
             admissible=admissible_orders(used, exchange, folds is not None),
             stop_after=stop_after,
             best_constant=best_constant(repeats[0], used, by_name),
@@ -235,8 +238,8 @@ def name_objects(
     for role, thing in others.items():
         if thing is not None and not isinstance(thing, str):
             label = getattr(thing, "__name__", type(thing).__name__)
-            key, unknown = identify(thing, label)
-            unidentified, names[role] = (*unidentified, *unknown), objects.name_of(label, key)
+            key, more = identify(thing, label)
+            unidentified, names[role] = (*unidentified, *more), objects.name_of(label, key)
             by_name[names[role]] = thing
         elif thing is not None:
             names[role] = thing

@@ -72,9 +72,9 @@ def read_permutations(plan: Plan, store: Store, numbered: Numbered) -> list[Perm
 
 def permutation_of(repeat: Repeat) -> Permutation:
     """Return the permutation that a repeat is."""
-    first, error = repeat.runs[0], next((run.error for run in repeat.runs if run.error), None)
+    first = repeat.runs[0]
     status = repeat.status if repeat.begun else "missing"
-    about = (repeat.fit_seconds, first.run_id, error)
+    about = (repeat.fit_seconds, first.run_id, repeat.error)
     return Permutation(repeat.randomization, repeat.number, status, repeat.null_score, first.spec.seed, *about)
 
 

@@ -40,6 +40,11 @@ class Repeat:
         return any(run.status != "missing" for run in self.runs)
 
     @property
+    def error(self) -> str | None:
+        """Why the first of its runs that failed did so."""
+        return next((run.error for run in self.runs if run.error), None)
+
+    @property
     def train_score(self) -> float | None:
         """The score on the training examples against the labels that were fitted."""
         return self.mean("train_accuracy" if self.runs[0].spec.scoring is None else "train_score")

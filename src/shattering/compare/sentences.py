@@ -216,12 +216,14 @@ def _and(words: Sequence[str]) -> str:
 
 
 def _incomplete(test: Comparison) -> Iterator[str]:
-    failed = [repeat for repeat in test.repeats if repeat.status == "failed"]
+    planned = [*test.repeats, *test.batched]
+    failed = [one for one in planned if one.status == "failed"]
     if failed:
-        error = next(run.error for repeat in failed for run in repeat.runs if run.error)
-        yield f"{len(failed)} of {len(test.repeats)} repeats FAILED; the first: {error}"
-    rest = sum(repeat.status not in ("done", "failed") for repeat in test.repeats)
+        error = next(one.error for one in failed if one.error)
+        yield f"{len(failed)} of {len(planned)} repeats FAILED; the first: {error}"
+    decided = {r for r, tested in test.tests.items() if tested.sequential and tested.sequential.stopped}
+    rest = sum(one.status not in ("done", "failed") and one.randomization not in decided for one in planned)
     if rest:
-        yield f"{rest} of {len(test.repeats)} repeats were not run; the table says how many each number is from."
+        yield f"{rest} of {len(planned)} repeats were not run; the table says how many each number is from."
     yield from test.left_out
     yield from test.notes

@@ -1,0 +1,224 @@
+"""Tests with groups, splitters, sequential stopping and batches: their p-values equal scikit-learn's on the same permutations."""
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import Ridge
+from sklearn.metrics import accuracy_score
+from sklearn.model_selection import (
+    GroupKFold,
+    KFold,
+    LeaveOneGroupOut,
+    PredefinedSplit,
+    RepeatedStratifiedKFold,
+    StratifiedGroupKFold,
+    StratifiedKFold,
+    permutation_test_score,
+)
+from sklearn.naive_bayes import GaussianNB
+from sklearn.neighbors import KNeighborsClassifier
+
+from shattering import InputError, Randomization, Store, randomization_test, seeds
+from shattering.compare import execution
+from shattering.compare.plan import LABEL_TEST
+from shattering.data.exchange import exchanged_order
+
+GROUPS = np.repeat(np.arange(12), 5)
+QUICK = {"randomizations": ["permuted-labels"], "n_permutations": 8}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Batches are for fits that are quick, which they are here, however busy the machine is."""
+    monkeypatch.setattr(execution, "QUICK", 60.0)
+
+
+def grouped(signal=0.5):
+    rng = np.random.default_rng(0)
+    y = np.tile([0, 1, 1, 0, 1], 12)
+    return rng.normal(size=(60, 3)) + signal * y[:, None], y
+
+
+class Given(np.random.RandomState):
+    """A generator whose permutations, of all rows or of the rows of one group, are those of a test of ours."""
+
+    def __init__(self, test, n, groups=None):
+        super().__init__(0)
+        keys = [seeds.words(p.seed, "labels/train", np.arange(n))[:, 2] for p in test.permutations(LABEL_TEST)]
+        self.orders = iter([exchanged_order("free" if groups is None else "within", key, groups) for key in keys])
+        self.left = 0
+
+    def permutation(self, rows):
+        if isinstance(rows, int):
+            return next(self.orders)
+        if not self.left:
+            self.order, self.left = next(self.orders), len(np.unique(GROUPS))
+        self.left -= 1
+        return self.order[rows]
+
+
+SPLITTERS = [
+    GroupKFold(4),
+    StratifiedGroupKFold(3),
+    LeaveOneGroupOut(),
+    PredefinedSplit(np.arange(60) % 3),
+    [(np.arange(30), np.arange(30, 60)), (np.arange(30, 60), np.arange(30))],
+    4,
+]
+
+
+@pytest.mark.parametrize("cv", SPLITTERS, ids=lambda cv: type(cv).__name__)
+@pytest.mark.filterwarnings("ignore:The groups parameter is ignored")
+def test_within_groups_it_agrees_with_scikit_learn_for_any_splitter(cv):
+    X, y = grouped()
+    ours = randomization_test(GaussianNB(), X, y, groups=GROUPS, cv=cv, **QUICK)
+    theirs = StratifiedGroupKFold(4, shuffle=True, random_state=seeds.integer(0, "data/folds") % 2**32) if isinstance(cv, int) else cv
+    random = Given(ours, 60, GROUPS)
+    score, nulls, p = permutation_test_score(GaussianNB(), X, y, groups=GROUPS, cv=theirs, n_permutations=8, random_state=random)
+    tested = ours.label_test
+    assert (tested.exchange, len(ours.batched)) == ("within", 5)
+    assert tested.score == pytest.approx(score, abs=1e-12)
+    np.testing.assert_allclose(tested.null_scores, nulls, atol=1e-12)
+    assert ours.p_value == p
+    assert (ours.shared_groups is None) == (not isinstance(cv, PredefinedSplit)), "whole groups in every fold, but for the predefined ones"
+    assert ours.zero_refit is None
+
+
+def test_a_regression_agrees_with_scikit_learn():
+    X, _ = grouped()
+    y = X[:, 0] + np.random.default_rng(1).normal(size=60)
+    ours = randomization_test(Ridge(), X, y, cv=3, **QUICK)
+    folds = KFold(3, shuffle=True, random_state=seeds.integer(0, "data/folds") % 2**32)
+    score, nulls, p = permutation_test_score(Ridge(), X, y, cv=folds, n_permutations=8, random_state=Given(ours, 60))
+    assert ours.label_test.score == pytest.approx(score, abs=1e-12)
+    np.testing.assert_allclose(ours.label_test.null_scores, nulls, atol=1e-9)
+    assert ours.p_value == p
+    held_out = randomization_test(Ridge(), X, y, **QUICK)
+    assert held_out.zero_refit.p_value < 0.05
+    assert held_out.best_constant == pytest.approx(0)
+    assert str(held_out.head[0]).startswith("Score      test r2 0.")
+
+
+def half(estimator, X, y):
+    """A scorer of the user's own."""
+    return accuracy_score(y, estimator.predict(X)) / 2
+
+
+def test_own_scorers_and_random_splitters():
+    X, y = grouped(1.0)
+    cv = RepeatedStratifiedKFold(n_splits=3, n_repeats=2)
+    ours = randomization_test(GaussianNB(), X, y, cv=cv, scoring=half, **QUICK)
+    seeded = RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=seeds.integer(0, "data/folds") % 2**32)
+    _, nulls, p = permutation_test_score(GaussianNB(), X, y, cv=seeded, scoring=half, n_permutations=8, random_state=Given(ours, 60))
+    np.testing.assert_allclose(ours.label_test.null_scores, nulls, atol=1e-12)
+    assert (ours.p_value, ours.scoring, ours.best_constant) == (p, "half", 0.3)
+    held_out = randomization_test(GaussianNB(), X, y, scoring="roc_auc", **QUICK)
+    assert not any("zero-refit" in sentence for sentence in held_out.summary)
+    assert (held_out.zero_refit.n_permutations, held_out.best_constant) == (999, 0.5)
+    assert held_out.zero_refit.score == held_out.original.test_score
+
+
+def test_the_default_exchange_is_whole_where_groups_have_one_label():
+    rng = np.random.default_rng(2)
+    y, X = np.repeat(rng.permutation(12) % 2, 5), rng.normal(size=(12, 3))[GROUPS] + 0.1 * rng.normal(size=(60, 3))
+    free = randomization_test(KNeighborsClassifier(1), X, y, groups=GROUPS, exchange="free", cv=StratifiedKFold(3, shuffle=True, random_state=0), **QUICK)
+    whole = randomization_test(KNeighborsClassifier(1), X, y, groups=GROUPS, cv=StratifiedKFold(3, shuffle=True, random_state=0), **QUICK)
+    assert free.p_value == 1 / 9, "the neighbour is of the same group: what permutations of single labels destroy"
+    assert whole.p_value > 0.5
+    assert (whole.label_test.exchange, whole.admissible) == ("whole", 924)
+    assert whole.title(whole.randomizations[0]) == "random labels (exchanged between groups)"
+    assert whole.of("permuted-labels") == whole.of(LABEL_TEST) == whole.of(whole.randomizations[0])
+    assert whole.summary[1].startswith("12 groups have examples in training and test examples of a fold")
+    assert "924 admissible permutations" in str(whole)
+    few = randomization_test(KNeighborsClassifier(1), X[:20], y[:20], groups=GROUPS[:20], cv=2, **QUICK)
+    assert any(sentence.startswith("No verdict on whether it learns") for sentence in few.summary)
+    assert few.label_test.floor == 1 / few.admissible
+
+
+def test_features_within_a_class_have_no_p_value_where_rows_go_together():
+    X, y = grouped()
+    test = randomization_test(GaussianNB(), X, y, groups=GROUPS, randomizations=["within-class"], n_permutations=2)
+    assert test.tests == {}
+
+
+def test_a_sequential_test_stops_early_and_says_so():
+    X, y = grouped(0.0)
+    test = randomization_test(GaussianNB(), X, y, randomizations=["permuted-labels"], n_permutations=199, stop_after=3, cv=3)
+    tested = test.label_test
+    assert tested.sequential.stopped
+    assert tested.p_value == 3 / tested.n_permutations
+    assert sum(p.is_begun for p in test.permutations(LABEL_TEST)) < 60
+    assert "stopped at the permutation that made 3 of" in test.summary[1]
+    assert "Besag and Clifford" in test.to_html()
+    assert not any("were not run" in sentence for sentence in test.summary)
+
+
+class Half(ClassifierMixin, BaseEstimator):
+    """Fails on half of the labels."""
+
+    def fit(self, X, y):
+        if y[0] == 1:
+            raise RuntimeError("not these labels")
+        self.inner_ = GaussianNB().fit(X, y)
+        self.classes_ = self.inner_.classes_
+        return self
+
+    def predict(self, X):
+        return self.inner_.predict(X)
+
+
+def test_permutations_that_fail_in_a_batch_count_as_good_and_are_found_again(tmp_path):
+    X, y = grouped(2.0)
+    arguments = {"randomizations": ["permuted-labels"], "n_permutations": 30, "store": tmp_path}
+    first = randomization_test(Half(), X, y, **arguments)
+    tested = first.label_test
+    failed = sum(p.status == "failed" for p in first.permutations(LABEL_TEST))
+    assert 0 < failed == tested.n_failed <= tested.n_as_good
+    assert f"{failed} of 31 repeats FAILED; the first: RuntimeError: not these labels" in "\n".join(first.summary)
+    assert first.table["repeats"].tolist() == [1, 30 - failed]
+    assert len(first.records) == 31
+    started = [run.provenance.get("started") for run in Store(tmp_path).everything() if run.status == "done"]
+    again = randomization_test(Half(), X, y, **arguments)
+    assert again.label_test == tested
+    assert [run.provenance.get("started") for run in Store(tmp_path).everything() if run.status == "done"] == started
+    more = randomization_test(Half(), X, y, **{**arguments, "n_permutations": 60})
+    assert more.label_test.null_scores[: len(tested.null_scores)] == tested.null_scores
+
+
+def test_batches_in_other_processes_and_within_a_budget():
+    X, y = grouped()
+    one = randomization_test(GaussianNB(), X, y, randomizations=["permuted-labels"], n_permutations=30)
+    two = randomization_test(GaussianNB(), X, y, randomizations=["permuted-labels"], n_permutations=30, jobs=2)
+    assert one.label_test == two.label_test
+    assert len(one.batched) == 27
+    short = randomization_test(GaussianNB(), X, y, randomizations=["permuted-labels"], n_permutations=100_000, budget=4.0)
+    done = short.label_test.n_permutations
+    assert short.seconds < 40
+    assert short.label_test.n_failed == 0
+    assert f"{100_000 - done} of 100001 repeats were not run" in "\n".join(short.summary)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ({"exchange": "whole"}, "exchange is 'whole' without groups"),
+        ({"exchange": "blocks"}, "unknown exchange 'blocks'"),
+        ({"cv": "five"}, "cv is 'five', expected a number, a splitter"),
+        ({"cv": [(np.arange(40), np.arange(30, 60))]}, "has 10 examples on both sides of fold 0"),
+        ({"cv": [(np.arange(40), np.arange(50, 70))]}, r"gave rows in 50…69, expected some of 0…59"),
+        ({"cv": [(np.arange(40), np.array([]))]}, "expected different row numbers"),
+        ({"cv": KFold(61)}, "cv, KFold, cannot cut 60 examples"),
+        ({"cv": KFold(3, shuffle=True, random_state=np.random.RandomState(0))}, "has a generator as random_state"),
+        ({"stop_after": 0}, "stop_after is 0"),
+    ],
+)
+def test_bad_arguments(arguments, said):
+    with pytest.raises(InputError, match=said):
+        randomization_test(GaussianNB(), *grouped(), **QUICK, **arguments)
+
+
+def test_a_randomization_says_how_labels_are_exchanged():
+    for bad in ({"exchange": "within"}, {"exchange": "whole", "labels": 0.5, "label_mode": "permute"}, {"exchange": "x"}):
+        with pytest.raises(InputError, match="exchange"):
+            Randomization(**bad)
+    assert Randomization(labels=1, label_mode="permute", exchange="shift").title == "random labels (shifted)"
