@@ -2,7 +2,6 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from functools import partial
 from math import isfinite
 from typing import Any
 
@@ -81,7 +80,7 @@ class StoredResponses:
             columns = [name for name in table if name.rpartition("_")[0] == method]
             if columns:
                 values = table[columns].to_numpy()
-                setattr(self, method, partial(_answer, values[:, 0] if len(columns) == 1 else values))
+                setattr(self, method, _answering(method, values[:, 0] if len(columns) == 1 else values))
         if not split.is_regression:
             self.classes_ = split.label_values
 
@@ -103,8 +102,14 @@ class StoredResponses:
         return Tags(estimator_type="classifier", target_tags=required, classifier_tags=ClassifierTags())
 
 
-def _answer(values: np.ndarray, _: Any) -> np.ndarray:
-    return values
+def _answering(method: str, values: np.ndarray) -> Callable[[Any], np.ndarray]:
+    """Return a function of the name of a method, which scikit-learn looks at, that returns the stored values."""
+
+    def respond(_: Any) -> np.ndarray:
+        return values
+
+    respond.__name__ = method
+    return respond
 
 
 def admissible_orders(data: Dataset, exchange: str, folds: bool) -> float:

@@ -49,7 +49,7 @@ def compute(
     written = time.perf_counter()
     try:
         for number, seed in enumerate(spec.seeds[len(rows) :], start=len(rows) + 1):
-            rows.append({"seed": seed, **_scored(copies, spec.at(seed))})
+            rows.append({"seed": seed, **_scored(copies, seed)})
             if time.perf_counter() - written > _CHECKPOINT_SECONDS:
                 write_json(folder / CHECKPOINT, {"rows": rows})
                 written = time.perf_counter()
@@ -77,20 +77,22 @@ class Copies:
         self.fits, self.objects = fits, objects
         self.original, self.fingerprint = load_original(fits, objects)
 
-    def score(self, spec: RunSpec) -> float:
+    def score(self, seed: int) -> float:
         """Return the mean over folds of the score against labels that are randomized as the training labels are.
+
+        seed: of the noise and of the model.
 
         Global generators are put back, so that a fit does not depend on those before it.
         """
-        data = randomize(self.original, spec.randomization, spec.resolved_noise_seed)
+        data = randomize(self.original, self.fits.randomization, seed)
         with seeds.put_back():
-            return fmean(self._score(spec, fold) for fold in folds_of(spec, data, self.objects))
+            return fmean(self._score(fold, seed) for fold in folds_of(self.fits, data, self.objects))
 
-    def _score(self, spec: RunSpec, data: Dataset) -> float:
-        model = fit_split(spec.build(self.objects), data.train)
-        test = data.test
-        randomized = test.labels if spec.folds else spec.randomization.corrupt(test, spec.resolved_noise_seed, "test")
-        return null_score(spec, model, test, randomized, self.objects)
+    def _score(self, data: Dataset, seed: int) -> float:
+        fits, test = self.fits, data.test
+        model = fit_split(fits.build(self.objects, seed), data.train)
+        randomized = test.labels if fits.folds else fits.randomization.corrupt(test, seed, "test")
+        return null_score(fits, model, test, randomized, self.objects)
 
     def check_unchanged(self) -> None:
         """Raise InputError if data that the caller holds were changed in place by the model's code."""
@@ -105,10 +107,10 @@ class Copies:
         return {"data": self.original.variant, **sizes, "mean_score": fmean(scores) if scores else None}
 
 
-def _scored(copies: Copies, spec: RunSpec) -> dict:
+def _scored(copies: Copies, seed: int) -> dict:
     clock = time.perf_counter()
     try:
-        score, error = copies.score(spec), None
+        score, error = copies.score(seed), None
     except Exception as failure:  # whatever the model raises on this copy
         score, error = None, named(failure)
     return {"score": score, "fit_seconds": time.perf_counter() - clock, "error": error}

@@ -158,13 +158,17 @@ class RunSpec(Spec):
         """The name of the dataset in titles and folder names."""
         return label(self.dataset) if is_object(self.dataset) else Path(self.dataset).stem
 
-    def build(self, objects: Objects | None = None) -> BaseEstimator:
-        """Return the unfitted model. Raises InputError for an object that is not among the `objects`."""
+    def build(self, objects: Objects | None = None, seed: int | None = None) -> BaseEstimator:
+        """Return the unfitted model. Raises InputError for an object that is not among the `objects`.
+
+        seed: in place of the specification's own.
+        """
+        seed = self.seed if seed is None else seed
         if is_object(self.model):
-            return with_seed(find(self.model, objects), self.seed)
+            return with_seed(find(self.model, objects), seed)
         from shattering.learners import build_model
 
-        return build_model(self.model, self.params, self.seed)
+        return build_model(self.model, self.params, seed)
 
     def epochs(self, objects: Objects | None = None) -> int | None:
         """Return the largest number of epochs; None for a model without epochs."""
