@@ -20,6 +20,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, Store, randomization_test, seeds
 from shattering.compare import execution
+from shattering.compare.budget import Clock
 from shattering.compare.plan import LABEL_TEST
 from shattering.data.exchange import exchanged_order
 
@@ -121,7 +122,9 @@ def test_own_scorers_and_random_splitters():
 def test_the_default_exchange_is_whole_where_groups_have_one_label():
     rng = np.random.default_rng(2)
     y, X = np.repeat(rng.permutation(12) % 2, 5), rng.normal(size=(12, 3))[GROUPS] + 0.1 * rng.normal(size=(60, 3))
-    free = randomization_test(KNeighborsClassifier(1), X, y, groups=GROUPS, exchange="free", cv=StratifiedKFold(3, shuffle=True, random_state=0), **QUICK)
+    free = randomization_test(
+        KNeighborsClassifier(1), X, y, groups=GROUPS, exchange="free", cv=StratifiedKFold(3, shuffle=True, random_state=0), **QUICK
+    )
     whole = randomization_test(KNeighborsClassifier(1), X, y, groups=GROUPS, cv=StratifiedKFold(3, shuffle=True, random_state=0), **QUICK)
     assert free.p_value == 1 / 9, "the neighbour is of the same group: what permutations of single labels destroy"
     assert whole.p_value > 0.5
@@ -185,16 +188,31 @@ def test_permutations_that_fail_in_a_batch_count_as_good_and_are_found_again(tmp
     assert more.label_test.null_scores[: len(tested.null_scores)] == tested.null_scores
 
 
-def test_batches_in_other_processes_and_within_a_budget():
+def test_batches_in_other_processes_give_the_same():
     X, y = grouped()
     one = randomization_test(GaussianNB(), X, y, randomizations=["permuted-labels"], n_permutations=30)
     two = randomization_test(GaussianNB(), X, y, randomizations=["permuted-labels"], n_permutations=30, jobs=2)
     assert one.label_test == two.label_test
     assert len(one.batched) == 27
-    short = randomization_test(GaussianNB(), X, y, randomizations=["permuted-labels"], n_permutations=100_000, budget=8.0)
-    done = short.label_test.n_permutations
-    assert short.label_test.n_failed == 0
-    assert f"{100_000 - done} of 100001 repeats were not run" in "\n".join(short.summary)
+
+
+class Counted(GaussianNB):
+    """Counts the fits of all its clones."""
+
+    fits = 0
+
+    def fit(self, X, y):
+        Counted.fits += 1
+        return super().fit(X, y)
+
+
+def test_a_batch_ends_with_the_budget_and_keeps_its_scores(monkeypatch):
+    monkeypatch.setattr(Clock, "left", property(lambda _: 0.0 if Counted.fits >= 40 else 1e9))
+    test = randomization_test(Counted(), *grouped(), randomizations=["permuted-labels"], n_permutations=200, budget="1h")
+    done = test.label_test.n_permutations
+    assert 3 < done < 40
+    assert test.label_test.n_failed == 0
+    assert f"{200 - done} of 201 repeats were not run" in "\n".join(test.summary)
 
 
 @pytest.mark.parametrize(

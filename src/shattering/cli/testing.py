@@ -73,7 +73,20 @@ class Test(Swept):
 
         check_out(self.out)
         names = None if self.randomizations is None else split_list(self.randomizations, "--randomizations")
-        same = ("n_permutations", "exchange", "stop_after", "cv", "scoring", "inputs", "start", "n_train", "n_test", "seed", "budget", "jobs")
+        same = (
+            "n_permutations",
+            "exchange",
+            "stop_after",
+            "cv",
+            "scoring",
+            "inputs",
+            "start",
+            "n_train",
+            "n_test",
+            "seed",
+            "budget",
+            "jobs",
+        )
         same += ("image_size", "skip_corrupt", "channels", "target", "targets", "groups")
         warnings.simplefilter("ignore", IdentityWarning)  # the result says the same
         test = randomization_test(

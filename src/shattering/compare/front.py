@@ -142,7 +142,9 @@ def randomization_test(
         >>> test.p_value
         0.05
     """
-    check_arguments(randomization_test, locals(), "stop_after", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store")
+    check_arguments(
+        randomization_test, locals(), "stop_after", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store"
+    )
     clock = Clock(parse_budget(budget), time.perf_counter())
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
