@@ -173,7 +173,7 @@ _TYPES = [
         (f"test x --n-permutations {text}", f"--n-permutations is '{text}', expected a {_COUNT}")
         for text in ("0", "-1", "1.5", "true", "many")
     ),
-    *((f"test x --folds {text}", f"--folds is '{text}', expected a whole number of at least 2") for text in ("1", "0", "-3", "2.5")),
+    *((f"test x --cv {text}", f"--cv is '{text}', expected a whole number of at least 2") for text in ("1", "0", "-3", "2.5")),
     *((f"test x --{name} 0", f"--{name} is '0', expected a {_COUNT}") for name in ("n-train", "n-test", "image-size", "jobs")),
     ("test x --seed -1", "--seed is '-1', expected a whole number of at least 0"),
     ("test x --engine spark", "unknown --engine 'spark'; known: local, ray"),
@@ -371,7 +371,7 @@ _TEST = [
     ("random-forest --data notes.txt", "notes.txt"),
     ("random-forest --n-train 5000", "n_train is 5000, expected 1…1297"),
     ("random-forest --n-test 501", "n_test is 501, expected 1…500"),
-    ("random-forest --folds 3 --n-test 20", "folds are of the train split"),
+    ("random-forest --cv 3 --n-test 20", "folds are of the train split"),
     ("random-forest --image-size 8", "image_size is 8, expected none for digits"),
     ("random-forest --log nolog", "unknown logger 'nolog'"),
     ("random-forest --store notes.txt", "store notes.txt is a file"),
@@ -428,8 +428,8 @@ _LOADING = [  # bad only once the data are loaded; that leaves nothing in the st
     ("run --image-size 32", "image_size is 32, expected none for digits"),
     ("test random-forest --n-train 1", "n_train is 1, expected at least 10"),
     ("test random-forest --n-train 9", "n_train is 9, expected at least 10"),
-    ("test random-forest --folds 500", "500 folds"),
-    ("test random-forest --folds 3 --n-train 20", "3 folds"),
+    ("test random-forest --cv 500", "500 folds"),
+    ("test random-forest --cv 3 --n-train 20", "3 folds"),
 ]
 COMMANDS: list[tuple[str, int | None, tuple[str, ...]]] = [
     *((command, 2, fragments) for command, *fragments in (*_USAGE, *_TYPES)),
