@@ -27,8 +27,8 @@ from shattering.data.dataset import Dataset
 from shattering.data.exchange import EXCHANGES, Exchange, check_exchange, default_exchange
 from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset
-from shattering.errors import InputError, unknown
 from shattering.data.split import Split
+from shattering.errors import InputError, unknown
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
 from shattering.learners.adapt import Inputs, as_model, tracked
