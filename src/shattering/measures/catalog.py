@@ -59,6 +59,53 @@ MEASURES: dict[str, Measure] = {
     "training_loss_area": Measure(
         "size:training_loss_area", "sum over epochs of the online loss", "Lyle et al. 2020; Ru et al. 2021, eq. 1", "T", "1", invariance="f"
     ),
+    # sharpness and curvature
+    "hessian_top": Measure("curvature:hessian_top", "largest eigenvalue of H", "Keskar et al. 2017; Ghorbani et al. 2019", "Hv", "60 B"),
+    "hessian_trace": Measure("curvature:hessian_trace", "tr H", "Yao et al. 2020, algorithm 2", "Hv", "at most 200 B"),
+    "fisher_trace": Measure("curvature:fisher_trace", "tr G", "Karakida et al. 2019; Liang et al. 2019", "g", "k (B + nP)"),
+    "sam_sharpness": Measure(
+        "sharpness:sam_sharpness", "maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, L: mean of ℓ", "Foret et al. 2021, eq. 1", "X Y", "20 B"
+    ),
+    "adaptive_sharpness": Measure(
+        "sharpness:adaptive_sharpness",
+        "maximum of L(θ + u) - L(θ) over |u_j| ≤ 0.01 |θ_j|",
+        "Kwon et al. 2021, eq. 3; Andriushchenko et al. 2023, eq. 2",
+        "X Y",
+        "20 B",
+        invariance="r",
+    ),
+    "adaptive_average_sharpness": Measure(
+        "sharpness:adaptive_average_sharpness",
+        "mean of L(θ + u) - L(θ) for u_j ~ N(0, (0.1 θ_j)²)",
+        "Andriushchenko et al. 2023, eq. 1",
+        "X Y",
+        "32 E",
+        invariance="r",
+    ),
+    "weighted_trace": Measure(
+        "curvature:weighted_trace",
+        "sum over j of θ_j² H_jj",
+        "Andriushchenko et al. 2023, section 3",
+        "Hv",
+        "at most 200 B",
+        invariance="r",
+    ),
+    "relative_flatness": Measure(
+        "curvature:relative_flatness",
+        "sum over a, b of ⟨w_a, w_b⟩ tr H_ab, w: rows of the last layer",
+        "Petzka et al. 2021, definition 3",
+        "W X",
+        "E",
+        invariance="r",
+    ),
+    "takeuchi": Measure("curvature:takeuchi", "tr C / tr G", "Takeuchi 1976; Thomas et al. 2020, section 5", "g", "k (B + nP)"),
+    "local_learning_coefficient": Measure(
+        "learning_coefficient:local_learning_coefficient",
+        "nβ (E[L(w)] - L(θ)), w from the posterior around θ, nβ = n / log n",
+        "Lau et al. 2025, eq. 14",
+        "X Y Hv",
+        "800 steps of 64 examples",
+    ),
     # gradients of single examples
     "gradient_variance": Measure("gradients:gradient_variance", "tr C - ‖ḡ‖²", "Jiang et al. 2020, section 8", "g", "B + nP"),
     "gradient_coherence": Measure(

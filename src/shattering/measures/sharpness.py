@@ -1,0 +1,82 @@
+"""Sharpness: how much the training loss rises if the parameters are perturbed. L: mean cross-entropy of the training set in nats."""
+
+import functools
+from collections.abc import Callable
+
+from shattering.measures import derivatives
+from shattering.measures.derivatives import Vector, dot, draws, gradient, loss, normal, plus
+from shattering.measures.fitted import Fitted, NotComputable
+
+STEPS = 20  # of an ascent
+DRAWS = 32  # of a mean
+SAM_RADIUS, ADAPTIVE_RADIUS, AVERAGE_RADIUS = 0.05, 0.01, 0.1
+
+
+def sam_sharpness(fitted: Fitted, radius: float = SAM_RADIUS) -> float:
+    """Return the maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, found by 20 steps of ascent.
+
+    What sharpness-aware minimization minimizes (Foret, Kleiner, Mobahi & Neyshabur, ICLR 2021, eq. 1). The loss rises in every step,
+    never falls (appendix A8), and what is returned is the rise, not the radius.
+    """
+
+    def farthest(slope: Vector) -> Vector:
+        norm = dot(slope, slope) ** 0.5
+        return {name: (radius / norm if norm else 0.0) * part for name, part in slope.items()}
+
+    return _maximum(fitted, farthest)
+
+
+def adaptive_sharpness(fitted: Fitted, radius: float = ADAPTIVE_RADIUS) -> float:
+    """Return the maximum of L(θ + u) - L(θ) over |u_j| ≤ 0.01 |θ_j|, found by 20 steps of ascent.
+
+    Kwon, Kim, Park & Choi ("ASAM", ICML 2021, eq. 3, with p = ∞); Andriushchenko et al. ("A modern look at the relationship between
+    sharpness and generalization", ICML 2023, eq. 2). Nothing is divided by θ_j, so parameters that are 0 stay 0.
+    """
+    sizes = {name: radius * p.abs() for name, p in fitted.parameters.items()}
+    return _maximum(fitted, lambda slope: {name: sizes[name] * part.sign() for name, part in slope.items()})
+
+
+def adaptive_average_sharpness(fitted: Fitted, radius: float = AVERAGE_RADIUS) -> float:
+    """Return the mean of L(θ + u) - L(θ) for u_j ~ N(0, (0.1 θ_j)²), over 32 draws.
+
+    Andriushchenko et al. (ICML 2023, eq. 1) with their c = |θ|. 0.1 is the standard deviation, not the variance (appendix A1).
+    """
+    generator, before = draws(fitted, "adaptive average sharpness"), _loss(fitted)
+    rises = []
+    for _ in range(DRAWS):
+        u = {name: radius * part * fitted.parameters[name] for name, part in normal(fitted, generator).items()}
+        rises.append(loss(fitted, plus(fitted.parameters, u)) - before)
+    return sum(rises) / DRAWS
+
+
+def _loss(fitted: Fitted) -> float:
+    _ = fitted.logits  # raises for a diverged network
+    return loss(fitted, fitted.parameters)
+
+
+def _maximum(fitted: Fitted, farthest: Callable[[Vector], Vector]) -> float:
+    """Return the largest rise of the loss over a convex set of perturbations that the ascent finds.
+
+    Each step goes from the best perturbation so far to the point of the set that is farthest along the gradient there (Frank-Wolfe), all
+    the way where that raises the loss, else half as far as the step before.
+
+    Args:
+        fitted: the network.
+        farthest: returns the u of the set with the largest ⟨slope, u⟩.
+    """
+    before = _loss(fitted)
+    at = functools.partial(gradient, fitted)
+    _, slope = at(fitted.parameters)
+    if not dot(slope, slope):  # a stationary point, to the last digit
+        slope = normal(fitted, draws(fitted, "ascent"))
+    best, rise, share = {name: 0 * p for name, p in fitted.parameters.items()}, 0.0, 1.0
+    for _ in range(STEPS):
+        u = plus({name: (1 - share) * part for name, part in best.items()}, farthest(slope), share)
+        value, there = at(plus(fitted.parameters, u))
+        if value - before > rise:
+            best, rise, slope = u, value - before, there
+        else:
+            share /= 2
+    if rise == float("inf"):
+        raise NotComputable("the loss is not finite at a perturbation")
+    return derivatives.checked(rise, "the loss")
