@@ -29,11 +29,11 @@ class Branches(nn.Module):
 
 
 NETWORKS = {
-    "mlp": NetworkClassifier("mlp-2x12", epochs=12, batch_size=16, learning_rate=0.05, evaluate_train=True, track_examples=True),
+    "mlp": NetworkClassifier("mlp-2x12", epochs=60, batch_size=16, learning_rate=0.1, evaluate_train=True, track_examples=True),
     "alexnet": NetworkClassifier("alexnet", epochs=4, batch_size=12, learning_rate=0.02),
     "inception": NetworkClassifier("inception", epochs=2, batch_size=16, learning_rate=0.02),
     "inception-no-bn": NetworkClassifier("inception-no-bn", epochs=2, batch_size=16, learning_rate=0.002),
-    "branches": NetworkClassifier(Branches, epochs=6, batch_size=12, learning_rate=0.05),
+    "branches": NetworkClassifier(Branches, epochs=30, batch_size=12, learning_rate=0.1),
 }
 
 

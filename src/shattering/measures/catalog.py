@@ -127,4 +127,92 @@ MEASURES: dict[str, Measure] = {
         "-",
         invariance="s",
     ),
+    # norms
+    "parameter_norm": Measure("norms:parameter_norm", "sum_l ‖W_l‖_F²", "Jiang et al. 2020, eq. 42", "W", "P"),
+    "distance": Measure("norms:distance", "sum_l ‖W_l − W_l⁰‖_F²", "Jiang et al. 2020, eq. 40; Nagarajan & Kolter 2019", "W W0", "P"),
+    "angular_distance": Measure(
+        "norms:angular_distance", "distance of weights scaled to norm 1", "of distance", "W W0", "P", invariance="r"
+    ),
+    "log_frobenius_product": Measure(
+        "norms:log_frobenius_product", "sum_l log ‖W_l‖_F²", "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015", "W", "P", invariance="r"
+    ),
+    "log_spectral_product": Measure(
+        "norms:log_spectral_product", "sum_l log ‖W_l‖²", "Jiang et al. 2020, eq. 32", "W", "a spectral norm per layer", invariance="r"
+    ),
+    "stable_rank": Measure(
+        "norms:stable_rank", "sum_l ‖W_l‖_F²/‖W_l‖²", "Jiang et al. 2020, eq. 33", "W", "a spectral norm per layer", invariance="r"
+    ),
+    "log_path_norm": Measure(
+        "norms:log_path_norm",
+        "log of the sum over paths of the product of squared weights",
+        "Neyshabur et al. 2015; Jiang et al. 2020, eq. 44; Gonon et al. 2024",
+        "W",
+        "an example's evaluation",
+        invariance="r",
+    ),
+    "fisher_rao": Measure("norms:fisher_rao", "(1/n) sum_i ⟨∇ℓ_i, θ⟩²", "Liang et al. 2019, definition 2", "g", "2 E", invariance="r"),
+    # PAC-Bayes and code length; σ: noise of the parameters that raises the training error by 0.1
+    "pac_bayes_distance": Measure(
+        "pac_bayes:pac_bayes_distance", "‖θ − θ⁰‖²/4σ² + log(n/σ) + 10", "Jiang et al. 2020, eq. 48", "W W0 X Y", "up to 15 · 32 E"
+    ),
+    "pac_bayes_norm": Measure(
+        "pac_bayes:pac_bayes_norm", "‖θ‖²/4σ² + log(n/σ) + 10", "Jiang et al. 2020, eq. 49", "W X Y", "shared with pac_bayes_distance"
+    ),
+    "pac_bayes_flatness": Measure(
+        "pac_bayes:pac_bayes_flatness", "1/σ²", "Jiang et al. 2020, eq. 53", "X Y", "shared with pac_bayes_distance"
+    ),
+    "pac_bayes_relative_flatness": Measure(
+        "pac_bayes:pac_bayes_relative_flatness", "1/σ'², noise relative to θ", "Jiang et al. 2020, eq. 61", "X Y", "up to 15 · 32 E"
+    ),
+    "code_length": Measure(
+        "pac_bayes:code_length", "bits of θ − θ⁰ at the fewest levels", "Zhou et al. 2019; Lotfi et al. 2022", "W W0 X Y", "about 20 E"
+    ),
+    "ratt": Measure("pac_bayes:ratt", "min over epochs of err_kept + (k − 1) − k err_redrawn", "Garg et al. 2021, theorem 3", "T", "1"),
+    # spectra of weights
+    "tail_exponent": Measure(
+        "spectra:tail_exponent", "α: tail of the spectrum of WᵀW", "Martin & Mahoney 2021; Clauset et al. 2009", "W", "SVD", invariance="r"
+    ),
+    "weighted_exponent": Measure("spectra:weighted_exponent", "α log10 λ_max", "Martin, Peng & Mahoney 2021, eq. 6", "W", "SVD"),
+    # margins
+    "inverse_margin": Measure("margins:inverse_margin", "1/γ², ∞ for γ ≤ 0", "Jiang et al. 2020, eq. 22", "X Y", "E", invariance="f"),
+    "spectral_over_margin": Measure(
+        "margins:spectral_over_margin", "sum_l log ‖W_l‖² − 2 log γ", "Jiang et al. 2020, eq. 31", "W X Y", "E", invariance="rs"
+    ),
+    "frobenius_over_margin": Measure(
+        "margins:frobenius_over_margin", "sum_l log ‖W_l‖_F² − 2 log γ", "Jiang et al. 2020, eq. 36", "W X Y", "E", invariance="rs"
+    ),
+    "spectral_init_main": Measure(
+        "margins:spectral_init_main",
+        "spectral_over_margin + log sum_l ‖W_l − W_l⁰‖_F²/‖W_l‖²",
+        "Jiang et al. 2020, eq. 29; Neyshabur et al. 2018",
+        "W W0 X Y",
+        "E",
+        invariance="s",
+    ),
+    "spectral_complexity": Measure(
+        "margins:spectral_complexity",
+        "log(R‖X‖_F/(nγ)), R = prod ‖W_l‖ (sum_l (‖(W_l − W_l⁰)ᵀ‖_{2,1}/‖W_l‖)^(2/3))^(3/2)",
+        "Bartlett et al. 2017, eq. 1.2",
+        "W W0 X Y",
+        "E",
+        invariance="s",
+    ),
+    "path_norm_over_margin": Measure(
+        "margins:path_norm_over_margin", "log path norm − 2 log γ", "Jiang et al. 2020, eq. 43", "W X Y", "E", invariance="rs"
+    ),
+    "input_margin": Measure(
+        "margins:input_margin", "median_i γ_i/‖∇_x(z_y − z_j)‖", "Elsayed et al. 2018, eq. 5; Jiang et al. 2019", "X Y", "B", "-", "fs"
+    ),
+    "hidden_margin": Measure(
+        "margins:hidden_margin", "quartiles of γ_i/‖∇_h(z_y − z_j)‖ over √tr Cov h", "Jiang et al. 2019, eqs. 3, 5", "X Y", "B", "-", "rs"
+    ),
+    "optimal_transport_margin": Measure(
+        "margins:optimal_transport_margin",
+        "median_i γ_i/(max ‖w_a − w_b‖ sum_c (n_c/n) W1 between halves of class c)",
+        "Chuang et al. 2021, theorem 2",
+        "X Y",
+        "E + sum_c n_c³ (n_c ≤ 250)",
+        "-",
+        "rs",
+    ),
 }

@@ -4,10 +4,12 @@ A measure is a plain function `Fitted` → float; the larger, the worse the netw
 need is computed once. A `Fitted` holds a private copy of the network, so nothing that a measure does reaches the caller's.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from functools import cached_property
+from importlib import import_module
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -271,6 +273,14 @@ class Fitted:
         if isinstance(kept, NotComputable):
             raise NotComputable(*kept.args)
         return kept
+
+
+def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
+    """Return (function(*primals), its derivative along tangents) as `torch.func.jvp` does, whose first use in a process would warn."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
+        import_module("torch._decomp.decompositions_for_jvp")
+    return torch.func.jvp(function, primals, tangents)  # type: ignore[return-value]  # a third only with has_aux
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

@@ -1,0 +1,169 @@
+"""PAC-Bayesian measures: how much noise the parameters bear, and bits of a network; and a bound from labels drawn at random.
+
+σ is the largest standard deviation of Gaussian noise on all parameters at which the expected training error is at most 0.1 above that of
+the network. The expectation is over 32 draws, the same at every σ, so that the search has a fixed result.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from shattering import seeds
+from shattering.measures.fitted import MEMORY, Fitted, NotComputable
+
+ALLOWED = 0.1  # error above that of the network
+DRAWS = 32
+_FLOOR = 1e-3  # ε: the relative noise has the standard deviation √(σ'²θ² + ε²) (Jiang et al. 2020, eq. 56)
+_LEAST, _LARGEST, _CLOSE = 1e-6, 1e4, 0.01  # bounds of the search, and the difference of log σ at which it ends
+_HIGHEST = 2**15  # levels on either side of 0
+
+
+def pac_bayes_distance(fitted: Fitted) -> float:
+    """Return ‖θ − θ⁰‖²/4σ² + log(n/σ) + 10 (Jiang et al. 2020, eq. 48)."""
+    return _bound(fitted, _squared(fitted, fitted.initial_parameters))
+
+
+def pac_bayes_norm(fitted: Fitted) -> float:
+    """Return ‖θ‖²/4σ² + log(n/σ) + 10 (Jiang et al. 2020, eq. 49)."""
+    return _bound(fitted, _squared(fitted, None))
+
+
+def pac_bayes_flatness(fitted: Fitted) -> float:
+    """Return 1/σ² (Jiang et al. 2020, eq. 53)."""
+    return fitted.once(tolerated_noise, False) ** -2
+
+
+def pac_bayes_relative_flatness(fitted: Fitted) -> float:
+    """Return 1/σ'², with noise of standard deviation √(σ'²θ_j² + ε²), ε = 10⁻³ (Jiang et al. 2020, eq. 61)."""
+    return fitted.once(tolerated_noise, True) ** -2
+
+
+def code_length(fitted: Fitted) -> float:
+    """Return the bits that describe θ − θ⁰ with the fewest levels at which the training error is at most 0.1 above the network's.
+
+    Each tensor of parameters is rounded to 2q + 1 equally spaced levels up to its largest change; the code has the empirical entropy of
+    its levels, and 32 bits for its step. q is the smallest that a doubling and a bisection find (after Zhou, Veitch, Austern, Adams &
+    Orbanz, ICLR 2019, and Lotfi et al., NeurIPS 2022). q = 0 is the initial network.
+    """
+    changes = {name: value.double() - fitted.initial_parameters[name].double() for name, value in fitted.parameters.items()}
+    limit = fitted.error + ALLOWED
+
+    def is_enough(q: int) -> bool:
+        values = {name: fitted.initial_parameters[name] + quantize(change, q)[1] for name, change in changes.items()}
+        return _error(fitted, {name: value.to(fitted.dtype) for name, value in values.items()}) <= limit
+
+    low, high = -1, 0
+    while not is_enough(high):
+        low, high = high, 2 * high or 1
+        if high > _HIGHEST:
+            raise NotComputable(f"rounded to {2 * _HIGHEST + 1} levels, the network errs more than its error + {ALLOWED}")
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if is_enough(middle) else (middle, high)
+    return sum(32 + entropy_bits(quantize(change, high)[0]) for change in changes.values())
+
+
+def ratt(fitted: Fitted) -> float:
+    """Return the least over epochs of err_kept + (k − 1) − k err_redrawn, without the slack of the theorem.
+
+    (Garg, Balakrishnan, Kolter & Lipton, ICML 2021, theorem 3.) Redrawn examples are also those that drew their own label; they are like
+    the clean ones. So in expectation err_redrawn = ((k − 1) err_corrupted + err_clean)/k and err_kept = err_clean, and the bound is
+    (k − 1) times the share of corrupted labels that are predicted: what the tracked history has (online, as `Tracker.end_epoch` says).
+    """
+    if fitted.history is None or "corrupted_accuracy" not in fitted.history:
+        raise NotComputable("the history has no corrupted_accuracy: train with track_examples")
+    clean, corrupted = (fitted.history[f"{name}_accuracy"].to_numpy(float) for name in ("clean", "corrupted"))
+    if np.isnan(clean).any() or np.isnan(corrupted).any() or not len(clean):
+        raise NotComputable("the labels are not partly random: none or all of them are corrupted")
+    k = fitted.n_classes
+    redrawn = ((k - 1) * (1 - corrupted) + (1 - clean)) / k
+    return float(((1 - clean) + (k - 1) - k * redrawn).min())
+
+
+@torch.no_grad()
+def tolerated_noise(fitted: Fitted, relative: bool) -> float:
+    """Return σ, or σ' for noise relative to the parameters, by bisection on log σ to 1 %.
+
+    Raises NotComputable if every noise, or none, is borne within 10⁻⁶…10⁴.
+    """
+    limit = DRAWS * (fitted.error + ALLOWED)
+    draws = _draws(fitted)
+
+    def is_borne(sigma: float) -> bool:
+        total = 0.0
+        for i in range(DRAWS):
+            total += _error(fitted, _perturbed(fitted, draws(i), sigma, relative))
+            if total > limit:
+                return False
+        return True
+
+    low = high = 0.1
+    while is_borne(high):
+        low, high = high, 2 * high
+        if high > _LARGEST:
+            raise NotComputable("no noise of the parameters raises the training error by 0.1")
+    while low == high or not is_borne(low):
+        low, high = low / 2, low
+        if low < _LEAST:
+            raise NotComputable("the least noise of the parameters raises the training error by 0.1")
+    while math.log(high / low) > _CLOSE:
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if is_borne(middle) else (low, middle)
+    return math.sqrt(low * high)
+
+
+def quantize(change: torch.Tensor, q: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return (levels −q…q, the values that they stand for) of a tensor, with steps of its largest magnitude over q."""
+    largest = float(change.abs().max()) if change.numel() else 0.0
+    if not q or not largest:
+        return torch.zeros_like(change), torch.zeros_like(change)
+    levels = (change * (q / largest)).round()
+    return levels, levels * (largest / q)
+
+
+def entropy_bits(levels: torch.Tensor) -> float:
+    """Return the length in bits of levels under the code of their own frequencies: n times Shannon's entropy."""
+    counts = levels.unique(return_counts=True)[1].double()
+    return max(0.0, float(-(counts * (counts / counts.sum()).log2()).sum()))
+
+
+def _bound(fitted: Fitted, size: float) -> float:
+    sigma = fitted.once(tolerated_noise, False)
+    return size / (4 * sigma**2) + math.log(fitted.n / sigma) + 10
+
+
+def _squared(fitted: Fitted, center: dict[str, torch.Tensor] | None) -> float:
+    values = fitted.parameters.items()
+    return sum(float((value.double() - (center[name].double() if center else 0)).square().sum()) for name, value in values)
+
+
+def _draws(fitted: Fitted):
+    """Return i → standard normal noise for each parameter, the same at every call; kept where memory allows."""
+    kept: dict[int, dict[str, torch.Tensor]] = {}
+    room = MEMORY // (fitted.n_parameters * 4)
+
+    def draw(i: int) -> dict[str, torch.Tensor]:
+        if i in kept:
+            return kept[i]
+        generator = torch.Generator().manual_seed(seeds.integer(fitted.seed, "measures/noise", i))
+        noise = {name: torch.randn(p.shape, generator=generator).to(p.device, p.dtype) for name, p in fitted.parameters.items()}
+        if i < room:
+            kept[i] = noise
+        return noise
+
+    return draw
+
+
+def _perturbed(fitted: Fitted, noise: dict[str, torch.Tensor], sigma: float, relative: bool) -> dict[str, torch.Tensor]:
+    """Return θ + u. sigma is the standard deviation of u, not its variance (appendix A1 of the design)."""
+    if relative:
+        return {name: p + noise[name] * (sigma**2 * p.square() + _FLOOR**2).sqrt() for name, p in fitted.parameters.items()}
+    return {name: p + sigma * noise[name] for name, p in fitted.parameters.items()}
+
+
+@torch.no_grad()
+def _error(fitted: Fitted, parameters: dict[str, torch.Tensor]) -> float:
+    """Return the share of the training examples that the network with these parameters misclassifies."""
+    wrong = sum(int((fitted.call(parameters, inputs).argmax(1) != labels).sum()) for inputs, labels in fitted.blocks())
+    return wrong / fitted.n
