@@ -12,8 +12,8 @@ type_one = load_script(Path(__file__).parents[2] / "benchmarks" / "type_one.py")
 
 @pytest.mark.parametrize("cell", type_one.FEW, ids=lambda cell: " ".join(astuple(cell)))
 def test_a_true_null_hypothesis_is_rejected_no_more_often_than_the_level_says(cell):
-    """200 data sets each. Folds that are balanced in the true labels had 0.38 of them rejected for the first model."""
-    assert type_one.rejected(cell) <= type_one.bound()
+    """Up to 200 data sets each. Folds that are balanced in the true labels had 0.38 of them rejected for the first model."""
+    assert type_one.holds(cell)
 
 
 def test_the_tests_run_some_of_every_kind_that_the_benchmark_runs():
