@@ -21,8 +21,10 @@ from tests import oracles
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
+    """Few filters in a block, few rows in a tile, and few patches for the whitening where a test or a classifier does not say how many."""
     monkeypatch.setattr(random_conv, "FILTERS", 8)
     monkeypatch.setattr(stored, "_ROWS", 30)
+    monkeypatch.setitem(RandomConvFeatures.__init__.__kwdefaults__, "n_patches", 500)
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def images():
 
 
 def fitted(images, n_filters=20, **params):
-    return RandomConvFeatures(n_filters, n_patches=500, **params).fit(images)
+    return RandomConvFeatures(n_filters, **params).fit(images)
 
 
 @pytest.mark.parametrize("recipe", ["a", "b"])
@@ -233,7 +235,7 @@ def test_every_step_asks_for_its_memory(images, monkeypatch):
     model = RandomConvClassifier(20, ridge=0.1).fit(images, labels)
     monkeypatch.setattr(machine, "_main_memory", lambda: 10**6)
     with pytest.raises(InputError, match=r"the whitening of 100,000 patches needs about 43. MB of memory, and 1 MB are available"):
-        RandomConvFeatures(20).fit(images)
+        RandomConvFeatures(20, n_patches=100_000).fit(images)
     with pytest.raises(InputError, match=r"the Gram matrix of 70 images needs .* 10 kB are available: use fewer images"):
         accumulate_gram(features, memory_limit=10_000)
     with pytest.raises(InputError, match=r"the prediction of 70 images needs .* predict fewer at once"):
