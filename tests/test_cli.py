@@ -9,6 +9,7 @@ from shattering.cli import main
 from shattering.learners.train import checkpoint
 from tests.data.test_load import encode, pictures, write_folder, write_parquet
 from tests.networks.test_networks import PAPER
+from tests.programs import Program
 
 QUICK = ["--n-train", "100", "--n-test", "50", "--set", "epochs=2", "--set", "device=cpu"]
 
@@ -173,10 +174,14 @@ print(sorted(set(sys.modules) & {"torch", "numpy", "pandas", "sklearn", "pyarrow
 
 
 def test_output_cut_short_is_no_error(tmp_path):
-    command = f"{sys.executable} -m shattering list networks | head -1"
-    result = subprocess.run(command, shell=True, capture_output=True, text=True, cwd=tmp_path, check=True)
-    assert result.stderr == ""
-    assert result.stdout.startswith("inception")
+    command = [sys.executable, "-m", "shattering", "list", "networks"]
+    with Program(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as program:
+        head = subprocess.run(["head", "-1"], stdin=program.stdout, stdout=subprocess.PIPE, text=True, check=True)
+        assert head.stdout.startswith("inception")
+        assert program.stdout is not None
+        program.stdout.close()
+        assert program.stderr is not None
+        assert program.stderr.read() == ""
 
 
 def test_demo(cli, tmp_path):

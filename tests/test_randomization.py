@@ -1,4 +1,3 @@
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -13,6 +12,7 @@ from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.randomization import Moments, Randomization, randomize
 from tests.conftest import make_split
+from tests.programs import run_program
 
 PIXELS = ("true", "shuffled", "random", "gaussian")
 MODES = ("redraw", "flip", "permute")
@@ -164,7 +164,7 @@ def test_bytes_are_the_same_in_another_process():
         "for p in ('shuffled', 'random', 'gaussian'):\n"
         "    print(randomize(Dataset(make_split(), make_split(n=16, seed=1)), Randomization(0.5, p), 7).fingerprint())"
     )
-    theirs = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    theirs = run_program([sys.executable, "-c", code], check=True).stdout.split()
     data = Dataset(make_split(), make_split(n=16, seed=1))
     assert theirs == [randomize(data, Randomization(0.5, p), 7).fingerprint() for p in PIXELS[1:]]
 

@@ -10,6 +10,7 @@ import pytest
 from sklearn.datasets import make_blobs
 
 from shattering import randomization_test
+from tests.programs import Program
 from tests.runs.fits import Sleeper, noted
 
 ROOT = Path(__file__).parents[2]
@@ -32,7 +33,7 @@ def call(folder):
 @pytest.mark.skipif(sys.platform == "win32", reason="locks between processes, as POSIX has them")
 def test_two_tests_at_once_with_one_job_each_make_every_fit_once(tmp_path):
     command, environment = [sys.executable, "-c", OTHER, str(tmp_path)], {**os.environ, "PYTHONPATH": PATH}
-    both = [subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    both = [Program(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in both:
         assert process.stdout is not None
         assert process.stdin is not None

@@ -1,6 +1,5 @@
 """Data that are handed over count by all that is in them: equal content has an equal identity, in every process, and any edit another."""
 
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from shattering import load_dataset, randomization_test
 from shattering.data.dataset import Dataset
 from shattering.data.split import Split
 from tests.conftest import make_split
+from tests.programs import run_program
 
 MAKE = """
 import numpy as np
@@ -96,7 +96,7 @@ def test_it_is_the_same_in_another_process():
     code = MAKE + "print(data.fingerprint())"
     here: dict = {}
     exec(MAKE, here)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=None)
+    done = run_program([sys.executable, "-c", code], check=True)
     assert done.stdout.strip() == here["data"].fingerprint()
 
 

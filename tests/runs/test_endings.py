@@ -12,6 +12,7 @@ import pytest
 
 from shattering import RunSpec, Store, sweep
 from shattering.runs.objects import name_of
+from tests.programs import Program, run_program
 from tests.runs.fits import Nasty, noted
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +40,7 @@ def wait_for(condition, process: subprocess.Popen, seconds: float = 300) -> None
 
 @pytest.mark.parametrize("kind", ["SIGTERM", "SIGKILL"])
 def test_no_process_outlives_a_sweep_that_is_killed_in_the_middle_of_fits_without_epochs(tmp_path, kind):
-    process = subprocess.Popen([sys.executable, "-c", SWEEP, str(tmp_path), *KINDS], env={**os.environ, "PYTHONPATH": PATH})
+    process = Program([sys.executable, "-c", SWEEP, str(tmp_path), *KINDS], env={**os.environ, "PYTHONPATH": PATH})
     wait_for(lambda: len(noted(tmp_path / "fits")) == len(KINDS), process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) == 1 + len(KINDS) + 2
@@ -50,10 +51,10 @@ def test_no_process_outlives_a_sweep_that_is_killed_in_the_middle_of_fits_withou
 
 
 def test_ctrl_c_and_sigterm_and_then_the_same_command(tmp_path):
-    options = ["--n-train", "100", "--n-test", "50", "--seed", "0,1", "--set", "epochs=400", "--set", "batch_size=50", "--jobs", "2"]
+    options = ["--n-train", "100", "--n-test", "50", "--seed", "0,1", "--set", "epochs=200", "--set", "batch_size=50", "--jobs", "2"]
     command = [sys.executable, "-m", "shattering", "sweep", *options, "--store", str(tmp_path)]
     for number, word in ((signal.SIGTERM, "terminated"), (signal.SIGINT, "interrupted")):
-        process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True)
+        process = Program(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, process_group=0)
         wait_for(lambda: [run.status for run in Store(tmp_path).runs()] == ["running"] * 2 if any(tmp_path.iterdir()) else False, process)
         family = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, number)  # as a terminal does
@@ -63,7 +64,7 @@ def test_ctrl_c_and_sigterm_and_then_the_same_command(tmp_path):
         assert "Traceback" not in errors
         assert psutil.wait_procs(family, timeout=30)[1] == []
         assert [run.status for run in Store(tmp_path).runs()] == ["interrupted"] * 2
-    subprocess.run(command, check=True, capture_output=True)
+    run_program(command, check=True)
     assert [run.status for run in Store(tmp_path).runs()] == ["done"] * 2
 
 
@@ -91,7 +92,7 @@ for local.FORKS in (True, False):
 def test_a_script_without_a_main_guard_is_executed_once(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
     command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "runs")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    done = run_program(command, check=True)
     assert done.stderr == ""
     assert done.stdout.splitlines() == ["executed", *["__main__ __main__ torch.float64 script.py", "done"] * 2]
 
@@ -120,7 +121,7 @@ def test_what_a_fit_does_to_its_process_is_an_error_of_its_run_and_of_no_other(t
 
 def test_a_reader_that_goes_ends_a_sweep_and_nothing_is_lost(tmp_path):
     options = ["--n-train", "100", "--n-test", "50", "--seed", "0,1,2,3", "--set", "epochs=1", "--jobs", "1", "--store", str(tmp_path)]
-    process = subprocess.Popen([sys.executable, "-m", "shattering", "sweep", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = Program([sys.executable, "-m", "shattering", "sweep", *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     assert process.stdout is not None
     first = process.stdout.readline()
     process.stdout.close()

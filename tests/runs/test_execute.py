@@ -23,6 +23,7 @@ from shattering.runs.fit import evaluate
 from shattering.runs.objects import name_of
 from shattering.runs.store import write_json
 from shattering.system.files import write_aside
+from tests.programs import Program, run_program
 
 PARAMS = {"epochs": 3, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
 SPEC = RunSpec("digits", n_train=100, n_test=50, randomization=Randomization(0.5, "shuffled"), params=PARAMS, seed=2)
@@ -153,8 +154,7 @@ def test_labels_are_unchanged_on_resume(tmp_path):
 def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     options = ["--n-train", "300", "--labels", "1.0", "--set", "epochs=40", "--set", "batch_size=10", "--set", "checkpoint_every=0"]
     command = [sys.executable, "-m", "shattering", "run", *options, "--set", "device=cpu", "--json", "--store"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([*command, str(tmp_path / "killed")], env=environment, stdout=subprocess.DEVNULL)
+    process = Program([*command, str(tmp_path / "killed")], stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("killed/*/checkpoint.pt")):
         assert process.poll() is None
@@ -168,9 +168,7 @@ def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     before = len(torch.load(killed.folder / "checkpoint.pt", weights_only=True)["training"]["history"])
     assert 0 < before < 40
 
-    outputs = [
-        subprocess.run([*command, str(tmp_path / name)], env=environment, capture_output=True, check=True) for name in ("killed", "whole")
-    ]
+    outputs = [run_program([*command, str(tmp_path / name)], check=True) for name in ("killed", "whole")]
     resumed, whole = (Store(tmp_path / name).runs()[0] for name in ("killed", "whole"))
     for name in ("history.parquet", "model.safetensors", "result.json"):
         assert (resumed.folder / name).read_bytes() == (whole.folder / name).read_bytes(), name

@@ -21,6 +21,7 @@ from shattering.cli import main
 from shattering.runs.objects import name_of
 from shattering.system import cluster as cluster_module
 from shattering.system.cluster import connected
+from tests.programs import Program, run_program
 from tests.runs.fits import noted
 from tests.runs.test_endings import PATH, SWEEP, wait_for
 from tests.runs.test_sweep import Frail
@@ -145,7 +146,7 @@ def test_ray_is_an_extra(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r'needs the package ray, which is not installed: pip install "shattering\[ray\]"'):
         sweep(specs(1), Store(tmp_path), engine="ray")
     code = "import sys, shattering.cli, shattering.runs.sweep; print('ray' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+    assert run_program([sys.executable, "-c", code], check=True).stdout == "False\n"
 
 
 def test_a_sweep_on_ray_gives_the_bytes_of_a_local_one(tmp_path, cluster):
@@ -286,7 +287,7 @@ def test_the_next_call_resumes_on_another_cluster_when_the_head_node_is_gone(tmp
     command = [sys.executable, "-m", "shattering", "sweep", *options]
     with head:
         soon = {**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}  # Ray gives up after a minute
-        sweeping = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=soon)
+        sweeping = Program(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=soon)
         deadline = time.monotonic() + 200
         while not list(tmp_path.glob("*/checkpoint.pt")):
             assert sweeping.poll() is None

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,10 +26,11 @@ from shattering.runs.sweep import sweep
 from tests.conftest import make_split
 from tests.data.test_lazy import write_mixed
 from tests.learners.train import two_ranks
+from tests.programs import Program, run_program
 
 ROOT = Path(__file__).parents[3]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+ENVIRONMENT = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
 pytestmark = pytest.mark.skipif(not torch.distributed.is_available() or sys.platform != "linux", reason="gloo between processes, on Linux")
 
 
@@ -71,7 +71,7 @@ def test_two_processes_train_as_one(tmp_path, monkeypatch):
     monkeypatch.setattr(formats, "fits_into_memory", formats.fits_into_memory)
     write_mixed(tmp_path / "data")
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    subprocess.run([*TORCHRUN, two_ranks.__file__, tmp_path], env={**ENVIRONMENT, "PYTHONPATH": path}, check=True, timeout=600)
+    run_program([*TORCHRUN, two_ranks.__file__, tmp_path], env={**ENVIRONMENT, "PYTHONPATH": path}, check=True)
     shared = torch.load(tmp_path / "gradients.pt", weights_only=True)
     for name, value in two_ranks.gradients(Ranks()).items():
         torch.testing.assert_close(shared[name], value, rtol=1e-9, atol=1e-12)
@@ -100,28 +100,18 @@ OPTIONS = ["--n-train", "300", "--labels", "1.0", "--json", "--set", "network=ml
 RUN = ["-m", "shattering", "run", *OPTIONS, "--set", "epochs=40", "--set", "batch_size=20", "--set", "checkpoint_every=0.05", "--store"]
 
 
-def start(store: Path, *options: str) -> subprocess.Popen:
+def start(store: Path, *options: str) -> Program:
     """Two processes at a run."""
-    return subprocess.Popen([*TORCHRUN, *options, *RUN, str(store)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return Program([*TORCHRUN, *options, *RUN, str(store)], env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def ranks_of(launcher: subprocess.Popen, but: Collection[int] = ()) -> dict[int, psutil.Process]:
-    """rank → process of a launcher, without those processes."""
-    found = {}
-    for child in psutil.Process(launcher.pid).children():
-        with suppress(psutil.Error):
-            if child.pid not in but and "RANK" in child.environ():
-                found[int(child.environ()["RANK"])] = child
-    return found
-
-
-def running(launcher: subprocess.Popen, store: Path, but: Collection[int] = ()) -> dict[int, psutil.Process]:
+def running(launcher: Program, store: Path, but: Collection[int] = ()) -> list[psutil.Process]:
     """Both processes of a run, some way into it: after the first checkpoint that they have written."""
     deadline = time.monotonic() + 600
     while True:
         assert launcher.poll() is None
         assert time.monotonic() < deadline
-        found = ranks_of(launcher, but)
+        found = [child for child in psutil.Process(launcher.pid).children() if child.pid not in but]
         written = [path.stat().st_mtime for path in store.glob("*/checkpoint.pt")]
         if len(found) == 2 and written and written[0] > found[0].create_time():
             return found
@@ -151,7 +141,7 @@ def test_after_a_process_is_killed_torchrun_restarts_all_and_they_resume(tmp_pat
     launcher = start(tmp_path, "--max-restarts", "2")
     first = running(launcher, tmp_path)
     first[1].kill()
-    second = running(launcher, tmp_path, [process.pid for process in first.values()])
+    second = running(launcher, tmp_path, [process.pid for process in first])
     second[0].kill()
     assert launcher.wait(600) == 0
     check(tmp_path, whole)
@@ -159,7 +149,7 @@ def test_after_a_process_is_killed_torchrun_restarts_all_and_they_resume(tmp_pat
 
 def test_after_the_launcher_is_killed_the_next_call_resumes(tmp_path, whole):
     launcher = start(tmp_path)
-    orphans = running(launcher, tmp_path).values()
+    orphans = running(launcher, tmp_path)
     launcher.kill()
     launcher.wait()
     _, alive = psutil.wait_procs(orphans, timeout=120)
