@@ -19,7 +19,7 @@ demo: $(VENV)/.installed
 	$(BIN)/shattering demo
 
 test: $(VENV)/.installed
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint docs
 

@@ -17,9 +17,40 @@ from shattering.data.split import Split
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs; what tests start would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+_LONGEST = [
+    "runs/test_ray",
+    "compare/test_type_one",
+    "learners/train/test_ranks",
+    "test_cli",
+    "experiments/test_reproduce",
+    "runs/test_endings",
+    "learners/train/test_asynchronous",
+    "compare/test_front",
+    "experiments/test_linear",
+    "experiments/test_rules",
+    "runs/test_execute",
+    "test_readme",
+    "linalg/test_routes",
+    "linalg/test_solvers",
+    "features/test_random_conv",
+    "identity/test_processes",
+    "test_docs",
+    "report/test_browser",
+    "learners/test_relu",
+    "data/test_load",
+    "diagnose/test_diagnose",
+    "runs/test_loggers",
+    "test_bad_inputs",
+]
 torch.set_num_threads(1)
 settings.register_profile("shattering", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("shattering")
+
+
+def pytest_collection_modifyitems(items):
+    """The files that take longest come first, so that no worker is left with one of them at the end."""
+    places = {f"tests/{name}.py": place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
 
 
 @pytest.fixture(autouse=True)
