@@ -175,12 +175,11 @@ print(sorted(set(sys.modules) & {"torch", "numpy", "pandas", "sklearn", "pyarrow
 
 def test_output_cut_short_is_no_error(tmp_path):
     command = [sys.executable, "-m", "shattering", "list", "networks"]
-    with Program(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as program:
-        head = subprocess.run(["head", "-1"], stdin=program.stdout, stdout=subprocess.PIPE, text=True, check=True)
-        assert head.stdout.startswith("inception")
-        assert program.stdout is not None
-        program.stdout.close()
-        assert program.stderr is not None
+    pipes = {"stdout": subprocess.PIPE, "text": True}
+    with Program(command, stderr=subprocess.PIPE, cwd=tmp_path, **pipes) as program:
+        with subprocess.Popen(["head", "-1"], stdin=program.stdout, **pipes) as head:
+            program.stdout.close()
+            assert head.stdout.read().startswith("inception")
         assert program.stderr.read() == ""
 
 

@@ -21,7 +21,7 @@ from shattering.cli import main
 from shattering.runs.objects import name_of
 from shattering.system import cluster as cluster_module
 from shattering.system.cluster import connected
-from tests.programs import Program, run_program
+from tests.programs import run_program
 from tests.runs.fits import noted
 from tests.runs.test_endings import PATH, SWEEP, wait_for
 from tests.runs.test_sweep import Frail
@@ -287,7 +287,7 @@ def test_the_next_call_resumes_on_another_cluster_when_the_head_node_is_gone(tmp
     command = [sys.executable, "-m", "shattering", "sweep", *options]
     with head:
         soon = {**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}  # Ray gives up after a minute
-        sweeping = Program(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=soon)
+        sweeping = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=soon)
         deadline = time.monotonic() + 200
         while not list(tmp_path.glob("*/checkpoint.pt")):
             assert sweeping.poll() is None
