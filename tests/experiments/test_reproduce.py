@@ -6,6 +6,7 @@ import random
 import re
 import shutil
 import signal
+import subprocess
 import sys
 from html import unescape
 from statistics import fmean
@@ -21,7 +22,6 @@ from shattering.experiments.reference import TABLE_1
 from shattering.experiments.scales import SCALES
 from shattering.report.charts import to_spec
 from tests.experiments.conftest import TINY
-from tests.programs import run_program
 
 
 def cells(html):
@@ -170,7 +170,6 @@ from dataclasses import replace
 from shattering import Store, sweep
 from shattering.experiments.reproduce import experiment_specs
 from tests.experiments.conftest import TINY
-from tests.programs import run_program
 
 def workers():
     "The processes that this one's server has forked."
@@ -210,7 +209,7 @@ def test_ten_interruptions_change_nothing(tiny_store, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
     def call(seed):
-        return run_program([sys.executable, script, store.root, str(seed)], env=environment)
+        return subprocess.run([sys.executable, script, store.root, str(seed)], env=environment, capture_output=True, text=True, timeout=300)
 
     for _ in range(5):
         assert call(seeds.randrange(1000)).returncode == -signal.SIGKILL
