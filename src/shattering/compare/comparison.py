@@ -163,7 +163,10 @@ class Comparison:
         if self.duplicates and self.duplicates.whole:
             return {}
         tests: dict[Randomization, PermutationTest] = {}
+        unpaired = self.shared_groups is not None and self.original.runs[0].spec.folds is None
         for r in self.randomizations:
+            if unpaired and r.exchange in ("whole", "shift"):
+                continue  # a group's labels in the two splits would be permuted apart
             if null_of(r) and (r.labels or not self.has_groups):
                 found = permutation_test(r, self.original_score(), self.permutations(r), self.admissible, self.stop_after)
                 tests |= {r: found} if found else {}

@@ -60,11 +60,12 @@ def find_duplicates(dataset: Dataset, folds: bool) -> Duplicates | None:
     return Duplicates(number, n, not folds and train == rest[0], folds) if number else None
 
 
-def find_shared_groups(dataset: Dataset, cuts: Cuts | None = None) -> str | None:
+def find_shared_groups(dataset: Dataset, exchange: str, cuts: Cuts | None = None) -> str | None:
     """Return a sentence about groups that are on both sides of the split, or of a fold; None if there are none.
 
     Args:
         dataset: the original data.
+        exchange: how labels are exchanged.
         cuts: (training rows, test rows) of each fold; None for a test split.
     """
     train, test = dataset.train.groups, dataset.test.groups
@@ -75,10 +76,13 @@ def find_shared_groups(dataset: Dataset, cuts: Cuts | None = None) -> str | None
     if not shared:
         return None
     where = "the train and in the test split" if cuts is None else "training and test examples of a fold"
-    return (
+    told = (
         f"{shared:,} groups have examples in {where}: what the model learns of a group tells it the labels of that group's other "
-        "examples, so scores are too high for new groups. Hold out whole groups."
+        "examples, so scores are too high for new groups."
     )
+    if cuts is None and exchange in ("whole", "shift"):
+        told += " There is no p-value, for each split's labels would be permuted by themselves."
+    return f"{told} Hold out whole groups."
 
 
 def _count_inputs(split: Split) -> Counter[bytes]:

@@ -192,6 +192,7 @@ def randomization_test(
         _check_same_data(repeats)
         start, notes = _start(estimator)
         used, _ = load_original(base, by_name)
+        shared_groups = find_shared_groups(used, exchange, None if folds is None else cuts(base, used, by_name))
         zero_refit, not_tested = zero_refit_of(repeats[0], used, exchange, by_name)
         test = RandomizationTest(
             base.model_name,
@@ -202,9 +203,9 @@ def randomization_test(
             objects=by_name,
             names=_names(dataset.train),
             duplicates=find_duplicates(used, folds is not None),
-            shared_groups=find_shared_groups(used, None if folds is None else cuts(base, used, by_name)),
+            shared_groups=shared_groups,
             batched=tuple(p for n in batches for p in read_permutations(execution.plan, where, n)),
-            zero_refit=zero_refit,
+            zero_refit=None if shared_groups and exchange in ("whole", "shift") else zero_refit,
             has_groups=used.train.groups is not None and exchange != "free",
             admissible=admissible_orders(used, exchange, folds is not None),
             stop_after=stop_after,

@@ -93,7 +93,7 @@ def _duplicates(test: Comparison) -> Iterator[str]:
 
 
 def _shared_groups(test: Comparison) -> Iterator[str]:
-    if test.shared_groups and (test.label_test or test.zero_refit):
+    if test.shared_groups:
         yield test.shared_groups
 
 
