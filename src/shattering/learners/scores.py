@@ -13,8 +13,8 @@ def top5_accuracy(scores: torch.Tensor, labels: torch.Tensor) -> dict[str, float
 
 
 def top5_hits(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (labels among the five classes of the highest scores, labels): zeros for five classes or fewer."""
-    if scores.shape[1] <= 5:
+    """Return (labels among the five classes of the highest scores, labels): zeros for five classes or fewer, and for numbers (n,)."""
+    if scores.ndim == 1 or scores.shape[1] <= 5:
         return (none := torch.zeros((), dtype=torch.int64, device=labels.device)), none
     hits = (scores.topk(5, dim=1).indices == labels[:, None]).any(1)
     return hits.sum(), torch.tensor(len(labels), device=labels.device)

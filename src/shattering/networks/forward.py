@@ -1,6 +1,8 @@
 """The first call of a network's forward, whose errors are told in a sentence, and lazy layers, which get their sizes from it."""
 
 import re
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -11,14 +13,15 @@ _OF_TYPES = re.compile(r"dtype|scalar type|Input type|expected m1 and m2|indices
 _OF_ARGUMENTS = re.compile(r"forward\(\) (missing|takes|got)")
 
 
-def first_forward(module: nn.Module, inputs: torch.Tensor, name: str):
+def first_forward(module: nn.Module, inputs: torch.Tensor, name: str, call: Callable | None = None) -> Any:
     """Return what a network's forward returns for a batch of inputs (b, …).
 
-    name: what messages call the network. Raises InputError for inputs that it does not take: of another shape or type than it expects.
+    name: what messages call the network. call: calls it with inputs; None: with these alone. Raises InputError for inputs that it does
+    not take: of another shape or type than it expects.
     """
     shape, kind = tuple(inputs.shape), str(inputs.dtype).removeprefix("torch.")
     try:
-        return module(inputs)
+        return (call or module)(inputs)
     except RuntimeError as error:
         told = f"forward of {name} raised {reason(error)!r} for a batch of shape {shape} and type {kind}"
         if not _OF_TYPES.search(str(error)):

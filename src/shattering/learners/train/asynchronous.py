@@ -131,7 +131,7 @@ class GradientWorker:
         self.module.zero_grad()
         with seeded(torch.device("cpu"), seed):
             with self.hyperparameters.autocast():
-                logits, loss, objective = self.hyperparameters.losses(self.module(images), labels)
+                logits, loss, objective = self.hyperparameters.losses(self.hyperparameters.call(self.module, images), labels)
             objective.backward()
         self._check_buffers()
         moments = [(layer.running_mean, layer.running_var) if layer.num_batches_tracked else None for layer in self.layers]
@@ -180,7 +180,8 @@ class Asynchronous:
         if not self.workers:
             self._start(network, optimizer, hyperparameters, state)
         epoch = len(state.history)
-        totals = EpochTotals(state.epoch_state, hyperparameters.learning_rate_at(epoch, state.step), data.labels.device, ranks, tracker)
+        rate, outputs = hyperparameters.learning_rate_at(epoch, state.step), hyperparameters.outputs
+        totals = EpochTotals(state.epoch_state, rate, data.labels.device, outputs, ranks, tracker)
         late: list[int] = list(state.epoch_state.get("late", []))
         batches = batch_rows(len(data.labels), hyperparameters.batch_size, hyperparameters.order_seed, epoch, windows=data.windows)
         left = batches[totals.batches :]
@@ -192,7 +193,7 @@ class Asynchronous:
                 state.step += 1
                 after_update(lambda: totals.snapshot() | {"late": late})
         network.load_state_dict(self._get(self.server.state.remote())[0])
-        return totals.finish(state, len(data.labels)) | {"mean_staleness": sum(late) / len(late), "max_staleness": max(late)}
+        return totals.finish(state, data.labels) | {"mean_staleness": sum(late) / len(late), "max_staleness": max(late)}
 
     def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
         """Copy the server's parameters, its optimizer and the earlier versions here, for a checkpoint."""

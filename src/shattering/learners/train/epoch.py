@@ -12,6 +12,7 @@ from shattering.learners.train.batches import Examples, batch_rows
 from shattering.learners.train.checkpoint import TrainState, plain
 from shattering.learners.train.hyperparameters import Hyperparameters
 from shattering.learners.train.optimizers import first_rate, set_rates
+from shattering.learners.train.outputs import Outputs
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 
@@ -45,8 +46,8 @@ class Strategy(Protocol):
             after_update: is called after each update with a function that makes the next `state.epoch_state`.
 
         Returns:
-            Columns of the history: epoch, step, learning_rate, and the online train_loss and train_accuracy, which are measured
-            on each batch just before its update.
+            Columns of the history: epoch, step, learning_rate, and the online train_loss and train_accuracy (of a regression train_r2),
+            which are measured on each batch just before its update.
         """
         ...
 
@@ -77,7 +78,7 @@ class Synchronous:
         network.train()
         epoch, device, seed = len(state.history), data.labels.device, hyperparameters.order_seed
         rate = first_rate(optimizer, hyperparameters.learning_rate_at(epoch, state.step))
-        totals = EpochTotals(state.epoch_state, rate, device, ranks, tracker)
+        totals = EpochTotals(state.epoch_state, rate, device, hyperparameters.outputs, ranks, tracker)
         batches = batch_rows(len(data.labels), hyperparameters.batch_size, seed, epoch, device, data.windows)[totals.batches :]
         shares = [ranks.share(rows) for rows in batches]
         with seeded(device, seeds.integer(seed, "dropout", epoch)), closing(data.epoch(epoch, shares)) as images:
@@ -93,7 +94,7 @@ class Synchronous:
                 totals.add(rows, loss, logits, labels)
                 state.step += 1
                 after_update(totals.snapshot)
-        return totals.finish(state, len(data.labels))
+        return totals.finish(state, data.labels)
 
     def fetch(self, network: nn.Module, optimizer: torch.optim.Optimizer, state: TrainState) -> None:
         """Do nothing: this process has everything at any time."""
@@ -106,11 +107,13 @@ class EpochTotals:
         begun: the `snapshot` of an interrupted epoch to go on with; empty: a new epoch.
         rate: learning rate at the beginning of the epoch.
         device: where the network is.
+        outputs: says what is measured of the network's outputs.
         ranks: the processes that share each batch.
         tracker: records the training examples; None: nothing is recorded.
     """
 
-    def __init__(self, begun: dict, rate: float, device: torch.device, ranks: Ranks, tracker: Tracker | None):
+    def __init__(self, begun: dict, rate: float, device: torch.device, outputs: Outputs, ranks: Ranks, tracker: Tracker | None):
+        self.outputs = outputs
         self.device, self.ranks, self.tracker = device, ranks, tracker
         self.generators = begun.get("generators", {})
         self.rate = begun.get("rate", rate)
@@ -126,7 +129,7 @@ class EpochTotals:
         """Add a batch, or this process's part of one. rows, labels: (b,); loss: summed over them; logits: (b, classes)."""
         self.batches += 1
         self.loss += loss
-        self.correct += (logits.argmax(1) == labels).sum()
+        self.correct += self.outputs.right(logits, labels)
         if self.tracker:
             self.tracker.record(rows, logits)
             if self.ranks.world > 1:
@@ -149,15 +152,16 @@ class EpochTotals:
         elif "device" in self.generators and self.device.type == "mps":
             torch.mps.set_rng_state(self.generators["device"])
 
-    def finish(self, state: TrainState, n: int) -> dict:
-        """End an epoch of n examples.
+    def finish(self, state: TrainState, labels: torch.Tensor) -> dict:
+        """End an epoch of examples with labels (n,).
 
-        Returns its row of the history: epoch, step, learning_rate, the online train_loss and train_accuracy, and the tracker's columns.
+        Returns its row of the history: epoch, step, learning_rate, the online train_loss and train_accuracy (train_r2 of a regression),
+        and the tracker's columns.
         """
         state.epoch_state = {}
         loss, correct = self._totals()
         row = {"epoch": len(state.history) + 1, "step": state.step, "learning_rate": self.rate}
-        row |= {"train_loss": loss.item() / n, "train_accuracy": correct.item() / n}
+        row |= {f"train_{name}": value for name, value in self.outputs.measured(loss.item(), int(correct), labels).items()}
         return row | (self.tracker.end_epoch() if self.tracker else {})
 
     def _totals(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -187,7 +191,7 @@ def _update(
     parts = max(1, min(hyperparameters.accumulate, n // (2 * ranks.world)))  # each has at least two examples
     if parts == ranks.world == 1:
         with hyperparameters.autocast():
-            logits, loss, objective = hyperparameters.losses(network(images), labels)
+            logits, loss, objective = hyperparameters.losses(hyperparameters.call(network, images), labels)
         objective.backward()
         optimizer.step()
         return loss.detach() * n, logits.detach()
@@ -195,7 +199,7 @@ def _update(
     for i, (part, targets) in enumerate(zip(images.tensor_split(parts), labels.tensor_split(parts), strict=True)):
         with nullcontext() if i == parts - 1 else ranks.apart(network):
             with hyperparameters.autocast():
-                logits, loss, objective = hyperparameters.losses(network(part), targets, "sum")
+                logits, loss, objective = hyperparameters.losses(hyperparameters.call(network, part), targets, "sum")
             (objective * (ranks.world / n)).backward()  # gradients are averaged over the processes
         losses.append(loss.detach())
         outputs.append(logits.detach())

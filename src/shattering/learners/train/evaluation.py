@@ -2,7 +2,6 @@
 
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from shattering.learners.scores import top5_accuracy, top5_hits
 from shattering.learners.train.batches import Examples
@@ -14,19 +13,21 @@ _STREAMED = 256  # examples evaluated at a time where the logits of all are not 
 
 @torch.no_grad()
 def compute_logits(network: nn.Module, data: Examples, forward: Forward) -> torch.Tensor:
-    """Return the logits (n, classes) in float32, on the device."""
+    """Return the logits (n, classes), or the numbers (n,) of a regression, in float32, on the device."""
     network.eval()
     block = 256 if data.labels.device.type == "cpu" else 4096
-    return torch.cat([forward(network, images) for images in data.in_order(0, len(data.labels), block)])
+    return torch.cat([forward(network, inputs) for inputs in data.in_order(0, len(data.labels), block)])
 
 
 @torch.no_grad()
 def predict(network: nn.Module, data: Examples, forward: Forward) -> torch.Tensor:
-    """Return the most probable class (n,) of each example, on the CPU. Logits are not kept of images on disk."""
+    """Return the most probable class, or the number of each example (n,), on the CPU. Logits are not kept of images on disk."""
     if data.in_memory:
-        return compute_logits(network, data, forward).cpu().argmax(1)
+        return forward.outputs.predicted(compute_logits(network, data, forward).cpu())
     network.eval()
-    return torch.cat([forward(network, images).argmax(1).cpu() for images in data.in_order(0, len(data.labels), _STREAMED)])
+    return torch.cat(
+        [forward.outputs.predicted(forward(network, inputs)).cpu() for inputs in data.in_order(0, len(data.labels), _STREAMED)]
+    )
 
 
 @torch.no_grad()
@@ -47,24 +48,24 @@ def evaluate(
         predictions: (n,) int64 zeros on the device, which the predicted classes replace.
 
     Returns:
-        loss: mean cross-entropy in nats; accuracy in 0…1; top5_accuracy in 0…1 if there are more than five classes.
+        loss: mean cross-entropy in nats; accuracy in 0…1; top5_accuracy in 0…1 if there are more than five classes. Of a regression, loss
+        is the mean squared error, and r2 stands in the place of the accuracies.
     """
-    ranks, n = ranks or Ranks(), len(data.labels)
+    ranks, n, outputs = ranks or Ranks(), len(data.labels), forward.outputs
     if data.in_memory and ranks.world == 1 and predictions is None:
         logits = compute_logits(network, data, forward)
-        loss = F.cross_entropy(logits, data.labels).item()
-        accuracy = (logits.argmax(1) == data.labels).sum().item() / n
-        return {"loss": loss, "accuracy": accuracy, **top5_accuracy(logits, data.labels)}
+        loss, right = outputs.loss(logits, data.labels).item(), outputs.right(logits, data.labels).item()
+        return outputs.measured(loss * n, int(right), data.labels) | {"loss": loss} | top5_accuracy(logits, data.labels)
     network.eval()
     start, last = ranks.bounds(n)
     sums = torch.zeros(4, dtype=torch.float64, device=data.labels.device if data.labels.device.type != "mps" else "cpu")
     predicted = torch.zeros_like(data.labels) if predictions is None else predictions
-    for images in data.in_order(start, last, _STREAMED):
-        logits, rows = forward(network, images), slice(start, start + len(images))
-        labels, predicted[rows] = data.labels[rows], logits.argmax(1)
-        losses, right = F.cross_entropy(logits, labels, reduction="sum"), (predicted[rows] == labels).sum()
+    for inputs in data.in_order(start, last, _STREAMED):
+        logits, rows = forward(network, inputs), slice(start, start + len(inputs))
+        labels, predicted[rows] = data.labels[rows], outputs.predicted(logits)
+        losses, right = outputs.loss(logits, labels, "sum"), outputs.right(logits, labels)
         sums += torch.stack([losses, right, *top5_hits(logits, labels)]).to(sums)
-        start += len(images)
+        start += len(inputs)
     ranks.total(sums, *([] if predictions is None else [predictions]))
     loss, right, hits, counted = sums.tolist()
-    return {"loss": loss / n, "accuracy": right / n} | ({"top5_accuracy": hits / n} if counted else {})
+    return outputs.measured(loss, int(right), data.labels) | ({"top5_accuracy": hits / n} if counted else {})

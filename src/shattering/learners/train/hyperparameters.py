@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from shattering.errors import InputError
 from shattering.learners.train.optimizers import OptimizerName, make_optimizer
-from shattering.learners.train.outputs import Autocast, Forward, Outputs
+from shattering.learners.train.outputs import Autocast, Call, Forward, Outputs
 
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 
@@ -26,6 +26,7 @@ class Hyperparameters:
         order_seed: seed of the batch order, of dropout and of augmentation.
         autocast: makes the context in which the network computes its outputs.
         outputs: what the network has to return.
+        call: calls the network.
         loss: (logits as the network gives them, targets) → the mean loss, or the loss (b,) of each example; None: the cross-entropy.
     """
 
@@ -46,6 +47,7 @@ class Hyperparameters:
     checkpoint_every: float
     accumulate: int
     outputs: Outputs = field(default_factory=Outputs)
+    call: Call = field(default_factory=Call)
     optimizer_name: OptimizerName | Callable = "sgd"
     loss: Callable | None = None
 
@@ -60,28 +62,28 @@ class Hyperparameters:
     @property
     def forward(self) -> Forward:
         """The function that computes a network's logits."""
-        return Forward(self.autocast, self.outputs)
+        return Forward(self.autocast, self.outputs, self.call)
 
     def losses(self, output: Any, labels: torch.Tensor, reduction: str = "mean") -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Compute the losses of a batch from what the network's forward returned.
 
         Returns:
-            The logits, their cross-entropy, and the objective: the loss of the user's, or the cross-entropy with label smoothing, plus
-            the auxiliary classifier's.
+            The logits, their cross-entropy (for a regression numbers, and their squared error), and the objective: the loss of the user's,
+            or the cross-entropy with label smoothing, plus the auxiliary classifier's.
         """
         own = self.outputs.own(output, len(labels))
         logits = self.outputs.logits(own)
-        cross_entropy = partial(F.cross_entropy, target=labels, reduction=reduction)
-        loss = objective = cross_entropy(logits)
+        loss = objective = self.outputs.loss(logits, labels, reduction)
         if self.loss is not None:
             return logits, loss, self._objective(self.loss, own, labels, reduction)
+        smoothed = partial(F.cross_entropy, target=labels, reduction=reduction, label_smoothing=self.label_smoothing)
         if self.label_smoothing:
-            objective = cross_entropy(logits, label_smoothing=self.label_smoothing)
+            objective = smoothed(logits)
         if self.auxiliary:
             auxiliary = output[1] if isinstance(output, tuple) and len(output) > 1 else None
             if auxiliary is None:
                 raise InputError(f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected a pair of logits")
-            objective = objective + self.auxiliary * cross_entropy(auxiliary, label_smoothing=self.label_smoothing)
+            objective = objective + self.auxiliary * smoothed(auxiliary)
         return logits, loss, objective
 
     def _objective(self, loss: Callable, own: torch.Tensor, labels: torch.Tensor, reduction: str) -> torch.Tensor:

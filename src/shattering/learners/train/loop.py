@@ -15,8 +15,6 @@ from shattering.learners.train.hyperparameters import Hyperparameters
 from shattering.learners.train.ranks import Ranks, stop_without_launcher
 from shattering.learners.train.tracker import Tracker
 
-FIT_CHECK = 0.99  # online accuracy from which a full evaluation decides whether the training set is fitted
-
 
 def fit(
     network: nn.Module,
@@ -34,10 +32,10 @@ def fit(
 ) -> TrainState:
     """Train until the budget ends, the loss is no longer finite, or (if so asked) the training set is fitted or its loss is low enough.
 
-    The training set is fitted when every example is classified as labelled, in evaluation mode. This is checked after each
-    epoch whose online accuracy is at least `FIT_CHECK`, until it holds for the first time; the loss, if training stops at one, after every
-    epoch. Evaluation does not use a compiled network:
-    its batches have other shapes. In a process group all processes train together, and rank 0 alone writes and calls.
+    The training set is fitted when every example is classified as labelled, or the R² of a regression is at least 0.99, in evaluation
+    mode. This is checked after each epoch whose online accuracy is at least 0.99, or whose R² is at least 0.9, until it holds for the
+    first time; the loss, if training stops at one, after every epoch. Evaluation does not use a compiled network: its batches have other
+    shapes. In a process group all processes train together, and rank 0 alone writes and calls.
 
     Args:
         network: the module to train, possibly compiled.
@@ -55,7 +53,7 @@ def fit(
     Returns:
         The state of the training at its end.
     """
-    ranks = Ranks.current()
+    ranks, outputs = Ranks.current(), hyperparameters.outputs
     optimizer = hyperparameters.optimizer(network)
     state = resume(checkpoint, key, network, optimizer, tracker, ranks, world_matters)
     bare, wrapped = plain(network), ranks.wrap(network, train.labels.device)
@@ -70,11 +68,11 @@ def fit(
         row = strategy.train_epoch(wrapped, optimizer, train, hyperparameters, state, tracker, ranks, after_update)
         ranks.spread(bare.buffers())
         state.diverged = not math.isfinite(row["train_loss"])
-        check_fit = state.epochs_to_fit is None and row["train_accuracy"] >= FIT_CHECK
+        check_fit = state.epochs_to_fit is None and row[f"train_{outputs.measure}"] >= outputs.looked_at_from
         row |= _evaluations(bare, clean or train, watched, hyperparameters, check_fit, ranks)
         row["seconds"] = time.perf_counter() - start
         state.history.append(row)
-        if row["full_train_accuracy"] == 1 and state.epochs_to_fit is None:
+        if row[f"full_train_{outputs.measure}"] >= outputs.fits_from and state.epochs_to_fit is None:
             state.epochs_to_fit = row["epoch"]
         checkpointer.after_epoch(state)
         if on_epoch and ranks.rank == 0:
@@ -93,7 +91,7 @@ def _evaluations(
     """Return the history's columns of evaluations after an epoch. check_fit: evaluate the training set in any case."""
     check = check_fit or hyperparameters.evaluate_train or hyperparameters.stop_at_loss is not None
     full = evaluate(network, clean, hyperparameters.forward, ranks) if check else {}
-    columns = {f"full_train_{name}": full.get(name, math.nan) for name in ("loss", "accuracy")}
+    columns = {f"full_train_{name}": full.get(name, math.nan) for name in ("loss", hyperparameters.outputs.measure)}
     for name, examples in watched.items():
         columns |= {f"{name}_{key}": value for key, value in evaluate(network, examples, hyperparameters.forward, ranks).items()}
     return columns

@@ -1,12 +1,14 @@
-"""`Outputs`: what a network's forward returns → logits (n, classes), checked."""
+"""What a network's forward returns → logits (n, classes) or numbers (n,), checked; and what is measured of them."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from shattering.errors import InputError
 from shattering.networks.forward import first_forward
@@ -38,7 +40,7 @@ def taken(output: Any) -> tuple[Any, str]:
 
 @dataclass(frozen=True)
 class Outputs:
-    """The outputs that a network has to have.
+    """The outputs that a network for classes has to have, and what is measured of them.
 
     One logit z for two classes stands for the logits (0, z), whose cross-entropy is the binary cross-entropy of z.
 
@@ -50,30 +52,39 @@ class Outputs:
     n_classes: int = 0
     name: str = "the network"
 
+    measure: ClassVar[str] = "accuracy"
+    looked_at_from: ClassVar[float] = 0.99  # online accuracy from which a full evaluation decides whether the training set is fitted
+    fits_from: ClassVar[float] = 1.0
+
     def own(self, output: Any, n: int) -> torch.Tensor:
-        """Return the logits as the network gives them: (n, n_classes), or (n, 1) or (n,) for two classes.
+        """Return what the network gives: logits (n, n_classes), or (n, 1) or (n,) for two classes.
 
         Raises InputError, for a batch of n examples, for any other output.
         """
-        logits, _ = taken(output)
-        wanted = f"({n}, {self.n_classes or 'classes'})"
-        if not isinstance(logits, torch.Tensor):
+        found, _ = taken(output)
+        wanted = self._wanted(n)
+        if not isinstance(found, torch.Tensor):
             raise InputError(
                 f"forward of {self.name} returned {_described(output)}, expected a tensor {wanted}, or one as its .logits, under its key "
                 "'logits' or as its first item"
             )
-        shape = tuple(logits.shape)
-        if not logits.is_floating_point():
-            raise InputError(f"forward of {self.name} returned a tensor of type {_type(logits)}, expected floating-point logits {wanted}")
+        shape = tuple(found.shape)
+        if not found.is_floating_point():
+            raise InputError(f"forward of {self.name} returned a tensor of type {_type(found)}, expected floating-point numbers {wanted}")
         if not shape or shape[0] != n:
             raise InputError(
                 f"forward of {self.name} returned shape {shape} for {n} examples, expected {wanted}: one row for each (flatten(1) and "
                 "reshape(len(x), -1) keep the rows)"
             )
-        if self._is_one(shape) or (len(shape) == 2 and self.n_classes in (0, shape[1])):
-            return logits
-        remedy = f"a last layer with {self.n_classes} outputs" if len(shape) == 2 else "a flatten(1) or a mean over the other dimensions"
+        if self._fits(shape):
+            return found
+        layer = f"a last layer with {self.n_outputs} output{'s' if self.n_outputs > 1 else ''}"
+        remedy = layer if len(shape) == 2 else "a flatten(1) or a mean over the other dimensions"
         raise InputError(f"forward of {self.name} returned shape {shape}, expected {wanted}: {remedy}")
+
+    @property
+    def n_outputs(self) -> int:
+        return self.n_classes
 
     def logits(self, own: torch.Tensor) -> torch.Tensor:
         """Return logits (n, n_classes) of what `own` returned."""
@@ -86,8 +97,89 @@ class Outputs:
         """Return labels (n,) as a loss takes them beside what `own` returned: as they are, or as 0. and 1. in the shape of one logit."""
         return labels.to(own.dtype).view_as(own) if self._is_one(tuple(own.shape)) else labels
 
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+        """Return the cross-entropy in nats of logits (n, n_classes) and labels (n,)."""
+        return F.cross_entropy(logits, labels, reduction=reduction)
+
+    def predicted(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the most probable class (n,) of each example."""
+        return logits.argmax(1)
+
+    def right(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return how many of n examples are classified as labelled."""
+        return (logits.argmax(1) == labels).sum()
+
+    def measured(self, loss: float, right: int, labels: torch.Tensor) -> dict[str, float]:
+        """Return loss and accuracy of a loss that is summed over examples with labels (n,), of which so many are right."""
+        return {"loss": loss / len(labels), "accuracy": right / len(labels)}
+
+    def _wanted(self, n: int) -> str:
+        return f"({n}, {self.n_classes or 'classes'})"
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        return self._is_one(shape) or (len(shape) == 2 and self.n_classes in (0, shape[1]))
+
     def _is_one(self, shape: tuple[int, ...]) -> bool:
         return self.n_classes == 2 and shape[1:] in ((), (1,))
+
+
+class NumberOutputs(Outputs):
+    """The output that a network for a regression has to have, a number for each example, (n,) or (n, 1), and what is measured of it."""
+
+    measure: ClassVar[str] = "r2"
+    looked_at_from: ClassVar[float] = 0.9
+    fits_from: ClassVar[float] = 0.99
+
+    @property
+    def n_outputs(self) -> int:
+        return 1
+
+    def logits(self, own: torch.Tensor) -> torch.Tensor:
+        """Return the numbers (n,) of what `own` returned."""
+        return own.reshape(-1)
+
+    def targets(self, own: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return targets (n,) in the shape of what `own` returned, as losses take them."""
+        return labels.view_as(own)
+
+    def loss(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
+        """Return the squared error of numbers (n,) and targets (n,)."""
+        return F.mse_loss(logits, labels, reduction=reduction)
+
+    def predicted(self, logits: torch.Tensor) -> torch.Tensor:
+        """Return the numbers (n,) themselves."""
+        return logits
+
+    def right(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return 0: of numbers it is not counted how many are right."""
+        return torch.zeros((), dtype=torch.int64, device=logits.device)
+
+    def measured(self, loss: float, right: int, labels: torch.Tensor) -> dict[str, float]:
+        """Return the mean squared error, and R² = 1 - Σ (y - ŷ)² / Σ (y - mean y)²; as in scikit-learn, constant targets have 1 or 0."""
+        spread = float((labels.double() - labels.double().mean()).square().sum())
+        return {"loss": loss / len(labels), "r2": 1 - loss / spread if spread else float(loss == 0)}
+
+    def _wanted(self, n: int) -> str:
+        return f"({n},) or ({n}, 1)"
+
+    def _fits(self, shape: tuple[int, ...]) -> bool:
+        return shape[1:] in ((), (1,))
+
+
+@dataclass(frozen=True)
+class Call:
+    """Calls a network's forward with a batch of inputs, and with a mask of tokens if it takes one.
+
+    Args:
+        mask: name of the parameter that is given a mask (b, length), True where a token is not the padding; empty: it takes none.
+        padding: the token that stands where shorter documents have ended.
+    """
+
+    mask: str = ""
+    padding: int = 0
+
+    def __call__(self, network: Callable, inputs: torch.Tensor) -> Any:
+        return network(inputs, **{self.mask: inputs != self.padding}) if self.mask else network(inputs)
 
 
 @dataclass(frozen=True)
@@ -97,15 +189,17 @@ class Forward:
     Args:
         autocast: makes the context in which the network computes.
         outputs: what it has to return.
+        call: calls it.
     """
 
     autocast: Autocast
     outputs: Outputs
+    call: Call = field(default_factory=Call)
 
     def __call__(self, network: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
-        """Return logits (b, classes) in float32 for inputs (b, …)."""
+        """Return logits (b, classes), or numbers (b,), in float32 for inputs (b, …)."""
         with self.autocast():
-            output = network(inputs)
+            output = self.call(network, inputs)
         return self.outputs.logits(self.outputs.own(output, len(inputs))).float()
 
     def look(self, network: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, str]:
@@ -120,7 +214,7 @@ class Forward:
         name, n = self.outputs.name, len(inputs)
         mode, before = network.training, {key: buffer.clone() for key, buffer in network.named_buffers()}
         with torch.random.fork_rng(devices=[inputs.device] if inputs.device.type == "cuda" else []), self.autocast():
-            output = first_forward(network.eval(), inputs, name)
+            output = first_forward(network.eval(), inputs, name, partial(self.call, network))
         network.train(mode)
         with torch.no_grad():
             for key, buffer in network.named_buffers():
