@@ -19,6 +19,7 @@ _WHERE = {
     "NETWORKS": "networks",
     "MODELS": "learners",
     "NetworkClassifier": "learners.network",
+    "NetworkRegressor": "learners.regressor",
     "KernelInterpolator": "learners.kernel",
     "KernelInterpolatorClassifier": "learners.kernel",
     "RandomConvClassifier": "learners.random_conv",
@@ -55,6 +56,7 @@ if TYPE_CHECKING:
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
     from shattering.learners.network import NetworkClassifier
     from shattering.learners.random_conv import RandomConvClassifier
+    from shattering.learners.regressor import NetworkRegressor
     from shattering.learners.relu import ReluInterpolator, ReluInterpolatorClassifier
     from shattering.measures.catalog import MEASURES
     from shattering.measures.measure import measure

@@ -123,7 +123,7 @@ def test_bad_regularizers_are_named(params, message):
 
 
 def test_tables_cannot_be_augmented():
-    with pytest.raises(InputError, match="augmentation got examples of shape"):
+    with pytest.raises(InputError, match="augment is 'flip' for inputs of kind 'table', expected none"):
         NetworkClassifier(epochs=1, augment="flip").fit(np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2)
 
 

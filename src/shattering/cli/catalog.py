@@ -29,6 +29,10 @@ MODELS: dict[str, tuple[str, str]] = {  # class, and what it is
         "shattering.learners.network.NetworkClassifier",
         "A network trained by SGD with momentum and an exponentially decaying learning rate.",
     ),
+    "network-regressor": (
+        "shattering.learners.regressor.NetworkRegressor",
+        "A network with one output, trained on the squared error as `NetworkClassifier` trains one on the cross-entropy.",
+    ),
     "kernel": (
         "shattering.learners.kernel.KernelInterpolatorClassifier",
         "Minimum-norm kernel interpolation of one-hot class targets (0 and 1); the largest value wins.",

@@ -31,10 +31,10 @@ from shattering.data.split import Split
 from shattering.errors import InputError, unknown
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
-from shattering.learners.adapt import Inputs, as_model, tracked
+from shattering.learners.adapt import Inputs, as_model, for_numbers, tracked
 from shattering.learners.factories import OfInstance, Start
-from shattering.learners.network import NetworkClassifier
 from shattering.learners.predictions import kind_of_model
+from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, check_arguments
 from shattering.randomization import Randomization
 from shattering.runs import objects
@@ -160,8 +160,9 @@ def randomization_test(
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
     sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
     dataset = load_dataset(data, *sizes, seed, hold_out=cv is None, channels=channels, **reading, **said)
-    if dataset.train.is_regression and scoring is None:
-        scoring = "r2"
+    if dataset.train.is_regression:
+        name, estimator, params = for_numbers(name, estimator, params)
+        scoring = scoring or "r2"
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     folds, splitter = as_splitter(cv, dataset.limit(n_train if source is None else None, seed=seed), seed)
@@ -260,7 +261,7 @@ def _names(split: Split) -> dict[int, str]:
 
 def _start(estimator: BaseEstimator | None) -> tuple[Start | None, tuple[str, ...]]:
     """Return what the fits of a torch module's instance started from, and a sentence about it."""
-    factory = estimator.network if isinstance(estimator, NetworkClassifier) else None
+    factory = estimator.network if isinstance(estimator, TrainedNetwork) else None
     return (factory.start, (factory.sentence,)) if isinstance(factory, OfInstance) else (None, ())
 
 

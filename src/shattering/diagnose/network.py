@@ -10,7 +10,6 @@ from numbers import Integral
 import torch
 from torch import nn
 
-from shattering import networks, seeds
 from shattering.data.augment import Augmentation, strengths
 from shattering.data.preprocess import to_float
 from shattering.data.split import Split
@@ -27,6 +26,7 @@ from shattering.diagnose.history import (
     trend,
 )
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.tokens import vocabulary_of
 from shattering.learners.train.batches import batch_rows
 from shattering.learners.weights import start_from
 from shattering.networks import BatchNorm, Dropout
@@ -77,9 +77,11 @@ class Trained:
     @cached_property
     def initial(self) -> nn.Module:
         """The module before training."""
-        shape, state = getattr(self.model, "image_shape_", self.train.input_shape), self.model.random_state
-        seed = seeds.integer(int(state) if isinstance(state, Integral) else self.run.spec.seed, "init")
-        module = networks.build_network(self.model.network, shape, self.train.n_classes, seed, self.model.auxiliary > 0)
+        model, train = self.model, self.train
+        vocabulary = getattr(model, "vocabulary_", None) or (vocabulary_of(train.inputs) if train.kind == "tokens" else None)
+        shape, state = getattr(model, "image_shape_", train.input_shape), model.random_state
+        seed = int(state) if isinstance(state, Integral) else self.run.spec.seed
+        module = model.new_module(shape, train.n_classes, seed, train.kind, vocabulary)
         if self.model.weights is not None:
             start_from(module, self.model.weights, self.train.n_classes)
         return module

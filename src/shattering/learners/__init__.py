@@ -12,11 +12,13 @@ from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import OwnModel
 from shattering.learners.random_conv import RandomConvClassifier
+from shattering.learners.regressor import NetworkRegressor
 from shattering.learners.relu import ReluInterpolatorClassifier
 from shattering.learners.settings import settled
 
 MODELS: dict[str, BaseEstimator] = {  # unfitted, with the parameters that a run has by default: clone them, as `find_model` does
     "network": NetworkClassifier(),
+    "network-regressor": NetworkRegressor(),
     "kernel": KernelInterpolatorClassifier(),
     "random-conv": RandomConvClassifier(),
     "relu": ReluInterpolatorClassifier(),

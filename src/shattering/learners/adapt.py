@@ -13,6 +13,7 @@ from shattering.learners.factories import ModuleFactory, of_instance, required_p
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import traits
 from shattering.learners.predictions import check_kind, kind_of_model
+from shattering.learners.regressor import NetworkRegressor
 from shattering.learners.settings import settled
 from shattering.learners.targets import import_target, is_target
 from shattering.learners.wrapped import TrainingFunction, Wrapped, is_skorch, wants_codes
@@ -83,6 +84,23 @@ def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[s
     if isinstance(estimator, NetworkClassifier):
         return name, clone(estimator).set_params(track_examples=True), params  # type: ignore[union-attr]  # the stub also covers containers
     return name, estimator, {"track_examples": True, **params} if name == "network" and estimator is None else params
+
+
+def for_numbers(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[str, BaseEstimator | None, dict]:
+    """Return what `as_model` and `tracked` gave, for data whose labels are numbers: a network becomes a `NetworkRegressor`.
+
+    Raises InputError for parameters that this does not have.
+    """
+    is_named = estimator is None and name == "network"
+    if not is_named and type(estimator) is not NetworkClassifier:
+        return name, estimator, params
+    defaults = NetworkClassifier().get_params()
+    chosen = params if estimator is None else {key: value for key, value in estimator.get_params().items() if value != defaults[key]}
+    chosen = {key: value for key, value in chosen.items() if key != "track_examples"}
+    others = [key for key in chosen if key not in NetworkRegressor().get_params()]
+    if others:
+        raise InputError(f"{others[0]} is {shown(chosen[others[0]])} where the labels are numbers, expected it for classes alone")
+    return ("network-regressor", None, chosen) if is_named else (name, NetworkRegressor(**chosen), params)
 
 
 def _named(name: str, hyperparameters: dict) -> tuple[str, None, dict]:

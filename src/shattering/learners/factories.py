@@ -29,6 +29,8 @@ SIZES = {  # what a parameter of a factory gets, by its name
         "out_dim",
     ),
     "features": ("in_features", "n_features", "num_features", "n_inputs", "num_inputs", "input_dim", "in_dim"),  # numbers in one example
+    "length": ("length", "seq_len", "sequence_length", "max_len", "max_length"),  # of a sequence or document
+    "vocabulary": ("vocabulary", "vocab_size", "vocabulary_size", "n_tokens", "num_tokens", "num_embeddings"),  # number of token ids
     "channels": ("in_channels", "n_channels", "num_channels", "in_chans"),
 }
 _OF_LIGHTNING = ("training_step", "configure_optimizers")
@@ -60,13 +62,17 @@ class ModuleFactory:
         self.takes_sizes = bool(required)
         self.__qualname__ = name
 
-    def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
+    def __call__(self, image_shape: tuple[int, ...], n_classes: int, vocabulary: int | None = None) -> nn.Module:
         if not self.takes_sizes:
             return self.make()
         required = required_parameters(self.make)
         if takes_shape_and_classes(required):
             return self.make(image_shape, n_classes)
         values = {"image_shape": image_shape, "n_classes": n_classes, "features": math.prod(image_shape), "channels": image_shape[0]}
+        values |= {"length": image_shape[-1], "vocabulary": vocabulary}
+        for name in required:
+            if values[size_of(name)] is None:
+                raise InputError(f"{self.__qualname__} takes {name}, which inputs other than tokens do not have, expected kind='tokens'")
         return self.make(**{name: values[size_of(name)] for name in required})
 
 

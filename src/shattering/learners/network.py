@@ -1,50 +1,34 @@
 """`NetworkClassifier`: a scikit-learn classifier that trains a torch module by SGD (ICLR 2017, appendix A)."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from copy import deepcopy
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
-import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
-from torch import nn
+from sklearn.base import ClassifierMixin
+from sklearn.utils.validation import check_is_fitted
 
-from shattering import networks, seeds
-from shattering.data.arrays import as_images
-from shattering.data.augment import strengths
-from shattering.data.channels import A_SPLIT
 from shattering.data.split import Split
 from shattering.data.targets import plain_labels
-from shattering.errors import InputError, reason, shown
-from shattering.identity.digest import identify
+from shattering.errors import InputError, shown
 from shattering.learners.classes import class_codes
-from shattering.learners.devices import Device, resolve_device
-from shattering.learners.factories import own_training
-from shattering.learners.own import FitRecord, OwnModel
-from shattering.learners.preprocessing import Preprocessing, Standardize
-from shattering.learners.train import asynchronous, evaluation, loop
+from shattering.learners.devices import Device
+from shattering.learners.own import FitRecord
+from shattering.learners.preprocessing import Standardize
+from shattering.learners.train import asynchronous, evaluation
 from shattering.learners.train.batches import Examples
-from shattering.learners.train.checkpoint import TrainState
-from shattering.learners.train.epoch import Strategy, Synchronous
-from shattering.learners.train.hyperparameters import Hyperparameters, resolve_decay_steps
-from shattering.learners.train.optimizers import DEFAULT_RATE, OptimizerName, check_optimizer
-from shattering.learners.train.outputs import Forward, Outputs
-from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
+from shattering.learners.train.epoch import Strategy
+from shattering.learners.train.optimizers import OptimizerName
+from shattering.learners.train.outputs import Outputs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
-from shattering.parameters import Count, Natural, NotNegative, Share, check_fields
-
-_LOOKED_AT = 32  # examples whose outputs are looked at before training
+from shattering.learners.trained import TrainedNetwork
+from shattering.parameters import Count, Natural, NotNegative, Share
 
 
-class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
+class NetworkClassifier(ClassifierMixin, TrainedNetwork):
     """A network trained by SGD with momentum and an exponentially decaying learning rate.
 
     Args:
@@ -87,7 +71,11 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             CIFAR-10, else none.
         standardize: "image" (per image, the papers' for CIFAR-10), "feature" (moments of the training set), "range" (pixels
             to −1…1, the papers' for ImageNet, and what published Inception V3 weights expect), "none", or "auto": "feature"
-            for tables (in float64, before they become float32), "range" for "inception-v3", "image" for other images.
+            for tables (in float64, before they become float32), "range" for "inception-v3", "image" for other images, "none" for
+            sequences, of which "image" standardizes each by itself. Tokens are given as they are, int64.
+        padding: the token that fills up shorter documents where these have several lengths; None: 0. A network whose forward has a
+            parameter `mask` or `attention_mask` gets a mask (b, length) there, True where a token is not the padding; with documents of
+            one length all of it is True, unless the padding is said.
         precision: "float32", or "bfloat16" (autocast).
         accumulate: parts in which each batch (each process's part of it) is passed through the network before its one update: less
             memory, and the same update, except that batch normalization takes its moments over a part.
@@ -117,7 +105,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
     Attributes:
         module_: the trained torch module.
         classes_: (k,) the classes.
-        image_shape_: shape of an image after cropping.
+        image_shape_: shape of an image after cropping, or of another input.
+        vocabulary_: number of token ids that the documents given to `fit` need; None for other inputs.
         device_: where it was trained.
         history_: DataFrame, one row per epoch: epoch, step, learning_rate, train_loss and train_accuracy (online:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
@@ -142,8 +131,6 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         summary_: further numbers of a run's result: mean_staleness and max_staleness of asynchronous training.
     """
 
-    takes_splits = True
-    not_identity = ("device", "compile", "workers", "checkpoint_every", "random_state")  # a run has its seed outside the model
     later: ClassVar = {  # at these, left out of every identity
         "accumulate": 1,
         "sync_batch_norm": True,
@@ -155,8 +142,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         "stop_at_loss": None,
         "optimizer": "sgd",
         "loss": None,
+        "padding": None,
     }
-    files = ("weights",)  # identified by content
 
     def __init__(
         self,
@@ -182,6 +169,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         track_examples: bool = False,
         crop: Count | Literal["auto"] | None = "auto",
         standardize: Standardize = "auto",
+        padding: Natural | None = None,
         precision: Literal["float32", "bfloat16"] = "float32",
         accumulate: Count = 1,
         sync_batch_norm: bool = True,
@@ -194,7 +182,7 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         order_seed: Natural | None = None,
         random_state: Natural | np.random.RandomState | None = 0,
     ):
-        self.network = network
+        self.network: str | Callable = network
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -215,7 +203,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         self.track_examples = track_examples
         self.crop: int | Literal["auto"] | None = crop
         self.standardize: Standardize = standardize
-        self.precision = precision
+        self.padding = padding
+        self.precision: Literal["float32", "bfloat16"] = precision
         self.accumulate = accumulate
         self.sync_batch_norm = sync_batch_norm
         self.asynchronous = asynchronous
@@ -229,25 +218,8 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
-        check_fields(self)
-        strengths(self.augment)
-        check_optimizer(self.optimizer, self.momentum, self.weight_decay)
-        if self.loss is not None:
-            self._check_loss(self.loss)
+        super().check_params()
         self._check_asynchronous()
-        if isinstance(self.network, str):
-            networks.find_network(self.network)
-            if self.auxiliary:
-                networks.check_auxiliary(self.network)
-
-    def _check_loss(self, loss: Callable) -> None:
-        for name in ("label_smoothing", "auxiliary"):
-            if getattr(self, name):
-                raise InputError(f"{name} is {getattr(self, name):g} beside a loss of your own, expected it in the loss")
-        if isinstance(loss, type):
-            raise InputError(f"loss is the class {loss.__name__}, expected an instance of it, such as {loss.__name__}(), or a function")
-        if isinstance(loss, nn.Module) and any(parameter.requires_grad for parameter in loss.parameters()):
-            raise InputError(f"loss {type(loss).__name__} has parameters of its own, which would not be trained, expected a loss without")
 
     def _check_asynchronous(self) -> None:
         workers = self.asynchronous
@@ -267,122 +239,6 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             raise InputError(f"compile is {self.compile} where asynchronous is {workers}, expected false beside it")
         if str(self.device) not in ("auto", "cpu"):
             raise InputError(f"device is {str(self.device)!r} where asynchronous is {workers}, expected auto or cpu beside it")
-
-    def hyperparameters(self, n: int, seed: int, n_classes: int = 0) -> Hyperparameters:
-        """Return what the training loop needs to know.
-
-        Args:
-            n: number of training examples.
-            seed: seed of the batch order, dropout and augmentation, unless there is an `order_seed`.
-            n_classes: logits that the network has to give; 0: any number.
-        """
-        rate = self.learning_rate
-        if rate is None:
-            rate = networks.initial_learning_rate(self.network) if self.optimizer == "sgd" else DEFAULT_RATE
-        return Hyperparameters(
-            epochs=self.epochs,
-            batch_size=self.batch_size,
-            learning_rate=float(rate),
-            momentum=self.momentum,
-            decay=self.decay,
-            decay_steps=resolve_decay_steps(self.decay_steps, self.batch_size, n),
-            weight_decay=self.weight_decay,
-            label_smoothing=self.label_smoothing,
-            auxiliary=self.auxiliary,
-            order_seed=seed if self.order_seed is None else int(self.order_seed),
-            stop_when_fitted=self.stop_when_fitted,
-            stop_at_loss=self.stop_at_loss,
-            evaluate_train=self.evaluate_train,
-            autocast=self._autocast,
-            checkpoint_every=self.checkpoint_every,
-            accumulate=self.accumulate,
-            outputs=self._outputs(n_classes),
-            optimizer_name=self.optimizer,
-            loss=self._loss(),
-        )
-
-    def fit(
-        self,
-        X,
-        y=None,
-        *,
-        test: Split | None = None,
-        validation: Split | None = None,
-        checkpoint: str | Path | None = None,
-        on_epoch: Callable[[dict], None] | None = None,
-    ):
-        """Train on a Split, or on images (n, c, h, w) or features (n, d) with labels y (n,).
-
-        Args:
-            X: a Split, or arrays.
-            y: labels, unless X is a Split.
-            test: a split to evaluate after every epoch, against its labels.
-            validation: another one, to choose by.
-            checkpoint: a file to resume from and to keep checkpoints in; a resumed fit has the history of an
-                uninterrupted one (bitwise on the CPU).
-            on_epoch: called with each row of the history.
-
-        In a process group of `torch.distributed` all processes train together, each on its part of every batch; of what is written
-        and called, rank 0 takes care.
-
-        Raises:
-            InputError: for bad parameters or data.
-        """
-        self.check_params()
-        images, labels = self._training_data(X, y)
-        seed = _as_seed(self.random_state)
-        self._prepare(images, seed)
-        module = self.module_
-        if self.weights is not None:
-            start_from(module, self.weights, len(self.classes_))
-        if self.sync_batch_norm and Ranks.current().world > 1:
-            synchronize_batch_norm(module)
-        clean = self._examples(images, labels, persistent=True)
-        hyperparameters = self.hyperparameters(len(labels), seed, len(self.classes_))
-        self._look(clean, hyperparameters)
-        compiled: nn.Module = self._compiled(module) if self.compile else module
-        key = json.dumps([repr(self._identity()), len(labels), list(images.shape[1:])]) if checkpoint else ""
-        tracker = self._tracker(X, labels)
-        with self._strategy() as strategy:
-            state = loop.fit(
-                compiled,
-                self._preprocessing.augmented(clean, images, self.augment, hyperparameters.order_seed),
-                self._watched(test=test, validation=validation),
-                hyperparameters,
-                strategy,
-                clean=clean,
-                tracker=tracker,
-                checkpoint=Path(checkpoint) if checkpoint else None,
-                key=key,
-                world_matters=self._world_matters(),
-                on_epoch=on_epoch,
-            )
-        self._keep(state, clean, tracker)
-        return self
-
-    def _look(self, clean: Examples, hyperparameters: Hyperparameters) -> None:
-        """Look at the outputs for the first examples before any training, and keep notes of what was found."""
-        n = min(len(clean.labels), self.batch_size, _LOOKED_AT)
-        inputs = next(clean.in_order(0, n, n))
-        own, note = hyperparameters.forward.look(self.module_, inputs)
-        if hyperparameters.loss is not None:
-            hyperparameters.losses(own, clean.labels[:n])
-        self.notes_ = tuple(text for text in (note, own_training(self.module_)) if text)
-
-    def _keep(self, state: TrainState, clean: Examples, tracker: Tracker | None) -> None:
-        """Set the attributes of a fit from the state at its end."""
-        self.history_ = pd.DataFrame(state.history)
-        self.summary_ = asynchronous.summary(self.history_)
-        self.examples_ = tracker.table(self.classes_) if tracker else None
-        self.n_iter_ = len(state.history)
-        self.epochs_to_fit_ = state.epochs_to_fit
-        self.diverged_ = state.diverged
-        predictions = None if clean.in_memory else torch.zeros_like(clean.labels)
-        final = evaluation.evaluate(self.module_, clean, self._forward, Ranks.current(), predictions)
-        self.train_loss_, self.train_accuracy_ = final["loss"], final["accuracy"]
-        self.train_top5_accuracy_ = final.get("top5_accuracy")
-        self.train_predictions_ = None if predictions is None else self.classes_[predictions.cpu().numpy()]
-        self.interpolated_ = self.train_accuracy_ == 1.0
 
     def record(self) -> FitRecord:
         """Return what a stored run reports of a fit."""
@@ -424,100 +280,6 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
         """Return the accuracy in 0…1 on a Split, or on images with labels y."""
         return super().score(X, X.y if isinstance(X, Split) else y, sample_weight)
 
-    def save(self, path: str | Path) -> None:
-        """Write weights and preprocessing as safetensors."""
-        check_is_fitted(self)
-        scaler = self._preprocessing.scaler
-        moments = {"_feature_mean": scaler.mean, "_feature_std": scaler.std} if scaler else {}
-        meta = {"image_shape": list(self._preprocessing.raw_shape), "classes": self.classes_.tolist()}
-        save_fitted(path, {**self.module_.state_dict(), **moments}, meta)
-
-    def load(self, path: str | Path):
-        """Become the fitted classifier that `save` wrote, with this one's parameters. There is no history.
-
-        Raises InputError for a file that is damaged, or of a network with other parameters.
-        """
-        tensors, meta = load_fitted(path)
-        try:
-            self.classes_ = np.array(meta["classes"])
-            self._prepare(torch.zeros(1, *meta["image_shape"]), 0)
-            if scaler := self._preprocessing.scaler:
-                scaler.mean, scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
-            self.module_.load_state_dict(tensors)
-        except (LookupError, TypeError, RuntimeError) as error:
-            raise InputError(f"{path} is not of this network: {reason(error)}") from None
-        return self
-
-    def _identity(self) -> dict:
-        params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
-        if not self.track_examples:
-            del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
-        params = {name: value for name, value in params.items() if name not in self.later or value != self.later[name]}
-        params |= {name: file_identity(params[name]) for name in self.files if name in params}
-        for name in ("network", "optimizer", "loss"):
-            if callable(params.get(name)):
-                params[name] = identify(params[name], name)[0]
-        return params
-
-    def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return raw images and labels 0…k-1; set classes_ (and n_features_in_ for tables)."""
-        if isinstance(X, Split):
-            if X.is_regression or X.kind not in ("images", "table"):
-                what = "the labels are numbers" if X.is_regression else f"the inputs are {X.kind}"
-                raise InputError(f"{what}, expected classes of images or of a table of numbers for a network")
-            self.classes_ = X.label_values
-            return X.with_numbers().inputs, X.labels
-        if y is None:
-            raise InputError("requires y to be passed, but the target y is None")
-        if getattr(X, "ndim", 2) in (3, 4):
-            images, y = as_images(X, remedy=A_SPLIT), plain_labels(y, "y")
-            if len(images) != len(y):
-                raise InputError(f"X has {len(images)} examples and y has {len(y)} labels, expected as many")
-        else:
-            X, y = validate_data(self, X, y)
-            images = as_images(X, where="X")
-        self.classes_, labels = class_codes(np.asarray(y))
-        return images, torch.from_numpy(labels.astype(np.int64))
-
-    def _examples(self, images: torch.Tensor, labels: torch.Tensor, persistent: bool = False) -> Examples:
-        return self._preprocessing.examples(images, labels, self.device_, self.workers, persistent)
-
-    def _watched(self, **splits: Split | None) -> dict[str, Examples]:
-        shape = self._preprocessing.raw_shape
-        for name, split in splits.items():
-            if split and split.input_shape != shape:
-                raise InputError(f"{name} images have shape {split.input_shape}, expected {shape} as in the train split")
-        return {name: self._examples(split.with_numbers().inputs, split.labels) for name, split in splits.items() if split}
-
-    def _strategy(self) -> AbstractContextManager[Strategy]:
-        """Open what computes the epochs: this process, or asynchronous workers."""
-        return asynchronous.opened(self.asynchronous, self.staleness) if self.asynchronous else nullcontext(Synchronous())
-
-    def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
-        if not self.track_examples:
-            return None
-        true_labels, ids = (X.true_labels, X.ids) if isinstance(X, Split) else (labels, torch.arange(len(labels)))
-        return Tracker(labels, true_labels, ids, self.device_)
-
-    def _input_images(self, X) -> torch.Tensor:
-        if getattr(X, "ndim", 2) in (3, 4):
-            return as_images(X, like=self._preprocessing.raw_shape, remedy=A_SPLIT)
-        return as_images(validate_data(self, X, reset=False), where="X")
-
-    def _prepare(self, images: torch.Tensor, seed: int) -> None:
-        """Set up preprocessing and a new module for images of this shape."""
-        self._preprocessing = Preprocessing.of(images, self.crop, self.standardize, self.network)
-        self.image_shape_ = self._preprocessing.image_shape
-        together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
-        self.device_ = resolve_device(together or ("cpu" if self.asynchronous else self.device))
-        module = self._build(seed)
-        self._preprocessing.channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
-        memory_format = torch.channels_last if self._preprocessing.channels_last else torch.preserve_format
-        self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]  # the stub lacks modules
-        self.n_parameters_ = networks.count_parameters(module)
-        if not self.n_parameters_:
-            raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
-
     def prepared(self, X, y=None) -> Examples:
         """Return examples as the network takes them, cropped and standardized as in `fit`, without augmentation.
 
@@ -545,69 +307,54 @@ class NetworkClassifier(OwnModel, ClassifierMixin, BaseEstimator):
             raise InputError(f"label {y[strange[0]]!r} is none of the classes of fit, {self.classes_.tolist()}")
         return torch.from_numpy(codes.astype(np.int64))
 
-    def _build(self, seed: int) -> nn.Module:
-        module = networks.build_network(
-            self.network, self.image_shape_, len(self.classes_), seeds.integer(seed, "init"), self.auxiliary > 0
-        )
-        if self.dropout:
-            networks.add_dropout(module, self.dropout)
-        return module
+    def _identity(self) -> dict:
+        params = super()._identity()
+        if not self.track_examples:
+            del params["track_examples"]  # a parameter at its default does not orphan a checkpoint that did not know it
+        return params
+
+    def _keep_measured(self, final: dict[str, float], predictions: torch.Tensor | None, tracker: Tracker | None) -> None:
+        self.train_accuracy_ = final["accuracy"]
+        self.train_top5_accuracy_ = final.get("top5_accuracy")
+        self.train_predictions_ = None if predictions is None else self.classes_[predictions.cpu().numpy()]
+        self.examples_ = tracker.table(self.classes_) if tracker else None
+        self.interpolated_ = self.train_accuracy_ == 1.0
 
     @property
-    def is_reproducible(self) -> bool:
-        """True if random_state is a whole number, so that `initial_module` can build the same weights again."""
-        return isinstance(self.random_state, (int, np.integer))
+    def _n_outputs(self) -> int:
+        return len(self.classes_)
 
-    def initial_module(self) -> nn.Module:
-        """Build the network as it was before training, with the same weights; on the CPU.
+    def _outputs(self, n: int) -> Outputs:
+        return Outputs(n, self._name)
 
-        Raises:
-            InputError: if random_state is no whole number: then nobody knows these weights.
-        """
-        check_is_fitted(self)
-        if not isinstance(self.random_state, (int, np.integer)):
-            raise InputError(f"random_state is {self.random_state!r}, expected a whole number to build the initial network again from")
-        module = self._build(int(self.random_state))
-        if self.weights is not None:
-            start_from(module, self.weights, len(self.classes_))
-        return module
+    def _labels_of_split(self, split: Split) -> torch.Tensor:
+        if split.is_regression:
+            raise InputError("the labels are numbers, expected classes for a NetworkClassifier, or a NetworkRegressor")
+        self.classes_ = split.label_values
+        return split.labels
 
-    def _unlabelled(self, X) -> Examples:
-        check_is_fitted(self)
-        images = X.with_numbers().inputs if isinstance(X, Split) else self._input_images(X)
-        if tuple(images.shape[1:]) != self._preprocessing.raw_shape:
-            raise InputError(f"images have shape {tuple(images.shape[1:])}, expected {self._preprocessing.raw_shape} as in fit")
-        return self._examples(images, torch.zeros(len(images), dtype=torch.int64))
+    def _labels_of_arrays(self, y: Any, is_checked: bool) -> torch.Tensor:
+        self.classes_, codes = class_codes(np.asarray(y if is_checked else plain_labels(y, "y")))
+        return torch.from_numpy(codes.astype(np.int64))
 
-    def _compiled(self, module: nn.Module) -> nn.Module:
-        """Compile the module; on a GPU with CUDA graphs, which save the launches of many small kernels."""
-        mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
-        return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]  # a module stays one
+    def _evaluated_labels(self, split: Split) -> torch.Tensor:
+        return split.labels
 
-    def _world_matters(self) -> bool:
-        """Return whether training by another number of processes gives another result, beyond rounding."""
-        normalized = has_batch_norm(self.module_) and (not self.sync_batch_norm or self.accumulate > 1)
-        return normalized or bool(self.dropout) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in self.module_.modules())
+    def _no_labels(self, n: int) -> torch.Tensor:
+        return torch.zeros(n, dtype=torch.int64)
 
-    def _loss(self) -> Callable | None:
-        """Return the loss of the user's; a module is copied to where the network is."""
-        module = isinstance(self.loss, nn.Module) and hasattr(self, "device_")
-        return deepcopy(self.loss).to(self.device_) if module else self.loss  # type: ignore[union-attr]  # it is a module
+    def _meta(self) -> dict:
+        return {"classes": self.classes_.tolist()}
 
-    def _outputs(self, n_classes: int) -> Outputs:
-        return Outputs(n_classes, type(self.module_).__name__ if hasattr(self, "module_") else "the network")
+    def _read_meta(self, meta: dict) -> None:
+        self.classes_ = np.array(meta["classes"])
 
-    @property
-    def _forward(self) -> Forward:
-        return Forward(self._autocast, self._outputs(len(self.classes_)))
+    def _strategy(self) -> AbstractContextManager[Strategy]:
+        """Open what computes the epochs: this process, or asynchronous workers."""
+        return asynchronous.opened(self.asynchronous, self.staleness) if self.asynchronous else super()._strategy()
 
-    @property
-    def _autocast(self) -> Callable[[], AbstractContextManager]:
-        return partial(torch.autocast, self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext
-
-
-def _as_seed(random_state: int | np.random.RandomState | None) -> int:
-    """Turn scikit-learn's random_state into an integer: an integer is itself, None is fresh entropy."""
-    if random_state is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)
+    def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
+        if not self.track_examples:
+            return None
+        true_labels, ids = (X.true_labels, X.ids) if isinstance(X, Split) else (labels, torch.arange(len(labels)))
+        return Tracker(labels, true_labels, ids, self.device_)

@@ -8,8 +8,10 @@ import torch
 
 from shattering.data import preprocess
 from shattering.data.augment import Augmentation, strengths
+from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.loader import Loader
+from shattering.errors import InputError, shown
 from shattering.learners.train.batches import Examples, read_from_disk, read_from_memory
 
 Standardize = Literal["auto", "image", "feature", "range", "none"]
@@ -25,6 +27,7 @@ class Preprocessing:
         crop: side in pixels of the central crop; None: no crop.
         standardization: "image", "feature", "range" or "none", as `NetworkClassifier` explains.
         scaler: moments of the features, for "feature".
+        kind: of the inputs.
         channels_last: lay out images with the channels last in memory, which convolutions prefer.
     """
 
@@ -32,29 +35,35 @@ class Preprocessing:
     crop: int | None
     standardization: Standardize
     scaler: preprocess.FeatureScaler | None = None
+    kind: Kind = "images"
     channels_last: bool = False
 
     @classmethod
-    def of(cls, images: torch.Tensor, crop: int | Literal["auto"] | None, standardize: Standardize, network: object) -> "Preprocessing":
-        """Resolve a `NetworkClassifier`'s crop and standardize for these training images (n, …) and its network.
+    def of(
+        cls, inputs: torch.Tensor, crop: int | Literal["auto"] | None, standardize: Standardize, network: object, kind: Kind
+    ) -> "Preprocessing":
+        """Resolve a `NetworkClassifier`'s crop and standardize for these training inputs (n, …) of a kind and its network.
 
         Raises:
-            InputError: for a table with numbers that float64, or float32 without scaling, does not hold.
+            InputError: for a table with numbers that float64, or float32 without scaling, does not hold, and for what is done to images
+                alone.
         """
-        shape = tuple(images.shape[1:])
+        shape = tuple(inputs.shape[1:])
+        if kind in ("sequence", "tokens"):
+            _check_as_given(kind, crop, standardize)
         if crop == "auto":
             crop = 28 if len(shape) == 3 and shape[1:] == (32, 32) else None
         if standardize == "auto":
             of_images = "range" if network == "inception-v3" else "image"
-            standardize = "feature" if len(shape) == 1 else of_images
+            standardize = "none" if kind in ("sequence", "tokens") else "feature" if kind == "table" else of_images
         scaler = None
         if standardize == "feature":
-            scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(images), crop))
-        if images.ndim == 2:
-            preprocess.check_whole_numbers(images)
-        if images.ndim == 2 and scaler is None:
-            preprocess.check_float32(images, "standardize='feature', or smaller numbers")
-        return cls(shape, crop, standardize, scaler)
+            scaler = preprocess.FeatureScaler(preprocess.center_crop(preprocess.to_float(inputs), crop))
+        if kind in ("table", "sequence"):
+            preprocess.check_whole_numbers(inputs)
+        if kind in ("table", "sequence") and scaler is None:
+            preprocess.check_float32(inputs.flatten(1), "standardize='feature', or smaller numbers")
+        return cls(shape, crop, standardize, scaler, kind)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -71,7 +80,9 @@ class Preprocessing:
         return 2 * images - 1 if self.standardization == "range" else images
 
     def prepare(self, images: torch.Tensor) -> torch.Tensor:
-        """Crop, scale and standardize raw images (b, …)."""
+        """Crop, scale and standardize raw images (b, …); tokens stay as they are."""
+        if self.kind == "tokens":
+            return images
         return self.standardize(preprocess.to_float(preprocess.center_crop(images, self.crop)))
 
     def examples(
@@ -94,8 +105,12 @@ class Preprocessing:
             groups = images.windows
             windows = None if groups is None else (torch.from_numpy(groups), images.window_size)
             return Examples(labels, read, False, lambda raw: self.prepare(raw).contiguous(memory_format=memory_format), windows=windows)
-        shape = self.image_shape
-        out = torch.empty((len(images), *(shape[1:] + shape[:1] if channels_last else shape)), device=device)
+        shape = tuple(images.shape[1:]) if self.kind == "tokens" else self.image_shape  # padded documents may be longer than in fit
+        out = torch.empty(
+            (len(images), *(shape[1:] + shape[:1] if channels_last else shape)),
+            device=device,
+            dtype=torch.int64 if self.kind == "tokens" else torch.float32,
+        )
         for start in range(0, len(images), _BLOCK):
             block = self.prepare(images[start : start + _BLOCK])
             out[start : start + _BLOCK] = block.permute(0, 2, 3, 1) if channels_last else block
@@ -114,6 +129,8 @@ class Preprocessing:
         """
         if not augment:
             return clean
+        if self.kind != "images":
+            raise InputError(f"augment is {shown(augment)} for inputs of kind {self.kind!r}, expected none: it is of images")
         augmentation = Augmentation(strengths(augment), self.image_shape[1:])
         augmentation.check(self.raw_shape)
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
@@ -127,3 +144,12 @@ class Preprocessing:
 
         read = read_from_memory(images.to(clean.labels.device), channels_last=False) if clean.in_memory else clean.read
         return replace(clean, read=read, augment=augment_batch, draw=draw)
+
+
+def _check_as_given(kind: Kind, crop: int | str | None, standardize: Standardize) -> None:
+    """Raise InputError for what is done to the pixels of images, and for standardized tokens."""
+    if crop not in ("auto", None):
+        raise InputError(f"crop is {crop} for inputs of kind {kind!r}, expected none: it is of images")
+    allowed = ("auto", "none") if kind == "tokens" else ("auto", "none", "feature", "image")
+    if standardize not in allowed:
+        raise InputError(f"standardize is {standardize!r} for inputs of kind {kind!r}, expected {' or '.join(map(repr, allowed))}")

@@ -126,9 +126,13 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         return self.classes_[checked_codes(predicted, self._labels, n_rows(inputs), self.name_in_messages())]
 
     def _targets(self, split: Split) -> np.ndarray:
-        """Return the labels that the estimator is fitted to. skorch's regressors take a column (n, 1) of float32."""
+        """Return the labels that the estimator is fitted to. skorch's regressors take a column (n, 1) of float32.
+
+        skorch's binary classifiers compare labels with one logit, in its type.
+        """
         if not split.is_regression:
-            return self._labels[split.labels.numpy()]
+            labels = self._labels[split.labels.numpy()]
+            return labels.astype(np.float32) if is_skorch(self.estimator, "NeuralNetBinaryClassifier") else labels
         return split.y.astype(np.float32)[:, None] if is_skorch(self.estimator) else split.y
 
     def name_in_messages(self) -> str:
@@ -176,6 +180,6 @@ def wants_codes(estimator: Any) -> bool:
     return any(cls.__module__.partition(".")[0] in _COUNTING for cls in type(estimator).__mro__)
 
 
-def is_skorch(estimator: Any) -> bool:
-    """Return whether it is a net of skorch's."""
-    return any(cls.__module__.partition(".")[0] == "skorch" for cls in type(estimator).__mro__)
+def is_skorch(estimator: Any, name: str | None = None) -> bool:
+    """Return whether it is a net of skorch's. name: of which class; None: of any."""
+    return any(cls.__module__.partition(".")[0] == "skorch" and name in (None, cls.__name__) for cls in type(estimator).__mro__)

@@ -119,6 +119,8 @@ def _check_new(module: nn.Module, network: str | Factory) -> None:
 
 def name_of(network: str | Factory) -> str:
     """Return what messages call a network: its name, or that of its factory."""
+    while isinstance(network, partial):
+        network = network.func
     return network if isinstance(network, str) else getattr(network, "__qualname__", type(network).__name__)
 
 

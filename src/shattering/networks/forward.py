@@ -29,6 +29,11 @@ def first_forward(module: nn.Module, inputs: torch.Tensor, name: str, call: Call
         types = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.is_floating_point()} - {kind}
         remedy = "with parameters of that type (.float() makes them float32)" if types and inputs.is_floating_point() else "for that type"
         raise InputError(f"{told}, expected a network {remedy}") from error
+    except IndexError as error:
+        if inputs.is_floating_point() or "out of range" not in str(error):
+            raise
+        told = f"forward of {name} raised {reason(error)!r} for tokens up to {int(inputs.max())}"
+        raise InputError(f"{told}, expected an embedding of at least {int(inputs.max()) + 1}") from error
     except TypeError as error:
         if not _OF_ARGUMENTS.search(str(error)):
             raise

@@ -53,7 +53,7 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
     frames = []
     for run in runs:
         title = run.spec.randomization.title
-        if run.status != "done" or title not in COLORS or run.history.empty:
+        if run.status != "done" or title not in COLORS or run.history.empty or "train_accuracy" not in run.history:
             continue
         history = run.history.iloc[:: max(1, len(run.history) // _POINTS)]
         frames.append(

@@ -15,9 +15,9 @@ from shattering.data.preprocess import to_float
 from shattering.data.split import Split
 from shattering.errors import InputError, blamed
 from shattering.identity.files import read_once
-from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import record_of
 from shattering.learners.train.ranks import Ranks, joined
+from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import check, check_arguments
 from shattering.randomization import Randomization
 from shattering.runs import surroundings
@@ -105,7 +105,7 @@ def _take_part(spec: Spec, folder: Path, objects: Objects | None) -> None:
     if not isinstance(spec, RunSpec):
         return
     model = spec.build(objects)
-    if isinstance(model, NetworkClassifier):
+    if isinstance(model, TrainedNetwork):
         data, _ = load_data(spec, objects)
         model.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
 
@@ -170,7 +170,7 @@ def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, objects: Obj
     about |= {"processes": world} if (world := Ranks.current().world) > 1 else {}
 
     def save(folder: Path) -> None:
-        if isinstance(model, NetworkClassifier):
+        if isinstance(model, TrainedNetwork):
             write_own(folder / "model.safetensors", model.save)
         _save_examples(fitted.data.train, folder / "examples.png")
 

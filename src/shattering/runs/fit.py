@@ -195,6 +195,7 @@ def _result_of_regression(
         "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
         "target_correlation": _correlation(train, data.train.true_labels.numpy()),
         **record.summary,
+        **({"notes": list(record.notes)} if record.notes else {}),
         **scores(spec, model, data, randomized, objects),
         **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
     }

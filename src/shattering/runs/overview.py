@@ -48,7 +48,9 @@ class Overview:
             self._update_whole()
         if "epoch" not in row:
             return
-        note = f"epoch {row['epoch']}/{epochs}  train {row['train_accuracy']:.1%}  test {row['test_accuracy']:.1%}"
+        measured = [(split, f"{row[name]:.1%}") for split in ("train", "test") if (name := f"{split}_accuracy") in row]
+        measured += [(split, f"R² {row[name]:.3f}") for split in ("train", "test") if (name := f"{split}_r2") in row]
+        note = "  ".join([f"epoch {row['epoch']}/{epochs}", *(f"{split} {value}" for split, value in measured)])
         self.progress.update(task, total=epochs, completed=row["epoch"], note=note)
         self._update_whole()
 

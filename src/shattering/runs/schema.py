@@ -194,7 +194,7 @@ _OF_REGRESSION = (
     Field("train_rmse", Number, "always", "Root of the mean squared error on the training split, in the unit of the targets."),
     Field("test_rmse", Number, "always", "The same on the test split, against the true targets."),
 )
-_SHARED = ("version", "dataset", "n_train", "n_test", "image_shape", "kind", "n_parameters", "epochs", "epochs_to_fit", "diverged")
+_SHARED = ("version", "dataset", "n_train", "n_test", "image_shape", "kind", "n_parameters", "epochs", "epochs_to_fit", "diverged", "notes")
 REGRESSION = (*(field for field in RESULT if field.name in (*_SHARED, "skipped_corrupt")), *_OF_REGRESSION)
 """The fields of a run whose labels are numbers: it has no n_classes."""
 STUDY_RESULT = (
@@ -232,6 +232,12 @@ _EPOCHS = (
     Field("train_accuracy", Number, "models with epochs", "Training accuracy over the epoch, while it was trained.", required=True),
     Field("test_accuracy", Number, "models with epochs", "Test accuracy after the epoch.", required=True),
 )
+EPOCHS_OF_REGRESSION = (
+    *(field for field in _EPOCHS if not field.name.endswith("accuracy")),
+    Field("train_r2", Number, "networks for numbers", "R² on the training split over the epoch, while it was trained.", required=True),
+    Field("test_r2", Number, "networks for numbers", "R² on the test split after the epoch.", required=True),
+)
+"""The columns of the history of a run whose labels are numbers."""
 _EXAMPLES = (
     Field("id", Any, "always", "Number of the example in its split.", required=True),
     Field("label", Any, "always", "Label that the model was given.", required=True),

@@ -134,7 +134,7 @@ class RunSpec(Spec):
         """The network's name, or the model's."""
         if is_object(self.model):
             return label(self.model)
-        return str(self.params.get("network", "mlp-1x512")) if self.model == "network" else self.model
+        return str(self.params.get("network", "mlp-1x512")) if self.model in ("network", "network-regressor") else self.model
 
     @property
     def scoring_name(self) -> str | None:

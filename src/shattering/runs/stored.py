@@ -160,7 +160,8 @@ class Run(Generic[S]):
         path = self.folder / f"{name}.parquet"
         if name != self.spec.table and not path.exists():
             raise self._has_no(path.name)
-        return reading.read_stored_table(path, schema.TABLES[name])
+        of_numbers = name == "history" and self.result and "n_classes" not in self.result
+        return reading.read_stored_table(path, schema.EPOCHS_OF_REGRESSION if of_numbers else schema.TABLES[name])
 
     def _has_no(self, file: str) -> InputError:
         return InputError(f"run {self.folder.name} has no {file}, expected a run of {schema.FILES[file].when}")

@@ -92,7 +92,7 @@ def test_one_logit_for_two_classes_has_the_binary_cross_entropy(shape):
         ),
         (lambda z: None, r"forward of Net returned None \(has it a return\?\), expected a tensor \(8, 4\)"),
         (lambda z: [z.tolist()], r"forward of Net returned a list, expected a tensor"),
-        (lambda z: z.argmax(1), r"forward of Net returned a tensor of type int64, expected floating-point logits \(8, 4\)"),
+        (lambda z: z.argmax(1), r"forward of Net returned a tensor of type int64, expected floating-point numbers \(8, 4\)"),
         (lambda z: z[:, :3], r"forward of Net returned shape \(8, 3\), expected \(8, 4\): a last layer with 4 outputs"),
         (lambda z: z[:, :1], r"forward of Net returned shape \(8, 1\), expected \(8, 4\)"),
         (lambda z: torch.cat([z, z], 1), r"forward of Net returned shape \(8, 8\), expected \(8, 4\)"),

@@ -1,0 +1,450 @@
+"""`TrainedNetwork`: the base of the models that train a torch module, whatever its outputs stand for."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.base import BaseEstimator, is_regressor
+from sklearn.utils.validation import check_is_fitted, validate_data
+from torch import nn
+
+from shattering import networks, seeds
+from shattering.data.arrays import as_images
+from shattering.data.augment import strengths
+from shattering.data.channels import A_SPLIT
+from shattering.data.kinds import Kind
+from shattering.data.rows import Rows, as_tokens
+from shattering.data.split import Split
+from shattering.errors import InputError, reason
+from shattering.identity.digest import identify
+from shattering.learners.devices import Device, resolve_device
+from shattering.learners.factories import ModuleFactory, own_training
+from shattering.learners.own import OwnModel
+from shattering.learners.preprocessing import Preprocessing, Standardize
+from shattering.learners.tokens import mask_name, padded, vocabulary_of
+from shattering.learners.train import asynchronous, evaluation, loop
+from shattering.learners.train.batches import Examples
+from shattering.learners.train.checkpoint import TrainState
+from shattering.learners.train.epoch import Strategy, Synchronous
+from shattering.learners.train.hyperparameters import Hyperparameters, resolve_decay_steps
+from shattering.learners.train.optimizers import DEFAULT_RATE, OptimizerName, check_optimizer
+from shattering.learners.train.outputs import Call, Forward, Outputs
+from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
+from shattering.learners.train.tracker import Tracker
+from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
+from shattering.parameters import check_fields
+
+_LOOKED_AT = 32  # examples whose outputs are looked at before training
+
+
+class TrainedNetwork(OwnModel, BaseEstimator):
+    """Base of `NetworkClassifier` and `NetworkRegressor`, which document the parameters: what they share."""
+
+    takes_splits = True
+    not_identity = ("device", "compile", "workers", "checkpoint_every", "random_state")  # a run has its seed outside the model
+    files = ("weights",)  # identified by content
+
+    network: str | Callable
+    epochs: int
+    batch_size: int
+    learning_rate: float | None
+    optimizer: OptimizerName | Callable
+    loss: Callable | None
+    momentum: float
+    decay: float
+    decay_steps: int | Literal["auto"] | None
+    weight_decay: float
+    dropout: float
+    augment: str | Sequence[str] | Mapping[str, object] | None
+    label_smoothing: float = 0.0
+    auxiliary: float = 0.0
+    weights: str | Path | None
+    stop_when_fitted: bool
+    stop_at_loss: float | None
+    evaluate_train: bool
+    crop: int | Literal["auto"] | None
+    standardize: Standardize
+    padding: int | None
+    precision: Literal["float32", "bfloat16"]
+    accumulate: int
+    sync_batch_norm: bool
+    asynchronous: int = 0
+    staleness: int | None = None
+    compile: bool
+    device: Device
+    workers: int | None
+    checkpoint_every: float
+    order_seed: int | None
+    random_state: int | np.random.RandomState | None
+    _kind: Kind
+    _is_ragged: bool
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+        check_fields(self)
+        strengths(self.augment)
+        check_optimizer(self.optimizer, self.momentum, self.weight_decay)
+        if self.loss is not None:
+            self._check_loss(self.loss)
+        if isinstance(self.network, str):
+            networks.find_network(self.network)
+            if self.auxiliary:
+                networks.check_auxiliary(self.network)
+
+    def _check_loss(self, loss: Callable) -> None:
+        for name in ("label_smoothing", "auxiliary"):
+            if getattr(self, name):
+                raise InputError(f"{name} is {getattr(self, name):g} beside a loss of your own, expected it in the loss")
+        if isinstance(loss, type):
+            raise InputError(f"loss is the class {loss.__name__}, expected an instance of it, such as {loss.__name__}(), or a function")
+        if isinstance(loss, nn.Module) and any(parameter.requires_grad for parameter in loss.parameters()):
+            raise InputError(f"loss {type(loss).__name__} has parameters of its own, which would not be trained, expected a loss without")
+
+    def hyperparameters(self, n: int, seed: int, n_outputs: int = 0) -> Hyperparameters:
+        """Return what the training loop needs to know.
+
+        Args:
+            n: number of training examples.
+            seed: seed of the batch order, dropout and augmentation, unless there is an `order_seed`.
+            n_outputs: of the network, for an example; 0: any number.
+        """
+        rate = self.learning_rate
+        if rate is None:
+            rate = networks.initial_learning_rate(self.network) if self.optimizer == "sgd" else DEFAULT_RATE
+        return Hyperparameters(
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=float(rate),
+            momentum=self.momentum,
+            decay=self.decay,
+            decay_steps=resolve_decay_steps(self.decay_steps, self.batch_size, n),
+            weight_decay=self.weight_decay,
+            label_smoothing=self.label_smoothing,
+            auxiliary=self.auxiliary,
+            order_seed=seed if self.order_seed is None else int(self.order_seed),
+            stop_when_fitted=self.stop_when_fitted,
+            stop_at_loss=self.stop_at_loss,
+            evaluate_train=self.evaluate_train,
+            autocast=self._autocast,
+            checkpoint_every=self.checkpoint_every,
+            accumulate=self.accumulate,
+            outputs=self._outputs(n_outputs),
+            call=self._call(),
+            optimizer_name=self.optimizer,
+            loss=self._loss(),
+        )
+
+    def fit(
+        self,
+        X,
+        y=None,
+        *,
+        test: Split | None = None,
+        validation: Split | None = None,
+        checkpoint: str | Path | None = None,
+        on_epoch: Callable[[dict], None] | None = None,
+    ):
+        """Train on a Split, or on images (n, c, h, w) or features (n, d) with labels or targets y (n,).
+
+        Args:
+            X: a Split, or arrays.
+            y: labels or targets, unless X is a Split.
+            test: a split to evaluate after every epoch, against its labels.
+            validation: another one, to choose by.
+            checkpoint: a file to resume from and to keep checkpoints in; a resumed fit has the history of an
+                uninterrupted one (bitwise on the CPU).
+            on_epoch: called with each row of the history.
+
+        In a process group of `torch.distributed` all processes train together, each on its part of every batch; of what is written
+        and called, rank 0 takes care.
+
+        Raises:
+            InputError: for bad parameters or data.
+        """
+        self.check_params()
+        inputs, labels = self._training_data(X, y)
+        seed = _as_seed(self.random_state)
+        watched = [split.inputs for split in (test, validation) if split]
+        self.vocabulary_ = vocabulary_of(inputs, *watched) if self._kind == "tokens" else None
+        self._prepare(inputs, seed)
+        module = self.module_
+        if self.weights is not None:
+            start_from(module, self.weights, self._n_outputs)
+        if self.sync_batch_norm and Ranks.current().world > 1:
+            synchronize_batch_norm(module)
+        clean = self._examples(inputs, labels, persistent=True)
+        hyperparameters = self.hyperparameters(len(labels), seed, self._n_outputs)
+        self._look(clean, hyperparameters)
+        compiled: nn.Module = self._compiled(module) if self.compile else module
+        key = json.dumps([repr(self._identity()), len(labels), list(inputs.shape[1:])]) if checkpoint else ""
+        tracker = self._tracker(X, labels)
+        with self._strategy() as strategy:
+            state = loop.fit(
+                compiled,
+                self._preprocessing.augmented(clean, inputs, self.augment, hyperparameters.order_seed),
+                self._watched(test=test, validation=validation),
+                hyperparameters,
+                strategy,
+                clean=clean,
+                tracker=tracker,
+                checkpoint=Path(checkpoint) if checkpoint else None,
+                key=key,
+                world_matters=self._world_matters(),
+                on_epoch=on_epoch,
+            )
+        self._keep(state, clean, tracker)
+        return self
+
+    def _look(self, clean: Examples, hyperparameters: Hyperparameters) -> None:
+        """Look at the outputs for the first examples before any training, and keep notes of what was found."""
+        n = min(len(clean.labels), self.batch_size, _LOOKED_AT)
+        inputs = next(clean.in_order(0, n, n))
+        own, note = hyperparameters.forward.look(self.module_, inputs)
+        if hyperparameters.loss is not None:
+            hyperparameters.losses(own, clean.labels[:n])
+        self.notes_ = tuple(text for text in (note, own_training(self.module_)) if text)
+
+    def _keep(self, state: TrainState, clean: Examples, tracker: Tracker | None) -> None:
+        """Set the attributes of a fit from the state at its end."""
+        self.history_ = pd.DataFrame(state.history)
+        self.summary_ = asynchronous.summary(self.history_)
+        self.n_iter_ = len(state.history)
+        self.epochs_to_fit_ = state.epochs_to_fit
+        self.diverged_ = state.diverged
+        predictions = None if clean.in_memory else torch.zeros_like(clean.labels)
+        final = evaluation.evaluate(self.module_, clean, self._forward, Ranks.current(), predictions)
+        self.train_loss_ = final["loss"]
+        self._keep_measured(final, predictions, tracker)
+
+    def save(self, path: str | Path) -> None:
+        """Write weights and preprocessing as safetensors."""
+        check_is_fitted(self)
+        scaler = self._preprocessing.scaler
+        moments = {"_feature_mean": scaler.mean, "_feature_std": scaler.std} if scaler else {}
+        meta = {"image_shape": list(self._preprocessing.raw_shape), **self._meta()}
+        if self._kind in ("sequence", "tokens"):
+            meta |= {"kind": self._kind, "is_ragged": self._is_ragged, "vocabulary": self.vocabulary_}
+        save_fitted(path, {**self.module_.state_dict(), **moments}, meta)
+
+    def load(self, path: str | Path):
+        """Become the fitted model that `save` wrote, with this one's parameters. There is no history.
+
+        Raises InputError for a file that is damaged, or of a network with other parameters.
+        """
+        tensors, meta = load_fitted(path)
+        try:
+            self._kind = meta.get("kind") or ("table" if len(meta["image_shape"]) == 1 else "images")
+            self._is_ragged = meta.get("is_ragged", False)
+            self.vocabulary_ = meta.get("vocabulary")
+            self._read_meta(meta)
+            self._prepare(torch.zeros(1, *meta["image_shape"], dtype=torch.int64 if self._kind == "tokens" else torch.float32), 0)
+            if scaler := self._preprocessing.scaler:
+                scaler.mean, scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
+            self.module_.load_state_dict(tensors)
+        except (LookupError, TypeError, RuntimeError) as error:
+            raise InputError(f"{path} is not of this network: {reason(error)}") from None
+        return self
+
+    def _identity(self) -> dict:
+        params = {k: v for k, v in self.get_params().items() if k not in self.not_identity or k == "random_state"}
+        params = {name: value for name, value in params.items() if name not in self.later or value != self.later[name]}
+        params |= {name: file_identity(params[name]) for name in self.files if params.get(name) is not None}
+        for name in ("network", "optimizer", "loss"):
+            if callable(params.get(name)):
+                params[name] = identify(params[name], name)[0]
+        return params
+
+    def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return raw inputs, and what is trained on the labels; set what is known of both (and n_features_in_ for tables)."""
+        if isinstance(X, Split):
+            labels = self._labels_of_split(X)
+            self._kind, self._is_ragged = X.kind, X.kind == "tokens" and isinstance(X.inputs, Rows)
+            return self._numbers(X), labels
+        if y is None:
+            raise InputError("requires y to be passed, but the target y is None")
+        if getattr(X, "ndim", 2) in (3, 4):
+            inputs, labels = as_images(X, remedy=A_SPLIT), self._labels_of_arrays(y, is_checked=False)
+            if len(inputs) != len(labels):
+                raise InputError(f"X has {len(inputs)} examples and y has {len(labels)} labels, expected as many")
+        else:
+            X, y = validate_data(self, X, y, y_numeric=is_regressor(self))
+            inputs, labels = as_images(X, where="X"), self._labels_of_arrays(y, is_checked=True)
+        self._kind, self._is_ragged = "table" if inputs.ndim == 2 else "images", False
+        return inputs, labels
+
+    def _numbers(self, split: Split, length: int = 0) -> torch.Tensor:
+        """Return the inputs of a split as a tensor, or on disk. length: to which documents of several lengths are padded at least."""
+        if split.kind == "opaque":
+            raise InputError("the inputs are opaque, expected images, a table of numbers, sequences or tokens for a network")
+        if split.kind != self._kind:
+            raise InputError(f"the inputs are {split.kind}, expected {self._kind} as in fit")
+        if self._kind != "tokens" or not isinstance(split.inputs, Rows):
+            return split.with_numbers().inputs
+        if not self._is_ragged:
+            raise InputError("the documents have several lengths, expected one as in fit")
+        return padded(split.inputs, self.padding or 0, length)
+
+    def _examples(self, inputs: torch.Tensor, labels: torch.Tensor, persistent: bool = False) -> Examples:
+        return self._preprocessing.examples(inputs, labels, self.device_, self.workers, persistent)
+
+    def _watched(self, **splits: Split | None) -> dict[str, Examples]:
+        examples, shape = {}, self._preprocessing.raw_shape
+        for name, split in splits.items():
+            if split:
+                inputs = self._numbers(split, shape[-1])
+                if not self._has_shape(inputs):
+                    raise InputError(f"{name} {self._called} have shape {tuple(inputs.shape[1:])}, expected {shape} as in the train split")
+                examples[name] = self._examples(inputs, self._evaluated_labels(split))
+        return examples
+
+    def _unlabelled(self, X) -> Examples:
+        check_is_fitted(self)
+        shape = self._preprocessing.raw_shape
+        inputs = self._numbers(X, shape[-1]) if isinstance(X, Split) else self._input_arrays(X)
+        if not self._has_shape(inputs):
+            raise InputError(f"{self._called} have shape {tuple(inputs.shape[1:])}, expected {shape} as in fit")
+        return self._examples(inputs, self._no_labels(len(inputs)))
+
+    def _has_shape(self, inputs: torch.Tensor) -> bool:
+        """Return whether inputs have the shape of those in fit; documents of several lengths may be longer."""
+        return self._is_ragged or tuple(inputs.shape[1:]) == self._preprocessing.raw_shape
+
+    @property
+    def _called(self) -> str:
+        return {"sequence": "sequences", "tokens": "tokens"}.get(self._kind, "images")
+
+    def _input_arrays(self, X) -> torch.Tensor:
+        if self._kind == "tokens":
+            tokens = as_tokens(X, "X")
+            return padded(tokens, self.padding or 0, self._preprocessing.raw_shape[0]) if isinstance(tokens, Rows) else tokens
+        if self._kind == "sequence":
+            return torch.from_numpy(np.array(X))
+        if getattr(X, "ndim", 2) in (3, 4):
+            return as_images(X, like=self._preprocessing.raw_shape, remedy=A_SPLIT)
+        return as_images(validate_data(self, X, reset=False), where="X")
+
+    def _strategy(self) -> AbstractContextManager[Strategy]:
+        """Open what computes the epochs: this process."""
+        return nullcontext(Synchronous())
+
+    def _tracker(self, X, labels: torch.Tensor) -> Tracker | None:
+        """Return what records the training examples, if that is asked for."""
+        return None
+
+    def _prepare(self, inputs: torch.Tensor, seed: int) -> None:
+        """Set up preprocessing and a new module for inputs of this shape."""
+        self._preprocessing = Preprocessing.of(inputs, self.crop, self.standardize, self.network, self._kind)
+        self.image_shape_ = self._preprocessing.image_shape
+        together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
+        self.device_ = resolve_device(together or ("cpu" if self.asynchronous else self.device))
+        module = self._build(seed)
+        self._preprocessing.channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
+        memory_format = torch.channels_last if self._preprocessing.channels_last else torch.preserve_format
+        self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]  # the stub lacks modules
+        self.n_parameters_ = networks.count_parameters(module)
+        if not self.n_parameters_:
+            raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
+
+    def new_module(
+        self, shape: tuple[int, ...], n_outputs: int, seed: int, kind: Kind = "images", vocabulary: int | None = None
+    ) -> nn.Module:
+        """Return the network before training, with the weights of a seed or those that it was given with.
+
+        Args:
+            shape: of an input, after cropping.
+            n_outputs: classes, or 1 for a regression.
+            seed: of a fit.
+            kind: of the inputs.
+            vocabulary: number of tokens, of which a factory may take the number.
+        """
+        network = partial(self.network, vocabulary=vocabulary) if isinstance(self.network, ModuleFactory) else self.network
+        dtype = torch.int64 if kind == "tokens" else torch.float32
+        return networks.build_network(network, shape, n_outputs, seeds.integer(seed, "init"), self.auxiliary > 0, dtype)
+
+    def _compiled(self, module: nn.Module) -> nn.Module:
+        """Compile the module; on a GPU with CUDA graphs, which save the launches of many small kernels."""
+        mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
+        return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]  # a module stays one
+
+    def _world_matters(self) -> bool:
+        """Return whether training by another number of processes gives another result, beyond rounding."""
+        normalized = has_batch_norm(self.module_) and (not self.sync_batch_norm or self.accumulate > 1)
+        return normalized or bool(self.dropout) or any(isinstance(part, nn.modules.dropout._DropoutNd) for part in self.module_.modules())
+
+    def _loss(self) -> Callable | None:
+        """Return the loss of the user's; a module is copied to where the network is."""
+        module = isinstance(self.loss, nn.Module) and hasattr(self, "device_")
+        return deepcopy(self.loss).to(self.device_) if module else self.loss  # type: ignore[union-attr]  # it is a module
+
+    def _call(self) -> Call:
+        """Return how the network's forward is called: with a mask of tokens, if it takes one."""
+        name = mask_name(self.module_) if hasattr(self, "module_") and self._kind == "tokens" else ""
+        unpadded = self.padding is None and not getattr(self, "_is_ragged", False)
+        return Call(name, -1 if unpadded else self.padding or 0)
+
+    @property
+    def _forward(self) -> Forward:
+        return Forward(self._autocast, self._outputs(self._n_outputs), self._call())
+
+    @property
+    def _name(self) -> str:
+        """What messages call the network."""
+        return type(self.module_).__name__ if hasattr(self, "module_") else "the network"
+
+    @property
+    def _n_outputs(self) -> int:
+        """The outputs that the network has to have for an example."""
+        raise NotImplementedError
+
+    def _outputs(self, n: int) -> Outputs:
+        """Return what reads so many outputs of an example."""
+        raise NotImplementedError
+
+    def _labels_of_split(self, split: Split) -> torch.Tensor:
+        """Return what is trained on the labels of a training split, and set what they stand for."""
+        raise NotImplementedError
+
+    def _labels_of_arrays(self, y: Any, is_checked: bool) -> torch.Tensor:
+        """Return what is trained on labels as scikit-learn's functions take them, and set what they stand for.
+
+        is_checked: whether scikit-learn has checked them.
+        """
+        raise NotImplementedError
+
+    def _evaluated_labels(self, split: Split) -> torch.Tensor:
+        """Return the labels of another split as they are trained on."""
+        raise NotImplementedError
+
+    def _no_labels(self, n: int) -> torch.Tensor:
+        """Return labels (n,) that mean nothing."""
+        raise NotImplementedError
+
+    def _meta(self) -> dict:
+        """Return what `save` has to keep of the labels."""
+        raise NotImplementedError
+
+    def _read_meta(self, meta: dict) -> None:
+        """Set what `_meta` has kept."""
+        raise NotImplementedError
+
+    def _keep_measured(self, final: dict[str, float], predictions: torch.Tensor | None, tracker: Tracker | None) -> None:
+        """Set the attributes of what is predicted, from the last evaluation on the training set and its predictions, if these are kept."""
+        raise NotImplementedError
+
+    @property
+    def _autocast(self) -> Callable[[], AbstractContextManager]:
+        return partial(torch.autocast, self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext
+
+
+def _as_seed(random_state: int | np.random.RandomState | None) -> int:
+    """Turn scikit-learn's random_state into an integer: an integer is itself, None is fresh entropy."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return int(random_state.randint(2**31)) if isinstance(random_state, np.random.RandomState) else int(random_state)
