@@ -352,6 +352,31 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         if not self.n_parameters_:
             raise InputError("the network has no parameter that can be trained (requires_grad is False of all), expected at least one")
 
+    def _build(self, seed: int) -> nn.Module:
+        module = self.new_module(self.image_shape_, self._n_outputs, seed, self._kind, self.vocabulary_)
+        if self.dropout:
+            networks.add_dropout(module, self.dropout)
+        return module
+
+    @property
+    def is_reproducible(self) -> bool:
+        """True if random_state is a whole number, so that `initial_module` can build the same weights again."""
+        return isinstance(self.random_state, (int, np.integer))
+
+    def initial_module(self) -> nn.Module:
+        """Build the network as it was before training, with the same weights; on the CPU.
+
+        Raises:
+            InputError: if random_state is no whole number: then nobody knows these weights.
+        """
+        check_is_fitted(self)
+        if not isinstance(self.random_state, (int, np.integer)):
+            raise InputError(f"random_state is {self.random_state!r}, expected a whole number to build the initial network again from")
+        module = self._build(int(self.random_state))
+        if self.weights is not None:
+            start_from(module, self.weights, self._n_outputs)
+        return module
+
     def new_module(
         self, shape: tuple[int, ...], n_outputs: int, seed: int, kind: Kind = "images", vocabulary: int | None = None
     ) -> nn.Module:
