@@ -19,7 +19,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 from xgboost import XGBClassifier, XGBRegressor
 
@@ -156,6 +156,24 @@ def test_their_regressors_score_as_a_fit_by_hand_does(regressor):
     assert test.scoring == "r2"
     with pytest.raises(InputError, match="is a regressor and the labels are classes, expected a classifier"):
         randomization_test(regressor, (X[:30], [0, 1, 2] * 10), targets="classes")
+
+
+class OneLogit(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def forward(self, X):
+        return self.layer(X).squeeze(-1)
+
+
+def test_skorchs_binary_classifiers_get_labels_as_they_compare_them():
+    X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    y = np.where(X[:, 0] > 0, "sick", "healthy")
+    net = NeuralNetBinaryClassifier(OneLogit, **{**TRAINING, "max_epochs": 20})
+    test = randomization_test(net, (X, y, X, y), randomizations=["permuted-labels"], n_permutations=1)
+    assert [repeat.status for repeat in test.repeats] == ["done", "done"]
+    assert test.original.train_score > 0.9
 
 
 def test_a_net_of_float32_is_told_of_a_table_of_whole_numbers():
