@@ -215,4 +215,140 @@ MEASURES: dict[str, Measure] = {
         "-",
         "rs",
     ),
+    # representation
+    "davies_bouldin": Measure(
+        "representation:davies_bouldin",
+        "mean over c of max over c' of (s_c + s_c') / ‖μ_c - μ_c'‖, first hidden layer",
+        "Natekar & Sharma 2020, section 2.1",
+        "X Y",
+        "2 E",
+        invariance="r",
+    ),
+    "mixup_error": Measure(
+        "representation:mixup_error",
+        "share of (x + x')/2 of one class not predicted as it",
+        "Natekar & Sharma 2020, section 2.2",
+        "X Y",
+        "at most 10 E",
+        invariance="fs",
+    ),
+    "clustering_times_mixup": Measure(
+        "representation:clustering_times_mixup",
+        "davies_bouldin times mixup_error",
+        "Natekar & Sharma 2020, section 3",
+        "X Y",
+        "shared",
+        invariance="r",
+    ),
+    "class_distance_variance": Measure(
+        "representation:class_distance_variance",
+        "mean over c ≠ c' of (v_c + v_c') / 2‖μ_c - μ_c'‖², in φ",
+        "Galanti et al. 2022, section 3; Papyan et al. 2020",
+        "X Y",
+        "E",
+        invariance="r",
+    ),
+    "effective_rank": Measure(
+        "representation:effective_rank",
+        "exp of the entropy of the eigenvalues of φ's covariance",
+        "Roy & Vetterli 2007, definition 1",
+        "X",
+        "E",
+        invariance="r",
+    ),
+    "intrinsic_dimension": Measure(
+        "representation:intrinsic_dimension",
+        "slope of -log(1 - F(μ)) on log μ, μ: second over first neighbour's distance of φ",
+        "Facco et al. 2017; Ansuini et al. 2019",
+        "X",
+        "E + n²",
+        invariance="r",
+    ),
+    "ablation_area": Measure(
+        "representation:ablation_area",
+        "1 - area under the accuracy against the share of units of φ set to their means",
+        "Morcos et al. 2018, section 3.1",
+        "X Y",
+        "E + 200 of the last layer",
+        invariance="r",
+    ),
+    "seed_dissimilarity": Measure(
+        "representation:seed_dissimilarity",
+        "1 - linear CKA of φ on U between two seeds",
+        "Kornblith et al. 2019, eq. 3",
+        "R U",
+        "2 E",
+        invariance="r",
+    ),
+    # sensitivity
+    "jacobian_norm": Measure(
+        "sensitivity:jacobian_norm", "mean of ‖∂p/∂x‖_F over U", "Novak et al. 2018, section 3.1", "U", "k B", invariance="f"
+    ),
+    "geometric_complexity": Measure(
+        "sensitivity:geometric_complexity", "mean of ‖∂z/∂x‖_F²", "Dherin et al. 2022, definition 2.1", "X", "k B", invariance="f"
+    ),
+    "critical_sample_ratio": Measure(
+        "sensitivity:critical_sample_ratio",
+        "share of U whose class changes for some u, |u_j| ≤ r",
+        "Arpit et al. 2017, section 4.1",
+        "U",
+        "10 B",
+        invariance="fs",
+    ),
+    "noise_sensitivity": Measure(
+        "sensitivity:noise_sensitivity",
+        "max over l of the mean of ‖f_{>l}(h_l + η‖h_l‖/√dim) - z‖² / ‖z‖²",
+        "Arora et al. 2018, definition 2",
+        "X",
+        "10 L E",
+        invariance="rs",
+    ),
+    # history, other runs, unlabelled examples
+    "forgetting": Measure(
+        "outcomes:forgetting", "mean number of forgetting events", "Toneva et al. 2019, section 3", "T", "1", invariance="fs"
+    ),
+    "susceptibility": Measure(
+        "outcomes:susceptibility",
+        "mean over 10 batches of U with random labels of ℓ before - ℓ after one step",
+        "Forouzesh et al. 2023, eq. 1",
+        "U",
+        "20 batches",
+    ),
+    "signal_noise_fit": Measure(
+        "outcomes:signal_noise_fit",
+        "(L/L⁰) over that of the twin with random labels, L: mean of ℓ",
+        "Teng et al. 2023",
+        "R T",
+        "E",
+        invariance="f",
+    ),
+    "disagreement": Measure(
+        "outcomes:disagreement",
+        "share of U on which two seeds differ",
+        "Nakkiran & Bansal 2020; Jiang et al. 2022, eq. 3",
+        "R U",
+        "E",
+        invariance="fs",
+    ),
+    "average_confidence": Measure(
+        "outcomes:average_confidence",
+        "mean over U of max_c p_c",
+        "Hendrycks & Gimpel 2017; Guillory et al. 2021",
+        "U",
+        "E",
+        "-",
+        invariance="f",
+    ),
+    "thresholded_confidence": Measure(
+        "outcomes:thresholded_confidence",
+        "share of U above the confidence below which as many labelled examples lie as are misclassified",
+        "Garg et al. 2022, eq. 1 and 2",
+        "U Y",
+        "E",
+        "-",
+        invariance="f",
+    ),
+    "nuclear_norm": Measure(
+        "outcomes:nuclear_norm", "‖P_U‖_* / √(n_U min(n_U, k))", "Deng et al. 2023, eq. 2", "U", "E", "-", invariance="f"
+    ),
 }

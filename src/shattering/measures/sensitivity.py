@@ -1,0 +1,141 @@
+"""How strongly a network's output changes with its inputs and with its hidden activations."""
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+
+from shattering.learners.train.batches import Examples
+from shattering.measures.derivatives import checked, draws
+from shattering.measures.fitted import Fitted, NotComputable, margins_of
+from shattering.measures.layers import Layer
+from shattering.measures.sampling import shuffled, unlabelled
+
+RADIUS = 30 / 255  # of the range of the inputs
+STEPS = 10  # of an ascent in the inputs
+DRAWS = 10  # of noise per layer and example
+_TABLE = 2**23  # numbers in the noises of a layer; where all examples and draws need more, some share theirs
+
+
+def jacobian_norm(fitted: Fitted) -> float:
+    """Return the mean of ‖∂p/∂x‖_F over the unlabelled examples, p: the probabilities; over the training examples if there are none.
+
+    Novak et al. ("Sensitivity and generalization in neural networks: an empirical study", ICLR 2018, section 3.1), who take the test
+    inputs. Inputs are as the network gets them, after preparation.
+    """
+    _ = fitted.logits  # raises for a diverged network
+    examples = fitted.train if fitted.unlabelled is None else unlabelled(fitted)
+    return float(_jacobian_squares(fitted, examples, lambda logits: logits.softmax(1)).sqrt().mean())
+
+
+def geometric_complexity(fitted: Fitted) -> float:
+    """Return the mean of ‖∂z/∂x‖_F² over the training examples.
+
+    Dherin, Munn, Rosca & Barrett ("Why neural networks find simple solutions: the many regularizers of geometric complexity", NeurIPS
+    2022, definition 2.1). Inputs are as the network gets them, after preparation.
+    """
+    _ = fitted.logits  # raises for a diverged network
+    return checked(float(_jacobian_squares(fitted, fitted.train, lambda logits: logits).mean()), "a derivative")
+
+
+def _jacobian_squares(fitted: Fitted, examples: Examples, head: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """Return ‖∂ head(z) / ∂x‖_F² of each example, (n,) float64: one backward pass per class and block."""
+    found = []
+    for inputs in _real_inputs(fitted, examples):
+        x = inputs.clone().requires_grad_()
+        outputs = head(fitted.call(fitted.parameters, x + 0))  # x + 0: a network may change its input in place
+        squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
+        for c in range(fitted.n_classes):
+            (slope,) = torch.autograd.grad(outputs[:, c].sum(), x, retain_graph=c < fitted.n_classes - 1, materialize_grads=True)
+            squares += slope.flatten(1).double().square().sum(1)
+        found.append(squares)
+    return torch.cat(found)
+
+
+def _real_inputs(fitted: Fitted, examples: Examples) -> Iterator[torch.Tensor]:
+    for inputs, _ in fitted.blocks(examples):
+        if not inputs.is_floating_point():
+            raise NotComputable("inputs are whole numbers, such as tokens, so that there is nothing between them")
+        yield inputs
+
+
+def critical_sample_ratio(fitted: Fitted, radius: float = RADIUS) -> float:
+    """Return the share of unlabelled examples whose class changes for some u with |u_j| ≤ r, found by 10 steps of sign ascent.
+
+    Arpit et al. ("A closer look at memorization in deep networks", ICML 2017, section 4.1), who search with Langevin noise. r is 30/255
+    of the range of the inputs, as the network gets them: 30 grey levels of images in 0…255.
+    """
+    _ = fitted.logits  # raises for a diverged network
+    examples = unlabelled(fitted)
+    ends = [(float(x.min()), float(x.max())) for x in _real_inputs(fitted, examples)]
+    largest = radius * (max(high for _, high in ends) - min(low for low, _ in ends))
+    changed = [_changes(fitted, x, largest) for x in _real_inputs(fitted, examples)]
+    return float(torch.cat(changed).double().mean())
+
+
+def _changes(fitted: Fitted, inputs: torch.Tensor, radius: float) -> torch.Tensor:
+    """Return which examples change their class within the box, (b,) bool."""
+    u, before = torch.zeros_like(inputs), fitted.call(fitted.parameters, inputs.clone()).argmax(1)
+    changed = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
+    for _ in range(STEPS):
+        u.requires_grad_()
+        margins = margins_of(fitted.call(fitted.parameters, inputs + u), before)
+        (slope,) = torch.autograd.grad(margins.sum(), u, materialize_grads=True)
+        u = (u.detach() - radius / 4 * slope.sign()).clamp(-radius, radius)
+        with torch.no_grad():
+            changed |= fitted.call(fitted.parameters, inputs + u).argmax(1) != before
+    return changed
+
+
+def noise_sensitivity(fitted: Fitted) -> float:
+    """Return the maximum over layers of the mean of ‖f(h + η‖h‖/√dim) - z‖² / ‖z‖², h: the layer's input, η: standard normal, 10 draws.
+
+    Arora, Ge, Neyshabur & Zhang ("Stronger generalization bounds for deep nets via a compression approach", ICML 2018, definition 2),
+    whose noise is larger by √dim. f is the rest of the network from that layer on.
+
+    Raises:
+        NotComputable: where all logits of an example are 0.
+    """
+    norms = fitted.logits.square().sum(1)
+    if not bool((norms > 0).all()):
+        raise NotComputable("an example has no logit but 0")
+    order = shuffled(fitted)
+    places = torch.empty_like(order)
+    places[order] = torch.arange(len(order), device=order.device)
+    return checked(max(_sensitivity(fitted, layer, norms, places) for layer in fitted.layers), "the output with noise")
+
+
+def _sensitivity(fitted: Fitted, layer: Layer, norms: torch.Tensor, places: torch.Tensor) -> float:
+    """Return the mean relative change for noise at one layer; the noise of an example depends on its place alone."""
+    size = min(DRAWS * fitted.n, max(DRAWS, _TABLE // math.prod(layer.input_shape)))
+    table = torch.randn((size, *layer.input_shape), generator=draws(fitted, f"noise/{layer.name}")).to(fitted.device, fitted.dtype)
+    total, start = 0.0, 0
+    for inputs, _ in fitted.blocks():
+        rows = slice(start, start + len(inputs))
+        for draw in range(DRAWS):
+            noise = table[(places[rows] * DRAWS + draw) % size]
+            change = _with_noise(fitted, layer.module, noise, inputs) - fitted.logits[rows]
+            total += float((change.square().sum(1) / norms[rows]).sum())
+        start += len(inputs)
+    return total / (DRAWS * fitted.n)
+
+
+@torch.no_grad()
+def _with_noise(fitted: Fitted, module: nn.Module, noise: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
+    """Return the logits, float64, with noise in the input of a module at its first call."""
+    done = []
+
+    def add(_: nn.Module, arguments: tuple) -> tuple | None:
+        if done:
+            return None
+        done.append(True)
+        h = arguments[0]
+        sizes = h.flatten(1).norm(dim=1) / h[0].numel() ** 0.5
+        return (h + noise * sizes.view(-1, *[1] * (h.ndim - 1)), *arguments[1:])
+
+    handle = module.register_forward_pre_hook(add)
+    try:
+        return fitted.call(fitted.parameters, inputs.clone()).double()
+    finally:
+        handle.remove()
