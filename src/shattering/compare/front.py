@@ -241,7 +241,8 @@ def name_objects(
     names: dict[str, Any] = {"model": name, "dataset": source}
     for role, thing in others.items():
         if thing is not None and not isinstance(thing, str):
-            label = getattr(thing, "__name__", type(thing).__name__)
+            inner = getattr(thing, "_score_func", thing)  # private: the metric in a scorer that make_scorer has made has the telling name
+            label = getattr(inner, "__name__", type(thing).__name__)
             key, more = identify(thing, label)
             unidentified, names[role] = (*unidentified, *more), objects.name_of(label, key)
             by_name[names[role]] = thing

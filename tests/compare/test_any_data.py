@@ -1,0 +1,175 @@
+"""Set-ups that users bring, on real data that Python and scikit-learn carry: each works the first time."""
+
+from pydoc_data.topics import topics
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from lightgbm import LGBMClassifier
+from sklearn.compose import make_column_transformer
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_sample_images
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import fbeta_score, make_scorer
+from sklearn.model_selection import GroupKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from torch import nn
+
+from shattering import randomization_test
+
+ONE = {"randomizations": ["permuted-labels"], "n_permutations": 1}
+
+
+def paragraphs() -> tuple[list[str], list[str]]:
+    """Paragraphs of three pages of Python's help, and which page each is from."""
+    pages = ("string-methods", "debugger", "compound")
+    pairs = [(text, page) for page in pages for text in topics[page].split("\n\n") if len(text) > 150]
+    return [text for text, _ in pairs], [page for _, page in pairs]
+
+
+def scan_lines() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(pieces (n, 3, 64) of scan lines of two photographs, which photograph, which of its 14 strips of 30 lines)."""
+    lines, photographs, strips = [], [], []
+    for number, photograph in enumerate(load_sample_images().images):
+        for row in range(0, 420, 5):
+            for start in range(0, 640, 160):
+                lines.append(photograph[row, start : start + 64].T)
+                photographs.append(number)
+                strips.append(14 * number + row // 30)
+    return np.array(lines, dtype=np.float32) / 255, np.array(photographs), np.array(strips)
+
+
+def words(texts: list[str]) -> list[list[int]]:
+    """Texts as the numbers of their first 60 words among the 500 most frequent, from 1; 501 is any other word."""
+    split = [text.lower().split()[:60] for text in texts]
+    counts = pd.Series([word for text in split for word in text]).value_counts().index[:500]
+    number = {word: i + 1 for i, word in enumerate(counts)}
+    return [[number.get(word, 501) for word in text] for text in split]
+
+
+class Transformer(nn.Module):
+    """One layer of attention over the words, whose mean is classified. Words that only fill a row up are masked."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(502, 32)
+        self.layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
+        self.out = nn.Linear(32, 3)
+
+    def forward(self, tokens, mask):
+        hidden = self.layer(self.embedding(tokens), src_key_padding_mask=~mask)
+        return self.out((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+
+
+def test_a_pipeline_on_texts():
+    texts, pages = paragraphs()
+    test = randomization_test(make_pipeline(TfidfVectorizer(), LogisticRegression(C=100)), texts, pages, n_permutations=19)
+    assert test.original.test_score > 0.8
+    assert test.p_value == 0.05
+    assert test.kind == "opaque"
+    assert "pixels" not in str(test)
+
+
+def test_a_transformer_on_tokens():
+    texts, pages = paragraphs()
+    training = {"epochs": 12, "batch_size": 32, "optimizer": "adamw", "learning_rate": 0.003}
+    test = randomization_test(Transformer, words(texts), pages, kind="tokens", hyperparameters=training, **ONE)
+    assert test.original.test_score > 0.7
+    assert test.original.runs[0].result["kind"] == "tokens"
+
+
+def test_a_frame_with_categories_and_missing_values():
+    X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
+    X = X.assign(sex=X["sex"].map({1: "woman", 2: "man"}).astype("category"))
+    X.loc[::9, "bmi"] = np.nan
+    columns = make_column_transformer((OneHotEncoder(), ["sex"]), remainder="passthrough")
+    model = make_pipeline(columns, LGBMClassifier(n_estimators=10, verbose=-1, num_threads=1))
+    test = randomization_test(model, X.assign(severe=np.where(y > 140, "yes", "no")), target="severe", n_permutations=1)
+    assert test.original.test_score > 0.6
+    assert [r.title for r in test.randomizations][-1] == "pixels permuted within class"
+    assert "features permuted within class" in test.table["randomization"].tolist()
+
+
+def test_a_regression_by_groups_of_like_molecules():
+    X, y = load_diabetes(return_X_y=True, scaled=False)
+    decade = X[:, 0] // 10  # rows of one decade of age stand for the molecules of one scaffold
+    test = randomization_test(make_pipeline(StandardScaler(), Ridge()), X, y, groups=decade, cv=GroupKFold(3), **ONE)
+    assert 0.3 < test.original.test_score < 0.6
+    assert test.is_regression
+
+
+def test_a_convolution_on_time_series():
+    X, photographs, strips = scan_lines()
+
+    def make(shape, k):
+        return nn.Sequential(nn.Conv1d(shape[0], 16, 5, stride=2), nn.ReLU(), nn.AdaptiveMaxPool1d(1), nn.Flatten(), nn.Linear(16, k))
+
+    training = {"epochs": 4, "batch_size": 32, "learning_rate": 0.05}
+    test = randomization_test(make, X, photographs, kind="sequence", groups=strips, hyperparameters=training, **ONE)
+    assert test.original.test_score > 0.7
+    assert test.original.runs[0].result["image_shape"] == [3, 64]
+
+
+def test_rows_of_one_patient_are_exchanged_whole():
+    """The label of all rows of a strip is that of its photograph: whole strips are exchanged, and stay together in folds."""
+    X, photographs, strips = scan_lines()
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=200))
+    test = randomization_test(model, X.mean(2), photographs, groups=strips, cv=GroupKFold(4), randomizations=["permuted-labels"])
+    assert test.randomizations[0].exchange == "whole"
+    assert test.p_value == 0.05
+    assert "groups" in str(test)
+
+
+def test_imbalanced_classes_with_a_scorer_of_the_users():
+    X, y = load_breast_cancer(return_X_y=True)
+    rare = np.r_[np.flatnonzero(y == 1), np.flatnonzero(y == 0)[:40]]
+    f2 = make_scorer(fbeta_score, beta=2, pos_label=0)
+    model = make_pipeline(StandardScaler(), LogisticRegression(class_weight="balanced"))
+    test = randomization_test(model, X[rare], y[rare], scoring=f2, **ONE)
+    assert test.original.test_score > 0.7
+    assert "fbeta" in test.scoring
+
+
+def test_a_network_that_is_fine_tuned():
+    X, y = load_digits(return_X_y=True)
+    X = (X / 16).astype(np.float32)
+    net = nn.Sequential(nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 10))
+    optimizer = torch.optim.Adam(net.parameters(), 0.01)
+    for _ in range(60):  # trained on the first digits, to be fine-tuned on others
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(net(torch.from_numpy(X[:600])), torch.from_numpy(y[:600])).backward()
+        optimizer.step()
+    training = {"epochs": 2, "learning_rate": 0.001, "standardize": "none"}
+    given, fresh = (
+        randomization_test(net, X[600:800], y[600:800], start=start, hyperparameters=training, **ONE)
+        for start in ("given", "reinitialized")
+    )
+    assert given.original.test_score > 0.8 > fresh.original.test_score
+    assert "fine-tuned from the weights" in str(given)
+    assert "re-initialized" in str(fresh)
+
+
+@pytest.mark.parametrize("name", ["texts", "frame", "targets"])
+def test_scores_are_those_of_scikit_learn_on_the_same_permutations(name):
+    """The folds and labels of our permutations, scored by scikit-learn's own cross_val_score."""
+    from sklearn.base import clone
+    from sklearn.metrics import get_scorer
+
+    from shattering.runs.fit import load_data
+
+    texts, pages = paragraphs()
+    frame, numbers = load_diabetes(return_X_y=True, as_frame=True)
+    model, X, y, scoring = {
+        "texts": (make_pipeline(TfidfVectorizer(), LogisticRegression()), texts, pages, "balanced_accuracy"),
+        "frame": (LogisticRegression(), frame, np.where(numbers > 140, "severe", "mild"), "roc_auc"),
+        "targets": (Ridge(), frame, numbers, "r2"),
+    }[name]
+    test = randomization_test(model, X, y, cv=3, scoring=scoring, randomizations=["permuted-labels"], n_permutations=2)
+    for repeat in test.repeats:
+        for run in repeat.runs:
+            data, _ = load_data(run.spec, test.objects)
+            by_hand = clone(model).fit(data.train.X, data.train.y)
+            score = get_scorer(scoring)(by_hand, data.test.X, data.test.y)
+            assert run.result["test_score_on_corrupted_labels"] == pytest.approx(score, abs=1e-12)
