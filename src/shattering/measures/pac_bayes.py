@@ -5,6 +5,7 @@ the network. The expectation is over 32 draws, the same at every σ, so that the
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from shattering.measures.fitted import MEMORY, Fitted, NotComputable
 ALLOWED = 0.1  # error above that of the network
 DRAWS = 32
 _FLOOR = 1e-3  # ε: the relative noise has the standard deviation √(σ'²θ² + ε²) (Jiang et al. 2020, eq. 56)
-_LEAST, _LARGEST, _CLOSE = 1e-6, 1e4, 0.01  # bounds of the search, and the difference of log σ at which it ends
+_LEAST, _LARGEST, _CLOSE = 1e-6, 1e4, 0.02  # bounds of the search, and the difference of log σ at which it ends
 _HIGHEST = 2**15  # levels on either side of 0
 
 
@@ -83,31 +84,38 @@ def ratt(fitted: Fitted) -> float:
 
 @torch.no_grad()
 def tolerated_noise(fitted: Fitted, relative: bool) -> float:
-    """Return σ, or σ' for noise relative to the parameters, by bisection on log σ to 1 %.
+    """Return σ, or σ' for noise relative to the parameters, to 2 %: a search with the first four draws says where that with all begins.
 
     Raises NotComputable if every noise, or none, is borne within 10⁻⁶…10⁴.
     """
-    limit = DRAWS * (fitted.error + ALLOWED)
     draws = _draws(fitted)
+    about = _largest_borne(fitted, draws, relative, 4, 0.1, 2.0, 0.1)
+    return _largest_borne(fitted, draws, relative, DRAWS, about, 1.2, _CLOSE)
+
+
+def _largest_borne(fitted: Fitted, draws: Callable, relative: bool, n: int, start: float, factor: float, close: float) -> float:
+    """Return the largest borne σ by n draws: steps by a factor from a start until it is enclosed, then bisection of log σ."""
 
     def is_borne(sigma: float) -> bool:
-        total = 0.0
-        for i in range(DRAWS):
+        total, limit = 0.0, n * (fitted.error + ALLOWED)
+        for i in range(n):
             total += _error(fitted, _perturbed(fitted, draws(i), sigma, relative))
             if total > limit:
                 return False
         return True
 
-    low = high = 0.1
-    while is_borne(high):
-        low, high = high, 2 * high
-        if high > _LARGEST:
-            raise NotComputable("no noise of the parameters raises the training error by 0.1")
-    while low == high or not is_borne(low):
-        low, high = low / 2, low
-        if low < _LEAST:
-            raise NotComputable("the least noise of the parameters raises the training error by 0.1")
-    while math.log(high / low) > _CLOSE:
+    low = high = start
+    if is_borne(start):
+        while is_borne(high := high * factor):
+            low = high
+            if high > _LARGEST:
+                raise NotComputable("no noise of the parameters raises the training error by 0.1")
+    else:
+        while not is_borne(low := low / factor):
+            high = low
+            if low < _LEAST:
+                raise NotComputable("the least noise of the parameters raises the training error by 0.1")
+    while math.log(high / low) > close:
         middle = math.sqrt(low * high)
         low, high = (middle, high) if is_borne(middle) else (low, middle)
     return math.sqrt(low * high)
@@ -138,7 +146,7 @@ def _squared(fitted: Fitted, center: dict[str, torch.Tensor] | None) -> float:
     return sum(float((value.double() - (center[name].double() if center else 0)).square().sum()) for name, value in values)
 
 
-def _draws(fitted: Fitted):
+def _draws(fitted: Fitted) -> Callable[[int], dict[str, torch.Tensor]]:
     """Return i → standard normal noise for each parameter, the same at every call; kept where memory allows."""
     kept: dict[int, dict[str, torch.Tensor]] = {}
     room = MEMORY // (fitted.n_parameters * 4)
