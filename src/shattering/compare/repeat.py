@@ -72,8 +72,10 @@ class Repeat:
 
     @property
     def fit_seconds(self) -> float | None:
-        """The seconds that its fits took, summed over folds."""
-        return sum(run.provenance["fit_seconds"] for run in self.runs) if self.status == "done" else None
+        """The seconds that its fits took, summed over folds; None where they are not known."""
+        seconds = [run.provenance.get("fit_seconds") for run in self.runs]
+        known = [value for value in seconds if value is not None]
+        return sum(known) if self.status == "done" and len(known) == len(seconds) else None
 
     @property
     def interpolated(self) -> bool | None:
