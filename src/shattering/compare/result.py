@@ -50,8 +50,8 @@ class RandomizationTest(Comparison):
         Columns:
             randomization: its title.
             repeats, not_done: how many are done, and how many are not.
-            train_score, test_score, gap: test scores are against the true test labels, those of permuted labels against test labels that
-                are permuted alike; the gap is their difference. Of permutations that are stored together only test scores are known.
+            train_score, test_score, gap: test scores are against the true test labels, those of permuted labels against labels permuted
+            alike; the gap is their difference. Of permutations that are stored together only test scores are known.
             interpolated: the share of repeats that classify every training example as labelled.
             epochs_to_fit, fit_seconds: means over the repeats that fit, and over all.
             time_ratio, time_in: relative to the original fit, in "epochs" (to fit) where both are known, else in "seconds".

@@ -45,8 +45,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         ((442,), True)
 
     Attributes:
-        history_: as of `NetworkClassifier`, where losses are mean squared errors, and R² (train_r2, full_train_r2, test_r2,
-            validation_r2) stands in the place of accuracies.
+        history_: as of `NetworkClassifier`, with mean squared errors for losses, and R² for accuracies (train_r2, test_r2, …).
         train_loss_: mean squared error of the (scaled) targets at the end, in evaluation mode.
         train_r2_: R² on the training set at the end.
         epochs_to_fit_: first epoch after which the training set's R² was seen to be at least 0.99, or None.

@@ -262,7 +262,7 @@ class Fitted:
     # shared work
 
     def once(self, function: Callable[..., T], *arguments: Any) -> T:
-        """Return function(self, *arguments), computed at the first call; also NotComputable is kept."""
+        """Return the function's value of this model and the arguments, computed at the first call; also NotComputable is kept."""
         key = (function, *arguments)
         if key not in self._kept:
             try:

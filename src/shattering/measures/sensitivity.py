@@ -61,7 +61,7 @@ def _real_inputs(fitted: Fitted, examples: Examples) -> Iterator[torch.Tensor]:
 
 
 def critical_sample_ratio(fitted: Fitted, radius: float = RADIUS) -> float:
-    """Return the share of unlabelled examples whose class changes for some u with |u_j| ≤ r, found by 10 steps of sign ascent.
+    """Return the share of unlabelled examples whose class changes for some u with every abs(u_j) ≤ r, found by 10 steps of sign ascent.
 
     Arpit et al. ("A closer look at memorization in deep networks", ICML 2017, section 4.1), who search with Langevin noise. r is 30/255
     of the range of the inputs, as the network gets them: 30 grey levels of images in 0…255.

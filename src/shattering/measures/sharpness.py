@@ -27,7 +27,7 @@ def sam_sharpness(fitted: Fitted, radius: float = SAM_RADIUS) -> float:
 
 
 def adaptive_sharpness(fitted: Fitted, radius: float = ADAPTIVE_RADIUS) -> float:
-    """Return the maximum of L(θ + u) - L(θ) over |u_j| ≤ 0.01 |θ_j|, found by 20 steps of ascent.
+    """Return the maximum of L(θ + u) - L(θ) over abs(u_j) ≤ 0.01 abs(θ_j), found by 20 steps of ascent.
 
     Kwon, Kim, Park & Choi ("ASAM", ICML 2021, eq. 3, with p = ∞); Andriushchenko et al. ("A modern look at the relationship between
     sharpness and generalization", ICML 2023, eq. 2). Nothing is divided by θ_j, so parameters that are 0 stay 0.
@@ -39,7 +39,7 @@ def adaptive_sharpness(fitted: Fitted, radius: float = ADAPTIVE_RADIUS) -> float
 def adaptive_average_sharpness(fitted: Fitted, radius: float = AVERAGE_RADIUS) -> float:
     """Return the mean of L(θ + u) - L(θ) for u_j ~ N(0, (0.1 θ_j)²), over 32 draws.
 
-    Andriushchenko et al. (ICML 2023, eq. 1) with their c = |θ|. 0.1 is the standard deviation, not the variance (appendix A1).
+    Andriushchenko et al. (ICML 2023, eq. 1) with their c = abs(θ). 0.1 is the standard deviation, not the variance (appendix A1).
     """
     generator, before = draws(fitted, "adaptive average sharpness"), _loss(fitted)
     rises = []
