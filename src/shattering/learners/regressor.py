@@ -51,7 +51,8 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         epochs_to_fit_: first epoch after which the training set's R² was seen to be at least 0.99, or None.
         interpolated_: True if that holds at the end.
         train_predictions_: numbers predicted for the training examples, if their images are on disk; else None.
-        module_, image_shape_, device_, vocabulary_, n_iter_, diverged_, n_parameters_, notes_: as of `NetworkClassifier`.
+
+    All other attributes are those of `NetworkClassifier`.
     """
 
     def __init__(
