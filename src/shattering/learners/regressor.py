@@ -33,9 +33,8 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         scale_targets: train on (y - mean) / standard deviation of the training targets, and predict in their own unit. The losses of the
             history are of the scaled targets: 1 is that of the best constant answer.
         stop_when_fitted: stop once the training set's R² is at least 0.99 (in evaluation mode).
-        epochs, batch_size, learning_rate, optimizer, momentum, decay, decay_steps, weight_decay, dropout, augment, weights, stop_at_loss,
-            evaluate_train, crop, standardize, padding, precision, accumulate, sync_batch_norm, compile, device, workers, checkpoint_every,
-            order_seed, random_state: as for `NetworkClassifier`.
+
+    All other parameters are those of `NetworkClassifier`.
 
     Example:
         >>> from sklearn.datasets import load_diabetes
