@@ -1,6 +1,7 @@
 """Redraw every number and picture of the docs from the stored runs: `python docs/redraw.py`."""
 
 import json
+import re
 from pathlib import Path
 
 import altair as alt
@@ -9,7 +10,8 @@ import vl_convert
 
 from shattering import Store
 from shattering.compare.table import format_table
-from shattering.experiments import shatter_point
+from shattering.experiments import bits, shatter_point
+from shattering.experiments.bit_capacity import BitCapacity, Labels
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Result
 from shattering.experiments.reproduce import make_result
@@ -18,9 +20,11 @@ from shattering.experiments.shatter_point import ShatterPoint
 from shattering.experiments.text import to_markdown
 from shattering.report import figures
 from shattering.report.charts import save, to_spec
+from shattering.runs.stored import Run
 
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
+BITS = RESULTS / "bits"  # the store of docs/run_bits.py
 PAGES = (  # at full scale, what has been run of it
     ("small", find_experiments("all-cifar")),
     ("full", ["table1", "table4"]),
@@ -54,7 +58,7 @@ def results_page() -> str:
     for scale, names in PAGES:
         for name in names:
             parts.append(_section(make_result(name, SCALES[scale], Store(RESULTS))))
-    return "\n".join([*parts, _section(shatter_points())])
+    return "\n".join([*parts, _section(shatter_points()), *([_section(capacities())] if BITS.is_dir() else [])])
 
 
 def _section(result: Result) -> str:
@@ -67,6 +71,19 @@ def shatter_points() -> Result:
     runs = [run for run in Store(RESULTS).runs() if run.spec.dataset == "cifar10" and run.spec.randomization.title == "random labels"]
     found = {title: [run for run in runs if run.spec.model_name == name] for title, name in SHATTER_POINTS.items()}
     return shatter_point.make_result({title: ShatterPoint.of(group, 0.99) for title, group in found.items() if group})
+
+
+def capacities() -> Result:
+    """What the stored fits of docs/run_bits.py say."""
+    found: dict[str, dict[Labels, list]] = {}
+    for run in Store(BITS).everything():
+        if isinstance(run, Run) and run.status == "done":
+            hidden = re.search(r"hidden_layer_sizes=\[(\d+)]", run.result["model"])
+            title = f"MLP 1x{hidden[1]}" if hidden else "random forest"
+            found.setdefault(title, {}).setdefault(run.result["labels"], []).append(run)
+    width = {title: int(title.removeprefix("MLP 1x")) if title.startswith("MLP") else 10**6 for title in found}
+    ordered = sorted(found, key=lambda title: width[title])
+    return bits.make_result({title: {kind: BitCapacity(kind, tuple(runs)) for kind, runs in found[title].items()} for title in ordered})
 
 
 def start_section() -> str:
@@ -97,8 +114,9 @@ def main() -> None:
         for name in names:
             for chart, (drawing, _) in make_result(name, SCALES[scale], Store(RESULTS)).charts.items():
                 save(drawing, HERE / "images" / f"{chart}-{scale}.png")
-    for chart, (drawing, _) in shatter_points().charts.items():
-        save(drawing, HERE / "images" / f"{chart}-capacity.png")
+    for result in (shatter_points(), *([capacities()] if BITS.is_dir() else [])):
+        for chart, (drawing, _) in result.charts.items():
+            save(drawing, HERE / "images" / f"{chart}-capacity.png")
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ _WHERE = {
     "measure": "measures.measure",
     "randomization_test": "compare.front",
     "RandomizationTest": "compare.result",
+    "assert_can_fit": "compare.can_fit",
     "runs_table": "report.tables",
     "summary_table": "report.tables",
     "write_report": "report.page",
@@ -44,6 +45,7 @@ _WHERE = {
 __all__ = sorted(_WHERE)
 
 if TYPE_CHECKING:
+    from shattering.compare.can_fit import assert_can_fit
     from shattering.compare.front import randomization_test
     from shattering.compare.result import RandomizationTest
     from shattering.data.arrays import dataset_from_arrays

@@ -13,6 +13,7 @@ from torch import nn
 from shattering.data.augment import Augmentation, strengths
 from shattering.data.preprocess import to_float
 from shattering.data.split import Split
+from shattering.diagnose.dead import dead_at_start
 from shattering.diagnose.finding import Finding, Likelihood
 from shattering.diagnose.history import (
     DECAY_LESS,
@@ -132,7 +133,9 @@ def network_findings(run: Run, train: Split, objects: Objects | None) -> Iterato
     yield from probabilities(trained)
     yield from batch_normalization(trained)
     of_rate = list(rate_too_high(run.history, train.n_classes, run.result["diverged"], noisy))
-    of_rate = of_rate or ([] if noisy else list(stuck(trained)))
+    dead = list(dead_at_start(trained.model, trained.initial, trained.probe)) if trained.logits is not None else []
+    yield from dead
+    of_rate = of_rate or ([] if noisy or dead else list(stuck(trained)))
     yield from of_rate
     yield from augmentation(trained)
     yield from dropout(trained)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from sklearn.base import BaseEstimator
 
 from shattering.compare.front import name_objects
 from shattering.data.load import load_dataset
@@ -171,9 +172,17 @@ def run_study(
 def _in_words(name: str, estimator: Any) -> str:
     """Return the name of an estimator with its parameters that are not at their defaults, as far as these are plain values."""
     values, defaults = estimator.get_params(deep=False), inspect.signature(type(estimator)).parameters
-    chosen = {key: value for key, value in values.items() if key in defaults and value != defaults[key].default and key != "random_state"}
-    plain = [f"{key}={value!r}" for key, value in chosen.items() if isinstance(value, (str, int, float, tuple, list))]
-    return f"{name}({', '.join(plain)})"
+    chosen = {key: value for key, value in values.items() if key in defaults and key != "random_state"}
+    texts = {key: _plain(value) for key, value in chosen.items() if _plain(value) != _plain(defaults[key].default)}
+    return f"{name}({', '.join(f'{key}={text}' for key, text in texts.items() if text)})"
+
+
+def _plain(value: Any) -> str | None:
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(filter(None, map(_plain, value)))}]"
+    if isinstance(value, BaseEstimator):
+        return _in_words(type(value).__name__, value)
+    return repr(value) if value is None or isinstance(value, (str, int, float)) else None
 
 
 def measure(model: Any, train: Split, known: Known) -> tuple[dict, pd.DataFrame]:
@@ -258,6 +267,8 @@ def bit_capacity(
     dataset = load_dataset(data, hold_out=False)
     by_name, names, _ = name_objects(name, estimator, source, dataset)
     train = dataset.train
+    if train.is_regression:
+        raise InputError("data have numbers as targets, expected classes, whose labels can be counted in bits")
     high = len(train) if n_max is None else n_max
     if not train.n_classes <= n_min <= high <= len(train):
         raise InputError(f"n_min is {n_min} and n_max is {high}, expected {train.n_classes} <= n_min <= n_max <= {len(train)}")
