@@ -88,7 +88,7 @@ def assert_can_fit(
         learner = name if estimator is None else objects.name_of(name, "given")
         with TemporaryFolder() as folder:
             given = {key: data, learner: estimator}
-            done = run(RunSpec(key, model=learner, params=params, seed=seed), Store(folder), given=given)
+            done = run(RunSpec(key, model=learner, params=params, seed=seed), Store(folder), objects=given)
             if done.result["train_accuracy"] < accuracy:
                 raise AssertionError(_failure(done, given, accuracy, what, size))
 
