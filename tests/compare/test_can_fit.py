@@ -21,13 +21,13 @@ class Net(nn.Module):
 
 
 def dead(shape, k):
-    layers = nn.Sequential(nn.Linear(*shape, 32), nn.ReLU(), nn.Linear(32, k))
-    nn.init.constant_(layers[0].bias, -100.0)
-    return layers
+    first = nn.Linear(shape[0], 32)
+    nn.init.constant_(first.bias, -100.0)
+    return nn.Sequential(first, nn.ReLU(), nn.Linear(32, k))
 
 
 def softmax(shape, k):
-    return nn.Sequential(nn.Linear(*shape, 16), nn.ReLU(), nn.Linear(16, k), nn.Softmax(1))
+    return nn.Sequential(nn.Linear(shape[0], 16), nn.ReLU(), nn.Linear(16, k), nn.Softmax(1))
 
 
 def message(*arguments, **options) -> str:
@@ -49,8 +49,8 @@ def message(*arguments, **options) -> str:
     ids=["class", "instance", "factory", "network", "name", "estimator"],
 )
 def test_sound_models_pass(model, shape):
-    options = {"hyperparameters": {"n_neighbors": 1}} if model == "nearest-neighbors" else {}
-    assert_can_fit(model, shape, 3, 32, **options)
+    options = {"n_neighbors": 1} if model == "nearest-neighbors" else {}
+    assert_can_fit(model, shape, 3, 32, hyperparameters=options)
 
 
 def test_dead_units_are_named():
@@ -79,6 +79,10 @@ def test_what_fits_a_batch_but_no_more():
     assert "C of LogisticRegression" in said or "more examples than a linear model can shatter" in said
 
 
+def test_more_classes_than_a_batch_has_examples():
+    assert_can_fit("nearest-neighbors", (5,), 20, 60, hyperparameters={"n_neighbors": 1})
+
+
 def test_inputs_of_the_user():
     """All inputs are the same, so that one label is all that can be fitted."""
     said = message(DecisionTreeClassifier(), (4,), 3, 9, inputs=np.zeros((9, 4), dtype=np.float32))
@@ -97,6 +101,7 @@ def test_labels_are_balanced_and_follow_the_seed():
     ("arguments", "options", "expected"),
     [
         ((Net, (20,), 1), {}, "n_classes is 1, expected a whole number of at least 2"),
+        ((Net, (20,), 3, 2), {}, "n is 2, expected at least 3, an example of each class"),
         ((Net, (20,), 3, 0), {}, "n is 0, expected a whole number of at least 1"),
         ((Net, (0,), 3), {}, "shape is "),
         ((Net, 20, 3), {}, "shape is 20, expected "),

@@ -1,6 +1,6 @@
 """`assert_can_fit`: the sanity check "overfit one batch, then noise" for test suites."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from shattering.runs.store import Store
 from shattering.runs.stored import Run
 from shattering.system.temporary import TemporaryFolder
 
-BATCH = 16  # examples of the one batch that is fitted first, and of each batch then
+BATCH = 16  # examples of the one batch that is fitted first (or as many as there are classes), and of each batch then
 HYPERPARAMETERS = {"epochs": 300, "batch_size": BATCH, "stop_when_fitted": True, "crop": None}  # of a network, where none are given
 _SHOWN = 3  # findings of the diagnosis in the message
 
@@ -37,7 +37,7 @@ def assert_can_fit(
     inputs: Any = None,
     kind: Kind | None = None,
     accuracy: Share = FITS,
-    hyperparameters: dict[str, object] | None = None,
+    hyperparameters: Mapping[str, object] | None = None,
     seed: Natural = 0,
 ) -> None:
     """Assert that a model can fit random labels: those of one batch, then those of n examples.
@@ -81,7 +81,10 @@ def assert_can_fit(
         params = {**HYPERPARAMETERS, **params}
     noise = _noise(tuple(shape), n_classes, n, inputs, seed, kind)
     what = f"{'given' if inputs is not None else 'Gaussian'} inputs of shape {tuple(shape)}"
-    for size in sorted({min(n, BATCH), n}):
+    if n < n_classes:
+        raise InputError(f"n is {n}, expected at least {n_classes}, an example of each class")
+    batch = min(n, max(BATCH, n_classes))
+    for size in sorted({batch, n}):
         part = noise.subset(torch.arange(size))
         data = Dataset(part, part.subset(torch.tensor([0])), "noise")
         key = objects.name_of(data.name, data.fingerprint()[:16])
@@ -90,13 +93,13 @@ def assert_can_fit(
             given = {key: data, learner: estimator}
             done = run(RunSpec(key, model=learner, params=params, seed=seed), Store(folder), objects=given)
             if done.result["train_accuracy"] < accuracy:
-                raise AssertionError(_failure(done, given, accuracy, what, size))
+                raise AssertionError(_failure(done, given, accuracy, what, f"; it fitted one batch of {batch}" if size > batch else ""))
 
 
 def _noise(shape: tuple[int, ...], n_classes: int, n: int, inputs: Any, seed: int, kind: Kind | None = None) -> Split:
-    """Return n examples with random labels, of which no class has more than one more than another."""
+    """Return n examples with random labels: each class once in random order, again and again, so that no part of them lacks one."""
     random = seeds.generator(seed, "can-fit/labels")
-    labels = random.permutation(np.arange(n) % n_classes)
+    labels = np.concatenate([random.permutation(n_classes) for _ in range(0, n, n_classes)])[:n]
     if inputs is None:
         inputs = seeds.generator(seed, "can-fit/inputs").standard_normal((n, *shape)).astype(np.float32)
     inputs = torch.as_tensor(inputs)
@@ -105,16 +108,14 @@ def _noise(shape: tuple[int, ...], n_classes: int, n: int, inputs: Any, seed: in
     return Split(inputs, torch.from_numpy(labels), tuple(map(str, range(n_classes))), kind=kind)  # type: ignore[arg-type]  # None: by the shape
 
 
-def _failure(done: Run, given: Objects, accuracy: float, what: str, n: int) -> str:
-    """Return what was reached, and what the diagnosis finds."""
-    result = done.result
-    share = result["train_accuracy"]
+def _failure(done: Run, given: Objects, accuracy: float, what: str, before: str) -> str:
+    """Return what was reached, and what the diagnosis finds. before: what was fitted before, if anything."""
+    share, n = done.result["train_accuracy"], done.result["n_train"]
     reached = f"{round(share * n)} of {n} random labels ({share:.0%}, expected {accuracy:.0%}) of {what}"
     curve = ""
     if not done.history.empty:
         first, last = done.history["train_loss"].iloc[[0, -1]]
         curve = f" after {len(done.history)} epochs, in which its training loss went from {first:.3g} to {last:.3g}"
-    before = f"; it fitted one batch of {BATCH}" if n > BATCH else ""
     causes = [str(finding) for finding in diagnose(done, given)[:_SHOWN]]
     causes = causes or ["The diagnosis found no cause in its parameters, history and weights."]
     return printable(f"{done.spec.model_name} fitted {reached}{curve}{before}.") + "".join(f"\n{printable(cause)}" for cause in causes)
