@@ -135,8 +135,11 @@ def test_the_page_has_tables_claims_and_a_chart(forest):
     assert [claim.holds for claim in result.claims] == [True]
     assert list(result.charts) == ["bits"]
     assert json.dumps(result.to_json(), allow_nan=False)
-    swapped = make_result({"tree": {"random": forest["true"], "true": forest["random"]}})
-    assert [claim.holds for claim in swapped.claims] == [False], "the rule can fail"
+    same = make_result({"tree": {"random": forest["random"], "true": forest["random"]}})
+    assert [claim.holds for claim in same.claims] == [False], "the rule can fail"
+    both_open = make_result({"tree": {"random": forest["true"], "true": forest["true"]}})
+    assert not both_open.claims, "what fits the largest n with random labels has no gap to be measured"
+    assert both_open.tables[0].rows[0]["gap"] is None
 
 
 def test_bits_in_proportion_to_parameters_is_judged_for_networks(forest):

@@ -33,6 +33,7 @@ from shattering.system.temporary import TemporaryFolder
 
 Labels = Literal["random", "true"]
 Fit = Run[StudySpec]
+FULL = 0.95  # of the bits of the labels, from which a model carries nearly all
 PATIENCE = 2  # doublings of n without more bits, after which a search ends
 
 
@@ -97,6 +98,11 @@ class BitCapacity:
     def is_open(self) -> bool:
         """True if a seed has the most bits at the largest n that was tried: more examples may give more."""
         return any(row["n"] == self.rows[-1]["n"] for row in self.best.values())
+
+    @property
+    def is_full(self) -> bool:
+        """True if a seed carries nearly all bits of its labels at the largest n, so that only n limits what is measured."""
+        return self.is_open and any(row["bits"] >= FULL * row["most"] for row in self.best.values())
 
     @property
     def _ratios(self) -> list[float]:
