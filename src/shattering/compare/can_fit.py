@@ -51,7 +51,7 @@ def assert_can_fit(
         shape: of one input: (features,), (channels, height, width), (channels, length) of a sequence, or (length,) of tokens.
         n_classes: classes.
         n: examples. For an estimator with a limit, such as the depth of a tree, as many as it is to fit.
-        inputs: (n, *shape), numbers; None: independent standard normal ones.
+        inputs: n inputs of this shape, numbers; None: independent standard normal ones.
         kind: of the inputs, see `Split`; "tokens" have to be said, and inputs given. None: by their shape.
         accuracy: the share of the labels in 0…1 that has to be predicted.
         hyperparameters: parameters of the model. A torch module is trained by `NetworkClassifier` with batches of 16 until its labels

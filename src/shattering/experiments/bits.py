@@ -111,7 +111,8 @@ def _claims(capacities: Mapping[str, Mapping[Labels, BitCapacity]]) -> list[Clai
 
 def _chart(fits: list[dict]) -> Chart:
     x = alt.X(**log_axis("n", "n", "~s"))
-    dash = alt.StrokeDash("labels:N", scale=alt.Scale(domain=["random", "true"], range=[[1, 0], [6, 4]]), title=None)
+    legend = alt.Legend(orient="bottom", symbolType="stroke", symbolStrokeWidth=2)
+    dash = alt.StrokeDash("labels:N", scale=alt.Scale(domain=["random", "true"], range=[[1, 0], [6, 4]]), title=None, legend=legend)
     lines = (
         alt.Chart(pd.DataFrame(_means(fits)))
         .mark_line(strokeWidth=2, point={"filled": True, "size": 40})
