@@ -60,7 +60,7 @@ def test_every_option_of_run_reaches_the_spec(cli):
     code, out, _ = cli("run", *options, "--noise-seed", "5", "--dataset", "digits", *QUICK, "--store", "s", "--json")
     assert code == 0
     spec = json.loads(out)["spec"]
-    assert spec["randomization"] == {"labels": 1.0, "pixels": "random", "label_mode": "flip", "permute_channels": True}
+    assert spec["randomization"] == {"labels": 1.0, "pixels": "random", "label_mode": "flip", "permute_channels": True, "exchange": "free"}
     assert (spec["seed"], spec["data_seed"], spec["noise_seed"]) == (3, 4, 5)
     code, out, _ = cli("run", "--model", "random-forest", "--set", "n_estimators=5", "--n-train", "50", "--json")
     assert json.loads(out)["spec"]["model"] == "random-forest"
@@ -212,7 +212,7 @@ def test_the_front_door(cli, tmp_path):
     assert "GaussianNB on digits, n = 200" in out
     assert "random labels (permuted)" in out
     assert "Report: " in out
-    assert "12/12 repeats" in err
+    assert "12/12 steps" in err
     assert (tmp_path / "report.html").exists()
     names = ["--randomizations", "permuted-labels,within-class", "--set", "n_neighbors=3", "--out", "other.html", "--json"]
     code, out, _ = cli("test", "sklearn.neighbors:KNeighborsClassifier", *sizes, *names)

@@ -144,10 +144,10 @@ def test_a_second_call_finds_everything_and_an_edited_model_finds_nothing(tmp_pa
 
     first = runs()
     assert runs() == first
-    source = source.replace("2 * X, y", "3 * X, y")
+    source = source.replace("2 * X, y", "30 * X, y")
     edited = runs()
     assert not set(edited) & set(first)
-    source = source.replace("3 * X, y", "2 * X, y")
+    source = source.replace("30 * X, y", "2 * X, y")
     assert runs() == first
     assert len(Store(store).runs()) == 6
 

@@ -130,7 +130,7 @@ def assert_same(done, logger, rel) -> None:
     expected = {"run_id": done.run_id, "folder": done.folder.name, "dataset": "digits", "n_train": 100, "n_test": 50, "model": "network"}
     expected |= {f"params.{name}": value for name, value in done.spec.params.items()} | {"seed": done.spec.seed}
     expected |= {"randomization.labels": 0.5, "randomization.pixels": "true"}
-    expected |= {"randomization.label_mode": "redraw", "randomization.permute_channels": False}
+    expected |= {"randomization.label_mode": "redraw", "randomization.permute_channels": False, "randomization.exchange": "free"}
     expected |= {"skip_corrupt": False, "hold_out": True}
     assert {name: plain(value) for name, value in parameters.items()} == {name: plain(value) for name, value in expected.items()}
     history = done.history.set_index("epoch", drop=False)
