@@ -31,7 +31,7 @@ class RandomizationTest(Comparison):
 
     Example:
         >>> test.p_value, len(test.repeats)
-        (0.05, 20)
+        (0.05, 4)
         >>> path = test.to_html("report.html")
     """
 

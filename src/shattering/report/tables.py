@@ -111,7 +111,7 @@ def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
 
     Example:
         >>> summary_table(test.runs)["runs"].tolist()
-        [1, 19]
+        [1, 3]
     """
     return pd.DataFrame(summary_rows(runs)).drop(columns="subject", errors="ignore").convert_dtypes()
 
