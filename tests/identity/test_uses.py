@@ -12,6 +12,7 @@ import sys
 import types
 import typing
 import warnings
+from pathlib import Path
 
 import joblib
 import pytest
@@ -20,7 +21,9 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch import nn
 
 from shattering.identity.digest import digest
+from tests.programs import run_program
 
+ROOT = Path(__file__).parents[2]
 SOURCE = """
 import warnings
 def helper(x):
@@ -181,13 +184,25 @@ USES = {
     "isinstance": of_each(lambda thing: (isinstance(thing, Fits), isinstance(thing, Base))),
     "clone": lambda things: clone(things["model"]).fit([[0]], [0]).get_metadata_routing(),
     "script": lambda things: torch.jit.script(things["net"]),
-    "compile": compiled_by_torch,
     "export": lambda things: torch.export.export(things["net"], (torch.zeros(2, 4),)),
     "train": lambda things: things["net"].eval().train().zero_grad(),
     "combined flags": combined,
     "calls": called,
     "a warning": warned,
 }
+
+
+def test_compiling_changes_no_identity():
+    """In a process of its own, as torch's compiler keeps a state for the whole process."""
+    code = """
+from tests.identity.test_uses import *
+net = Net()
+before = digest(net)
+compiled_by_torch({"net": net})
+print(digest(net) == before)
+"""
+    done = run_program([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT)
+    assert done.stdout == "True\n", done.stderr
 
 
 @pytest.mark.filterwarnings("ignore")
