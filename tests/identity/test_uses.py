@@ -201,7 +201,7 @@ before = digest(net)
 compiled_by_torch({"net": net})
 print(digest(net) == before)
 """
-    done = run_program([sys.executable, "-W", "ignore", "-c", code], cwd=ROOT)
+    done = run_program([sys.executable, "-c", code], cwd=ROOT)
     assert done.stdout == "True\n", done.stderr
 
 
