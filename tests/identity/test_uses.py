@@ -8,6 +8,7 @@ import enum
 import functools
 import inspect
 import pickle
+import subprocess
 import sys
 import types
 import typing
@@ -21,7 +22,6 @@ from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from torch import nn
 
 from shattering.identity.digest import digest
-from tests.programs import run_program
 
 ROOT = Path(__file__).parents[2]
 SOURCE = """
@@ -201,7 +201,7 @@ before = digest(net)
 compiled_by_torch({"net": net})
 print(digest(net) == before)
 """
-    done = run_program([sys.executable, "-c", code], cwd=ROOT)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout == "True\n", done.stderr
 
 
