@@ -8,12 +8,10 @@ import enum
 import functools
 import inspect
 import pickle
-import subprocess
 import sys
 import types
 import typing
 import warnings
-from pathlib import Path
 
 import joblib
 import pytest
@@ -23,7 +21,6 @@ from torch import nn
 
 from shattering.identity.digest import digest
 
-ROOT = Path(__file__).parents[2]
 SOURCE = """
 import warnings
 def helper(x):
@@ -144,11 +141,6 @@ def of_each(use):
     return all_of
 
 
-def compiled_by_torch(things):
-    torch.compile(things["net"], backend="eager")(torch.zeros(2, 4))
-    things["net"].compile(backend="eager")
-
-
 def combined(things):
     assert len(list(things["colour"](7))) == 3
     assert things["colour"](5) == Colour.RED | Colour.BLUE
@@ -190,19 +182,6 @@ USES = {
     "calls": called,
     "a warning": warned,
 }
-
-
-def test_compiling_changes_no_identity():
-    """In a process of its own, as torch's compiler keeps a state for the whole process."""
-    code = """
-from tests.identity.test_uses import *
-net = Net()
-before = digest(net)
-compiled_by_torch({"net": net})
-print(digest(net) == before)
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "True\n", done.stderr
 
 
 @pytest.mark.filterwarnings("ignore")
