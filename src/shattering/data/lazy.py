@@ -130,13 +130,13 @@ class ImagesOnDisk:
         """Return the images at these positions; nothing is read."""
         rows = np.asarray(rows)
         transforms = [(transform, ids[rows]) for transform, ids in self.transforms]
-        return self._like(self.rows[rows], transforms, self.dtype)
+        return self._like(self.rows[rows], transforms, self._dtype)
 
     def randomized(self, transform: Transform, ids: torch.Tensor, dtype: torch.dtype) -> "ImagesOnDisk":
         """Return the same images, each to be transformed as it is read. ids: (n,) of the examples."""
         return self._like(self.rows, [*self.transforms, (transform, ids.numpy())], dtype)
 
-    def _like(self, rows: np.ndarray, transforms: Sequence[tuple[Transform, np.ndarray]], dtype: torch.dtype) -> "ImagesOnDisk":
+    def _like(self, rows: np.ndarray, transforms: Sequence[tuple[Transform, np.ndarray]], dtype: torch.dtype | None) -> "ImagesOnDisk":
         out = ImagesOnDisk(self.source, self.size, rows, transforms, dtype, self.skip_corrupt)
         out._image_shape, out._first = self._image_shape, self._first
         return out
