@@ -252,23 +252,18 @@ class Randomization:
 
         is_ragged = isinstance(split.inputs, Rows)
         documents = split.inputs.content if is_ragged else split.inputs.numpy()  # type: ignore[union-attr]  # Rows
-        trained = [np.asarray(row) for row in (like.inputs.content if is_ragged else like.inputs.numpy())]  # type: ignore[union-attr]  # ragged rows have content
-        pool = np.concatenate(trained)
-        longest = max(len(row) for row in documents)
-        shared = seeds.generator(seed, "pixels/shared").bit_generator.random_raw(longest)
-        out = []
-        for document, example in zip(documents, split.ids.tolist(), strict=True):
-            row = np.asarray(document, dtype=np.int64)
-            raw = _raw(seed, part, example, len(row))
-            if self.pixels == "shuffled":
-                row = row[np.argsort(shared[: len(row)])]
-            elif self.pixels == "random":
-                row = row[np.argsort(raw)]
-            elif self.pixels == "uniform":
-                row = (raw % np.uint64(int(pool.max()) + 1)).astype(np.int64)
+        if self.pixels == "shuffled":
+            shared = seeds.generator(seed, "pixels/shared").bit_generator.random_raw(max(map(len, documents)))
+            out = [np.asarray(document)[np.argsort(shared[: len(document)])] for document in documents]
+        else:
+            words = [_raw(seed, part, example, len(row)) for row, example in zip(documents, split.ids.tolist(), strict=True)]
+            if self.pixels == "random":
+                out = [np.asarray(document)[np.argsort(raw)] for document, raw in zip(documents, words, strict=True)]
             else:
-                row = pool[(raw % np.uint64(len(pool))).astype(np.int64)]
-            out.append(row)
+                trained = like.inputs.content if is_ragged else like.inputs.numpy()  # type: ignore[union-attr]  # Rows
+                pool = np.concatenate([np.asarray(row) for row in trained])
+                tokens = np.arange(int(pool.max()) + 1) if self.pixels == "uniform" else pool
+                out = [tokens[(raw % np.uint64(len(tokens))).astype(np.int64)] for raw in words]
         return Rows([row.tolist() for row in out]) if is_ragged else torch.from_numpy(np.stack(out))
 
 
