@@ -35,12 +35,9 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
             raise InputError(f"item {i} of the torch dataset is a {type(item).__name__}, expected a pair (input, label)")
         pairs.append(tuple(map(_kept, item)))
     if kind in ("tokens", "opaque") or (pairs and all(isinstance(item[0], str) for item in pairs)):
-        targets = [item[1] for item in pairs]
-        return [x.detach().cpu().numpy().copy() if isinstance(x, torch.Tensor) else x for x, _ in pairs], plain_or_numbers(targets)
-    images, labels, notes = [], [], []
-    for i, item in enumerate(pairs):
-        images.append(_array(item[0], i, notes))
-        labels.append(item[1].clone() if isinstance(item[1], torch.Tensor) else copy(item[1]))
+        return [x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x, _ in pairs], plain_or_numbers([y for _, y in pairs])
+    notes: list[str] = []
+    images, labels = [_array(x, i, notes) for i, (x, _) in enumerate(pairs)], [y for _, y in pairs]
     for text in dict.fromkeys(notes):
         warnings.warn(f"{notes.count(text):,} of {len(images):,} images of the torch dataset are {text}", stacklevel=2)
     pictures = len(images) > 0 and isinstance(images[0], _Picture)
@@ -88,6 +85,6 @@ def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
         except Refused as error:
             raise InputError(f"item {i} of the torch dataset {error}") from None
     if isinstance(image, torch.Tensor):
-        image = image.detach().cpu()
-        return (image.float() if image.dtype == torch.bfloat16 else image.clone()).numpy()  # some datasets fill the same tensor again
+        image = image.cpu()
+        return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
     return np.array(image)

@@ -99,10 +99,6 @@ class Rows:
             values = [(row.indices.tobytes(), row.data.tobytes()) for row in (values[[i]] for i in range(len(self)))]
         return [row.encode("utf-8", "surrogatepass") if isinstance(row, str) else digest(row).encode() for row in values]
 
-    def lengths(self) -> np.ndarray:
-        """Return the length (n,) of each row, of rows that are lists of tokens."""
-        return np.array([len(row) for row in self.content])
-
 
 def is_text(values: Any) -> bool:
     """Return whether values (n,) are texts: a list, an array or a Series of them."""
