@@ -138,15 +138,11 @@ def _result(spec: RunSpec, data: Dataset, model, record: FitRecord, objects: Obj
     train = _accuracy(on_train, data.train.labels)
     history = record.history
     result = {
-        "dataset": data.variant,
-        "n_train": len(data.train),
-        "n_test": len(data.test),
+        **_about_data(data),
         "n_classes": data.train.n_classes,
         "classes": list(data.classes),
         **({} if is_default(data.train.label_values) else {"label_values": data.train.label_values.tolist()}),
-        "image_shape": list(data.train.input_shape),
-        **({"kind": data.train.kind} if data.train.kind not in ("images", "table") else {}),
-        "n_parameters": record.n_parameters,
+        **_about_inputs(data.train, record),
         "train_accuracy": train,
         "train_accuracy_on_true_labels": _accuracy(on_train, data.train.true_labels),
         **_on_changed(on_train, data.train),
@@ -158,16 +154,13 @@ def _result(spec: RunSpec, data: Dataset, model, record: FitRecord, objects: Obj
         "interpolated": train == 1.0,
         "online_train_accuracy": None if history.empty else float(history["train_accuracy"].iloc[-1]),
         **early_stopping(history),
-        "epochs": record.epochs,
-        "epochs_to_fit": record.epochs_to_fit,
-        "diverged": record.diverged,
+        **_about_training(record),
         "majority_share": float(data.train.labels.bincount().max()) / len(data.train),
-        "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
-        "changed_fraction_test": float((corrupted_test != data.test.true_labels).double().mean()),
-        **record.summary,
-        **({"notes": list(record.notes)} if record.notes else {}),
+        "changed_fraction": _share_changed(data.train.labels, data.train),
+        "changed_fraction_test": _share_changed(corrupted_test, data.test),
+        **_about_fit(record),
         **scores(spec, model, data, corrupted_test, objects),
-        **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
+        **_about_skipped(spec, data),
         "examples": _examples(data.train),
     }
     return result, on_test
@@ -180,26 +173,45 @@ def _result_of_regression(
     train, test = data.train.labels.numpy(), data.test.true_labels.numpy()
     errors = np.abs(on_train - train)
     result = {
-        "dataset": data.variant,
-        "n_train": len(data.train),
-        "n_test": len(data.test),
-        "image_shape": list(data.train.input_shape),
-        **({"kind": data.train.kind} if data.train.kind not in ("images", "table") else {}),
-        "n_parameters": record.n_parameters,
+        **_about_data(data),
+        **_about_inputs(data.train, record),
         "train_rmse": float(np.sqrt(np.mean(errors**2))),
         "test_rmse": float(np.sqrt(np.mean((on_test - test) ** 2))),
         "interpolated": bool(errors.max() <= INTERPOLATES * max(float(train.std()), np.finfo(float).tiny)),
-        "epochs": record.epochs,
-        "epochs_to_fit": record.epochs_to_fit,
-        "diverged": record.diverged,
-        "changed_fraction": float((data.train.labels != data.train.true_labels).double().mean()),
+        **_about_training(record),
+        "changed_fraction": _share_changed(data.train.labels, data.train),
         "target_correlation": _correlation(train, data.train.true_labels.numpy()),
-        **record.summary,
-        **({"notes": list(record.notes)} if record.notes else {}),
+        **_about_fit(record),
         **scores(spec, model, data, randomized, objects),
-        **({"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}),
+        **_about_skipped(spec, data),
     }
     return result, on_test
+
+
+def _about_data(data: Dataset) -> dict:
+    return {"dataset": data.variant, "n_train": len(data.train), "n_test": len(data.test)}
+
+
+def _about_inputs(split: Split, record: FitRecord) -> dict:
+    kind = {} if split.kind in ("images", "table") else {"kind": split.kind}
+    return {"image_shape": list(split.input_shape), **kind, "n_parameters": record.n_parameters}
+
+
+def _about_training(record: FitRecord) -> dict:
+    return {"epochs": record.epochs, "epochs_to_fit": record.epochs_to_fit, "diverged": record.diverged}
+
+
+def _about_fit(record: FitRecord) -> dict:
+    return {**record.summary, **({"notes": list(record.notes)} if record.notes else {})}
+
+
+def _about_skipped(spec: RunSpec, data: Dataset) -> dict:
+    return {"skipped_corrupt": dict(data.skipped)} if spec.skip_corrupt else {}
+
+
+def _share_changed(labels: torch.Tensor, split: Split) -> float:
+    """Return the share of labels (n,) that differ from the true ones."""
+    return float((labels != split.true_labels).double().mean())
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
