@@ -67,18 +67,16 @@ def _score(test: Comparison) -> str:
 
 def _zero_refit(test: Comparison, tested: ZeroRefitTest) -> str:
     nulls = spread(test, tested.null_mean, tested.null_sd)
-    p = _p(tested.p_value, tested.floor, tested.has_verdict, tested.admissible)
-    return f"permuted test labels {nulls}; {p}; {tested.n_permutations:,} permutations of one fit"
+    return f"permuted test labels {nulls}; {_p(tested)}; {tested.n_permutations:,} permutations of one fit"
 
 
 def _refits(test: Comparison, tested: PermutationTest) -> str:
     sd = stdev(tested.null_scores) if len(tested.null_scores) > 1 else None
-    p = _p(tested.p_value, tested.floor, tested.has_verdict, tested.admissible)
     stopped = f"; stopped at {tested.n_as_good} as good" if tested.sequential and tested.sequential.stopped else ""
     n = tested.n_permutations
-    return f"permuted labels {spread(test, fmean(tested.null_scores), sd)}; {p}; {n:,} refit{'s' if n > 1 else ''}{stopped}"
+    return f"permuted labels {spread(test, fmean(tested.null_scores), sd)}; {_p(tested)}; {n:,} refit{'s' if n > 1 else ''}{stopped}"
 
 
-def _p(p: float, floor: float, has_verdict: bool, admissible: float) -> str:
-    verdict = "" if has_verdict else f", no verdict from {count(admissible)} admissible permutations"
-    return f"p = {p:.3g} (floor {floor:.3g}{verdict})"
+def _p(tested: PermutationTest | ZeroRefitTest) -> str:
+    verdict = "" if tested.has_verdict else f", no verdict from {count(tested.admissible)} admissible permutations"
+    return f"p = {tested.p_value:.3g} (floor {tested.floor:.3g}{verdict})"
