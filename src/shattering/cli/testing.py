@@ -40,7 +40,7 @@ class Test(Swept):
     target: str | None = None
     """Column of labels, of a CSV or Parquet file of columns."""
     targets: Literal["classes", "numbers"] | None = None
-    """Whether labels are classes or numbers. Default: numbers for regressors, and where they have fractions."""
+    """The kind of the labels. Default: numbers for regressors, and where the labels have fractions."""
     groups: str | None = None
     """Column of values that are equal for examples that belong together."""
     n_train: Count | None = None

@@ -1,4 +1,4 @@
-"""What a user passes as `cv` → how many folds there are, and the splitter that makes them."""
+"""`as_splitter`: turn a user's `cv` into a number of folds and a splitter that makes them."""
 
 import copy
 from typing import Any

@@ -142,7 +142,7 @@ class PermutationTest:
 
     @property
     def permuted(self) -> str:
-        """How labels were permuted, in words."""
+        """The way in which labels were permuted, in words that follow "labels were permuted"."""
         return WORDS[self.exchange]
 
 

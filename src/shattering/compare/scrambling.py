@@ -16,7 +16,9 @@ R2_INTERCEPT, Q2_INTERCEPT = 0.4, 0.05  # the most that Eriksson et al. (2003) a
 
 @dataclass(frozen=True)
 class Scrambling:
-    """What QSAR studies report of permuted targets (Rücker, Rücker and Meringer 2007; Eriksson et al. 2003; Mitra, Saha and Roy 2010).
+    """The numbers that QSAR studies report of permuted targets.
+
+    See Rücker, Rücker and Meringer (2007), Eriksson et al. (2003), and Mitra, Saha and Roy (2010).
 
     Args:
         r2: R² on the training examples of the original fit.

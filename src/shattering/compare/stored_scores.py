@@ -1,4 +1,4 @@
-"""What follows from a fit's stored predictions without fitting again: the zero-refit test, and the best constant answer."""
+"""Compute from stored predictions, without fitting again: the zero-refit test, and the score of the best constant answer."""
 
 import warnings
 from collections.abc import Callable, Iterator

@@ -18,7 +18,7 @@ from shattering.data.targets import are_numbers, check_names, check_names_differ
 from shattering.errors import InputError, unknown
 
 Targets = Literal["classes", "numbers"]
-"""What labels are: names or numbers of classes, or the numbers that a regression predicts."""
+"""The kind of the labels: classes (by name or number), or the numbers that a regression predicts."""
 
 
 def dataset_from_arrays(

@@ -24,7 +24,7 @@ _BESIDE_TOKENS = ("attention_mask", "token_type_ids", "special_tokens_mask")
 
 @dataclass(frozen=True)
 class HubReading:
-    """How a Hugging Face dataset is read; size and skip_corrupt as of `load_dataset`.
+    """The options with which a Hugging Face dataset is read. `load_dataset` explains size and skip_corrupt.
 
     Args:
         target: the column of labels or targets; None: the one of a usual name, or of class labels.

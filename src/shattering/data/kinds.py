@@ -3,7 +3,7 @@
 from typing import Literal
 
 Kind = Literal["images", "table", "sequence", "tokens", "opaque"]
-"""What the inputs of a split are.
+"""The kind of the inputs of a split:
 
 - images: (n, channels, height, width), in memory or on disk.
 - table: (n, features) of numbers, a DataFrame, or a sparse matrix: one row per example, one column per feature.

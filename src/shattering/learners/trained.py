@@ -420,7 +420,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
 
     @property
     def _name(self) -> str:
-        """What messages call the network."""
+        """Return the name of the network in messages."""
         return type(self.module_).__name__ if hasattr(self, "module_") else "the network"
 
     @property

@@ -26,7 +26,7 @@ Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 @runtime_checkable
 class Measurable(Protocol):
-    """What knows its own data, such as a stored run."""
+    """An object that has a model and its data, such as a stored run."""
 
     def fitted(self) -> Fitted:
         """Return the trained network with its data."""

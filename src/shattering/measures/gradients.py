@@ -1,4 +1,4 @@
-"""How the gradients of single examples agree, at the end of training: g_i of example i in all trainable scalars, ḡ their mean.
+"""Measures of the agreement of single examples' gradients at the end of training: g_i of example i in all trainable scalars, ḡ their mean.
 
 Gradients are those of single examples, never divided by their number, and moments are over the n examples, not n - 1. Only sums are
 kept; gradients exist in blocks of examples alone.

@@ -1,4 +1,4 @@
-"""How strongly a network's output changes with its inputs and with its hidden activations."""
+"""Measures of how strongly a network's output changes with its inputs and with its hidden activations."""
 
 import math
 from collections.abc import Callable, Iterator

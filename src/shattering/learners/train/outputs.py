@@ -1,4 +1,4 @@
-"""What a network's forward returns → logits (n, classes) or numbers (n,), checked; and what is measured of them."""
+"""Check the outputs of a network, take logits (n, classes) or numbers (n,) from them, and measure losses and scores of these."""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
