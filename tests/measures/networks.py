@@ -86,6 +86,16 @@ def small_relu(seed: int = 0, bias: bool = True, sizes: tuple[int, ...] = (3, 4,
     return nn.Sequential(*layers[:-1])
 
 
+def rescaled_relu(seed: int, factor: float) -> nn.Sequential:
+    """The same network with its two layers rescaled, which leaves its function as it is."""
+    module = small_relu(seed)
+    with torch.no_grad():
+        module[0].weight *= factor
+        module[0].bias *= factor
+        module[2].weight /= factor
+    return module
+
+
 def small_data(seed: int = 0, n: int = 30, d: int = 3, k: int = 3) -> tuple[torch.Tensor, torch.Tensor]:
     """Gaussian inputs (n, d) in float64, and labels of k classes."""
     generator = torch.Generator().manual_seed(1000 + seed)

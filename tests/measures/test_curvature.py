@@ -12,17 +12,12 @@ from shattering.measures import curvature
 from shattering.measures.curvature import fisher_trace, hessian_top, hessian_trace, relative_flatness, takeuchi, weighted_trace
 from shattering.measures.derivatives import flat, hessian_product, unflat
 from shattering.measures.fitted import Fitted, NotComputable
-from tests.measures.networks import TINY, of_module, small_data, small_relu, tiny
+from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
 
 
 def small(seed: int = 0, factor: float = 1.0) -> Fitted:
     """3-4-3, its layers rescaled by a factor that leaves the function as it is."""
-    module = small_relu(seed)
-    with torch.no_grad():
-        module[0].weight *= factor
-        module[0].bias *= factor
-        module[2].weight /= factor
-    return of_module(module, *small_data(seed))
+    return of_module(rescaled_relu(seed, factor), *small_data(seed))
 
 
 def hessian(made: Fitted) -> np.ndarray:

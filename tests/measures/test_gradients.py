@@ -12,7 +12,7 @@ from shattering.measures import derivatives
 from shattering.measures import fitted as room
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.gradients import gradient_coherence, gradient_snr, gradient_variance, moments
-from tests.measures.networks import TINY, of_module, small_data, small_relu, tiny
+from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
 
 MEASURES = [gradient_variance, gradient_coherence, gradient_snr]
 
@@ -83,12 +83,7 @@ def test_gaussian_gradients_with_known_moments():
 @settings(max_examples=6, deadline=None)
 @given(seed=st.integers(0, 1000), factor=st.floats(0.1, 10))
 def test_snr_is_unchanged_by_rescaling_layers(seed, factor):
-    module, rescaled = small_relu(seed), small_relu(seed)
-    with torch.no_grad():
-        rescaled[0].weight *= factor
-        rescaled[0].bias *= factor
-        rescaled[2].weight /= factor
-    made, other = (of_module(m, *small_data(seed)) for m in (module, rescaled))
+    made, other = (of_module(m, *small_data(seed)) for m in (small_relu(seed), rescaled_relu(seed, factor)))
     assert gradient_snr(other) == pytest.approx(gradient_snr(made), rel=1e-8)
 
 

@@ -26,7 +26,7 @@ from shattering.measures.outcomes import (
     thresholded_confidence,
 )
 from shattering.measures.sampling import shuffled
-from tests.measures.networks import TINY, data, fitted, of_module, small_data, small_relu, tiny, trained
+from tests.measures.networks import TINY, data, fitted, of_module, rescaled_relu, small_data, small_relu, tiny, trained
 
 UNLABELLED = (average_confidence, nuclear_norm)
 
@@ -179,11 +179,6 @@ def test_without_unlabelled_examples():
 @given(seed=st.integers(0, 1000), factor=st.floats(0.2, 5))
 def test_what_depends_on_the_function_alone_is_unchanged_by_rescaling_layers(seed, factor):
     inputs, labels = small_data(seed)
-    module, rescaled = small_relu(seed), small_relu(seed)
-    with torch.no_grad():
-        rescaled[0].weight *= factor
-        rescaled[0].bias *= factor
-        rescaled[2].weight /= factor
-    made, again = (of_module(m, inputs, labels, unlabelled=-inputs) for m in (module, rescaled))
+    made, again = (of_module(m, inputs, labels, unlabelled=-inputs) for m in (small_relu(seed), rescaled_relu(seed, factor)))
     for function in (*UNLABELLED, thresholded_confidence):
         assert function(again) == pytest.approx(function(made), rel=1e-9)

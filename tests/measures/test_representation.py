@@ -24,7 +24,7 @@ from shattering.measures.representation import (
     seed_dissimilarity,
     two_nearest,
 )
-from tests.measures.networks import fitted, of_module, small_data, small_relu, tiny
+from tests.measures.networks import fitted, of_module, rescaled_relu, small_data, small_relu, tiny
 
 ALONE = (
     davies_bouldin,
@@ -186,12 +186,7 @@ def test_rotated_features_are_the_same_representation():
 @given(seed=st.integers(0, 1000), factor=st.floats(0.2, 5))
 def test_what_is_unchanged_by_rescaling_layers(seed, factor):
     inputs, labels = small_data(seed)
-    module, rescaled = small_relu(seed), small_relu(seed)
-    with torch.no_grad():
-        rescaled[0].weight *= factor
-        rescaled[0].bias *= factor
-        rescaled[2].weight /= factor
     for function in ALONE:
         if function is not intrinsic_dimension:
-            made, other = (of_module(m, inputs, labels) for m in (module, rescaled))
+            made, other = (of_module(m, inputs, labels) for m in (small_relu(seed), rescaled_relu(seed, factor)))
             assert function(other) == pytest.approx(function(made), rel=1e-6), function.__name__

@@ -10,7 +10,7 @@ from shattering.measures import sensitivity
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import as_fitted
 from shattering.measures.sensitivity import critical_sample_ratio, geometric_complexity, jacobian_norm, noise_sensitivity
-from tests.measures.networks import TINY, of_module, small_data, small_relu, tiny
+from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
 
 MEASURES = (jacobian_norm, geometric_complexity, critical_sample_ratio, noise_sensitivity)
 
@@ -99,14 +99,11 @@ def test_the_layer_that_is_most_sensitive_counts():
 @given(seed=st.integers(0, 1000), factor=st.floats(0.2, 5))
 def test_invariances(seed, factor):
     inputs, labels = small_data(seed)
-    module, rescaled, multiplied = small_relu(seed), small_relu(seed), small_relu(seed)
+    multiplied = small_relu(seed)
     with torch.no_grad():
-        rescaled[0].weight *= factor
-        rescaled[0].bias *= factor
-        rescaled[2].weight /= factor
         multiplied[2].weight *= factor
         multiplied[2].bias *= factor
-    made, r, s = (of_module(m, inputs, labels, unlabelled=-inputs) for m in (module, rescaled, multiplied))
+    made, r, s = (of_module(m, inputs, labels, unlabelled=-inputs) for m in (small_relu(seed), rescaled_relu(seed, factor), multiplied))
     for function in MEASURES:
         assert function(r) == pytest.approx(function(made), rel=1e-7), function.__name__
     for function in (critical_sample_ratio, noise_sensitivity):
