@@ -128,7 +128,7 @@ class Randomization:
                 raise InputError("ids repeat, expected one an example: labels are permuted by what is drawn for each id")
             rows = np.flatnonzero(corrupted)
             new = true.copy()
-            groups = None if split.groups is None else split.groups.numpy()[rows]
+            groups = None if split.group_codes is None else split.group_codes[rows]
             new[rows] = true[rows[exchanged_order(self.exchange, words[rows, 2], groups, split.ids.numpy()[rows])]]
         return torch.from_numpy(np.where(corrupted, new, true))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
 import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator
@@ -172,8 +171,8 @@ def randomization_test(
     base = replace(base, **reading, n_train=n_train, n_test=n_test)
     if exchange is not None and exchange not in EXCHANGES:
         raise unknown("exchange", exchange, EXCHANGES)
-    exchange = exchange or default_exchange(dataset.train.true_labels.numpy(), _numbers(dataset.train.groups))
-    check_exchange(exchange, _numbers(dataset.train.groups))
+    exchange = exchange or default_exchange(dataset.train.true_labels.numpy(), dataset.train.group_codes)
+    check_exchange(exchange, dataset.train.group_codes)
     counts = count_repeats(find_randomizations(randomizations, dataset.train), n_permutations)
     counts = {exchanged(r, exchange): n for r, n in counts.items()}
     base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
@@ -249,10 +248,6 @@ def name_objects(
         elif thing is not None:
             names[role] = thing
     return by_name, names, tell(unidentified)
-
-
-def _numbers(groups: torch.Tensor | None) -> np.ndarray | None:
-    return None if groups is None else groups.numpy()
 
 
 def _names(split: Split) -> dict[int, str]:

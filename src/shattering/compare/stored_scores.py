@@ -41,10 +41,9 @@ def zero_refit_of(original: Repeat, data: Dataset, exchange: str, objects: Objec
     split, table = data.test, run.predictions
     if table["id"].tolist() != split.ids.tolist():
         return None, (f"No zero-refit test: the predictions in {run.folder.name} are of other test examples.",)
-    y, groups, ids = split.y, None if split.groups is None else split.groups.numpy(), split.ids.numpy()
-    about: dict[str, Any] = {"exchange": exchange, "groups": groups, "ids": ids, "seed": run.spec.seed}
-    predicted = _values(split, table)
-    scoring = run.spec.scoring or ("r2" if split.is_regression else "accuracy")
+    y, predicted = split.y, _values(split, table)
+    about: dict[str, Any] = {"exchange": exchange, "groups": split.group_codes, "ids": split.ids.numpy(), "seed": run.spec.seed}
+    scoring = run.spec.scoring_for(split.is_regression) or "accuracy"
     try:
         if scoring in ("accuracy", "r2"):
             return zero_refit(y, predicted, score=scoring, **about), ()
@@ -119,8 +118,7 @@ def admissible_orders(data: Dataset, exchange: str, folds: bool) -> float:
     """
     number = 1.0
     for split in (data.train,) if folds else (data.train, data.test):
-        groups = None if split.groups is None else split.groups.numpy()
-        number *= count_orders(exchange, split.true_labels.numpy(), groups, split.ids.numpy())
+        number *= count_orders(exchange, split.true_labels.numpy(), split.group_codes, split.ids.numpy())
     return number
 
 
@@ -132,9 +130,10 @@ def best_constant(original: Repeat, data: Dataset, objects: Objects | None) -> f
     spec = original.runs[0].spec
     split = data.train if spec.folds is not None else data.test
     y = split.y
-    if spec.scoring in (None, "accuracy") and not split.is_regression:
+    scoring = spec.scoring_for(split.is_regression)
+    if scoring is None or (scoring == "accuracy" and not split.is_regression):
         return float(np.unique(y, return_counts=True)[1].max()) / len(y)
-    scorer, X, scores = scorer_of(spec.scoring or "r2", objects), np.zeros((len(y), 1)), []
+    scorer, X, scores = scorer_of(scoring, objects), np.zeros((len(y), 1)), []
     for dummy in _constants(split):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that precision is undefined for a class that is never predicted

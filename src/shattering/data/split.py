@@ -112,6 +112,11 @@ class Split:
         return self.labels.numpy().copy() if self.is_regression else self.label_values[self.labels.numpy()]
 
     @property
+    def group_codes(self) -> np.ndarray | None:
+        """(n,) int64, `groups` as an array that shares their memory; None: there are none."""
+        return None if self.groups is None else self.groups.numpy()
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """The shape of a row: (channels, height, width), (features,), (channels, length) or (length,); () for rows without columns."""
         return tuple(self.inputs.shape[1:])

@@ -94,13 +94,12 @@ def cut(split: Split, splitter: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     The splitter is given the labels that the split has, corrupted or not, and its groups. Raises InputError where it fails, and for
     rows that are not there, repeat, or are on both sides of a fold.
     """
-    groups = None if split.groups is None else split.groups.numpy()
     name = type(splitter).__name__
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # which corruption may make smaller than the folds
         warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # a test says which groups are on both sides
         try:
-            found = list(splitter.split(_cut_by(split), split.y, groups))
+            found = list(splitter.split(_cut_by(split), split.y, split.group_codes))
         except ValueError as error:
             raise InputError(f"cv, {name}, cannot cut {len(split)} examples: {reason(error)}") from None
     pairs = [(_rows(train, len(split), name), _rows(test, len(split), name)) for train, test in found]

@@ -70,7 +70,7 @@ def _scores_of_regression(run: Run) -> dict:
     if run.status != "done" or "n_classes" in run.result:
         return {"score": None}
     return {
-        "score": run.spec.scoring or "r2",
+        "score": run.spec.scoring_name or "r2",
         "train_accuracy": run.result["train_score"],
         "test_accuracy": run.result["test_score"],
     }

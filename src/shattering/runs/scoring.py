@@ -46,7 +46,7 @@ def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor, object
     Raises:
         InputError: if a score that has to exist is NaN or infinite, or the scorer fails.
     """
-    scoring = spec.scoring or ("r2" if data.train.is_regression else None)
+    scoring = spec.scoring_for(data.train.is_regression)
     if scoring is None:
         return {}
     train, test, true = data.train, data.test, data.test.true_labels
@@ -78,7 +78,7 @@ def null_score(spec: RunSpec, model, test: Split, randomized: torch.Tensor, obje
     Raises:
         InputError: if the score is NaN or infinite, or the scorer fails.
     """
-    scoring = spec.scoring or ("r2" if test.is_regression else None)
+    scoring = spec.scoring_for(test.is_regression)
     if scoring is None:
         return float((predict_split(model, test) == randomized.numpy()).mean())
     where = "the test split" if spec.folds is None else "a fold"

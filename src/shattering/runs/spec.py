@@ -136,6 +136,10 @@ class RunSpec(Spec):
             return label(self.model)
         return str(self.params.get("network", "mlp-1x512")) if self.model in ("network", "network-regressor") else self.model
 
+    def scoring_for(self, is_regression: bool) -> str | None:
+        """Return `scoring`, or where there is none the default: R² for labels that are numbers, None (accuracy) for classes."""
+        return self.scoring or ("r2" if is_regression else None)
+
     @property
     def scoring_name(self) -> str | None:
         """The name of the score in texts; None for accuracy."""

@@ -65,7 +65,7 @@ class Run(Generic[S]):
     def outcome(self) -> str:
         """The error, or the numbers that come first, for a line about this run: of a model its train and test accuracy."""
         if not self.error and "train_rmse" in self.result and "n_classes" not in self.result:
-            score = getattr(self.spec, "scoring", None) or "r2"
+            score = getattr(self.spec, "scoring_name", None) or "r2"
             return f"train {self.result['train_score']:.3g}  test {self.result['test_score']:.3g} ({score})"
         if self.error or "train_accuracy" not in self.result:
             numbers = [f"{name} {value:.4g}" for name, value in self.result.items() if isinstance(value, float)]
