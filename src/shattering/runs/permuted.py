@@ -11,11 +11,11 @@ import pandas as pd
 
 from shattering import seeds
 from shattering.data.dataset import Dataset
-from shattering.errors import InputError, named
+from shattering.errors import named
 from shattering.learners.on_splits import fit_split
 from shattering.randomization import randomize
-from shattering.runs.fit import folds_of, load_original
-from shattering.runs.objects import Objects, is_object
+from shattering.runs.fit import check_unchanged, folds_of, load_original
+from shattering.runs.objects import Objects
 from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.reading import Damaged, damaged, read_object
 from shattering.runs.scoring import null_score
@@ -58,7 +58,7 @@ def compute(
     except BaseException:
         write_json(folder / CHECKPOINT, {"rows": rows})
         raise
-    copies.check_unchanged()
+    check_unchanged(spec.fits, objects, copies.fingerprint)
     return copies.about(rows), pd.DataFrame(rows, columns=list(TYPES)).astype(TYPES)
 
 
@@ -93,12 +93,6 @@ class Copies:
         model = fit_split(fits.build(self.objects, seed), data.train)
         randomized = test.labels if fits.folds else fits.randomization.corrupt(test, seed, "test")
         return null_score(fits, model, test, randomized, self.objects)
-
-    def check_unchanged(self) -> None:
-        """Raise InputError if data that the caller holds were changed in place by the model's code."""
-        if is_object(self.fits.dataset) and load_original(self.fits, self.objects)[1] != self.fingerprint:
-            name = self.fits.dataset_name
-            raise InputError(f"{name} was changed in place while it was trained on, expected code that changes copies of its own")
 
     def about(self, rows: list[dict]) -> dict:
         """Return the numbers for result.json."""
