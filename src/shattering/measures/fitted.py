@@ -102,7 +102,7 @@ class Fitted:
         """
         examples = self.train if examples is None else examples
         n, start = len(examples.labels), 0
-        for inputs in examples.in_order(0, n, self._block_size(bytes_per_example)):
+        for inputs in examples.in_order(0, n, self.block_size(bytes_per_example)):
             yield self._cast(inputs), examples.labels[start : start + len(inputs)]
             start += len(inputs)
 
@@ -111,7 +111,7 @@ class Fitted:
         (inputs,) = (self.train if examples is None else examples).epoch(0, [rows])
         return self._cast(inputs)
 
-    def _block_size(self, bytes_per_example: int) -> int:
+    def block_size(self, bytes_per_example: int) -> int:
         size = self.block or _BLOCK.get(self.device.type, 1024)
         return max(1, min(size, MEMORY // bytes_per_example)) if bytes_per_example else size
 

@@ -68,7 +68,7 @@ def mixup_error(fitted: Fitted) -> float:
 def _mixup_error(fitted: Fitted) -> float:
     _ = fitted.logits  # raises for a diverged network
     first, second = pairs(fitted)
-    size, wrong = fitted._block_size(0), 0
+    size, wrong = fitted.block_size(0), 0
     for a, b in zip(first.split(size), second.split(size), strict=True):
         inputs = fitted.inputs(a)
         if not inputs.is_floating_point():

@@ -118,11 +118,11 @@ def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Fitted:
         fit_seconds = time.perf_counter() - clock
         result, predicted = _result(spec, data, model, record_of(model), objects)
         fitted = Fitted(data, fingerprint, model, result, fit_seconds, predicted)
-    check_unchanged(spec, objects, fingerprint)
+    check_not_changed_in_place(spec, objects, fingerprint)
     return fitted
 
 
-def check_unchanged(spec: RunSpec, objects: Objects | None, fingerprint: str) -> None:
+def check_not_changed_in_place(spec: RunSpec, objects: Objects | None, fingerprint: str) -> None:
     """Raise InputError if the model's code has changed data in place that the caller holds. fingerprint: of the data before."""
     if is_object(spec.dataset) and load_original(spec, objects)[1] != fingerprint:
         raise InputError(f"{spec.dataset_name} was changed in place while it was trained on, expected code that changes copies of its own")

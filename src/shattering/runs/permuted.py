@@ -14,7 +14,7 @@ from shattering.data.dataset import Dataset
 from shattering.errors import named
 from shattering.learners.on_splits import fit_split
 from shattering.randomization import randomize
-from shattering.runs.fit import check_unchanged, folds_of, load_original
+from shattering.runs.fit import check_not_changed_in_place, folds_of, load_original
 from shattering.runs.objects import Objects
 from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.reading import Damaged, damaged, read_object
@@ -58,7 +58,7 @@ def compute(
     except BaseException:
         write_json(folder / CHECKPOINT, {"rows": rows})
         raise
-    check_unchanged(spec.fits, objects, copies.fingerprint)
+    check_not_changed_in_place(spec.fits, objects, copies.fingerprint)
     return copies.about(rows), pd.DataFrame(rows, columns=list(TYPES)).astype(TYPES)
 
 
