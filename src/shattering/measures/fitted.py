@@ -112,6 +112,7 @@ class Fitted:
         return self._cast(inputs)
 
     def block_size(self, bytes_per_example: int) -> int:
+        """Return the number of examples in a block; at least 1, and so few that they take at most 256 MB. 0 bytes: no such limit."""
         size = self.block or _BLOCK.get(self.device.type, 1024)
         return max(1, min(size, MEMORY // bytes_per_example)) if bytes_per_example else size
 
