@@ -105,7 +105,7 @@ class _Server:
     def started(cls) -> socket.socket:
         if cls.line is None:
             cls.line, theirs = socket.socketpair()
-            code = f"import sys; sys.path[:] = {[_ROOT, *map(str, sys.path)]!r}; from tests.programs import serve; serve({theirs.fileno()})"
+            code = f"import sys; sys.path.insert(0, {_ROOT!r}); from tests.programs import serve; serve({theirs.fileno()})"
             with theirs:
                 process = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
             process.returncode = 0  # nobody waits for it: it ends when its line does
