@@ -77,10 +77,12 @@ def output_to(out: int, err: int) -> Iterator[None]:
 def on_terminal(arguments: list[str]) -> tuple[int, str, str]:
     """(exit status, "", all that the terminal shows) of a command."""
     reading, writing = new_terminal()
-    reader = Reader(reading)
+    reader, held = Reader(reading), os.dup(writing)  # a terminal that nobody holds loses what was not yet read
     with output_to(writing, writing):
         status = main(arguments)
-    return status, "", reader.text()
+    text = reader.text()
+    os.close(held)
+    return status, "", text
 
 
 def in_pipe(arguments: list[str]) -> tuple[int, str, str]:
