@@ -123,6 +123,10 @@ class Sequential:
         n: permutations that count: up to the one at which the test stopped, or all.
         n_as_good: those of them that are at least as good as the original.
         stopped: True if the number was reached, so that p = n_as_good / n; else p = (n_as_good + 1) / (n + 1).
+
+    Example:
+        >>> Sequential(n=12, n_as_good=3, stopped=True).p_value
+        0.25
     """
 
     n: int

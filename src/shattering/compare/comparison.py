@@ -43,6 +43,10 @@ class Comparison:
         stop_after: permutations as good as the original data at which the permutation tests stopped; None: they did all.
         has_groups: True if examples belong to groups, and are not said to be independent by exchange="free".
         best_constant: the best score of a constant answer on the test labels; None if it is not defined.
+
+    Example:
+        >>> test.original.test_score, len(test.repeats)
+        (0.868, 4)
     """
 
     model: str

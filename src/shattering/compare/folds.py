@@ -23,6 +23,12 @@ def as_splitter(cv: Any, dataset: Dataset, seed: int) -> tuple[int | None, Any]:
 
     Raises:
         InputError: for anything else, for a splitter whose random_state is a generator, and for one that cannot cut the data.
+
+    Example:
+        >>> from sklearn.model_selection import StratifiedKFold
+        >>> from shattering import load_dataset
+        >>> as_splitter(StratifiedKFold(3), load_dataset("digits", n_train=100), seed=0)
+        (3, StratifiedKFold(n_splits=3, random_state=None, shuffle=False))
     """
     if cv is None:
         return None, None

@@ -13,7 +13,12 @@ from shattering.data.exchange import WORDS
 
 @dataclass(frozen=True)
 class HeadLine:
-    """A line of the head: what it is about, and the numbers in words."""
+    """A line of the head: what it is about, and the numbers in words.
+
+    Example:
+        >>> print(HeadLine("Score", "test accuracy 86.8% on 500 examples"))
+        Score      test accuracy 86.8% on 500 examples
+    """
 
     name: str
     text: str

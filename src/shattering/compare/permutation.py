@@ -28,6 +28,11 @@ class Permutation:
         fit_seconds: that its fits took; None if they are not known.
         run_id: of the run, or batch, that has it; of the first fold.
         error: why it failed.
+
+    Example:
+        >>> p = test.permutations(test.repeats[-1].randomization)[0]
+        >>> p.number, p.status
+        (0, 'done')
     """
 
     randomization: Randomization

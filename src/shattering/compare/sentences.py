@@ -26,6 +26,10 @@ def summarize(test: Comparison, rows: Sequence[dict], memorizations: Sequence[Me
         test: the fits.
         rows: of its table, see `shattering.compare.table.make_rows`.
         memorizations: one per partial corruption of the labels.
+
+    Example:
+        >>> summarize(test, test.rows, test.memorization) == test.summary
+        True
     """
     return [
         *_constant(test),

@@ -47,6 +47,14 @@ class ImagesOnDisk:
         transforms: applied in turn to every decoded image, with the example ids (n,) of the rows. Picklable.
         dtype: of the images after the transforms; None: the type of the first image.
         skip_corrupt: True takes the first image that can be decoded as the first one, from which the size and the channels follow.
+
+    Example:
+        >>> from PIL import Image
+        >>> from shattering.data.encoded import ImageFiles
+        >>> Image.new("RGB", (4, 2)).save("one.png")
+        >>> images = ImagesOnDisk(ImageFiles(Path(), np.array([b"one.png"])), None)
+        >>> images.shape, images[[0]].dtype
+        ((1, 3, 2, 4), torch.uint8)
     """
 
     ndim = 4

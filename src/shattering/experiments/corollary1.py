@@ -52,6 +52,11 @@ def run_study(
 
     Raises:
         InputError: for "noise" without n.
+
+    Example:
+        >>> numbers, table = run_study(0, dataset="noise", n=50, d=32, depths=[2, 8])
+        >>> table["width"].tolist(), table["labels_right"].tolist()
+        ([50, 14], [1.0, 1.0])
     """
     rows, targets, about = random_labels(seed, dataset, n, d, classes)
     _, largest = survey(rows)

@@ -229,6 +229,10 @@ class Result:
         tables: its tables, in order.
         charts: name → (altair chart, caption).
         claims: the papers' claims, judged.
+
+    Example:
+        >>> Result("figure2", "Figure 2", "demo", "digits, n = 100", runs=[]).not_done
+        []
     """
 
     name: str

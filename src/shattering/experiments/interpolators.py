@@ -44,6 +44,11 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 1000, n_test: int 
         The numbers and the table.
         Numbers: the number of classes. Table: function, train_accuracy, test_accuracy, norm (in the kernel's
         Hilbert space, over all classes), and residual (relative, on the targets that were to be interpolated).
+
+    Example:
+        >>> numbers, table = run_study(0, n=50, n_test=50)
+        >>> table["norm"].round().tolist()
+        [13.0, 22.0, 493.0, 41.0]
     """
     data = load_dataset(dataset, n, n_test, seed)
     X, test = points_of(data.train), points_of(data.test)

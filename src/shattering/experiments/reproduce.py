@@ -134,6 +134,10 @@ def write_result(result: Result, folder: Path) -> list[Path]:
 
     Returns:
         The paths of the files, that of the page first.
+
+    Example:
+        >>> from shattering import Store
+        >>> write_result(make_result("figure2", "demo", Store("runs")), Path("figures"))  # doctest: +SKIP
     """
     files = [write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")]
     for name, (chart, _) in result.charts.items():

@@ -28,6 +28,11 @@ class CifarScale:
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
         precision: of the convolutional networks.
+
+    Example:
+        >>> scale = CifarScale(dataset="digits", n_train=100, seeds={"alexnet": 2})
+        >>> [spec.seed for spec in scale.specs("alexnet", labels=1.0)]
+        [0, 1]
     """
 
     dataset: str = "cifar10"
@@ -73,6 +78,10 @@ class ImageNetScale:
         n_test: test images; None: all.
         hold_out: hold out a fifth of a dataset that has no test split; see `RunSpec`.
         params: parameters of the network's training.
+
+    Example:
+        >>> ImageNetScale(dataset="digits", image_size=75, params={"epochs": 1}).hold_out
+        True
     """
 
     dataset: str | None = None
@@ -100,6 +109,10 @@ class KernelScale:
         ridges: the best of `RIDGES` on the hold-out, for these three and "conv".
         n_study: training images of the studies.
         n_study_test: test images of the studies.
+
+    Example:
+        >>> SCALES["demo"].kernels.grey
+        'digits'
     """
 
     grey: str
@@ -130,6 +143,10 @@ class CapacityScale:
         n_stability: training images for the stability.
         n_replaced: how many of these are replaced, one at a time.
         epochs: the budget of trained networks.
+
+    Example:
+        >>> SCALES["demo"].capacity.sizes
+        (100, 300, 1000)
     """
 
     dataset: str

@@ -187,6 +187,11 @@ def run_study(
         The numbers and the table.
         Numbers: uniform (a lower bound on the constant for the 0-1 loss), and changed and own (means), with
         their 95 % intervals. Table: example (its id), changed (share of test losses), own (True if its own loss changed).
+
+    Example:
+        >>> numbers, table = run_study(0, n=50, n_test=50, model="nearest-neighbors", n_replaced=3)
+        >>> table["changed"].tolist()
+        [0.02, 0.0, 0.06]
     """
     data = randomize(load_dataset(dataset, n, n_test, seed, n_validation=n_replaced), Randomization(labels), seed)
     assert data.validation is not None

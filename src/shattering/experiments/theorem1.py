@@ -91,6 +91,11 @@ def run_study(seed: int, *, dataset: str = "digits", n: int | None = None, d: in
 
     Raises:
         InputError: for a dataset with duplicates of images, and for "noise" without n.
+
+    Example:
+        >>> numbers, table = run_study(0, dataset="noise", n=50, d=32)
+        >>> numbers["n_parameters"], table["labels_right"].tolist()
+        (132, [1.0, 1.0, 1.0, 1.0, 1.0])
     """
     rows, targets, about = random_labels(seed, dataset, n, d, classes)
     hashes, largest = survey(rows)

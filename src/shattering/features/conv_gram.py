@@ -54,6 +54,12 @@ def accumulate_gram(
     Raises:
         InputError: where the path holds blocks other than these, or something else; and where memory (at most memory_limit
             bytes of it) would not do, before any of it is taken.
+
+    Example:
+        >>> X = torch.rand(20, 256, generator=torch.Generator().manual_seed(0)).numpy()
+        >>> features = RandomConvFeatures(n_filters=8, n_patches=500).fit(X)
+        >>> accumulate_gram(features).n
+        20
     """
     wanted = [part for part in gram_parts(features) if blocks is None or part[0] in blocks]
     path, key = Path(path) if path else None, gram_key(features, dtype)
@@ -80,7 +86,15 @@ def accumulate_gram(
 def merge_grams(
     paths: Sequence[str | Path], out: str | Path, features: RandomConvFeatures, dtype: torch.dtype = torch.float32
 ) -> StoredGram:
-    """Add up files that `accumulate_gram` wrote for different blocks of the same features, into one. Raises InputError if they are not."""
+    """Add up files that `accumulate_gram` wrote for different blocks of the same features, into one. Raises InputError if they are not.
+
+    Example:
+        >>> X = torch.rand(20, 256, generator=torch.Generator().manual_seed(0)).numpy()
+        >>> features = RandomConvFeatures(n_filters=8, n_patches=500).fit(X)
+        >>> _ = accumulate_gram(features, "a.gram", blocks=[0])
+        >>> merge_grams(["a.gram"], "all.gram", features).n
+        20
+    """
     key = gram_key(features, dtype)
     first, *rest = (Path(path) for path in paths)
     gram = StoredGram.load(first, key)

@@ -17,6 +17,13 @@ def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, toler
 
     Each pivot is drawn in proportion to the diagonal that is left. Ends below the rank where the share is at most
     `tolerance`, or what is left is rounding.
+
+    Example:
+        >>> from shattering.linalg.gram import KernelGram
+        >>> points = torch.tensor([[1.0, 0.0], [0.0, 2.0], [1.0, 2.0]], dtype=torch.float64)
+        >>> factor, left = pivoted_cholesky(KernelGram(lambda a, b: a @ b.T, points), 3, torch.float64, seed=0)
+        >>> torch.allclose(factor @ factor.T, points @ points.T), left
+        (True, 0.0)
     """
     generator = np.random.default_rng(seed)
     full = gram.diagonal()

@@ -39,6 +39,15 @@ class Solution:
         rank: number of eigenvalues used for a low rank, else None.
         complete: True if the other eigenvalues are zero; False if the memory held no more.
         seconds: per stage, of everything that was tried.
+
+    Example:
+        >>> from shattering.linalg.gram import KernelGram
+        >>> from shattering.linalg.plan import make_plan
+        >>> gram = KernelGram(lambda a, b: a @ b.T, torch.eye(2, dtype=torch.float64))
+        >>> plan = make_plan(2, features=2, targets=1)
+        >>> solution = solve(gram, torch.ones(2, 1, dtype=torch.float64), 0.0, plan, tolerance=1e-10, max_steps=100)
+        >>> solution.fitted.flatten().tolist(), solution.residual
+        ([1.0, 1.0], 0.0)
     """
 
     x: Tensor

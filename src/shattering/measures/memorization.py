@@ -112,7 +112,12 @@ def average_precision(ranking: pd.DataFrame) -> float:
 
 @dataclass(frozen=True)
 class Moment:
-    """An epoch of a tracked training, with its online accuracies in 0…1, as `Tracker.end_epoch` defines them."""
+    """An epoch of a tracked training, with its online accuracies in 0…1, as `Tracker.end_epoch` defines them.
+
+    Example:
+        >>> Moment(epoch=2, clean_accuracy=1.0, corrupted_accuracy=0.9, corrupted_as_true=0.1).epoch
+        2
+    """
 
     epoch: int
     clean_accuracy: float

@@ -164,6 +164,10 @@ def inception_v3(image_shape: tuple[int, ...], n_classes: int, auxiliary: bool =
 
     image_shape: (channels, height, width), at least 75x75. auxiliary: whether it has the auxiliary classifier, used in training
     mode alone; where images are smaller than 299x299, an adaptive pool gives it its 5x5 map. Raises InputError for smaller images.
+
+    Example:
+        >>> sum(p.numel() for p in inception_v3((3, 75, 75), 1000).parameters())
+        23834568
     """
     channels, height, width = image_shape
     if min(height, width) < SMALLEST:

@@ -137,6 +137,10 @@ def memorization_curves(runs: Sequence[Run]) -> Chart | None:
 
     Accuracies are online ones (`Tracker.end_epoch`); the rule is at `memorization_start`. There is one line per run and one panel
     per configuration. None without runs that have `track_examples` and corrupted labels.
+
+    Example:
+        >>> from shattering import Store
+        >>> memorization_curves(Store("runs").runs()).save("memorization.html")  # doctest: +SKIP
     """
     frames = [_fits(run) for run in runs if run.status == "done" and _has_corrupted(run.history)]
     if not frames:

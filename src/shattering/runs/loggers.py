@@ -22,7 +22,16 @@ UPLOAD_SECONDS = 300  # limit of W&B's upload at the end of a run; the rest stay
 
 @runtime_checkable
 class Logger(Protocol):
-    """The events of a run that a logger receives. A logger that raises is left out of the rest of the run, with a warning."""
+    """The events of a run that a logger receives. A logger that raises is left out of the rest of the run, with a warning.
+
+    Example:
+        >>> class Printing:
+        ...     def start(self, parameters): print("started", parameters["run_id"])
+        ...     def epoch(self, row): print(row["epoch"])
+        ...     def finish(self, results, picture): print("ended")
+        >>> isinstance(Printing(), Logger)
+        True
+    """
 
     def start(self, parameters: Mapping[str, str | int | float | bool]) -> None:
         """Begin or resume a run. parameters: its run_id, its folder's name, and its spec with nested names joined by dots."""
@@ -38,7 +47,12 @@ Log = str | Logger | Sequence[str | Logger] | None
 
 
 class TensorBoard:
-    """Log to TensorBoard: one folder per run beneath `folder`. A resumed run writes all its epochs again in place of the earlier ones."""
+    """Log to TensorBoard: one folder per run beneath `folder`. A resumed run writes all its epochs again in place of the earlier ones.
+
+    Example:
+        >>> from shattering import RunSpec, Store, run
+        >>> run(RunSpec("digits", 100), Store("runs"), log=["tensorboard:events"])  # doctest: +SKIP
+    """
 
     def __init__(self, folder: str):
         if not folder:
@@ -85,6 +99,10 @@ class MLflow:
 
     uri: of the tracking store; "": MLflow's environment variables decide. The experiment is MLFLOW_EXPERIMENT_ID or
     MLFLOW_EXPERIMENT_NAME, else shattering.
+
+    Example:
+        >>> from shattering import RunSpec, Store, run
+        >>> run(RunSpec("digits", 100), Store("runs"), log=["mlflow:sqlite:///mlflow.db"])  # doctest: +SKIP
     """
 
     def __init__(self, uri: str):
@@ -152,6 +170,10 @@ class WandB:
     """Log to Weights & Biases: one W&B run per run, of the same id. Epochs that the server has are not sent again.
 
     project: "": W&B's environment variables decide, as for everything else (WANDB_MODE, WANDB_DIR, WANDB_SILENT, …).
+
+    Example:
+        >>> from shattering import RunSpec, Store, run
+        >>> run(RunSpec("digits", 100), Store("runs"), log=["wandb:memorization"])  # doctest: +SKIP
     """
 
     def __init__(self, project: str):

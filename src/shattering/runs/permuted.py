@@ -127,6 +127,11 @@ def scores_of(run: Run[PermutationsSpec]) -> list[dict]:
     """Return the rows of a batch: all of them if it is done, those computed so far if it is not; none if it cannot be read.
 
     Each has seed, score (None for a fit that failed), fit_seconds and error.
+
+    Example:
+        >>> from shattering import Store
+        >>> [len(scores_of(run)) for run in Store("runs").runs() if isinstance(run.spec, PermutationsSpec)]  # doctest: +SKIP
+        [20]
     """
     if run.status == "done":
         table = run.table

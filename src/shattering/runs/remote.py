@@ -35,6 +35,10 @@ class Remote:
 
     Raises:
         InputError: for a protocol that is unknown or needs a package that is not installed.
+
+    Example:
+        >>> Remote("memory://runs").url
+        'memory://runs'
     """
 
     def __init__(self, url: str):

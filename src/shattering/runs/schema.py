@@ -70,7 +70,12 @@ class Field:
 
 @dataclass(frozen=True)
 class File:
-    """A file of a run's folder: which runs have it, and what it holds."""
+    """A file of a run's folder: which runs have it, and what it holds.
+
+    Example:
+        >>> File("spec.json", "always", "What was asked for.").name
+        'spec.json'
+    """
 
     name: str
     when: str

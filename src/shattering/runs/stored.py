@@ -169,7 +169,12 @@ class Run(Generic[S]):
 
 @dataclass(frozen=True)
 class Unread:
-    """A folder of a store whose spec.json is damaged, or was written by a later version; error says it, with the remedy."""
+    """A folder of a store whose spec.json is damaged, or was written by a later version; error says it, with the remedy.
+
+    Example:
+        >>> Unread(Path("runs/digits-n100-s0-8acdd24eb076"), "damaged", "spec.json is no JSON").run_id
+        '8acdd24eb076'
+    """
 
     folder: Path
     status: Status

@@ -92,6 +92,11 @@ def joined() -> Iterator[Ranks]:
     """Join the processes that torchrun has started, if it has, unless that has been done.
 
     Raises InputError where the environment says something else than torchrun does.
+
+    Example:
+        >>> with joined() as ranks:
+        ...     ranks.world
+        1
     """
     rank, world = launched("RANK"), launched("WORLD_SIZE")
     if world == 1 or dist.is_initialized():
@@ -177,6 +182,10 @@ def synchronize_batch_norm(model: nn.Module) -> None:
     """Make every batch normalization take its moments, while training, over the batches of all processes.
 
     torch's `SyncBatchNorm` does so on GPUs alone, and not for a layer without a learned scale.
+
+    Example:
+        >>> with joined():
+        ...     synchronize_batch_norm(nn.Sequential(nn.Linear(3, 3), nn.BatchNorm1d(3)))
     """
     for layer in model.modules():
         if isinstance(layer, BatchNorm):
