@@ -6,7 +6,6 @@ import random
 import re
 import shutil
 import signal
-import subprocess
 import sys
 from html import unescape
 from statistics import fmean
@@ -22,6 +21,7 @@ from shattering.experiments.reference import TABLE_1
 from shattering.experiments.scales import SCALES
 from shattering.report.charts import to_spec
 from tests.experiments.conftest import TINY
+from tests.programs import run_program
 
 
 def cells(html):
@@ -209,7 +209,7 @@ def test_ten_interruptions_change_nothing(tiny_store, tmp_path):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 
     def call(seed):
-        return subprocess.run([sys.executable, script, store.root, str(seed)], env=environment, capture_output=True, text=True, timeout=300)
+        return run_program([sys.executable, script, store.root, str(seed)], env=environment)
 
     for _ in range(5):
         assert call(seeds.randrange(1000)).returncode == -signal.SIGKILL

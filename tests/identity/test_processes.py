@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.programs import run_program
+
 CHILD = """
 import glob, json, sys
 from pathlib import Path
@@ -114,24 +116,27 @@ NET, CASES = read_cases()
 
 @pytest.fixture(scope="module")
 def children(tmp_path_factory) -> dict[str, tuple[dict[str, str], dict[str, str]]]:
-    """What three processes found: before the edits, elsewhere and with other hashes; and after them."""
+    """What three processes found: before the edits; elsewhere, in a new interpreter with other hashes; and after the edits."""
     cases = {**CASES["changes"], **CASES["same"]}
 
-    def child(seed: int, name: str) -> tuple[dict[str, str], dict[str, str]]:
+    def child(name: str) -> tuple[dict[str, str], dict[str, str]]:
         root = tmp_path_factory.mktemp(name)
         makes = [(case, cases[case].write(root / str(i), i, edited=name == "after")) for i, case in enumerate(cases)]
         (root / "cases.json").write_text(json.dumps(makes))
         (root / "net.py").write_text(NET)
         (root / "child.py").write_text(NET + CHILD)
-        environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+        environment = {**os.environ, "PYTHONHASHSEED": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         command = [sys.executable, str(root / "child.py"), str(root)]
-        done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+        if name == "elsewhere":
+            done = subprocess.run(command, env=environment, cwd=root, capture_output=True, text=True)
+        else:
+            done = run_program(command, env=environment, cwd=root)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
     names = ("before", "elsewhere", "after")
     with ThreadPoolExecutor() as pool:
-        return dict(zip(names, pool.map(child, range(3), names), strict=True))
+        return dict(zip(names, pool.map(child, names), strict=True))
 
 
 def test_there_are_enough_cases():
