@@ -50,6 +50,10 @@ def gradient_variance(fitted: Fitted) -> float:
     """Return tr C - ‖ḡ‖²: the variance of the gradients, summed over the parameters.
 
     Jiang et al. ("Fantastic Generalization Measures", ICLR 2020, section 8) take it at the end of training.
+
+    Example:
+        >>> print(f"{gradient_variance(fitted):.3g}")
+        266
     """
     return sum(float(part.sum()) for part in moments(fitted).variance.values())
 
@@ -59,6 +63,10 @@ def gradient_coherence(fitted: Fitted) -> float:
 
     Times n it is the coherence α of Chatterjee & Zielinski ("Making coherence out of nothing at all", 2020, eq. 1), negated since
     coherent gradients should generalize.
+
+    Example:
+        >>> print(f"{gradient_coherence(fitted):.3g}")
+        -0.0179
     """
     found = moments(fitted)
     if not found.trace:
@@ -71,6 +79,10 @@ def gradient_snr(fitted: Fitted) -> float:
 
     Liu, Jiang, Bai, Chen & Wang ("Understanding why neural networks generalize well through GSNR of parameters", ICLR 2020, eq. 1).
     Parameters whose gradient is the same for every example have no ratio and are left out: those of dead units, above all.
+
+    Example:
+        >>> print(f"{gradient_snr(fitted):.3g}")
+        -0.0165
     """
     found, ratios = moments(fitted), []
     for name, variance in found.variance.items():

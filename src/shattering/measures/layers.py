@@ -35,6 +35,10 @@ class Layer:
         name: its name in the network.
         module: the layer itself.
         input_shape: shape of one of its inputs, without the batch, at its first call.
+
+    Example:
+        >>> [(layer.name, layer.input_shape, tuple(layer.weight.shape)) for layer in fitted.layers]
+        [('0', (4,), (24, 4)), ('2', (24,), (24, 24)), ('4', (24,), (3, 24))]
     """
 
     name: str

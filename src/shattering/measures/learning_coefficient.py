@@ -25,6 +25,10 @@ def local_learning_coefficient(fitted: Fitted) -> float:
     the localization γ = 100 and stochastic gradient Langevin dynamics: 4 chains of 200 steps of 64 examples, of which the first half is
     left out. The step is 1 / 2(nβ λ + γ), with λ the largest eigenvalue of the Hessian. nβ does not depend on the size of a batch, and
     L(w) - L(θ) is always taken on the same examples (appendix A14).
+
+    Example:
+        >>> print(f"{local_learning_coefficient(fitted):.3g}")
+        4.44
     """
     losses = fitted.losses
     if fitted.n < 2:

@@ -19,28 +19,53 @@ _LARGEST_CLASS = 250  # examples of a class between which transport is computed:
 
 
 def margin(fitted: Fitted) -> float:
-    """Return γ: the ⌈n/10⌉-th smallest margin."""
+    """Return γ: the ⌈n/10⌉-th smallest margin.
+
+    Example:
+        >>> print(f"{margin(fitted):.3g}")
+        1.98
+    """
     return float(fitted.margins.kthvalue(math.ceil(fitted.n / 10)).values)
 
 
 def inverse_margin(fitted: Fitted) -> float:
-    """Return 1/γ², and +∞ for γ ≤ 0 (Jiang et al. 2020, eq. 22)."""
+    """Return 1/γ², and +∞ for γ ≤ 0 (Jiang et al. 2020, eq. 22).
+
+    Example:
+        >>> print(f"{inverse_margin(fitted):.3g}")
+        0.255
+    """
     gamma = margin(fitted)
     return 1 / gamma**2 if gamma > 0 else math.inf
 
 
 def spectral_over_margin(fitted: Fitted) -> float:
-    """Return Σ_l log ‖W_l‖² − 2 log γ (Jiang et al. 2020, eq. 31)."""
+    """Return Σ_l log ‖W_l‖² − 2 log γ (Jiang et al. 2020, eq. 31).
+
+    Example:
+        >>> print(f"{spectral_over_margin(fitted):.3g}")
+        11.6
+    """
     return log_spectral_product(fitted) + _minus_two_log(fitted)
 
 
 def frobenius_over_margin(fitted: Fitted) -> float:
-    """Return Σ_l log ‖W_l‖_F² − 2 log γ (Jiang et al. 2020, eq. 36)."""
+    """Return Σ_l log ‖W_l‖_F² − 2 log γ (Jiang et al. 2020, eq. 36).
+
+    Example:
+        >>> print(f"{frobenius_over_margin(fitted):.3g}")
+        14.9
+    """
     return log_frobenius_product(fitted) + _minus_two_log(fitted)
 
 
 def path_norm_over_margin(fitted: Fitted) -> float:
-    """Return the logarithm of the path norm − 2 log γ (Jiang et al. 2020, eq. 43)."""
+    """Return the logarithm of the path norm − 2 log γ (Jiang et al. 2020, eq. 43).
+
+    Example:
+        >>> print(f"{path_norm_over_margin(fitted):.3g}")
+        8.63
+    """
     return log_path_norm(fitted) + _minus_two_log(fitted)
 
 
@@ -48,6 +73,10 @@ def spectral_init_main(fitted: Fitted) -> float:
     """Return Σ_l log ‖W_l‖² − 2 log γ + log Σ_l ‖W_l − W_l⁰‖_F²/‖W_l‖² (Jiang et al. 2020, eq. 29; Neyshabur et al. 2018).
 
     In the ratios both norms are of unfolded weights, as distances are.
+
+    Example:
+        >>> print(f"{spectral_init_main(fitted):.3g}")
+        12
     """
     ratio = sum(squared(now - then) / norm**2 for (now, then), norm in zip(pairs(fitted), _unfolded_norms(fitted), strict=True))
     return spectral_over_margin(fitted) + (math.log(ratio) if ratio > 0 else -math.inf)
@@ -58,6 +87,10 @@ def spectral_complexity(fitted: Fitted) -> float:
 
     (Bartlett, Foster & Telgarsky, NeurIPS 2017, eq. 1.2 and theorem 1.1.) ‖Aᵀ‖_{2,1} is the sum over the rows of A, one for each output
     unit, of their Euclidean norms; the rows of a convolution are its filters. In the ratios all norms are of unfolded weights.
+
+    Example:
+        >>> print(f"{spectral_complexity(fitted):.3g}")
+        5.18
     """
     rows = [float(_rows(now - then).norm(dim=1).sum()) for now, then in pairs(fitted)]
     ratio = sum((row / norm) ** (2 / 3) for row, norm in zip(rows, _unfolded_norms(fitted), strict=True))
@@ -72,6 +105,10 @@ def input_margin(fitted: Fitted) -> float:
     """Return minus the median of γ_i/‖∇_x(z_y − z_j)‖, j the best other class: to first order the distance to the decision boundary.
 
     (Elsayed, Krishnan, Mobahi, Regan & Bengio, NeurIPS 2018, eq. 5, with the Euclidean norm.)
+
+    Example:
+        >>> print(f"{input_margin(fitted):.3g}")
+        -0.375
     """
     return -float(np.median(_distances(fitted, hidden=False)[0]))
 
@@ -81,6 +118,10 @@ def hidden_margin(fitted: Fitted) -> float:
 
     (Jiang, Krishnan, Mobahi & Bengio, ICLR 2019, eqs. 3 and 5, at the first hidden layer. They fit a regression on such quartiles; here
     nothing is fitted.)
+
+    Example:
+        >>> print(f"{hidden_margin(fitted):.3g}")
+        -0.0616
     """
     distances, total_variance = _distances(fitted, hidden=True)
     if not total_variance > 0:
@@ -94,6 +135,10 @@ def optimal_transport_margin(fitted: Fitted) -> float:
     V_c is the Wasserstein distance W₁ between the features of two random halves of class c (at most 250 examples of it), Λ the largest
     ‖w_a − w_b‖ of two rows of the last layer (Chuang, Mroueh, Greenewald, Torralba & Jegelka, NeurIPS 2021, theorem 2 and section 5). The
     halves are drawn from the features themselves, so that the order of the examples does not matter.
+
+    Example:
+        >>> print(f"{optimal_transport_margin(fitted):.3g}")
+        -0.0269
     """
     typical = float(np.median(fitted.margins.cpu()))  # there is none for a network that has diverged
     features, labels = fitted.features.numpy(), fitted.labels.cpu().numpy()

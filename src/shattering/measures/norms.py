@@ -14,12 +14,22 @@ from shattering.measures.fitted import Fitted, NotComputable, jvp
 
 
 def parameter_norm(fitted: Fitted) -> float:
-    """Return Σ_l ‖W_l‖_F² (Jiang et al. 2020, eq. 42)."""
+    """Return Σ_l ‖W_l‖_F² (Jiang et al. 2020, eq. 42).
+
+    Example:
+        >>> print(f"{parameter_norm(fitted):.3g}")
+        1.79e+04
+    """
     return sum(squared(weight) for weight in fitted.weights())
 
 
 def distance(fitted: Fitted) -> float:
-    """Return Σ_l ‖W_l − W_l⁰‖_F² (Jiang et al. 2020, eq. 40; Nagarajan & Kolter 2019)."""
+    """Return Σ_l ‖W_l − W_l⁰‖_F² (Jiang et al. 2020, eq. 40; Nagarajan & Kolter 2019).
+
+    Example:
+        >>> print(f"{distance(fitted):.3g}")
+        1.79e+04
+    """
     return sum(squared(now - then) for now, then in pairs(fitted))
 
 
@@ -27,6 +37,10 @@ def angular_distance(fitted: Fitted) -> float:
     """Return Σ_l ‖W_l/‖W_l‖_F − W_l⁰/‖W_l⁰‖_F‖_F²: `distance` of weights scaled to norm 1 first.
 
     Unlike `distance` it does not depend on the scale of a layer, which is arbitrary before a batch normalization.
+
+    Example:
+        >>> print(f"{angular_distance(fitted):.3g}")
+        2.24
     """
     if any(not bool(weight.any()) for pair in pairs(fitted) for weight in pair):
         raise NotComputable("a layer's weights are all 0, so that they have no direction")
@@ -34,7 +48,12 @@ def angular_distance(fitted: Fitted) -> float:
 
 
 def log_frobenius_product(fitted: Fitted) -> float:
-    """Return Σ_l log ‖W_l‖_F² (Jiang et al. 2020, eq. 37; Neyshabur, Tomioka & Srebro 2015)."""
+    """Return Σ_l log ‖W_l‖_F² (Jiang et al. 2020, eq. 37; Neyshabur, Tomioka & Srebro 2015).
+
+    Example:
+        >>> print(f"{log_frobenius_product(fitted):.3g}")
+        16.3
+    """
     return sum(_log(squared(weight)) for weight in fitted.weights())
 
 
@@ -42,12 +61,21 @@ def log_spectral_product(fitted: Fitted, kernel_norm: bool = False) -> float:
     """Return Σ_l log ‖W_l‖² (Jiang et al. 2020, eq. 32).
 
     kernel_norm: for convolutions take the norm of the reshaped kernel, for comparison with the literature, not that of the operator.
+
+    Example:
+        >>> print(f"{log_spectral_product(fitted):.3g}")
+        12.9
     """
     return sum(2 * _log(layer.kernel_norm if kernel_norm else layer.norm) for layer in fitted.folded_layers)
 
 
 def stable_rank(fitted: Fitted) -> float:
-    """Return Σ_l ‖W_l‖_F² / ‖W_l‖² (Jiang et al. 2020, eq. 33). ‖·‖_F of a convolution is that of its array of weights."""
+    """Return Σ_l ‖W_l‖_F² / ‖W_l‖² (Jiang et al. 2020, eq. 33). ‖·‖_F of a convolution is that of its array of weights.
+
+    Example:
+        >>> print(f"{stable_rank(fitted):.3g}")
+        11
+    """
     _check_nonzero(fitted)
     return sum(squared(layer.weight) / layer.norm**2 for layer in fitted.folded_layers)
 
@@ -58,6 +86,10 @@ def log_path_norm(fitted: Fitted) -> float:
     (Neyshabur, Salakhutdinov & Srebro 2015; Jiang et al. 2020, eq. 44; for biases and pooling Gonon et al., ICLR 2024.) It is the
     sum of the logits of the network with squared parameters on an input of ones. A bias is a path that starts there, with weight b²;
     average pooling is a linear layer whose weights are squared too; a path goes through any input of a max-pooling, so this is a sum.
+
+    Example:
+        >>> print(f"{log_path_norm(fitted):.3g}")
+        10
     """
     return _log(fitted.once(path_norm.path_norm))
 
@@ -66,6 +98,10 @@ def fisher_rao(fitted: Fitted) -> float:
     """Return (1/n) Σ_i ⟨g_i, θ⟩², with g_i the gradient of ℓ_i (Liang, Poggio, Rakhlin & Stokes 2019, definition 2, empirical Fisher).
 
     ⟨g_i, θ⟩ is the derivative of ℓ_i along θ: one forward-mode product for a block of examples at once, not n gradients.
+
+    Example:
+        >>> print(f"{fisher_rao(fitted):.3g}")
+        0.272
     """
     parameters = fitted.parameters
     total = 0.0

@@ -20,6 +20,10 @@ def forgetting(fitted: Fitted) -> float:
     Toneva et al. ("An empirical study of example forgetting during deep neural network learning", ICLR 2019, section 3): an example is
     forgotten when it is misclassified, having been classified as labelled at the presentation before. One that was never learned
     counts as forgotten in each epoch; the paper says infinitely often.
+
+    Example:
+        >>> print(f"{forgetting(fitted):.3g}")
+        1.33
     """
     if fitted.examples is None or "forgetting_events" not in fitted.examples:
         raise NotComputable("examples were not tracked during training: train with track_examples")
@@ -65,6 +69,10 @@ def signal_noise_fit(fitted: Fitted) -> float:
 
     L⁰ is the loss before training. After Teng et al. (2023), who compare how much of the loss of real and of random labels is left. L is
     that of the last epoch that both trained for: in evaluation mode where both recorded it (full_train_loss), else online.
+
+    Example:
+        >>> print(f"{signal_noise_fit(fitted):.3g}")
+        0.88
     """
     if fitted.twin is None:
         raise NotComputable("there is no twin that was trained on random labels")
@@ -95,6 +103,10 @@ def disagreement(fitted: Fitted) -> float:
 
     Nakkiran & Bansal ("Distributional generalization", 2020); Jiang, Nagarajan, Baek & Kolter ("Assessing generalization of SGD via
     disagreement", ICLR 2022, eq. 3). It equals the test error only of calibrated ensembles (Kirsch & Gal 2022).
+
+    Example:
+        >>> print(f"{disagreement(fitted):.3g}")
+        0.317
     """
     if not fitted.siblings:
         raise NotComputable("there is no network trained from another seed")
@@ -119,6 +131,10 @@ def average_confidence(fitted: Fitted) -> float:
 
     Hendrycks & Gimpel (ICLR 2017); Guillory et al. ("Predicting with confidence on unseen distributions", ICCV 2021), who subtract it from
     that of held-out examples. It is negated, since confident networks should generalize.
+
+    Example:
+        >>> print(f"{average_confidence(fitted):.3g}")
+        -0.921
     """
     return -float(_confidence(fitted.once(unlabelled_logits)).mean())
 
@@ -135,6 +151,10 @@ def thresholded_confidence(fitted: Fitted) -> float:
 
     Raises:
         NotComputable: for training examples that are all classified as labelled, where every confidence qualifies.
+
+    Example:
+        >>> print(f"{thresholded_confidence(fitted):.3g}")
+        -0.9
     """
     examples = fitted.train if fitted.held_out is None else fitted.held_out
     logits = fitted.logits if fitted.held_out is None else fitted.logits_of(examples)
@@ -151,6 +171,10 @@ def nuclear_norm(fitted: Fitted) -> float:
 
     Deng, Suh, Gould & Zheng ("Confidence and dispersity speak: characterizing prediction matrix for unsupervised accuracy estimation", ICML
     2023, eq. 2).
+
+    Example:
+        >>> print(f"{nuclear_norm(fitted):.3g}")
+        -0.934
     """
     probabilities = fitted.once(unlabelled_logits).softmax(1)
     n, k = probabilities.shape

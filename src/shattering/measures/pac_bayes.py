@@ -21,22 +21,42 @@ _HIGHEST = 2**15  # levels on either side of 0
 
 
 def pac_bayes_distance(fitted: Fitted) -> float:
-    """Return ‖θ − θ⁰‖²/4σ² + log(n/σ) + 10 (Jiang et al. 2020, eq. 48)."""
+    """Return ‖θ − θ⁰‖²/4σ² + log(n/σ) + 10 (Jiang et al. 2020, eq. 48).
+
+    Example:
+        >>> print(f"{pac_bayes_distance(fitted):.3g}")
+        6.04e+06
+    """
     return _bound(fitted, _squared(fitted, fitted.initial_parameters))
 
 
 def pac_bayes_norm(fitted: Fitted) -> float:
-    """Return ‖θ‖²/4σ² + log(n/σ) + 10 (Jiang et al. 2020, eq. 49)."""
+    """Return ‖θ‖²/4σ² + log(n/σ) + 10 (Jiang et al. 2020, eq. 49).
+
+    Example:
+        >>> print(f"{pac_bayes_norm(fitted):.3g}")
+        6.03e+06
+    """
     return _bound(fitted, _squared(fitted, None))
 
 
 def pac_bayes_flatness(fitted: Fitted) -> float:
-    """Return 1/σ² (Jiang et al. 2020, eq. 53)."""
+    """Return 1/σ² (Jiang et al. 2020, eq. 53).
+
+    Example:
+        >>> print(f"{pac_bayes_flatness(fitted):.3g}")
+        1.35e+03
+    """
     return fitted.once(tolerated_noise, False) ** -2
 
 
 def pac_bayes_relative_flatness(fitted: Fitted) -> float:
-    """Return 1/σ'², with noise of standard deviation √(σ'²θ_j² + ε²), ε = 10⁻³ (Jiang et al. 2020, eq. 61)."""
+    """Return 1/σ'², with noise of standard deviation √(σ'²θ_j² + ε²), ε = 10⁻³ (Jiang et al. 2020, eq. 61).
+
+    Example:
+        >>> print(f"{pac_bayes_relative_flatness(fitted):.3g}")
+        79.8
+    """
     return fitted.once(tolerated_noise, True) ** -2
 
 
@@ -46,6 +66,10 @@ def code_length(fitted: Fitted) -> float:
     Each tensor of parameters is rounded to 2q + 1 equally spaced levels up to its largest change; the code has the empirical entropy of
     its levels, and 32 bits for its step. q is the smallest that a doubling and a bisection find (after Zhou, Veitch, Austern, Adams &
     Orbanz, ICLR 2019, and Lotfi et al., NeurIPS 2022). q = 0 is the initial network.
+
+    Example:
+        >>> print(f"{code_length(fitted):.3g}")
+        343
     """
     changes = {name: value.double() - fitted.initial_parameters[name].double() for name, value in fitted.parameters.items()}
     limit = fitted.error + ALLOWED
@@ -71,6 +95,10 @@ def ratt(fitted: Fitted) -> float:
     (Garg, Balakrishnan, Kolter & Lipton, ICML 2021, theorem 3.) Redrawn examples are also those that drew their own label; they are like
     the clean ones. So in expectation err_redrawn = ((k − 1) err_corrupted + err_clean)/k and err_kept = err_clean, and the bound is
     (k − 1) times the share of corrupted labels that are predicted: what the tracked history has (online, as `Tracker.end_epoch` says).
+
+    Example:
+        >>> print(f"{ratt(fitted):.3g}")
+        0.4
     """
     if fitted.history is None or "corrupted_accuracy" not in fitted.history:
         raise NotComputable("the history has no corrupted_accuracy: train with track_examples")

@@ -22,6 +22,10 @@ def davies_bouldin(fitted: Fitted) -> float:
     μ_c: mean of class c, s_c: mean distance to it (Davies & Bouldin, "A cluster separation measure", 1979); Natekar & Sharma
     ("Representation based complexity measures for predicting generalization in deep learning", 2020, section 2.1), with the hidden
     layer max-pooled to 4 by 4. All examples and all classes count, none by the batch (appendix A10).
+
+    Example:
+        >>> print(f"{davies_bouldin(fitted):.3g}")
+        2.24
     """
     return fitted.once(_davies_bouldin)
 
@@ -61,6 +65,10 @@ def mixup_error(fitted: Fitted) -> float:
 
     Natekar & Sharma (2020, section 2.2), with the labels that were trained on. Each example is mixed with up to 10 others. Of tables
     with categories, a mixture means nothing.
+
+    Example:
+        >>> print(f"{mixup_error(fitted):.3g}")
+        0.0254
     """
     return fitted.once(_mixup_error)
 
@@ -94,7 +102,12 @@ def pairs(fitted: Fitted) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def clustering_times_mixup(fitted: Fitted) -> float:
-    """Return `davies_bouldin` times `mixup_error`, the best final score of the PGDL competition (Natekar & Sharma 2020, section 3)."""
+    """Return `davies_bouldin` times `mixup_error`, the best final score of the PGDL competition (Natekar & Sharma 2020, section 3).
+
+    Example:
+        >>> print(f"{clustering_times_mixup(fitted):.3g}")
+        0.057
+    """
     return davies_bouldin(fitted) * mixup_error(fitted)
 
 
@@ -103,6 +116,10 @@ def class_distance_variance(fitted: Fitted) -> float:
 
     Galanti, György & Hutter ("On the role of neural collapse in transfer learning", ICLR 2022, section 3); it is 0 where the features
     have collapsed onto the means of their classes (NC1 of Papyan, Han & Donoho, PNAS 2020).
+
+    Example:
+        >>> print(f"{class_distance_variance(fitted):.3g}")
+        1.69
     """
     _ = fitted.logits  # raises for a diverged network
     features, labels = fitted.features, fitted.labels.cpu()
@@ -120,6 +137,10 @@ def effective_rank(fitted: Fitted) -> float:
     """Return exp(-Σ q_j log q_j), q: the eigenvalues of the covariance of φ, as shares of their sum.
 
     Roy & Vetterli ("The effective rank: a measure of effective dimensionality", EUSIPCO 2007, definition 1), of the covariance matrix.
+
+    Example:
+        >>> print(f"{effective_rank(fitted):.3g}")
+        5.6
     """
     _ = fitted.logits  # raises for a diverged network
     centred = fitted.features - fitted.features.mean(0)
@@ -136,6 +157,10 @@ def intrinsic_dimension(fitted: Fitted) -> float:
     Facco, d'Errico, Rodriguez & Laio ("Estimating the intrinsic dimension of datasets by a minimal neighborhood information", Scientific
     Reports 2017), without the largest tenth of μ; of representations: Ansuini et al. (NeurIPS 2019). At most 2,000 examples; equal
     features count once.
+
+    Example:
+        >>> print(f"{intrinsic_dimension(fitted):.3g}")
+        5.68
     """
     _ = fitted.logits  # raises for a diverged network
     return two_nearest(fitted.features[shuffled(fitted)[:NEIGHBOURS].cpu()])
@@ -166,6 +191,10 @@ def ablation_area(fitted: Fitted) -> float:
 
     Raises:
         NotComputable: where logits are not a linear function of the last layer's inputs.
+
+    Example:
+        >>> print(f"{ablation_area(fitted):.3g}")
+        0.436
     """
     weight, _ = head(fitted)
     centred, labels = fitted.features - fitted.features.mean(0), fitted.labels.cpu()
@@ -187,6 +216,10 @@ def seed_dissimilarity(fitted: Fitted) -> float:
 
     Kornblith, Norouzi, Lee & Hinton ("Similarity of neural network representations revisited", ICML 2019, eq. 3); Morcos, Raghu & Bengio
     ("Insights on representational similarity in neural networks with canonical correlation", NeurIPS 2018) compare seeds so.
+
+    Example:
+        >>> print(f"{seed_dissimilarity(fitted):.3g}")
+        0.368
     """
     _ = fitted.logits  # raises for a diverged network
     if not fitted.siblings:

@@ -23,6 +23,10 @@ def jacobian_norm(fitted: Fitted) -> float:
 
     Novak et al. ("Sensitivity and generalization in neural networks: an empirical study", ICLR 2018, section 3.1), who take the test
     inputs. Inputs are as the network gets them, after preparation.
+
+    Example:
+        >>> print(f"{jacobian_norm(fitted):.3g}")
+        0.974
     """
     _ = fitted.logits  # raises for a diverged network
     examples = fitted.train if fitted.unlabelled is None else unlabelled(fitted)
@@ -34,6 +38,10 @@ def geometric_complexity(fitted: Fitted) -> float:
 
     Dherin, Munn, Rosca & Barrett ("Why neural networks find simple solutions: the many regularizers of geometric complexity", NeurIPS
     2022, definition 2.1). Inputs are as the network gets them, after preparation.
+
+    Example:
+        >>> print(f"{geometric_complexity(fitted):.3g}")
+        278
     """
     _ = fitted.logits  # raises for a diverged network
     return checked(float(_jacobian_squares(fitted, fitted.train, lambda logits: logits).mean()), "a derivative")
@@ -65,6 +73,10 @@ def critical_sample_ratio(fitted: Fitted, radius: float = RADIUS) -> float:
 
     Arpit et al. ("A closer look at memorization in deep networks", ICML 2017, section 4.1), who search with Langevin noise. r is 30/255
     of the range of the inputs, as the network gets them: 30 grey levels of images in 0…255.
+
+    Example:
+        >>> print(f"{critical_sample_ratio(fitted):.3g}")
+        0.933
     """
     _ = fitted.logits  # raises for a diverged network
     examples = unlabelled(fitted)
@@ -96,6 +108,10 @@ def noise_sensitivity(fitted: Fitted) -> float:
 
     Raises:
         NotComputable: where all logits of an example are 0.
+
+    Example:
+        >>> print(f"{noise_sensitivity(fitted):.3g}")
+        144
     """
     norms = fitted.logits.square().sum(1)
     if not bool((norms > 0).all()):

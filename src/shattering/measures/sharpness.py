@@ -17,6 +17,10 @@ def sam_sharpness(fitted: Fitted, radius: float = SAM_RADIUS) -> float:
 
     What sharpness-aware minimization minimizes (Foret, Kleiner, Mobahi & Neyshabur, ICLR 2021, eq. 1). The loss rises in every step,
     never falls (appendix A8), and what is returned is the rise, not the radius.
+
+    Example:
+        >>> print(f"{sam_sharpness(fitted):.3g}")
+        0.313
     """
 
     def farthest(slope: Vector) -> Vector:
@@ -31,6 +35,10 @@ def adaptive_sharpness(fitted: Fitted, radius: float = ADAPTIVE_RADIUS) -> float
 
     Kwon, Kim, Park & Choi ("ASAM", ICML 2021, eq. 3, with p = ∞); Andriushchenko et al. ("A modern look at the relationship between
     sharpness and generalization", ICML 2023, eq. 2). Nothing is divided by θ_j, so parameters that are 0 stay 0.
+
+    Example:
+        >>> print(f"{adaptive_sharpness(fitted):.3g}")
+        0.164
     """
     sizes = {name: radius * p.abs() for name, p in fitted.parameters.items()}
     return _maximum(fitted, lambda slope: {name: sizes[name] * part.sign() for name, part in slope.items()})
@@ -40,6 +48,10 @@ def adaptive_average_sharpness(fitted: Fitted, radius: float = AVERAGE_RADIUS) -
     """Return the mean of L(θ + u) - L(θ) for u_j ~ N(0, (0.1 θ_j)²), over 32 draws.
 
     Andriushchenko et al. (ICML 2023, eq. 1) with their c = abs(θ). 0.1 is the standard deviation, not the variance (appendix A1).
+
+    Example:
+        >>> print(f"{adaptive_average_sharpness(fitted):.3g}")
+        0.303
     """
     generator, before = draws(fitted, "adaptive average sharpness"), _loss(fitted)
     rises = []

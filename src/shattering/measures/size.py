@@ -10,7 +10,12 @@ FITTED_LOSS = 0.01  # mean cross-entropy in nats at which a training counts as f
 
 
 def n_parameters(fitted: Fitted) -> float:
-    """Return the number P of trainable scalars (Jiang et al., "Fantastic Generalization Measures", ICLR 2020, eq. 20)."""
+    """Return the number P of trainable scalars (Jiang et al., "Fantastic Generalization Measures", ICLR 2020, eq. 20).
+
+    Example:
+        >>> print(f"{n_parameters(fitted):.3g}")
+        792
+    """
     return float(fitted.n_parameters)
 
 
@@ -20,6 +25,10 @@ def vc_dimension(fitted: Fitted) -> float:
     The VC dimension of piecewise linear networks is between constants times P L log(P / L) and P L log P (Bartlett, Harvey, Liaw &
     Mehrabian, "Nearly-tight VC-dimension and pseudodimension bounds", JMLR 2019, theorems 3 and 6). L counts linear layers and
     convolutions.
+
+    Example:
+        >>> print(f"{vc_dimension(fitted):.3g}")
+        2.29e+04
     """
     return fitted.n_parameters * len(fitted.layers) * math.log2(fitted.n_parameters)
 
@@ -29,6 +38,10 @@ def steps(fitted: Fitted) -> float:
 
     The loss is that of the training set in evaluation mode after each epoch (Jiang et al. 2020, section 7: number of iterations to a
     loss). It needs a history with `full_train_loss`, which `NetworkClassifier` records with `evaluate_train`.
+
+    Example:
+        >>> print(f"{steps(fitted):.3g}")
+        3
     """
     losses = _column(fitted, "full_train_loss")
     if np.isnan(losses).all():
@@ -45,6 +58,10 @@ def training_loss_area(fitted: Fitted) -> float:
     The faster a network learns, the smaller it is. It is the sum of training losses of Ru et al. ("Speedy performance estimation for
     neural architecture search", NeurIPS 2021, eq. 1), and a bound of Bayesian evidence for linear models (Lyle et al., "A Bayesian
     perspective on training speed and model selection", NeurIPS 2020).
+
+    Example:
+        >>> print(f"{training_loss_area(fitted):.3g}")
+        1.1
     """
     losses = _column(fitted, "train_loss")
     if not np.isfinite(losses).all():

@@ -21,12 +21,21 @@ def tail_exponent(fitted: Fitted) -> float:
 
     (Martin & Mahoney, JMLR 2021, section 3.) α is the maximum-likelihood estimate, λ_min the eigenvalue at which the fitted tail has the
     least Kolmogorov–Smirnov distance (Clauset, Shalizi & Newman 2009, eqs. 3.1 and 3.9).
+
+    Example:
+        >>> print(f"{tail_exponent(fitted):.3g}")
+        2.84
     """
     return float(np.mean([exponent for exponent, _ in fitted.once(_tails)]))
 
 
 def weighted_exponent(fitted: Fitted) -> float:
-    """Return the mean over layers of α log₁₀ λ_max (Martin, Peng & Mahoney, Nature Communications 2021, eq. 6)."""
+    """Return the mean over layers of α log₁₀ λ_max (Martin, Peng & Mahoney, Nature Communications 2021, eq. 6).
+
+    Example:
+        >>> print(f"{weighted_exponent(fitted):.3g}")
+        1.66
+    """
     return float(np.mean([exponent * math.log10(largest) for exponent, largest in fitted.once(_tails)]))
 
 

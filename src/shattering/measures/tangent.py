@@ -20,6 +20,10 @@ def label_complexity(fitted: Fitted) -> float:
     Arora, Du, Hu, Li & Wang ("Fine-grained analysis of optimization and generalization for overparameterized two-layer neural
     networks", ICML 2019, theorem 5.1) bound the test error so, with the kernel of an infinitely wide network at initialization; here
     it is that of the trained network.
+
+    Example:
+        >>> print(f"{label_complexity(fitted):.3g}")
+        0.0968
     """
     kernel, labels = fitted.once(kernel_and_labels)
     n = len(kernel)
@@ -34,6 +38,10 @@ def kernel_alignment(fitted: Fitted) -> float:
     The centred alignment of Cortes, Mohri & Rostamizadeh ("Algorithms for learning kernels based on centered alignment", JMLR 2012,
     definition 4), of the tangent kernel as in Baratin et al. ("Implicit regularization via neural feature alignment", AISTATS 2021).
     It is negated, since an aligned kernel should generalize.
+
+    Example:
+        >>> print(f"{kernel_alignment(fitted):.3g}")
+        -0.232
     """
     kernel, labels = fitted.once(kernel_and_labels)
     centred = kernel - kernel.mean(0) - kernel.mean(1, keepdim=True) + kernel.mean()

@@ -166,7 +166,9 @@ def inception_v3(image_shape: tuple[int, ...], n_classes: int, auxiliary: bool =
     mode alone; where images are smaller than 299x299, an adaptive pool gives it its 5x5 map. Raises InputError for smaller images.
 
     Example:
-        >>> sum(p.numel() for p in inception_v3((3, 75, 75), 1000).parameters())
+        >>> with torch.device("meta"):  # shapes only
+        ...     network = inception_v3((3, 75, 75), 1000)
+        >>> sum(p.numel() for p in network.parameters())
         23834568
     """
     channels, height, width = image_shape
