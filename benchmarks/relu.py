@@ -32,7 +32,7 @@ from shattering.experiments.relu_points import NoiseImages
 from shattering.relu.direction import best_of
 from shattering.relu.hinges import midway
 from shattering.relu.networks import ReluNetwork, forward_in_blocks
-from shattering.relu.rows import survey
+from shattering.relu.points import survey
 from shattering.runs.provenance import processor
 
 

@@ -13,7 +13,7 @@ from shattering.data.load import load_dataset
 from shattering.errors import InputError
 from shattering.learners.relu import ReluInterpolator, ReluInterpolatorClassifier
 from shattering.relu.networks import n_parameters
-from shattering.relu.rows import distinct, survey
+from shattering.relu.points import distinct, survey
 
 DEPTHS = (2, 3, 4, 5, 8, 64)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shattering.cli.capacity import FindShatterPoint, MeasureBits, MeasureRademacher, MeasureStability
-from shattering.cli.measuring import Measure
+from shattering.cli.measuring import MeasureRun
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, RunOne, Sweep
 from shattering.cli.showing import List, Report, Show, Status
@@ -37,7 +37,7 @@ COMMANDS = Group(
         "status": Status,
         "show": Show,
         "report": Report,
-        "measure": Measure,
+        "measure": MeasureRun,
         "paper": Paper,
         "capacity": Group(
             "How much a model can fit: memory in bits, Rademacher complexity, shatter point, stability.",

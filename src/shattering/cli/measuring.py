@@ -9,7 +9,7 @@ from shattering.errors import InputError, printable
 
 
 @dataclass(frozen=True, kw_only=True)
-class Measure(Stored):
+class MeasureRun(Stored):
     """Compute measures of generalization for one run of a network; larger means: predicted to generalize worse."""
 
     run: Positional[str]

@@ -13,7 +13,7 @@ from shattering.experiments.scales import Scale
 from shattering.relu.direction import CANDIDATES, best_of, turned
 from shattering.relu.hinges import interpolate
 from shattering.relu.networks import build_network, forward_in_blocks
-from shattering.relu.rows import survey
+from shattering.relu.points import survey
 from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec

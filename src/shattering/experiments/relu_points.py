@@ -5,7 +5,7 @@ import numpy as np
 from shattering import seeds
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
-from shattering.relu.rows import Rows
+from shattering.relu.points import Points
 from shattering.runs.study import NOISE
 
 _HINGES = 4_000_000_000  # how many hidden units may be evaluated, over all points where a network's error is measured
@@ -30,12 +30,12 @@ class NoiseImages:
         return bits.random_raw((stop - start) * self._blocks * 4).view(np.uint8).reshape(stop - start, self.shape[1])
 
 
-def random_labels(seed: int, dataset: str, n: int | None, d: int, classes: int) -> tuple[Rows, np.ndarray, dict]:
+def random_labels(seed: int, dataset: str, n: int | None, d: int, classes: int) -> tuple[Points, np.ndarray, dict]:
     """Return rows (n, d) of bytes, random labels (n,) as float64, and a description of the data. Arguments: see theorem 1's study."""
     if dataset == NOISE:
         if n is None:
             raise InputError("dataset 'noise' needs n")
-        rows: Rows = NoiseImages(n, d, seed)
+        rows: Points = NoiseImages(n, d, seed)
         about = {"data": f"{n:,} images of {d:,} random bytes"}
     else:
         data = load_dataset(dataset, n, None, seed)

@@ -17,7 +17,7 @@ from shattering.randomization import Randomization
 from shattering.relu.direction import CANDIDATES, Projection, best_of, turned
 from shattering.relu.hinges import interpolate, midway, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import ReluNetwork, forward_in_blocks, n_parameters, summation_order
-from shattering.relu.rows import distinct, survey
+from shattering.relu.points import distinct, survey
 from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis, reference, share_axis
 from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec

@@ -17,7 +17,7 @@ from shattering.parameters import Count, Natural, NotNegative, Range, check_fiel
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import DeepReluNetwork, ReluNetwork, build_network, forward_in_blocks
-from shattering.relu.rows import Rows, distinct, project, survey
+from shattering.relu.points import Points, distinct, project, survey
 from shattering.seeds import generator
 
 _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
@@ -53,7 +53,7 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         check_is_fitted(self)
         return build_network(self.direction_, self.hinges_, self.offset_, self.depth)
 
-    def _build(self, rows: Rows, targets: np.ndarray) -> None:
+    def _build(self, rows: Points, targets: np.ndarray) -> None:
         """Set the attributes of a fit. targets: (n,) float64."""
         self.check_params()
         self.timings_, self._clock = {}, time.perf_counter()
@@ -103,7 +103,7 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         now = time.perf_counter()
         self.timings_[name], self._clock = now - self._clock, now
 
-    def _values(self, rows: Rows) -> np.ndarray:
+    def _values(self, rows: Points) -> np.ndarray:
         """Return the network's function (m,), evaluated from the nearest point on the line (see `Hinges`)."""
         z = project(rows, self.direction_[:, None])[:, 0]
         if self.depth > 3:
@@ -136,7 +136,7 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
 class _Selected:
     """Some rows of others."""
 
-    def __init__(self, rows: Rows, numbers: np.ndarray):
+    def __init__(self, rows: Points, numbers: np.ndarray):
         self._rows, self._numbers = rows, numbers
         self.shape, self.dtype = (len(numbers), *rows.shape[1:]), rows.dtype
 
@@ -151,7 +151,7 @@ def _is_lazy(X) -> bool:
     return has and not loaded
 
 
-def _rows(estimator, X, reset: bool) -> Rows:
+def _rows(estimator, X, reset: bool) -> Points:
     """Return X as rows. Arrays are checked whole, lazy rows only for their shape."""
     if not _is_lazy(X):
         return np.asarray(validate_data(estimator, X, dtype="numeric", reset=reset))

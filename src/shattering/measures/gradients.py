@@ -16,7 +16,7 @@ _CONSTANT = 1e-10  # share of its mean square below which a gradient's variance 
 
 
 @dataclass(frozen=True, eq=False)
-class Moments:
+class GradientMoments:
     """Moments of the gradients of single examples.
 
     Args:
@@ -30,12 +30,12 @@ class Moments:
     variance: Vector
 
 
-def moments(fitted: Fitted) -> Moments:
+def moments(fitted: Fitted) -> GradientMoments:
     """Return the moments of the training examples' gradients, computed once. Raises NotComputable for a diverged network."""
     return fitted.once(_moments)
 
 
-def _moments(fitted: Fitted) -> Moments:
+def _moments(fitted: Fitted) -> GradientMoments:
     _ = fitted.logits  # raises for a diverged network
     _, mean = gradient(fitted, fitted.parameters)
     squares, variance = 0.0, {name: torch.zeros_like(p, dtype=torch.float64) for name, p in mean.items()}
@@ -43,7 +43,7 @@ def _moments(fitted: Fitted) -> Moments:
         for name, part in block.items():
             squares += float(part.square().sum(dtype=torch.float64))
             variance[name] += (part - mean[name]).square().sum(0, dtype=torch.float64)
-    return Moments(checked(squares / fitted.n, "a gradient"), mean, {name: part / fitted.n for name, part in variance.items()})
+    return GradientMoments(checked(squares / fitted.n, "a gradient"), mean, {name: part / fitted.n for name, part in variance.items()})
 
 
 def gradient_variance(fitted: Fitted) -> float:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from scipy.linalg import LinAlgError, cho_factor, cho_solve
 
-from shattering.relu.rows import Rows, as_float64, project
+from shattering.relu.points import Points, as_float64, project
 
 CANDIDATES = 16  # random directions, of which the best is kept
 ROUNDS = 8  # of turning it at most
@@ -53,7 +53,7 @@ def steepness(values: np.ndarray, targets: np.ndarray) -> float:
     return float(np.linalg.norm(slopes / steepest) * steepest * np.ptp(values))
 
 
-def best_of(rows: Rows, targets: np.ndarray, largest: float | None, generator: np.random.Generator, candidates: int) -> Projection:
+def best_of(rows: Points, targets: np.ndarray, largest: float | None, generator: np.random.Generator, candidates: int) -> Projection:
     """Return the least steep of random directions. largest: see `survey`; with it directions are on a grid."""
     d = rows.shape[1]
     directions = generator.normal(size=(d, candidates)) if d > 1 else np.ones((1, 1))
@@ -75,7 +75,7 @@ def on_grid(direction: np.ndarray, largest: float | None) -> np.ndarray:
     return np.rint(direction * 2.0**bits) * 2.0**-bits
 
 
-def turned(rows: Rows, targets: np.ndarray, start: Projection, largest: float | None, rounds: int = ROUNDS) -> Projection:
+def turned(rows: Points, targets: np.ndarray, start: Projection, largest: float | None, rounds: int = ROUNDS) -> Projection:
     """Return the least steep direction found while turning it, until no pair is steeper than what can be reached."""
     best = now = start
     for step in range(rounds):
@@ -98,7 +98,7 @@ def _slopes(values: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.nda
         return order, np.where(rises > 0, rises / gaps, 0.0)
 
 
-def _change(rows: Rows, targets: np.ndarray, values: np.ndarray) -> np.ndarray | None:
+def _change(rows: Points, targets: np.ndarray, values: np.ndarray) -> np.ndarray | None:
     """Return the smallest change of direction that brings the steepest pairs down to the allowed slope and keeps the next ones.
 
     None where nothing is steeper, or there are too few dimensions.
@@ -119,7 +119,7 @@ def _change(rows: Rows, targets: np.ndarray, values: np.ndarray) -> np.ndarray |
     return _least_norm(_rows_at(rows, right) - _rows_at(rows, left), wanted)
 
 
-def _rows_at(rows: Rows, numbers: np.ndarray) -> torch.Tensor:
+def _rows_at(rows: Points, numbers: np.ndarray) -> torch.Tensor:
     """Return rows (k, d) float64; they are asked for in ascending order, each once."""
     ascending, where = np.unique(numbers, return_inverse=True)
     return as_float64(np.asarray(rows[ascending]))[torch.from_numpy(where)]

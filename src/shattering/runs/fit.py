@@ -78,7 +78,7 @@ def load_original(spec: RunSpec, objects: Objects | None) -> tuple[Dataset, str]
 
 
 @dataclass(frozen=True)
-class Fitted:
+class Evaluated:
     """A spec's model fitted to its data.
 
     fingerprint: of what the data were made from. result: what is stored of it. fit_seconds: of fitting alone. predicted: (n_test,) what
@@ -103,7 +103,7 @@ def _noted(before_training: bool) -> Iterator[None]:
         raise
 
 
-def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Fitted:
+def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Evaluated:
     """Load a spec's data, fit its model to them and score it, as `run` does, but store nothing.
 
     objects: the objects that the spec names. watch: passed to `fit` of models that take splits.
@@ -117,7 +117,7 @@ def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Fitted:
         fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
         fit_seconds = time.perf_counter() - clock
         result, predicted = _result(spec, data, model, record_of(model), objects)
-        fitted = Fitted(data, fingerprint, model, result, fit_seconds, predicted)
+        fitted = Evaluated(data, fingerprint, model, result, fit_seconds, predicted)
     check_not_changed_in_place(spec, objects, fingerprint)
     return fitted
 

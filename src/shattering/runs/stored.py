@@ -133,14 +133,14 @@ class Run(Generic[S]):
         model: Any = self.spec.build(objects)
         return model.load(path)
 
-    def fitted(self, given: Objects | None = None) -> Fitted:
+    def fitted(self, objects: Objects | None = None) -> Fitted:
         """Return the network with the data that it was trained on, for `shattering.measure`. Raises InputError where there is none.
 
-        given: the objects that the spec names.
+        objects: the objects that the spec names.
         """
         from shattering.runs.measured import fitted_of
 
-        return fitted_of(self, given)
+        return fitted_of(self, objects)
 
     def whole(self) -> Self:
         """Return this run; with the status "damaged" if it is done and one of its tables cannot be read."""

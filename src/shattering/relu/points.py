@@ -14,7 +14,7 @@ _ENTRIES = 2**21  # of a block, 16 MB in float64
 _LARGEST = 2.0**53  # integers up to it are exact in float64
 
 
-class Rows(Protocol):
+class Points(Protocol):
     """n points of d features: shape (n, d), dtype, and rows by a slice or by ascending numbers, as NumPy arrays."""
 
     @property
@@ -26,7 +26,7 @@ class Rows(Protocol):
     def __getitem__(self, index, /) -> np.ndarray: ...
 
 
-def blocks(rows: Rows) -> Iterator[tuple[slice, np.ndarray]]:
+def blocks(rows: Points) -> Iterator[tuple[slice, np.ndarray]]:
     """Yield the rows, a block at a time."""
     n, d = rows.shape
     step = max(1, _ENTRIES // max(1, d))
@@ -39,7 +39,7 @@ def as_float64(block: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(block, dtype=np.float64, order="C"))
 
 
-def project(rows: Rows, directions: np.ndarray) -> np.ndarray:
+def project(rows: Points, directions: np.ndarray) -> np.ndarray:
     """Return the rows times directions (d, k), (n, k) in float64."""
     matrix, out = torch.from_numpy(directions), np.empty((rows.shape[0], directions.shape[1]))
     for part, block in blocks(rows):
@@ -47,7 +47,7 @@ def project(rows: Rows, directions: np.ndarray) -> np.ndarray:
     return out
 
 
-def survey(rows: Rows) -> tuple[np.ndarray, float | None]:
+def survey(rows: Points) -> tuple[np.ndarray, float | None]:
     """Return 64-bit hashes (n,) that are equal for equal rows; the largest absolute value where all values are whole numbers, else None.
 
     Raises InputError for values that are not finite, and for integers that float64 cannot hold.
@@ -79,7 +79,7 @@ def _hashes(block: np.ndarray) -> np.ndarray:
     return (words * odd).sum(axis=1, dtype=np.uint64)
 
 
-def distinct(rows: Rows, targets: np.ndarray, hashes: np.ndarray) -> np.ndarray:
+def distinct(rows: Points, targets: np.ndarray, hashes: np.ndarray) -> np.ndarray:
     """Return the numbers of the first of each group of equal rows, ascending.
 
     Raises InputError, naming them, where equal rows have different targets.
