@@ -15,7 +15,7 @@ PICTURE = Path(__file__).parent / "images" / "architecture.svg"
 ROOMS = [  # from the first to the last: a room imports only from the rooms before it
     *("version", "errors", "parameters", "system", "identity", "stats", "seeds"),
     *("data", "randomization", "networks", "linalg", "features", "relu", "learners", "measures"),
-    *("runs", "report", "diagnose", "compare", "experiments", "cli", "__main__"),
+    *("runs", "report", "diagnose", "compare", "interrogate", "experiments", "cli", "__main__"),
 ]
 PATH = ("data", "randomization", "learners", "runs", "report", "compare", "cli")  # the way of the data, highlighted
 _ROW, _TEXT, _WIDTH = 30, 130, 960  # pixels: height of a room, left edge of its name, width of the picture

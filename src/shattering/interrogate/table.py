@@ -1,0 +1,190 @@
+"""The table of runs that the tests read: which treatment each stored run is, which cell it belongs to, and its outcomes."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import cache
+from math import sqrt
+
+import pandas as pd
+
+from shattering.errors import InputError
+from shattering.learners import find_model
+from shattering.runs.spec import RunSpec
+from shattering.runs.stored import Run
+
+COLUMNS = {
+    "run": "Id of the run.",
+    "cell": "Data, size, architecture and hyperparameters; runs of a cell differ in treatment and seed.",
+    "condition": "The treatment: one of `CONDITIONS`.",
+    "seed": "Seed of the run; runs of a cell and a seed share images and initial weights.",
+    "corruption": "Probability in 0…1 that a training label is redrawn.",
+    "n": "Training examples.",
+    "loss": "Mean training loss at the end, in evaluation mode, in nats.",
+    "steps": "Updates of the parameters.",
+    "fitted": "True if the loss at which the run was to stop was reached; of a run with equal steps, if its loss is finite.",
+    "train_accuracy": "In 0…1, of the labels trained on.",
+    "test_accuracy": "In 0…1, of the true labels.",
+    "n_test": "Test examples.",
+    "gap": "Training accuracy minus test accuracy, the test labels corrupted as the training labels are.",
+    "gap_error": "Standard error of the gap, √(e(1−e)/n_test).",
+    "gap_to_true": "Training accuracy minus test accuracy with true test labels.",
+    "n_parameters": "Trainable scalars.",
+    "layers": "Layers with weights, where the network's name says it.",
+}
+CONDITIONS = {
+    "natural": "original labels and pixels",
+    "partial": "part of the labels random",
+    "random": "random labels",
+    "random pixels": "pixels permuted anew in every image",
+    "gaussian pixels": "Gaussian noise in place of pixels",
+    "equal steps": "original labels, as many steps as the random labels of the same seed took",
+    "fewer": "random labels on fewer examples",
+    "untrained natural": "untrained network, original labels",
+    "untrained random": "untrained network, random labels",
+}
+_NOT_HYPERPARAMETERS = ("epochs", "stop_at_loss", "evaluate_train", "track_examples", "network", "learning_rate")
+_SIZES = ((re.compile(r"mlp-(\d+)x(\d+)"), "mlp"), (re.compile(r"(?:small-cnn)(?:-(\d+))?"), "small-cnn"))
+
+
+def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
+    """Describe the runs that belong to a population; others are left out.
+
+    A run belongs to one if it is done, and trains a network to a loss (`stop_at_loss`) on original or random labels or pixels, or is an
+    untrained network (a learning rate of 0), or trains on original labels for as many steps as a run with random labels took. What a run
+    is follows from its specification alone, so that runs of one's own are a population too.
+
+    Args:
+        runs: of a store, done or not.
+
+    Returns:
+        The table, one row per run, with `COLUMNS` and one column per axis; and the axes: the hyperparameters that differ between cells.
+
+    Raises:
+        InputError: if no run belongs to a population.
+    """
+    done = {run.run_id: run for run in runs if run.status == "done" and _is_plain(run.spec)}
+    rows = [row for run in done.values() if (row := _row(run))]
+    table = pd.DataFrame(rows)
+    if table.empty or not {"natural", "random"} <= set(table["condition"]):
+        raise InputError("runs has no networks trained to a loss on original and on random labels, expected a population such as that of the scale demo")
+    table = _with_equal_steps(_with_cells(table))
+    table = table.sort_values(["cell", "condition", "seed", "n", "run"], ignore_index=True)
+    again = ["cell", "condition", "seed", "n", "corruption"]
+    table = table.drop_duplicates(again, ignore_index=True)  # such as two budgets: the first by id
+    trained = table[table["condition"] == "natural"]
+    axes = [name for name in _axis_names(table) if trained[name].nunique(dropna=False) > 1]
+    return table[list(dict.fromkeys([*COLUMNS, *axes, "network"]))], axes
+
+
+def _is_plain(spec: RunSpec) -> bool:
+    """Return whether a run is of a network, without folds, and with no other randomization than those of `CONDITIONS`."""
+    r = spec.randomization
+    plain = r.pixels == "true" or (r.pixels in ("random", "gaussian") and not r.labels)
+    return spec.model == "network" and spec.folds is None and r.label_mode == "redraw" and not r.permute_channels and plain
+
+
+@cache
+def _defaults() -> Mapping[str, object]:
+    return find_model("network").get_params()
+
+
+def _row(run: Run) -> dict | None:
+    """Return what is known of a run without the others; None for one that belongs to no population."""
+    spec, result, history = run.spec, run.result, run.history
+    params = {**_defaults(), **spec.params}
+    condition = _condition(spec, params)
+    if history.empty or condition is None:
+        return None
+    last = history.iloc[-1]
+    untrained = condition.startswith("untrained")
+    loss = float(last["train_loss"] if untrained else last.get("full_train_loss", float("nan")))
+    stop = params["stop_at_loss"]
+    finite = loss == loss and loss < float("inf")
+    corrupted, true = result.get("test_accuracy_on_corrupted_labels", result["test_accuracy"]), result["test_accuracy"]
+    return {
+        "run": run.run_id,
+        "condition": condition,
+        "seed": spec.seed,
+        "corruption": spec.randomization.labels,
+        "n": result["n_train"],
+        "loss": loss,
+        "steps": 0.0 if untrained else float(last["step"]),
+        "epochs": float(result["epochs"]),
+        "fitted": untrained or (finite and (stop is None or loss <= stop)),
+        "train_accuracy": result["train_accuracy"],
+        "test_accuracy": true,
+        "n_test": result["n_test"],
+        "gap": result["train_accuracy"] - corrupted,
+        "gap_error": sqrt(max(corrupted * (1 - corrupted), 0.0) / result["n_test"]),
+        "gap_to_true": result["train_accuracy"] - true,
+        "n_parameters": result["n_parameters"],
+        "setting": _setting(spec, params, untrained),
+        "network": params["network"],
+        **_architecture(str(params["network"])),
+        **{name: value for name, value in params.items() if name not in _NOT_HYPERPARAMETERS and isinstance(value, (int, float, str, type(None)))},
+        "learning_rate": spec.build().hyperparameters(result["n_train"], 0).learning_rate,
+    }
+
+
+def _condition(spec: RunSpec, params: Mapping[str, object]) -> str | None:
+    """Return the treatment that a specification says; "equal steps" for one that may be, which `_with_equal_steps` decides."""
+    r = spec.randomization
+    if params["learning_rate"] == 0:
+        return {0: "untrained natural", 1: "untrained random"}.get(r.labels) if r.pixels == "true" else None
+    if params["stop_at_loss"] is None:
+        return "equal steps" if not r.labels and r.pixels == "true" else None
+    if r.pixels != "true":
+        return f"{r.pixels} pixels"
+    return {0: "natural", 1: "random"}.get(r.labels, "partial")
+
+
+def _setting(spec: RunSpec, params: Mapping[str, object], untrained: bool) -> str:
+    """Return what runs of a cell have in common, their number of examples apart, as text."""
+    data = {name: value for name, value in asdict(replace(spec, randomization=type(spec.randomization)())).items() if value is not None}
+    for name in ("n_train", "randomization", "params", "seed", "data_seed", "noise_seed"):
+        data.pop(name, None)
+    left_out = ("epochs", "stop_at_loss", "evaluate_train", "track_examples")
+    if untrained:
+        own = {"network": params["network"]}
+    else:
+        known = _defaults()
+        own = {name: value for name, value in sorted(params.items()) if name not in left_out and value != known.get(name)}
+    return json.dumps({**data, **own, "untrained": untrained}, sort_keys=True, default=str)
+
+
+def _architecture(network: str) -> dict:
+    """Return family, depth and width of a network whose name has sizes; the name as the family of another."""
+    for pattern, family in _SIZES:
+        if sizes := pattern.fullmatch(network):
+            depth, width = (int(sizes[1]), int(sizes[2])) if family == "mlp" else (3, int(sizes[1] or 32))
+            return {"family": family, "depth": depth, "width": width, "layers": depth + (1 if family == "mlp" else 2)}
+    return {"family": network, "depth": None, "width": None, "layers": None}
+
+
+def _axis_names(table: pd.DataFrame) -> list[str]:
+    others = {*COLUMNS, "setting", "network", "epochs", "family", "depth", "width", "learning_rate"}
+    return ["n", "family", "depth", "width", "learning_rate", *(name for name in table if name not in others)]
+
+
+def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Name the cells: a setting and the number of examples of its natural runs; random labels on fewer belong to the next larger cell."""
+    sizes = {key: sorted(rows["n"].unique()) for key, rows in table[table["condition"] == "natural"].groupby("setting")}
+    rows = []
+    for row in table.to_dict("records"):
+        n, own = row["n"], sizes.get(row["setting"], [])
+        if row["condition"] == "random" and n not in own:
+            n = min((size for size in own if size > n), default=None)
+            row["condition"] = "fewer"
+        if n is not None and (n in own or row["condition"].startswith("untrained")):
+            rows.append({**row, "cell": f"{row['setting']} n={n}"})
+    return pd.DataFrame(rows)
+
+
+def _with_equal_steps(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep of the runs without a stop those that took as many epochs as the run with random labels of the same cell and seed."""
+    random = table[table["condition"] == "random"]
+    epochs = {(cell, seed): count for cell, seed, count in zip(random["cell"], random["seed"], random["epochs"], strict=True)}
+    equal = [epochs.get((cell, seed)) == count for cell, seed, count in zip(table["cell"], table["seed"], table["epochs"], strict=True)]
+    return table[(table["condition"] != "equal steps") | pd.Series(equal, index=table.index)]

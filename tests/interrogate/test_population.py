@@ -1,0 +1,108 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from shattering import InputError, Randomization, RunSpec, Store, sweep
+from shattering.interrogate.population import SCALES, STAGES, equal_steps, find_scale, natural, randomized, rounded_down
+from shattering.interrogate.table import CONDITIONS, runs_table
+from shattering.runs.execute import run
+from tests.interrogate.conftest import TINY
+
+
+def test_a_population_has_every_treatment_and_the_table_finds_what_each_run_is(population):
+    store, runs = population
+    table, axes = runs_table(store.runs())
+    assert axes == ["width"]
+    assert len(table) == len(runs) == len({one.run_id for one in runs})
+    counts = table["condition"].value_counts().to_dict()
+    assert counts == {
+        "natural": 4,
+        "random": 4,
+        "equal steps": 4,
+        "fewer": 4,
+        "partial": 2,
+        "random pixels": 2,
+        "untrained natural": 4,
+        "untrained random": 4,
+    }
+    assert set(counts) <= set(CONDITIONS)
+    assert table.loc[~table["condition"].str.startswith("untrained"), "cell"].nunique() == 2
+    assert table["fitted"].all()
+    assert set(table.loc[table["condition"] == "fewer", "n"]) == {20, 10}
+
+
+def test_random_labels_stop_at_the_loss_that_their_natural_partner_has_reached(population):
+    table, _ = runs_table(population[0].runs())
+    by = table[table["seed"] == 0].set_index("condition")
+    reached = by.loc["natural"].set_index("cell")["loss"]
+    for condition in ("random", "partial", "fewer", "random pixels"):
+        for cell, loss in zip(by.loc[condition, "cell"], by.loc[condition, "loss"], strict=True):
+            assert loss <= rounded_down(reached[cell]) <= reached[cell] <= 0.01
+
+
+def test_equal_steps_are_equal(population):
+    table, _ = runs_table(population[0].runs())
+    random, equal = (table[table["condition"] == name].set_index(["cell", "seed"])["steps"] for name in ("random", "equal steps"))
+    assert random.sort_index().tolist() == equal.sort_index().tolist()
+
+
+def test_treatments_of_a_seed_share_initial_weights_and_images(population):
+    import torch
+
+    def weights(labels):
+        spec = next(spec for spec in natural(TINY) if spec.params["learning_rate"] == 0 and spec.seed == 1)
+        return list(population[0].of(replace(spec, randomization=Randomization(labels))).model().module_.parameters())
+
+    assert all(torch.equal(a, b) for a, b in zip(weights(0.0), weights(1.0), strict=True))
+
+
+def test_untrained_networks_are_as_they_were_initialized(population):
+    import torch
+
+    from shattering.networks import build_network
+    from shattering.seeds import integer
+
+    spec = next(spec for spec in natural(TINY) if spec.params["learning_rate"] == 0)
+    stored = population[0].of(spec).model().module_
+    fresh = build_network(str(spec.params["network"]), (1, 8, 8), 10, integer(spec.seed, "init"))
+    assert all(torch.equal(a, b) for a, b in zip(stored.parameters(), fresh.parameters(), strict=True))
+
+
+def test_every_stage_is_there_already_when_it_is_asked_for_again(population):
+    store, runs = population
+    for stage in STAGES:
+        for spec in stage(TINY, runs):
+            assert store.of(spec).status == "done"
+    assert [one.status for one in sweep(randomized(TINY, runs), store)] == ["done"] * len(randomized(TINY, runs))
+
+
+def test_later_stages_wait_for_those_before():
+    assert randomized(TINY, []) == equal_steps(TINY, []) == []
+
+
+def test_a_run_that_missed_its_loss_has_no_partners(population):
+    store, runs = population
+    missed = [replace(one, result={}, status="failed") if one.spec.seed == 1 else one for one in runs]
+    assert {spec.seed for spec in randomized(TINY, missed)} == {0}
+
+
+def test_other_runs_of_a_store_are_left_out(population, tmp_path):
+    runs = list(population[0].runs())
+    other = run(RunSpec("digits", 40, 50, params={"network": "mlp-1x16", "epochs": 1}), Store(tmp_path))
+    assert len(runs_table([*runs, other])[0]) == len(runs)
+    with pytest.raises(InputError, match="runs has no networks trained to a loss on original and on random labels"):
+        runs_table([other])
+
+
+def test_scales_are_literal_and_their_sizes_are_known():
+    sizes = {name: sum(len(list(block.cells())) for block in scale.blocks) for name, scale in SCALES.items()}
+    assert sizes["demo"] == 16
+    assert {json.dumps(spec.to_json()) for scale in SCALES.values() if scale.dataset == "digits" for spec in natural(scale)}
+    with pytest.raises(InputError, match="unknown scale 'huge'"):
+        find_scale("huge")
+
+
+@pytest.mark.parametrize(("loss", "rounded"), [(0.0099999, 0.0099), (0.01, 0.01), (0.0086, 0.0086), (0.00012345, 0.00012), (3.19, 3.1)])
+def test_losses_are_rounded_down_to_two_digits(loss, rounded):
+    assert rounded_down(loss) == rounded
