@@ -83,4 +83,32 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   while (opened.length) opened.pop().open = false;
 });
-for (const [name, spec] of Object.entries(JSON.parse(document.getElementById("specs").textContent))) draw(name, spec);
+/* Sort a table by a column, and back to the other direction at the next click; a cell without a value is last. */
+function sortBy(table, column, header) {
+  const down = header.getAttribute("aria-sort") !== "descending", body = table.tBodies[0];
+  const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent;
+  const rows = [...body.rows].sort((a, b) => {
+    const [x, y] = [key(a), key(b)];
+    if (x === "" || y === "") return (x === "") - (y === "");
+    const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+    return down ? -order : order;
+  });
+  body.append(...rows);
+  for (const other of table.tHead.rows[0].cells) other.removeAttribute("aria-sort");
+  header.setAttribute("aria-sort", down ? "descending" : "ascending");
+}
+
+for (const table of document.querySelectorAll("table.sortable")) {
+  [...table.tHead.rows[0].cells].forEach((header, column) => {
+    const button = element("button", header, { type: "button", class: "sort" });
+    button.append(...[...header.childNodes].filter((node) => node !== button));
+    button.addEventListener("click", () => sortBy(table, column, header));
+  });
+}
+
+// a figure in closed details has no width yet: it is drawn when they are opened
+for (const [name, spec] of Object.entries(JSON.parse(document.getElementById("specs").textContent))) {
+  const closed = document.getElementById("chart-" + name).closest("details:not([open])");
+  if (closed) closed.addEventListener("toggle", () => draw(name, spec), { once: true });
+  else draw(name, spec);
+}

@@ -1,0 +1,70 @@
+"""The command `interrogate`: a population of runs, and what its measures of generalization are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from shattering.cli.common import Swept, check_out, print_json, print_written, sweep_with_overview, where
+from shattering.errors import InputError
+from shattering.parameters import Count, split_list
+
+if TYPE_CHECKING:
+    from shattering.interrogate.population import PopulationScale
+    from shattering.runs.store import Store
+    from shattering.runs.stored import Run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Interrogate(Swept):
+    """Do measures of generalization tell natural from random labels? Trains a population, measures it, and writes a page of verdicts."""
+
+    scale: Literal["demo", "small", "full"] = "demo"
+    """demo: digits, minutes. small: 1,000 CIFAR-10 images, ten hours of a core. full: all 50,000, for a GPU."""
+    data: str | None = None
+    """A name or a path in place of the scale's dataset."""
+    measures: str | None = None
+    """A comma list of names. Default: all."""
+    jobs: Count | None = None
+    """Runs at a time, each in its own process. Default: as many as cores; on Ray as many as fit."""
+    from_: str | None = None
+    """Judge the runs of this store, and train nothing."""
+    out: Path = Path("measures.html")
+    """The page to write."""
+
+    def execute(self) -> int:
+        from rich.console import Console
+
+        from shattering.interrogate.population import find_scale
+        from shattering.interrogate.result import interrogate
+        from shattering.runs.store import Store
+        from shattering.system.machine import usable_cores
+
+        check_out(self.out)
+        names = None if self.measures is None else split_list(self.measures, "--measures")
+        store, scale = Store(self.store if self.from_ is None else self.from_), find_scale(self.scale)
+        if self.from_ is None:
+            self._train(replace(scale, dataset=self.data or scale.dataset), store)
+        elif not store.refresh():
+            raise InputError(f"--from is {self.from_}, expected a folder of runs")
+        found = interrogate(names, store, jobs=self.jobs or usable_cores(), console=Console(stderr=True))
+        found.to_html(self.out)
+        if self.json:
+            print_json({**found.to_json(), "report": where(self.out)})
+        else:
+            print(found)
+            print_written(self.out)
+        return 1 if found.why_blocked else 0
+
+    def _train(self, scale: PopulationScale, store: Store) -> None:
+        """Run what is missing of a population, stage by stage, as each depends on what the ones before have reached."""
+        from shattering.interrogate.population import STAGES
+        from shattering.system.machine import usable_cores
+
+        jobs = usable_cores() if self.jobs is None and self.engine == "local" else self.jobs
+        runs: list[Run] = []
+        for stage in STAGES:
+            done: Sequence[Run] = sweep_with_overview(stage(scale, runs), store, jobs, engine=self.chosen_engine())
+            runs += done

@@ -1,0 +1,118 @@
+"""Charts of an interrogation: one per measure, and the leaderboard."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from shattering.interrogate.judging import Judged
+from shattering.report.charts import BLUE, GREEN, OCHRE, PURPLE, RED, RULE, SIZE, TEAL, Chart, color, log_axis, reference, share_axis
+
+COLORS = {
+    "original labels": BLUE,
+    "part of the labels random": OCHRE,
+    "random labels": RED,
+    "original labels, equal steps": TEAL,
+    "random labels, fewer examples": PURPLE,
+    "destroyed pixels": GREEN,
+}
+_NAMES = {
+    "natural": "original labels",
+    "partial": "part of the labels random",
+    "random": "random labels",
+    "equal steps": "original labels, equal steps",
+    "fewer": "random labels, fewer examples",
+    "random pixels": "destroyed pixels",
+    "gaussian pixels": "destroyed pixels",
+    "untrained natural": "original labels",
+    "untrained random": "random labels",
+}
+_WIDE = 100.0  # ratio of the largest to the smallest value from which an axis is logarithmic
+
+
+def measure_chart(table: pd.DataFrame, measure: str, psi: Mapping[str, float]) -> Chart | None:
+    """Draw a measure over the gap, one point per run, with lines between the runs of a cell and seed; beside it, untrained networks and ψ.
+
+    Infinite and missing values are left out.
+
+    Args:
+        table: one row per run, as `judge_table` takes it.
+        measure: a column of it.
+        psi: hyperparameter → ψ.
+
+    Returns:
+        The chart; None if no run has a finite value.
+    """
+    shown = table[np.isfinite(table[measure].to_numpy(float))]
+    rows = pd.DataFrame({name: shown[name] for name in ("gap", "seed", "corruption", "n", "loss", "steps", "condition")})
+    rows = rows.assign(value=shown[measure], treatment=shown["condition"].map(_NAMES), cell=shown["cell"].rank(method="dense").astype(int))
+    trained = rows[~rows["condition"].str.startswith("untrained")]
+    if trained.empty:
+        return None
+    axis = _axis(measure, trained["value"])
+    present = [name for name in COLORS if name in set(trained["treatment"])]
+    base = alt.Chart(trained).encode(
+        x=alt.X(**share_axis("gap between training and test accuracy", "gap")),
+        y=alt.Y(**axis),
+        color=color("treatment", present, [COLORS[name] for name in present], columns=2),
+    )
+    points = base.mark_point(filled=True, size=40, opacity=0.75).encode(
+        tooltip=["treatment:N", "cell:O", "seed:O", "n:Q", alt.Tooltip("value:Q", format=".4g"), alt.Tooltip("gap:Q", format=".1%")]
+    )
+    joined = alt.Chart(trained[trained["condition"].isin(["natural", "partial", "random"])])
+    lines = joined.mark_line(color=RULE, opacity=0.25, strokeWidth=1).encode(x="gap:Q", y="value:Q", detail=["cell:O", "seed:O"])
+    parts: list[Any] = [alt.layer(points, lines).properties(**SIZE)]
+    untrained = rows[rows["condition"].str.startswith("untrained")]
+    if len(untrained):
+        strip = alt.Chart(untrained, title="untrained").mark_tick(thickness=2, opacity=0.6)
+        own = _axis("", untrained["value"])
+        parts.append(strip.encode(x=alt.X("treatment:N", title=None), y=alt.Y(**own), color=alt.Color("treatment:N")).properties(width=90, height=280))
+    if psi:
+        bars = pd.DataFrame({"hyperparameter": list(psi), "psi": list(psi.values())})
+        chart = alt.Chart(bars, title="ψ, natural runs").mark_bar(color=BLUE)
+        x = alt.X("psi:Q", title="agreement with the gap", scale=alt.Scale(domain=[-1, 1]))
+        parts.append(chart.encode(x=x, y=alt.Y("hyperparameter:N", title=None)).properties(width=130, height=24 * len(bars)))
+    return alt.hconcat(*parts) if len(parts) > 1 else parts[0]
+
+
+def _axis(title: str, values: pd.Series) -> dict:
+    """Return arguments of alt.Y: a logarithmic axis for positive values over orders of magnitude."""
+    if float(values.min()) > 0 and float(values.max()) > _WIDE * float(values.min()):
+        return log_axis(title, "value", ".1e")
+    return {"shorthand": "value:Q", "title": title, "scale": alt.Scale(zero=False)}
+
+
+def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str, float]) -> Chart | None:
+    """Draw how every measure ranks over how it tells: K̃ over the smallest share of T1a, T1b and T1c.
+
+    Args:
+        judged: what `judge_table` found.
+        controls: names that are drawn as landmarks, with their names.
+        seconds: measure → mean seconds per run.
+
+    Returns:
+        The chart; None if nothing was compared.
+    """
+    rows = []
+    for name, judgement in judged.judgements.items():
+        shares = [judgement.outcomes[test].statistic for test in ("T1a", "T1b", "T1c")]
+        known = [share for share in shares if share == share]
+        if known and not name.startswith("random_number_"):
+            k = judgement.outcomes["T4"].statistic
+            kind = "control" if name in controls else "measure"
+            rows.append({"name": name, "kind": kind, "tells": min(known), "ranks": k if k == k else 0.0, "seconds": seconds.get(name, 0.0)})
+    if not rows:
+        return None
+    base = alt.Chart(pd.DataFrame(rows)).encode(
+        x=alt.X(**share_axis("least share of cells in which it tells, of T1a, T1b and T1c", "tells")),
+        y=alt.Y("ranks:Q", title="K̃: information on the gap, %"),
+    )
+    points = base.mark_point(filled=True, opacity=0.7).encode(
+        color=color("kind", ["measure", "control"], [BLUE, OCHRE]),
+        size=alt.Size("seconds:Q", title="seconds per run", scale=alt.Scale(range=[30, 400])),
+        tooltip=["name:N", alt.Tooltip("tells:Q", format=".0%"), alt.Tooltip("ranks:Q", format=".1f"), alt.Tooltip("seconds:Q", format=".3g")],
+    )
+    named = base.transform_filter("datum.kind === 'control'").mark_text(align="left", dx=8, fontSize=10, color=RULE).encode(text="name:N")
+    return alt.layer(points, named, reference(x=0.9)).properties(width=620, height=360)

@@ -1,0 +1,149 @@
+"""`interrogate`: put measures through the tests on stored runs; `Interrogation`: what came of it, as tables, charts, page and JSON."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+
+from shattering import parameters
+from shattering.errors import InputError, printable, shown, unknown
+from shattering.interrogate.controls import DATA_CONTROLS, control_columns
+from shattering.interrogate.findings import Findings
+from shattering.interrogate.judging import judge_table
+from shattering.interrogate.page import render_interrogation
+from shattering.interrogate.table import runs_table
+from shattering.interrogate.values import COLUMNS, Function, measured, relate
+from shattering.interrogate.verdicts import Thresholds
+from shattering.measures.catalog import MEASURES
+from shattering.report.page import write_page
+from shattering.runs.store import Store
+from shattering.runs.stored import Run
+
+
+@dataclass(frozen=True)
+class Interrogation(Findings):
+    """The result of `interrogate`: see `Findings` for its fields, tables and charts.
+
+    Example:
+        >>> found = interrogate(None, "runs")  # doctest: +SKIP
+        >>> found.to_html("measures.html")  # doctest: +SKIP
+    """
+
+    def to_html(self, path: str | Path | None = None) -> str:
+        """Return the page, which opens offline, as text; and write it to `path` if one is given."""
+        html = render_interrogation(self)
+        if path is not None:
+            write_page(html, Path(path))
+        return html
+
+    def to_json(self) -> dict:
+        """Return everything but values and charts as a JSON object; None for what is not a finite number.
+
+        Keys: verdicts, blocked, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds, runs.
+        """
+        best = self.judged.best
+        return {
+            "verdicts": {name: verdict._asdict() for name, verdict in self.verdicts.items()},
+            "blocked": self.why_blocked,
+            "controls": _records(self.controls),
+            "tests": _records(self.tests),
+            "best": dict(zip(("measure", "psi", "low", "high"), map(_json, best), strict=True)) if best else None,
+            "flipped": self.judged.flipped,
+            "counts": _records(self.counts),
+            "reasons": _records(self.reasons),
+            "thresholds": vars(self.thresholds),
+            "runs": [run.folder.name for run in self.runs],
+        }
+
+    def __str__(self) -> str:
+        lines = [self.why_blocked] if self.why_blocked else [f"{verdict.verdict:24} {verdict.sentence}" for verdict in self.verdicts.values()]
+        return "\n".join(map(printable, lines))
+
+
+def interrogate(
+    measures: Mapping[str, Function] | Sequence[str] | None = None,
+    runs: Store | str | Path | Sequence[Run] = "runs",
+    *,
+    thresholds: Thresholds | None = None,
+    jobs: int = 1,
+    console: Console | None = None,
+) -> Interrogation:
+    """Ask of each measure of generalization whether it tells natural from random labels, and whether it ranks natural networks.
+
+    CACM 2021, section 1.1: for any purported measure of generalization, compare how it fares on the natural data versus the randomized data.
+    Measures are compared at equal loss, at equal steps, at both, and at initialization; see docs/measures.md. Nothing is trained: the runs are
+    those of a population, as `shattering interrogate` makes them. Values are stored beside the runs, so that another call computes only
+    those of new measures, and of those whose code has changed.
+
+    Args:
+        measures: name → function `Fitted` → float, of which larger values mean "predicted to generalize worse"; or names in `MEASURES`. None:
+            all of `MEASURES`.
+        runs: a store, its folder, or runs. Those that belong to no population are left out.
+        thresholds: of the verdicts; None: the defaults.
+        jobs: runs that are measured at a time, each in its own process.
+        console: shows how many runs are measured; None: nothing is shown.
+
+    Returns:
+        Tables, verdicts, charts and page.
+
+    Raises:
+        InputError: for an unknown measure, a name that a column or a control has, and runs among which is no population.
+
+    Example:
+        >>> def l1_norm(fitted):
+        ...     return float(sum(weight.abs().sum() for weight in fitted.weights()))
+        >>> found = interrogate({"l1_norm": l1_norm}, "runs")  # doctest: +SKIP
+        >>> print(found.verdicts["l1_norm"])  # doctest: +SKIP
+        tells: l1_norm is larger with random labels in 32 of 32 cells at equal loss, …
+        >>> interrogate({"l1_norm": l1_norm}, [])
+        Traceback (most recent call last):
+        ...
+        shattering.errors.InputError: runs has no networks trained to a loss on original and on random labels, expected a population, such as `shattering interrogate` makes
+    """
+    parameters.check("jobs", jobs, parameters.Count)
+    store = runs if isinstance(runs, Store) else Store(runs) if isinstance(runs, (str, Path)) else None
+    found = store.runs() if store else list(runs)  # type: ignore[arg-type]  # a store has been dealt with
+    table, axes = runs_table(found)
+    functions = _chosen(measures, table)
+    related = relate(table, found)
+    show = None if console is None else lambda done, of: console.print(f"measured {done} of {of} runs")
+    details = measured(related, {**functions, **DATA_CONTROLS}, store, jobs, *([show] if show else []))
+    values = details.pivot_table(index="run", columns="measure", values="value", dropna=False)
+    wide = table.join(values.reindex(columns=[*functions, *DATA_CONTROLS]), on="run")
+    wide = wide.join(control_columns(table, axes))
+    controls = [name for name in wide if name not in table and name not in functions]
+    t = thresholds or Thresholds()
+    judged = judge_table(wide, axes, list(functions), controls, t)
+    return Interrogation(wide, details[["run", *COLUMNS]], axes, list(functions), judged, [one.run for one in related], t)
+
+
+def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Function]:
+    """Return the functions by name. Raises InputError for unknown names, and for names that mean something else in the table of values."""
+    if measures is None:
+        return dict(MEASURES)
+    if isinstance(measures, str):
+        raise InputError(f"measures is {measures!r}, expected a list of names or a mapping from names to functions")
+    if not isinstance(measures, Mapping):
+        for name in measures:
+            if name not in MEASURES:
+                raise unknown("measure", name, MEASURES)
+        return {name: MEASURES[name] for name in measures}
+    taken = {*table.columns, *DATA_CONTROLS, *control_columns(table, [])}
+    for name, function in measures.items():
+        if not isinstance(name, str) or name in taken:
+            raise InputError(f"measures has {shown(name)}, expected a name that no column of the values and no control has")
+        if not callable(function):
+            raise InputError(f"measures has {shown(function)} as {name}, expected a function of a Fitted")
+    return dict(measures)
+
+
+def _json(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _records(table: pd.DataFrame) -> list[dict]:
+    return [{name: _json(value) for name, value in row.items()} for row in table.to_dict("records")]
