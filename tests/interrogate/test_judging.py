@@ -82,7 +82,7 @@ def test_few_cells_decide_nothing(few, simulated):
 
 
 def test_without_ladder_or_twins_nothing_is_said_to_tell():
-    table, names, controls = with_measures(simulate(ladder=False, twins=False))
+    table, names, _ = with_measures(simulate(ladder=False, twins=False))
     judged = judge_table(table, AXES, names[:2], ["constant"])
     assert judged.judgements["satisfies"].verdict == UNDECIDED
     assert "(not tested at equal steps and at both)" in judged.judgements["satisfies"].sentence

@@ -28,17 +28,19 @@ def test_a_population_has_every_treatment_and_the_table_finds_what_each_run_is(p
     }
     assert set(counts) <= set(CONDITIONS)
     assert table.loc[~table["condition"].str.startswith("untrained"), "cell"].nunique() == 2
-    assert table["fitted"].all()
+    assert table.loc[table["condition"] == "natural", "fitted"].all()
+    assert table["fitted"].sum() > 20
     assert set(table.loc[table["condition"] == "fewer", "n"]) == {20, 10}
 
 
 def test_random_labels_stop_at_the_loss_that_their_natural_partner_has_reached(population):
     table, _ = runs_table(population[0].runs())
-    by = table[table["seed"] == 0].set_index("condition")
+    by = table[(table["seed"] == 0) & table["fitted"]].set_index("condition")
     reached = by.loc["natural"].set_index("cell")["loss"]
-    for condition in ("random", "partial", "fewer", "random pixels"):
-        for cell, loss in zip(by.loc[condition, "cell"], by.loc[condition, "loss"], strict=True):
-            assert loss <= rounded_down(reached[cell]) <= reached[cell] <= 0.01
+    partners = by.loc[by.index.isin(["random", "partial", "fewer", "random pixels"])]
+    assert len(partners) > 6
+    for cell, loss in zip(partners["cell"], partners["loss"], strict=True):
+        assert loss <= rounded_down(reached[cell]) <= reached[cell] <= 0.01
 
 
 def test_equal_steps_are_equal(population):
@@ -82,7 +84,7 @@ def test_later_stages_wait_for_those_before():
 
 
 def test_a_run_that_missed_its_loss_has_no_partners(population):
-    store, runs = population
+    _, runs = population
     missed = [replace(one, result={}, status="failed") if one.spec.seed == 1 else one for one in runs]
     assert {spec.seed for spec in randomized(TINY, missed)} == {0}
 

@@ -32,7 +32,7 @@ def store(population, tmp_path):
 
 def test_values_are_those_of_the_measures_and_are_stored_beside_the_runs(store, monkeypatch):
     found = interrogate({"l1_norm": l1_norm, "broken": broken}, store)
-    row = found.values.set_index("run")
+    row = found.table.set_index("run")
     one = store.runs()[0]
     weights = [p for name, p in one.model().module_.named_parameters() if name.endswith("weight")]
     assert row.loc[one.run_id, "l1_norm"] == pytest.approx(float(sum(w.abs().sum() for w in weights)), rel=1e-5)
@@ -40,7 +40,7 @@ def test_values_are_those_of_the_measures_and_are_stored_beside_the_runs(store, 
     assert found.judged.judgements["broken"].verdict == "not computable"
     monkeypatch.setattr(values, "_measure", None)  # nothing is computed any more
     again = interrogate({"l1_norm": l1_norm, "broken": broken}, store.runs())
-    pd.testing.assert_frame_equal(again.values, found.values)
+    pd.testing.assert_frame_equal(again.table, found.table)
     assert interrogate({"l1_norm": l1_norm}, str(store.root)).measures == ["l1_norm"]
 
 
@@ -59,7 +59,7 @@ def test_a_new_measure_retrains_nothing_and_an_edited_one_is_computed_again(stor
     assert second.loc["mine", "version"] != first.loc["mine", "version"]
     pd.testing.assert_frame_equal(second.loc[list(DATA_CONTROLS)], first.loc[list(DATA_CONTROLS)])  # not computed again: the same seconds
     assert {run.folder: (run.folder / "result.json").stat().st_mtime_ns for run in store.runs()} == before
-    assert found.values["mine"].notna().all()
+    assert found.table["mine"].notna().all()
 
 
 def test_measuring_goes_on_where_it_was_interrupted(store, monkeypatch):
@@ -81,12 +81,11 @@ def test_measuring_goes_on_where_it_was_interrupted(store, monkeypatch):
 def test_a_damaged_file_of_values_is_computed_again(store):
     first = interrogate({"l1_norm": l1_norm}, store)
     (store.runs()[0].folder / values.FILE).write_bytes(b"damaged")
-    pd.testing.assert_series_equal(interrogate({"l1_norm": l1_norm}, store).values["l1_norm"], first.values["l1_norm"])
+    pd.testing.assert_series_equal(interrogate({"l1_norm": l1_norm}, store).table["l1_norm"], first.table["l1_norm"])
 
 
 def test_with_two_cells_the_controls_block_the_verdicts_and_the_command_says_so(store, tmp_path, capsys):
     out = tmp_path / "page.html"
-    interrogate({"n_parameters": __import__("shattering").MEASURES["n_parameters"]}, store) if False else None
     status = main(["interrogate", "--from", str(store.root), "--measures", "n_parameters", "--out", str(out), "--jobs", "1", "--json"])
     told = json.loads(capsys.readouterr().out)
     assert status == 1
@@ -116,9 +115,11 @@ def test_bad_measures_are_refused_before_anything_is_computed(population, measur
 def simulated() -> Interrogation:
     table, names, controls = with_measures(simulate())
     names = ["satisfies", "infinite", "cannot_be_computed"]
-    details = pd.DataFrame({"run": table["run"], "measure": "satisfies", "version": "1", "value": table["satisfies"], "reason": "", "seconds": 0.5})
+    details = pd.DataFrame(
+        {"run": table["run"], "measure": "satisfies", "version": "1", "value": table["satisfies"], "reason": "", "seconds": 0.5}
+    )
     details.loc[:2, ["value", "reason"]] = [float("nan"), "no <b>reason</b>"]
-    judged = judge_table(table, AXES, names, controls[:3] + ["constant", "training_loss"])
+    judged = judge_table(table, AXES, names, [*controls[:3], "constant", "training_loss"])
     return Interrogation(table, details, AXES, names, judged, [], Thresholds())
 
 
@@ -133,16 +134,27 @@ def test_a_page_has_a_sentence_per_verdict_and_needs_nothing_from_outside(simula
     assert "No verdicts" not in page
     assert "no &lt;b&gt;reason&lt;/b&gt;" in page
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)
-    assert set(json.loads(page.partition('id="specs">')[2].partition("</script>")[0])) == {"leaderboard", "measure-0", "measure-1", "measure-2"}
+    assert set(json.loads(page.partition('id="specs">')[2].partition("</script>")[0])) == {
+        "leaderboard",
+        "measure-0",
+        "measure-1",
+        "measure-2",
+    }
 
 
 def test_the_result_is_frozen_and_its_json_is_json(simulated):
     with pytest.raises(AttributeError):
-        simulated.values = None
+        simulated.table = None
     told = json.loads(json.dumps(simulated.to_json(), allow_nan=False))
     assert told["verdicts"]["satisfies"]["verdict"] == ROBUST
     assert told["best"]["measure"] == "satisfies"
-    assert {row["name"] for row in told["controls"]} == {"test_error", "test_error_noise_0.02", "test_error_noise_0.05", "constant", "training_loss"}
+    assert {row["name"] for row in told["controls"]} == {
+        "test_error",
+        "test_error_noise_0.02",
+        "test_error_noise_0.05",
+        "constant",
+        "training_loss",
+    }
     assert str(simulated).splitlines()[0].startswith(f"{ROBUST:24} satisfies is larger")
     assert str(simulated.verdicts["satisfies"]).startswith(f"{ROBUST}: satisfies is larger")
 

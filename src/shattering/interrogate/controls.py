@@ -135,7 +135,9 @@ def check_controls(judgements: Mapping[str, Judgement], thresholds: Thresholds) 
         found = judgements.get(name)
         return [] if found is None else [Control(name, must, found.verdict, ok(found), blocks)]
 
-    reads = [c for name in DATA_CONTROLS for c in row(name, f"{READS}, where it tells", lambda j: j.verdict == READS or not tells(j, thresholds))]
+    reads = [
+        c for name in DATA_CONTROLS for c in row(name, f"{READS}, where it tells", lambda j: j.verdict == READS or not tells(j, thresholds))
+    ]
     return [
         *row("test_error", "tells natural from random labels", lambda j: tells(j, thresholds)),
         *row("test_error", "ranks (it is the oracle)", lambda j: j.ranks, "ranking"),
@@ -146,7 +148,11 @@ def check_controls(judgements: Mapping[str, Judgement], thresholds: Thresholds) 
         *row("control_vc_dimension", f"{SAME}; may rank", lambda j: not any(follows(j, thresholds).values())),
         *row("training_error", "does not tell at equal loss", lambda j: not follows(j, thresholds)["T1a"]),
         *row("training_loss", "does not tell at equal loss", lambda j: not follows(j, thresholds)["T1a"]),
-        *row("log_steps", "does not tell at equal steps, nor at both", lambda j: not {k for k, v in follows(j, thresholds).items() if v} & {"T1b", "T1c"}),
+        *row(
+            "log_steps",
+            "does not tell at equal steps, nor at both",
+            lambda j: not {k for k, v in follows(j, thresholds).items() if v} & {"T1b", "T1c"},
+        ),
         *reads,
         *row("usual_order", "does not tell; may rank", lambda j: not any(follows(j, thresholds).values())),
     ]

@@ -68,7 +68,11 @@ def measure_chart(table: pd.DataFrame, measure: str, psi: Mapping[str, float]) -
     if len(untrained):
         strip = alt.Chart(untrained, title="untrained").mark_tick(thickness=2, opacity=0.6)
         own = _axis("", untrained["value"])
-        parts.append(strip.encode(x=alt.X("treatment:N", title=None), y=alt.Y(**own), color=alt.Color("treatment:N")).properties(width=90, height=280))
+        parts.append(
+            strip.encode(x=alt.X("treatment:N", title=None), y=alt.Y(**own), color=alt.Color("treatment:N")).properties(
+                width=90, height=280
+            )
+        )
     if psi:
         bars = pd.DataFrame({"hyperparameter": list(psi), "psi": list(psi.values())})
         chart = alt.Chart(bars, title="ψ, natural runs").mark_bar(color=BLUE)
@@ -112,7 +116,12 @@ def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str,
     points = base.mark_point(filled=True, opacity=0.7).encode(
         color=color("kind", ["measure", "control"], [BLUE, OCHRE]),
         size=alt.Size("seconds:Q", title="seconds per run", scale=alt.Scale(range=[30, 400])),
-        tooltip=["name:N", alt.Tooltip("tells:Q", format=".0%"), alt.Tooltip("ranks:Q", format=".1f"), alt.Tooltip("seconds:Q", format=".3g")],
+        tooltip=[
+            "name:N",
+            alt.Tooltip("tells:Q", format=".0%"),
+            alt.Tooltip("ranks:Q", format=".1f"),
+            alt.Tooltip("seconds:Q", format=".3g"),
+        ],
     )
     named = base.transform_filter("datum.kind === 'control'").mark_text(align="left", dx=8, fontSize=10, color=RULE).encode(text="name:N")
     return alt.layer(points, named, reference(x=0.9)).properties(width=620, height=360)

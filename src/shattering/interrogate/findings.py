@@ -33,8 +33,8 @@ class Findings:
     """What `interrogate` found; see `shattering.interrogate.result.Interrogation`.
 
     Args:
-        values: one row per run: `shattering.interrogate.table.COLUMNS`, the axes, and one column per measure and control; NaN where a measure is
-            missing.
+        table: one row per run: `shattering.interrogate.table.COLUMNS`, the axes, and one column per measure and control; NaN where
+            one is missing.
         details: run, measure, value, reason (why it is NaN), seconds, of every measure that is computed.
         axes: the hyperparameters that differ between cells.
         measures: names of the measures that are judged.
@@ -43,7 +43,7 @@ class Findings:
         thresholds: of the verdicts.
     """
 
-    values: pd.DataFrame
+    table: pd.DataFrame
     details: pd.DataFrame
     axes: Sequence[str]
     measures: Sequence[str]
@@ -68,7 +68,9 @@ class Findings:
         if not wrong:
             return ""
         first = wrong[0]
-        return f"The control {first.name} must be {first.must!r} and came out {first.found!r}, so these runs give no verdict on any measure."
+        return (
+            f"The control {first.name} must be {first.must!r} and came out {first.found!r}, so these runs give no verdict on any measure."
+        )
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
@@ -83,7 +85,7 @@ class Findings:
     @cached_property
     def counts(self) -> pd.DataFrame:
         """One row per treatment: cells, runs, fitted, and the medians of loss, steps, gap, training and test accuracy."""
-        groups = self.values.groupby("condition")
+        groups = self.table.groupby("condition")
         medians = groups[["loss", "steps", "gap", "train_accuracy", "test_accuracy"]].median()
         return medians.assign(cells=groups["cell"].nunique(), runs=groups.size(), fitted=groups["fitted"].sum().astype(int)).reset_index()
 
@@ -95,7 +97,7 @@ class Findings:
     @cached_property
     def reasons(self) -> pd.DataFrame:
         """One row per measure and reason for which it is missing on trained runs, with the number of runs."""
-        trained = set(self.values.loc[~self.values["condition"].str.startswith("untrained"), "run"])
+        trained = set(self.table.loc[~self.table["condition"].str.startswith("untrained"), "run"])
         missing = self.details[self.details["value"].isna() & self.details["run"].isin(trained)]
         return missing.groupby(["measure", "reason"]).size().rename("runs").reset_index()
 
@@ -103,7 +105,7 @@ class Findings:
         """Return the chart of one measure or control: its values over the gap. None if no run has a finite value."""
         if measure not in self.judged.judgements:
             raise unknown("measure", measure, self.judged.judgements)
-        return measure_chart(self.values, measure, self.judged.psi[measure])
+        return measure_chart(self.table, measure, self.judged.psi[measure])
 
     def leaderboard(self) -> Chart | None:
         """Return the chart of all measures and controls: how each ranks over how it tells."""

@@ -65,7 +65,8 @@ def judge_table(
     Bonferroni. Where the oracle does not rank, or a random number does, no verdict says that a measure ranks.
 
     Args:
-        table: one row per run, see `shattering.interrogate.table.COLUMNS`, and one column per measure and control; NaN where one is missing.
+        table: one row per run, see `shattering.interrogate.table.COLUMNS`, and one column per measure and control, NaN where
+            one is missing.
         axes: the hyperparameters that differ between cells.
         measures: columns that are judged.
         controls: columns whose verdicts are known.
@@ -118,7 +119,9 @@ class _Ranking:
         }
 
 
-def _correct(outcomes: Mapping[str, Mapping[str, Outcome]], measures: Sequence[str], controls: Sequence[str]) -> dict[str, dict[str, float]]:
+def _correct(
+    outcomes: Mapping[str, Mapping[str, Outcome]], measures: Sequence[str], controls: Sequence[str]
+) -> dict[str, dict[str, float]]:
     """Correct the p-values of each test; a p-value that is not there counts as 1."""
     out: dict[str, dict[str, float]] = {name: {} for name in outcomes}
     for test in TESTS:
@@ -138,14 +141,28 @@ def _missing(table: pd.DataFrame, measure: str) -> float:
     return float(eligible.isna().mean()) if len(eligible) else 1.0
 
 
-def _tests(outcomes: Mapping[str, Mapping[str, Outcome]], corrected: Mapping[str, Mapping[str, float]], measures: Sequence[str]) -> pd.DataFrame:
+def _tests(
+    outcomes: Mapping[str, Mapping[str, Outcome]], corrected: Mapping[str, Mapping[str, float]], measures: Sequence[str]
+) -> pd.DataFrame:
     rows = []
     for test in TESTS:
         q = dict(zip(measures, benjamini_hochberg([outcomes[name][test].p for name in measures]), strict=True))
         for name, found in outcomes.items():
             o = found[test]
             p = {"p": o.p, "holm": corrected[name][test] if o.p == o.p else float("nan"), "q": q.get(name, float("nan"))}
-            rows.append({"measure": name, "test": test, "statistic": o.statistic, "low": o.low, "high": o.high, **p, "cells": o.cells, "pairs": o.pairs, "note": o.note})
+            rows.append(
+                {
+                    "measure": name,
+                    "test": test,
+                    "statistic": o.statistic,
+                    "low": o.low,
+                    "high": o.high,
+                    **p,
+                    "cells": o.cells,
+                    "pairs": o.pairs,
+                    "note": o.note,
+                }
+            )
     return pd.DataFrame(rows)
 
 

@@ -27,7 +27,7 @@ def render_interrogation(found: Findings) -> str:
         charts,
         {"cell": lambda value: "–" if value is None else value},
         blocked=found.why_blocked,
-        cannot_rank=[control for control in found.judged.blocked("ranking")],
+        cannot_rank=found.judged.blocked("ranking"),
         verdicts=found.verdicts,
         tests={test: TESTS[test] for test in SHOWN},
         rows=[_row(found, name) for name in names],
@@ -66,12 +66,17 @@ def _cell(test: str, outcome: Outcome, corrected: float, found: Findings) -> dic
     parts += [f"p = {outcome.p:.2g}, corrected {corrected:.2g}"] if outcome.p == outcome.p else []
     parts += [f"{outcome.cells} cells, {outcome.pairs} pairs", outcome.note]
     kind = "" if passed is None else "pass" if passed else "fail"
-    return {"text": _FORMS.get(test, "{:.2f}").format(value), "sort": repr(float(value)), "kind": kind, "title": "; ".join(filter(None, parts))}
+    return {
+        "text": _FORMS.get(test, "{:.2f}").format(value),
+        "sort": repr(float(value)),
+        "kind": kind,
+        "title": "; ".join(filter(None, parts)),
+    }
 
 
 def _loss_ratio(found: Findings) -> float | None:
     """Return the median loss of random labels over that of the natural partner, both as they stopped."""
-    kept = found.values[found.values["fitted"]]
+    kept = found.table[found.table["fitted"]]
     sides = [kept.loc[kept["condition"] == name, ["cell", "seed", "loss"]] for name in ("natural", "random")]
     both = sides[0].merge(sides[1], on=["cell", "seed"])
     return float((both["loss_y"] / both["loss_x"]).median()) if len(both) else None

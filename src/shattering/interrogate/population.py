@@ -78,7 +78,10 @@ SCALES = {
             epochs=500,
             blocks=(
                 Block(
-                    networks=("mlp-1x64", "mlp-1x256", "mlp-2x64", "mlp-2x256"), n_train=200, learning_rate=(0.02, 0.05), batch_size=(16, 64)
+                    networks=("mlp-1x64", "mlp-1x256", "mlp-2x64", "mlp-2x256"),
+                    n_train=200,
+                    learning_rate=(0.02, 0.05),
+                    batch_size=(16, 64),
                 ),
             ),
             seeds=2,
@@ -112,7 +115,16 @@ SCALES = {
             epochs=400,
             blocks=(
                 Block(
-                    networks=("mlp-1x256", "mlp-1x512", "mlp-1x1024", "mlp-3x256", "mlp-3x512", "mlp-3x1024", "small-cnn-16", "small-cnn-64"),
+                    networks=(
+                        "mlp-1x256",
+                        "mlp-1x512",
+                        "mlp-1x1024",
+                        "mlp-3x256",
+                        "mlp-3x512",
+                        "mlp-3x1024",
+                        "small-cnn-16",
+                        "small-cnn-64",
+                    ),
                     n_train=50_000,
                     learning_rate=(0.005, 0.01, 0.02),
                     batch_size=(32, 128),
@@ -226,7 +238,9 @@ def equal_steps(scale: PopulationScale, runs: Sequence[Run]) -> list[RunSpec]:
     Returns:
         The specifications, with the same data, initial weights and order.
     """
-    at_loss = [run for run in runs if run.status == "done" and run.spec.params.get("stop_at_loss") is not None and not run.result["diverged"]]
+    at_loss = [
+        run for run in runs if run.status == "done" and run.spec.params.get("stop_at_loss") is not None and not run.result["diverged"]
+    ]
     plain = [(run, _without_stop(run.spec)) for run in at_loss]
     natural = {spec.run_id for run, spec in plain if run.spec.randomization == Randomization()}
     out = [
@@ -253,7 +267,14 @@ def _spec(scale: PopulationScale, n: int, cell: Mapping[str, object], seed: int,
 def _untrained(scale: PopulationScale, block: Block) -> list[RunSpec]:
     """List networks as they are initialized: trained for an epoch at a rate of 0, so that they are stored as any other run is."""
     return [
-        RunSpec(scale.dataset, block.n_train, scale.n_test, Randomization(p), params={"network": network, "epochs": 1, "learning_rate": 0.0}, seed=seed)
+        RunSpec(
+            scale.dataset,
+            block.n_train,
+            scale.n_test,
+            Randomization(p),
+            params={"network": network, "epochs": 1, "learning_rate": 0.0},
+            seed=seed,
+        )
         for network in block.networks
         for seed in range(scale.untrained)
         for p in (0.0, 1.0)

@@ -47,8 +47,14 @@ class Cells:
         """Collect the fitted runs of one treatment."""
         kept = runs[runs["fitted"] & (runs["condition"] == condition) & (runs["corruption"] == corruption)]
         groups = kept.groupby("cell")
-        table = groups[list(axes)].first().assign(
-            gap=groups["gap"].mean(), error=np.sqrt(groups["gap_error"].agg(lambda e: (e**2).sum())) / groups.size(), n_test=groups["n_test"].sum()
+        table = (
+            groups[list(axes)]
+            .first()
+            .assign(
+                gap=groups["gap"].mean(),
+                error=np.sqrt(groups["gap_error"].agg(lambda e: (e**2).sum())) / groups.size(),
+                n_test=groups["n_test"].sum(),
+            )
         )
         first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(table), 1))
         gaps, errors = table["gap"].to_numpy(float), table["error"].to_numpy(float)
@@ -151,7 +157,7 @@ def not_through_hyperparameters(cells: Cells, measure: str) -> Outcome:
 
 
 def robust(cells: Cells, measure: str) -> Outcome:
-    """T5: the 90th percentile of the sign error over environments: one hyperparameter goes from a to b, all others fixed, pooled over these.
+    """T5: the 90th percentile of the sign error over environments: one hyperparameter goes from a to b, the others fixed and pooled over.
 
     A sign error is the weighted share of pairs whose measure and gap differ in opposite directions, a tie of the measure counting half;
     weights grow with the certainty of the gap's difference (Dziugaite et al. 2020). Environments whose weights amount to fewer than six

@@ -43,7 +43,8 @@ class Interrogation(Findings):
     def to_json(self) -> dict:
         """Return everything but values and charts as a JSON object; None for what is not a finite number.
 
-        Keys: verdicts, blocked, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds, runs.
+        Keys: verdicts, blocked, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds,
+        and runs.
         """
         best = self.judged.best
         return {
@@ -60,7 +61,9 @@ class Interrogation(Findings):
         }
 
     def __str__(self) -> str:
-        lines = [self.why_blocked] if self.why_blocked else [f"{verdict.verdict:24} {verdict.sentence}" for verdict in self.verdicts.values()]
+        lines = (
+            [self.why_blocked] if self.why_blocked else [f"{verdict.verdict:24} {verdict.sentence}" for verdict in self.verdicts.values()]
+        )
         return "\n".join(map(printable, lines))
 
 
@@ -74,14 +77,14 @@ def interrogate(
 ) -> Interrogation:
     """Ask of each measure of generalization whether it tells natural from random labels, and whether it ranks natural networks.
 
-    CACM 2021, section 1.1: for any purported measure of generalization, compare how it fares on the natural data versus the randomized data.
-    Measures are compared at equal loss, at equal steps, at both, and at initialization; see docs/measures.md. Nothing is trained: the runs are
-    those of a population, as `shattering interrogate` makes them. Values are stored beside the runs, so that another call computes only
-    those of new measures, and of those whose code has changed.
+    CACM 2021, section 1.1: for any purported measure of generalization, compare how it fares on the natural data versus the randomized
+    data. Measures are compared at equal loss, at equal steps, at both, and at initialization; see docs/interrogate.md. Nothing is trained:
+    the runs are those of a population, as `shattering interrogate` makes them. Values are stored beside the runs, so that another
+    call computes only those of new measures, and of those whose code has changed.
 
     Args:
-        measures: name → function `Fitted` → float, of which larger values mean "predicted to generalize worse"; or names in `MEASURES`. None:
-            all of `MEASURES`.
+        measures: name → function `Fitted` → float, of which larger values mean "predicted to generalize worse"; or names in `MEASURES`.
+            None: all of `MEASURES`.
         runs: a store, its folder, or runs. Those that belong to no population are left out.
         thresholds: of the verdicts; None: the defaults.
         jobs: runs that are measured at a time, each in its own process.
@@ -99,10 +102,6 @@ def interrogate(
         >>> found = interrogate({"l1_norm": l1_norm}, "runs")  # doctest: +SKIP
         >>> print(found.verdicts["l1_norm"])  # doctest: +SKIP
         tells: l1_norm is larger with random labels in 32 of 32 cells at equal loss, …
-        >>> interrogate({"l1_norm": l1_norm}, [])
-        Traceback (most recent call last):
-        ...
-        shattering.errors.InputError: runs has no networks trained to a loss on original and on random labels, expected a population, such as `shattering interrogate` makes
     """
     parameters.check("jobs", jobs, parameters.Count)
     store = runs if isinstance(runs, Store) else Store(runs) if isinstance(runs, (str, Path)) else None

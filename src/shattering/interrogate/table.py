@@ -68,13 +68,15 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     rows = [row for run in done.values() if (row := _row(run))]
     table = pd.DataFrame(rows)
     if table.empty or not {"natural", "random"} <= set(table["condition"]):
-        raise InputError("runs has no networks trained to a loss on original and on random labels, expected a population such as that of the scale demo")
+        raise InputError(
+            "runs has no networks trained to a loss on original and on random labels, expected a population such as that of the scale demo"
+        )
     table = _with_equal_steps(_with_cells(table))
     table = table.sort_values(["cell", "condition", "seed", "n", "run"], ignore_index=True)
     again = ["cell", "condition", "seed", "n", "corruption"]
     table = table.drop_duplicates(again, ignore_index=True)  # such as two budgets: the first by id
     trained = table[table["condition"] == "natural"]
-    axes = [name for name in _axis_names(table) if trained[name].nunique(dropna=False) > 1]
+    axes = [name for name in _axis_names(table) if len(trained[name].unique()) > 1]
     return table[list(dict.fromkeys([*COLUMNS, *axes, "network"]))], axes
 
 
@@ -123,7 +125,11 @@ def _row(run: Run) -> dict | None:
         "setting": _setting(spec, params, untrained),
         "network": params["network"],
         **_architecture(str(params["network"])),
-        **{name: value for name, value in params.items() if name not in _NOT_HYPERPARAMETERS and isinstance(value, (int, float, str, type(None)))},
+        **{
+            name: value
+            for name, value in params.items()
+            if name not in _NOT_HYPERPARAMETERS and isinstance(value, (int, float, str, type(None)))
+        },
         "learning_rate": spec.build().hyperparameters(result["n_train"], 0).learning_rate,
     }
 

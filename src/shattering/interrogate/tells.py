@@ -1,7 +1,7 @@
 """Does a measure tell natural from random labels? T0 at initialization, T1 at equal loss, equal steps and both, T2 over doses.
 
-`Comparisons` says, from the table of runs alone, which runs are compared; a test is then a function of the values of a measure, one per row,
-of which larger ones mean "predicted to generalize worse". The columns of the table are those of `shattering.interrogate.table.COLUMNS`.
+`Comparisons` says, from the table of runs alone, which runs are compared; a test is then a function of a measure's values, one per row, of
+which larger ones mean "predicted to generalize worse". The columns of the table are those of `shattering.interrogate.table.COLUMNS`.
 """
 
 from collections.abc import Sequence
@@ -169,7 +169,7 @@ class Comparisons:
         return self._compare(f"T1d {pixels} pixels", values)
 
     def pooled(self, values: np.ndarray) -> Outcome:
-        """Return the share of all pairs of a natural and a random run, of whatever cells, in which the measure is larger with random labels.
+        """Return the share of all pairs of a natural and a random run, of whatever cells, in which the measure is larger on the random one.
 
         This is the area under the curve of one threshold for all architectures (Mann–Whitney).
         """
@@ -184,8 +184,8 @@ class Comparisons:
     def dose(self, values: np.ndarray) -> Outcome:
         """T2: the mean over cells of Kendall's τ_b between the measure and the probability of label corruption.
 
-        The p-value is one-sided: how often corruptions permuted within the cells give as large a mean. A cell counts where every run has the
-        measure.
+        The p-value is one-sided: how often corruptions permuted within the cells give as large a mean. A cell counts where every run has
+        the measure.
         """
         values, taus = values[self.rows], []
         for rows, doses in zip(self.doses.rows, self.doses.signs, strict=True):
@@ -229,7 +229,7 @@ class _Doses:
 
 
 def _interpolate(x: np.ndarray, y: np.ndarray, at: float) -> float:
-    """Interpolate linearly between values that are there; NaN outside x. Beside an infinite value the result is infinite, as its limit is."""
+    """Interpolate linearly between values that are there; NaN outside x. Beside an infinite value the result is infinite."""
     x, y = x[~np.isnan(y)], y[~np.isnan(y)]
     if len(x) < 2 or not x[0] <= at <= x[-1]:
         return float("nan")

@@ -150,7 +150,9 @@ def _alone(fitted: Any, name: str, function: Function, known: Mapping[str, Any])
     try:
         return measure(fitted, None, {name: function}, **known)
     except Exception as error:  # of the measure's own code
-        return pd.DataFrame({"value": [float("nan")], "reason": [named(error)], "seconds": [float("nan")]}, index=pd.Index([name], name="measure"))
+        return pd.DataFrame(
+            {"value": [float("nan")], "reason": [named(error)], "seconds": [float("nan")]}, index=pd.Index([name], name="measure")
+        )
 
 
 def keep(run: Run, rows: pd.DataFrame, store: Store | None = None) -> None:

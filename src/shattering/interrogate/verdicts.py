@@ -68,7 +68,8 @@ class Judgement:
 def follows(judgement: Judgement, thresholds: Thresholds) -> dict[str, bool]:
     """Return for each of T1a, T1b and T1c whether the measure tells there."""
     return {
-        test: judgement.outcomes[test].statistic >= thresholds.tells and judgement.corrected[test] < thresholds.level for test in COMPARISONS
+        test: judgement.outcomes[test].statistic >= thresholds.tells and judgement.corrected[test] < thresholds.level
+        for test in COMPARISONS
     }
 
 
@@ -78,7 +79,12 @@ def tells(judgement: Judgement, thresholds: Thresholds) -> bool:
 
 
 def judge(
-    name: str, outcomes: Mapping[str, Outcome], corrected: Mapping[str, float], missing: float, thresholds: Thresholds, can_rank: bool = True
+    name: str,
+    outcomes: Mapping[str, Outcome],
+    corrected: Mapping[str, float],
+    missing: float,
+    thresholds: Thresholds,
+    can_rank: bool = True,
 ) -> Judgement:
     """Judge a measure by the rules of the design, the first that applies.
 
@@ -172,7 +178,9 @@ def _of_ranking(j: Judgement, ranks: bool, can_rank: bool) -> str:
     psi, k = j.outcomes["T3"], j.outcomes["T4"]
     if not can_rank or psi.statistic != psi.statistic:
         return "Whether it ranks natural networks cannot be told here."
-    numbers = f"Ψ = {psi.statistic:.2f} ({psi.low:.2f} … {psi.high:.2f})" + (f", K̃ = {k.statistic:.1f}" if k.statistic == k.statistic else "")
+    numbers = f"Ψ = {psi.statistic:.2f} ({psi.low:.2f} … {psi.high:.2f})" + (
+        f", K̃ = {k.statistic:.1f}" if k.statistic == k.statistic else ""
+    )
     if not ranks:
         return f"{numbers}: it does not rank natural networks beyond chance."
     error, move = j.outcomes["T5"], j.outcomes["T6"]

@@ -95,6 +95,7 @@ FILES = {
         File("history.parquet", "a model that is done", "One row per epoch; no rows for models without epochs."),
         File("examples.parquet", "a network with track_examples", "One row per training example: its label, and when it was learned."),
         File("predictions.parquet", "a model on original data, no folds", "What the model predicts of each test example."),
+        File("measures.parquet", "a network that was interrogated", "One row per measure: version of its code, value, reason, seconds."),
         File("examples.png", "a model on images", "The first example of each class, as the model was given it."),
         File("model.safetensors", "a network that is done", "The fitted weights, which `Run.model` loads."),
         File(
