@@ -68,7 +68,7 @@ def test_auc_is_sklearns():
     values = np.array([0.1, 0.4, np.inf, 0.4, 0.9, np.inf, np.nan])
     conditions = ["natural", "natural", "natural", "random", "random", "random", "random"]
     table = pd.DataFrame(
-        {"cell": [f"c{i}" for i in range(7)], "seed": 0, "condition": conditions, "steps": 1.0, "corruption": 0.0, "fitted": True}
+        {"cell": [f"c{i}" for i in range(7)], "seed": 0, "condition": conditions, "updates": 1.0, "corruption": 0.0, "fitted": True}
     )
     expected = roc_auc_score([0, 0, 0, 1, 1, 1], np.minimum(values[:6], 5))
     assert Comparisons(table).pooled(values).statistic == pytest.approx(expected)

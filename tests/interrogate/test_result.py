@@ -1,18 +1,18 @@
 import json
 import re
-import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from shattering import InputError, Store
+from shattering import InputError
 from shattering.cli import main
-from shattering.interrogate import values
 from shattering.interrogate.controls import DATA_CONTROLS
 from shattering.interrogate.judging import judge_table
+from shattering.interrogate.population import SCALES
 from shattering.interrogate.result import Interrogation, interrogate
 from shattering.interrogate.verdicts import ROBUST, Thresholds
+from tests.interrogate.conftest import TINY
 from tests.interrogate.simulated import AXES, simulate, with_measures
 
 
@@ -24,76 +24,35 @@ def broken(fitted):
     raise ValueError("no such thing")
 
 
-@pytest.fixture
-def store(population, tmp_path):
-    shutil.copytree(population[0].root, tmp_path / "runs")
-    return Store(tmp_path / "runs")
-
-
-def test_values_are_those_of_the_measures_and_are_stored_beside_the_runs(store, monkeypatch):
+def test_a_measure_of_ones_own_is_judged_without_being_registered(population):
+    store, runs = population
     found = interrogate({"l1_norm": l1_norm, "broken": broken}, store)
-    row = found.table.set_index("run")
-    one = store.runs()[0]
-    weights = [p for name, p in one.model().module_.named_parameters() if name.endswith("weight")]
-    assert row.loc[one.run_id, "l1_norm"] == pytest.approx(float(sum(w.abs().sum() for w in weights)), rel=1e-5)
-    assert found.reasons.to_dict("records") == [{"measure": "broken", "reason": "ValueError: no such thing", "runs": 20}]
+    assert found.measures == ["l1_norm", "broken"]
+    assert len(found.table) == len(runs)
+    assert found.table["l1_norm"].notna().all()
+    assert found.reasons.to_dict("records") == [{"measure": "broken", "reason": "ValueError: no such thing", "runs": 6}]
     assert found.judged.judgements["broken"].verdict == "not computable"
-    monkeypatch.setattr(values, "_measure", None)  # nothing is computed any more
-    again = interrogate({"l1_norm": l1_norm, "broken": broken}, store.runs())
-    pd.testing.assert_frame_equal(again.table, found.table)
-    assert interrogate({"l1_norm": l1_norm}, str(store.root)).measures == ["l1_norm"]
+    assert set(DATA_CONTROLS) < {control.name for control in found.judged.controls}
 
 
-def test_a_new_measure_retrains_nothing_and_an_edited_one_is_computed_again(store):
-    runs = store.runs()
-    before = {run.folder: (run.folder / "result.json").stat().st_mtime_ns for run in runs}
-    interrogate({"mine": l1_norm}, store)
-    first = values.stored_values(runs[0]).set_index("measure")
-
-    def edited(fitted):
-        return 2 * l1_norm(fitted)
-
-    found = interrogate({"mine": edited}, store)
-    second = values.stored_values(runs[0]).set_index("measure")
-    assert second.loc["mine", "value"] == pytest.approx(2 * first.loc["mine", "value"])
-    assert second.loc["mine", "version"] != first.loc["mine", "version"]
-    pd.testing.assert_frame_equal(second.loc[list(DATA_CONTROLS)], first.loc[list(DATA_CONTROLS)])  # not computed again: the same seconds
-    assert {run.folder: (run.folder / "result.json").stat().st_mtime_ns for run in store.runs()} == before
-    assert found.table["mine"].notna().all()
-
-
-def test_measuring_goes_on_where_it_was_interrupted(store, monkeypatch):
-    calls, whole = [], values._measure
-
-    def interrupted(one, functions):
-        calls.append(one.run.run_id)
-        if len(calls) == 5:
-            raise KeyboardInterrupt
-        return whole(one, functions)
-
-    monkeypatch.setattr(values, "_measure", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        interrogate({"l1_norm": l1_norm}, store)
-    interrogate({"l1_norm": l1_norm}, store)
-    assert len(calls) == 5 + 28 - 4
-
-
-def test_a_damaged_file_of_values_is_computed_again(store):
-    first = interrogate({"l1_norm": l1_norm}, store)
-    (store.runs()[0].folder / values.FILE).write_bytes(b"damaged")
-    pd.testing.assert_series_equal(interrogate({"l1_norm": l1_norm}, store).table["l1_norm"], first.table["l1_norm"])
-
-
-def test_with_two_cells_the_controls_block_the_verdicts_and_the_command_says_so(store, tmp_path, capsys):
+def test_with_one_cell_the_controls_block_the_verdicts_and_the_command_says_so(population, tmp_path, capsys, monkeypatch):
+    monkeypatch.setitem(SCALES, "demo", TINY)
     out = tmp_path / "page.html"
-    status = main(["interrogate", "--from", str(store.root), "--measures", "n_parameters", "--out", str(out), "--jobs", "1", "--json"])
+    store = str(population[0].root)
+    status = main(
+        ["interrogate", "--scale", "demo", "--store", store, "--measures", "n_parameters,steps", "--out", str(out), "--jobs", "1", "--json"]
+    )
     told = json.loads(capsys.readouterr().out)
     assert status == 1
     assert told["blocked"].startswith("The control test_error must be 'tells natural from random labels'")
-    assert told["verdicts"] == {"n_parameters": {"verdict": "no verdict", "sentence": told["blocked"]}}
+    blocked = {"verdict": "no verdict", "sentence": told["blocked"]}
+    assert told["verdicts"] == {"n_parameters": blocked, "steps": blocked}
+    assert len(told["runs"]) == len(population[1])
     page = out.read_text()
     assert "<strong>No verdicts.</strong> The control test_error must be" in page
     assert not re.findall(r"<li><strong>n_parameters:", page)
+    assert main(["interrogate", "--from", str(tmp_path / "nothing"), "--out", str(out)]) == 1
+    assert "--from is " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -38,3 +38,9 @@ def test_bars_are_described_by_their_values_and_missing_values_are_said():
     assert words(several) == "value: one, k 0.75; two, l 2.12.", "the mean of several"
     points = alt.Chart(rows.assign(other=[1, None])).mark_point().encode(x="value:Q", y="other:Q", color="kind:N")
     assert words(points) == "other over value, 0.25 to 3: k 1; l without values."
+
+
+def test_bars_that_stand_are_described_as_those_that_lie():
+    rows = pd.DataFrame({"value": [0.25, 3.0, 1.25], "name": ["one", "two", "one"]})
+    ticks = alt.Chart(rows, title="untrained").mark_tick().encode(x="name:N", y=alt.Y("value:Q", title="size"), color="name:N")
+    assert words(ticks) == "untrained: size: one 0.75; two 3."

@@ -69,7 +69,7 @@ def _rows(fitted: Any) -> torch.Tensor:
 def control_columns(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
     """Compute the controls that are functions of the table of runs: one column per control, in the order of the table."""
     error = 1 - table["test_accuracy"]
-    layers, n_parameters = table["layers"].astype(float), table["n_parameters"].astype(float)
+    layers, n_parameters = table["layers"].astype(float), table["parameters"].astype(float)
     columns: dict[str, Any] = {"test_error": error}
     for sd in NOISE:
         columns[f"test_error_noise_{sd:g}"] = error + sd * _draws(table, f"noise/{sd:g}", normal=True)
@@ -80,7 +80,7 @@ def control_columns(table: pd.DataFrame, axes: Sequence[str]) -> pd.DataFrame:
         "control_vc_dimension": n_parameters * layers * np.log2(n_parameters),
         "training_error": 1 - table["train_accuracy"],
         "training_loss": table["loss"],
-        "log_steps": np.log(table["steps"].clip(lower=1)),
+        "log_steps": np.log(table["updates"].clip(lower=1)),
         "usual_order": _usual_order(table, axes),
     }
     return pd.DataFrame(columns, index=table.index)

@@ -46,9 +46,11 @@ def measure_chart(table: pd.DataFrame, measure: str, psi: Mapping[str, float]) -
         The chart; None if no run has a finite value.
     """
     shown = table[np.isfinite(table[measure].to_numpy(float))]
-    rows = pd.DataFrame({name: shown[name] for name in ("gap", "seed", "corruption", "n", "loss", "steps", "condition")})
-    rows = rows.assign(value=shown[measure], treatment=shown["condition"].map(_NAMES), cell=shown["cell"].rank(method="dense").astype(int))
-    trained = rows[~rows["condition"].str.startswith("untrained")]
+    rows = pd.DataFrame({name: shown[name] for name in ("gap", "seed", "corruption", "n", "loss", "updates", "condition")})
+    rows = rows.assign(
+        value=shown[measure], treatment=[_NAMES[name] for name in shown["condition"]], cell=shown["cell"].rank(method="dense").astype(int)
+    )
+    trained = rows.loc[~rows["condition"].str.startswith("untrained")]
     if trained.empty:
         return None
     axis = _axis(measure, trained["value"])
@@ -64,7 +66,7 @@ def measure_chart(table: pd.DataFrame, measure: str, psi: Mapping[str, float]) -
     joined = alt.Chart(trained[trained["condition"].isin(["natural", "partial", "random"])])
     lines = joined.mark_line(color=RULE, opacity=0.25, strokeWidth=1).encode(x="gap:Q", y="value:Q", detail=["cell:O", "seed:O"])
     parts: list[Any] = [alt.layer(points, lines).properties(**SIZE)]
-    untrained = rows[rows["condition"].str.startswith("untrained")]
+    untrained = rows.loc[rows["condition"].str.startswith("untrained")]
     if len(untrained):
         strip = alt.Chart(untrained, title="untrained").mark_tick(thickness=2, opacity=0.6)
         own = _axis("", untrained["value"])

@@ -86,20 +86,20 @@ class Findings:
     def counts(self) -> pd.DataFrame:
         """One row per treatment: cells, runs, fitted, and the medians of loss, steps, gap, training and test accuracy."""
         groups = self.table.groupby("condition")
-        medians = groups[["loss", "steps", "gap", "train_accuracy", "test_accuracy"]].median()
-        return medians.assign(cells=groups["cell"].nunique(), runs=groups.size(), fitted=groups["fitted"].sum().astype(int)).reset_index()
+        medians = groups[["loss", "updates", "gap", "train_accuracy", "test_accuracy"]].median()
+        return medians.assign(cells=groups["cell"].nunique(), runs=groups.size(), fitted=groups["fitted"].sum()).reset_index()
 
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Measure → mean seconds per run."""
-        return self.details.groupby("measure")["seconds"].mean().to_dict()
+        return {str(name): float(rows["seconds"].mean()) for name, rows in self.details.groupby("measure")}
 
     @cached_property
     def reasons(self) -> pd.DataFrame:
         """One row per measure and reason for which it is missing on trained runs, with the number of runs."""
         trained = set(self.table.loc[~self.table["condition"].str.startswith("untrained"), "run"])
-        missing = self.details[self.details["value"].isna() & self.details["run"].isin(trained)]
-        return missing.groupby(["measure", "reason"]).size().rename("runs").reset_index()
+        missing = self.details[self.details["value"].isna() & self.details["run"].isin(list(trained))]
+        return missing.groupby(["measure", "reason"], as_index=False).size().rename(columns={"size": "runs"})
 
     def figure(self, measure: str) -> Chart | None:
         """Return the chart of one measure or control: its values over the gap. None if no run has a finite value."""

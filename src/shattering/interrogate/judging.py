@@ -8,7 +8,7 @@ import pandas as pd
 
 from shattering.interrogate.controls import Control, check_controls
 from shattering.interrogate.inference import benjamini_hochberg, holm
-from shattering.interrogate.ranks import Cells, best_of, fragile, granulated, kendall, not_through_hyperparameters, robust
+from shattering.interrogate.ranks import Alike, Cells, best_of, fragile, granulated, kendall, not_through_hyperparameters, robust
 from shattering.interrogate.tells import Comparisons, Outcome
 from shattering.interrogate.verdicts import UNDECIDED, Judgement, Thresholds, judge
 
@@ -74,7 +74,7 @@ def judge_table(
     """
     t = thresholds or Thresholds()
     names = [*measures, *controls]
-    telling, ranking = Comparisons(table), _Ranking(table, axes)
+    telling, ranking = Comparisons(table), _Ranking(table, axes, len(measures) + 1)
     outcomes = {name: {**telling.outcomes(table[name].to_numpy(float)), **ranking.of(name)} for name in names}
     corrected = _correct(outcomes, measures, controls)
     missing = {name: _missing(table, name) for name in names}
@@ -100,8 +100,9 @@ def judge_table(
 class _Ranking:
     """The tests of ranking, with what they share between measures."""
 
-    def __init__(self, table: pd.DataFrame, axes: Sequence[str]):
-        self.table = table
+    def __init__(self, table: pd.DataFrame, axes: Sequence[str], tests: int):
+        self.tests = tests
+        self.alike = Alike.of(table)
         self.natural = Cells.of(table, axes)
         self.half = Cells.of(table, axes, "partial", 0.5)
         self.parts: dict[str, dict[str, float]] = {}
@@ -113,9 +114,9 @@ class _Ranking:
             "T3": psi,
             "T3 τ": kendall(self.natural, measure),
             "T3 half": granulated(self.half, measure)[0],
-            "T4": not_through_hyperparameters(self.natural, measure),
+            "T4": not_through_hyperparameters(self.natural, measure, self.tests),
             "T5": robust(self.natural, measure),
-            "T6": fragile(self.table, measure),
+            "T6": fragile(self.alike, measure),
         }
 
 
@@ -176,7 +177,7 @@ def _flipped(
     can_rank: bool,
 ) -> dict[str, str]:
     """Judge again with the runs that missed their loss, and return the verdicts that are another; a verdict that was open is none."""
-    if table["fitted"].all():
+    if bool(table["fitted"].to_numpy(bool).all()):
         return {}
     telling = Comparisons(table, fitted=False)
     again = {name: {**outcomes[name], **telling.outcomes(table[name].to_numpy(float))} for name in measures}

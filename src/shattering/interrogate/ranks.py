@@ -15,9 +15,10 @@ from scipy import stats
 
 from shattering import seeds
 from shattering.interrogate.inference import DRAWS, percentiles, resample, sign_of
-from shattering.interrogate.tells import NOTHING, Outcome
+from shattering.interrogate.tells import NOTHING, Outcome, Pairs
 
 _PERMUTATIONS = 500  # of T4, per set of hyperparameters
+_FEW = 2  # permutations that do as well, up to which 500 leave open how small p is
 _LEAST = 6.0  # effective number of pairs below which T5 drops an environment
 
 
@@ -45,7 +46,7 @@ class Cells:
     @classmethod
     def of(cls, runs: pd.DataFrame, axes: Sequence[str], condition: str = "natural", corruption: float = 0.0) -> "Cells":
         """Collect the fitted runs of one treatment."""
-        kept = runs[runs["fitted"] & (runs["condition"] == condition) & (runs["corruption"] == corruption)]
+        kept = runs.loc[runs["fitted"] & (runs["condition"] == condition) & (runs["corruption"] == corruption)]
         groups = kept.groupby("cell")
         table = (
             groups[list(axes)]
@@ -70,11 +71,45 @@ class Cells:
         weights = resample(len(self.table), "ranks").astype(np.float32)
         return weights[:, self.first] * weights[:, self.second]
 
+    @cached_property
+    def codes(self) -> np.ndarray:
+        """The number of each run's cell in `table`, (runs,)."""
+        return self.runs.groupby("cell").ngroup().to_numpy()
+
     def ranks(self, measure: str) -> np.ndarray:
         """Return the mean rank of a measure in each cell, (cells,); NaN where a run of the cell lacks it."""
-        values = self.runs[measure]
-        ranked = pd.Series(np.where(values.isna(), np.nan, stats.rankdata(values.fillna(0.0))), index=values.index)
-        return ranked.groupby(self.runs["cell"]).agg(lambda cell: cell.mean(skipna=False)).to_numpy(float)
+        ranked = stats.rankdata(self.runs[measure].to_numpy(float), nan_policy="omit")
+        return np.bincount(self.codes, ranked, len(self.table)) / np.bincount(self.codes, minlength=len(self.table))
+
+
+@dataclass(frozen=True)
+class Alike:
+    """What T6 compares, as rows of the natural and random runs; independent of the measures.
+
+    Args:
+        runs: those runs, the fitted ones.
+        cells: cells with natural runs.
+        first, second: (pairs,) two natural runs whose test accuracies differ by less than a point.
+        natural, random: (pairs,) the natural and the random run of the same cell and seed.
+    """
+
+    runs: pd.DataFrame
+    cells: int
+    first: np.ndarray
+    second: np.ndarray
+    natural: np.ndarray
+    random: np.ndarray
+
+    @classmethod
+    def of(cls, table: pd.DataFrame) -> "Alike":
+        """Collect the fitted runs of a table on natural and on random labels."""
+        runs = table.loc[table["fitted"] & table["condition"].isin(["natural", "random"])].reset_index(drop=True)
+        rows = np.flatnonzero(runs["condition"] == "natural")
+        accuracy = runs["test_accuracy"].to_numpy(float)[rows]
+        i, j = np.triu_indices(len(rows), 1)
+        alike = np.abs(accuracy[i] - accuracy[j]) < 0.01
+        both = Pairs.of(runs, "natural", "random")
+        return cls(runs, runs["cell"].iloc[rows].nunique(), rows[i[alike]], rows[j[alike]], both.natural, both.random)
 
 
 def kendall(cells: Cells, measure: str) -> Outcome:
@@ -121,13 +156,19 @@ def granulated(cells: Cells, measure: str) -> tuple[Outcome, np.ndarray, dict[st
     return outcome, draws, parts
 
 
-def not_through_hyperparameters(cells: Cells, measure: str) -> Outcome:
+def not_through_hyperparameters(cells: Cells, measure: str, tests: int = 1) -> Outcome:
     """T4: K̃, the information of a measure about the gap that no set of at most two hyperparameters has, in percent.
 
     K of a set S is 100 Σ_u p(u) I(V_μ; V_G | u) / Σ_u p(u) H(V_G | u), over ordered pairs of different cells, V the signs of their
     differences, u the values of S in both (Jiang et al. 2020, section 2.2.3, over pairs of different cells, without ties of G). K̃ takes out
     what a measure without information would have: K̃ = 100 (K − K̄₀)/(100 − K̄₀), K̄₀ the mean over permutations of the measure among the cells
     with the same values of S. The statistic is the least K̃ over S, and p the largest: it has to hold for every S.
+
+    Args:
+        cells: of natural runs.
+        measure: a column of their runs.
+        tests: how many p-values this one is corrected with. Where few permutations do as well, so many more are drawn that a p of
+            0.05 after the correction can be reached.
     """
     ranks = cells.ranks(measure)
     ordered = np.concatenate([cells.first, cells.second]), np.concatenate([cells.second, cells.first])
@@ -143,17 +184,41 @@ def not_through_hyperparameters(cells: Cells, measure: str) -> Outcome:
         entropy = _entropy(u, gap)
         if entropy <= 1e-9:  # the set decides every difference of the gap: nothing is left to be told
             continue
-        shuffled = np.concatenate([ranks[None], ranks[_within(group, "-".join(names))]])
-        k, *null = _information(u, sign_of(shuffled[:, a], shuffled[:, b]), gap) / entropy
-        null = np.array(null)
-        excess = (k - null.mean()) / (1 - null.mean()) if null.mean() < 1 else 0.0
-        p = max(p, (1 + int((null >= k - 1e-12).sum())) / (1 + len(null)))
+        k, mean, p_of = _against_permutations(ranks, group, (u, a, b, gap), tests, "-".join(names))
+        excess = (k - mean) / (entropy - mean) if mean < entropy else 0.0
+        p = max(p, p_of)
         if excess < worst:
             worst, of = excess, names
     if worst == float("inf"):
         return NOTHING
     note = f"least given {' and '.join(of)}" if of else "least given nothing"
     return Outcome(100 * worst, p=p, cells=len(cells.table), pairs=len(gap) // 2, note=note)
+
+
+def _against_permutations(
+    ranks: np.ndarray, group: np.ndarray, pairs: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray], tests: int, purpose: str
+) -> tuple[float, float, float]:
+    """Return the information I(V_μ; V_G | u) in nats, its mean over permutations of the measure within groups, and the p-value.
+
+    Args:
+        ranks: (cells,) of the measure.
+        group: (cells,) the values of the set of hyperparameters.
+        pairs: u, the first and second cell, and the sign of the gap, each (pairs,).
+        tests: see `not_through_hyperparameters`.
+        purpose: of the random generator.
+    """
+    u, a, b, gap = pairs
+
+    def of(shuffled: np.ndarray) -> np.ndarray:
+        return _information(u, sign_of(shuffled[:, a], shuffled[:, b]), gap)
+
+    k = float(of(ranks[None])[0])
+    null = of(ranks[_within(group, _PERMUTATIONS, purpose)])
+    mean, as_good, drawn = float(null.mean()), int((null >= k - 1e-12).sum()), len(null)
+    while as_good <= _FEW and drawn < 40 * tests:
+        null = of(ranks[_within(group, _PERMUTATIONS, f"{purpose}/{drawn}")])
+        as_good, drawn = as_good + int((null >= k - 1e-12).sum()), drawn + len(null)
+    return k, mean, (1 + as_good) / (1 + drawn)
 
 
 def robust(cells: Cells, measure: str) -> Outcome:
@@ -186,27 +251,21 @@ def robust(cells: Cells, measure: str) -> Outcome:
     return Outcome(float(np.quantile(list(errors.values()), 0.9)), cells=len(cells.table), pairs=len(errors), note=note)
 
 
-def fragile(table: pd.DataFrame, measure: str) -> Outcome:
+def fragile(alike: Alike, measure: str) -> Outcome:
     """T6: how far a measure moves between natural runs of nearly the same test accuracy, as a share of its move to random labels.
 
     The median difference of ranks between natural runs whose test accuracies differ by less than a point, over the median difference
     between a natural run and the random one of the same cell and seed. Above ½, what does not matter moves it half as much as what
-    matters (the audit that Zhang and Louis, 2025, ask for).
+    matters (the audit that Zhang and Louis, 2025, ask for). Runs without the measure are left out.
     """
-    kept = table.loc[table[measure].notna() & table["fitted"], ["cell", "seed", "condition", "test_accuracy", measure]]
-    kept = kept[kept["condition"].isin(["natural", "random"])]
-    kept = kept.assign(rank=stats.rankdata(kept[measure]))
-    natural, random = (kept[kept["condition"] == name] for name in ("natural", "random"))
-    both = natural.merge(random, on=["cell", "seed"], suffixes=("_n", "_r"))
-    i, j = np.triu_indices(len(natural), 1)
-    accuracy, rank = natural["test_accuracy"].to_numpy(float), natural["rank"].to_numpy(float)
-    alike = np.abs(accuracy[i] - accuracy[j]) < 0.01
-    if both.empty or not alike.any():
+    rank = stats.rankdata(alike.runs[measure].to_numpy(float), nan_policy="omit")
+    moves = [np.abs(rank[b] - rank[a]) for a, b in ((alike.first, alike.second), (alike.natural, alike.random))]
+    near, far = (move[~np.isnan(move)] for move in moves)
+    if not len(near) or not len(far):
         return NOTHING
-    far = float((both["rank_r"] - both["rank_n"]).abs().median())
-    near = float(np.median(np.abs(rank[i] - rank[j])[alike]))
-    share = near / far if far else float("inf") if near else 1.0
-    return Outcome(share, cells=natural["cell"].nunique(), pairs=int(alike.sum()))
+    close, apart = float(np.median(near)), float(np.median(far))
+    share = close / apart if apart else float("inf") if close else 1.0
+    return Outcome(share, cells=alike.cells, pairs=len(near))
 
 
 def best_of(values: Sequence[float], draws: np.ndarray, level: float = 0.95) -> tuple[int, float, float]:
@@ -238,13 +297,13 @@ def _signs(cells: Cells, measure: str) -> tuple[np.ndarray, np.ndarray]:
     return sign_of(ranks[cells.first], ranks[cells.second]).astype(float), known
 
 
-def _within(group: np.ndarray, purpose: str) -> np.ndarray:
-    """Return permutations (permutations, cells) that move cells only within their group."""
+def _within(group: np.ndarray, count: int, purpose: str) -> np.ndarray:
+    """Return permutations (count, cells) that move cells only within their group."""
     generator = seeds.generator(0, f"interrogate/T4/{purpose}", len(group))
-    order = np.tile(np.arange(len(group)), (_PERMUTATIONS, 1))
+    order = np.tile(np.arange(len(group)), (count, 1))
     for name in np.unique(group):
         members = np.flatnonzero(group == name)
-        order[:, members] = generator.permuted(np.tile(members, (_PERMUTATIONS, 1)), axis=1)
+        order[:, members] = generator.permuted(np.tile(members, (count, 1)), axis=1)
     return order
 
 

@@ -117,7 +117,7 @@ def interrogate(
     controls = [name for name in wide if name not in table and name not in functions]
     t = thresholds or Thresholds()
     judged = judge_table(wide, axes, list(functions), controls, t)
-    return Interrogation(wide, details[["run", *COLUMNS]], axes, list(functions), judged, [one.run for one in related], t)
+    return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, list(functions), judged, [one.run for one in related], t)
 
 
 def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Function]:

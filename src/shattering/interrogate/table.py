@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from math import sqrt
+from typing import cast
 
 import pandas as pd
 
 from shattering.errors import InputError
 from shattering.learners import find_model
+from shattering.learners.network import NetworkClassifier
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
@@ -22,7 +24,7 @@ COLUMNS = {
     "corruption": "Probability in 0…1 that a training label is redrawn.",
     "n": "Training examples.",
     "loss": "Mean training loss at the end, in evaluation mode, in nats.",
-    "steps": "Updates of the parameters.",
+    "updates": "Updates of the parameters.",
     "fitted": "True if the loss at which the run was to stop was reached; of a run with equal steps, if its loss is finite.",
     "train_accuracy": "In 0…1, of the labels trained on.",
     "test_accuracy": "In 0…1, of the true labels.",
@@ -30,7 +32,7 @@ COLUMNS = {
     "gap": "Training accuracy minus test accuracy, the test labels corrupted as the training labels are.",
     "gap_error": "Standard error of the gap, √(e(1−e)/n_test).",
     "gap_to_true": "Training accuracy minus test accuracy with true test labels.",
-    "n_parameters": "Trainable scalars.",
+    "parameters": "Trainable scalars.",
     "layers": "Layers with weights, where the network's name says it.",
 }
 CONDITIONS = {
@@ -77,7 +79,7 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     table = table.drop_duplicates(again, ignore_index=True)  # such as two budgets: the first by id
     trained = table[table["condition"] == "natural"]
     axes = [name for name in _axis_names(table) if len(trained[name].unique()) > 1]
-    return table[list(dict.fromkeys([*COLUMNS, *axes, "network"]))], axes
+    return table.loc[:, list(dict.fromkeys([*COLUMNS, *axes, "network"]))], axes
 
 
 def _is_plain(spec: RunSpec) -> bool:
@@ -102,7 +104,7 @@ def _row(run: Run) -> dict | None:
     last = history.iloc[-1]
     untrained = condition.startswith("untrained")
     loss = float(last["train_loss"] if untrained else last.get("full_train_loss", float("nan")))
-    stop = params["stop_at_loss"]
+    stop = cast(float | None, params["stop_at_loss"])
     finite = loss == loss and loss < float("inf")
     corrupted, true = result.get("test_accuracy_on_corrupted_labels", result["test_accuracy"]), result["test_accuracy"]
     return {
@@ -112,7 +114,7 @@ def _row(run: Run) -> dict | None:
         "corruption": spec.randomization.labels,
         "n": result["n_train"],
         "loss": loss,
-        "steps": 0.0 if untrained else float(last["step"]),
+        "updates": 0.0 if untrained else float(last["step"]),
         "epochs": float(result["epochs"]),
         "fitted": untrained or (finite and (stop is None or loss <= stop)),
         "train_accuracy": result["train_accuracy"],
@@ -121,16 +123,22 @@ def _row(run: Run) -> dict | None:
         "gap": result["train_accuracy"] - corrupted,
         "gap_error": sqrt(max(corrupted * (1 - corrupted), 0.0) / result["n_test"]),
         "gap_to_true": result["train_accuracy"] - true,
-        "n_parameters": result["n_parameters"],
+        "parameters": result["n_parameters"],
         "setting": _setting(spec, params, untrained),
         "network": params["network"],
         **_architecture(str(params["network"])),
-        **{
-            name: value
-            for name, value in params.items()
-            if name not in _NOT_HYPERPARAMETERS and isinstance(value, (int, float, str, type(None)))
-        },
-        "learning_rate": spec.build().hyperparameters(result["n_train"], 0).learning_rate,
+        **_hyperparameters(params),
+        "learning_rate": cast(NetworkClassifier, spec.build()).hyperparameters(result["n_train"], 0).learning_rate,
+    }
+
+
+def _hyperparameters(params: Mapping[str, object]) -> dict:
+    """Return the parameters that may be axes. One whose name a column has (the loss that is minimized) is told apart by its own."""
+    kept = {name: value for name, value in params.items() if name not in _NOT_HYPERPARAMETERS}
+    return {
+        f"{name} (parameter)" if name in COLUMNS else name: value
+        for name, value in kept.items()
+        if isinstance(value, (int, float, str, type(None)))
     }
 
 
@@ -138,12 +146,12 @@ def _condition(spec: RunSpec, params: Mapping[str, object]) -> str | None:
     """Return the treatment that a specification says; "equal steps" for one that may be, which `_with_equal_steps` decides."""
     r = spec.randomization
     if params["learning_rate"] == 0:
-        return {0: "untrained natural", 1: "untrained random"}.get(r.labels) if r.pixels == "true" else None
+        return {0.0: "untrained natural", 1.0: "untrained random"}.get(r.labels) if r.pixels == "true" else None
     if params["stop_at_loss"] is None:
         return "equal steps" if not r.labels and r.pixels == "true" else None
     if r.pixels != "true":
         return f"{r.pixels} pixels"
-    return {0: "natural", 1: "random"}.get(r.labels, "partial")
+    return {0.0: "natural", 1.0: "random"}.get(r.labels, "partial")
 
 
 def _setting(spec: RunSpec, params: Mapping[str, object], untrained: bool) -> str:
@@ -193,4 +201,4 @@ def _with_equal_steps(table: pd.DataFrame) -> pd.DataFrame:
     random = table[table["condition"] == "random"]
     epochs = {(cell, seed): count for cell, seed, count in zip(random["cell"], random["seed"], random["epochs"], strict=True)}
     equal = [epochs.get((cell, seed)) == count for cell, seed, count in zip(table["cell"], table["seed"], table["epochs"], strict=True)]
-    return table[(table["condition"] != "equal steps") | pd.Series(equal, index=table.index)]
+    return table.loc[(table["condition"] != "equal steps") | pd.Series(equal, index=table.index)]

@@ -81,18 +81,18 @@ class Ladder:
     @classmethod
     def of(cls, table: pd.DataFrame) -> "Ladder":
         """Find the ladder of each natural run that has one."""
-        rows = table[["cell", "seed", "steps"]].assign(row=np.arange(len(table)))
-        random = rows[table["condition"].isin(["fewer", "random"]).to_numpy()]
-        rungs = {key: on.sort_values("steps") for key, on in random.groupby(["cell", "seed"]) if len(on) > 1}
+        rows = table[["cell", "seed", "updates"]].assign(row=np.arange(len(table)))
+        random = rows.loc[table["condition"].isin(["fewer", "random"]).to_numpy()]
+        rungs = {key: on.sort_values("updates") for key, on in random.groupby(["cell", "seed"]) if len(on) > 1}
         natural = rows[(table["condition"] == "natural").to_numpy()]
         natural = natural[[key in rungs for key in zip(natural["cell"], natural["seed"], strict=True)]]
         on = [rungs[key] for key in zip(natural["cell"], natural["seed"], strict=True)]
         return cls(
             pd.factorize(natural["cell"])[0],
             natural["row"].to_numpy(int),
-            np.log(natural["steps"].to_numpy(float)),
+            np.log(natural["updates"].to_numpy(float)),
             [rung["row"].to_numpy(int) for rung in on],
-            [np.log(rung["steps"].to_numpy(float)) for rung in on],
+            [np.log(rung["updates"].to_numpy(float)) for rung in on],
         )
 
 
@@ -104,7 +104,7 @@ class Comparisons:
         fitted: leave out runs that missed the loss at which they were to stop, and so their pairs.
 
     Example:
-        >>> table = pd.DataFrame({"cell": ["a", "a"], "seed": [0, 0], "condition": ["natural", "random"], "steps": [10, 90]})
+        >>> table = pd.DataFrame({"cell": ["a", "a"], "seed": [0, 0], "condition": ["natural", "random"], "updates": [10, 90]})
         >>> table = table.assign(corruption=[0.0, 1.0], fitted=True)
         >>> Comparisons(table).at_equal_loss(np.array([1.0, 2.0])).statistic
         1.0

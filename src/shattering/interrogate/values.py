@@ -95,7 +95,8 @@ def measured(
         keep(one.run, rows.assign(version=[_version(one, name, measures[name], versions[name]) for name in rows["measure"]]), store)
         on_run(done, len(work))
     parts = [stored_values(one.run).assign(run=one.run.run_id) for one in related]
-    return pd.concat(parts, ignore_index=True).query("measure in @measures") if parts else pd.DataFrame(columns=[*COLUMNS, "run"])
+    rows = pd.concat(parts) if parts else pd.DataFrame(columns=[*COLUMNS, "run"])
+    return rows.loc[rows["measure"].isin(list(measures))].reset_index(drop=True)
 
 
 def _missing(one: Related, measures: Mapping[str, Function], versions: Mapping[str, str]) -> dict[str, Function]:
@@ -143,7 +144,7 @@ def _measure(one: Related, functions: Mapping[str, Function]) -> tuple[Related, 
         table = pd.concat([_alone(fitted, name, function, known) for name, function in functions.items()])
     table = table.reset_index(names="measure") if "measure" not in table else table
     table["seconds"] = table["seconds"].where(table["seconds"].notna(), time.perf_counter() - clock)
-    return one, table[["measure", "value", "reason", "seconds"]]
+    return one, table.loc[:, ["measure", "value", "reason", "seconds"]]
 
 
 def _alone(fitted: Any, name: str, function: Function, known: Mapping[str, Any]) -> pd.DataFrame:

@@ -39,6 +39,8 @@ def _first_layer(view: dict) -> dict:
 def _panel(view: dict, rows: pd.DataFrame) -> str:
     x, y, color = (view["encoding"].get(name) for name in ("x", "y", "color"))
     title = f"{view['title']}: " if view.get("title") else ""
+    if x["type"] == "nominal":  # bars or strips that stand: described as those that lie
+        x, y = y, x
     if y["type"] == "nominal":
         names = [channel["field"] for channel in (y, color) if channel]
         groups = rows.groupby(list(dict.fromkeys(names)), sort=False, as_index=False)
@@ -67,7 +69,7 @@ def _detail(view: dict) -> list[str]:
 
 
 def _name(row: dict, *channels: dict | None) -> str:
-    return ", ".join(str(row[channel["field"]]) for channel in channels if channel)
+    return ", ".join(str(row[field]) for field in dict.fromkeys(channel["field"] for channel in channels if channel))
 
 
 def _title(channel: dict) -> str:
