@@ -45,11 +45,10 @@ def measure_chart(table: pd.DataFrame, measure: str, psi: Mapping[str, float]) -
     Returns:
         The chart; None if no run has a finite value.
     """
-    shown = table[np.isfinite(table[measure].to_numpy(float))]
+    shown = table.loc[np.isfinite(table[measure].to_numpy(float))]
     rows = pd.DataFrame({name: shown[name] for name in ("gap", "seed", "corruption", "n", "loss", "updates", "condition")})
-    rows = rows.assign(
-        value=shown[measure], treatment=[_NAMES[name] for name in shown["condition"]], cell=shown["cell"].rank(method="dense").astype(int)
-    )
+    treatments = [_NAMES[name] for name in shown["condition"]]
+    rows = rows.assign(value=shown[measure], treatment=treatments, cell=shown["cell"].rank(method="dense").astype(int))
     trained = rows.loc[~rows["condition"].str.startswith("untrained")]
     if trained.empty:
         return None

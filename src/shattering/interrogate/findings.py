@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from shattering.errors import unknown
@@ -92,14 +93,14 @@ class Findings:
     @cached_property
     def seconds(self) -> dict[str, float]:
         """Measure → mean seconds per run."""
-        return {str(name): float(rows["seconds"].mean()) for name, rows in self.details.groupby("measure")}
+        return {str(name): float(np.mean(rows["seconds"])) for name, rows in self.details.groupby("measure")}
 
     @cached_property
     def reasons(self) -> pd.DataFrame:
         """One row per measure and reason for which it is missing on trained runs, with the number of runs."""
         trained = set(self.table.loc[~self.table["condition"].str.startswith("untrained"), "run"])
         missing = self.details[self.details["value"].isna() & self.details["run"].isin(list(trained))]
-        return missing.groupby(["measure", "reason"], as_index=False).size().rename(columns={"size": "runs"})
+        return missing.groupby(["measure", "reason"]).agg(runs=("run", "size")).reset_index()
 
     def figure(self, measure: str) -> Chart | None:
         """Return the chart of one measure or control: its values over the gap. None if no run has a finite value."""

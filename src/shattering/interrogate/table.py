@@ -77,7 +77,7 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     table = table.sort_values(["cell", "condition", "seed", "n", "run"], ignore_index=True)
     again = ["cell", "condition", "seed", "n", "corruption"]
     table = table.drop_duplicates(again, ignore_index=True)  # such as two budgets: the first by id
-    trained = table[table["condition"] == "natural"]
+    trained = table.loc[table["condition"] == "natural"]
     axes = [name for name in _axis_names(table) if len(trained[name].unique()) > 1]
     return table.loc[:, list(dict.fromkeys([*COLUMNS, *axes, "network"]))], axes
 
@@ -184,7 +184,7 @@ def _axis_names(table: pd.DataFrame) -> list[str]:
 
 def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Name the cells: a setting and the number of examples of its natural runs; random labels on fewer belong to the next larger cell."""
-    sizes = {key: sorted(rows["n"].unique()) for key, rows in table[table["condition"] == "natural"].groupby("setting")}
+    sizes = {key: sorted(rows["n"].unique()) for key, rows in table.loc[table["condition"] == "natural"].groupby("setting")}
     rows = []
     for row in table.to_dict("records"):
         n, own = row["n"], sizes.get(row["setting"], [])

@@ -84,8 +84,8 @@ class Ladder:
         rows = table[["cell", "seed", "updates"]].assign(row=np.arange(len(table)))
         random = rows.loc[table["condition"].isin(["fewer", "random"]).to_numpy()]
         rungs = {key: on.sort_values("updates") for key, on in random.groupby(["cell", "seed"]) if len(on) > 1}
-        natural = rows[(table["condition"] == "natural").to_numpy()]
-        natural = natural[[key in rungs for key in zip(natural["cell"], natural["seed"], strict=True)]]
+        natural = rows.loc[(table["condition"] == "natural").to_numpy()]
+        natural = natural.loc[[key in rungs for key in zip(natural["cell"], natural["seed"], strict=True)]]
         on = [rungs[key] for key in zip(natural["cell"], natural["seed"], strict=True)]
         return cls(
             pd.factorize(natural["cell"])[0],
@@ -217,7 +217,7 @@ class _Doses:
     def of(cls, table: pd.DataFrame) -> "_Doses":
         rows, signs = [], []
         kept = table[["cell", "corruption"]].assign(row=np.arange(len(table)))
-        kept = kept[table["condition"].isin(["natural", "partial", "random"]).to_numpy()]
+        kept = kept.loc[table["condition"].isin(["natural", "partial", "random"]).to_numpy()]
         for cell, of in kept.groupby("cell"):
             p = of["corruption"].to_numpy(float)
             if len(np.unique(p)) > 2:  # two doses are T1a
