@@ -9,7 +9,7 @@ import pandas as pd
 from shattering.interrogate.controls import Control, check_controls
 from shattering.interrogate.inference import benjamini_hochberg, holm
 from shattering.interrogate.ranks import Alike, Cells, best_of, fragile, granulated, kendall, not_through_hyperparameters, robust
-from shattering.interrogate.tells import Comparisons, Outcome
+from shattering.interrogate.tells import Comparisons, Tested
 from shattering.interrogate.verdicts import UNDECIDED, Judgement, Thresholds, judge
 
 TESTS = {
@@ -108,7 +108,7 @@ class _Ranking:
         self.parts: dict[str, dict[str, float]] = {}
         self.draws: dict[str, np.ndarray] = {}
 
-    def of(self, measure: str) -> dict[str, Outcome]:
+    def of(self, measure: str) -> dict[str, Tested]:
         psi, self.draws[measure], self.parts[measure] = granulated(self.natural, measure)
         return {
             "T3": psi,
@@ -121,7 +121,7 @@ class _Ranking:
 
 
 def _correct(
-    outcomes: Mapping[str, Mapping[str, Outcome]], measures: Sequence[str], controls: Sequence[str]
+    outcomes: Mapping[str, Mapping[str, Tested]], measures: Sequence[str], controls: Sequence[str]
 ) -> dict[str, dict[str, float]]:
     """Correct the p-values of each test; a p-value that is not there counts as 1."""
     out: dict[str, dict[str, float]] = {name: {} for name in outcomes}
@@ -143,7 +143,7 @@ def _missing(table: pd.DataFrame, measure: str) -> float:
 
 
 def _tests(
-    outcomes: Mapping[str, Mapping[str, Outcome]], corrected: Mapping[str, Mapping[str, float]], measures: Sequence[str]
+    outcomes: Mapping[str, Mapping[str, Tested]], corrected: Mapping[str, Mapping[str, float]], measures: Sequence[str]
 ) -> pd.DataFrame:
     rows = []
     for test in TESTS:
@@ -171,7 +171,7 @@ def _flipped(
     table: pd.DataFrame,
     judged: Mapping[str, Judgement],
     measures: Sequence[str],
-    outcomes: Mapping[str, Mapping[str, Outcome]],
+    outcomes: Mapping[str, Mapping[str, Tested]],
     missing: Mapping[str, float],
     thresholds: Thresholds,
     can_rank: bool,

@@ -5,7 +5,7 @@ import math
 from shattering.interrogate.findings import Findings
 from shattering.interrogate.judging import TESTS
 from shattering.interrogate.table import CONDITIONS
-from shattering.interrogate.tells import Outcome
+from shattering.interrogate.tells import Tested
 from shattering.interrogate.verdicts import COMPARISONS
 from shattering.report.page import render_template
 
@@ -51,7 +51,7 @@ def _row(found: Findings, name: str) -> dict:
     return {"name": name, "control": is_control, "verdict": verdict, "cells": cells, "seconds": found.seconds.get(name)}
 
 
-def _cell(test: str, outcome: Outcome, corrected: float, found: Findings) -> dict:
+def _cell(test: str, outcome: Tested, corrected: float, found: Findings) -> dict:
     """Return what a cell of the table shows: text, number to sort by, class, and a text for the pointer."""
     value, t = outcome.statistic, found.thresholds
     if math.isnan(value):

@@ -15,7 +15,7 @@ from scipy import stats
 
 from shattering import seeds
 from shattering.interrogate.inference import DRAWS, percentiles, resample, sign_of
-from shattering.interrogate.tells import NOTHING, Outcome, Pairs
+from shattering.interrogate.tells import NOTHING, Tested, Pairs
 
 _PERMUTATIONS = 500  # of T4, per set of hyperparameters
 _FEW = 2  # permutations that do as well, up to which 500 leave open how small p is
@@ -112,7 +112,7 @@ class Alike:
         return cls(runs, runs["cell"].iloc[rows].nunique(), rows[i[alike]], rows[j[alike]], both.natural, both.random)
 
 
-def kendall(cells: Cells, measure: str) -> Outcome:
+def kendall(cells: Cells, measure: str) -> Tested:
     """T3: Kendall's τ_b between a measure and the gap, over all pairs of cells."""
     signs, known = _signs(cells, measure)
     gap = np.where(known, cells.gap, 0)
@@ -125,10 +125,10 @@ def kendall(cells: Cells, measure: str) -> Outcome:
 
     whole = float(tau(np.ones((1, len(gap))))[0]) if signs.any() else 0.0
     low, high = percentiles(tau(cells.weights))
-    return Outcome(whole, low, high, cells=len(cells.table), pairs=int((gap != 0).sum()))
+    return Tested(whole, low, high, cells=len(cells.table), pairs=int((gap != 0).sum()))
 
 
-def granulated(cells: Cells, measure: str) -> tuple[Outcome, np.ndarray, dict[str, float]]:
+def granulated(cells: Cells, measure: str) -> tuple[Tested, np.ndarray, dict[str, float]]:
     """T3: Ψ, the mean over hyperparameters h of ψ_h, the agreement of measure and gap between cells that differ in h alone.
 
     Jiang et al. (ICLR 2020, section 2.2.2). A hyperparameter along which no two gaps differ has no ψ, and is left out.
@@ -152,11 +152,11 @@ def granulated(cells: Cells, measure: str) -> tuple[Outcome, np.ndarray, dict[st
         draws = np.mean(resampled, axis=0)
     low, high = percentiles(draws)
     clear = sum(int((along & (gap != 0)).sum()) for along in cells.along.values())
-    outcome = Outcome(float(np.mean(list(parts.values()))), low, high, cells=len(cells.table), pairs=clear)
+    outcome = Tested(float(np.mean(list(parts.values()))), low, high, cells=len(cells.table), pairs=clear)
     return outcome, draws, parts
 
 
-def not_through_hyperparameters(cells: Cells, measure: str, tests: int = 1) -> Outcome:
+def not_through_hyperparameters(cells: Cells, measure: str, tests: int = 1) -> Tested:
     """T4: K̃, the information of a measure about the gap that no set of at most two hyperparameters has, in percent.
 
     K of a set S is 100 Σ_u p(u) I(V_μ; V_G | u) / Σ_u p(u) H(V_G | u), over ordered pairs of different cells, V the signs of their
@@ -192,7 +192,7 @@ def not_through_hyperparameters(cells: Cells, measure: str, tests: int = 1) -> O
     if worst == float("inf"):
         return NOTHING
     note = f"least given {' and '.join(of)}" if of else "least given nothing"
-    return Outcome(100 * worst, p=p, cells=len(cells.table), pairs=len(gap) // 2, note=note)
+    return Tested(100 * worst, p=p, cells=len(cells.table), pairs=len(gap) // 2, note=note)
 
 
 def _against_permutations(
@@ -221,7 +221,7 @@ def _against_permutations(
     return k, mean, (1 + as_good) / (1 + drawn)
 
 
-def robust(cells: Cells, measure: str) -> Outcome:
+def robust(cells: Cells, measure: str) -> Tested:
     """T5: the 90th percentile of the sign error over environments: one hyperparameter goes from a to b, the others fixed and pooled over.
 
     A sign error is the weighted share of pairs whose measure and gap differ in opposite directions, a tie of the measure counting half;
@@ -245,13 +245,13 @@ def robust(cells: Cells, measure: str) -> Outcome:
             wrong = (1 - sign_of(ranks[a[here]], ranks[b[here]]) * np.sign(difference)) / 2
             errors[axis] = max(errors.get(axis, 0.0), float(weights @ wrong / weights.sum()))
     if not errors:
-        return Outcome(float("nan"), cells=len(cells.table), note=f"{dropped} environments dropped: no certain difference of the gap")
+        return Tested(float("nan"), cells=len(cells.table), note=f"{dropped} environments dropped: no certain difference of the gap")
     worst = max(errors, key=lambda axis: errors[axis])
     note = f"worst along {worst}, {errors[worst]:.2f}; mean {np.mean(list(errors.values())):.2f}; {dropped} environments dropped"
-    return Outcome(float(np.quantile(list(errors.values()), 0.9)), cells=len(cells.table), pairs=len(errors), note=note)
+    return Tested(float(np.quantile(list(errors.values()), 0.9)), cells=len(cells.table), pairs=len(errors), note=note)
 
 
-def fragile(alike: Alike, measure: str) -> Outcome:
+def fragile(alike: Alike, measure: str) -> Tested:
     """T6: how far a measure moves between natural runs of nearly the same test accuracy, as a share of its move to random labels.
 
     The median difference of ranks between natural runs whose test accuracies differ by less than a point, over the median difference
@@ -265,7 +265,7 @@ def fragile(alike: Alike, measure: str) -> Outcome:
         return NOTHING
     close, apart = float(np.median(near)), float(np.median(far))
     share = close / apart if apart else float("inf") if close else 1.0
-    return Outcome(share, cells=alike.cells, pairs=len(near))
+    return Tested(share, cells=alike.cells, pairs=len(near))
 
 
 def best_of(values: Sequence[float], draws: np.ndarray, level: float = 0.95) -> tuple[int, float, float]:

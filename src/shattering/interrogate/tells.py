@@ -16,7 +16,7 @@ from shattering.interrogate.inference import DRAWS, percentiles, resample, sign_
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Tested:
     """What a test found of a measure.
 
     Args:
@@ -40,7 +40,7 @@ class Outcome:
     note: str = ""
 
 
-NOTHING = Outcome(float("nan"))
+NOTHING = Tested(float("nan"))
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Comparisons:
         self.conditions = {name: np.flatnonzero((self.table["condition"] == name).to_numpy()) for name in ("natural", "random")}
         self.doses = _Doses.of(self.table)
 
-    def outcomes(self, values: np.ndarray) -> dict[str, Outcome]:
+    def outcomes(self, values: np.ndarray) -> dict[str, Tested]:
         """Run all tests of telling on a measure. values: (rows of the table,), NaN where it is missing."""
         return {
             "T0": self.at_initialization(values),
@@ -137,22 +137,22 @@ class Comparisons:
             "T2": self.dose(values),
         }
 
-    def at_initialization(self, values: np.ndarray) -> Outcome:
+    def at_initialization(self, values: np.ndarray) -> Tested:
         """T0: the share of pairs of untrained networks in which the measure is larger with random labels, A₀.
 
         A measure that tells without any training reads the data. Pairs share images and initial weights; cells are architectures.
         """
         return self._compare("T0", values, over_pairs=True)
 
-    def at_equal_loss(self, values: np.ndarray) -> Outcome:
+    def at_equal_loss(self, values: np.ndarray) -> Tested:
         """T1a: networks on natural and on random labels, both trained to the same loss."""
         return self._compare("T1a", values)
 
-    def at_equal_steps(self, values: np.ndarray) -> Outcome:
+    def at_equal_steps(self, values: np.ndarray) -> Tested:
         """T1b: the natural network, trained for as many steps as the one on random labels took."""
         return self._compare("T1b", values)
 
-    def at_both(self, values: np.ndarray) -> Outcome:
+    def at_both(self, values: np.ndarray) -> Tested:
         """T1c: the natural network against the measure on as many random labels as take the same steps to the same loss.
 
         The measure is interpolated between the sizes of the ladder, in the logarithm of the steps. A run counts only where its steps lie
@@ -164,11 +164,11 @@ class Comparisons:
         same = np.isclose(own, random, rtol=1e-9, atol=0)  # a tie but for the rounding of the interpolation
         return compare(ladder.cell, own, np.where(same, own, random), "T1c")
 
-    def on_pixels(self, values: np.ndarray, pixels: str) -> Outcome:
+    def on_pixels(self, values: np.ndarray, pixels: str) -> Tested:
         """T1d: natural images against images of destroyed structure with true labels, at the same loss. pixels: "random" or "gaussian"."""
         return self._compare(f"T1d {pixels} pixels", values)
 
-    def pooled(self, values: np.ndarray) -> Outcome:
+    def pooled(self, values: np.ndarray) -> Tested:
         """Return the share of all pairs of a natural and a random run, of whatever cells, in which the measure is larger on the random one.
 
         This is the area under the curve of one threshold for all architectures (Mann–Whitney).
@@ -179,9 +179,9 @@ class Comparisons:
         if not len(natural) or not len(random):
             return NOTHING
         u = stats.rankdata(np.concatenate([random, natural]))[: len(random)].sum() - len(random) * (len(random) + 1) / 2
-        return Outcome(float(u / (len(natural) * len(random))), pairs=len(natural) * len(random))
+        return Tested(float(u / (len(natural) * len(random))), pairs=len(natural) * len(random))
 
-    def dose(self, values: np.ndarray) -> Outcome:
+    def dose(self, values: np.ndarray) -> Tested:
         """T2: the mean over cells of Kendall's τ_b between the measure and the probability of label corruption.
 
         The p-value is one-sided: how often corruptions permuted within the cells give as large a mean. A cell counts where every run has
@@ -199,9 +199,9 @@ class Comparisons:
         tau, shuffled = float(np.mean([of[0] for of in taus])), np.mean([of[1:] for of in taus], axis=0)
         low, high = percentiles(resample(len(taus), "T2") @ np.array([of[0] for of in taus]) / len(taus))
         p = (1 + int((shuffled >= tau - 1e-6).sum())) / (1 + DRAWS)
-        return Outcome(tau, low, high, p, len(taus), sum(map(len, self.doses.rows)))
+        return Tested(tau, low, high, p, len(taus), sum(map(len, self.doses.rows)))
 
-    def _compare(self, test: str, values: np.ndarray, over_pairs: bool = False) -> Outcome:
+    def _compare(self, test: str, values: np.ndarray, over_pairs: bool = False) -> Tested:
         pairs, values = self.pairs[test], values[self.rows]
         return compare(pairs.cell, values[pairs.natural], values[pairs.random], test, over_pairs)
 
@@ -239,7 +239,7 @@ def _interpolate(x: np.ndarray, y: np.ndarray, at: float) -> float:
     return float(sum(y[i] * w for i, w in ((left, 1 - weight), (right, weight)) if w > 0))
 
 
-def compare(cell: np.ndarray, natural: np.ndarray, random: np.ndarray, purpose: str, over_pairs: bool = False) -> Outcome:
+def compare(cell: np.ndarray, natural: np.ndarray, random: np.ndarray, purpose: str, over_pairs: bool = False) -> Tested:
     """Compare two treatments within cells: the matched common-language effect, with the exact sign test and Wilson's interval.
 
     A = (1/N) Σ_c [1{μ_c,random > μ_c,natural} + ½ 1{=}], μ_c the mean rank over the seeds of cell c.
@@ -265,4 +265,4 @@ def compare(cell: np.ndarray, natural: np.ndarray, random: np.ndarray, purpose: 
     weights = resample(len(sizes), purpose)
     pair_low, pair_high = percentiles((weights @ np.bincount(cell, scores)) / (weights @ sizes), 0.9)
     unit = "pairs" if over_pairs else "cells"
-    return Outcome(share, low, high, sign_test(won, lost), len(sizes), len(natural), pair_low, pair_high, f"in {won} of {n} {unit}")
+    return Tested(share, low, high, sign_test(won, lost), len(sizes), len(natural), pair_low, pair_high, f"in {won} of {n} {unit}")

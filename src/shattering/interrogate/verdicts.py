@@ -6,7 +6,7 @@ The sentence never says that a measure explains generalization: to tell natural 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from shattering.interrogate.tells import Outcome
+from shattering.interrogate.tells import Tested
 
 SAME = "the same in both cases"
 LOSS, EFFORT = "follows the loss", "follows the effort"
@@ -57,7 +57,7 @@ class Judgement:
         sentence: the verdict with its numbers.
     """
 
-    outcomes: Mapping[str, Outcome]
+    outcomes: Mapping[str, Tested]
     corrected: Mapping[str, float]
     missing: float
     ranks: bool = False
@@ -80,7 +80,7 @@ def tells(judgement: Judgement, thresholds: Thresholds) -> bool:
 
 def judge(
     name: str,
-    outcomes: Mapping[str, Outcome],
+    outcomes: Mapping[str, Tested],
     corrected: Mapping[str, float],
     missing: float,
     thresholds: Thresholds,
@@ -132,12 +132,12 @@ def _reads(j: Judgement, t: Thresholds) -> bool:
     return j.outcomes["T0"].statistic >= t.tells
 
 
-def _fails(outcome: Outcome, t: Thresholds) -> bool:
+def _fails(outcome: Tested, t: Thresholds) -> bool:
     """Return whether a measure certainly does not tell: a share below the threshold by its whole interval, or equal in every cell."""
     return outcome.cells > 0 and outcome.statistic < t.tells and outcome.high < t.tells
 
 
-def _is_same(outcome: Outcome, t: Thresholds) -> bool:
+def _is_same(outcome: Tested, t: Thresholds) -> bool:
     """Return whether a measure is equivalent on both sides; one that is equal in every pair is so however few they are."""
     equal = outcome.pairs > 0 and outcome.pair_low == outcome.pair_high == 0.5 == outcome.statistic
     return equal or (outcome.pairs >= t.pairs and t.same[0] <= outcome.pair_low and outcome.pair_high <= t.same[1])
@@ -170,7 +170,7 @@ _MEANING = {
 }
 
 
-def _count(outcome: Outcome) -> str:
+def _count(outcome: Tested) -> str:
     return f"{outcome.statistic * outcome.cells:g} of {outcome.cells} cells"
 
 
