@@ -55,8 +55,15 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path_factory, monkeypatch):
-    """No test reads or writes the user's cache."""
-    monkeypatch.setenv("SHATTERING_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+    """No test reads or writes the user's cache. All processes of pytest share one, so that real images are decoded once."""
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("SHATTERING_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
+
+
+@pytest.fixture(autouse=True)
+def _same_draws():
+    """A test whose networks have weights of torch's own draws has the same ones whatever ran before it."""
+    torch.manual_seed(0)
 
 
 @pytest.fixture
