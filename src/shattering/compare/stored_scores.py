@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
-from math import isfinite
+from math import isclose, isfinite
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
+from shattering.compare.class_scores import CLASS_SCORES, class_score
 from shattering.compare.repeat import Repeat
 from shattering.compare.zero_refit import ZeroRefitTest, zero_refit
 from shattering.data.dataset import Dataset
@@ -49,7 +50,9 @@ def zero_refit_of(original: Repeat, data: Dataset, exchange: str, objects: Objec
             return zero_refit(y, predicted, score=scoring, **about), ()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the warnings would be about labels that the user did not choose
-            return zero_refit(y, predicted, score=_stored_score(scoring, split, table, objects), **about), ()
+            score = _stored_score(scoring, split, table, objects)
+            by_class = scoring in CLASS_SCORES and isclose(class_score(scoring, y, predicted).score(predicted, y), score(y), abs_tol=1e-9)
+            return zero_refit(y, predicted, score=scoring if by_class else score, **about), ()
     except Exception as error:  # whatever a scorer raises that needs more than the stored predictions
         return None, (f"No zero-refit test: scoring {run.spec.scoring_name!r} cannot be computed from the predictions ({reason(error)}).",)
 

@@ -12,11 +12,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from shattering import stats
+from shattering.compare.class_scores import CLASS_SCORES, class_score
 from shattering.data.exchange import blocks, check_exchange, count_orders, exchanged_order
 from shattering.seeds import generator
 
 N_PERMUTATIONS = 9999
-BY_SCORER = 999  # permutations for other scores than accuracy and R², which are computed one by one
+BY_SCORER = 999  # permutations for scores that are functions, which are computed one by one
 LEAST_ORDERS = 20  # admissible permutations, below which there is no verdict: p could not be 0.05
 _TABLE, _CHUNK = 400, 4_000_000  # cells of a contingency table that is drawn as a whole; numbers held at a time
 
@@ -89,7 +90,8 @@ def zero_refit(
     Args:
         y: (n,) true labels or targets of the test examples.
         predicted: (n,) what the model predicts for them.
-        score: "accuracy"; "r2"; or a function (labels (n,)) → score of the predictions against them, higher is better.
+        score: "accuracy"; "r2"; a name in `CLASS_SCORES`; or a function (labels (n,)) → score of the predictions against them, higher is
+            better.
         exchange: the admissible permutations: "free", "within", "whole" or "shift", see `shattering.data.exchange.exchanged_order`.
         groups: (n,) the group of each example; None for independent examples.
         ids: (n,) their order in time, for "shift" and "whole"; None: the order of the rows.
@@ -113,6 +115,10 @@ def zero_refit(
     if callable(score):
         n = n_permutations or BY_SCORER
         own, nulls = score(y), _one_by_one(score, y, exchange, groups, ids, rng, n)
+    elif score in CLASS_SCORES:
+        n, by_class = n_permutations or N_PERMUTATIONS, class_score(score, y, predicted)
+        sums = null_sums(by_class.codes(y), by_class.codes(predicted), by_class.weigh, exchange, groups, ids, rng, n)
+        own, nulls = by_class.score(predicted, y), by_class.constant + sums
     else:
         n = n_permutations or N_PERMUTATIONS
         own, nulls = _SCORES[score](y, predicted, _matches if score == "accuracy" else _products, exchange, groups, ids, rng, n)

@@ -120,9 +120,7 @@ class _Ranking:
         }
 
 
-def _correct(
-    outcomes: Mapping[str, Mapping[str, Tested]], measures: Sequence[str], controls: Sequence[str]
-) -> dict[str, dict[str, float]]:
+def _correct(outcomes: Mapping[str, Mapping[str, Tested]], measures: Sequence[str], controls: Sequence[str]) -> dict[str, dict[str, float]]:
     """Correct the p-values of each test; a p-value that is not there counts as 1."""
     out: dict[str, dict[str, float]] = {name: {} for name in outcomes}
     for test in TESTS:
