@@ -115,7 +115,11 @@ _USAGE = [
     ("run --lab 1", "unknown option '--lab'"),
     ("run --n-trian 5", "unknown option '--n-trian'", "did you mean --n-train?"),
     ("run -n 5", "unknown option '-n' of shattering run"),
-    ("run --xyzzy", "unknown option '--xyzzy' of shattering run; see shattering run --help"),
+    (
+        "run --xyzzy",
+        "unknown option '--xyzzy' of shattering run; see",
+        "a parameter of the model is given as --set xyzzy=VALUE",
+    ),
     ("run --json=maybe", "--json is 'maybe', expected no value"),
     ("run --skip-corrupt=true", "--skip-corrupt is 'true', expected no value"),
     ("run --no-hold-out=", "--no-hold-out is '', expected no value"),

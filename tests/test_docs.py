@@ -9,6 +9,8 @@ import pytest
 
 from shattering.cli import understand
 from shattering.compare.plan import RANDOMIZATIONS
+from shattering.measures.catalog import MEASURES
+from shattering.runs.study import STUDIES
 from tests.conftest import load_script
 
 ROOT = Path(__file__).parent.parent
@@ -78,7 +80,20 @@ def test_sentences_of_the_first_page_have_the_numbers_of_its_stored_test():
 
 
 def test_the_page_of_results_is_up_to_date(redraw):
-    assert redraw.results_page() == (ROOT / "docs" / "results.md").read_text(), "run python docs/redraw.py"
+    remedy = "run shattering paper NAME --scale small --store results for a new experiment, then python docs/redraw.py"
+    assert redraw.results_page() == (ROOT / "docs" / "results.md").read_text(), remedy
+
+
+def test_the_table_of_label_errors_is_the_measured_one():
+    benchmark = load_script(ROOT / "benchmarks" / "label_errors.py")
+    measured = json.loads((ROOT / "benchmarks" / "label_errors.json").read_text())
+    assert f"\n{benchmark.table(measured)}\n" in (DOCS / "memorization.md").read_text()
+
+
+def test_every_measure_and_every_study_is_among_the_functions_of_the_api():
+    text = (DOCS / "api.md").read_text()
+    names = [*(f"measures.{m.at.replace(':', '.')}" for m in MEASURES.values()), *(at.replace(":", ".") for at in STUDIES.values())]
+    assert [name for name in names if f"autofunction:: shattering.{name.removeprefix('shattering.')}\n" not in text] == []
 
 
 def test_stored_runs_have_no_weights_and_are_small():

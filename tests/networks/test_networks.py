@@ -78,8 +78,8 @@ def test_any_factory_works_and_bad_input_is_named():
     assert build_network(lambda shape, k: nn.Sequential(nn.Flatten(), nn.Linear(12, k)), (3, 2, 2), 5, 0)(
         torch.zeros(1, 3, 2, 2)
     ).shape == (1, 5)
-    with pytest.raises(InputError, match="unknown network 'resnet'; did you mean 'alexnet'"):
-        build_network("resnet", CIFAR_SHAPE, 10, 0)
+    with pytest.raises(InputError, match="unknown network 'alexnets'; did you mean 'alexnet'"):
+        build_network("alexnets", CIFAR_SHAPE, 10, 0)
     with pytest.raises(InputError, match=r"network 'alexnet' got examples of shape \(20,\), expected images"):
         build_network("alexnet", (20,), 10, 0)
 

@@ -20,7 +20,9 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
         "stability": {"n": 20, "n_replaced": 2, "params": {"epochs": 3}},
         "bits": {"n": 20, "params": {"epochs": 3}},
     }
-    specs = [StudySpec(name, small.get(name, {})) for name in STUDIES]
+    small["polynomial"] = {}  # it is small
+    assert set(small) == set(STUDIES)
+    specs = [StudySpec(name, small[name]) for name in STUDIES]
     first, second = (sweep(specs, Store(tmp_path / name), jobs=2) for name in "ab")
     for a, b in zip(first, second, strict=True):
         assert a.status == "done", a.error

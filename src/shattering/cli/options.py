@@ -138,7 +138,10 @@ def _find(name: str, options: Sequence[Option], usage: str) -> Option:
     if spelled in by_name:
         return by_name[spelled]
     near = nearest(spelled.lstrip("-"), [known.removeprefix("--") for known in by_name])
-    raise UsageError(f"unknown option {shown(name)} of {usage}; " + (f"did you mean --{near}?" if near else f"see {usage} --help"))
+    hint = f"did you mean --{near}?" if near else f"see {usage} --help"
+    if not near and {"--set", "--model"} <= by_name.keys() and spelled.strip("-").replace("-", "_").isidentifier():
+        hint += f"; a parameter of the model is given as --set {spelled.lstrip('-').replace('-', '_')}=VALUE"
+    raise UsageError(f"unknown option {shown(name)} of {usage}; {hint}")
 
 
 def _is_known(word: str, options: Sequence[Option]) -> bool:

@@ -31,7 +31,8 @@ NETWORKS: dict[str, Factory] = {
 }
 _INITIAL_LEARNING_RATES = {"inception": 0.1, "inception-no-bn": 0.1, "inception-v3": 0.045}  # 0.01 for the others
 _WITH_AUXILIARY = ("inception-v3",)
-_IMAGES_ALONE = ("inception", "inception-no-bn", "inception-v3", "alexnet", "small-cnn")  # the others take rows of tables too
+# the others take rows of tables too
+_IMAGES_ALONE = ("inception", "inception-no-bn", "inception-v3", "alexnet", "small-cnn")
 _CNN = re.compile(r"small-cnn-([1-9]\d{0,3})")
 CIFAR_SHAPE = (3, 28, 28)
 IMAGENET_SHAPE = (3, 299, 299)
