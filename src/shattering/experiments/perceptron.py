@@ -4,7 +4,6 @@ import altair as alt
 import numpy as np
 import pandas as pd
 from scipy.optimize import linprog
-from sklearn.linear_model import Perceptron
 from sklearn.svm import SVC
 
 from shattering import seeds
@@ -72,13 +71,16 @@ def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, pas
 
 
 def _mistakes(X: np.ndarray, y: np.ndarray, passes: int, seed: int) -> list[int]:
-    """Count the mistakes so far after every pass of scikit-learn's perceptron. X has a constant feature."""
-    model = Perceptron(fit_intercept=False).partial_fit(X[:1], y[:1], classes=[-1, 1])  # weights of zero make a mistake on every example
+    """Count the mistakes so far after every pass of the perceptron. X has a constant feature.
+
+    scikit-learn's perceptron has the same weights after each pass, and does not count.
+    """
+    w = y[0] * X[0]  # weights of zero make a mistake on every example
     order, count, out = seeds.generator(seed, "order"), 1, []
     for _ in range(passes):
         for i in order.permutation(len(X)):
-            if y[i] * (X[i] @ np.asarray(model.coef_)[0]) <= 0:  # a correct prediction changes nothing
-                model.partial_fit(X[i : i + 1], y[i : i + 1])
+            if y[i] * (X[i] @ w) <= 0:
+                w += y[i] * X[i]
                 count += 1
         out.append(count)
     return out
