@@ -1,15 +1,17 @@
 """Small trained networks that the tests of measures share: each is fitted once per process."""
 
 from copy import deepcopy
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise
 
 import torch
 from torch import nn
 
-from shattering import Dataset, NetworkClassifier, Randomization, load_dataset, randomize, seeds
+from shattering import MEASURES, Dataset, NetworkClassifier, Randomization, load_dataset, randomize, seeds
+from shattering.measures.curvature import hessian_trace, weighted_trace
 from shattering.measures.fitted import Fitted
 from shattering.measures.fitting import as_fitted
+from shattering.measures.learning_coefficient import local_learning_coefficient
 
 
 class Branches(nn.Module):
@@ -34,6 +36,14 @@ NETWORKS = {
     "inception": NetworkClassifier("inception", epochs=2, batch_size=16, learning_rate=0.02),
     "inception-no-bn": NetworkClassifier("inception-no-bn", epochs=2, batch_size=16, learning_rate=0.002),
     "branches": NetworkClassifier(Branches, epochs=30, batch_size=12, learning_rate=0.1),
+}
+
+
+ALL = {  # every measure, the estimators with so few samples that all of them cost little
+    **MEASURES,
+    "hessian_trace": partial(hessian_trace, probes=8),
+    "weighted_trace": partial(weighted_trace, probes=8),
+    "local_learning_coefficient": partial(local_learning_coefficient, chains=2, steps=10),
 }
 
 

@@ -13,7 +13,7 @@ from shattering import MEASURES, InputError, NetworkClassifier, RunSpec, Split, 
 from shattering.cli import main
 from shattering.measures.fitted import NotComputable
 from shattering.measures.fitting import as_fitted
-from tests.measures.networks import NETWORKS, data, fitted, small_data, small_relu, trained
+from tests.measures.networks import ALL, NETWORKS, data, fitted, small_data, small_relu, trained
 
 
 def state_of(module: nn.Module) -> dict:
@@ -41,8 +41,8 @@ def test_the_model_is_left_as_it_was(name):
     module.train()
     next(module.parameters()).grad = torch.ones_like(next(module.parameters()))
     before, drawn = state_of(module), generators()
-    cheap = [key for key, entry in MEASURES.items() if entry.cost in ("1", "P", "E", "B")]
-    table = measure(trained(name), data(), list(MEASURES) if name in ("mlp", "branches") else cheap)
+    cheap = {key: entry for key, entry in MEASURES.items() if entry.cost in ("1", "P", "E", "B")}
+    table = measure(trained(name), data(), ALL if name in ("mlp", "branches") else cheap)
     after = state_of(module)
     assert before.pop("hooks") == after.pop("hooks")
     assert before.pop("modes") == after.pop("modes")
@@ -59,9 +59,9 @@ def test_the_model_is_left_as_it_was(name):
 def test_neither_blocks_nor_the_order_of_examples_matter(name):
     """Property (c)."""
     rows = torch.randperm(len(data().train), generator=torch.Generator().manual_seed(0))
-    whole = measure(fitted(name, torch.float64))["value"]
-    parts = measure(fitted(name, torch.float64, block=7))["value"]
-    shuffled = measure(fitted(name, torch.float64, rows=rows))["value"]
+    whole = measure(fitted(name, torch.float64), measures=ALL)["value"]
+    parts = measure(fitted(name, torch.float64, block=7), measures=ALL)["value"]
+    shuffled = measure(fitted(name, torch.float64, rows=rows), measures=ALL)["value"]
     for measured in MEASURES:
         assert parts[measured] == pytest.approx(whole[measured], rel=1e-6, nan_ok=True), measured
         assert shuffled[measured] == pytest.approx(whole[measured], rel=1e-6, nan_ok=True), measured
@@ -69,10 +69,10 @@ def test_neither_blocks_nor_the_order_of_examples_matter(name):
 
 def test_the_same_network_has_the_same_values_wherever_it_is_measured():
     """Inference mode, no gradients, autocast and seeds of the caller change nothing."""
-    expected = measure(trained("mlp"), data())["value"]
+    expected = measure(trained("mlp"), data(), ALL)["value"]
     torch.manual_seed(7)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
-        found = measure(trained("mlp"), data())["value"]
+        found = measure(trained("mlp"), data(), ALL)["value"]
     assert found.to_numpy() == pytest.approx(expected.to_numpy(), rel=1e-12, nan_ok=True)
 
 
@@ -128,7 +128,7 @@ def test_bad_names():
 def test_nan_weights_give_reasons_not_numbers():
     module = small_relu()
     module[2].weight.data[0, 0] = math.nan
-    found = measure(module, small_data())
+    found = measure(module, small_data(), ALL)
     numbers = found.index[found["value"].notna()].tolist()
     assert set(numbers) <= {"n_parameters", "vc_dimension"}
 
@@ -137,7 +137,7 @@ def test_nan_weights_give_reasons_not_numbers():
 def test_two_classes_and_a_class_without_examples(k):
     inputs, labels = small_data(k=min(k, 3))
     module = small_relu(sizes=(3, 4, k))
-    found = measure(as_fitted(module, (inputs, labels)))
+    found = measure(as_fitted(module, (inputs, labels)), measures=ALL)
     assert found.loc["n_parameters", "value"] == 16 + 5 * k
 
 
@@ -150,17 +150,17 @@ def test_a_module_without_linear_layers():
         def forward(self, x):
             return x * self.scale
 
-    found = measure(Scale(), small_data())
+    found = measure(Scale(), small_data(), ALL)
     assert found.loc["vc_dimension", "reason"] == "the network has no linear layer and no convolution"
     assert found.loc["n_parameters", "value"] == 3
 
 
 def test_an_untrained_and_a_diverged_network():
     untrained = NetworkClassifier("mlp-1x4", epochs=1, learning_rate=0.0).fit(data().train)
-    assert measure(untrained, data()).loc["steps", "reason"].startswith("the history has no full_train_loss")
+    assert measure(untrained, data(), ALL).loc["steps", "reason"].startswith("the history has no full_train_loss")
     diverged = NetworkClassifier("mlp-1x4", epochs=3, learning_rate=1e30).fit(data().train)
     assert diverged.diverged_
-    found = measure(diverged, data())
+    found = measure(diverged, data(), ALL)
     assert "diverged" in found.loc["training_loss_area", "reason"]
 
 

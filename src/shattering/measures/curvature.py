@@ -49,34 +49,34 @@ def _hessian_top(fitted: Fitted) -> float:
     return float(values[0])
 
 
-def hessian_trace(fitted: Fitted) -> float:
+def hessian_trace(fitted: Fitted, probes: int = PROBES) -> float:
     """Return tr H, estimated by ⟨v, Hv⟩ for vectors v of random signs (Hutchinson) until its standard error is below 5 %.
 
     Yao et al. ("PyHessian: neural networks through the lens of the Hessian", 2020, algorithm 2), who stop when the running mean no
-    longer changes. At most 100 vectors are drawn; up to 100 parameters the trace is exact.
+    longer changes. At most 100 vectors are drawn (`probes`); of as many parameters or fewer the trace is exact.
     """
-    return _trace(fitted, "hessian trace", {name: torch.ones_like(p) for name, p in fitted.parameters.items()})
+    return _trace(fitted, "hessian trace", {name: torch.ones_like(p) for name, p in fitted.parameters.items()}, probes)
 
 
-def weighted_trace(fitted: Fitted) -> float:
+def weighted_trace(fitted: Fitted, probes: int = PROBES) -> float:
     """Return Σ_j θ_j² H_jj, as `hessian_trace` with vectors θ ∘ (±1).
 
     It is 2/ρ² times the limit of the adaptive average sharpness for small ρ (Andriushchenko et al., "A modern look at the relationship
     between sharpness and generalization", ICML 2023, section 3), and unchanged by rescaling layers; compare Tsuzuku, Sato & Sugiyama
     ("Normalized flat minima", ICML 2020).
     """
-    return _trace(fitted, "weighted trace", fitted.parameters)
+    return _trace(fitted, "weighted trace", fitted.parameters, probes)
 
 
-def _trace(fitted: Fitted, purpose: str, scale: Vector) -> float:
-    """Return Σ_j s_j² H_jj for a scale s."""
+def _trace(fitted: Fitted, purpose: str, scale: Vector, probes: int) -> float:
+    """Return Σ_j s_j² H_jj for a scale s, from at most so many random vectors."""
     _ = fitted.logits  # raises for a diverged network
-    if fitted.n_parameters <= PROBES:
+    if fitted.n_parameters <= probes:
         values = flat(scale)
         units = [unflat(fitted, unit) for unit in torch.diag(values)]
         return derivatives.checked(sum(dot(unit, hessian_product(fitted, unit)) for unit in units), "the Hessian")
     generator, found = draws(fitted, purpose), []
-    while len(found) < PROBES:
+    while len(found) < probes:
         vector = {name: part * scale[name] for name, part in signs(fitted, generator).items()}
         found.append(derivatives.checked(dot(vector, hessian_product(fitted, vector)), "a product with the Hessian"))
         if len(found) >= _FEW and np.std(found, ddof=1) <= PRECISION * abs(np.mean(found)) * len(found) ** 0.5:

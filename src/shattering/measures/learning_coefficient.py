@@ -18,7 +18,7 @@ LOCALIZATION = 100.0  # γ: 1/variance of the Gaussian around the trained parame
 Slope = Callable[[torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]  # (points (m, P), step) → rises (m,), gradients (m, P)
 
 
-def local_learning_coefficient(fitted: Fitted) -> float:
+def local_learning_coefficient(fitted: Fitted, chains: int = CHAINS, steps: int = STEPS) -> float:
     """Return nβ (E[L(w)] - L(θ)), with w from the posterior around θ at the temperature nβ = n / log n.
 
     Lau, Furman, Wang, Murfet & Wei ("The local learning coefficient: a singularity-aware complexity measure", AISTATS 2025, eq. 14) with
@@ -46,7 +46,7 @@ def local_learning_coefficient(fitted: Fitted) -> float:
         slopes, values = vmap(grad_and_value(batch_loss), in_dims=(0, None, None))(points, fitted.inputs(rows), fitted.labels[rows])
         return values.double() - losses[rows].mean(), slopes
 
-    return langevin(slope, start, n_beta, LOCALIZATION, step, draws(fitted, "langevin"))
+    return langevin(slope, start, n_beta, LOCALIZATION, step, draws(fitted, "langevin"), chains=chains, steps=steps)
 
 
 def _split(fitted: Fitted, values: torch.Tensor) -> Vector:
