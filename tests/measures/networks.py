@@ -19,10 +19,10 @@ class Branches(nn.Module):
 
     def __init__(self, image_shape, n_classes):
         super().__init__()
-        self.stem = nn.Conv2d(image_shape[0], 6, 3, padding=1)
+        self.stem = nn.Conv2d(image_shape[0], 6, 3, stride=2, padding=1)
         self.left, self.right = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 4, 1, bias=False)
         self.drop, self.pool = nn.Dropout(0.3), nn.AvgPool2d(2)
-        self.head = nn.Linear(10 * (image_shape[1] // 2) * (image_shape[2] // 2), n_classes)
+        self.head = nn.Linear(10 * (image_shape[1] // 4) * (image_shape[2] // 4), n_classes)
 
     def forward(self, images):
         h = torch.relu(self.stem(images))
@@ -33,8 +33,8 @@ class Branches(nn.Module):
 NETWORKS = {
     "mlp": NetworkClassifier("mlp-2x12", epochs=60, batch_size=16, learning_rate=0.1, evaluate_train=True, track_examples=True),
     "alexnet": NetworkClassifier("alexnet", epochs=4, batch_size=12, learning_rate=0.02),
-    "inception": NetworkClassifier("inception", epochs=2, batch_size=16, learning_rate=0.02),
-    "inception-no-bn": NetworkClassifier("inception-no-bn", epochs=2, batch_size=16, learning_rate=0.002),
+    "inception": NetworkClassifier("inception", epochs=1, batch_size=16, learning_rate=0.02),
+    "inception-no-bn": NetworkClassifier("inception-no-bn", epochs=1, batch_size=16, learning_rate=0.002),
     "branches": NetworkClassifier(Branches, epochs=30, batch_size=12, learning_rate=0.1),
 }
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.measures import derivatives
 from shattering.measures import fitted as room
+from shattering.measures import per_example
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.gradients import gradient_coherence, gradient_snr, gradient_variance, moments
 from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
@@ -49,9 +49,9 @@ def test_a_small_network_in_blocks_of_memory(monkeypatch):
     expected = by_hand(made)
     assert [function(made) for function in MEASURES] == pytest.approx(expected, rel=1e-10)
     assert moments(made).trace == pytest.approx((slow(made) ** 2).sum(1).mean(), rel=1e-10)
-    monkeypatch.setattr(room, "MEMORY", 7 * 2 * 31 * 8)
+    monkeypatch.setattr(room, "MEMORY", 7 * per_example.bytes_per_example(made))
     again = of_module(small_relu(), *small_data())
-    assert [len(next(iter(block.values()))) for block in derivatives.blocks_of_gradients(again, F.cross_entropy)] == [7, 7, 7, 7, 2]
+    assert [len(labels) for _, labels in per_example.blocks(again)] == [7, 7, 7, 7, 2]
     assert [function(again) for function in MEASURES] == pytest.approx(expected, rel=1e-10)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from shattering.measures import tangent
+from shattering.measures import per_example, tangent
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.tangent import kernel_alignment, kernel_and_labels, label_complexity
 from tests.measures.networks import TINY, of_module, small_data, small_relu, tiny
@@ -43,7 +43,7 @@ def test_blocks_of_memory_change_nothing(monkeypatch):
     made = of_module(small_relu(), *small_data())
     assert [label_complexity(made), kernel_alignment(made)] == pytest.approx(slow(made), rel=1e-6)
     expected, _ = made.once(kernel_and_labels)
-    monkeypatch.setattr(tangent, "MEMORY", 7 * 4 * 31 * 8)
+    monkeypatch.setattr(tangent, "MEMORY", 7 * 2 * per_example.bytes_per_example(made))
     torch.testing.assert_close(of_module(small_relu(), *small_data()).once(kernel_and_labels)[0], expected)
 
 

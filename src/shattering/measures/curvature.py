@@ -1,10 +1,13 @@
 """Curvature of the training loss in the parameters. Where the loss is near 0 so is its curvature: compare networks at equal loss."""
 
+import functools
+
 import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from torch.nn import functional as F
 
-from shattering.measures import derivatives
+from shattering.measures import derivatives, per_example
 from shattering.measures.derivatives import Vector, dot, draws, flat, hessian_product, signs, unflat
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.gradients import moments
@@ -95,19 +98,13 @@ def fisher_trace(fitted: Fitted) -> float:
 
 def _fisher_trace(fitted: Fitted) -> float:
     probabilities, total, start = fitted.logits.softmax(1), 0.0, 0
-    for inputs, labels in fitted.blocks(bytes_per_example=derivatives.bytes_of_gradient(fitted)):
-        own = probabilities[start : start + len(inputs)]
-        for c in range(fitted.n_classes):
-            found = derivatives.example_gradients(fitted, _score, inputs, torch.full_like(labels, c))
-            squares = torch.stack([part.flatten(1).square().sum(1, dtype=torch.float64) for part in found.values()]).sum(0)
-            total += float((own[:, c] * squares).sum())
-        start += len(inputs)
+    for evaluation, labels in per_example.blocks(fitted):
+        own = probabilities[start : start + len(labels)]
+        for c in range(fitted.n_classes):  # the gradient of -log p_c is Jᵀ(p - e_c)
+            found = evaluation.gradients(functools.partial(F.cross_entropy, reduction="none"), torch.full_like(labels, c))
+            total += float((own[:, c] * sum(part.squares() for part in found.values())).sum())
+        start += len(labels)
     return derivatives.checked(total / fitted.n, "a gradient")
-
-
-def _score(logits: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """Return log p_c, whose gradient is J ᵀ(e_c - p)."""
-    return logits.log_softmax(0).gather(0, c[None])[0]
 
 
 def takeuchi(fitted: Fitted) -> float:

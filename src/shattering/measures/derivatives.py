@@ -3,17 +3,13 @@
 Vectors over the parameters are dictionaries by name, as `Fitted.parameters`. Loss: mean cross-entropy in nats.
 """
 
-from collections.abc import Callable, Iterator
-
 import torch
-from torch.func import grad, vmap
 from torch.nn import functional as F
 
 from shattering import seeds
-from shattering.measures.fitted import MEMORY, Fitted, NotComputable
+from shattering.measures.fitted import Fitted, NotComputable
 
 Vector = dict[str, torch.Tensor]
-Scalar = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # (logits (k,), label) of one example → a number
 
 
 def loss(fitted: Fitted, parameters: Vector) -> float:
@@ -50,26 +46,6 @@ def hessian_product(fitted: Fitted, vector: Vector) -> Vector:
         for name, part in zip(values, torch.autograd.grad(along, list(values.values()), materialize_grads=True), strict=True):
             total[name] += part
     return {name: part.to(fitted.dtype) for name, part in total.items()}
-
-
-def example_gradients(fitted: Fitted, scalar: Scalar, inputs: torch.Tensor, labels: torch.Tensor) -> Vector:
-    """Return the gradient of a number per example in the parameters: name → (b, …). Nothing is divided by b."""
-
-    def one(parameters: Vector, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        return scalar(fitted.call(parameters, x[None])[0], y)
-
-    return vmap(grad(one), in_dims=(None, 0, 0))(fitted.parameters, inputs, labels)
-
-
-def blocks_of_gradients(fitted: Fitted, scalar: Scalar) -> Iterator[Vector]:
-    """Yield `example_gradients` of the training examples, so few at a time that they stay within `MEMORY`."""
-    for inputs, labels in fitted.blocks(bytes_per_example=bytes_of_gradient(fitted)):
-        yield example_gradients(fitted, scalar, inputs, labels)
-
-
-def bytes_of_gradient(fitted: Fitted) -> int:
-    """Return what one example's gradient takes, twice: with what is computed from it. At most `MEMORY`."""
-    return min(MEMORY, 2 * fitted.n_parameters * fitted.dtype.itemsize)
 
 
 def flat(vector: Vector) -> torch.Tensor:

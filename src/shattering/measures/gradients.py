@@ -4,12 +4,14 @@ Gradients are those of single examples, never divided by their number, and momen
 kept; gradients exist in blocks of examples alone.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
 from torch.nn import functional as F
 
-from shattering.measures.derivatives import Vector, blocks_of_gradients, checked, dot, gradient
+from shattering.measures import per_example
+from shattering.measures.derivatives import Vector, checked, dot
 from shattering.measures.fitted import Fitted, NotComputable
 
 _CONSTANT = 1e-10  # share of its mean square below which a gradient's variance is rounding
@@ -21,8 +23,8 @@ class GradientMoments:
 
     Args:
         trace: tr C = mean of ‖g_i‖², the trace of the empirical Fisher matrix.
-        mean: ḡ, by parameter.
-        variance: of each component over the examples, by parameter, float64.
+        mean: ḡ, by parameter, flattened, float64.
+        variance: of each component over the examples, likewise; 0 where it is no more than rounding.
     """
 
     trace: float
@@ -37,13 +39,17 @@ def moments(fitted: Fitted) -> GradientMoments:
 
 def _moments(fitted: Fitted) -> GradientMoments:
     _ = fitted.logits  # raises for a diverged network
-    _, mean = gradient(fitted, fitted.parameters)
-    squares, variance = 0.0, {name: torch.zeros_like(p, dtype=torch.float64) for name, p in mean.items()}
-    for block in blocks_of_gradients(fitted, F.cross_entropy):
-        for name, part in block.items():
-            squares += float(part.square().sum(dtype=torch.float64))
-            variance[name] += (part - mean[name]).square().sum(0, dtype=torch.float64)
-    return GradientMoments(checked(squares / fitted.n, "a gradient"), mean, {name: part / fitted.n for name, part in variance.items()})
+    sums = {name: torch.zeros(p.numel(), dtype=torch.float64, device=p.device) for name, p in fitted.parameters.items()}
+    squares = {name: torch.zeros_like(part) for name, part in sums.items()}
+    for evaluation, labels in per_example.blocks(fitted):
+        for name, found in evaluation.gradients(functools.partial(F.cross_entropy, reduction="none"), labels).items():
+            sums[name] += found.sums()
+            squares[name] += found.sums(2)
+    trace = checked(sum(float(part.sum()) for part in squares.values()) / fitted.n, "a gradient")
+    mean = {name: part / fitted.n for name, part in sums.items()}
+    variance = {name: part / fitted.n - mean[name].square() for name, part in squares.items()}
+    varies = {name: part.where(part > _CONSTANT * squares[name] / fitted.n, 0) for name, part in variance.items()}
+    return GradientMoments(trace, mean, varies)
 
 
 def gradient_variance(fitted: Fitted) -> float:
@@ -86,9 +92,7 @@ def gradient_snr(fitted: Fitted) -> float:
     """
     found, ratios = moments(fitted), []
     for name, variance in found.variance.items():
-        square = found.mean[name].double().square()
-        varies = variance > _CONSTANT * (square + variance)
-        ratios.append((square / variance)[varies])
+        ratios.append((found.mean[name].square() / variance)[variance > 0])
     every = torch.cat(ratios)
     if not len(every):
         raise NotComputable("no gradient differs between examples")

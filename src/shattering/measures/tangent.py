@@ -6,7 +6,7 @@ Logits are summed, so K is n_G by n_G, not the kernel of n_G k by n_G k that kee
 import torch
 from torch.nn import functional as F
 
-from shattering.measures.derivatives import bytes_of_gradient, example_gradients
+from shattering.measures import per_example
 from shattering.measures.fitted import MEMORY, Fitted, NotComputable
 from shattering.measures.sampling import balanced
 
@@ -67,21 +67,21 @@ def kernel_and_labels(fitted: Fitted) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _gram(fitted: Fitted, rows: torch.Tensor) -> torch.Tensor:
-    """Return the scalar products of the gradients; two blocks of them exist at a time."""
-    blocks = rows.split(max(1, MEMORY // (2 * bytes_of_gradient(fitted))))
+    """Return the scalar products of the gradients of the summed logits, in float64; two blocks of gradients exist at a time."""
+    blocks = rows.split(max(1, MEMORY // (2 * per_example.bytes_per_example(fitted))))
     starts = [sum(len(block) for block in blocks[:i]) for i in range(len(blocks))]
     gram = torch.zeros(len(rows), len(rows), dtype=torch.float64)
     for i, first in zip(starts, blocks, strict=True):
         left = _gradients(fitted, first)
         for j, second in zip(starts, blocks, strict=True):
             if j >= i:
-                part = (left @ (left if j == i else _gradients(fitted, second)).T).cpu()
+                right = left if j == i else _gradients(fitted, second)
+                part = sum((left[name].products(right[name]) for name in left), torch.zeros(())).cpu()
                 gram[i : i + len(first), j : j + len(second)] = part
                 gram[j : j + len(second), i : i + len(first)] = part.T
     return gram
 
 
-def _gradients(fitted: Fitted, rows: torch.Tensor) -> torch.Tensor:
-    """Return the gradients of the summed logits, (b, P) float64: in float32 their products would be as rough as the ridge is small."""
-    found = example_gradients(fitted, lambda logits, _: logits.sum(), fitted.inputs(rows), fitted.labels[rows])
-    return torch.cat([part.flatten(1).double() for part in found.values()], 1)
+def _gradients(fitted: Fitted, rows: torch.Tensor) -> dict[str, per_example.Outer]:
+    evaluation = per_example.evaluate(fitted, fitted.inputs(rows))
+    return evaluation.gradients(lambda logits, _: logits.sum(1), fitted.labels[rows])

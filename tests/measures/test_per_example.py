@@ -1,0 +1,100 @@
+"""Gradients of single examples against plain backward passes, one example at a time, through layers of every kind."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from shattering.measures import per_example
+from shattering.measures.fitted import Fitted
+from tests.measures.networks import of_module, small_data, small_relu
+
+TAPPED = ["conv", "same", "sequence", "again", "other", "computed", "head"]  # of other and computed, whose weights are another's, the bias
+
+
+class Everything(nn.Module):
+    """Convolutions of several kinds, a layer that is called twice, and weights that are shared, used elsewhere or computed."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm = nn.Conv2d(1, 4, 3, stride=2, padding=1), nn.BatchNorm2d(4)
+        self.same = nn.Conv2d(4, 4, 3, padding="same", dilation=2, padding_mode="reflect", bias=False)
+        self.grouped, self.sequence = nn.Conv2d(4, 4, 1, groups=2), nn.Conv1d(4, 3, 2)
+        self.again, self.tied, self.other = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+        self.other.weight = self.tied.weight
+        self.elsewhere, self.computed = nn.Linear(3, 3, bias=False), weight_norm(nn.Linear(3, 3))
+        self.unused, self.head = nn.Linear(3, 3), nn.Linear(3 * 15, 3)
+
+    def forward(self, images):
+        h = F.relu_(self.norm(self.conv(images)))
+        h = self.sequence(self.grouped(self.same(h)).flatten(2)).transpose(1, 2)
+        h = self.again(torch.tanh(self.again(h)))
+        h = self.computed(self.other(torch.tanh(self.tied(h))))
+        return self.head((self.elsewhere(h) + torch.tanh(h @ self.elsewhere.weight)).flatten(1))
+
+
+def everything(dtype: torch.dtype = torch.float64) -> Fitted:
+    generator = torch.Generator().manual_seed(0)
+    module = Everything()
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=generator) / 2
+    images = torch.randn(7, 1, 8, 8, generator=generator)
+    return of_module(module.to(dtype), images.to(dtype), torch.arange(7) % 3)
+
+
+def slow(made: Fitted) -> dict[str, torch.Tensor]:
+    """Gradients of the cross-entropies by name, (n, p) float64."""
+    own = {name: p for name, p in made.module.named_parameters() if p.requires_grad}
+    rows = []
+    for i in range(made.n):
+        value = F.cross_entropy(made.module(made.inputs(torch.tensor([i]))), made.labels[i : i + 1])
+        rows.append(torch.autograd.grad(value, list(own.values()), materialize_grads=True))
+    return {name: torch.stack([row[j].flatten() for row in rows]).double() for j, name in enumerate(own)}
+
+
+def losses(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    return F.cross_entropy(logits, labels, reduction="none")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_layers_of_every_kind(dtype):
+    made = everything(dtype)
+    assert list(per_example.evaluate(made, made.inputs(torch.arange(2))).layers) == TAPPED
+    expected, tolerance = slow(made), {"rtol": 1e-3, "atol": 1e-6} if dtype == torch.float32 else {"rtol": 1e-10, "atol": 1e-13}
+    found = per_example.evaluate(made, made.inputs(torch.arange(7))).gradients(losses, made.labels)
+    assert list(found) == list(expected)
+    for name, g in expected.items():
+        torch.testing.assert_close(found[name].squares(), g.square().sum(1), **tolerance, msg=name)
+        torch.testing.assert_close(found[name].sums(), g.sum(0), **tolerance, msg=name)
+        torch.testing.assert_close(found[name].sums(2), g.square().sum(0), **tolerance, msg=name)
+        torch.testing.assert_close(found[name].products(found[name]), g @ g.T, **tolerance, msg=name)
+
+
+def test_gradients_of_linear_layers_are_not_written_out():
+    made = of_module(small_relu(), *small_data())
+    found = per_example.evaluate(made, small_data()[0]).gradients(losses, made.labels)
+    assert {name: (part.slopes.shape[1], part.inputs.shape[1]) for name, part in found.items()} == {
+        "0.weight": (4, 3),
+        "0.bias": (4, 1),
+        "2.weight": (3, 4),
+        "2.bias": (3, 1),
+    }
+    for name, g in slow(made).items():
+        torch.testing.assert_close(found[name].products(found[name]), g @ g.T)
+
+
+def test_a_fitted_network_whose_gradients_vanish_does_not_hide_a_shared_weight():
+    """What is an outer product is decided by a mixture of logits, never by the loss, whose gradient may be 0."""
+    made = everything()
+    with torch.no_grad():
+        made.module.head.bias += torch.tensor([1e6, 0, 0])
+    assert "tied" not in per_example.evaluate(made, made.inputs(torch.arange(2))).layers
+
+
+def test_frozen_parameters_have_no_gradients():
+    module = small_relu()
+    module[0].requires_grad_(False)
+    made = of_module(module, *small_data())
+    found = per_example.evaluate(made, small_data()[0]).gradients(losses, made.labels)
+    assert list(found) == ["2.weight", "2.bias"]
