@@ -16,8 +16,9 @@ from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Result
 from shattering.experiments.reproduce import make_result
 from shattering.experiments.scales import SCALES
+from shattering.experiments.scoreboard import scoreboard, scores
 from shattering.experiments.shatter_point import ShatterPoint
-from shattering.experiments.text import to_markdown
+from shattering.experiments.text import table_to_markdown, to_markdown
 from shattering.report import figures
 from shattering.report.charts import save, to_spec
 from shattering.runs.stored import Run
@@ -54,11 +55,19 @@ def demo_picture() -> bytes:
 
 def results_page() -> str:
     """The page of results as Markdown."""
-    parts = [INTRODUCTION]
-    for scale, names in PAGES:
-        for name in names:
-            parts.append(_section(make_result(name, SCALES[scale], Store(RESULTS))))
-    return "\n".join([*parts, _section(shatter_points()), *([_section(capacities())] if BITS.is_dir() else [])])
+    results = [make_result(name, SCALES[scale], Store(RESULTS)) for scale, names in PAGES for name in names]
+    sections = [_section(result) for result in [*results, shatter_points(), *([capacities()] if BITS.is_dir() else [])]]
+    return "\n".join([INTRODUCTION, _scoreboard(results), *sections])
+
+
+def _scoreboard(results: list[Result]) -> str:
+    """The claims, each with a link to the section that judges it."""
+    found = scores(results)
+    table = scoreboard(found)
+    for score, row in zip(found, table.rows, strict=True):
+        slug = re.sub(r"[^\w\- ]", "", f"{score.result.title}, scale {score.result.scale}".lower()).replace(" ", "-")
+        row["where"] = f"[{row['where']}](#{slug})"
+    return f"## Scoreboard\n\n**{table.title}.** {table.note}\n\n{table_to_markdown(table)}\n"
 
 
 def _section(result: Result) -> str:

@@ -133,7 +133,7 @@ _USAGE = [
     ("run --set", "--set has no value, expected a text"),
     ("report --titel x", "unknown option '--titel'", "did you mean --title?"),
     ("report --title ''", "--title is ''"),
-    ("paper", "shattering paper lacks WHAT", "table1"),
+    ("paper --scale full", "shattering paper lacks WHAT, expected --store, --from and --json alone without it"),
     ("paper table9", "unknown WHAT 'table9'; did you mean 'table"),
     ("paper tabel1", "unknown WHAT 'tabel1'; did you mean 'table1'?"),
     ("paper table1 --scale medium", "unknown --scale 'medium'; known: demo, full, small"),

@@ -183,10 +183,13 @@ else:
 
 @dataclass(frozen=True, kw_only=True)
 class Paper(Swept):
-    """Reproduce a table or figure of the papers: run what is missing, then print and draw it beside the published numbers."""
+    """Reproduce a table or figure of the papers: run what is missing, then print and draw it beside the published numbers.
 
-    what: Positional[Experiment]
-    """Experiment to run; `all-*` runs a group."""
+    Without WHAT, print the scoreboard: every claim of the papers, with the verdict of the runs that the store has.
+    """
+
+    what: Positional[Experiment | None] = None
+    """Experiment to run; `all-*` runs a group. Without: the scoreboard of the store."""
     scale: Literal["demo", "small", "full"] = "demo"
     """demo: digits, minutes. small: 2,000 CIFAR-10 images, hours on two cores. full: all 50,000, for a GPU."""
     data: str | None = None
@@ -205,6 +208,8 @@ class Paper(Swept):
         from shattering.experiments.text import print_result
         from shattering.runs.store import Store
 
+        if self.what is None:
+            return self._show_scoreboard()
         check_out(self.out, is_folder=True)
         names, scale = find_experiments(self.what), SCALES[self.scale]
         if self.data is not None:
@@ -226,6 +231,21 @@ class Paper(Swept):
                 print_result(result)
             print(*(printable(f"Page: {file.resolve()}") for file in files if file.suffix == ".html"), sep="\n")
         return 1 if any(result.not_done for result in results) else 0
+
+    def _show_scoreboard(self) -> int:
+        from shattering.experiments.scoreboard import every_result, scoreboard, scores
+        from shattering.experiments.text import print_table
+        from shattering.runs.store import Store
+
+        if self != Paper(store=self.store, from_=self.from_, json=self.json):
+            raise UsageError("shattering paper lacks WHAT, expected --store, --from and --json alone without it")
+        found = scores(every_result(Store(self.store if self.from_ is None else self.from_)))
+        if self.json:
+            print_json({"scores": [{**score.row(), "rule": score.claim.rule, "evidence": score.claim.evidence} for score in found]})
+        else:
+            print_table(scoreboard(found))
+            print("`shattering paper NAME` runs what is missing of an experiment, and shows its rules.")
+        return 0
 
 
 @contextlib.contextmanager

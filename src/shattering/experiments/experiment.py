@@ -122,7 +122,7 @@ class Table:
     note: str = ""
 
 
-Verdict = Literal["holds", "does not hold", "inconclusive", "missing"]
+Verdict = Literal["holds", "does not hold", "inconclusive", "not comparable", "missing"]
 
 
 @dataclass(frozen=True)
@@ -133,9 +133,11 @@ class Claim:
         name: a short name.
         says: the claim in the paper's words, or nearly so.
         rule: what has to be true of the runs for the claim to hold.
-        verdict: "missing" if runs that the rule needs are not done; "inconclusive" if they are done and cannot decide it.
+        verdict: "missing" if runs that the rule needs are not done; "not comparable" if they are of other data than the rule is for;
+            "inconclusive" if they are done and cannot decide it.
         evidence: the values that the rule looked at, as text.
-        why: the reason for "inconclusive"; empty for other verdicts.
+        why: the reason for "not comparable" and "inconclusive"; empty for other verdicts.
+        ours: the evidence in short.
     """
 
     name: str
@@ -144,6 +146,7 @@ class Claim:
     verdict: Verdict
     evidence: str
     why: str = ""
+    ours: str = ""
 
     @property
     def holds(self) -> bool | None:
@@ -152,12 +155,19 @@ class Claim:
 
     @property
     def shown_verdict(self) -> str:
-        """The verdict, with the reason if it is inconclusive."""
+        """The verdict, with the reason if there is one."""
         return f"{self.verdict}: {self.why}" if self.why else self.verdict
 
 
 def judge(
-    name: str, says: str, rule: str, values: dict[str, float | None], holds: Any, form: str = "{:.1%}", doubts: Sequence[str | None] = ()
+    name: str,
+    says: str,
+    rule: str,
+    values: dict[str, float | None],
+    holds: Any,
+    form: str = "{:.1%}",
+    doubts: Sequence[str | None] = (),
+    unlike: str | None = None,
 ) -> Claim:
     """Judge a claim on named values.
 
@@ -169,12 +179,36 @@ def judge(
         holds: a function of `values` that returns True if they satisfy the rule.
         form: how a value is written.
         doubts: reasons why the runs cannot decide the claim; None for those that do not apply. One reason is enough.
+        unlike: why the rule is not for such data, whatever the runs give; None if it is.
     """
     missing = not values or None in values.values()
-    evidence = "; ".join(f"{key}: {'missing' if value is None else form.format(value)}" for key, value in values.items())
-    why = "" if missing else "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt))
-    verdict: Verdict = "missing" if missing else "inconclusive" if why else "holds" if holds(values) else "does not hold"
-    return Claim(name, says, rule, verdict, evidence, why)
+    shown = {key: "missing" if value is None else form.format(value) for key, value in values.items()}
+    why = unlike or ("" if missing else "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt)))
+    verdict: Verdict
+    if unlike:
+        verdict = "not comparable"
+    elif missing:
+        verdict = "missing"
+    else:
+        verdict = "inconclusive" if why else "holds" if holds(values) else "does not hold"
+    return Claim(name, says, rule, verdict, _text(shown), why, _short(shown, {k: v for k, v in values.items() if v is not None}))
+
+
+_MOST_SHOWN = 3  # values of a claim on the scoreboard, beyond which their range is shown
+
+
+def _text(shown: Mapping[str, str]) -> str:
+    return "; ".join(f"{key}: {value}" for key, value in shown.items())
+
+
+def _short(shown: Mapping[str, str], values: Mapping[str, float]) -> str:
+    """Return up to three values as they are, and the range of more."""
+    if len(shown) <= _MOST_SHOWN or not values:
+        return _text(shown)
+    low, high = min(values, key=values.__getitem__), max(values, key=values.__getitem__)
+    if shown[low] == shown[high]:
+        return f"{len(values)} of {len(shown)} values, all {shown[low]}"
+    return f"{len(values)} of {len(shown)} values, from {low}: {shown[low]} to {high}: {shown[high]}"
 
 
 def cut_short(runs: Sequence[Run]) -> str | None:
@@ -206,14 +240,24 @@ def not_annealed(runs: Sequence[Run]) -> str | None:
     return None
 
 
-def few_seeds(runs: Sequence[Run], least: int = 3) -> str | None:
+def few_seeds(runs: Sequence[Run[Any]], least: int = 3) -> str | None:
     """Report that a configuration among the runs has fewer than `least` seeds, too few to know their spread; or None."""
+    fewest = min(_numbers_of_seeds(runs), default=least)
+    return None if fewest >= least else f"{fewest} seed{'s' * (fewest > 1)} for some of the numbers, fewer than {least}"
+
+
+def seeds_of(runs: Sequence[Run[Any]]) -> str:
+    """Return how many seeds of each configuration are done: "3", "1 to 3", or "none"."""
+    numbers = sorted(set(_numbers_of_seeds([run for run in runs if run.status == "done"])))
+    return "none" if not numbers else str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
+
+
+def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
     seeds: dict[str, set[int]] = {}
     for run in runs:
         key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
         seeds.setdefault(key, set()).add(run.spec.seed)
-    fewest = min(map(len, seeds.values()), default=least)
-    return None if fewest >= least else f"{fewest} seed{'s' * (fewest > 1)} for some of the numbers, fewer than {least}"
+    return [len(numbers) for numbers in seeds.values()]
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,7 @@ def _verdict(scale: Scale, train: float | None) -> str:
     if train is None:
         return "missing"
     if undecided(scale):
-        return "not judged: one image per class"
+        return "not comparable: one image per class"
     return answers((f"train ≥ {FITS:.0%}", train >= FITS)) + " (paper: yes)"
 
 
@@ -157,7 +157,7 @@ def _random_claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Cla
             f"without regularizers, training accuracy on random labels is at least {FITS:.0%}",
             train([row for row in random if not _how_many(row)]),
             lambda v: min(v.values()) >= FITS,
-            doubts=[undecided(scale)],
+            unlike=undecided(scale),
         ),
         judge(
             "it fits them with explicit regularizers too",
@@ -165,7 +165,7 @@ def _random_claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Cla
             f"with weight decay, and with dropout beside it, training accuracy on random labels is at least {FITS:.0%}",
             train([row for row in random if _how_many(row)]),
             lambda v: min(v.values()) >= FITS,
-            doubts=[undecided(scale)],
+            unlike=undecided(scale),
         ),
     ]
 
@@ -182,7 +182,7 @@ def _original_claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[C
             "of what all regularizers together add to test accuracy, augmentation alone adds at least half",
             test([plain, augmented, everything]),
             lambda v: _adds_half(*v.values()),
-            doubts=[undecided(scale)],
+            unlike=undecided(scale),
         ),
         judge(
             "it generalizes without any",
@@ -190,7 +190,7 @@ def _original_claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[C
             "without regularizers, test accuracy on original labels is at least half of that with all of them",
             test([plain, everything]),
             lambda v: min(v.values()) >= max(v.values()) / 2,
-            doubts=[undecided(scale)],
+            unlike=undecided(scale),
         ),
     ]
 

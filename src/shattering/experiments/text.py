@@ -10,23 +10,28 @@ from shattering.experiments.experiment import Result, Table, show
 
 def print_result(result: Result) -> None:
     """Print the tables of a result, then each claim with its verdict, rule and evidence."""
-    console = Console(markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(markup=False, emoji=False, width=240)  # a file or a pipe does not wrap
     for table in result.tables:
-        shown = RichTable(title=printable(table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for column in table.columns:
-            shown.add_column(column.label, justify="left" if column.kind in ("text", "prose") else "right")
-        for row in table.rows:
-            shown.add_row(*(printable(show(row[column.key], column.kind)) for column in table.columns))
-        console.print(shown, highlight=False)
-        print(printable(table.note), end="\n\n")
+        print_table(table)
     for claim in result.claims:
         why = f"\n    why: {claim.why}" if claim.why else ""
         verdict = claim.verdict if claim.holds else claim.verdict.upper()
         print(f"{verdict}: {claim.name}{why}\n    rule: {claim.rule}\n    found: {claim.evidence}")
     if result.not_done:
         print(f"{len(result.not_done)} of {len(result.runs)} runs are not done, and missing above.")
+
+
+def print_table(table: Table) -> None:
+    """Print a table and its note."""
+    console = Console(markup=False, emoji=False)
+    if not console.is_terminal:
+        console = Console(markup=False, emoji=False, width=240)  # a file or a pipe does not wrap
+    shown = RichTable(title=printable(table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in table.columns:
+        shown.add_column(column.label, justify="left" if column.kind in ("text", "prose") else "right")
+    for row in table.rows:
+        shown.add_row(*(printable(show(row[column.key], column.kind)) for column in table.columns))
+    console.print(shown, highlight=False)
+    print(printable(table.note), end="\n\n")
 
 
 def to_markdown(result: Result, *pictures: str) -> str:
