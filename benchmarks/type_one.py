@@ -29,8 +29,8 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering import RunSpec, load_dataset
 from shattering.compare.comparison import Comparison, Repeat
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL, Plan
+from shattering.identity.names import name_of
 from shattering.randomization import Randomization
-from shattering.runs import objects
 from shattering.runs.fit import evaluate
 from shattering.runs.stored import Run
 
@@ -101,7 +101,7 @@ def _plan(cell: Cell, repetition: int) -> tuple[Plan, dict]:
         X += y[:, None]  # single features tell of the class, and no more together
     options = SCHEMES[cell.scheme]
     dataset = load_dataset((X, y), seed=repetition, hold_out="folds" not in options)
-    names = [objects.name_of(name, f"{cell}-{repetition}".replace(":", ".")) for name in ("model", "data")]
+    names = [name_of(name, f"{cell}-{repetition}".replace(":", ".")) for name in ("model", "data")]
     scoring = None if cell.scoring == "accuracy" else cell.scoring
     fold = 0 if "folds" in options else None
     spec = RunSpec(model=names[0], dataset=names[1], seed=repetition, scoring=scoring, fold=fold, **options)

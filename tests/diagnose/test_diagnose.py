@@ -28,8 +28,8 @@ from shattering.diagnose import history
 from shattering.diagnose.diagnose import accuracy_bound, chance_of_true, diagnose, too_small
 from shattering.diagnose.network import Trained, decay_over_pull, entropy, share_nearer
 from shattering.identity.digest import digest
+from shattering.identity.names import name_of
 from shattering.learners.adapt import as_model
-from shattering.runs import objects
 from shattering.runs.execute import run
 from shattering.runs.fit import load_data
 from shattering.runs.spec import RunSpec
@@ -140,7 +140,7 @@ def with_dropout(shape, n_classes):
 def of_network(store, make, **hyperparameters):
     """The diagnosis of a network of the user's on 80 random labels."""
     name, estimator, _ = as_model(make, hyperparameters)
-    given = {objects.name_of(name, digest(estimator)): estimator}
+    given = {name_of(name, digest(estimator)): estimator}
     spec = RunSpec("digits", n_train=80, n_test=20, randomization=LABEL_TEST, model=next(iter(given)), seed=1, data_seed=0)
     return diagnose(run(spec, store, objects=given), given)
 
@@ -292,7 +292,7 @@ def test_one_without_random_labels_has_none():
 
 def test_epochs_cut_by_a_budget(store, monkeypatch):
     data = load_dataset("digits", n_train=100, n_test=20)
-    name = objects.name_of("digits", "x")
+    name = name_of("digits", "x")
     spec = RunSpec(name, params={**RECIPE, "epochs": 400})
     monkeypatch.setattr(budget, "_measure", lambda *_: Cost(1000.0, 100, 1.0))
     _, left_out = budget.shrink_to_budget(spec, {name: data}, 2, 2, Clock(60.0, budget.time.perf_counter()))

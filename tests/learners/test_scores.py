@@ -3,8 +3,8 @@ import torch
 
 from shattering import NetworkClassifier, RunSpec, Store, run
 from shattering.data.dataset import Dataset
+from shattering.identity.names import name_of
 from shattering.learners.scores import top5_accuracy
-from shattering.runs.objects import name_of
 from tests.conftest import make_split
 
 

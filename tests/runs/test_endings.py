@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from shattering import RunSpec, Store, sweep
-from shattering.runs.objects import name_of
+from shattering.identity.names import name_of
 from tests.programs import Program, run_program
 from tests.runs.fits import Nasty, noted
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is
 SWEEP = """
 import sys
 from shattering import RunSpec, Store, sweep
-from shattering.runs.objects import name_of
+from shattering.identity.names import name_of
 from tests.runs.fits import Stuck
 folder, *kinds = sys.argv[1:]
 given = {name_of(kind, kind): Stuck(folder + "/fits", kind) for kind in kinds}
@@ -75,7 +75,7 @@ from pathlib import Path
 from sklearn.naive_bayes import GaussianNB
 from shattering import RunSpec, Store, randomization_test, sweep
 from shattering.runs import local
-from shattering.runs.objects import name_of
+from shattering.identity.names import name_of
 print("executed", flush=True)
 torch.set_default_dtype(torch.float64)
 class Mine(GaussianNB):

@@ -18,10 +18,10 @@ from sklearn.linear_model import LinearRegression
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, RunSpec, Store, load_dataset, randomize, run
+from shattering.identity.names import name_of
 from shattering.learners import MODELS
 from shattering.runs import store as store_module
 from shattering.runs.fit import evaluate
-from shattering.runs.objects import name_of
 from shattering.runs.store import write_json
 from shattering.system.files import write_aside
 from tests.programs import Program, run_program

@@ -10,10 +10,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from shattering import Dataset, InputError, NetworkClassifier, RunSpec, Store, dataset_from_arrays, load_dataset, randomization_test, run
+from shattering.identity.names import name_of
 from shattering.learners.adapt import as_model
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.on_splits import fit_split, predict_split, score_split
-from shattering.runs.objects import name_of
 
 DIGITS = load_dataset("digits", n_train=120, n_test=60)
 RECIPE = {"epochs": 3, "batch_size": 30, "learning_rate": 0.05, "standardize": "none"}

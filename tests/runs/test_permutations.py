@@ -10,7 +10,7 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, RunSpec, Store, load_dataset, run, sweep
 from shattering.cli import main
-from shattering.runs import objects
+from shattering.identity.names import name_of
 from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.permuted import scores_of
 from shattering.runs.reading import spec_from_json
@@ -22,7 +22,7 @@ SEEDS = (5, 3, 8)
 def given(model, n=40):
     rng = np.random.default_rng(0)
     data = load_dataset((rng.normal(size=(n, 3)), np.arange(n) % 2), hold_out=True)
-    return {objects.name_of("model", "1"): model, objects.name_of("data", data.fingerprint()[:16]): data}
+    return {name_of("model", "1"): model, name_of("data", data.fingerprint()[:16]): data}
 
 
 def spec_for(by_name, **fields):

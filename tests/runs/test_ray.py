@@ -18,7 +18,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, Randomization, Ray, RunSpec, Store, randomization_test, sweep
 from shattering.cli import main
-from shattering.runs.objects import name_of
+from shattering.identity.names import name_of
 from shattering.system import cluster as cluster_module
 from shattering.system.cluster import connected
 from tests.programs import run_program

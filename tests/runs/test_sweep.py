@@ -16,8 +16,8 @@ from rich.console import Console
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, Randomization, RunSpec, Store, run, sweep
+from shattering.identity.names import name_of
 from shattering.runs import attempts, local
-from shattering.runs.objects import name_of
 from shattering.runs.store import Busy
 from shattering.runs.workers import Ended
 from tests.runs.fits import Sleeper, noted

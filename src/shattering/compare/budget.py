@@ -12,6 +12,7 @@ from sklearn.base import clone
 
 from shattering.data.dataset import Dataset
 from shattering.errors import InputError, blamed, shown
+from shattering.identity.names import digest_of, is_object, label, name_of
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.learners.own import epochs_of
 from shattering.runs import objects
@@ -139,9 +140,9 @@ def _epochs(spec: RunSpec, by_name: objects.Objects) -> int | None:
 
 def _with_epochs(spec: RunSpec, by_name: dict[str, Any], epochs: int) -> RunSpec:
     """Return the specification with fewer epochs. A model that is an object is copied, under a name of its own in `by_name`."""
-    if not objects.is_object(spec.model):
+    if not is_object(spec.model):
         return replace(spec, params={**spec.params, "epochs": epochs})
-    name = objects.name_of(objects.label(spec.model), f"{objects.digest_of(spec.model).removeprefix('object:')}-{epochs}epochs")
+    name = name_of(label(spec.model), f"{digest_of(spec.model).removeprefix('object:')}-{epochs}epochs")
     estimator: Any = clone(by_name[spec.model])
     by_name[name] = estimator.set_params(epochs=epochs)
     return replace(spec, model=name)

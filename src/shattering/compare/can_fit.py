@@ -12,10 +12,10 @@ from shattering.data.kinds import Kind
 from shattering.data.split import Split
 from shattering.diagnose.diagnose import FITS, diagnose
 from shattering.errors import InputError, printable
+from shattering.identity.names import name_of
 from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
 from shattering.parameters import Count, Natural, Range, Share, check, check_arguments
-from shattering.runs import objects
 from shattering.runs.execute import run
 from shattering.runs.objects import Objects
 from shattering.runs.spec import RunSpec
@@ -87,8 +87,8 @@ def assert_can_fit(
     for size in sorted({batch, n}):
         part = noise.subset(torch.arange(size))
         data = Dataset(part, part.subset(torch.tensor([0])), "noise")
-        key = objects.name_of(data.name, data.fingerprint()[:16])
-        learner = name if estimator is None else objects.name_of(name, "given")
+        key = name_of(data.name, data.fingerprint()[:16])
+        learner = name if estimator is None else name_of(name, "given")
         with TemporaryFolder() as folder:
             given = {key: data, learner: estimator}
             done = run(RunSpec(key, model=learner, params=params, seed=seed), Store(folder), objects=given)

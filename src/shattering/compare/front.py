@@ -30,13 +30,13 @@ from shattering.data.split import Split
 from shattering.errors import InputError, unknown
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
+from shattering.identity.names import name_of
 from shattering.learners.adapt import Inputs, as_model, for_numbers, tracked
 from shattering.learners.factories import OfInstance, Start
 from shattering.learners.predictions import kind_of_model
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, check_arguments
 from shattering.randomization import Randomization
-from shattering.runs import objects
 from shattering.runs.fit import cuts, load_original
 from shattering.runs.loggers import Log
 from shattering.runs.spec import RunSpec
@@ -232,10 +232,10 @@ def name_objects(
     unidentified: tuple[str, ...] = ()
     if estimator is not None:
         key, unidentified = identify(estimator, name, "cloned")
-        name = objects.name_of(name, key)
+        name = name_of(name, key)
         by_name[name] = estimator
     if source is None:
-        source = objects.name_of(dataset.name, dataset.fingerprint()[:16])
+        source = name_of(dataset.name, dataset.fingerprint()[:16])
         by_name[source] = dataset
     names: dict[str, Any] = {"model": name, "dataset": source}
     for role, thing in others.items():
@@ -243,7 +243,7 @@ def name_objects(
             inner = getattr(thing, "_score_func", thing)  # private: the metric in a scorer that make_scorer has made has the telling name
             label = getattr(inner, "__name__", type(thing).__name__)
             key, more = identify(thing, label)
-            unidentified, names[role] = (*unidentified, *more), objects.name_of(label, key)
+            unidentified, names[role] = (*unidentified, *more), name_of(label, key)
             by_name[names[role]] = thing
         elif thing is not None:
             names[role] = thing

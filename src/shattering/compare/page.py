@@ -16,11 +16,11 @@ from shattering.compare.table import format_table
 from shattering.diagnose.diagnose import FITS
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
+from shattering.identity.names import label
 from shattering.randomization import Randomization
 from shattering.report.charts import to_spec
 from shattering.report.figures import loss_curves, memorization_curves
 from shattering.report.page import picture_strips, render_template
-from shattering.runs.objects import label
 from shattering.runs.stored import UNREADABLE
 from shattering.version import VERSION
 

@@ -17,6 +17,7 @@ from shattering.data.load import load_dataset
 from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.identity.files import read_once
+from shattering.identity.names import is_object, label
 from shattering.learners import build_model
 from shattering.learners.adapt import as_model
 from shattering.learners.learned import count_learned
@@ -25,7 +26,7 @@ from shattering.measures.bits import Known, bits_memorized, bootstrap_interval
 from shattering.parameters import Count, Natural, check_arguments
 from shattering.randomization import Randomization, randomize
 from shattering.runs.execute import run
-from shattering.runs.objects import Objects, find, is_object, label, with_seed
+from shattering.runs.objects import Objects, find, with_seed
 from shattering.runs.store import Store
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec

@@ -10,8 +10,8 @@ from typing import get_args
 
 import pandas as pd
 
+from shattering.identity.names import digest_of, is_object
 from shattering.randomization import Pixels
-from shattering.runs import objects
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
@@ -135,7 +135,7 @@ def _subject_of(run: Run) -> dict:
     With it come "exactly", which distinguishes datasets and models of the same name, and "seeds", which the folds of a seed share.
     """
     spec = run.spec
-    dataset, model = (_text(objects.digest_of(name) if objects.is_object(name) else name) for name in (spec.dataset, spec.model))
+    dataset, model = (_text(digest_of(name) if is_object(name) else name) for name in (spec.dataset, spec.model))
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
     subject = json.dumps([dataset, model, spec.model_name, hyperparameters(run), setting])
     seeds = (spec.seed, spec.resolved_data_seed, spec.resolved_noise_seed)

@@ -19,7 +19,8 @@ from shattering.data.dataset import Dataset
 from shattering.errors import InputError, reason
 from shattering.identity.digest import identify, reached_modules
 from shattering.identity.files import files_digest
-from shattering.runs.objects import Objects, is_object, label
+from shattering.identity.names import is_object, label
+from shattering.runs.objects import Objects
 
 _CHECKS = "checks"  # a key that no object has as its name
 _EARLIER = 2.0  # seconds by which a file has to be older than this process; clocks of file systems are coarse

@@ -16,11 +16,12 @@ from shattering.data.labels import is_default
 from shattering.data.load import check_identity, identity, load_dataset
 from shattering.data.split import Split
 from shattering.errors import InputError
+from shattering.identity.names import is_object
 from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
 from shattering.learners.own import FitRecord, record_of
 from shattering.learners.predictions import check_kind
 from shattering.randomization import randomize
-from shattering.runs.objects import Objects, find, is_object
+from shattering.runs.objects import Objects, find
 from shattering.runs.scoring import scores
 from shattering.runs.spec import RunSpec
 

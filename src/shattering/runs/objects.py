@@ -7,32 +7,12 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from shattering.errors import InputError
+from shattering.identity.names import label
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
 
 Objects = Mapping[str, Any]
-_PREFIX = "object:"
-
-
-def name_of(label: str, digest: str) -> str:
-    """Return the name of an object in a spec: "object:LABEL:DIGEST". The digest of its content and source is its identity."""
-    return f"{_PREFIX}{label.replace(':', '.')}:{digest}"
-
-
-def is_object(name: str) -> bool:
-    """Return whether the dataset or model of this name is an object."""
-    return name.startswith(_PREFIX) and name.count(":") == 2
-
-
-def label(name: str) -> str:
-    """Return the object's label."""
-    return name.split(":")[1]
-
-
-def digest_of(name: str) -> str:
-    """Return the object's identity, without its label."""
-    return _PREFIX + name.split(":")[2]
 
 
 def find(name: str, objects: Objects | None) -> Any:

@@ -14,9 +14,10 @@ from sklearn.metrics import get_scorer
 from shattering.data.dataset import Dataset
 from shattering.data.split import Split
 from shattering.errors import InputError, reason
+from shattering.identity.names import is_object
 from shattering.learners.on_splits import predict_split, score_split
 from shattering.learners.own import traits
-from shattering.runs.objects import Objects, find, is_object
+from shattering.runs.objects import Objects, find
 from shattering.runs.spec import RunSpec
 
 RESPONSES = ("predict_proba", "decision_function")

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from shattering.errors import InputError, unknown
+from shattering.identity.names import digest_of, is_object, label
 from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
 from shattering.randomization import Randomization
 from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity, without_defaults
-from shattering.runs.objects import Objects, digest_of, find, is_object, label, with_seed
+from shattering.runs.objects import Objects, find, with_seed
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator

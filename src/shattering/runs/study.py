@@ -9,9 +9,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 from shattering.errors import unknown
+from shattering.identity.names import digest_of, is_object, label
 from shattering.parameters import Natural, check_fields
 from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity
-from shattering.runs.objects import Objects, digest_of, is_object, label
+from shattering.runs.objects import Objects
 
 if TYPE_CHECKING:
     import pandas as pd
