@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from shattering import seeds
-from shattering.data.exchange import Exchange, exchanged_order
+from shattering.data.exchange import Exchange, ExchangeFunction, exchanged_order, permuted_by, shown_exchange
 from shattering.errors import InputError
-from shattering.parameters import Range, check_fields
+from shattering.identity.names import is_object
+from shattering.parameters import Limit, Range, check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -37,6 +38,16 @@ _TITLES = {
 }
 Pixels = Literal["true", "shuffled", "random", "gaussian", "within-class", "columns", "shifted", "uniform", "unigram"]
 LabelMode = Literal["redraw", "flip", "permute"]
+
+
+class Named(Limit):
+    """Names of objects in specifications."""
+
+    def __contains__(self, value: object) -> bool:
+        return isinstance(value, str) and is_object(value)
+
+    def __str__(self) -> str:
+        return ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,8 @@ class Randomization:
         permute_channels: permute all values of an image instead of keeping a pixel's channels together.
         exchange: which permutations label_mode "permute" makes: "free" (any), "within" (inside each group of the split), "whole"
             (groups of one size exchange their complete label vectors), or "shift" (the labels of each group, or of all, are rolled);
-            see `shattering.data.exchange`. The last two are of all labels, labels = 1.
+            see `shattering.data.exchange`. Or the name of a function that permutes them, as `randomization_test` gives it. The last
+            three are of all labels, labels = 1.
 
     Raises:
         InputError: for values out of range, and for an exchange that does not go with the other fields.
@@ -75,7 +87,7 @@ class Randomization:
     pixels: Pixels = "true"
     label_mode: LabelMode = "redraw"
     permute_channels: bool = False
-    exchange: Exchange = "free"
+    exchange: Exchange | Annotated[str, "a function given to randomization_test", Named()] = "free"
 
     def __post_init__(self):
         check_fields(self)
@@ -83,7 +95,7 @@ class Randomization:
         object.__setattr__(self, "permute_channels", bool(self.permute_channels))
         if self.exchange != "free" and (self.label_mode != "permute" or not self.labels):
             raise InputError(f"exchange is {self.exchange!r} beside label_mode {self.label_mode!r}, expected permuted labels")
-        if self.exchange in ("whole", "shift") and self.labels < 1:
+        if self.exchange not in ("free", "within") and self.labels < 1:
             raise InputError(
                 f"exchange is {self.exchange!r} and labels is {self.labels:g}, expected 1: it exchanges complete label vectors"
             )
@@ -92,7 +104,8 @@ class Randomization:
     def title(self) -> str:
         """The name in the papers' words, e.g. "random labels", "50% corrupted labels, shuffled pixels"."""
         permuted = {"free": "permuted", "within": "permuted within groups", "whole": "exchanged between groups", "shift": "shifted"}
-        kind = {"redraw": "", "flip": " (flipped)", "permute": f" ({permuted[self.exchange]})"}[self.label_mode] if self.labels else ""
+        how = permuted.get(self.exchange) or f"permuted by {shown_exchange(self.exchange)}"
+        kind = {"redraw": "", "flip": " (flipped)", "permute": f" ({how})"}[self.label_mode] if self.labels else ""
         words = []
         if self.labels == 1:
             words.append(f"random labels{kind}")
@@ -102,16 +115,26 @@ class Randomization:
             words.append(_TITLES.get(self.pixels, f"{self.pixels} pixels"))
         return ", ".join(words) or "original data"
 
-    def corrupt(self, split: Split, seed: int, part: str) -> torch.Tensor:
-        """Return the corrupted labels (n,) of a split, always made from its true labels. part: "train" or "test".
+    def corrupt(self, split: Split, seed: int, part: str, function: ExchangeFunction | None = None) -> torch.Tensor:
+        """Return the corrupted labels (n,) of a split, always made from its true labels.
 
-        Raises InputError for targets of a regression that are to be flipped, and for a split without the groups that `exchange` needs.
+        Args:
+            split: the examples.
+            seed: seed of the noise.
+            part: "train" or "test".
+            function: what `exchange` names, if that is a function.
+
+        Raises:
+            InputError: for targets of a regression that are to be flipped, for a split without the groups that `exchange` needs, and
+                for a function that is not there or does not permute labels.
         """
         import torch
 
         true = split.true_labels.numpy()
         if not self.labels:
             return split.true_labels
+        if is_object(self.exchange):
+            return self._by_function(split, seed, part, function)
         words = seeds.words(seed, f"labels/{part}", split.ids.numpy())
         corrupted = seeds.uniform(words[:, 0]) < self.labels
         k = split.n_classes
@@ -131,6 +154,16 @@ class Randomization:
             groups = None if split.group_codes is None else split.group_codes[rows]
             new[rows] = true[rows[exchanged_order(self.exchange, words[rows, 2], groups, split.ids.numpy()[rows])]]
         return torch.from_numpy(np.where(corrupted, new, true))
+
+    def _by_function(self, split: Split, seed: int, part: str, function: ExchangeFunction | None) -> torch.Tensor:
+        """Return the labels (n,) as a function permutes them that sees the user's own values."""
+        import torch
+
+        if function is None:
+            raise InputError(f"exchange is the name of {shown_exchange(self.exchange)}, expected that function beside it")
+        labels = replace(split, labels=split.true_labels).y
+        permuted = permuted_by(function, labels, seeds.generator(seed, f"exchange/{part}"))
+        return torch.from_numpy(permuted if split.is_regression else np.searchsorted(split.label_values, permuted))
 
     def pixel_transform(self, seed: int, part: str, moments: Moments) -> Callable[[np.ndarray, int], np.ndarray]:
         """Return a function (image (c, …), example id) → randomized image of the same shape. It can be sent to other processes.
@@ -369,7 +402,7 @@ def gaussian_type(images: torch.Tensor) -> str:
     return "float32" if images.ndim == 4 else "float64"
 
 
-def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> Dataset:
+def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0, function: ExchangeFunction | None = None) -> Dataset:
     """Return a randomized copy: inputs of all splits, labels of the train and validation splits; test labels stay true.
 
     The validation split was held out of the train split, and has its noise. The moments for Gaussian pixels are those of
@@ -379,6 +412,7 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> 
         dataset: the original data.
         randomization: what to randomize, and how much.
         seed: seed of the noise.
+        function: what `randomization.exchange` names, if that is a function.
 
     Example:
         >>> from shattering import load_dataset
@@ -393,7 +427,7 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0) -> 
     moments = Moments.of(train.inputs) if drawn else Moments(_shape(train), np.zeros(1), np.zeros(1))
 
     def randomized(split: Split) -> Split:
-        return replace(split, inputs=r.inputs(split, seed, "train", moments), labels=r.corrupt(split, seed, "train"))
+        return replace(split, inputs=r.inputs(split, seed, "train", moments), labels=r.corrupt(split, seed, "train", function))
 
     return replace(
         dataset,

@@ -100,19 +100,19 @@ def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: in
     return (n_as_good(score, null_scores) + n_failed + 1) / (len(null_scores) + n_failed + 1)
 
 
-def p_floor(n_permutations: int, admissible: float = inf) -> float:
+def p_floor(n_permutations: int, admissible: float | None = inf) -> float:
     """Return the smallest p-value that is possible: 1 / min(n_permutations + 1, admissible).
 
     Args:
         n_permutations: permutations that are compared with the original.
         admissible: different permutations that there are, see `shattering.data.exchange.count_orders`: each one may be the original
-            itself, which scores as high as the original does.
+            itself, which scores as high as the original does. None: not known.
 
     Example:
         >>> p_floor(19), p_floor(999, admissible=6)
         (0.05, 0.16666666666666666)
     """
-    return float(1 / min(n_permutations + 1, admissible))
+    return float(1 / min(n_permutations + 1, inf if admissible is None else admissible))
 
 
 @dataclass(frozen=True)

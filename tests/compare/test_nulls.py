@@ -21,8 +21,10 @@ from sklearn.neighbors import KNeighborsClassifier
 from shattering import InputError, Randomization, Store, randomization_test, seeds
 from shattering.compare import execution
 from shattering.compare.budget import Clock
+from shattering.compare.page import methods
 from shattering.compare.plan import LABEL_TEST
 from shattering.data.exchange import exchanged_order
+from shattering.runs.fit import load_data
 
 GROUPS = np.repeat(np.arange(12), 5)
 QUICK = {"randomizations": ["permuted-labels"], "n_permutations": 8}
@@ -38,6 +40,14 @@ def grouped(signal=0.5):
     rng = np.random.default_rng(0)
     y = np.tile([0, 1, 1, 0, 1], 12)
     return rng.normal(size=(60, 3)) + signal * y[:, None], y
+
+
+def between_neighbours(labels, rng):
+    """Twins stand one after the other: each pair keeps its labels or trades them."""
+    pairs = np.arange(len(labels)).reshape(-1, 2)
+    trades = rng.random(len(pairs)) < 0.5
+    order = np.where(trades[:, None], pairs[:, ::-1], pairs).ravel()
+    return labels[order]
 
 
 class Given(np.random.RandomState):
@@ -220,6 +230,8 @@ def test_a_batch_ends_with_the_budget_and_keeps_its_scores(monkeypatch):
     [
         ({"exchange": "whole"}, "exchange is 'whole' without groups"),
         ({"exchange": "blocks"}, "unknown exchange 'blocks'"),
+        ({"exchange": between_neighbours}, "the train split has only some of the rows of its source"),
+        ({"exchange": between_neighbours, "cv": 3, "n_train": 30}, "the train split has only some of the rows"),
         ({"cv": "five"}, "cv is 'five', expected a number, a splitter"),
         ({"cv": [(np.arange(40), np.arange(30, 60))]}, "has 10 examples on both sides of fold 0"),
         ({"cv": [(np.arange(40), np.arange(50, 70))]}, r"gave rows in 50…69, expected some of 0…59"),
@@ -249,3 +261,36 @@ def test_groups_on_both_sides_of_a_test_split_have_no_p_value_where_they_are_exc
     test = randomization_test(KNeighborsClassifier(1), four, groups=(GROUPS[odd], GROUPS[~odd]), **QUICK)
     assert (test.tests, test.zero_refit, test.p_value) == ({}, None, None)
     assert any("12 groups have examples in the train and in the test split" in sentence for sentence in test.summary)
+
+
+def test_a_function_exchanges_labels_as_its_name_says_in_every_kind_of_repeat(tmp_path):
+    """Twins with one label each: their labels never change, so every permutation scores as the original does."""
+    X, y = grouped()
+    y = np.array(["ill", "well"])[np.repeat(y[:30], 2)]
+    arguments = {"cv": 3, "randomizations": ["permuted-labels"], "n_permutations": 6, "exchange": between_neighbours, "store": tmp_path}
+    test = randomization_test(GaussianNB(), X, y, **arguments)
+    assert (test.p_value, len(test.batched), test.label_test.exchange) == (1.0, 3, "between_neighbours()")
+    assert {p.score for p in test.permutations("permuted-labels")} == {test.original.test_score}
+    assert "Labels     are permuted by between_neighbours(): an unknown number of admissible permutations" in str(test)
+    assert test.to_json()["admissible"] == "unknown"
+    assert "Labels were permuted by between_neighbours()." in methods(test)
+    (name,) = {p.name for p in tmp_path.glob("*") if "batch" in p.name or "permutations" in p.name}
+    again = randomization_test(GaussianNB(), X, y, **arguments)
+    assert [run.run_id for run in again.runs] == [run.run_id for run in test.runs]
+    assert (tmp_path / name / "result.json").exists()
+
+
+def test_a_function_exchanges_training_and_test_labels_by_themselves():
+    X, y = grouped(3.0)
+    test = randomization_test(GaussianNB(), (X[:40], y[:40], X[40:], y[40:]), exchange=between_neighbours, **QUICK)
+    twins = np.sort(y[40:].reshape(-1, 2))
+    for repeat in test.of("permuted-labels"):
+        data, _ = load_data(repeat.runs[0].spec, test.objects)
+        assert (np.sort(data.train.y.reshape(-1, 2)) == np.sort(y[:40].reshape(-1, 2))).all()
+    assert test.zero_refit.n_permutations == 999
+    assert test.zero_refit.to_json()["admissible"] == "unknown"
+    lowest = 1 - (twins[:, 0] != twins[:, 1]).mean()
+    assert lowest <= test.zero_refit.null_mean < test.zero_refit.score
+    targets = X[:, 0] + X[:, 1]
+    regression = randomization_test(Ridge(), (X[:40], targets[:40], X[40:], targets[40:]), exchange=between_neighbours, **QUICK)
+    assert regression.zero_refit.p_value < 0.05

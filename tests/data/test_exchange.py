@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from shattering import InputError
-from shattering.data.exchange import count_orders, default_exchange, exchanged_order
+from shattering.data.exchange import check_function, count_orders, default_exchange, exchanged_order, permuted_by, words
+from shattering.identity.names import name_of
 
 LABELS = np.array([0, 1, 1, 0, 2, 2, 1])
 GROUPS = np.array([5, 5, 3, 3, 9, 9, 1])  # three groups of two, one of one
@@ -105,3 +106,54 @@ def test_bad_exchanges(how, said):
         exchanged_order(how, np.arange(4))
     with pytest.raises(InputError, match=said):
         count_orders(how, np.arange(4))
+
+
+class Rolled:
+    """An object that is called: labels rolled by a random amount."""
+
+    def __call__(self, labels, rng):
+        return np.roll(labels, rng.integers(len(labels)))
+
+
+@pytest.mark.parametrize("labels", [np.array([3, 1, 1]), np.array(["b", "a", "a"]), np.array([True, False, False]), np.array([0.5, 2, 2])])
+def test_a_function_permutes_labels_of_every_type_and_cannot_change_them(labels):
+    def reverse(labels, rng):
+        labels[:] = labels[::-1].copy()
+        return labels.tolist()
+
+    before = labels.copy()
+    found = permuted_by(reverse, labels, np.random.default_rng(0))
+    assert (labels == before).all()
+    assert (found == before[::-1]).all()
+    assert found.dtype == before.dtype
+
+
+@pytest.mark.parametrize(
+    ("function", "said"),
+    [
+        (lambda labels, rng: labels[:3], r"exchange, <lambda>\(\), returns an array of shape \(3,\) for 7 labels, expected \(7,\)"),
+        (lambda labels, rng: labels[:, None], r"of shape \(7, 1\) for 7 labels"),
+        (lambda labels, rng: rng.choice(labels, 7), "other labels than it was given, expected the same in another order"),
+        (lambda labels, rng: labels.astype(str), "other labels than it was given"),
+        (lambda labels, rng: [None, *labels[1:]], "other labels than it was given"),
+        (lambda labels, rng: labels["a"], "fails on 7 labels: only integers"),
+        (lambda labels: labels, "fails on 7 labels: .* takes 1 positional argument"),
+    ],
+)
+def test_functions_that_permute_nothing(function, said):
+    with pytest.raises(InputError, match=said):
+        permuted_by(function, LABELS, np.random.default_rng(1))
+
+
+def test_a_function_draws_from_its_generator_alone_and_knows_all_rows():
+    own = np.random.default_rng(0)
+    with pytest.raises(InputError, match="in the same state, expected randomness from that generator alone"):
+        check_function(lambda labels, rng: own.permutation(labels), LABELS, np.arange(7), "train")
+    with pytest.raises(InputError, match="the test split has only some of the rows of its source, expected all of them"):
+        check_function(Rolled(), LABELS, np.arange(7) * 2, "test")
+    check_function(Rolled(), LABELS, np.arange(7) + 100, "test")
+
+
+def test_exchanges_in_words():
+    assert words("within") == "within groups"
+    assert words(name_of("shift", "0")) == words("shift()") == "by shift()", "a function of that name is no circular shift"

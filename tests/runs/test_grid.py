@@ -12,6 +12,7 @@ def test_axes_are_read_by_their_fields():
     assert read_axis("n_train", "1e2, none", "--n-train") == [100, None]
     assert read_axis("dataset", '1,none,"a,b"', "--dataset") == ["1", "none", "a,b"]
     assert read_axis("labels", "0,0.5,1", "--labels") == [0, 0.5, 1]
+    assert read_axis("exchange", "free,shift", "--exchange") == ["free", "shift"]
     assert read_axis("scoring", "none,roc_auc_ovr", "--scoring") == [None, "roc_auc_ovr"]
 
 
@@ -20,6 +21,7 @@ def test_axes_are_read_by_their_fields():
     [
         ("permute_channels", "no", "--x is 'no', expected true or false"),
         ("pixels", "true,shufled", "unknown --x 'shufled'; did you mean 'shuffled'?"),
+        ("exchange", "free,hole", "unknown --x 'hole'; did you mean 'whole'?"),
         ("seed", ",", "--x is ',', expected a value, or several with a comma between two"),
         ("seed", "0,,1", "--x is '0,,1', expected a value"),
         ("labels", "", "--x is '', expected a value"),

@@ -69,6 +69,8 @@ class RunOne(Stored):
     """Way of corrupting labels."""
     permute_channels: bool = False
     """Permute all values of an image, not its pixels."""
+    exchange: Literal["free", "within", "whole", "shift"] = "free"
+    """Permutations that --label-mode permute makes: any, within groups, of whole groups, or a roll of all labels."""
     model: str = "network"
     """A name (see `list models`)."""
     set: Repeated = ()
@@ -104,7 +106,7 @@ class RunOne(Stored):
 
 _AXES = (
     *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out", "channels"),
-    *("labels", "pixels", "label_mode", "permute_channels", "model", "seed", "data_seed", "noise_seed"),
+    *("labels", "pixels", "label_mode", "permute_channels", "exchange", "model", "seed", "data_seed", "noise_seed"),
 )
 
 
@@ -138,6 +140,8 @@ class Sweep(Swept):
     """redraw, flip, permute."""
     permute_channels: str | None = None
     """true, false."""
+    exchange: str | None = None
+    """free, within, whole, shift."""
     model: str | None = None
     """Names."""
     set: Repeated = ()

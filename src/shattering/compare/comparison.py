@@ -39,7 +39,7 @@ class Comparison:
         shared_groups: a sentence about groups that are on both sides of the split; None if there are none.
         batched: the permutations that have no run of their own, as they are stored together.
         zero_refit: the zero-refit test of the original fit; None with folds, or if its predictions are not stored.
-        admissible: the number of label vectors that the admissible permutations give.
+        admissible: the number of label vectors that the admissible permutations give; None if it is not known.
         stop_after: permutations as good as the original data at which the permutation tests stopped; None: they did all.
         has_groups: True if examples belong to groups, and are not said to be independent by exchange="free".
         best_constant: the best score of a constant answer on the test labels; None if it is not defined.
@@ -60,7 +60,7 @@ class Comparison:
     shared_groups: str | None = None
     batched: tuple[Permutation, ...] = field(default=(), repr=False)
     zero_refit: ZeroRefitTest | None = None
-    admissible: float = inf
+    admissible: float | None = inf
     stop_after: int | None = None
     best_constant: float | None = None
     has_groups: bool = False

@@ -23,7 +23,7 @@ from shattering.compare.result import RandomizationTest
 from shattering.compare.stored_scores import admissible_orders, best_constant, zero_refit_of
 from shattering.data.arrays import Targets
 from shattering.data.dataset import Dataset
-from shattering.data.exchange import EXCHANGES, Exchange, check_exchange, default_exchange
+from shattering.data.exchange import EXCHANGES, Exchange, ExchangeFunction, check_exchange, check_function, default_exchange
 from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
@@ -59,7 +59,7 @@ def randomization_test(
     targets: Targets | None = None,
     randomizations: Sequence[str | Randomization] | None = None,
     n_permutations: int | Mapping[str, int] = 19,
-    exchange: Exchange | None = None,
+    exchange: Exchange | ExchangeFunction | None = None,
     stop_after: Count | None = None,
     cv: Any = None,
     scoring: str | Callable[..., float] | None = None,
@@ -99,8 +99,10 @@ def randomization_test(
             3. Or a mapping from names of randomizations to numbers. The smallest possible p-value is 1 / (n_permutations + 1).
         exchange: which permutations of the labels are as likely as the labels, if these do not depend on the inputs: "free" (any;
             examples are independent), "within" (inside each group), "whole" (groups of one size exchange their complete label vectors),
-            "shift" (the labels of each group, or of all, are rolled by a random time; approximate). None: "free" without groups;
-            "whole" where every group has one label, else "within".
+            "shift" (the labels of each group, or of all, are rolled by a random time; approximate). Or a function (labels, generator) →
+            permuted labels, for dependence of any other form: it gets the labels in the order of the rows, those of a train and of a
+            test split in two calls, and draws from the generator alone. It needs `cv` or train and test data of your own, without
+            n_train. None: "free" without groups; "whole" where every group has one label, else "within".
         stop_after: stop a permutation test at this number of permutations that are as good as the original data (Besag and Clifford
             1991); n_permutations then is the most there are. None: do all.
         cv: cross-validate the train split instead of testing on the test split, as scikit-learn's `permutation_test_score` does: a
@@ -165,17 +167,19 @@ def randomization_test(
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     folds, splitter = as_splitter(cv, dataset.limit(n_train if source is None else None, seed=seed), seed)
-    by_name, spec, unidentified = name_objects(name, estimator, source, dataset, {"cv": splitter, "scoring": scoring})
+    exchange = exchange or default_exchange(dataset.train.true_labels.numpy(), dataset.train.group_codes)
+    _check_exchange(exchange, dataset if source is not None else dataset.limit(n_train, n_test, seed), folds is not None)
+    others = {"cv": splitter, "scoring": scoring, "exchange": exchange}
+    by_name, spec, unidentified = name_objects(name, estimator, source, dataset, others)
+    how = spec.pop("exchange")
     base = RunSpec(**spec, params=params, seed=seed, data_seed=seed, fold=None if folds is None else 0, folds=folds)
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test)
-    if exchange is not None and exchange not in EXCHANGES:
-        raise unknown("exchange", exchange, EXCHANGES)
-    exchange = exchange or default_exchange(dataset.train.true_labels.numpy(), dataset.train.group_codes)
-    check_exchange(exchange, dataset.train.group_codes)
     counts = count_repeats(find_randomizations(randomizations, dataset.train), n_permutations)
-    counts = {exchanged(r, exchange): n for r, n in counts.items()}
+    counts = {exchanged(r, how): n for r, n in counts.items()}
     base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
+    if callable(exchange) and base.n_train != n_train:
+        raise InputError(f"budget leaves time for {base.n_train:,} training examples, and exchange is a function of all: expected more")
     plan = Plan(base, counts)
     folder = None
     if store is None:
@@ -192,8 +196,8 @@ def randomization_test(
         _check_same_data(repeats)
         start, notes = _start(estimator)
         used, _ = load_original(base, by_name)
-        shared_groups = find_shared_groups(used, exchange, None if folds is None else cuts(base, used, by_name))
-        zero_refit, not_tested = zero_refit_of(repeats[0], used, exchange, by_name)
+        shared_groups = find_shared_groups(used, how, None if folds is None else cuts(base, used, by_name))
+        zero_refit, not_tested = zero_refit_of(repeats[0], used, how, by_name)
         test = RandomizationTest(
             base.model_name,
             repeats,
@@ -205,9 +209,9 @@ def randomization_test(
             duplicates=find_duplicates(used, folds is not None),
             shared_groups=shared_groups,
             batched=tuple(p for n in batches for p in read_permutations(execution.plan, where, n)),
-            zero_refit=None if shared_groups and exchange in ("whole", "shift") else zero_refit,
-            has_groups=used.train.groups is not None and exchange != "free",
-            admissible=admissible_orders(used, exchange, folds is not None),
+            zero_refit=None if shared_groups and how in ("whole", "shift") else zero_refit,
+            has_groups=used.train.groups is not None and how != "free",
+            admissible=admissible_orders(used, how, folds is not None),
             stop_after=stop_after,
             best_constant=best_constant(repeats[0], used, by_name),
             seconds=time.perf_counter() - clock.start,
@@ -226,7 +230,7 @@ def name_objects(
 ) -> tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]:
     """Return the objects by the names that specs have for them, these names, and sentences about what cannot be identified.
 
-    others: a splitter and a scorer, by the field that names them; a text stays as it is.
+    others: a splitter, a scorer and a function, by the field that names them; a text stays as it is.
     """
     by_name: dict[str, Any] = {}
     unidentified: tuple[str, ...] = ()
@@ -248,6 +252,17 @@ def name_objects(
         elif thing is not None:
             names[role] = thing
     return by_name, names, tell(unidentified)
+
+
+def _check_exchange(exchange: Exchange | ExchangeFunction, dataset: Dataset, folds: bool) -> None:
+    """Raise InputError for an exchange that is unknown or not for these data, before anything is fitted."""
+    if not callable(exchange):
+        if exchange not in EXCHANGES:
+            raise unknown("exchange", exchange, EXCHANGES, "a function")
+        check_exchange(exchange, dataset.train.group_codes)
+        return
+    for part, split in (("train", dataset.train), *(() if folds else (("test", dataset.test),))):
+        check_function(exchange, split.y, split.ids.numpy(), part)
 
 
 def _names(split: Split) -> dict[int, str]:

@@ -8,7 +8,7 @@ from shattering import stats
 from shattering.compare.comparison import Comparison
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.zero_refit import ZeroRefitTest
-from shattering.data.exchange import WORDS
+from shattering.data.exchange import words
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,14 @@ def head(test: Comparison) -> list[HeadLine]:
         lines.append(HeadLine("Refits", _refits(test, test.label_test)))
     exchange = test.label_test.exchange if test.label_test else test.zero_refit.exchange if test.zero_refit else "free"
     if exchange != "free":
-        lines.append(HeadLine("Labels", f"are permuted {WORDS[exchange]}: {count(test.admissible)} admissible permutations"))
+        lines.append(HeadLine("Labels", f"are permuted {words(exchange)}: {count(test.admissible)} admissible permutations"))
     return lines
 
 
-def count(admissible: float) -> str:
+def count(admissible: float | None) -> str:
     """Return a number of permutations as text."""
+    if admissible is None:
+        return "an unknown number of"
     if not isfinite(admissible):
         return "more than 10^300"
     return f"{int(admissible):,}" if admissible < 1e6 else f"about {admissible:.0e}".replace("e+", " x 10^")

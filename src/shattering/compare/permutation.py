@@ -7,7 +7,7 @@ from math import inf
 from shattering import stats
 from shattering.compare.plan import Numbered, Plan, null_of, without_exchange
 from shattering.compare.repeat import Repeat
-from shattering.data.exchange import WORDS
+from shattering.data.exchange import shown_exchange, words
 from shattering.randomization import Randomization
 from shattering.runs.permuted import scores_of
 from shattering.runs.store import Store
@@ -94,7 +94,7 @@ class PermutationTest:
         n_failed: permutations that were begun and have no score. They count as at least as good as the original data, see
             `shattering.stats.permutation_p_value`.
         exchange: how labels were exchanged, see `shattering.data.exchange`.
-        admissible: how many different label vectors that gives.
+        admissible: how many different label vectors that gives; None if it is not known.
         sequential: the count up to the permutation at which the test stopped (Besag and Clifford 1991); None if it was to do all.
 
     Example:
@@ -108,7 +108,7 @@ class PermutationTest:
     null_scores: tuple[float, ...]
     n_failed: int = 0
     exchange: str = "free"
-    admissible: float = inf
+    admissible: float | None = inf
     sequential: stats.Sequential | None = field(default=None, repr=False)
 
     @property
@@ -143,16 +143,16 @@ class PermutationTest:
     @property
     def has_verdict(self) -> bool:
         """False if there are fewer than 20 admissible permutations, too few to tell anything at 5 %."""
-        return self.admissible >= LEAST_ORDERS
+        return self.admissible is None or self.admissible >= LEAST_ORDERS
 
     @property
     def permuted(self) -> str:
         """The way in which labels were permuted, in words that follow "labels were permuted"."""
-        return WORDS[self.exchange]
+        return words(self.exchange)
 
 
 def permutation_test(
-    r: Randomization, score: float, permutations: Sequence[Permutation], admissible: float = inf, stop_after: int | None = None
+    r: Randomization, score: float, permutations: Sequence[Permutation], admissible: float | None = inf, stop_after: int | None = None
 ) -> PermutationTest | None:
     """Return the test of a randomization from its permutations; None if none has a score, or it tests nothing.
 
@@ -160,7 +160,7 @@ def permutation_test(
         r: the randomization.
         score: of the original data.
         permutations: in the order of their numbers.
-        admissible: the number of admissible permutations.
+        admissible: the number of admissible permutations; None if it is not known.
         stop_after: of a sequential test, see `shattering.stats.sequential_test`.
     """
     null, begun = null_of(r), [p for p in permutations if p.is_begun]
@@ -169,4 +169,4 @@ def permutation_test(
         return None
     counted = stats.sequential_test(score, [p.score for p in begun], stop_after) if stop_after is not None else None
     admissible = admissible if without_exchange(r).labels else inf
-    return PermutationTest(null, score, known, len(begun) - len(known), r.exchange, admissible, counted)
+    return PermutationTest(null, score, known, len(begun) - len(known), shown_exchange(r.exchange), admissible, counted)

@@ -6,7 +6,6 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
 from shattering import seeds
-from shattering.data.exchange import Exchange
 from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.rows import Rows
@@ -57,8 +56,11 @@ def null_of(r: Randomization) -> str | None:
     return TESTS.get(without_exchange(r))
 
 
-def exchanged(r: Randomization, exchange: Exchange) -> Randomization:
-    """Return a randomization with its labels exchanged in this way, if it permutes all of them and does not say how itself."""
+def exchanged(r: Randomization, exchange: str) -> Randomization:
+    """Return a randomization with its labels exchanged in this way, if it permutes all of them and does not say how itself.
+
+    exchange: one of `shattering.data.exchange.EXCHANGES`, or the name of a function.
+    """
     is_plain = r.label_mode == "permute" and r.labels == 1 and r.exchange == "free"
     return replace(r, exchange=exchange) if is_plain else r
 

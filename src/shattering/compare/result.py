@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +15,7 @@ from shattering.compare.page import notebook_html, render_test
 from shattering.compare.scrambling import Scrambling, scrambling
 from shattering.compare.sentences import summarize
 from shattering.compare.table import format_table, make_records, make_rows
+from shattering.data.exchange import shown_orders
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
 from shattering.report.charts import Chart
@@ -133,7 +133,8 @@ class RandomizationTest(Comparison):
         """Return what a script needs, and what makes the numbers citable; None for missing values.
 
         Keys: model, dataset, n_train, n_test, seed, scoring, start, head, zero_refit, p_value, exchange, admissible, stop_after,
-        diagnosis, scrambling, provenance (of the original fit), seconds, summary, table, records.
+        diagnosis, scrambling, provenance (of the original fit), seconds, summary, table, records. admissible is None where it is
+        infinite, and "unknown" for permutations by a function.
         """
         original = self.original.runs[0]
         return {
@@ -148,7 +149,7 @@ class RandomizationTest(Comparison):
             "zero_refit": self.zero_refit.to_json() if self.zero_refit else None,
             "p_value": self.p_value,
             "exchange": self.label_test.exchange if self.label_test else None,
-            "admissible": self.admissible if isfinite(self.admissible) else None,
+            "admissible": shown_orders(self.admissible),
             "stop_after": self.stop_after,
             "diagnosis": [finding.to_json() for finding in self.diagnosis],
             "scrambling": self.scrambling.to_json() if self.scrambling else None,

@@ -17,7 +17,8 @@ from shattering.data.dataset import Dataset
 from shattering.data.exchange import count_orders
 from shattering.data.split import Split
 from shattering.errors import InputError, reason
-from shattering.runs.objects import Objects
+from shattering.identity.names import is_object
+from shattering.runs.objects import Objects, find
 from shattering.runs.scoring import RESPONSES, scorer_of
 
 _MOST_CONSTANTS = 50  # classes of which each is tried as a constant answer
@@ -29,7 +30,7 @@ def zero_refit_of(original: Repeat, data: Dataset, exchange: str, objects: Objec
     Args:
         original: the fit on the original data.
         data: that it was fitted to and tested on.
-        exchange: how labels are exchanged.
+        exchange: how labels are exchanged, or the name of the function that does it.
         objects: the objects that the specification names.
     """
     run = original.runs[0]
@@ -43,7 +44,8 @@ def zero_refit_of(original: Repeat, data: Dataset, exchange: str, objects: Objec
     if table["id"].tolist() != split.ids.tolist():
         return None, (f"No zero-refit test: the predictions in {run.folder.name} are of other test examples.",)
     y, predicted = split.y, _values(split, table)
-    about: dict[str, Any] = {"exchange": exchange, "groups": split.group_codes, "ids": split.ids.numpy(), "seed": run.spec.seed}
+    how = find(exchange, objects) if is_object(exchange) else exchange
+    about: dict[str, Any] = {"exchange": how, "groups": split.group_codes, "ids": split.ids.numpy(), "seed": run.spec.seed}
     scoring = run.spec.scoring_for(split.is_regression) or "accuracy"
     try:
         if scoring in ("accuracy", "r2"):
@@ -114,11 +116,13 @@ def _answering(method: str, values: np.ndarray) -> Callable[[Any], np.ndarray]:
     return respond
 
 
-def admissible_orders(data: Dataset, exchange: str, folds: bool) -> float:
+def admissible_orders(data: Dataset, exchange: str, folds: bool) -> float | None:
     """Return the number of label vectors that the admissible permutations give: those of train and test labels, each among themselves.
 
-    folds: whether there is no test split.
+    folds: whether there is no test split. None for permutations by a function, whose number is not known.
     """
+    if is_object(exchange):
+        return None
     number = 1.0
     for split in (data.train,) if folds else (data.train, data.test):
         number *= count_orders(exchange, split.true_labels.numpy(), split.group_codes, split.ids.numpy())

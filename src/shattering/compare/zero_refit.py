@@ -13,7 +13,16 @@ import numpy as np
 
 from shattering import stats
 from shattering.compare.class_scores import CLASS_SCORES, class_score
-from shattering.data.exchange import blocks, check_exchange, count_orders, exchanged_order
+from shattering.data.exchange import (
+    ExchangeFunction,
+    blocks,
+    check_exchange,
+    count_orders,
+    exchanged_order,
+    permuted_by,
+    shown_function,
+    shown_orders,
+)
 from shattering.seeds import generator
 
 N_PERMUTATIONS = 9999
@@ -35,7 +44,7 @@ class ZeroRefitTest:
         n_permutations: how many permutations were drawn.
         n_as_good: how many of them scored at least as high.
         exchange: how the labels were permuted, see `shattering.data.exchange`.
-        admissible: how many different label vectors that gives.
+        admissible: how many different label vectors that gives; None if it is not known.
         n_test: the number of test examples.
 
     Example:
@@ -50,7 +59,7 @@ class ZeroRefitTest:
     n_permutations: int
     n_as_good: int
     exchange: str
-    admissible: float
+    admissible: float | None
     n_test: int
 
     @property
@@ -66,12 +75,11 @@ class ZeroRefitTest:
     @property
     def has_verdict(self) -> bool:
         """False if there are fewer than 20 admissible permutations, too few to tell anything at 5 %."""
-        return self.admissible >= LEAST_ORDERS
+        return self.admissible is None or self.admissible >= LEAST_ORDERS
 
     def to_json(self) -> dict:
-        """Return the fields, the p-value and its floor; an infinite number of admissible permutations is None."""
-        admissible = self.admissible if np.isfinite(self.admissible) else None
-        return {**asdict(self), "admissible": admissible, "p_value": self.p_value, "p_floor": self.floor}
+        """Return the fields, the p-value and its floor; an infinite number of admissible permutations is None, else it may be "unknown"."""
+        return {**asdict(self), "admissible": shown_orders(self.admissible), "p_value": self.p_value, "p_floor": self.floor}
 
 
 def zero_refit(
@@ -79,7 +87,7 @@ def zero_refit(
     predicted: np.ndarray,
     *,
     score: Score | str = "accuracy",
-    exchange: str = "free",
+    exchange: str | ExchangeFunction = "free",
     groups: np.ndarray | None = None,
     ids: np.ndarray | None = None,
     seed: int = 0,
@@ -92,11 +100,12 @@ def zero_refit(
         predicted: (n,) what the model predicts for them.
         score: "accuracy"; "r2"; a name in `CLASS_SCORES`; or a function (labels (n,)) → score of the predictions against them, higher is
             better.
-        exchange: the admissible permutations: "free", "within", "whole" or "shift", see `shattering.data.exchange.exchanged_order`.
+        exchange: the admissible permutations: "free", "within", "whole" or "shift", see `shattering.data.exchange.exchanged_order`; or a
+            function (labels, generator) → permuted labels, see `shattering.data.exchange.permuted_by`.
         groups: (n,) the group of each example; None for independent examples.
         ids: (n,) their order in time, for "shift" and "whole"; None: the order of the rows.
         seed: seeds the permutations.
-        n_permutations: None: 9,999, and 999 where score is a function.
+        n_permutations: None: 9,999, and 999 where score or exchange is a function.
 
     Returns:
         The test.
@@ -110,8 +119,10 @@ def zero_refit(
         >>> test.score, test.p_value < 0.01, round(test.null_mean, 2)
         (0.75, True, 0.5)
     """
-    check_exchange(exchange, groups)
     rng = generator(seed, "zero-refit")
+    if callable(exchange):
+        return _by_function(y, score if callable(score) else _plain(score, y, predicted), exchange, rng, n_permutations or BY_SCORER)
+    check_exchange(exchange, groups)
     if callable(score):
         n = n_permutations or BY_SCORER
         own, nulls = score(y), _one_by_one(score, y, exchange, groups, ids, rng, n)
@@ -122,9 +133,28 @@ def zero_refit(
     else:
         n = n_permutations or N_PERMUTATIONS
         own, nulls = _SCORES[score](y, predicted, _matches if score == "accuracy" else _products, exchange, groups, ids, rng, n)
+    return _tested(own, nulls, exchange, count_orders(exchange, y, groups, ids), len(y))
+
+
+def _tested(own: float, nulls: np.ndarray, exchange: str, admissible: float | None, n_test: int) -> ZeroRefitTest:
     n_as_good = stats.n_as_good(own, nulls.tolist())
-    admissible = count_orders(exchange, y, groups, ids)
-    return ZeroRefitTest(float(own), float(nulls.mean()), float(nulls.std(ddof=1)), n, n_as_good, exchange, admissible, len(y))
+    return ZeroRefitTest(float(own), float(nulls.mean()), float(nulls.std(ddof=1)), len(nulls), n_as_good, exchange, admissible, n_test)
+
+
+def _by_function(y: np.ndarray, score: Score, function: ExchangeFunction, rng: np.random.Generator, n: int) -> ZeroRefitTest:
+    """Return the test by permutations that a function makes, whose number is not known."""
+    nulls = np.array([score(permuted_by(function, y, rng)) for _ in range(n)])
+    return _tested(score(y), nulls, shown_function(function), None, len(y))
+
+
+def _plain(score: str, y: np.ndarray, predicted: np.ndarray) -> Score:
+    """Return a score of predictions that has a name as a function of the permuted labels."""
+    if score in CLASS_SCORES:
+        by_class = class_score(score, y, predicted)
+        return lambda y: by_class.score(predicted, y)
+    if score == "accuracy":
+        return lambda y: float((y == predicted).mean())
+    return lambda y: float(1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
 def _one_by_one(score: Score, y: np.ndarray, exchange: str, groups, ids, rng: np.random.Generator, n: int) -> np.ndarray:

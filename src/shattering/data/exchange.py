@@ -1,26 +1,32 @@
 """Exchangeability: the orders that labels may be put in if they do not depend on the inputs, and how many there are.
 
 Labels of independent examples may be permuted freely. Where examples come in groups (subjects, documents, sessions), labels of one
-group go together, and only some permutations are as likely as the labels themselves (Winkler et al. 2014, 2015).
+group go together, and only some permutations are as likely as the labels themselves (Winkler et al. 2014, 2015). For dependence of
+any other form a function says how labels are permuted.
 """
 
 from __future__ import annotations
 
-from math import comb, inf, lgamma, log, prod
-from typing import Literal, get_args
+from collections.abc import Callable
+from math import comb, inf, isfinite, lgamma, log, prod
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from shattering.errors import InputError
+from shattering import seeds
+from shattering.errors import InputError, reason
+from shattering.identity.names import is_object, label
 
 Exchange = Literal["free", "within", "whole", "shift"]
+ExchangeFunction = Callable[[np.ndarray, np.random.Generator], Any]  # (labels, generator) → permuted labels
 EXCHANGES: tuple[str, ...] = get_args(Exchange)
-WORDS = {
+_WORDS = {
     "free": "among all examples",
     "within": "within groups",
     "whole": "as complete label vectors between groups of one size",
     "shift": "by a circular shift of each session (approximate)",
 }
+UNKNOWN = "unknown"  # in place of a number of orders
 _EXACT = 10_000  # up to this many labels, permutations are counted in whole numbers
 
 
@@ -44,6 +50,80 @@ def default_exchange(labels: np.ndarray, groups: np.ndarray | None) -> Exchange:
     labels, groups = labels[by_group], groups[by_group]
     same = (groups[1:] == groups[:-1]) & (labels[1:] != labels[:-1])
     return "within" if same.any() else "whole"
+
+
+def words(how: str) -> str:
+    """Return the way in which labels are permuted, in words that follow "permuted"."""
+    return _WORDS.get(how) or f"by {shown_exchange(how)}"
+
+
+def shown_exchange(how: str) -> str:
+    """Return how labels are exchanged as results say it: one of `EXCHANGES`, or a function's name with parentheses."""
+    return f"{label(how)}()" if is_object(how) else how
+
+
+def name_of_function(function: ExchangeFunction) -> str:
+    """Return a function's name; of an object that is called, its class's."""
+    return getattr(function, "__name__", type(function).__name__)
+
+
+def permuted_by(function: ExchangeFunction, labels: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return the labels as a function permutes them, checked.
+
+    Args:
+        function: (labels, generator) → permuted labels. For a valid test the labels have to be as likely as each of its results, if they
+            do not depend on the inputs.
+        labels: (n,) in the order of the examples; the function gets a copy.
+        rng: all the randomness that it may use.
+
+    Returns:
+        (n,) permuted labels, of the same type.
+
+    Raises:
+        InputError: where the function fails, and for anything but the same labels in another order.
+
+    Example:
+        >>> permuted_by(lambda labels, rng: labels[::-1], np.array([0, 0, 1]), np.random.default_rng(0)).tolist()
+        [1, 0, 0]
+    """
+    name = shown_function(function)
+    try:
+        found = np.asarray(function(labels.copy(), rng))
+    except Exception as error:  # whatever the user's code raises
+        raise InputError(f"exchange, {name}, fails on {len(labels):,} labels: {reason(error)}") from error
+    if found.shape != labels.shape:
+        raise InputError(f"exchange, {name}, returns an array of shape {found.shape} for {len(labels):,} labels, expected ({len(labels)},)")
+    found = np.asarray(found.tolist()) if found.dtype == object else found  # such as a Series of texts
+    if found.dtype == object or (found.dtype.kind in "US") != (labels.dtype.kind in "US") or (np.sort(found) != np.sort(labels)).any():
+        raise InputError(f"exchange, {name}, returns other labels than it was given, expected the same in another order")
+    return found.astype(labels.dtype)
+
+
+def shown_function(function: ExchangeFunction) -> str:
+    """Return a function's name as results and messages show it."""
+    return f"{name_of_function(function)}()"
+
+
+def check_function(function: ExchangeFunction, labels: np.ndarray, ids: np.ndarray, part: str) -> None:
+    """Raise InputError if a function does not permute the labels of a split, or draws random numbers that are not the generator's.
+
+    Args:
+        function: see `permuted_by`.
+        labels: (n,) of the split.
+        ids: (n,) the places of the examples in their source: a function can only know the order of a source's rows if all are there.
+        part: "train" or "test".
+    """
+    if len(ids) and not np.array_equal(ids, np.arange(ids[0], ids[0] + len(ids))):
+        raise InputError(
+            f"exchange is a function, {shown_function(function)}, and the {part} split has only some of the rows of its source, expected "
+            "all of them in their order: cv= beside it, or train and test data of your own, and no n_train or n_test"
+        )
+    first, second = (permuted_by(function, labels, seeds.generator(0, f"exchange/{part}")) for _ in range(2))
+    if not np.array_equal(first, second):
+        raise InputError(
+            f"exchange, {shown_function(function)}, returns other labels when it is called again with a generator in the same state, "
+            "expected randomness from that generator alone"
+        )
 
 
 def exchanged_order(how: str, keys: np.ndarray, groups: np.ndarray | None = None, ids: np.ndarray | None = None) -> np.ndarray:
@@ -109,7 +189,10 @@ def check_exchange(how: str, groups: np.ndarray | None) -> None:
     if how not in EXCHANGES:
         raise InputError(f"exchange is {how!r}, expected one of {', '.join(EXCHANGES)}")
     if groups is None and how in ("within", "whole"):
-        raise InputError(f"exchange is {how!r} without groups, expected groups beside it")
+        raise InputError(
+            f"exchange is {how!r} without groups, expected groups beside it: a column or a value per example, as randomization_test and "
+            "`shattering test` take them"
+        )
 
 
 def count_orders(how: str, labels: np.ndarray, groups: np.ndarray | None = None, ids: np.ndarray | None = None) -> float:
@@ -145,6 +228,13 @@ def count_orders(how: str, labels: np.ndarray, groups: np.ndarray | None = None,
             of_size[vector.tobytes()] = of_size.get(vector.tobytes(), 0) + 1
         return _limited([_multinomial(np.array(list(of_size.values()))) for of_size in by_size.values()])
     return _limited([(_period(vector), log(_period(vector))) for vector in vectors])
+
+
+def shown_orders(orders: float | None) -> float | str | None:
+    """Return a number of orders for JSON: None where it is infinite, and "unknown" for None."""
+    if orders is None:
+        return UNKNOWN
+    return orders if isfinite(orders) else None
 
 
 def _multinomial(counts: np.ndarray) -> tuple[int | None, float]:

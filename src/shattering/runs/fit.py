@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from shattering.data import subsets
 from shattering.data.dataset import Dataset
+from shattering.data.exchange import ExchangeFunction
 from shattering.data.labels import is_default
 from shattering.data.load import check_identity, identity, load_dataset
 from shattering.data.split import Split
@@ -32,10 +33,21 @@ INTERPOLATES = 1e-6  # of the spread of training targets, up to which a predicti
 def load_data(spec: RunSpec, objects: Objects | None = None) -> tuple[Dataset, str]:
     """Return the randomized data of a spec, and the fingerprint of the original data."""
     original, fingerprint = load_original(spec, objects)
-    data = randomize(original, spec.randomization, spec.resolved_noise_seed)
+    data = randomize(original, spec.randomization, spec.resolved_noise_seed, exchange_function(spec, objects))
     if spec.folds is not None and spec.fold is not None:
         data = data.at(*cuts(spec, data, objects)[spec.fold])
     return data, fingerprint
+
+
+def exchange_function(spec: RunSpec, objects: Objects | None) -> ExchangeFunction | None:
+    """Return the function that permutes labels; None where a specification names none."""
+    name = spec.randomization.exchange
+    return find(name, objects) if is_object(name) else None
+
+
+def randomized_test_labels(spec: RunSpec, test: Split, seed: int, objects: Objects | None) -> torch.Tensor:
+    """Return the test labels randomized as the training labels are; with folds these are randomized already."""
+    return test.labels if spec.folds is not None else spec.randomization.corrupt(test, seed, "test", exchange_function(spec, objects))
 
 
 def cuts(spec: RunSpec, data: Dataset, objects: Objects | None = None) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -136,7 +148,7 @@ def _accuracy(predicted: np.ndarray, labels: torch.Tensor) -> float:
 
 def _result(spec: RunSpec, data: Dataset, model, record: FitRecord, objects: Objects | None) -> tuple[dict, np.ndarray]:
     """Return what is stored of a fit, and the predictions of the test split."""
-    corrupted_test = spec.randomization.corrupt(data.test, spec.resolved_noise_seed, "test") if spec.folds is None else data.test.labels
+    corrupted_test = randomized_test_labels(spec, data.test, spec.resolved_noise_seed, objects)
     if data.train.is_regression:
         return _result_of_regression(spec, data, model, record, corrupted_test, objects)
     on_train, train_top5 = predict_with_top5(model, data.train, "train", data.train.labels)

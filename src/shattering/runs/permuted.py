@@ -14,7 +14,7 @@ from shattering.data.dataset import Dataset
 from shattering.errors import named
 from shattering.learners.on_splits import fit_split
 from shattering.randomization import randomize
-from shattering.runs.fit import check_not_changed_in_place, folds_of, load_original
+from shattering.runs.fit import check_not_changed_in_place, exchange_function, folds_of, load_original, randomized_test_labels
 from shattering.runs.objects import Objects
 from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.reading import Damaged, damaged, read_object
@@ -84,14 +84,14 @@ class Copies:
 
         Global generators are put back, so that a fit does not depend on those before it.
         """
-        data = randomize(self.original, self.fits.randomization, seed)
+        data = randomize(self.original, self.fits.randomization, seed, exchange_function(self.fits, self.objects))
         with seeds.put_back():
             return fmean(self._score(fold, seed) for fold in folds_of(self.fits, data, self.objects))
 
     def _score(self, data: Dataset, seed: int) -> float:
         fits, test = self.fits, data.test
         model = fit_split(fits.build(self.objects, seed), data.train)
-        randomized = test.labels if fits.folds else fits.randomization.corrupt(test, seed, "test")
+        randomized = randomized_test_labels(fits, test, seed, self.objects)
         return null_score(fits, model, test, randomized, self.objects)
 
     def about(self, rows: list[dict]) -> dict:

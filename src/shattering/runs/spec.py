@@ -199,6 +199,8 @@ class RunSpec(Spec):
         from shattering.data import load
 
         r = asdict(self.randomization)
+        if is_object(r["exchange"]):
+            r["exchange"] = digest_of(r["exchange"])
         if not r["labels"]:
             del r["label_mode"]
         if r["pixels"] in ("true", "gaussian"):
