@@ -4,11 +4,12 @@ Planted nulls: labels never depend on the features. "independent": 160 rows. "gr
 features that go by subject. "serial": one session of 160 rows, features of an AR(1) process (0.9), labels that are the sign of another,
 slower one (0.95). A test rejects at p <= 0.05, from 19 refits (it ends at the first permutation that is as good, for then p is above
 0.05), or from the zero-refit test of 9,999 permutations. Labels are exchanged by `shattering.data.exchange`, those of training and of
-test rows each among themselves, or with folds all of them, as `randomization_test` does. Power: two classes of normal features, 0.45
-standard deviations apart, against scikit-learn's `permutation_test_score`.
+test rows each among themselves, or with folds all of them, as `randomization_test` does. Power: two classes of normal features, 0.3
+or 0.45 standard deviations apart in each, against scikit-learn's `permutation_test_score`.
 
-    python benchmarks/calibration.py            # every cell; adds those that are missing to calibration.json, beside this file
-    python benchmarks/calibration.py --few      # those that the tests run
+    python benchmarks/calibration.py                       # every cell; adds the repetitions that calibration.json lacks
+    python benchmarks/calibration.py --minutes 5           # the same, for five minutes; the next call goes on
+    python benchmarks/calibration.py --repetitions 0       # simulates nothing, and writes the tables of docs/calibration.md anew
 """
 
 import argparse
@@ -20,6 +21,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import product
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +34,13 @@ from sklearn.model_selection import GroupKFold, GroupShuffleSplit, KFold, Strati
 
 from shattering.compare.zero_refit import zero_refit
 from shattering.data.exchange import EXCHANGES, exchanged_order
+from shattering.runs.store import write_json
 
-LEVEL, N_PERMUTATIONS, REPETITIONS, N, SIZE = 0.05, 19, 200, 160, 8
+LEVEL, N_PERMUTATIONS, N, SIZE = 0.05, 19, 160, 8
+REPETITIONS, SLICE = 200, 50  # data sets per cell, and how many of them before the next cell has its turn
+STORED = Path(__file__).with_suffix(".json")
+PAGE = Path(__file__).parents[1] / "docs" / "calibration.md"
+MARKS = ("<!-- drawn by benchmarks/calibration.py -->", "<!-- end -->")
 
 
 class Nearest(ClassifierMixin, BaseEstimator):
@@ -67,16 +74,8 @@ class Cell:
     distance: float = 0.0
 
 
-FEW = (
-    Cell("independent", "folds", "free", "logistic"),
-    Cell("independent", "held out", "within", "1-NN", "zero-refit"),
-    Cell("grouped", "folds", "free", "1-NN"),
-    Cell("grouped", "folds", "whole", "1-NN"),
-    Cell("grouped", "half of the subjects", "whole", "logistic", "zero-refit"),
-    Cell("serial", "blocked folds", "shift", "1-NN"),
-    Cell("independent", "held out", "free", "logistic", "zero-refit", 0.45),
-)
-DISTANCES = (0.45,)
+DISTANCES = (0.3, 0.45)
+TITLES = {"refits": "19 refits", "zero-refit": "zero-refit test", "scikit-learn": "permutation_test_score"}
 POWER = (("held out", "refits"), ("held out", "zero-refit"), ("folds", "refits"), ("folds", "scikit-learn"))
 
 
@@ -173,61 +172,94 @@ def rejects(cell: Cell, repetition: int) -> bool:
     return True
 
 
-def rejected(cell: Cell, repetitions: int = REPETITIONS) -> int:
-    """Return in how many repetitions the test rejected."""
+def rejected(cell: Cell, repetitions: range) -> int:
+    """Return in how many of these repetitions the test rejected."""
     with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):
-        return sum(rejects(cell, repetition) for repetition in range(repetitions))
+        return sum(bool(rejects(cell, repetition)) for repetition in repetitions)
 
 
-def row(cell: Cell, repetitions: int = REPETITIONS) -> dict:
-    """Return a cell with the share of rejections, its 95 % interval (Wilson) and the seconds of CPU that it took."""
-    clock = time.process_time()
-    number = rejected(cell, repetitions)
-    interval = binomtest(number, repetitions).proportion_ci(method="wilson")
-    seconds = round(time.process_time() - clock, 1)
-    shares = {"rejected": number / repetitions, "low": round(float(interval.low), 4), "high": round(float(interval.high), 4)}
-    return {**asdict(cell), **shares, "repetitions": repetitions, "seconds": seconds}
+def simulate(rows: list[dict], repetitions: int, seconds: float = inf) -> None:
+    """Bring the rows of all cells to this number of repetitions, a slice of each in turn, and store them after each slice.
+
+    seconds: the time after which no other slice is begun.
+    """
+    start = time.perf_counter()
+    for until in range(SLICE, repetitions + 1, SLICE):
+        for cell in every_cell():
+            row = find(rows, cell)
+            if row is None:
+                row = {**asdict(cell), "rejected": 0, "repetitions": 0, "seconds": 0.0}
+                rows.append(row)
+            if row["repetitions"] >= until:
+                continue  # an earlier call has made them
+            if time.perf_counter() - start > seconds:
+                return
+            clock = time.process_time()
+            row["rejected"] += rejected(cell, range(row["repetitions"], until))
+            row["repetitions"] = until
+            row["seconds"] = round(row["seconds"] + time.process_time() - clock, 1)
+            store(rows)
+            print(*row.values(), sep=" | ", flush=True)
+
+
+def find(rows: list[dict], cell: Cell) -> dict | None:
+    """Return the row of a cell; None if there is none."""
+    return next((row for row in rows if asdict(cell).items() <= row.items()), None)
+
+
+def store(rows: list[dict]) -> None:
+    """Store the rows beside the conditions and versions that they were made with."""
+    versions = {"python": platform.python_version(), **{name: version(name) for name in ("shattering", "numpy", "scikit-learn")}}
+    about = {"permutations": N_PERMUTATIONS, "level": LEVEL, "rows": N, "cores": os.cpu_count(), **versions}
+    write_json(STORED, {**about, "cells": rows})
+
+
+def interval(row: dict) -> tuple[float, float]:
+    """Return the 95 % interval (Wilson) of the share of rejections."""
+    both = binomtest(row["rejected"], row["repetitions"]).proportion_ci(method="wilson")
+    return float(both.low), float(both.high)
 
 
 def to_markdown(rows: list[dict]) -> str:
-    """Return the tables of docs/calibration.md: false positives of each null, and power."""
+    """Return the tables of docs/calibration.md: false positives of each null, by refits and without, and power."""
     parts = []
-    for null in SCHEMES:
-        heading = "| split | exchange | 1-NN, refits | logistic, refits | 1-NN, zero-refit | logistic, zero-refit |"
-        lines = [f"**{null}**", "", heading, "|---|---|---|---|---|---|"]
-        for scheme, exchange in product(SCHEMES[null], EXCHANGES):
-            kinds = [Cell(null, scheme, exchange, model, method) for method in ("refits", "zero-refit") for model in MODELS]
-            lines.append(f"| {scheme} | {exchange} | " + " | ".join(_share(rows, cell) for cell in kinds) + " |")
+    for null, method in product(SCHEMES, ("refits", "zero-refit")):
+        schemes = [scheme for scheme in SCHEMES[null] if method == "refits" or "fold" not in scheme]
+        lines = [f"**{null.capitalize()} rows, {TITLES[method]}**", "", "| split | exchange | 1-NN | logistic |", "|---|---|---|---|"]
+        for scheme, exchange in product(schemes, EXCHANGES):
+            cells = [Cell(null, scheme, exchange, model, method) for model in MODELS]
+            lines.append(f"| {scheme} | {exchange} | " + " | ".join(_share(rows, cell) for cell in cells) + " |")
         parts.append("\n".join(lines))
-    lines = ["**power, independent rows**", "", "| distance | split | test | 1-NN | logistic |", "|---|---|---|---|---|"]
+    lines = ["**Power, independent rows**", "", "| distance | split | test | 1-NN | logistic |", "|---|---|---|---|---|"]
     for distance, (scheme, method) in product(DISTANCES, POWER):
         cells = [Cell("independent", scheme, "free", model, method, distance) for model in MODELS]
-        lines.append(f"| {distance} | {scheme} | {method} | " + " | ".join(_share(rows, cell) for cell in cells) + " |")
+        lines.append(f"| {distance} | {scheme} | {TITLES[method]} | " + " | ".join(_share(rows, cell) for cell in cells) + " |")
     return "\n\n".join([*parts, "\n".join(lines)])
 
 
 def _share(rows: list[dict], cell: Cell) -> str:
-    """Return the share of rejections in percent, with its interval."""
-    row = next((row for row in rows if asdict(cell).items() <= row.items()), None)
-    return "" if row is None else f"{100 * row['rejected']:.1f} ({100 * row['low']:.1f} to {100 * row['high']:.1f})"
+    """Return the share of rejections in percent, with its interval and the number of data sets."""
+    row = find(rows, cell)
+    if not row or not row["repetitions"]:
+        return ""
+    low, high = interval(row)
+    return f"{100 * row['rejected'] / row['repetitions']:.1f} ({100 * low:.1f} to {100 * high:.1f}; n = {row['repetitions']})"
+
+
+def with_tables(page: str, rows: list[dict]) -> str:
+    """Return the page with these tables between its two marks."""
+    start, _, rest = page.partition(MARKS[0])
+    return f"{start}{MARKS[0]}\n\n{to_markdown(rows)}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--few", action="store_true")
-    few, out = parser.parse_args().few, Path(__file__).with_suffix(".json")
-    versions = {"python": platform.python_version(), **{name: version(name) for name in ("shattering", "numpy", "scikit-learn")}}
-    about = {"permutations": N_PERMUTATIONS, "level": LEVEL, "rows": N, "cores": os.cpu_count(), **versions}
-    rows = json.loads(out.read_text())["cells"] if out.exists() and not few else []
-    for cell in FEW if few else every_cell():
-        if any(asdict(cell).items() <= done.items() for done in rows):
-            continue  # an earlier call has made it
-        rows.append(row(cell))
-        print(*rows[-1].values(), sep=" | ", flush=True)
-        if not few:
-            out.write_text(json.dumps({**about, "cells": rows}, indent=1) + "\n")
-    if not few:
-        print(to_markdown(rows))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS, help="data sets per cell")
+    parser.add_argument("--minutes", type=float, default=inf, help="begin nothing after this time")
+    options = parser.parse_args()
+    rows = json.loads(STORED.read_text())["cells"] if STORED.exists() else []
+    simulate(rows, options.repetitions, 60 * options.minutes)
+    PAGE.write_text(with_tables(PAGE.read_text(), rows))
 
 
 if __name__ == "__main__":
