@@ -6,7 +6,8 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, r2_score
 
 from shattering import InputError
-from shattering.compare.zero_refit import _matches, _products, null_sums, zero_refit
+from shattering.compare.permutation import PermutationTest
+from shattering.compare.zero_refit import _diagonal_sums, _matches, _products, _shuffled_sums, null_sums, zero_refit
 from shattering.data.exchange import exchanged_order
 
 GROUPS = np.repeat(np.arange(10), 4)
@@ -29,6 +30,23 @@ def test_sums_are_distributed_as_over_permutations_one_by_one(how, kind):
     fast = null_sums(y, predicted, weigh, how, groups, None, rng, 2000)
     keys = rng.integers(0, 2**63, (2000, 40)).astype(np.uint64)
     slow = [weigh(predicted, y[exchanged_order(how, key, groups)]).sum() for key in keys]
+    assert stats.ks_2samp(fast, slow).pvalue > 0.01
+
+
+@pytest.mark.parametrize("k", [1, 2, 3, 7, 40])
+def test_matches_of_many_classes_are_distributed_as_over_shuffles(k):
+    """Classes that are never predicted, or never occur, are among them. Mean and variance are known exactly."""
+    rng = np.random.default_rng(k)
+    y, predicted = np.r_[rng.integers(0, k, 300), [k] * 20], np.r_[rng.integers(0, k, 280), [k + 1] * 40]
+    rows, labels = (np.bincount(codes, minlength=k + 2) for codes in (predicted, y))
+    fast = _diagonal_sums(rows[:k], labels[:k], 320, rng, 4000)
+    slow = _shuffled_sums(predicted[:, None], y[:, None], _matches, rng, 4000)
+    a, b, n = rows.astype(float), labels.astype(float), 320
+    mean = (a * b).sum() / n
+    variance = mean + ((a * (a - 1) * b * (b - 1)).sum() + (a * b).sum() ** 2 - (a * a * b * b).sum()) / (n * (n - 1)) - mean**2
+    for sums in (fast, slow):
+        assert abs(sums.mean() - mean) < 4 * (variance / 4000) ** 0.5
+        assert sums.var() == pytest.approx(variance, rel=0.12)
     assert stats.ks_2samp(fast, slow).pvalue > 0.01
 
 
@@ -71,6 +89,9 @@ def test_few_admissible_permutations_give_no_verdict():
     test = zero_refit(y, y, exchange="whole", groups=groups)
     assert (test.admissible, test.floor, test.has_verdict) == (6, 1 / 6, False)
     assert test.p_value == pytest.approx(1 / 6, abs=0.02)
+    assert test.p_value >= test.floor, "one of six orders is drawn less often than its share in half of the tests"
+    assert all(zero_refit(y, y, exchange="whole", groups=groups, seed=seed).p_value >= 1 / 6 for seed in range(5))
+    assert PermutationTest("", 1.0, (0.0,) * 99, admissible=50).p_value == 1 / 50
     assert zero_refit(np.arange(40) % 2, np.arange(40) % 2).has_verdict
     assert test.to_json()["p_floor"] == 1 / 6
     assert zero_refit(np.arange(9000) % 10, np.arange(9000) % 10).to_json()["admissible"] is None

@@ -123,10 +123,13 @@ class PermutationTest:
 
     @property
     def p_value(self) -> float:
-        """(n_as_good + 1) / (n_permutations + 1); n_as_good / n_permutations if the test stopped early."""
+        """(n_as_good + 1) / (n_permutations + 1), or n_as_good / n_permutations if the test stopped early; but not below the floor.
+
+        Of few admissible permutations, drawn with repetition, one may be drawn less often than its share.
+        """
         if self.sequential:
-            return self.sequential.p_value
-        return stats.permutation_p_value(self.score, self.null_scores, self.n_failed)
+            return max(self.sequential.p_value, self.floor)
+        return max(stats.permutation_p_value(self.score, self.null_scores, self.n_failed), self.floor)
 
     @property
     def formula(self) -> str:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean, stdev
 
 import numpy as np
@@ -35,9 +35,9 @@ class Scrambling:
 
     r2: float
     q2: float
-    permuted_r2: tuple[float, ...]
-    permuted_q2: tuple[float, ...]
-    correlations: tuple[float, ...]
+    permuted_r2: tuple[float, ...] = field(repr=False)
+    permuted_q2: tuple[float, ...] = field(repr=False)
+    correlations: tuple[float, ...] = field(repr=False)
 
     @property
     def corrected_r2(self) -> float:
@@ -53,6 +53,9 @@ class Scrambling:
     def q2_intercept(self) -> float:
         """The same of Q²."""
         return _intercept(self.correlations, self.permuted_q2, self.q2)
+
+    def __str__(self) -> str:
+        return "\n".join(self.sentences())
 
     def to_json(self) -> dict[str, float]:
         """Return the numbers that are reported."""

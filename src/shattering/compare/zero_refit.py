@@ -23,12 +23,13 @@ from shattering.data.exchange import (
     shown_function,
     shown_orders,
 )
-from shattering.seeds import generator
+from shattering.seeds import quick_generator
 
 N_PERMUTATIONS = 9999
 BY_SCORER = 999  # permutations for scores that are functions, which are computed one by one
 LEAST_ORDERS = 20  # admissible permutations, below which there is no verdict: p could not be 0.05
 _TABLE, _CHUNK = 400, 4_000_000  # cells of a contingency table that is drawn as a whole; numbers held at a time
+_DRAW, _CALL = 15, 1000  # times of a hypergeometric number, and of a call of NumPy, in units of a step of a shuffle
 
 Score = Callable[[np.ndarray], float]
 
@@ -64,8 +65,8 @@ class ZeroRefitTest:
 
     @property
     def p_value(self) -> float:
-        """(n_as_good + 1) / (n_permutations + 1) (Phipson and Smyth 2010)."""
-        return (self.n_as_good + 1) / (self.n_permutations + 1)
+        """(n_as_good + 1) / (n_permutations + 1) (Phipson and Smyth 2010), but not below the floor."""
+        return max((self.n_as_good + 1) / (self.n_permutations + 1), self.floor)
 
     @property
     def floor(self) -> float:
@@ -119,7 +120,7 @@ def zero_refit(
         >>> test.score, test.p_value < 0.01, round(test.null_mean, 2)
         (0.75, True, 0.5)
     """
-    rng = generator(seed, "zero-refit")
+    rng = quick_generator(seed, "zero-refit")
     if callable(exchange):
         return _by_function(y, score if callable(score) else _plain(score, y, predicted), exchange, rng, n_permutations or BY_SCORER)
     check_exchange(exchange, groups)
@@ -191,7 +192,7 @@ def null_sums(y, predicted, weigh: Callable, exchange: str, groups, ids, rng: np
     """Return (n,) draws of the sum over examples of weigh(prediction, exchanged label).
 
     Labels are drawn as `exchanged_order` puts them, in distribution, but by whole contingency tables where there are few kinds of label
-    vectors (Patefield 1981), so that the cost does not grow with the number of examples.
+    vectors (Patefield 1981), or by their diagonals, so that the cost does not grow with the number of examples.
     """
     rows, starts, sizes = blocks(len(y), groups if exchange != "free" else None, ids)
     y, predicted = y[rows], predicted[rows]
@@ -215,6 +216,12 @@ def null_sums(y, predicted, weigh: Callable, exchange: str, groups, ids, rng: np
 
 def _exchanged(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: np.random.Generator, n: int) -> np.ndarray:
     """Return (n,) sums where the rows of y (m, s) are permuted freely beside those of predicted (m, s)."""
+    if weigh is _matches and y.shape[1] == 1:
+        rows, labels = (np.bincount(codes[:, 0], minlength=int(max(predicted.max(), y.max())) + 1) for codes in (predicted, y))
+        both = (rows > 0) & (labels > 0)
+        k = int(both.sum())
+        if _DRAW * k * np.log2(max(k, 2)) < len(y) + _CALL:
+            return _diagonal_sums(rows[both], labels[both], len(y), rng, n)
     kinds, kind = np.unique(predicted, axis=0, return_inverse=True)
     label_kinds, label_kind = np.unique(y, axis=0, return_inverse=True)
     if len(kinds) * len(label_kinds) <= _TABLE:
@@ -224,11 +231,59 @@ def _exchanged(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: np.ra
         table = random_table(np.bincount(kind.ravel()), np.bincount(label_kind.ravel()), seed=rng)
         draws = [table.rvs(size=size) for size in _chunks(n, weights.size)]
         return np.concatenate([np.tensordot(draw, weights, 2) for draw in draws]).astype(float)
-    order, sums = np.arange(len(y)), np.empty(n)
+    return _shuffled_sums(predicted, y, weigh, rng, n)
+
+
+def _shuffled_sums(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return (n,) sums by shuffling the rows of y (m, s), or a copy of its only column, n times."""
+    sums = np.empty(n)
+    if y.shape[1] == 1:
+        predicted, column = predicted[:, 0].copy(), y[:, 0].copy()
+        for number in range(n):
+            rng.shuffle(column)
+            sums[number] = weigh(predicted, column).sum()
+        return sums
+    order = np.arange(len(y))
     for number in range(n):
         rng.shuffle(order)
         sums[number] = weigh(predicted, y[order]).sum()
     return sums
+
+
+def _diagonal_sums(rows: np.ndarray, labels: np.ndarray, total: int, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return (n,) draws of how many of `total` permuted labels meet a row of their own class, by k log2 k hypergeometric numbers each.
+
+    A random table's diagonal needs no whole table: the labels that fall on the rows of one half of the classes are drawn, then each half is
+    halved in the same way.
+
+    rows: (k,) how many rows each class is predicted for. labels: (k,) how many labels each class has. Classes without either are left out,
+    but count in total.
+    """
+    if not len(rows):
+        return np.zeros(n)
+    counts = [np.full(n, number) for number in labels]
+    inside = _drawn(counts, np.full(n, total), np.full(n, int(rows.sum())), rng)
+    return _diagonal_of_half(rows, inside, rng).astype(float)
+
+
+def _diagonal_of_half(rows: np.ndarray, labels: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
+    """Return the sums of the diagonal for the rows of these classes alone. labels: of each class, those (n,) that fell on these rows."""
+    if len(rows) == 1:
+        return labels[0]
+    middle = len(rows) // 2
+    size = np.full(len(labels[0]), int(rows.sum()))
+    first = _drawn(labels, size, np.full_like(size, int(rows[:middle].sum())), rng)
+    second = [there - here for there, here in zip(labels[middle:], first[middle:], strict=True)]
+    return _diagonal_of_half(rows[:middle], first[:middle], rng) + _diagonal_of_half(rows[middle:], second, rng)
+
+
+def _drawn(counts: list[np.ndarray], population: np.ndarray, sample: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+    """Return how many (n,) of each kind are in a sample without replacement; the population also has others, which are not counted."""
+    found = []
+    for count in counts:
+        found.append(rng.hypergeometric(count, population - count, sample))
+        population, sample = population - count, sample - found[-1]
+    return found
 
 
 def _chunks(n: int, cells: int) -> Iterator[int]:
