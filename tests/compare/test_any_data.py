@@ -1,14 +1,13 @@
 """Set-ups that users bring, on real data that Python and scikit-learn carry: each works the first time."""
 
-from pydoc_data.topics import topics
+from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from lightgbm import LGBMClassifier
 from sklearn.compose import make_column_transformer
-from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, load_sample_images
+from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import fbeta_score, make_scorer
@@ -18,49 +17,15 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
 from shattering import randomization_test
+from tests.conftest import load_script
 
 ONE = {"randomizations": ["permuted-labels"], "n_permutations": 1}
 
 
-def paragraphs() -> tuple[list[str], list[str]]:
-    """Paragraphs of three pages of Python's help, and which page each is from."""
-    pages = ("string-methods", "debugger", "compound")
-    pairs = [(text, page) for page in pages for text in topics[page].split("\n\n") if len(text) > 150]
-    return [text for text, _ in pairs], [page for _, page in pairs]
-
-
-def scan_lines() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(pieces (n, 3, 64) of scan lines of two photographs, which photograph, which of its 14 strips of 30 lines)."""
-    lines, photographs, strips = [], [], []
-    for number, photograph in enumerate(load_sample_images().images):
-        for row in range(0, 420, 5):
-            for start in range(0, 640, 160):
-                lines.append(photograph[row, start : start + 64].T)
-                photographs.append(number)
-                strips.append(14 * number + row // 30)
-    return np.array(lines, dtype=np.float32) / 255, np.array(photographs), np.array(strips)
-
-
-def words(texts: list[str]) -> list[list[int]]:
-    """Texts as the numbers of their first 60 words among the 500 most frequent, from 1; 501 is any other word."""
-    split = [text.lower().split()[:60] for text in texts]
-    counts = pd.Series([word for text in split for word in text]).value_counts().index[:500]
-    number = {word: i + 1 for i, word in enumerate(counts)}
-    return [[number.get(word, 501) for word in text] for text in split]
-
-
-class Transformer(nn.Module):
-    """One layer of attention over the words, whose mean is classified. Words that only fill a row up are masked."""
-
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(502, 32)
-        self.layer = nn.TransformerEncoderLayer(32, 4, 64, dropout=0.0, batch_first=True)
-        self.out = nn.Linear(32, 3)
-
-    def forward(self, tokens, mask):
-        hidden = self.layer(self.embedding(tokens), src_key_padding_mask=~mask)
-        return self.out((hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True))
+gallery = load_script(Path(__file__).parents[2] / "docs" / "gallery_data.py")
+paragraphs, words, Transformer, patients, scan_lines = (
+    getattr(gallery, name) for name in ("paragraphs", "words", "Transformer", "patients", "scan_lines")
+)
 
 
 def test_a_pipeline_on_texts():
@@ -81,12 +46,9 @@ def test_a_transformer_on_tokens():
 
 
 def test_a_frame_with_categories_and_missing_values():
-    X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
-    X = X.assign(sex=X["sex"].map({1: "woman", 2: "man"}).astype("category"))
-    X.loc[::9, "bmi"] = np.nan
     columns = make_column_transformer((OneHotEncoder(), ["sex"]), remainder="passthrough")
     model = make_pipeline(columns, LGBMClassifier(n_estimators=10, verbose=-1, num_threads=1))
-    test = randomization_test(model, X.assign(severe=np.where(y > 140, "yes", "no")), target="severe", n_permutations=1)
+    test = randomization_test(model, patients(), target="severe", n_permutations=1)
     assert test.original.test_score > 0.6
     assert [r.title for r in test.randomizations][-1] == "pixels permuted within class"
     assert "features permuted within class" in test.table["randomization"].tolist()
