@@ -39,7 +39,7 @@ def test_matches_of_many_classes_are_distributed_as_over_shuffles(k):
     rng = np.random.default_rng(k)
     y, predicted = np.r_[rng.integers(0, k, 300), [k] * 20], np.r_[rng.integers(0, k, 280), [k + 1] * 40]
     rows, labels = (np.bincount(codes, minlength=k + 2) for codes in (predicted, y))
-    fast = _diagonal_sums(rows[:k], labels[:k], 320, rng, 4000)
+    fast = _diagonal_sums(rows[:k], labels[:k], np.ones(k), 320, rng, 4000)
     slow = _shuffled_sums(predicted[:, None], y[:, None], _matches, rng, 4000)
     a, b, n = rows.astype(float), labels.astype(float), 320
     mean = (a * b).sum() / n

@@ -216,12 +216,13 @@ def null_sums(y, predicted, weigh: Callable, exchange: str, groups, ids, rng: np
 
 def _exchanged(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: np.random.Generator, n: int) -> np.ndarray:
     """Return (n,) sums where the rows of y (m, s) are permuted freely beside those of predicted (m, s)."""
-    if weigh is _matches and y.shape[1] == 1:
+    if weigh is not _products and y.shape[1] == 1:  # classes, of which the right predictions alone add something
         rows, labels = (np.bincount(codes[:, 0], minlength=int(max(predicted.max(), y.max())) + 1) for codes in (predicted, y))
         both = (rows > 0) & (labels > 0)
         k = int(both.sum())
         if _DRAW * k * np.log2(max(k, 2)) < len(y) + _CALL:
-            return _diagonal_sums(rows[both], labels[both], len(y), rng, n)
+            classes = np.flatnonzero(both)
+            return _diagonal_sums(rows[both], labels[both], weigh(classes, classes), len(y), rng, n)
     kinds, kind = np.unique(predicted, axis=0, return_inverse=True)
     label_kinds, label_kind = np.unique(y, axis=0, return_inverse=True)
     if len(kinds) * len(label_kinds) <= _TABLE:
@@ -250,31 +251,33 @@ def _shuffled_sums(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: n
     return sums
 
 
-def _diagonal_sums(rows: np.ndarray, labels: np.ndarray, total: int, rng: np.random.Generator, n: int) -> np.ndarray:
-    """Return (n,) draws of how many of `total` permuted labels meet a row of their own class, by k log2 k hypergeometric numbers each.
+def _diagonal_sums(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray, total: int, rng: np.random.Generator, n: int) -> np.ndarray:
+    """Return (n,) draws of the sum of weights of those of `total` permuted labels that meet a row of their own class.
+
+    Each takes k log2 k hypergeometric numbers.
 
     A random table's diagonal needs no whole table: the labels that fall on the rows of one half of the classes are drawn, then each half is
     halved in the same way.
 
-    rows: (k,) how many rows each class is predicted for. labels: (k,) how many labels each class has. Classes without either are left out,
-    but count in total.
+    rows: (k,) how many rows each class is predicted for. labels: (k,) how many labels each class has. weights: (k,) what each of its
+    matches adds. Classes without rows or labels are left out, but count in total.
     """
     if not len(rows):
         return np.zeros(n)
     counts = [np.full(n, number) for number in labels]
     inside = _drawn(counts, np.full(n, total), np.full(n, int(rows.sum())), rng)
-    return _diagonal_of_half(rows, inside, rng).astype(float)
+    return sum(weight * matches for weight, matches in zip(weights, _diagonal(rows, inside, rng), strict=True))  # type: ignore[return-value]  # not empty
 
 
-def _diagonal_of_half(rows: np.ndarray, labels: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:
-    """Return the sums of the diagonal for the rows of these classes alone. labels: of each class, those (n,) that fell on these rows."""
+def _diagonal(rows: np.ndarray, labels: list[np.ndarray], rng: np.random.Generator) -> list[np.ndarray]:
+    """Return the diagonal (k of (n,)) on the rows of these classes. labels: of each class, those (n,) that fell on any of these rows."""
     if len(rows) == 1:
-        return labels[0]
+        return labels
     middle = len(rows) // 2
     size = np.full(len(labels[0]), int(rows.sum()))
     first = _drawn(labels, size, np.full_like(size, int(rows[:middle].sum())), rng)
     second = [there - here for there, here in zip(labels[middle:], first[middle:], strict=True)]
-    return _diagonal_of_half(rows[:middle], first[:middle], rng) + _diagonal_of_half(rows[middle:], second, rng)
+    return [*_diagonal(rows[:middle], first[:middle], rng), *_diagonal(rows[middle:], second, rng)]
 
 
 def _drawn(counts: list[np.ndarray], population: np.ndarray, sample: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
