@@ -15,7 +15,7 @@ from scipy import stats
 
 from shattering import seeds
 from shattering.interrogate.inference import DRAWS, percentiles, resample, sign_of
-from shattering.interrogate.tells import NOTHING, Tested, Pairs
+from shattering.interrogate.tells import NOTHING, Pairs, Tested
 
 _PERMUTATIONS = 500  # of T4, per set of hyperparameters
 _FEW = 2  # permutations that do as well, up to which 500 leave open how small p is
