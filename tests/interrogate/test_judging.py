@@ -6,11 +6,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from shattering import MEASURES
 from shattering.interrogate import ranks
+from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE
 from shattering.interrogate.judging import Judged, judge_table
 from shattering.interrogate.ranks import Cells, granulated, not_through_hyperparameters, robust
+from shattering.interrogate.survey import FAILS, HOLDS, MISSING, OPEN, SURVEY, survey_rows
 from shattering.interrogate.tells import Comparisons
-from shattering.interrogate.verdicts import BACKWARDS, EFFORT, LOSS, NOT_COMPUTABLE, READS, ROBUST, SAME, TELLS, UNDECIDED
+from shattering.interrogate.verdicts import BACKWARDS, EFFORT, LOSS, NOT_COMPUTABLE, READS, ROBUST, SAME, TELLS, UNDECIDED, Thresholds
 from tests.interrogate.simulated import AXES, simulate, with_measures
 
 PLANTED = {
@@ -74,6 +77,21 @@ def test_tests_have_corrected_p_values(judged):
     assert np.isnan(rows.loc["satisfies", "T1d random pixels"]["statistic"])
     assert judged.best is not None
     assert judged.best[0] == "satisfies"
+
+
+def test_the_survey_says_of_each_measure_whether_it_tells(judged):
+    """The planted measures under the names of measures of the survey."""
+    planted = {"distance": "satisfies", "inverse_margin": "spoiled_by_loss", "code_length": "cannot_be_computed"}
+    judgements = {name: judged.judgements[of] for name, of in planted.items()} | {"not_in_the_survey": judged.judgements["satisfies"]}
+    rows = survey_rows(judgements, Thresholds())
+    assert rows["family"].tolist() == ["margin bounds", "norms", "PAC-Bayes"]
+    assert dict(zip(rows["measure"], rows["claim"], strict=True)) == {"inverse_margin": FAILS, "distance": HOLDS, "code_length": MISSING}
+    assert rows.set_index("measure").loc["distance", ["T1a", "T1b", "T1c"]].tolist() == [1, 1, 1]
+    assert set(survey_rows(judgements, Thresholds(), is_blocked=True)["claim"]) == {OPEN}
+
+
+def test_the_survey_names_measures_that_exist():
+    assert {name for names in SURVEY.values() for name in names} <= {*MEASURES, *OF_RUNS, *OF_THE_TABLE}
 
 
 @pytest.fixture(scope="module")

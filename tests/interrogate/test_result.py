@@ -40,13 +40,30 @@ def test_with_one_cell_the_controls_block_the_verdicts_and_the_command_says_so(p
     out = tmp_path / "page.html"
     store = str(population[0].root)
     status = main(
-        ["interrogate", "--scale", "demo", "--store", store, "--measures", "n_parameters,steps", "--out", str(out), "--jobs", "1", "--json"]
+        [
+            "interrogate",
+            "--scale",
+            "demo",
+            "--store",
+            store,
+            "--measures",
+            "n_parameters,steps,shatter_point,rademacher_correlation",
+            "--out",
+            str(out),
+            "--jobs",
+            "1",
+            "--json",
+        ]
     )
     told = json.loads(capsys.readouterr().out)
     assert status == 1
     assert told["blocked"].startswith("The control test_error must be 'tells natural from random labels'")
     blocked = {"verdict": "no verdict", "sentence": told["blocked"]}
-    assert told["verdicts"] == {"n_parameters": blocked, "steps": blocked}
+    assert told["verdicts"] == dict.fromkeys(names, blocked)
+    assert [(row["measure"], row["claim"]) for row in told["survey"]] == [
+        ("rademacher_correlation", "inconclusive"),
+        ("shatter_point", "inconclusive"),
+    ]
     assert len(told["runs"]) == len(population[1])
     page = out.read_text()
     assert "<strong>No verdicts.</strong> The control test_error must be" in page

@@ -6,6 +6,7 @@ import pytest
 
 from shattering import MEASURES, Store
 from shattering.interrogate import values
+from shattering.interrogate.capacity import OF_RUNS
 from shattering.interrogate.table import runs_table
 from shattering.interrogate.values import COLUMNS, measured, relate, stored_values
 
@@ -76,6 +77,21 @@ def test_a_new_measure_retrains_nothing_and_an_edited_one_is_computed_again(thre
     assert second.loc["mine", "version"] != first.loc["mine", "version"]
     pd.testing.assert_series_equal(second.loc["other"], first.loc["other"])  # not computed again: the same seconds
     assert (run.folder / "result.json").stat().st_mtime_ns == before
+
+
+def test_a_value_that_may_depend_on_other_runs_is_computed_again_when_there_are_others(three):
+    """An interrupted population has no twin yet; the values of then are not those of now."""
+    store, (one, *_) = three
+    before = values.Related(one.run, None, ())
+    measures = {"rademacher_correlation": OF_RUNS["rademacher_correlation"], "n_parameters": MEASURES["n_parameters"]}
+    assert measured([before], measures, store).set_index("measure")["value"].isna().to_dict() == {
+        "rademacher_correlation": True,
+        "n_parameters": False,
+    }
+    first = stored_values(one.run).set_index("measure")
+    assert measured([one], measures, store).set_index("measure").loc["rademacher_correlation", "value"] == 1
+    second = stored_values(one.run).set_index("measure")
+    pd.testing.assert_series_equal(second.loc["n_parameters"], first.loc["n_parameters"])  # it looks at none: not computed again
 
 
 def test_measuring_goes_on_where_it_was_interrupted_and_a_damaged_file_is_computed_again(three, monkeypatch):

@@ -12,6 +12,7 @@ import pandas as pd
 from shattering.errors import unknown
 from shattering.interrogate.figures import leaderboard_chart, measure_chart
 from shattering.interrogate.judging import Judged
+from shattering.interrogate.survey import survey_rows
 from shattering.interrogate.verdicts import VERDICTS, Thresholds
 from shattering.report.charts import Chart
 from shattering.runs.stored import Run
@@ -82,6 +83,11 @@ class Findings:
         order = sorted(found, key=lambda name: (VERDICTS.index(found[name].verdict), -_number(found[name].outcomes["T4"].statistic)))
         marked = {name: f" With the runs that missed the loss it would be: {verdict}." for name, verdict in self.judged.flipped.items()}
         return {name: Verdict(found[name].verdict, found[name].sentence + marked.get(name, "")) for name in order}
+
+    @cached_property
+    def survey(self) -> pd.DataFrame:
+        """One row per measure of the republication's survey: family, measure, T1a, T1b, T1c and claim; see `survey_rows`."""
+        return survey_rows({name: self.judged.judgements[name] for name in self.measures}, self.thresholds, bool(self.why_blocked))
 
     @cached_property
     def counts(self) -> pd.DataFrame:

@@ -31,6 +31,7 @@ def render_interrogation(found: Findings) -> str:
         verdicts=found.verdicts,
         tests={test: TESTS[test] for test in SHOWN},
         rows=[_row(found, name) for name in names],
+        survey=found.survey.to_dict("records"),
         controls=found.judged.controls,
         best=found.judged.best,
         counts=[{**row, "meaning": CONDITIONS[row["condition"]]} for row in found.counts.to_dict("records")],

@@ -1,7 +1,7 @@
 """`interrogate`: put measures through the tests on stored runs; `Interrogation`: what came of it, as tables, charts, page and JSON."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from rich.console import Console
 
 from shattering import parameters
 from shattering.errors import InputError, printable, shown, unknown
+from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE
 from shattering.interrogate.controls import DATA_CONTROLS, control_columns
 from shattering.interrogate.findings import Findings
 from shattering.interrogate.judging import judge_table
@@ -43,13 +44,14 @@ class Interrogation(Findings):
     def to_json(self) -> dict:
         """Return everything but values and charts as a JSON object; None for what is not a finite number.
 
-        Keys: verdicts, blocked, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds,
-        and runs.
+        Keys: verdicts, blocked, survey, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons,
+        thresholds, runs.
         """
         best = self.judged.best
         return {
             "verdicts": {name: verdict._asdict() for name, verdict in self.verdicts.items()},
             "blocked": self.why_blocked,
+            "survey": _records(self.survey),
             "controls": _records(self.controls),
             "tests": _records(self.tests),
             "best": dict(zip(("measure", "psi", "low", "high"), map(_json, best), strict=True)) if best else None,
@@ -84,7 +86,7 @@ def interrogate(
 
     Args:
         measures: name → function `Fitted` → float, of which larger values mean "predicted to generalize worse"; or names in `MEASURES`.
-            None: all of `MEASURES`.
+            None: all of `MEASURES`, and the quantities of capacity in `shattering.interrogate.capacity`, which have names too.
         runs: a store, its folder, or runs. Those that belong to no population are left out.
         thresholds: of the verdicts; None: the defaults.
         jobs: runs that are measured at a time, each in its own process.
@@ -107,30 +109,33 @@ def interrogate(
     store = runs if isinstance(runs, Store) else Store(runs) if isinstance(runs, (str, Path)) else None
     found = store.runs() if store else list(runs)  # type: ignore[arg-type]  # a store has been dealt with
     table, axes = runs_table(found)
-    functions = _chosen(measures, table)
+    chosen = _chosen(measures, table)
+    of_table = {name: of for name, of in OF_THE_TABLE.items() if chosen.get(name) is of}
+    functions = {name: function for name, function in chosen.items() if name not in of_table}
     related = relate(table, found)
     show = None if console is None else lambda done, of: console.print(f"measured {done} of {of} runs")
     details = measured(related, {**functions, **DATA_CONTROLS}, store, jobs, *([show] if show else []))
     values = details.pivot_table(index="run", columns="measure", values="value", dropna=False)
     wide = table.join(values.reindex(columns=[*functions, *DATA_CONTROLS]), on="run")
-    wide = wide.join(control_columns(table, axes))
-    controls = [name for name in wide if name not in table and name not in functions]
+    wide = wide.assign(**{name: of(table) for name, of in of_table.items()}).join(control_columns(table, axes))
+    controls = [name for name in wide if name not in table and name not in chosen]
     t = thresholds or Thresholds()
-    judged = judge_table(wide, axes, list(functions), controls, t)
-    return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, list(functions), judged, [one.run for one in related], t)
+    judged = judge_table(wide, axes, list(chosen), controls, t)
+    return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, list(chosen), judged, [one.run for one in related], t)
 
 
-def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Function]:
+def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Callable[[Any], Any]]:
     """Return the functions by name. Raises InputError for unknown names, and for names that mean something else in the table of values."""
+    known: dict[str, Callable[[Any], Any]] = {**MEASURES, **OF_RUNS, **OF_THE_TABLE}
     if measures is None:
-        return dict(MEASURES)
+        return known
     if isinstance(measures, str):
         raise InputError(f"measures is {measures!r}, expected a list of names or a mapping from names to functions")
     if not isinstance(measures, Mapping):
         for name in measures:
-            if name not in MEASURES:
-                raise unknown("measure", name, MEASURES)
-        return {name: MEASURES[name] for name in measures}
+            if name not in known:
+                raise unknown("measure", name, known)
+        return {name: known[name] for name in measures}
     taken = {*table.columns, *DATA_CONTROLS, *control_columns(table, [])}
     for name, function in measures.items():
         if not isinstance(name, str) or name in taken:

@@ -106,8 +106,8 @@ def _missing(one: Related, measures: Mapping[str, Function], versions: Mapping[s
 
 
 def _version(one: Related, name: str, function: Function, version: str) -> str:
-    """Return the version of a value: of the code, and, where a measure says that it needs other runs, which these are."""
-    if not hasattr(function, "needs") or not _needs_others(function):  # one's own does not say what it needs
+    """Return the version of a value: of the code, and, where a measure may look at other runs, which these are."""
+    if not _needs_others(function):
         return version
     relatives = ",".join(run.run_id for run in [*([one.twin] if one.twin else []), *one.siblings])
     return f"{version} with {hashlib.sha256(relatives.encode()).hexdigest()[:8]}"

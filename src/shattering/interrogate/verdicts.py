@@ -119,7 +119,7 @@ def _verdict(j: Judgement, ranks: bool, t: Thresholds) -> str:
         robust = j.outcomes["T5"].statistic <= t.robust and j.outcomes["T6"].statistic <= t.fragile
         return ROBUST if robust else RANKS
     if any(told.values()):
-        failed = [test for test in COMPARISONS if _fails(j.outcomes[test], t)]
+        failed = [test for test in COMPARISONS if is_below(j.outcomes[test], t)]
         return UNDECIDED if not failed else LOSS if "T1a" in failed else EFFORT
     if all(j.outcomes[test].statistic <= 1 - t.tells and j.corrected[test] < t.level for test in COMPARISONS):
         return BACKWARDS
@@ -132,7 +132,7 @@ def _reads(j: Judgement, t: Thresholds) -> bool:
     return j.outcomes["T0"].statistic >= t.tells
 
 
-def _fails(outcome: Tested, t: Thresholds) -> bool:
+def is_below(outcome: Tested, t: Thresholds) -> bool:
     """Return whether a measure certainly does not tell: a share below the threshold by its whole interval, or equal in every cell."""
     return outcome.cells > 0 and outcome.statistic < t.tells and outcome.high < t.tells
 
