@@ -38,23 +38,9 @@ def test_a_measure_of_ones_own_is_judged_without_being_registered(population):
 def test_with_one_cell_the_controls_block_the_verdicts_and_the_command_says_so(population, tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(SCALES, "demo", TINY)
     out = tmp_path / "page.html"
-    store = str(population[0].root)
-    status = main(
-        [
-            "interrogate",
-            "--scale",
-            "demo",
-            "--store",
-            store,
-            "--measures",
-            "n_parameters,steps,shatter_point,rademacher_correlation",
-            "--out",
-            str(out),
-            "--jobs",
-            "1",
-            "--json",
-        ]
-    )
+    names = ["n_parameters", "steps", "shatter_point", "rademacher_correlation"]
+    options = ["--store", str(population[0].root), "--measures", ",".join(names), "--out", str(out), "--jobs", "1", "--json"]
+    status = main(["interrogate", "--scale", "demo", *options])
     told = json.loads(capsys.readouterr().out)
     assert status == 1
     assert told["blocked"].startswith("The control test_error must be 'tells natural from random labels'")
