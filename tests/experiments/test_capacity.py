@@ -70,10 +70,13 @@ def test_rules_can_fail(store):
     assert weak["MLP"].result["value"] < 0.99
     assert not rademacher.make_result("rademacher", "tiny", weak, closed).claims[0].holds
     rows = [
-        {"model": "x", "labels": labels, "uniform": uniform, "own": own}
+        {"model": "x", "labels": labels, "uniform": uniform, "own": own, "own_bounds": (own - 0.02, own + 0.02)}
         for labels, uniform, own in (("original labels", 1.0, 0.5), ("random labels", 0.0, 0.4))
     ]
     assert [claim.holds for claim in stability._claims(rows)] == [False, False]
+    for own, verdict in ((0.6, "holds"), (0.51, "inconclusive")):
+        rows[1] |= {"uniform": 1.0, "own": own, "own_bounds": (own - 0.02, own + 0.02)}
+        assert [claim.verdict for claim in stability._claims(rows)] == ["holds", verdict]
     trained_row = {"n": 5, "built_train": 1.0, "trained_train": 1.0, "built_test": 0.5, "trained_test": 0.1}
     records = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
     broken = records[0]

@@ -65,7 +65,8 @@ def test_early_stopping_is_the_first_best_epoch_and_rigorous_with_a_validation_s
     assert figure2b.best_so_far(table).tolist() == [0.3, 0.5, 0.5, 0.5]
 
 
-THREE = replace(TINY, cifar=replace(TINY.cifar, seeds=dict.fromkeys(NETWORKS, 3)))  # as many as comparisons of test accuracies need
+# as many seeds as comparisons of test accuracies need, and all images, as the paper's coefficient of weight decay needs
+THREE = replace(TINY, cifar=replace(TINY.cifar, seeds=dict.fromkeys(NETWORKS, 3), n_train=None))
 
 
 class Made(Runs):
@@ -121,7 +122,7 @@ def _experiments():
 
 def test_numbers_as_in_the_paper_satisfy_every_claim():
     found = claims(as_in_the_paper)
-    assert len(found) == 13
+    assert len(found) == 12
     assert {name: c.evidence for name, c in found.items() if not c.holds} == {}
 
 
@@ -133,7 +134,7 @@ def test_the_papers_own_numbers_satisfy_the_claims_of_table_1():
         return {"train_accuracy": row.train / 100, "test_accuracy": row.test / 100}, history([1.0])
 
     result = table1.result(THREE, Made(make, THREE))
-    assert [c.holds for c in result.claims] == [True] * 4
+    assert [c.holds for c in result.claims] == [True] * 3
     assert {row["verdict"] for row in result.tables[0].rows} == {"train ≥ 99%: yes; test within 3 points: yes"}
 
 
@@ -180,9 +181,8 @@ def slow(epochs, matches):
     ("name", "make"),
     [
         ("everything fits random labels", stuck(is_("mlp-1x512", 1.0, weight_decay=False))),
-        ("regularizers help", spoil(is_("mlp-3x512", 0.0, weight_decay=True), test_accuracy=0.5)),
+        ("regularizers help", spoil(is_("mlp-3x512", 0.0, weight_decay=True), test_accuracy=0.2)),
         ("regularizers are not needed", spoil(is_("alexnet", 0.0, augment=False, weight_decay=False), test_accuracy=0.4)),
-        ("batch normalization's gain", spoil(is_("inception", 0.0, augment=False, weight_decay=False), test_accuracy=0.8)),
         ("noise is fitted", spoil(is_("inception", 0.0, "shuffled"), train_accuracy=0.9)),
         ("noise pixels converge before random labels", slow(30, is_("inception", 0.0, "gaussian"))),
         ("time to overfit grows by a small factor", slow(90, is_("alexnet", 1.0, weight_decay=False))),
@@ -193,7 +193,8 @@ def slow(epochs, matches):
         ("no gain by early stopping, rigorously", spoil(is_("inception", 0.0), test_accuracy_at_best_validation=0.9)),
         ("batch normalization is worth a few points", spoil(is_("inception-no-bn", 0.0), test_accuracy=0.7)),
         ("regularizers do not prevent fitting", spoil(is_("inception", 1.0, augment=True), online_train_accuracy=0.95)),
-        ("AlexNet fails with enough weight decay", spoil(is_("alexnet", 1.0), train_accuracy=1.0)),
+        ("AlexNet alone fails with weight decay", spoil(is_("alexnet", 1.0), train_accuracy=1.0)),
+        ("AlexNet alone fails with weight decay", spoil(is_("mlp-1x512", 1.0, weight_decay=True), train_accuracy=0.9)),
     ],
 )
 def test_every_claim_can_fail(name, make):
@@ -223,7 +224,7 @@ def test_a_model_whose_training_ended_too_early_shows_nothing():
 
 
 def test_comparisons_need_seeds_and_training_to_the_end():
-    compared = ["regularizers help", "batch normalization's gain", "batch normalization is worth a few points"]
+    compared = ["regularizers help", "batch normalization is worth a few points"]
     stopped = ["no gain by early stopping, at best", "no gain by early stopping, rigorously"]
     one = claims(as_in_the_paper, TINY)
     assert {one[name].why for name in (*compared, *stopped)} == {"1 seed for some of the numbers, fewer than 3"}
@@ -366,3 +367,30 @@ def test_full_scale_rows_of_the_mlps_are_the_models_defaults():
     (spec,) = {s.run_id: s for s in CifarScale().specs("mlp-1x512")}.values()
     assert spec.run_id == "27c73d96c502", "as stored in results/"
     assert spec.identity() == {"dataset": "cifar10", MODEL_KEY: "network", "seed": 0}
+
+
+def test_regularizers_are_compared_within_a_seed_and_by_an_interval():
+    def make(gains):
+        """Regularizers that gain this for each seed; seeds differ by more than that."""
+
+        def result(spec):
+            made, table = as_in_the_paper(spec)
+            is_regularized = "augment" in spec.params or "weight_decay" in spec.params
+            return made | {"test_accuracy": 0.2 * (1 + spec.seed) + gains[spec.seed] * is_regularized}, table
+
+        return result
+
+    def judged(*gains):
+        return claim_of("regularizers help", make(gains))
+
+    assert judged(0.01, 0.012, 0.011).verdict == "holds"
+    assert judged(-0.01, -0.012, -0.011).verdict == "does not hold"
+    assert judged(0.01, -0.012, 0.011).why.endswith("contains 0")
+
+
+def test_the_papers_weight_decay_is_not_judged_on_fewer_images():
+    fewer = replace(THREE, cifar=replace(THREE.cifar, n_train=30))
+    claim = claims(as_in_the_paper, fewer, ["table4"])["AlexNet alone fails with weight decay"]
+    assert (claim.verdict, claim.why) == ("not comparable", "n is 30, and the paper's coefficient is for n = 50,000")
+    cut = claim_of("AlexNet alone fails with weight decay", unfinished(is_("alexnet", 1.0, weight_decay=True)))
+    assert (cut.verdict, cut.why) == ("inconclusive", "the training of alexnet ended while its loss still fell")

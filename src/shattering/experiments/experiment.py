@@ -211,6 +211,13 @@ def _short(shown: Mapping[str, str], values: Mapping[str, float]) -> str:
     return f"{len(values)} of {len(shown)} values, from {low}: {shown[low]} to {high}: {shown[high]}"
 
 
+def contains_zero(interval: tuple[float, float] | None, form: str = "{:.1%}") -> str | None:
+    """Report that an interval of a difference contains zero, so that its sign is not known; None if it does not, or if there is none."""
+    if interval is None or interval[0] * interval[1] > 0:
+        return None
+    return f"the 95 % interval of the difference, {form.format(interval[0])} to {form.format(interval[1])}, contains 0"
+
+
 def cut_short(runs: Sequence[Run]) -> str | None:
     """Name the runs that used up their epochs while their training loss still fell; None if none did.
 

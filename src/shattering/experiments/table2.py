@@ -12,7 +12,8 @@ from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 2: Inception V3 on ImageNet"
-FITS = 0.87  # training accuracy from which the network fits its training set; the paper's lowest is 87.81 %
+FITS = 0.87  # training accuracy from which the network fits its training set with regularizers; the paper's lowest is 87.81 %
+FITS_PLAIN = 0.95  # the same without regularizers; the paper's is 95.20 %
 REGULARIZERS: dict[str, dict[str, Any]] = {  # as in the TensorFlow package that the paper refers to
     "augmentation": {"augment": ["resized-crop", "stretch", "flip", "brightness", "contrast", "saturation", "hue"]},
     "dropout": {"dropout": 0.2},
@@ -154,9 +155,9 @@ def _random_claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Cla
         judge(
             "it fits random labels",
             "Although it does not reach the perfect 100 % top-1 accuracy, 95.20 % is still very surprising for a million random labels.",
-            f"without regularizers, training accuracy on random labels is at least {FITS:.0%}",
+            f"without regularizers, training accuracy on random labels is at least {FITS_PLAIN:.0%}",
             train([row for row in random if not _how_many(row)]),
-            lambda v: min(v.values()) >= FITS,
+            lambda v: min(v.values()) >= FITS_PLAIN,
             unlike=undecided(scale),
         ),
         judge(
