@@ -274,15 +274,16 @@ def _row(model: str, labels: str, r: dict) -> dict:
 def _claims(rows: list[dict]) -> list[Claim]:
     interpolating = [row for row in rows if "ridge" not in row["model"]]
     models = list(dict.fromkeys(row["model"] for row in interpolating))
-    gap, apart = {}, []
+    gap: dict[str, float | None] = {}
+    apart = []
     for model in models:
-        true, random = (next((row for row in interpolating if (row["model"], row["labels"]) == (model, kind)), None) for kind in LABELS)
-        if true is None or random is None:
+        pair = [row for labels in LABELS for row in interpolating if (row["model"], row["labels"]) == (model, labels)]
+        if len(pair) < len(LABELS):
             continue
-        known = true["own"] is not None and random["own"] is not None
-        gap[model] = random["own"] - true["own"] if known else None
-        if known:
-            apart.append(difference_interval(random["own"], random["own_bounds"], true["own"], true["own_bounds"]))
+        (true, true_bounds), (random, random_bounds) = ((row["own"], row["own_bounds"]) for row in pair)
+        gap[model] = None if true is None or random is None else random - true
+        if gap[model] is not None:
+            apart.append(difference_interval(random, random_bounds, true, true_bounds))
     return [
         judge(
             "uniform stability is blind to the labels",
