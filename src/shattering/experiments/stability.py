@@ -281,8 +281,9 @@ def _claims(rows: list[dict]) -> list[Claim]:
         if len(pair) < len(LABELS):
             continue
         (true, true_bounds), (random, random_bounds) = ((row["own"], row["own_bounds"]) for row in pair)
-        gap[model] = None if true is None or random is None else random - true
-        if gap[model] is not None:
+        gap[model] = None
+        if true is not None and random is not None:
+            gap[model] = random - true
             apart.append(difference_interval(random, random_bounds, true, true_bounds))
     return [
         judge(
