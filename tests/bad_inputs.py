@@ -116,6 +116,10 @@ _USAGE = [
     ("run --n-trian 5", "unknown option '--n-trian'", "did you mean --n-train?"),
     ("run -n 5", "unknown option '-n' of shattering run"),
     (
+        "test --model knn",
+        "unknown option '--model' of shattering test; MODEL is given as a word, without --model",
+    ),
+    (
         "run --xyzzy",
         "unknown option '--xyzzy' of shattering run; see",
         "a parameter of the model is given as --set xyzzy=VALUE",

@@ -1,6 +1,7 @@
 """Values and labels reach models and scorers as they were given."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
@@ -260,3 +261,13 @@ def test_scorers_name_the_users_model_and_no_class_of_ours(model, name):
     assert "_Checked" not in str(caught.value)
     with pytest.raises(InputError, match=f"does not have: .*{name}"):
         score_split(get_scorer("roc_auc"), fit_split(model, split), split, split.labels)
+
+
+def test_inputs_that_are_no_numbers_say_what_to_do():
+    y = np.arange(60) % 2
+    frame = pd.DataFrame({"age": np.arange(60), "sex": ["m", "f", "f"] * 20, "town": ["a", "b"] * 30})
+    remedy = "columns that are no numbers: 'sex', 'town'; expected numbers: encode them first, as with OneHotEncoder in a ColumnTransformer"
+    with pytest.raises(InputError, match=f"LogisticRegression: could not convert string to float: '.'; {remedy}"):
+        randomization_test(LogisticRegression(), frame, y)
+    with pytest.raises(InputError, match="could not convert string to float: '.*'; .*as with TfidfVectorizer in a pipeline"):
+        randomization_test(LogisticRegression(), ["a text", "another one"] * 30, y)

@@ -138,6 +138,9 @@ def _find(name: str, options: Sequence[Option], usage: str) -> Option:
     if spelled in by_name:
         return by_name[spelled]
     near = nearest(spelled.lstrip("-"), [known.removeprefix("--") for known in by_name])
+    places = {option.name for option in options if option.is_positional}
+    if (place := spelled.lstrip("-").upper()) in places:
+        raise UsageError(f"unknown option {shown(name)} of {usage}; {place} is given as a word, without {name}")
     hint = f"did you mean --{near}?" if near else f"see {usage} --help"
     if not near and {"--set", "--model"} <= by_name.keys() and spelled.strip("-").replace("-", "_").isidentifier():
         hint += f"; a parameter of the model is given as --set {spelled.lstrip('-').replace('-', '_')}=VALUE"

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
@@ -45,10 +46,20 @@ def _fit_table(model: Any, split: Split) -> None:
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
             raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
+        if "could not convert string to float" in str(error):
+            raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {_without_texts(split.X)}") from None
         if "class_weight" not in str(error):
             raise
         named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])
         raise InputError(f"{reason(error)}; the labels (and classes) are {named}") from None
+
+
+def _without_texts(X: Any) -> str:
+    """Say what to do with inputs that are texts for a model that takes numbers."""
+    if isinstance(X, pd.DataFrame):
+        names = ", ".join(repr(name) for name in X.columns if not pd.api.types.is_numeric_dtype(X[name].dtype))
+        return f"columns that are no numbers: {names}; expected numbers: encode them first, as with OneHotEncoder in a ColumnTransformer"
+    return "expected numbers: encode texts first, as with TfidfVectorizer in a pipeline"
 
 
 def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
