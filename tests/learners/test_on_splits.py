@@ -269,5 +269,5 @@ def test_inputs_that_are_no_numbers_say_what_to_do():
     remedy = "columns that are no numbers: 'sex', 'town'; expected numbers: encode them first, as with OneHotEncoder in a ColumnTransformer"
     with pytest.raises(InputError, match=f"LogisticRegression: could not convert string to float: '.'; {remedy}"):
         randomization_test(LogisticRegression(), frame, y)
-    with pytest.raises(InputError, match="could not convert string to float: '.*'; .*as with TfidfVectorizer in a pipeline"):
+    with pytest.raises(InputError, match=r"could not convert string to float: '.*'; .*as with TfidfVectorizer in a pipeline"):
         randomization_test(LogisticRegression(), ["a text", "another one"] * 30, y)
