@@ -162,7 +162,12 @@ MEASURES: dict[str, Measure] = {
         "pac_bayes:pac_bayes_flatness", "1/σ²", "Jiang et al. 2020, eq. 53", "X Y", "shared with pac_bayes_distance"
     ),
     "pac_bayes_relative_flatness": Measure(
-        "pac_bayes:pac_bayes_relative_flatness", "1/σ'², noise relative to θ", "Jiang et al. 2020, eq. 61", "X Y", "up to 15 · 32 E"
+        "pac_bayes:pac_bayes_relative_flatness",
+        "1/σ'², noise relative to θ",
+        "Jiang et al. 2020, eq. 61",
+        "X Y",
+        "up to 15 · 32 E",
+        version=2,
     ),
     "code_length": Measure(
         "pac_bayes:code_length", "bits of θ − θ⁰ at the fewest levels", "Zhou et al. 2019; Lotfi et al. 2022", "W W0 X Y", "about 20 E"

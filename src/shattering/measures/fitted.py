@@ -150,9 +150,10 @@ class Fitted:
 
     def call(self, parameters: dict[str, torch.Tensor], inputs: torch.Tensor) -> torch.Tensor:
         """Return the logits (b, k) of the network with other values of `parameters`; fit for `torch.func`."""
-        return self._logits_in(functional_call(self.module, parameters, (inputs,)), len(inputs))
+        return self.logits_in(functional_call(self.module, parameters, (inputs,)), len(inputs))
 
-    def _logits_in(self, output: Any, n: int) -> torch.Tensor:
+    def logits_in(self, output: Any, n: int) -> torch.Tensor:
+        """Return the logits (n, k) in what the network returns for n inputs."""
         outputs = Outputs(self.n_classes, type(self.module).__name__)
         return outputs.logits(outputs.own(output, n))
 
@@ -179,7 +180,7 @@ class Fitted:
     @torch.no_grad()
     def logits_of(self, examples: Examples) -> torch.Tensor:
         """Return the logits (n, k) of examples, as float64."""
-        blocks = [self._logits_in(self.module(inputs), len(inputs)) for inputs, _ in self.blocks(examples)]
+        blocks = [self.logits_in(self.module(inputs), len(inputs)) for inputs, _ in self.blocks(examples)]
         return torch.cat(blocks).double()
 
     @cached_property
@@ -258,7 +259,7 @@ class Fitted:
         layer: its place in `layers`; 1 for the first hidden representation, -1 for the features.
         """
         hidden, output = layers.hidden(self.module, self.layers[layer].name, inputs)
-        return hidden, self._logits_in(output, len(inputs))
+        return hidden, self.logits_in(output, len(inputs))
 
     # shared work
 

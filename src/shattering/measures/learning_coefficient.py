@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch.func import grad_and_value, vmap
@@ -79,12 +80,14 @@ def langevin(
     Raises:
         NotComputable: where a chain leaves the numbers.
     """
-    points, rises = start.repeat(chains, 1), []
-    for t in range(steps):
-        rise, slopes = slope(points, t)
-        rises.append(rise)
-        noise = torch.randn(points.shape, generator=generator, dtype=torch.float32).to(points)
-        points = points - step / 2 * (n_beta * slopes + localization * (points - start)) + step**0.5 * noise
+    points, rises, pull = start.repeat(chains, 1), [], step / 2 * localization
+    with ThreadPoolExecutor(1) as beside:  # the noise of a step is drawn while the gradients are computed
+        for t in range(steps):
+            drawn = beside.submit(torch.randn, points.shape, generator=generator, dtype=torch.float32)
+            rise, slopes = slope(points, t)
+            rises.append(rise)
+            points.mul_(1 - pull).add_(start, alpha=pull).sub_(slopes, alpha=step / 2 * n_beta)
+            points.add_(drawn.result().to(points), alpha=step**0.5)
     value = n_beta * float(torch.stack(rises[steps // 2 :]).mean())
     if not math.isfinite(value):
         raise NotComputable("the chains around the parameters diverge")

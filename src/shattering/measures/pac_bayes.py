@@ -5,17 +5,15 @@ the network. The expectation is over 32 draws, the same at every σ, so that the
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
 
-from shattering import seeds
-from shattering.measures.fitted import MEMORY, Fitted, NotComputable
+from shattering.measures.fitted import Fitted, NotComputable
+from shattering.measures.noise import Noisy
 
 ALLOWED = 0.1  # error above that of the network
 DRAWS = 32
-_FLOOR = 1e-3  # ε: the relative noise has the standard deviation √(σ'²θ² + ε²) (Jiang et al. 2020, eq. 56)
 _LEAST, _LARGEST, _CLOSE = 1e-6, 1e4, 0.02  # bounds of the search, and the difference of log σ at which it ends
 _HIGHEST = 2**15  # levels on either side of 0
 
@@ -55,7 +53,7 @@ def pac_bayes_relative_flatness(fitted: Fitted) -> float:
 
     Example:
         >>> print(f"{pac_bayes_relative_flatness(fitted):.3g}")
-        79.8
+        99.8
     """
     return fitted.once(tolerated_noise, True) ** -2
 
@@ -116,18 +114,18 @@ def tolerated_noise(fitted: Fitted, relative: bool) -> float:
 
     Raises NotComputable if every noise, or none, is borne within 10⁻⁶…10⁴.
     """
-    draws = _draws(fitted)
-    about = _largest_borne(fitted, draws, relative, 4, 0.1, 2.0, 0.1)
-    return _largest_borne(fitted, draws, relative, DRAWS, about, 1.2, _CLOSE)
+    noisy = Noisy(fitted, relative, DRAWS)
+    about = _largest_borne(noisy, 4, 0.1, 2.0, 0.1)
+    return _largest_borne(noisy, DRAWS, about, 1.2, _CLOSE)
 
 
-def _largest_borne(fitted: Fitted, draws: Callable, relative: bool, n: int, start: float, factor: float, close: float) -> float:
+def _largest_borne(noisy: Noisy, n: int, start: float, factor: float, close: float) -> float:
     """Return the largest borne σ by n draws: steps by a factor from a start until it is enclosed, then bisection of log σ."""
 
     def is_borne(sigma: float) -> bool:
-        total, limit = 0.0, n * (fitted.error + ALLOWED)
+        total, limit = 0.0, n * (noisy.fitted.error + ALLOWED)
         for i in range(n):
-            total += _error(fitted, _perturbed(fitted, draws(i), sigma, relative))
+            total += noisy.error(i, sigma)
             if total > limit:
                 return False
         return True
@@ -172,30 +170,6 @@ def _bound(fitted: Fitted, size: float) -> float:
 def _squared(fitted: Fitted, center: dict[str, torch.Tensor] | None) -> float:
     values = fitted.parameters.items()
     return sum(float((value.double() - (center[name].double() if center else 0)).square().sum()) for name, value in values)
-
-
-def _draws(fitted: Fitted) -> Callable[[int], dict[str, torch.Tensor]]:
-    """Return i → standard normal noise for each parameter, the same at every call; kept where memory allows."""
-    kept: dict[int, dict[str, torch.Tensor]] = {}
-    room = MEMORY // (fitted.n_parameters * 4)
-
-    def draw(i: int) -> dict[str, torch.Tensor]:
-        if i in kept:
-            return kept[i]
-        generator = torch.Generator().manual_seed(seeds.integer(fitted.seed, "measures/noise", i))
-        noise = {name: torch.randn(p.shape, generator=generator).to(p.device, p.dtype) for name, p in fitted.parameters.items()}
-        if i < room:
-            kept[i] = noise
-        return noise
-
-    return draw
-
-
-def _perturbed(fitted: Fitted, noise: dict[str, torch.Tensor], sigma: float, relative: bool) -> dict[str, torch.Tensor]:
-    """Return θ + u. sigma is the standard deviation of u, not its variance (appendix A1 of the design)."""
-    if relative:
-        return {name: p + noise[name] * (sigma**2 * p.square() + _FLOOR**2).sqrt() for name, p in fitted.parameters.items()}
-    return {name: p + sigma * noise[name] for name, p in fitted.parameters.items()}
 
 
 @torch.no_grad()
