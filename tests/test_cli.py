@@ -78,11 +78,12 @@ def test_sweep_by_options_and_by_file(cli, tmp_path):
 
 
 def test_lists(cli):
-    for what in ("datasets", "networks", "models"):
+    for what in ("datasets", "networks", "models", "measures"):
         code, out, _ = cli("list", what)
         assert code == 0
         names = [row["name"] for row in json.loads(cli("list", what, "--json")[1])]
-        assert [line.split()[0] for line in out.splitlines()] == names
+        assert [line.split()[0] for line in out.splitlines()][: len(names) + 1] == ["NAME", *names]
+    assert "Needs: W weights" in out, "the letters are explained"
     rows = {row["name"]: row["parameters"] for row in json.loads(cli("list", "networks", "--json")[1])}
     assert {name: rows[name] for name in PAPER} == PAPER
 

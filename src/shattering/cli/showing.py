@@ -9,6 +9,16 @@ from shattering.cli.common import Stored, check_out, print_json, print_written, 
 from shattering.cli.options import Positional
 
 
+_LEGENDS = {
+    "measures": """
+Needs: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products with the
+Hessian, T history of the training, Q further training, R other runs, U unlabelled inputs. Cost: E an evaluation of the training
+set, B its gradient (about 3 E), P a pass over the parameters. Sign -: the measure is the negative of the formula, as larger always
+means predicted to generalize worse.
+"""
+}
+
+
 @dataclass(frozen=True)
 class List:
     """Show what there is to choose from."""
@@ -24,8 +34,10 @@ class List:
             print_json(rows)
         else:
             width = max(len(row["name"]) for row in rows)
+            print(f"{'NAME':{width}}  " + "  ".join(name.upper() for name in rows[0] if name != "name"))
             for row in rows:
                 print(f"{row['name']:{width}}  " + "  ".join(str(v) for k, v in row.items() if k != "name"))
+            print(_LEGENDS.get(self.what, ""), end="")
         return 0
 
 
