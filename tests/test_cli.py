@@ -82,7 +82,7 @@ def test_lists(cli):
         code, out, _ = cli("list", what)
         assert code == 0
         names = [row["name"] for row in json.loads(cli("list", what, "--json")[1])]
-        assert [line.split()[0] for line in out.splitlines()][: len(names) + 1] == ["NAME", *names]
+        assert [line.split()[0] for line in out.splitlines()[: len(names) + 1]] == ["NAME", *names]
     assert "Needs: W weights" in out, "the letters are explained"
     rows = {row["name"]: row["parameters"] for row in json.loads(cli("list", "networks", "--json")[1])}
     assert {name: rows[name] for name in PAPER} == PAPER

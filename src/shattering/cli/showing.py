@@ -8,7 +8,6 @@ from shattering.cli.catalog import MODELS, NETWORKS
 from shattering.cli.common import Stored, check_out, print_json, print_written, summary, where
 from shattering.cli.options import Positional
 
-
 _LEGENDS = {
     "measures": """
 Needs: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products with the
