@@ -1,4 +1,4 @@
-"""Where capacity meets measures: what a network could fit, and how much it carries of its labels, judged as measures are.
+"""Measures of capacity, judged as measures of generalization are: how much a network could fit, and how much it carries of its labels.
 
 The complexity of a class of functions does not look at the labels: Rademacher complexity and the shatter point are properties of an
 architecture, its training and its inputs. Whoever offers them as measures of generalization gets the same value on natural and on random

@@ -106,7 +106,7 @@ def _usual_order(table: pd.DataFrame, axes: Sequence[str]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Control:
-    """What a control must be, and what it was.
+    """A control: a measure whose outcome is known beforehand, with what came of it.
 
     Args:
         name: of the control.

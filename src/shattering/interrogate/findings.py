@@ -32,7 +32,7 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True)
 class Findings:
-    """What `interrogate` found; see `shattering.interrogate.result.Interrogation`.
+    """The outcome of `interrogate`; see `shattering.interrogate.result.Interrogation`.
 
     Args:
         table: one row per run: `shattering.interrogate.table.COLUMNS`, the axes, and one column per measure and control; NaN where

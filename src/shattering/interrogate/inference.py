@@ -1,4 +1,4 @@
-"""What the tests have in common: exact p-values, intervals, resampling of cells, and corrections for many measures."""
+"""The parts that the tests share: exact p-values, intervals, resampling of cells, and corrections for many measures."""
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -39,7 +39,7 @@ class Block:
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationScale:
-    """How large a population is.
+    """The size of a population.
 
     Args:
         name: of the scale.

@@ -67,7 +67,7 @@ class Cells:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """How often each pair of cells is in each resample of the cells, (draws, pairs)."""
+        """Return how often each pair of cells is in each resample of the cells, (draws, pairs)."""
         weights = resample(len(self.table), "ranks").astype(np.float32)
         return weights[:, self.first] * weights[:, self.second]
 
@@ -84,7 +84,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Alike:
-    """What T6 compares, as rows of the natural and random runs; independent of the measures.
+    """The pairs that T6 compares, as rows of the natural and random runs; independent of the measures.
 
     Args:
         runs: those runs, the fitted ones.

@@ -17,7 +17,7 @@ from shattering.interrogate.inference import DRAWS, percentiles, resample, sign_
 
 @dataclass(frozen=True)
 class Tested:
-    """What a test found of a measure.
+    """The outcome of a test of a measure.
 
     Args:
         statistic: of the test; NaN where nothing could be compared.
@@ -97,7 +97,7 @@ class Ladder:
 
 
 class Comparisons:
-    """Which runs of a table each test of telling compares.
+    """The runs of a table that each test of telling compares.
 
     Args:
         table: one row per run.

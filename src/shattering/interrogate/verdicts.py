@@ -46,7 +46,7 @@ class Thresholds:
 
 @dataclass(frozen=True)
 class Judgement:
-    """What was found of a measure.
+    """The outcomes of a measure in all tests.
 
     Args:
         outcomes: test → what it found.

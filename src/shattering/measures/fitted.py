@@ -159,7 +159,7 @@ class Fitted:
 
     @property
     def device(self) -> torch.device:
-        """Where the network is."""
+        """The device that the network is on."""
         return next(self.module.parameters()).device
 
     @property
