@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -146,3 +147,13 @@ def test_controls_of_the_data_are_functions_of_the_data():
     OfData.labels = torch.tensor([0, 1, 0, 1])
     assert mismatch(OfData()) == 1
     assert complexity(OfData()) > 2 * natural
+
+
+def test_nothing_is_praised_for_its_rank_where_the_oracle_does_not_rank(simulated):
+    table = simulated.table.assign(gap_error=0.1)
+    judged = judge_table(table, AXES, ["satisfies"], ["test_error"])
+    found = replace(simulated, table=table, measures=["satisfies"], judged=judged)
+    page = found.to_html()
+    assert "<strong>No verdicts on ranking.</strong> The control test_error must be" in page
+    assert "has the largest Ψ" not in page
+    assert "has the largest Ψ" in simulated.to_html()

@@ -107,12 +107,20 @@ def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str,
         if known and not name.startswith("random_number_"):
             k = judgement.outcomes["T4"].statistic
             kind = "control" if name in controls else "measure"
-            rows.append({"name": name, "kind": kind, "tells": min(known), "ranks": k if k == k else 0.0, "seconds": seconds.get(name, 0.0)})
+            rows.append(
+                {
+                    "name": name,
+                    "kind": kind,
+                    "tells": min(known),
+                    "ranks": max(k, 0.0) if k == k else 0.0,
+                    "seconds": seconds.get(name, 0.0),
+                }
+            )
     if not rows:
         return None
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X(**share_axis("least share of cells in which it tells, of T1a, T1b and T1c", "tells")),
-        y=alt.Y("ranks:Q", title="K̃: information on the gap, %"),
+        y=alt.Y("ranks:Q", title="K̃: information on the gap, %", scale=alt.Scale(domain=[0, 100])),
     )
     points = base.mark_point(filled=True, opacity=0.7).encode(
         color=color("kind", ["measure", "control"], [BLUE, OCHRE]),
@@ -124,5 +132,25 @@ def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str,
             alt.Tooltip("seconds:Q", format=".3g"),
         ],
     )
-    named = base.transform_filter("datum.kind === 'control'").mark_text(align="left", dx=8, fontSize=10, color=RULE).encode(text="name:N")
-    return alt.layer(points, named, reference(x=0.9)).properties(width=620, height=360)
+    return alt.layer(points, *_landmarks(rows), reference(x=0.9)).properties(width=620, height=360)
+
+
+def _landmarks(rows: list[dict]) -> list[alt.Chart]:
+    """Write the names of the controls beside their points, those of the right half to the left; those of one place above each other."""
+    places: dict[tuple[float, float], list[str]] = {}
+    for row in rows:
+        if row["kind"] == "control":
+            places.setdefault((round(row["tells"], 2), round(row["ranks"])), []).append(row["name"])
+    layers = []
+    for align, dx, on_right in (("left", 8, False), ("right", -8, True)):
+        texts = [
+            {"tells": x, "ranks": y, "name": name, "line": line}
+            for (x, y), names in places.items()
+            if (x > 0.5) is on_right
+            for line, name in enumerate(names)
+        ]
+        for line in sorted({text["line"] for text in texts}):
+            own = alt.Chart(pd.DataFrame([text for text in texts if text["line"] == line]))
+            mark = own.mark_text(align=align, dx=dx, dy=-12 * line, fontSize=10, color=RULE)
+            layers.append(mark.encode(x="tells:Q", y="ranks:Q", text="name:N"))
+    return layers

@@ -12,12 +12,15 @@ from shattering.report.page import render_template
 SHOWN = ("T0", "T1a", "T1b", "T1c", "T2", "T3", "T3 τ", "T4", "T5", "T6")
 _FORMS = {"T4": "{:.1f}"}
 _LEADERBOARD = "Each point is a measure: to the right those that tell natural from random labels, at the top those that have information "
-_LEADERBOARD += "about the gap beyond any two hyperparameters. The dashed line is the threshold of telling; controls are named."
+_LEADERBOARD += "about the gap beyond any two hyperparameters. The dashed line is the threshold of telling; controls are named. "
+_LEADERBOARD += "What is below 0 is drawn at 0."
 
 
 def render_interrogation(found: Findings) -> str:
     """Return the page as text. All text from outside is escaped."""
-    names = [*found.verdicts, *(name for name in found.judged.judgements if name not in found.measures)]
+    controls = [name for name in found.judged.judgements if name not in found.measures]
+    shown = [name for name in controls if not name.startswith("random_number_") or name.endswith("_00")]  # the first stands for all
+    names = [*found.verdicts, *shown]
     figures = {f"measure-{i}": (name, found.figure(name)) for i, name in enumerate(found.verdicts)}
     charts = {"leaderboard": found.leaderboard(), **{key: chart for key, (_, chart) in figures.items()}}
     return render_template(
@@ -33,7 +36,7 @@ def render_interrogation(found: Findings) -> str:
         rows=[_row(found, name) for name in names],
         survey=found.survey.to_dict("records"),
         controls=found.judged.controls,
-        best=found.judged.best,
+        best=None if found.why_blocked or found.judged.blocked("ranking") else found.judged.best,
         counts=[{**row, "meaning": CONDITIONS[row["condition"]]} for row in found.counts.to_dict("records")],
         reasons=found.reasons.to_dict("records"),
         figures={key: name for key, (name, chart) in figures.items() if chart is not None},
