@@ -22,7 +22,7 @@ class Interrogate(Swept):
     """Do measures of generalization tell natural from random labels? Trains a population, measures it, and writes a page of verdicts."""
 
     scale: Literal["demo", "small", "full"] = "demo"
-    """demo: digits, minutes. small: 1,000 CIFAR-10 images, ten hours of a core. full: all 50,000, for a GPU."""
+    """demo: digits, minutes. small: 1,000 CIFAR-10 images, hours. full: all 50,000, for a GPU."""
     data: str | None = None
     """A name or a path in place of the scale's dataset."""
     measures: str | None = None

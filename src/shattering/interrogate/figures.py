@@ -142,7 +142,7 @@ def _landmarks(rows: list[dict]) -> list[alt.Chart]:
         if row["kind"] == "control":
             places.setdefault((round(row["tells"], 2), round(row["ranks"])), []).append(row["name"])
     layers = []
-    for align, dx, on_right in (("left", 8, False), ("right", -8, True)):
+    for on_right in (False, True):
         texts = [
             {"tells": x, "ranks": y, "name": name, "line": line}
             for (x, y), names in places.items()
@@ -151,6 +151,7 @@ def _landmarks(rows: list[dict]) -> list[alt.Chart]:
         ]
         for line in sorted({text["line"] for text in texts}):
             own = alt.Chart(pd.DataFrame([text for text in texts if text["line"] == line]))
-            mark = own.mark_text(align=align, dx=dx, dy=-12 * line, fontSize=10, color=RULE)
+            style = {"dy": -12 * line, "fontSize": 10, "color": RULE}
+            mark = own.mark_text(align="right", dx=-8, **style) if on_right else own.mark_text(align="left", dx=8, **style)
             layers.append(mark.encode(x="tells:Q", y="ranks:Q", text="name:N"))
     return layers
