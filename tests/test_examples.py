@@ -1,6 +1,7 @@
 """The examples in docstrings are executed, and print what they say.
 
-`test` in them is a small randomization test. `fitted`, in those of measures, is `small_network()`.
+`test` in them is a small randomization test. `fitted`, in those of measures, is `small_network()`. `cells` and `alike`, in those of
+`interrogate`, are of a simulated population with a planted measure.
 """
 
 import doctest
@@ -15,8 +16,10 @@ from torch import nn
 
 import shattering
 from shattering import RandomizationTest, randomization_test
+from shattering.interrogate.ranks import Alike, Cells
 from shattering.measures.fitted import Fitted
 from shattering.measures.fitting import as_fitted
+from tests.interrogate.simulated import AXES, simulate, with_measures
 
 ROOT = Path(shattering.__file__).parent
 FILES = sorted(path for path in ROOT.rglob("*.py") if ">>> " in path.read_text())
@@ -58,10 +61,16 @@ def fitted() -> Fitted:
     return small_network(twin=small_network(is_random=True), siblings=(small_network(1), small_network(2)))
 
 
+@pytest.fixture(scope="module")
+def simulated() -> dict:
+    table, _, _ = with_measures(simulate())
+    return {"cells": Cells.of(table, AXES), "alike": Alike.of(table)}
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: ".".join(path.relative_to(ROOT).with_suffix("").parts))
-def test_examples_run(path, small, fitted, tmp_path, monkeypatch):
+def test_examples_run(path, small, fitted, simulated, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     module = import_module(".".join(("shattering", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__"))
-    outcome = doctest.testmod(module, extraglobs={"test": small, "fitted": fitted})
+    outcome = doctest.testmod(module, extraglobs={"test": small, "fitted": fitted, **simulated})
     assert outcome.attempted, "it has an example"
     assert outcome.failed == 0

@@ -71,6 +71,11 @@ def judge_table(
         measures: columns that are judged.
         controls: columns whose verdicts are known.
         thresholds: None: the defaults.
+
+    Example:
+        >>> from shattering import Store
+        >>> table, axes = runs_table(Store("runs").runs())  # doctest: +SKIP
+        >>> judged = judge_table(table.assign(mine=table["updates"]), axes, ["mine"], [])  # doctest: +SKIP
     """
     t = thresholds or Thresholds()
     names = [*measures, *controls]

@@ -186,6 +186,10 @@ def randomized(scale: PopulationScale, runs: Sequence[Run]) -> list[RunSpec]:
     Args:
         scale: see `SCALES`.
         runs: of the first stage, in any order; where the natural run is not done, or has not reached `FIT`, there is nothing to compare.
+
+    Example:
+        >>> randomized(SCALES["demo"], [])
+        []
     """
     reached = {run.run_id: float(run.history["full_train_loss"].iloc[-1]) for run in runs if _reached(run)}
     stages: list[list[RunSpec]] = [[], [], []]
@@ -237,6 +241,10 @@ def equal_steps(scale: PopulationScale, runs: Sequence[Run]) -> list[RunSpec]:
 
     Returns:
         The specifications, with the same data, initial weights and order.
+
+    Example:
+        >>> equal_steps(SCALES["demo"], [])
+        []
     """
     at_loss = [
         run for run in runs if run.status == "done" and run.spec.params.get("stop_at_loss") is not None and not run.result["diverged"]

@@ -65,6 +65,12 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
 
     Raises:
         InputError: if no run belongs to a population.
+
+    Example:
+        >>> from shattering import Store
+        >>> table, axes = runs_table(Store("runs").runs())  # doctest: +SKIP
+        >>> axes  # doctest: +SKIP
+        ['network', 'learning_rate']
     """
     done = {run.run_id: run for run in runs if run.status == "done" and _is_plain(run.spec)}
     rows = [row for run in done.values() if (row := _row(run))]

@@ -32,6 +32,10 @@ class Thresholds:
         robust: largest 90th percentile of the sign error.
         fragile: largest fragility.
         missing: largest share of eligible runs on which a measure may be missing.
+
+    Example:
+        >>> Thresholds(tells=0.95).tells
+        0.95
     """
 
     tells: float = 0.9
