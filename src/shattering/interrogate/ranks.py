@@ -135,6 +135,11 @@ def granulated(cells: Cells, measure: str) -> tuple[Tested, np.ndarray, dict[str
 
     Returns:
         The outcome, Ψ of each resample of the cells (draws,), and ψ by hyperparameter.
+
+    Example:
+        >>> outcome, resampled, by_axis = granulated(cells, "satisfies")
+        >>> by_axis
+        {'width': 1.0, 'depth': 1.0, 'learning_rate': 1.0, 'batch_size': 1.0}
     """
     signs, known = _signs(cells, measure)
     gap = np.where(known, cells.gap, 0)
@@ -169,6 +174,11 @@ def not_through_hyperparameters(cells: Cells, measure: str, tests: int = 1) -> T
         measure: a column of their runs.
         tests: how many p-values this one is corrected with. Where few permutations do as well, so many more are drawn that a p of
             0.05 after the correction can be reached.
+
+    Example:
+        >>> found = not_through_hyperparameters(cells, "satisfies")
+        >>> round(found.statistic), round(found.p, 3)
+        (100, 0.002)
     """
     ranks = cells.ranks(measure)
     ordered = np.concatenate([cells.first, cells.second]), np.concatenate([cells.second, cells.first])
@@ -227,6 +237,10 @@ def robust(cells: Cells, measure: str) -> Tested:
     A sign error is the weighted share of pairs whose measure and gap differ in opposite directions, a tie of the measure counting half;
     weights grow with the certainty of the gap's difference (Dziugaite et al. 2020). Environments whose weights amount to fewer than six
     pairs are dropped, and counted in the note.
+
+    Example:
+        >>> robust(cells, "satisfies").statistic
+        0.0
     """
     ranks, errors, dropped = cells.ranks(measure), {}, 0
     gaps, n = cells.table["gap"].to_numpy(float), cells.table["n_test"].to_numpy(float)
@@ -257,6 +271,10 @@ def fragile(alike: Alike, measure: str) -> Tested:
     The median difference of ranks between natural runs whose test accuracies differ by less than a point, over the median difference
     between a natural run and the random one of the same cell and seed. Above ½, what does not matter moves it half as much as what
     matters (the audit that Zhang and Louis, 2025, ask for). Runs without the measure are left out.
+
+    Example:
+        >>> round(fragile(alike, "satisfies").statistic, 2)
+        0.04
     """
     rank = stats.rankdata(alike.runs[measure].to_numpy(float), nan_policy="omit")
     moves = [np.abs(rank[b] - rank[a]) for a, b in ((alike.first, alike.second), (alike.natural, alike.random))]
