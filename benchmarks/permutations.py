@@ -83,17 +83,17 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=5)
     parser.add_argument("--json", type=Path, default=Path(__file__).with_suffix(".json"), help="where to store the figures")
     options = parser.parse_args()
-    results = {}
-    load = os.getloadavg()[0]
+    versions = {name: version(name) for name in ("shattering", "numpy", "scipy", "scikit-learn")}
+    machine = {"cores": os.cpu_count(), "load_average": os.getloadavg()[0], "python": platform.python_version()}
+    about = {**machine, **versions, "repetitions": options.repetitions}
+    results: dict = {"zero-refit": []}
+    for k in CLASSES:
+        results["zero-refit"].append(measure_zero_refit(k, options.repetitions))
+        print(results["zero-refit"][-1], flush=True)
     for name, (model, X, y) in workloads().items():
         results[name] = measure(model, X, y, options.repetitions)
         print(f"{name}: {results[name]['ratio']:.2f}", results[name], flush=True)
-    results["zero-refit"] = [measure_zero_refit(k, options.repetitions) for k in CLASSES]
-    print(*results["zero-refit"], sep="\n")
-    machine = {"cores": os.cpu_count(), "load_average": [load, os.getloadavg()[0]], "python": platform.python_version()}
-    versions = {name: version(name) for name in ("shattering", "numpy", "scipy", "scikit-learn")}
-    about = {**machine, **versions, "repetitions": options.repetitions}
-    options.json.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
+        options.json.write_text(json.dumps({**about, "results": results}, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -10,19 +10,24 @@ from torch import nn
 
 def paragraphs() -> tuple[list[str], list[str]]:
     """Return paragraphs of three pages of Python's help, and which page each is from."""
-    pages = ("string-methods", "debugger", "compound")
-    pairs = [(text, page) for page in pages for text in topics[page].split("\n\n") if len(text) > 150]
-    return [text for text, _ in pairs], [page for _, page in pairs]
+    texts, labels = [], []
+    for page in ("string-methods", "debugger", "compound"):
+        for text in topics[page].split("\n\n"):
+            if len(text) > 150:
+                texts.append(text)
+                labels.append(page)
+    return texts, labels
 
 
 def words(texts: list[str]) -> list[list[int]]:
-    """Return texts as the numbers of their first 60 words among the 500 most frequent, from 1.
+    """Return texts as the numbers of their first 60 words.
 
-    501 is any other word. Texts have different lengths.
+    The 500 most frequent words are 1 to 500, and 501 is any other.
     """
     split = [text.lower().split()[:60] for text in texts]
-    counts = pd.Series([word for text in split for word in text]).value_counts().index[:500]
-    number = {word: i + 1 for i, word in enumerate(counts)}
+    all_words = pd.Series([word for text in split for word in text])
+    frequent = all_words.value_counts().index[:500]
+    number = {word: i + 1 for i, word in enumerate(frequent)}
     return [[number.get(word, 501) for word in text] for text in split]
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import datasets
 import numpy as np
 import pytest
 import torch
@@ -111,6 +112,14 @@ def test_a_network_that_is_fine_tuned():
     assert given.original.test_score > 0.8 > fresh.original.test_score
     assert "fine-tuned from the weights" in str(given)
     assert "re-initialized" in str(fresh)
+
+
+def test_a_stream_is_read_as_far_as_the_sizes_say():
+    X, y = load_breast_cancer(return_X_y=True)
+    stream = datasets.Dataset.from_dict({"a": X[:, 0], "b": X[:, 1], "tumour": y}).to_iterable_dataset()
+    with pytest.warns(UserWarning, match="is a stream: its first 100 rows are used"):
+        test = randomization_test(LogisticRegression(), stream, target="tumour", n_train=60, n_test=20, **ONE)
+    assert (test.n_train, test.original.n_test) == (60, 20)
 
 
 @pytest.mark.parametrize("name", ["texts", "frame", "targets"])

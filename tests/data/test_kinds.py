@@ -201,7 +201,37 @@ def test_targets_of_a_regression_are_permuted_or_redrawn():
     assert set(redrawn) < set(y)
 
 
+class Frame:
+    """A table of another library, as polars and pyarrow have them."""
+
+    def to_pandas(self):
+        return frame()
+
+
+class LazyFrame:
+    """A table of polars that is still to be computed."""
+
+    collect = collect_schema = None
+
+
+SERIES = pd.Series([0, 1] * 3)
 BAD = {
+    "another library's frame": (lambda: load_dataset((Frame(), Y)), r"x_train is a \w+ Frame, expected one of pandas: its to_pandas\(\)"),
+    "one with a target": (lambda: load_dataset(Frame(), target="y"), r"data is a \w+ Frame, expected one of pandas: its to_pandas\(\)"),
+    "one that is still to be computed": (lambda: load_dataset(LazyFrame(), target="y"), r"expected .*: its collect\(\).to_pandas\(\)"),
+    "labels in another order": (
+        lambda: load_dataset((pd.DataFrame({"a": range(6)}), SERIES[::-1])),
+        r"y_train has the index of x_train in another order, expected the same: y_train.loc\[x_train.index\]",
+    ),
+    "groups in another order": (
+        lambda: load_dataset((pd.DataFrame({"a": range(6)}), SERIES), groups=SERIES[::-1]),
+        "groups has the index of x_train in another order",
+    ),
+    "columns by name": (lambda: load_dataset(({"a": [1, 2]}, [0, 1])), "x_train is a dict, expected rows: of columns by name, pandas.Data"),
+    "dicts": (lambda: load_dataset(([{"a": 1}] * 6, [0, 1] * 3)), "has the dict .* expected numbers; kind=.opaque. hands a list"),
+    "a generator": (lambda: load_dataset(((row for row in [[1]] * 6), [0, 1] * 3)), "x_train is a generator, which can be read once"),
+    "named fields": (lambda: load_dataset((np.zeros(6, dtype=[("a", float)]), [0, 1] * 3)), "expected numbers; give a DataFrame"),
+    "one feature": (lambda: load_dataset((np.zeros(6), [0, 1] * 3)), r"x_train has shape \(6,\), expected .*: reshape\(-1, 1\)"),
     "groups of another length": (lambda: load_dataset(([[1.0]] * 6, [0, 1] * 3), groups=[1, 2]), "groups has 2 values for 6 examples"),
     "missing groups": (lambda: load_dataset(([[1.0]] * 6, [0, 1] * 3), groups=[1, 2, None, 1, 2, 1]), "groups has 1 missing values"),
     "one group": (lambda: load_dataset(([[1.0]] * 6, [0, 1] * 3), groups=[1] * 6), "in 1 groups, expected at least two"),
@@ -340,3 +370,9 @@ def test_examples_have_the_names_that_the_user_gave_them(tmp_path):
         (tmp_path / "ab"[i % 2]).mkdir(exist_ok=True)
         (tmp_path / "ab"[i % 2] / f"{i}.png").write_bytes(encode(np.full((3, 3, 3), i, dtype=np.uint8)))
     assert load_dataset(tmp_path, hold_out=False).train.names.tolist() == ["a/0.png", "a/2.png", "b/1.png", "b/3.png"]
+
+
+def test_series_with_another_index_are_taken_by_their_places():
+    X = pd.DataFrame({"a": range(6)}, index=list("abcdef"))
+    assert load_dataset((X, SERIES), hold_out=False).train.y.tolist() == SERIES.tolist()
+    assert load_dataset((X, SERIES.set_axis(X.index)), hold_out=False).train.y.tolist() == SERIES.tolist()

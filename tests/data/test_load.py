@@ -241,7 +241,7 @@ def test_labels_that_are_other_numbers(numbers):
         ((X.astype(np.int64), Y, X, Y), r"x_train have type torch.int64, expected uint8 \(0…255\) or floats"),
         ((X, Y, X[:, :2], Y), r"test images have shape \(3, 2, 4\), expected that of the train images, \(3, 4, 4\)"),
         ((X[:0], Y[:0], X, Y), r"y_train has shape \(0,\), expected one label an example, and at least one"),
-        ((X[:, 0, 0, 0], Y, X, Y), r"inputs have shape \(6,\), expected \(n, channels, height, width\)"),
+        ((X[:, 0, 0, 0], Y, X, Y), r"x_train has shape \(6,\), expected \(n, features\)"),
     ],
 )
 def test_bad_arrays(arrays, message):

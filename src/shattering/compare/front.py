@@ -24,6 +24,7 @@ from shattering.compare.stored_scores import admissible_orders, best_constant, z
 from shattering.data.arrays import Targets
 from shattering.data.dataset import Dataset
 from shattering.data.exchange import EXCHANGES, Exchange, ExchangeFunction, check_exchange, check_function, default_exchange
+from shattering.data.hub import is_stream
 from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
@@ -159,7 +160,7 @@ def randomization_test(
     said = {name: value for name, value in said.items() if value is not None}
     source = str(data) if isinstance(data, (str, Path)) and not said else None
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
-    sizes = (None, None) if source is None else (n_train, n_test)  # an object is handed over whole
+    sizes = (n_train, n_test) if source is not None or is_stream(data) else (None, None)  # other objects are handed over whole
     dataset = load_dataset(data, *sizes, seed, hold_out=cv is None, channels=channels, **reading, **said)
     if dataset.train.is_regression:
         name, estimator, params = for_numbers(name, estimator, params)

@@ -11,7 +11,7 @@ from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.labels import check_are_classes, codes_of, names_of
-from shattering.data.numbers import plain_numbers
+from shattering.data.numbers import check_no_other_frame, plain_numbers
 from shattering.data.rows import Rows, as_tokens, is_text
 from shattering.data.split import Split
 from shattering.data.targets import are_numbers, check_names, check_names_differ, kind_of, plain_labels, plain_targets
@@ -63,18 +63,31 @@ def dataset_from_arrays(
         >>> data.train.classes
         ('a', 'b')
     """
+    of_groups = groups or (None, None)
+    for x, y, group, where in zip((x_train, x_test), (y_train, y_test), of_groups, ("train", "test"), strict=True):
+        _check_same_order(x, y, f"y_{where}", f"x_{where}")
+        _check_same_order(x, group, "groups", f"x_{where}")
     x = as_inputs(x_train, channels, "x_train", kind)
     inputs = (x, x if x_test is x_train else as_inputs(x_test, channels, "x_test", kind))
     labels, names = _labels(y_train, y_test, classes, label_values, targets)
-    of_groups = _groups(groups, [len(x) for x in inputs])
+    codes = _groups(groups, [len(x) for x in inputs])
     for x, (y, _), where in zip(inputs, labels, ("train", "test"), strict=True):
         if len(x) != len(y):
             raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
     train, test = (
         Split(x, y, names, label_values=values, kind=kind, groups=g, names=_index(x))  # type: ignore[arg-type]  # Rows are like a tensor; kind None is the split's default
-        for x, (y, values), g in zip(inputs, labels, of_groups, strict=True)
+        for x, (y, values), g in zip(inputs, labels, codes, strict=True)
     )
     return Dataset(train, test, name)
+
+
+def _check_same_order(x: Any, other: Any, what: str, where: str) -> None:
+    """Raise InputError for a Series that has the index of the inputs in another order: rows are taken by their places."""
+    if not (isinstance(x, (pd.DataFrame, pd.Series)) and isinstance(other, (pd.DataFrame, pd.Series))):
+        return
+    one, two = x.index, other.index
+    if len(one) == len(two) and not one.equals(two) and one.is_unique and len(one.difference(two, sort=False)) == 0:
+        raise InputError(f"{what} has the index of {where} in another order, expected the same: {what}.loc[{where}.index]")
 
 
 def _index(inputs: Any) -> np.ndarray | None:
@@ -139,6 +152,7 @@ def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tupl
 
 def as_inputs(x: Any, channels: str | None, where: str, kind: Kind | None) -> "torch.Tensor | Rows":
     """Return inputs of any kind, unchanged: arrays of numbers as a tensor, a copy, and anything else as `Rows`."""
+    check_no_other_frame(x, where)
     if kind == "tokens":
         return as_tokens(x, where)
     if kind == "opaque" or issparse(x) or isinstance(x, pd.DataFrame) or (kind is None and (is_text(x) or _is_mixed(x))):
@@ -161,6 +175,8 @@ def as_images(x, channels: str | None = None, where: str = "images", **order) ->
     See `dataset_from_arrays`; order: see `channels_first`.
     """
     images = plain_numbers(x, where)
+    if images.ndim == 1:
+        raise InputError(f"{where} has shape {tuple(images.shape)}, expected (n, features); a single feature is a column: reshape(-1, 1)")
     if images.ndim in (3, 4) and not (images.dtype == torch.uint8 or images.is_floating_point()):
         raise InputError(f"{where} have type {images.dtype}, expected uint8 (0…255) or floats")
     if images.ndim == 4:

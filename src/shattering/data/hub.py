@@ -49,6 +49,12 @@ def is_hub(source: object) -> bool:
     return hasattr(first, "features") and hasattr(first, "column_names") and hasattr(first, "info")
 
 
+def is_stream(source: object) -> bool:
+    """Return whether it is a dataset of Hugging Face's library, or has a split, whose rows are read one after the other."""
+    parts = source.values() if isinstance(source, Mapping) else [source]
+    return is_hub(source) and not all(hasattr(part, "__len__") for part in parts)
+
+
 def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], reading: HubReading) -> Dataset:
     """Load a Hugging Face dataset with one column of labels.
 

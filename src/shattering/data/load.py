@@ -17,6 +17,7 @@ from shattering.data.channels import check_order
 from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
+from shattering.data.numbers import check_no_other_frame
 from shattering.data.paths import HoldOut, Reading, existing
 from shattering.data.split import Split
 from shattering.data.subsets import hold_out as held_out
@@ -115,6 +116,8 @@ def load_dataset(
         raise InputError("dataset is '', expected a name or a path")
     check_order(channels)
     said, name = Said(kind, target, targets, groups), "arrays"
+    if not hub.is_hub(source):
+        check_no_other_frame(source, "data")
     if isinstance(source, pd.DataFrame) or (target is not None and isinstance(source, (str, Path)) and not _is_folder_of_images(source)):
         name = "DataFrame" if isinstance(source, pd.DataFrame) else Path(source).stem
         source, of_rows = _by_columns(source, said)

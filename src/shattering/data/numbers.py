@@ -1,5 +1,6 @@
 """Turn numbers of any library into a tensor of the same type and values, in its own memory."""
 
+from collections.abc import Iterator, Mapping
 from numbers import Real
 from typing import Any
 
@@ -16,6 +17,8 @@ _HINTS = {
     "c": "; give real and imaginary parts as columns of their own",
     "U": "; turn text into numbers first, for example with scikit-learn's OrdinalEncoder or a vectorizer",
     "S": "; turn bytes into numbers first",
+    "V": "; give a DataFrame: pandas.DataFrame of it",
+    "O": '; kind="opaque" hands a list or an array of anything on as it is',
 }
 
 
@@ -38,6 +41,11 @@ def plain_numbers(x: Any, where: str) -> torch.Tensor:
         raise InputError(f"{where} has {masked} masked values, expected none: fill them in first, for example by filled()")
     if isinstance(x, pd.DataFrame):
         return torch.from_numpy(_of_frame(x, where))
+    check_no_other_frame(x, where)
+    if isinstance(x, Mapping):
+        raise InputError(f"{where} is a {type(x).__name__}, expected rows: of columns by name, pandas.DataFrame of it")
+    if isinstance(x, Iterator):
+        raise InputError(f"{where} is a {type(x).__name__}, which can be read once, expected an array or a list: list of it")
     try:
         values = np.asarray(x)
     except ValueError:  # lists of several lengths
@@ -45,6 +53,16 @@ def plain_numbers(x: Any, where: str) -> torch.Tensor:
     if not hasattr(x, "dtype") and values.dtype.kind == "f" and bool((np.abs(values) >= 2**53).any()):
         values = np.asarray(x, dtype=object)  # whole numbers beside fractions, which may have been rounded
     return torch.from_numpy(_of_array(values, where))
+
+
+def check_no_other_frame(x: Any, where: str) -> None:
+    """Raise InputError for a table of another library than pandas, such as polars or pyarrow, that would lose its columns."""
+    kind = f"{type(x).__module__.partition('.')[0]} {type(x).__name__}"
+    is_pandas = kind.startswith("pandas")
+    if hasattr(x, "collect") and hasattr(x, "collect_schema"):
+        raise InputError(f"{where} is a {kind}, expected a pandas DataFrame: its collect().to_pandas()")
+    if hasattr(x, "to_pandas") and not is_pandas:
+        raise InputError(f"{where} is a {kind}, expected one of pandas: its to_pandas()")
 
 
 def _of_tensor(x: torch.Tensor, where: str) -> torch.Tensor:
@@ -105,7 +123,7 @@ def _of_objects(values: np.ndarray, where: str) -> np.ndarray:
             raise InputError(f"{where} has {missing} missing values (first: {item!r}), expected none: fill them in first")
         if not isinstance(item, (Real, np.bool_)):
             at = np.unravel_index(place, values.shape)
-            hint = _HINTS["U"] if isinstance(item, str) else ""
+            hint = _HINTS["U" if isinstance(item, str) else "O"]
             shown = printable(repr(item))[:40]
             raise InputError(f"{where} has the {type(item).__name__} {shown} at {tuple(map(int, at))}, expected numbers{hint}")
     found = np.array(items).reshape(values.shape)

@@ -42,12 +42,12 @@ def _given(model: Any, split: Split) -> Split:
 def _fit_table(model: Any, split: Split) -> None:
     try:
         model.fit(split.X, split.y)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
             raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
-        if "could not convert string to float" in str(error):
-            raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {_without_texts(split.X)}") from None
+        if re.search("could not convert string to float|could not be promoted.*DateTime64", str(error), re.DOTALL):
+            raise InputError(f"{name_of(model)}: {reason(error).partition('. ')[0].rstrip('.')}; {_without_texts(split.X)}") from None
         if "class_weight" not in str(error):
             raise
         named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])
@@ -55,7 +55,7 @@ def _fit_table(model: Any, split: Split) -> None:
 
 
 def _without_texts(X: Any) -> str:
-    """Say what to do with inputs that are texts for a model that takes numbers."""
+    """Say what to do with inputs that are texts or times for a model that takes numbers."""
     if isinstance(X, pd.DataFrame):
         names = ", ".join(repr(name) for name in X.columns if not pd.api.types.is_numeric_dtype(X[name].dtype))
         return f"columns that are no numbers: {names}; expected numbers: encode them first, as with OneHotEncoder in a ColumnTransformer"

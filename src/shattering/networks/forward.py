@@ -25,10 +25,13 @@ def first_forward(module: nn.Module, inputs: torch.Tensor, name: str, call: Call
     except RuntimeError as error:
         told = f"forward of {name} raised {reason(error)!r} for a batch of shape {shape} and type {kind}"
         if not _OF_TYPES.search(str(error)):
-            raise InputError(f"{told}, expected a network for inputs of shape {shape[1:]}") from error
+            is_series = "conv1d" in str(error) and len(shape) == 4 and shape[1] == 1
+            hint = '; kind="sequence" hands (n, channels, length) on as they are' if is_series else ""
+            raise InputError(f"{told}, expected a network for inputs of shape {shape[1:]}{hint}") from error
         types = {str(p.dtype).removeprefix("torch.") for p in module.parameters() if p.is_floating_point()} - {kind}
         remedy = "with parameters of that type (.float() makes them float32)" if types and inputs.is_floating_point() else "for that type"
-        raise InputError(f"{told}, expected a network {remedy}") from error
+        hint = '; kind="tokens" hands whole numbers on as they are' if "embedding" in str(error) and inputs.is_floating_point() else ""
+        raise InputError(f"{told}, expected a network {remedy}{hint}") from error
     except IndexError as error:
         if inputs.is_floating_point() or "out of range" not in str(error):
             raise

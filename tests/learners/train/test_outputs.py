@@ -3,12 +3,13 @@
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering import InputError, NetworkClassifier, randomization_test
+from shattering import InputError, NetworkClassifier, load_dataset, randomization_test
 from shattering.learners.train.outputs import Forward, Outputs, taken
 from tests.conftest import make_split
 
@@ -118,12 +119,24 @@ def test_other_outputs_are_refused_before_any_training(wrap, message):
         (Net().double(), r"raised '.*dtype.*' for a batch .* type float32, expected a network with parameters of that type \(.float\(\)"),
         (nn.Sequential(nn.Flatten(), nn.Linear(7, 4)), r"raised '.*' for a batch .*, expected a network for inputs of shape \(3, 6, 5\)"),
         (nn.Bilinear(3, 3, 4), r"forward of Bilinear raised .* expected one that takes a batch of inputs alone"),
+        (nn.Conv1d(3, 4, 2), r"expected a network for inputs of shape \(3, 6, 5\)$"),
         ("no module", "gave 'no module', expected a torch module"),
     ],
 )
 def test_inputs_that_a_network_does_not_take(module, message):
     with pytest.raises(InputError, match=message):
         NetworkClassifier(lambda shape, k: module, **QUICK).fit(SPLIT)
+
+
+def test_series_and_tokens_whose_kind_was_not_said_are_told_how():
+    """Three axes are grey images, and two a table, unless something else is said."""
+    y = np.arange(8) % 2
+    for network, X, said in (
+        (nn.Conv1d(2, 2, 3), np.zeros((8, 2, 16), dtype=np.float32), r"kind=\"sequence\" hands \(n, channels, length\) on as they are$"),
+        (nn.Embedding(9, 2), np.ones((8, 5), dtype=np.int64), 'expected a network for that type; kind="tokens" hands whole numbers on'),
+    ):
+        with pytest.raises(InputError, match=said):
+            NetworkClassifier(lambda shape, k, network=network: network, **QUICK).fit(load_dataset((X, y), hold_out=False).train)
 
 
 def test_a_fault_of_the_network_itself_is_raised_as_it_is():
