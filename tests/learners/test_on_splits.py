@@ -270,7 +270,7 @@ def test_inputs_that_are_no_numbers_say_what_to_do():
     with pytest.raises(InputError, match=f"LogisticRegression: could not convert string to float: '.'; {remedy}"):
         randomization_test(LogisticRegression(), frame, y)
     times = pd.DataFrame({"age": np.arange(60), "day": pd.date_range("2020-01-01", periods=60)})
-    with pytest.raises(InputError, match="DateTime64DType.*; columns that are no numbers: 'day'; expected numbers: encode them first"):
+    with pytest.raises(InputError, match=r"DateTime64DType.*; columns that are no numbers: 'day'; expected numbers: encode them first"):
         randomization_test(LogisticRegression(), times, y)
     with pytest.raises(InputError, match=r"could not convert string to float: '.*'; .*as with TfidfVectorizer in a pipeline"):
         randomization_test(LogisticRegression(), ["a text", "another one"] * 30, y)
