@@ -25,7 +25,8 @@ class Measure:
         source: paper and equation.
         needs: what it reads: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products
             with the Hessian, T the history of the training, Q further training steps, R other runs, U unlabelled inputs.
-        cost: E: an evaluation of the training set, B: its gradient (about 3 E), P: a pass over the parameters.
+        cost: E: an evaluation of the training set, B: its gradient (about 3 E), P: a pass over the parameters. Of gradients per example:
+            what convolutions take, and layers of other kinds, is beside what linear layers take. Measured: docs/benchmarks.md.
         sign: "+", or "-" for a quantity that is larger where a network should generalize better.
         invariance: f: depends on the logits as a function of inputs alone; r: unchanged by rescaling consecutive layers of a ReLU
             network; s: unchanged if all logits are multiplied; rs: both; 0: none of these.
@@ -60,9 +61,11 @@ MEASURES: dict[str, Measure] = {
         "size:training_loss_area", "sum over epochs of the online loss", "Lyle et al. 2020; Ru et al. 2021, eq. 1", "T", "1", invariance="f"
     ),
     # sharpness and curvature
-    "hessian_top": Measure("curvature:hessian_top", "largest eigenvalue of H", "Keskar et al. 2017; Ghorbani et al. 2019", "Hv", "60 B"),
+    "hessian_top": Measure(
+        "curvature:hessian_top", "largest eigenvalue of H", "Keskar et al. 2017; Ghorbani et al. 2019", "Hv", "about 25 B"
+    ),
     "hessian_trace": Measure("curvature:hessian_trace", "tr H", "Yao et al. 2020, algorithm 2", "Hv", "at most 200 B"),
-    "fisher_trace": Measure("curvature:fisher_trace", "tr G", "Karakida et al. 2019; Liang et al. 2019", "g", "k (B + nP)"),
+    "fisher_trace": Measure("curvature:fisher_trace", "tr G", "Karakida et al. 2019; Liang et al. 2019", "g", "k B + knP of convolutions"),
     "sam_sharpness": Measure(
         "sharpness:sam_sharpness", "maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, L: mean of ℓ", "Foret et al. 2021, eq. 1", "X Y", "20 B"
     ),
@@ -98,7 +101,9 @@ MEASURES: dict[str, Measure] = {
         "E",
         invariance="r",
     ),
-    "takeuchi": Measure("curvature:takeuchi", "tr C / tr G", "Takeuchi 1976; Thomas et al. 2020, section 5", "g", "k (B + nP)"),
+    "takeuchi": Measure(
+        "curvature:takeuchi", "tr C / tr G", "Takeuchi 1976; Thomas et al. 2020, section 5", "g", "k B + knP of convolutions"
+    ),
     "local_learning_coefficient": Measure(
         "learning_coefficient:local_learning_coefficient",
         "nβ (E[L(w)] - L(θ)), w from the posterior around θ, nβ = n / log n",
@@ -107,23 +112,31 @@ MEASURES: dict[str, Measure] = {
         "800 steps of 64 examples",
     ),
     # gradients of single examples
-    "gradient_variance": Measure("gradients:gradient_variance", "tr C - ‖ḡ‖²", "Jiang et al. 2020, section 8", "g", "B + nP"),
+    "gradient_variance": Measure(
+        "gradients:gradient_variance", "tr C - ‖ḡ‖²", "Jiang et al. 2020, section 8", "g", "B + nP of convolutions"
+    ),
     "gradient_coherence": Measure(
-        "gradients:gradient_coherence", "‖ḡ‖² / tr C", "Chatterjee & Zielinski 2020, eq. 1, over n", "g", "B + nP", "-"
+        "gradients:gradient_coherence", "‖ḡ‖² / tr C", "Chatterjee & Zielinski 2020, eq. 1, over n", "g", "B + nP of convolutions", "-"
     ),
     "gradient_snr": Measure(
-        "gradients:gradient_snr", "mean over j of ḡ_j² / Var_i(g_ij)", "Liu et al. 2020, eq. 1", "g", "B + nP", "-", invariance="r"
+        "gradients:gradient_snr",
+        "mean over j of ḡ_j² / Var_i(g_ij)",
+        "Liu et al. 2020, eq. 1",
+        "g",
+        "B + nP of convolutions",
+        "-",
+        invariance="r",
     ),
     # tangent kernel
     "label_complexity": Measure(
-        "tangent:label_complexity", "√(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G)", "Arora et al. 2019, theorem 5.1", "g Y", "B + nP"
+        "tangent:label_complexity", "√(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G)", "Arora et al. 2019, theorem 5.1", "g Y", "B + nP of convolutions"
     ),
     "kernel_alignment": Measure(
         "tangent:kernel_alignment",
         "⟨K_c, ỸỸᵀ⟩ / ‖K_c‖‖ỸỸᵀ‖",
         "Cortes et al. 2012, definition 4; Baratin et al. 2021",
         "g Y",
-        "B + nP",
+        "B + nP of convolutions",
         "-",
         invariance="s",
     ),
