@@ -8,7 +8,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from shattering.measures import per_example
 from shattering.measures.fitted import Fitted
-from tests.measures.networks import of_module, small_data, small_relu
+from shattering.measures.layers import record
+from tests.measures.networks import fitted, of_module, small_data, small_relu
 
 TAPPED = ["conv", "same", "sequence", "again", "other", "computed", "head"]  # of other and computed, whose weights are another's, the bias
 
@@ -69,6 +70,20 @@ def test_layers_of_every_kind(dtype):
         torch.testing.assert_close(found[name].sums(), g.sum(0), **tolerance, msg=name)
         torch.testing.assert_close(found[name].sums(2), g.square().sum(0), **tolerance, msg=name)
         torch.testing.assert_close(found[name].products(found[name]), g @ g.T, **tolerance, msg=name)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", ["alexnet", "inception", "inception-no-bn"])
+def test_networks_of_the_paper(name, dtype):
+    made = fitted(name, dtype)
+    x, y = made.inputs(torch.arange(2)), made.labels[:2]
+    found = per_example.evaluate(made, x)
+    assert list(found.layers) == [layer.name for layer in record(made.module, x)]  # every one
+    gradients, tolerance = found.gradients(losses, y), 1e-3 if dtype == torch.float32 else 1e-9
+    for i in range(2):
+        plain = torch.autograd.grad(losses(made.module(x[i : i + 1]), y[i : i + 1])[0], list(made.module.parameters()))
+        squares = [float(g.double().square().sum()) for g in plain]
+        assert [float(g.squares()[i]) for g in gradients.values()] == pytest.approx(squares, rel=tolerance, abs=1e-12)
 
 
 def test_gradients_of_linear_layers_are_not_written_out():
