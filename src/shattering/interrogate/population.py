@@ -107,6 +107,7 @@ SCALES = {
             seeds=2,
             corruptions={0.25: 1, 0.5: 1, 0.75: 1},
             pixels={"random": 1, "gaussian": 1},
+            untrained=10,
         ),
         PopulationScale(
             name="full",
