@@ -102,7 +102,7 @@ SCALES = {
                     batch_size=(32, 128),
                     weight_decay=(0.0, 1e-4),
                 ),
-                Block(networks=("small-cnn-16", "small-cnn-32"), n_train=500, learning_rate=(0.01, 0.02), batch_size=(32, 128)),
+                Block(networks=("small-cnn-16", "small-cnn-32"), n_train=250, learning_rate=(0.01, 0.02), batch_size=(32, 128)),
             ),
             seeds=2,
             corruptions={0.25: 1, 0.5: 1, 0.75: 1},
