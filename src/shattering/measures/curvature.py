@@ -23,6 +23,10 @@ def hessian_top(fitted: Fitted) -> float:
 
     Keskar et al. ("On large-batch training for deep learning", ICLR 2017) and Ghorbani, Krishnan & Xiao ("An investigation into neural
     net optimization via Hessian eigenvalue density", ICML 2019). Nothing is added to a norm, so that small eigenvalues are right too.
+
+    Example:
+        >>> print(f"{hessian_top(fitted):.3g}")
+        119
     """
     return fitted.once(_hessian_top)
 
@@ -57,6 +61,10 @@ def hessian_trace(fitted: Fitted, probes: int = PROBES) -> float:
 
     Yao et al. ("PyHessian: neural networks through the lens of the Hessian", 2020, algorithm 2), who stop when the running mean no
     longer changes. At most 100 vectors are drawn (`probes`); of as many parameters or fewer the trace is exact.
+
+    Example:
+        >>> print(f"{hessian_trace(fitted):.3g}")
+        461
     """
     return _trace(fitted, "hessian trace", {name: torch.ones_like(p) for name, p in fitted.parameters.items()}, probes)
 
@@ -67,6 +75,10 @@ def weighted_trace(fitted: Fitted, probes: int = PROBES) -> float:
     It is 2/ρ² times the limit of the adaptive average sharpness for small ρ (Andriushchenko et al., "A modern look at the relationship
     between sharpness and generalization", ICML 2023, section 3), and unchanged by rescaling layers; compare Tsuzuku, Sato & Sugiyama
     ("Normalized flat minima", ICML 2020).
+
+    Example:
+        >>> print(f"{weighted_trace(fitted):.3g}")
+        39.5
     """
     return _trace(fitted, "weighted trace", fitted.parameters, probes)
 
@@ -92,6 +104,10 @@ def fisher_trace(fitted: Fitted) -> float:
 
     Karakida, Akaho & Amari ("Universal statistics of Fisher information in deep neural networks", AISTATS 2019); Liang et al. ("Fisher-
     Rao metric, geometry, and complexity of neural networks", AISTATS 2019). Labels are summed over, not drawn.
+
+    Example:
+        >>> print(f"{fisher_trace(fitted):.3g}")
+        493
     """
     return fitted.once(_fisher_trace)
 
@@ -112,6 +128,10 @@ def takeuchi(fitted: Fitted) -> float:
 
     Takeuchi's criterion (1976) in the approximation of Thomas et al. ("On the interplay between noise and curvature and its effect on
     optimization and generalization", AISTATS 2020, section 5). It is 1 where the network's probabilities are right.
+
+    Example:
+        >>> print(f"{takeuchi(fitted):.3g}")
+        0.549
     """
     trace = fisher_trace(fitted)
     if not trace:
@@ -127,6 +147,10 @@ def relative_flatness(fitted: Fitted) -> float:
 
     Raises:
         NotComputable: where logits are not a linear function of the last layer's inputs.
+
+    Example:
+        >>> print(f"{relative_flatness(fitted):.2g}")
+        3.8e+03
     """
     weight, _ = head(fitted)
     gram, p = weight @ weight.T, fitted.logits.softmax(1).cpu()
