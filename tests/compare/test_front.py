@@ -189,10 +189,10 @@ class PickyHalf(Picky):
 
 
 def test_fits_whose_input_is_bad_before_training_are_told_as_failed(monkeypatch):
-    def refuse(data, randomization, seed):
+    def refuse(data, randomization, *more):
         if randomization.labels:
             raise InputError("these labels stay as they are")
-        return randomize(data, randomization, seed)
+        return randomize(data, randomization, *more)
 
     monkeypatch.setattr("shattering.runs.fit.randomize", refuse)
     test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_permutations=2)
