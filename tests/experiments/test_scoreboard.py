@@ -55,7 +55,7 @@ def test_rows_and_counts():
     many = judge("many", "All.", "all", dict.fromkeys("abcd", 0.5) | {"e": 0.7}, lambda v: True)
     same = judge("same", "All.", "all", dict.fromkeys("abcd", 1.0), lambda v: True)
     table = scoreboard(scores([result("small", HOLDS, replace(FAILS, name="other"), many, same)]))
-    assert table.title == "Claims, holds: 3, does not hold: 1"
+    assert table.title == "4 claims: holds 3, does not hold 1"
     assert [row["ours"] for row in table.rows] == [
         *("train: 90.0%", "train: 10.0%", "5 of 5 values, from a: 50.0% to e: 70.0%", "4 of 4 values, all 100.0%")
     ]
@@ -80,7 +80,7 @@ def test_on_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("shattering.experiments.scoreboard.every_result", lambda store: every_result(store, ["polynomial"]))
     assert main(["paper", "--store", str(tmp_path)]) == 0
     out = capsys.readouterr().out
-    assert "Claims, missing: 1" in out
+    assert "1 claim: missing 1" in out
     assert main(["paper", "--store", str(tmp_path), "--json"]) == 0
     (score,) = json.loads(capsys.readouterr().out)["scores"]
     assert (score["verdict"], score["where"]) == ("missing", "polynomial, demo")

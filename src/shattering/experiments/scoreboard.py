@@ -97,6 +97,7 @@ def _tells(score: Score) -> int:
 def scoreboard(found: Sequence[Score]) -> Table:
     """Return the table, with how many claims have each verdict in its title."""
     verdicts = Counter(score.claim.verdict for score in found)
-    counts = ", ".join(f"{verdict}: {verdicts[verdict]}" for verdict in get_args(Verdict) if verdicts[verdict])
+    counts = ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in get_args(Verdict) if verdicts[verdict])
+    claims = f"{len(found)} claim" + "s" * (len(found) != 1)
     note = "Each claim is judged at the largest scale whose stored runs can judge it."
-    return Table(f"Claims, {counts}", COLUMNS, [score.row() for score in found], note)
+    return Table(f"{claims}: {counts}", COLUMNS, [score.row() for score in found], note)

@@ -1,1 +1,1 @@
-"""Do measures of generalization tell natural from random labels? Populations of runs, tests, controls, verdicts and their page."""
+"""The question whether measures of generalization tell natural from random labels. Populations, tests, controls, verdicts, the page."""
