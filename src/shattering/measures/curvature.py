@@ -50,7 +50,15 @@ def _hessian_top(fitted: Fitted) -> float:
     operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # type: ignore[call-arg]  # the stub lacks matvec
     basis, precision = (20, 1e-8) if fitted.dtype == torch.float64 else (10, 1e-2)  # of the residual: the eigenvalue's error is its square
     try:
-        values = eigsh(operator, 1, which="LA", v0=start, ncv=basis, tol=precision, return_eigenvectors=False)  # type: ignore[arg-type]
+        values = eigsh(
+            operator,  # type: ignore[arg-type]  # the stub knows no operators
+            1,
+            which="LA",
+            v0=start,
+            ncv=basis,
+            tol=precision,
+            return_eigenvectors=False,
+        )
     except ArpackNoConvergence:
         raise NotComputable("Lanczos' method does not converge: products with the Hessian are not precise enough") from None
     return float(values[0])

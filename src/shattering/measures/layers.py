@@ -229,7 +229,8 @@ def unparametrized(network: nn.Module) -> nn.Module:
     """
     for module in list(network.modules()):
         if is_parametrized(module):
-            values = {name: getattr(module, name).detach().clone() for name in module.parametrizations}  # type: ignore[union-attr]
+            names = list(module.parametrizations)  # type: ignore[arg-type]  # a ModuleDict; torch's stub says any module or tensor
+            values = {name: getattr(module, name).detach().clone() for name in names}
             del module.parametrizations
             module.__class__ = type(module).__mro__[1]  # the class before, of which torch had made a subclass
             for name, value in values.items():

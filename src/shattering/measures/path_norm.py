@@ -57,7 +57,7 @@ def path_norm(fitted: Fitted) -> float:
     squared = deepcopy(fitted.folded).double()
     for module in squared.modules():
         if isinstance(module, _LEFT_OUT):
-            module.forward = lambda images: images  # type: ignore[method-assign]
+            module.forward = lambda images: images  # type: ignore[method-assign]  # of this copy alone
     with torch.no_grad():
         for parameter in squared.parameters():
             parameter.square_()
