@@ -56,7 +56,7 @@ def _hessian_top(fitted: Fitted) -> float:
             which="LA",
             v0=start,
             ncv=basis,
-            tol=precision,
+            tol=precision,  # type: ignore[arg-type]  # and no fractions
             return_eigenvectors=False,
         )
     except ArpackNoConvergence:
