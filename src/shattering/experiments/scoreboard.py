@@ -85,7 +85,7 @@ def scores(results: Iterable[Result]) -> list[Score]:
     for result in results:
         for claim in result.claims:
             score, key = Score(claim, result), (result.name, claim.name)
-            if key not in found or _tells(score) >= _tells(found[key]) > 0 or _tells(score) > _tells(found[key]):
+            if key not in found or _tells(score) >= max(1, _tells(found[key])):
                 found[key] = score
     return list(found.values())
 
