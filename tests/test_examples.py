@@ -1,7 +1,7 @@
 """The examples in docstrings are executed, and print what they say.
 
 `test` in them is a small randomization test. `fitted`, in those of measures, is `small_network()`. `cells` and `alike`, in those of
-`interrogate`, are of a simulated population with a planted measure.
+`interrogate`, are of a simulated population with planted measures, whose table is `population`.
 """
 
 import doctest
@@ -64,7 +64,7 @@ def fitted() -> Fitted:
 @pytest.fixture(scope="module")
 def simulated() -> dict:
     table, _, _ = with_measures(simulate())
-    return {"cells": Cells.of(table, AXES), "alike": Alike.of(table)}
+    return {"cells": Cells.of(table, AXES), "alike": Alike.of(table), "population": table}
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: ".".join(path.relative_to(ROOT).with_suffix("").parts))

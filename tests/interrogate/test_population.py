@@ -15,7 +15,7 @@ def test_a_population_has_every_treatment_and_the_table_finds_what_each_run_is(p
     table, axes = runs_table(store.runs())
     assert axes == []
     assert len(table) == len(runs) == len({one.run_id for one in runs})
-    assert sorted(table["condition"]) == sorted(set(CONDITIONS) - {"gaussian pixels"})
+    assert sorted(table["condition"]) == sorted(set(CONDITIONS) - {"gaussian pixels", "shatter point"})
     assert table.loc[~table["condition"].str.startswith("untrained"), "cell"].nunique() == 1
     assert table["fitted"].all()
     assert table["loss"].dtype == table["updates"].dtype == float
@@ -39,6 +39,26 @@ def test_hyperparameters_that_differ_are_axes_and_none_hides_a_column(population
     assert axes == ["width", "weight_decay"]
     assert table["loss"].notna().all()
     assert table.groupby("cell")["width"].nunique().max() == 1
+
+
+def test_a_stored_search_for_the_shatter_point_joins_the_cell_of_its_network(population):
+    _, runs = population
+    random = next(one for one in runs if one.spec.randomization == Randomization(1.0) and "stop_at_loss" in one.spec.params)
+
+    def searched(n, accuracy):
+        spec = replace(random.spec, n_train=n, params={k: v for k, v in random.spec.params.items() if k != "stop_at_loss"})
+        other = replace(random, spec=spec, folder=random.folder.with_name(f"other-{spec.run_id}"))
+        other.__dict__.update(history=random.history, result={**random.result, "n_train": n, "train_accuracy": accuracy})
+        return other
+
+    search = [searched(100, 1.0), searched(141, 0.995), searched(200, 0.7)]
+    table, _ = runs_table([*runs, *search])
+    found = table.loc[table["condition"] == "shatter point"]
+    assert found["n"].tolist() == [141]
+    assert found["fitted"].all()
+    assert found["cell"].tolist() == table.loc[table["condition"] == "natural", "cell"].tolist()
+    assert len(runs_table([*runs, *search[:2]])[0]) == len(runs)  # nothing failed, so the point is not known
+    assert len(runs_table([*runs, search[2]])[0]) == len(runs)
 
 
 def test_random_labels_stop_at_the_loss_that_their_natural_partner_has_reached(population):

@@ -89,11 +89,13 @@ def simulated() -> Interrogation:
 def test_a_page_has_a_sentence_per_verdict_and_needs_nothing_from_outside(simulated, tmp_path):
     page = simulated.to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == page
-    assert re.findall(r"<li><strong>([^<]*)</strong>", page) == [
+    verdicts, _, findings = page.partition("<h2>Findings</h2>")
+    assert re.findall(r"<li><strong>([^<]*)</strong>", verdicts) == [
         f"satisfies: {ROBUST}.",
         "infinite: tells.",
         "cannot_be_computed: not computable.",
     ]
+    assert "<strong>Verdicts are the same for all architectures, but for at most a third of the measures. Undecidable here, " in findings
     assert "No verdicts" not in page
     assert "no &lt;b&gt;reason&lt;/b&gt;" in page
     assert not re.findall(r"""(?:src|href)=["']https?:""", page)

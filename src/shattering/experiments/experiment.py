@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from shattering.experiments.scales import Scale
+from shattering.report.claims import FAILS, HOLDS, MISSING, OPEN, UNLIKE, Verdict
 from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
@@ -122,9 +123,6 @@ class Table:
     note: str = ""
 
 
-Verdict = Literal["holds", "does not hold", "inconclusive", "not comparable", "missing"]
-
-
 @dataclass(frozen=True)
 class Claim:
     """One of the papers' claims, judged by a rule on stored runs.
@@ -151,7 +149,7 @@ class Claim:
     @property
     def holds(self) -> bool | None:
         """True if the claim holds, False if it does not, None if the runs do not tell."""
-        return {"holds": True, "does not hold": False}.get(self.verdict)
+        return {HOLDS: True, FAILS: False}.get(self.verdict)
 
     @property
     def shown_verdict(self) -> str:
@@ -184,13 +182,7 @@ def judge(
     missing = not values or None in values.values()
     shown = {key: "missing" if value is None else form.format(value) for key, value in values.items()}
     why = unlike or ("" if missing else "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt)))
-    verdict: Verdict
-    if unlike:
-        verdict = "not comparable"
-    elif missing:
-        verdict = "missing"
-    else:
-        verdict = "inconclusive" if why else "holds" if holds(values) else "does not hold"
+    verdict = UNLIKE if unlike else MISSING if missing else OPEN if why else HOLDS if holds(values) else FAILS
     return Claim(name, says, rule, verdict, _text(shown), why, _short(shown, {k: v for k, v in values.items() if v is not None}))
 
 

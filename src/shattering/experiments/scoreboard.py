@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import get_args
 
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS
-from shattering.experiments.experiment import Claim, Column, Result, Table, Verdict, seeds_of
+from shattering.experiments.experiment import Claim, Column, Result, Table, seeds_of
 from shattering.experiments.reproduce import make_result
 from shattering.experiments.scales import SCALES
+from shattering.report.claims import MISSING, Verdict
 from shattering.runs.store import Store
 
 COLUMNS = (
@@ -91,7 +92,7 @@ def scores(results: Iterable[Result]) -> list[Score]:
 
 
 def _tells(score: Score) -> int:
-    return 2 if score.is_judged else 1 if score.claim.verdict != "missing" else 0
+    return 2 if score.is_judged else 1 if score.claim.verdict != MISSING else 0
 
 
 def scoreboard(found: Sequence[Score]) -> Table:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from shattering.interrogate.judging import Judged
-from shattering.report.charts import BLUE, GREEN, OCHRE, PURPLE, RED, RULE, SIZE, TEAL, Chart, color, log_axis, reference, share_axis
+from shattering.report.charts import BLUE, BROWN, GREEN, OCHRE, PURPLE, RED, RULE, SIZE, TEAL, Chart, color, log_axis, reference, share_axis
 
 COLORS = {
     "original labels": BLUE,
@@ -17,6 +17,7 @@ COLORS = {
     "original labels, equal steps": TEAL,
     "random labels, fewer examples": PURPLE,
     "destroyed pixels": GREEN,
+    "random labels, shatter point": BROWN,
 }
 _NAMES = {
     "natural": "original labels",
@@ -26,6 +27,7 @@ _NAMES = {
     "fewer": "random labels, fewer examples",
     "random pixels": "destroyed pixels",
     "gaussian pixels": "destroyed pixels",
+    "shatter point": "random labels, shatter point",
     "untrained natural": "original labels",
     "untrained random": "random labels",
 }
@@ -87,6 +89,36 @@ def _axis(title: str, values: pd.Series) -> dict:
     if float(values.min()) > 0 and float(values.max()) > _WIDE * float(values.min()):
         return log_axis(title, "value", ".1e")
     return {"shorthand": "value:Q", "title": title, "scale": alt.Scale(zero=False)}
+
+
+def worth_chart(medians: pd.DataFrame) -> Chart | None:
+    """Draw n_μ/n of natural labels, one line per measure, with its interval; sorted by the share.
+
+    Args:
+        medians: of `shattering.interrogate.equivalents.median_shares`. What is not a number above 0 is left out; the ends of an interval
+            that lie outside the ladder are drawn at the edge.
+
+    Returns:
+        The chart; None if no measure has a share.
+    """
+    rows = medians.loc[
+        (medians["share"] > 0) & np.isfinite(medians["share"].to_numpy(float)), ["measure", "family", "share", "low", "high"]
+    ]
+    if rows.empty:
+        return None
+    rows = rows.assign(low=rows["low"].clip(lower=rows["low"][rows["low"] > 0].min()), high=rows["high"].clip(upper=1.0))
+    order = list(rows.groupby("measure")["share"].median().sort_values().index)
+    families = sorted(rows["family"].unique())
+    base = alt.Chart(rows).encode(
+        y=alt.Y("measure:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)),
+        color=color("family", families, [BLUE, RED, GREEN, PURPLE, OCHRE, TEAL][: len(families)]),
+    )
+    x = log_axis("random labels that natural ones are worth, n_μ/n", "share", "~g")
+    points = base.mark_point(filled=True, size=50).encode(
+        x=alt.X(**x), tooltip=["measure:N", "family:N", *(alt.Tooltip(f"{c}:Q", format=".2f") for c in ("share", "low", "high"))]
+    )
+    ranges = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q")
+    return alt.layer(ranges, points).properties(width=420, height=16 * len(order) + 20)
 
 
 def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str, float]) -> Chart | None:

@@ -10,9 +10,14 @@ import numpy as np
 import pandas as pd
 
 from shattering.errors import unknown
+from shattering.interrogate.answers import Answer
+from shattering.interrogate.controls import Control
+from shattering.interrogate.equivalents import equivalent_sizes, median_shares, shares_of_shatter_point
 from shattering.interrogate.figures import leaderboard_chart, measure_chart
 from shattering.interrogate.judging import Judged
+from shattering.interrogate.noise_answers import noise_answers
 from shattering.interrogate.survey import survey_rows
+from shattering.interrogate.survivors import survivor_answers
 from shattering.interrogate.verdicts import VERDICTS, Thresholds
 from shattering.report.charts import Chart
 from shattering.runs.stored import Run
@@ -66,13 +71,8 @@ class Findings:
     @cached_property
     def why_blocked(self) -> str:
         """Why there are no verdicts: the control that came out wrong; "" if all are as they must be."""
-        wrong = self.judged.blocked("all")
-        if not wrong:
-            return ""
-        first = wrong[0]
-        return (
-            f"The control {first.name} must be {first.must!r} and came out {first.found!r}, so these runs give no verdict on any measure."
-        )
+        wrong = _named(self.judged.blocked("all"))
+        return f"T{wrong[1:]}, so these runs give no verdict on any measure." if wrong else ""
 
     @cached_property
     def verdicts(self) -> dict[str, Verdict]:
@@ -88,6 +88,38 @@ class Findings:
     def survey(self) -> pd.DataFrame:
         """One row per measure of the republication's survey: family, measure, T1a, T1b, T1c and claim; see `survey_rows`."""
         return survey_rows({name: self.judged.judgements[name] for name in self.measures}, self.thresholds, bool(self.why_blocked))
+
+    @cached_property
+    def noise_equivalents(self) -> pd.DataFrame:
+        """One row per measure and run on natural or partly random labels: how many random labels it is worth; see `equivalent_sizes`."""
+        return equivalent_sizes(self.table, self.measures)
+
+    @cached_property
+    def noise_medians(self) -> pd.DataFrame:
+        """One row per measure and family of architectures: n_μ/n of natural labels over cells; see `median_shares`."""
+        return median_shares(self.table, self.noise_equivalents)
+
+    @cached_property
+    def shatter_shares(self) -> pd.DataFrame:
+        """One row per measure: its value on natural labels over that at the shatter point; see `shares_of_shatter_point`."""
+        return shares_of_shatter_point(self.table, self.measures)
+
+    @cached_property
+    def answers(self) -> list[Answer]:
+        """The answers to the two questions: which measures survive, and rank; and what noise-equivalent sizes are worth."""
+        judgements = {name: self.judged.judgements[name] for name in self.measures}
+        whys = _named(self.judged.blocked("ranking")), _named(self.judged.blocked("all"))
+        return [*survivor_answers(self.table, self.axes, judgements, self.thresholds, *whys), *self._noise_answers[0]]
+
+    @property
+    def noise_ranking(self) -> pd.DataFrame:
+        """One row per measure: how n_μ/n ranks natural networks, and how the measure does, on the same cells; see `noise_answers`."""
+        return self._noise_answers[1]
+
+    @cached_property
+    def _noise_answers(self) -> tuple[list[Answer], pd.DataFrame]:
+        whys = _named(self.judged.blocked("ranking")), _named(self.judged.blocked("all"))
+        return noise_answers(self.table, self.axes, self.noise_equivalents, *whys)
 
     @cached_property
     def counts(self) -> pd.DataFrame:
@@ -117,6 +149,11 @@ class Findings:
     def leaderboard(self) -> Chart | None:
         """Return the chart of all measures and controls: how each ranks over how it tells."""
         return leaderboard_chart(self.judged, [name for name in self.judged.judgements if name not in self.measures], self.seconds)
+
+
+def _named(wrong: Sequence[Control]) -> str:
+    """Name the first control that came out wrong, in the form of a clause; "" without any."""
+    return f"the control {wrong[0].name} must be {wrong[0].must!r} and came out {wrong[0].found!r}" if wrong else ""
 
 
 def _number(value: float) -> float:

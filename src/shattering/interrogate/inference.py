@@ -1,6 +1,6 @@
 """The parts that the tests share: exact p-values, intervals, resampling of cells, and corrections for many measures."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from math import sqrt
 
@@ -77,6 +77,13 @@ def benjamini_hochberg(p_values: Sequence[float]) -> np.ndarray:
     if known.any():
         out[known] = stats.false_discovery_control(p[known])
     return out
+
+
+def average(values: np.ndarray | Sequence, axis: int = 0, of: Callable[..., np.ndarray] = np.nanmean) -> np.ndarray:
+    """Return the mean along an axis without what is NaN, and NaN where everything is. of: another average, such as np.nanmedian."""
+    stack = np.asarray(values, dtype=float)
+    empty = np.isnan(stack).all(axis)
+    return np.where(empty, np.nan, of(np.where(np.expand_dims(empty, axis), 0.0, stack), axis=axis))
 
 
 def sign_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:

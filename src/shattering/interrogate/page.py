@@ -2,6 +2,8 @@
 
 import math
 
+from shattering.interrogate.equivalents import STATUSES
+from shattering.interrogate.figures import worth_chart
 from shattering.interrogate.findings import Findings
 from shattering.interrogate.judging import TESTS
 from shattering.interrogate.table import CONDITIONS
@@ -22,18 +24,26 @@ def render_interrogation(found: Findings) -> str:
     shown = [name for name in controls if not name.startswith("random_number_") or name.endswith("_00")]  # the first stands for all
     names = [*found.verdicts, *shown]
     figures = {f"measure-{i}": (name, found.figure(name)) for i, name in enumerate(found.verdicts)}
-    charts = {"leaderboard": found.leaderboard(), **{key: chart for key, (_, chart) in figures.items()}}
+    charts = {
+        "worth": worth_chart(found.noise_medians),
+        "leaderboard": found.leaderboard(),
+        **{key: chart for key, (_, chart) in figures.items()},
+    }
     return render_template(
         "interrogation.html.j2",
         found.runs,
         "Measures of generalization, interrogated",
         charts,
-        {"cell": lambda value: "–" if value is None else value},
+        {"worth": _worth, "capital": lambda text: text[0].upper() + text[1:]},
         blocked=found.why_blocked,
         cannot_rank=found.judged.blocked("ranking"),
         verdicts=found.verdicts,
         tests={test: TESTS[test] for test in SHOWN},
         rows=[_row(found, name) for name in names],
+        answers=found.answers,
+        noise=found.noise_medians.to_dict("records"),
+        statuses=STATUSES,
+        shattered=found.shatter_shares.to_dict("records"),
         survey=found.survey.to_dict("records"),
         controls=found.judged.controls,
         best=None if found.why_blocked or found.judged.blocked("ranking") else found.judged.best,
@@ -45,6 +55,11 @@ def render_interrogation(found: Findings) -> str:
         loss_ratio=_loss_ratio(found),
         epochs=_tried(found),
     )
+
+
+def _worth(share: float) -> str:
+    """Write n_μ/n; 0 and infinity stand for sizes outside the ladder."""
+    return "–" if math.isnan(share) else "below" if share == 0 else "above" if math.isinf(share) else f"{share:.2f}"
 
 
 def _row(found: Findings, name: str) -> dict:

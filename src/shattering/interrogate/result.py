@@ -44,13 +44,16 @@ class Interrogation(Findings):
     def to_json(self) -> dict:
         """Return everything but values and charts as a JSON object; None for what is not a finite number.
 
-        Keys: verdicts, blocked, survey, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons,
-        thresholds, runs.
+        Keys: verdicts, blocked, answers, noise (n_μ/n by measure and architecture), shatter_point (μ over that at the shatter point),
+        survey, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds, runs.
         """
         best = self.judged.best
         return {
             "verdicts": {name: verdict._asdict() for name, verdict in self.verdicts.items()},
             "blocked": self.why_blocked,
+            "answers": [{name: _json(value) for name, value in vars(answer).items()} for answer in self.answers],
+            "noise": _records(self.noise_medians),
+            "shatter_point": _records(self.shatter_shares),
             "survey": _records(self.survey),
             "controls": _records(self.controls),
             "tests": _records(self.tests),

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from shattering.interrogate.verdicts import COMPARISONS, Judgement, Thresholds, follows, is_below
+from shattering.report.claims import FAILS, HOLDS, MISSING, OPEN, Verdict
 
 SURVEY: dict[str, tuple[str, ...]] = {  # family → names of measures
     "margin bounds": (
@@ -47,7 +48,6 @@ SURVEY: dict[str, tuple[str, ...]] = {  # family → names of measures
     "memorization": ("forgetting", "bits_of_labels"),
     "capacity": ("vc_dimension", "rademacher_correlation", "shatter_point"),
 }
-HOLDS, FAILS, OPEN, MISSING = "holds", "does not hold", "inconclusive", "missing"
 
 
 def survey_rows(judgements: Mapping[str, Judgement], thresholds: Thresholds, is_blocked: bool = False) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def _shares(judgement: Judgement) -> dict[str, float]:
     return {test: judgement.outcomes[test].statistic for test in COMPARISONS}
 
 
-def _claim(judgement: Judgement, thresholds: Thresholds) -> str:
+def _claim(judgement: Judgement, thresholds: Thresholds) -> Verdict:
     if judgement.missing > thresholds.missing:
         return MISSING
     if all(follows(judgement, thresholds).values()):

@@ -25,7 +25,8 @@ COLUMNS = {
     "n": "Training examples.",
     "loss": "Mean training loss at the end, in evaluation mode, in nats.",
     "updates": "Updates of the parameters.",
-    "fitted": "True if the loss at which the run was to stop was reached; of a run with equal steps, if its loss is finite.",
+    "fitted": "True if the loss at which the run was to stop was reached; of a run with equal steps, if its loss is finite; "
+    "at the shatter point, True.",
     "train_accuracy": "In 0…1, of the labels trained on.",
     "test_accuracy": "In 0…1, of the true labels.",
     "n_test": "Test examples.",
@@ -43,9 +44,11 @@ CONDITIONS = {
     "gaussian pixels": "Gaussian noise in place of pixels",
     "equal steps": "original labels, as many steps as the random labels of the same seed took",
     "fewer": "random labels on fewer examples",
+    "shatter point": "the most random labels that a stored search has fitted, beyond which it failed",
     "untrained natural": "untrained network, original labels",
     "untrained random": "untrained network, random labels",
 }
+_FITS = 0.99  # training accuracy from which a search for the shatter point counts its random labels as fitted
 _NOT_HYPERPARAMETERS = ("epochs", "stop_at_loss", "evaluate_train", "track_examples", "network", "learning_rate")
 _SIZES = ((re.compile(r"mlp-(\d+)x(\d+)"), "mlp"), (re.compile(r"(?:small-cnn)(?:-(\d+))?"), "small-cnn"))
 
@@ -54,8 +57,9 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     """Describe the runs that belong to a population; others are left out.
 
     A run belongs to one if it is done, and trains a network to a loss (`stop_at_loss`) on original or random labels or pixels, or is an
-    untrained network (a learning rate of 0), or trains on original labels for as many steps as a run with random labels took. What a run
-    is follows from its specification alone, so that runs of one's own are a population too.
+    untrained network (a learning rate of 0), or trains on original labels for as many steps as a run with random labels took. Of a
+    stored search for the shatter point of a cell's network, which trains on random labels without a loss to stop at, it has the largest
+    run that fitted. What a run is follows from its specification alone, so that runs of one's own are a population too.
 
     Args:
         runs: of a store, done or not.
@@ -79,7 +83,7 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
         raise InputError(
             "runs has no networks trained to a loss on original and on random labels, expected a population such as that of the scale demo"
         )
-    table = _with_equal_steps(_with_cells(table))
+    table = _with_shatter_points(_with_equal_steps(_with_cells(table)))
     table = table.sort_values(["cell", "condition", "seed", "n", "run"], ignore_index=True)
     again = ["cell", "condition", "seed", "n", "corruption"]
     table = table.drop_duplicates(again, ignore_index=True)  # such as two budgets: the first by id
@@ -149,12 +153,12 @@ def _hyperparameters(params: Mapping[str, object]) -> dict:
 
 
 def _condition(spec: RunSpec, params: Mapping[str, object]) -> str | None:
-    """Return the treatment that a specification says; "equal steps" for one that may be, which `_with_equal_steps` decides."""
+    """Return the treatment that a specification says; "equal steps" or "shatter point" for one that may be, which the others decide."""
     r = spec.randomization
     if params["learning_rate"] == 0:
         return {0.0: "untrained natural", 1.0: "untrained random"}.get(r.labels) if r.pixels == "true" else None
     if params["stop_at_loss"] is None:
-        return "equal steps" if not r.labels and r.pixels == "true" else None
+        return {0.0: "equal steps", 1.0: "shatter point"}.get(r.labels) if r.pixels == "true" else None
     if r.pixels != "true":
         return f"{r.pixels} pixels"
     return {0.0: "natural", 1.0: "random"}.get(r.labels, "partial")
@@ -189,7 +193,10 @@ def _axis_names(table: pd.DataFrame) -> list[str]:
 
 
 def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
-    """Name the cells: a setting and the number of examples of its natural runs; random labels on fewer belong to the next larger cell."""
+    """Name the cells: a setting and the number of examples of its natural runs.
+
+    Random labels on fewer belong to the next larger cell, those of a search for the shatter point to the next smaller one.
+    """
     sizes = {key: sorted(rows["n"].unique()) for key, rows in table.loc[table["condition"] == "natural"].groupby("setting")}
     rows = []
     for row in table.to_dict("records"):
@@ -197,6 +204,8 @@ def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
         if row["condition"] == "random" and n not in own:
             n = min((size for size in own if size > n), default=None)
             row["condition"] = "fewer"
+        if row["condition"] == "shatter point" and own:
+            n = max((size for size in own if size <= n), default=own[0])
         if n is not None and (n in own or row["condition"].startswith("untrained")):
             rows.append({**row, "cell": f"{row['setting']} n={n}"})
     return pd.DataFrame(rows)
@@ -208,3 +217,14 @@ def _with_equal_steps(table: pd.DataFrame) -> pd.DataFrame:
     epochs = {(cell, seed): count for cell, seed, count in zip(random["cell"], random["seed"], random["epochs"], strict=True)}
     equal = [epochs.get((cell, seed)) == count for cell, seed, count in zip(table["cell"], table["seed"], table["epochs"], strict=True)]
     return table.loc[(table["condition"] != "equal steps") | pd.Series(equal, index=table.index)]
+
+
+def _with_shatter_points(table: pd.DataFrame) -> pd.DataFrame:
+    """Keep of the runs of a search for the shatter point, by cell and seed, the largest that fitted, if a larger one did not."""
+    search = table["condition"] == "shatter point"
+    kept = []
+    for _, runs in table.loc[search].sort_values(by="n").groupby(["cell", "seed"]):
+        failed = (runs["train_accuracy"] < _FITS).to_numpy().nonzero()[0]
+        if len(failed) and failed[0] > 0:
+            kept.append(runs.index[failed[0] - 1])
+    return table.assign(fitted=table["fitted"] | search).loc[~search | table.index.isin(kept)]
