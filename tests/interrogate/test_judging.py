@@ -11,9 +11,10 @@ from shattering.interrogate import ranks
 from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE
 from shattering.interrogate.judging import Judged, judge_table
 from shattering.interrogate.ranks import Cells, granulated, not_through_hyperparameters, robust
-from shattering.interrogate.survey import FAILS, HOLDS, MISSING, OPEN, SURVEY, survey_rows
+from shattering.interrogate.survey import SURVEY, survey_rows
 from shattering.interrogate.tells import Comparisons
 from shattering.interrogate.verdicts import BACKWARDS, EFFORT, LOSS, NOT_COMPUTABLE, READS, ROBUST, SAME, TELLS, UNDECIDED, Thresholds
+from shattering.report.claims import FAILS, HOLDS, MISSING, OPEN
 from tests.interrogate.simulated import AXES, simulate, with_measures
 
 PLANTED = {

@@ -1,18 +1,23 @@
 """Measures of capacity, judged as measures of generalization are: how much a network could fit, and how much it carries of its labels.
 
 The complexity of a class of functions does not look at the labels: Rademacher complexity and the shatter point are properties of an
-architecture, its training and its inputs. Whoever offers them as measures of generalization gets the same value on natural and on random
-labels (ICLR 2017, section 2.2). They stand among the measures so that the tests show it.
+architecture, its training and its inputs, and uniform stability is one of the algorithm. Whoever offers them as measures of generalization
+gets the same value on natural and on random labels (ICLR 2017, section 2.2). They stand among the measures so that the tests show it.
 """
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from shattering.interrogate.table import own_parameters
 from shattering.measures.bits import bits_memorized
 from shattering.measures.fitted import Fitted, NotComputable
+from shattering.runs.spec import RunSpec
+from shattering.runs.stored import Found, Run
+from shattering.runs.study import StudySpec
 
 
 def rademacher_correlation(fitted: Fitted) -> float:
@@ -90,8 +95,85 @@ def shatter_points(table: pd.DataFrame) -> pd.Series:
     return pd.Series([most.get(cell, np.nan) for cell in table["cell"]], index=table.index, dtype=float)
 
 
+def uniform_stability(table: pd.DataFrame, stored: Sequence[Found]) -> pd.Series:
+    """Return for each run the constant of uniform stability of its algorithm, as stored studies of stability bound it from below.
+
+    Bousquet and Elisseeff ("Stability and generalization", JMLR 2002, definition 6), for the 0-1 loss: the largest change of the loss at
+    any example when one training example is replaced, 0 or 1. The constant is a supremum over all training sets, labels included.
+
+    Args:
+        table: see `shattering.interrogate.table.runs_table`.
+        stored: the runs of the table, and the studies of their store (`shattering capacity stability` with a cell's data, size and
+            parameters). A study counts for the runs whose data, number of examples, hyperparameters and share of random labels it has;
+            of several seeds the mean.
+
+    Returns:
+        (runs,); NaN where there is no such study, and for untrained networks.
+
+    Example:
+        >>> table = pd.DataFrame({"run": ["a"], "condition": ["natural"], "n": [90], "corruption": [0.0]})
+        >>> uniform_stability(table, []).tolist()
+        [nan]
+    """
+    return _of_studies(table, stored, "uniform")
+
+
+def average_stability(table: pd.DataFrame, stored: Sequence[Found]) -> pd.Series:
+    """Return for each run how often the 0-1 loss at a training example changes when that example is replaced.
+
+    On-average-replace-one stability (Shalev-Shwartz, Shamir, Srebro and Sridharan, JMLR 2010, definition 5), estimated on the replaced
+    examples of stored studies of stability. Unlike the uniform constant it depends on the labels.
+
+    Args:
+        table: see `uniform_stability`.
+        stored: see `uniform_stability`.
+
+    Returns:
+        (runs,), shares in 0…1; NaN as in `uniform_stability`.
+
+    Example:
+        >>> table = pd.DataFrame({"run": ["a"], "condition": ["natural"], "n": [90], "corruption": [0.0]})
+        >>> average_stability(table, []).tolist()
+        [nan]
+    """
+    return _of_studies(table, stored, "own")
+
+
+def _of_studies(table: pd.DataFrame, stored: Sequence[Found], number: str) -> pd.Series:
+    known: dict[tuple, list[float]] = {}
+    readable = [run for run in stored if isinstance(run, Run)]
+    for run in readable:
+        if not isinstance(run.spec, StudySpec) or run.spec.study != "stability" or run.status != "done":
+            continue
+        params = run.spec.hyperparameters()
+        if params.get("model", "network") == "network":
+            key = (params.get("dataset", "digits"), run.result["n"], run.result["labels"], _text(params.get("params", {})))
+            known.setdefault(key, []).append(float(run.result[number]))
+    specs = {run.run_id: run.spec for run in readable if isinstance(run.spec, RunSpec)} if known else {}
+    values = []
+    for name, condition, n, p in zip(*(table[column] for column in ("run", "condition", "n", "corruption")), strict=True):
+        is_one = name in specs and not condition.startswith("untrained") and "pixels" not in condition
+        found = known.get((specs[name].dataset, n, p, _text(specs[name].params)), []) if is_one else []
+        values.append(float(np.mean(found)) if found else np.nan)
+    return pd.Series(values, index=table.index, dtype=float)
+
+
+def _text(params: Mapping[str, object]) -> str:
+    return json.dumps(own_parameters(params), sort_keys=True, default=str)
+
+
+_NO_STUDY = "no stored study of stability has these data, this size, architecture and hyperparameters"
 OF_RUNS: dict[str, Callable[[Any], float]] = {  # computed on each run, and stored with the values of measures
     "rademacher_correlation": rademacher_correlation,
     "bits_of_labels": bits_of_labels,
 }
-OF_THE_TABLE: dict[str, Callable[[pd.DataFrame], pd.Series]] = {"shatter_point": shatter_points}
+OF_THE_TABLE: dict[str, Callable[[pd.DataFrame, Sequence[Found]], pd.Series]] = {
+    "shatter_point": lambda table, stored: shatter_points(table),
+    "uniform_stability": uniform_stability,
+    "average_stability": average_stability,
+}
+WHY_NONE = {  # why a run has no value of those
+    "shatter_point": "no random labels were fitted by this cell",
+    "uniform_stability": _NO_STUDY,
+    "average_stability": _NO_STUDY,
+}

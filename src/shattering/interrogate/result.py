@@ -11,7 +11,7 @@ from rich.console import Console
 
 from shattering import parameters
 from shattering.errors import InputError, printable, shown, unknown
-from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE
+from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE, WHY_NONE
 from shattering.interrogate.controls import DATA_CONTROLS, control_columns
 from shattering.interrogate.findings import Findings
 from shattering.interrogate.judging import judge_table
@@ -22,7 +22,7 @@ from shattering.interrogate.verdicts import Thresholds
 from shattering.measures.catalog import MEASURES
 from shattering.report.page import write_page
 from shattering.runs.store import Store
-from shattering.runs.stored import Run
+from shattering.runs.stored import Run, is_of_model
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,8 @@ def interrogate(
     Args:
         measures: name → function `Fitted` → float, of which larger values mean "predicted to generalize worse"; or names in `MEASURES`.
             None: all of `MEASURES`, and the quantities of capacity in `shattering.interrogate.capacity`, which have names too.
-        runs: a store, its folder, or runs. Those that belong to no population are left out.
+        runs: a store, its folder, or runs; with studies of stability, where they are to count. Runs that belong to no population are
+            left out.
         thresholds: of the verdicts; None: the defaults.
         jobs: runs that are measured at a time, each in its own process.
         console: shows how many runs are measured; None: nothing is shown.
@@ -110,17 +111,20 @@ def interrogate(
     """
     parameters.check("jobs", jobs, parameters.Count)
     store = runs if isinstance(runs, Store) else Store(runs) if isinstance(runs, (str, Path)) else None
-    found = store.runs() if store else list(runs)  # type: ignore[arg-type]  # a store has been dealt with
+    given: list[Any] = store.runs() if store else list(runs)  # type: ignore[arg-type]  # a store has been dealt with
+    found = [run for run in given if is_of_model(run)]
     table, axes = runs_table(found)
     chosen = _chosen(measures, table)
-    of_table = {name: of for name, of in OF_THE_TABLE.items() if chosen.get(name) is of}
+    stored = store.everything() if store else given
+    of_table = {name: of(table, stored) for name, of in OF_THE_TABLE.items() if chosen.get(name) is of}
     functions = {name: function for name, function in chosen.items() if name not in of_table}
     related = relate(table, found)
     show = None if console is None else lambda done, of: console.print(f"measured {done} of {of} runs")
     details = measured(related, {**functions, **DATA_CONTROLS}, store, jobs, *([show] if show else []))
     values = details.pivot_table(index="run", columns="measure", values="value", dropna=False)
     wide = table.join(values.reindex(columns=[*functions, *DATA_CONTROLS]), on="run")
-    wide = wide.assign(**{name: of(table) for name, of in of_table.items()}).join(control_columns(table, axes))
+    wide = wide.assign(**of_table).join(control_columns(table, axes))
+    details = pd.concat([details, *(_told(table, name, of) for name, of in of_table.items())], ignore_index=True)
     controls = [name for name in wide if name not in table and name not in chosen]
     t = thresholds or Thresholds()
     judged = judge_table(wide, axes, list(chosen), controls, t)
@@ -146,6 +150,12 @@ def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.D
         if not callable(function):
             raise InputError(f"measures has {shown(function)} as {name}, expected a function of a Fitted")
     return dict(measures)
+
+
+def _told(table: pd.DataFrame, name: str, values: pd.Series) -> pd.DataFrame:
+    """Return rows of details of a measure that is read from the table."""
+    reasons = values.isna().map({True: WHY_NONE[name], False: ""})
+    return pd.DataFrame({"run": table["run"], "measure": name, "version": "", "value": values, "reason": reasons, "seconds": 0.0})
 
 
 def _json(value: Any) -> Any:

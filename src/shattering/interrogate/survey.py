@@ -46,7 +46,7 @@ SURVEY: dict[str, tuple[str, ...]] = {  # family → names of measures
         "relative_flatness",
     ),
     "memorization": ("forgetting", "bits_of_labels"),
-    "capacity": ("vc_dimension", "rademacher_correlation", "shatter_point"),
+    "capacity": ("vc_dimension", "rademacher_correlation", "shatter_point", "uniform_stability", "average_stability"),
 }
 
 

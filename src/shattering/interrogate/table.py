@@ -169,13 +169,19 @@ def _setting(spec: RunSpec, params: Mapping[str, object], untrained: bool) -> st
     data = {name: value for name, value in asdict(replace(spec, randomization=type(spec.randomization)())).items() if value is not None}
     for name in ("n_train", "randomization", "params", "seed", "data_seed", "noise_seed"):
         data.pop(name, None)
-    left_out = ("epochs", "stop_at_loss", "evaluate_train", "track_examples")
-    if untrained:
-        own = {"network": params["network"]}
-    else:
-        known = _defaults()
-        own = {name: value for name, value in sorted(params.items()) if name not in left_out and value != known.get(name)}
+    own = {"network": params["network"]} if untrained else own_parameters(params)
     return json.dumps({**data, **own, "untrained": untrained}, sort_keys=True, default=str)
+
+
+def own_parameters(params: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of a network by which cells differ: those that are not at their defaults, without how long it is trained.
+
+    Example:
+        >>> own_parameters({"network": "mlp-1x64", "epochs": 9, "weight_decay": 0.0})
+        {'network': 'mlp-1x64'}
+    """
+    known, left_out = _defaults(), ("epochs", "stop_at_loss", "evaluate_train", "track_examples")
+    return {name: value for name, value in sorted(params.items()) if name not in left_out and value != known.get(name)}
 
 
 def _architecture(network: str) -> dict:
@@ -198,8 +204,11 @@ def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
     Random labels on fewer belong to the next larger cell, those of a search for the shatter point to the next smaller one.
     """
     sizes = {key: sorted(rows["n"].unique()) for key, rows in table.loc[table["condition"] == "natural"].groupby("setting")}
+    searched = {_untested(str(setting)): setting for setting in sizes}
     rows = []
     for row in table.to_dict("records"):
+        if row["condition"] == "shatter point":
+            row["setting"] = searched.get(_untested(row["setting"]), row["setting"])
         n, own = row["n"], sizes.get(row["setting"], [])
         if row["condition"] == "random" and n not in own:
             n = min((size for size in own if size > n), default=None)
@@ -209,6 +218,11 @@ def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
         if n is not None and (n in own or row["condition"].startswith("untrained")):
             rows.append({**row, "cell": f"{row['setting']} n={n}"})
     return pd.DataFrame(rows)
+
+
+def _untested(setting: str) -> str:
+    """Return a setting without its number of test examples, on which training does not depend."""
+    return json.dumps({name: value for name, value in json.loads(setting).items() if name != "n_test"}, sort_keys=True)
 
 
 def _with_equal_steps(table: pd.DataFrame) -> pd.DataFrame:
