@@ -12,6 +12,19 @@ from shattering.report.text import print_stored
 from tests.report.conftest import SPECS
 
 
+def test_the_scripts_that_draw_charts_are_kept_and_made_again_where_they_cannot_be(store, tmp_path, monkeypatch):
+    first = page.render(store.runs())
+    with monkeypatch.context() as patch:
+        patch.setattr(page.vl_convert, "javascript_bundle", lambda: pytest.fail("they are in the cache"))
+        again = page.render(store.runs())
+    written = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
+    assert written.sub("", again) == written.sub("", first)
+    monkeypatch.delenv("SHATTERING_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(page.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    assert "vega" in page._drawing()
+
+
 @pytest.fixture
 def broken_store(store, tmp_path):
     """Done, failed and interrupted runs."""

@@ -19,6 +19,7 @@ from shattering.report.describe import describe
 from shattering.report.tables import PIXELS, by_subject, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
 from shattering.runs.stored import Found, Run, Unread, is_of_model
+from shattering.system.cache import kept_json
 from shattering.system.files import write_aside
 from shattering.version import VERSION
 
@@ -91,7 +92,7 @@ def render_template(
     environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
     specs = {name: to_spec(chart) for name, chart in charts.items() if chart is not None}
     ours, _, _ = loader.get_source(environment, "page.js")
-    scripts = [vl_convert.javascript_bundle(), ours] if specs else [ours]  # type: ignore[call-arg]  # its stub lacks the default
+    scripts = [_drawing(), ours] if specs else [ours]
     return environment.get_template(name).render(
         title=title,
         version=VERSION,
@@ -106,6 +107,15 @@ def render_template(
         machines=_machines(runs),
         **context,
     )
+
+
+def _drawing() -> str:
+    """Return the scripts that draw charts. They take seconds to put together, and are kept in the cache."""
+    make = vl_convert.javascript_bundle  # its stub lacks the default of its parameter
+    try:
+        return kept_json(f"charts-{vl_convert.__version__}.json", make, lambda kept: isinstance(kept, str))  # type: ignore[arg-type]
+    except InputError:  # there is no folder for a cache
+        return make()  # type: ignore[call-arg]
 
 
 def _visible(value: object) -> object:
