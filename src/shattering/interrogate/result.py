@@ -131,9 +131,9 @@ def interrogate(
     return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, list(chosen), judged, [one.run for one in related], t)
 
 
-def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Callable[[Any], Any]]:
+def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Callable[..., Any]]:
     """Return the functions by name. Raises InputError for unknown names, and for names that mean something else in the table of values."""
-    known: dict[str, Callable[[Any], Any]] = {**MEASURES, **OF_RUNS, **OF_THE_TABLE}
+    known: dict[str, Callable[..., Any]] = {**MEASURES, **OF_RUNS, **OF_THE_TABLE}
     if measures is None:
         return known
     if isinstance(measures, str):
