@@ -9,7 +9,7 @@ from typing import Any
 
 from shattering.cli.capacity import FindShatterPoint, MeasureBits, MeasureRademacher, MeasureStability
 from shattering.cli.interrogating import Interrogate
-from shattering.cli.measuring import MeasureRun
+from shattering.cli.measuring import MeasureRun, RetestRuns
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, RunOne, Sweep
 from shattering.cli.showing import List, Report, Show, Status
@@ -40,6 +40,7 @@ COMMANDS = Group(
         "report": Report,
         "measure": MeasureRun,
         "interrogate": Interrogate,
+        "retest": RetestRuns,
         "paper": Paper,
         "capacity": Group(
             "How much a model can fit: memory in bits, Rademacher complexity, shatter point, stability.",

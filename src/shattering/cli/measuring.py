@@ -1,9 +1,10 @@
-"""The command `measure`: measures of generalization of a stored network."""
+"""The commands `measure` and `retest`: measures of generalization of a stored network, and stored networks on a second test set."""
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
-from shattering.cli.common import Stored, print_json
+from shattering.cli.common import Stored, check_out, print_json
 from shattering.cli.options import Positional, Repeated
 from shattering.errors import InputError, printable
 
@@ -36,10 +37,50 @@ class MeasureRun(Stored):
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class RetestRuns(Stored):
+    """Test the stored networks again on a second test set, and compare the two accuracies over networks."""
+
+    data: str | None = None
+    """A name or a path of test images of the same classes. Default: test images that a run has not used."""
+    run: Repeated = ()
+    """The start of a run's id or folder name. Default: all runs."""
+    out: Path = Path("retest")
+    """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
+
+    def execute(self) -> int:
+        import sys
+
+        from shattering.experiments import reproduce
+        from shattering.experiments.retest import make_result, retest
+        from shattering.experiments.text import print_result
+        from shattering.runs.store import Store
+
+        check_out(self.out, is_folder=True)
+        store = Store(self.store)
+        runs = [store.find(name) for name in self.run] if self.run else store.runs()
+        found = retest(runs, self.data)
+        result = make_result(found)
+        files = reproduce.write_result(result, self.out)
+        for name, why in found.skipped:
+            print(printable(f"skipped {name}: {why}"), file=sys.stderr)
+        if self.json:
+            models, fits = ([{k: _plain(v) for k, v in row.items()} for row in t.to_dict("records")] for t in (found.table, found.fits))
+            skipped = [{"run": name, "reason": why} for name, why in found.skipped]
+            about = {"data": found.data, "models": models, "fits": fits, "skipped": skipped}
+            print_json({**about, "files": [str(file.resolve()) for file in files]})
+        else:
+            print_result(result)
+            print(printable(f"Page: {files[0].resolve()}"))
+        return 0
+
+
 def _rows(table) -> list[tuple[str, float, str]]:
     return list(zip(table.index, table["value"].tolist(), table["reason"].tolist(), strict=True))
 
 
-def _plain(value: float) -> float | str | None:
-    """Return a number that JSON has: None for NaN, and infinity as a text."""
+def _plain(value: float | str) -> float | str | None:
+    """Return a value that JSON has: None for NaN, and infinity as a text."""
+    if isinstance(value, str):
+        return value
     return None if math.isnan(value) else str(value) if math.isinf(value) else value
