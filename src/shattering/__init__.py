@@ -23,6 +23,7 @@ _WHERE = {
     "KernelInterpolator": "learners.kernel",
     "KernelInterpolatorClassifier": "learners.kernel",
     "RandomConvClassifier": "learners.random_conv",
+    "RandomConvKernelClassifier": "learners.random_conv_kernel",
     "ReluInterpolator": "learners.relu",
     "ReluInterpolatorClassifier": "learners.relu",
     "RunSpec": "runs.spec",
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
     from shattering.learners.network import NetworkClassifier
     from shattering.learners.random_conv import RandomConvClassifier
+    from shattering.learners.random_conv_kernel import RandomConvKernelClassifier
     from shattering.learners.regressor import NetworkRegressor
     from shattering.learners.relu import ReluInterpolator, ReluInterpolatorClassifier
     from shattering.measures.catalog import MEASURES

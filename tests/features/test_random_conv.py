@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 import torch
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.kernel_ridge import KernelRidge
+from sklearn.metrics.pairwise import euclidean_distances
 
 from shattering.errors import InputError
 from shattering.features import random_conv
-from shattering.features.conv_gram import accumulate_gram, gram_key, gram_parts, merge_grams
+from shattering.features.conv_gram import accumulate_gram, accumulate_products, gram_key, gram_parts, merge_grams, products_key
 from shattering.features.random_conv import RECIPES, RandomConvFeatures
 from shattering.learners.random_conv import RandomConvClassifier
+from shattering.learners.random_conv_kernel import RandomConvKernelClassifier
 from shattering.linalg import stored
-from shattering.linalg.stored import StoredGram
+from shattering.linalg.stored import StoredGram, StoredProducts
 from shattering.system import machine
 from tests import oracles
 
@@ -193,6 +196,78 @@ def test_the_classifier_is_the_linear_model_on_its_features(images, recipe, ridg
     assert (model.train_predictions_ == model.predict(images[:60])).all()
 
 
+@pytest.mark.parametrize("recipe", ["a", "b"])
+@pytest.mark.parametrize(("ridge", "precision", "off"), [(0.0, "float64", 1e-4), (0.1, "float64", 1e-5), (0.1, "float32", 1e-4)])
+def test_the_kernel_on_features_is_scikit_learns_on_explicit_standardized_features(images, recipe, ridge, precision, off):
+    labels = np.arange(60) % 3
+    model = RandomConvKernelClassifier(20, recipe=recipe, ridge=ridge, bandwidth=0.5, precision=precision).fit(images[:60], labels)
+    explicit = RandomConvFeatures(20, recipe=recipe, standardize=False).fit(images[:60])
+    z, new = (explicit.transform(x).astype(np.float64) for x in (images[:60], images[60:]))
+    mean, deviation = z.mean(0), z.std(0)
+    z, new = ((features - mean) / np.where(deviation > 0, deviation, 1) for features in (z, new))
+    median = np.median(euclidean_distances(z, squared=True)[~np.eye(60, dtype=bool)])
+    assert model.gamma_ == pytest.approx(0.5 / median, rel=1e-4)
+    theirs = KernelRidge(alpha=ridge or 1e-12, kernel="rbf", gamma=0.5 / median).fit(z, np.eye(3)[labels])
+    np.testing.assert_allclose(model.decision_function(images[60:]), theirs.predict(new), atol=off)
+    np.testing.assert_allclose(model.decision_function(images[:60]), theirs.predict(z), atol=off)
+    assert model.interpolated_ == (ridge == 0)
+    assert (model.train_predictions_ == model.predict(images[:60])).all()
+    norm = np.sqrt((theirs.dual_coef_ * (theirs.predict(z))).sum())
+    assert model.norm_ == pytest.approx(norm, rel=1e-3)
+
+
+def test_the_kernel_uses_a_cache_for_other_ridges_and_predictions(images, tmp_path, monkeypatch):
+    labels = np.arange(60) % 3
+
+    def values(**params):
+        return RandomConvKernelClassifier(20, **params).fit(images[:60], labels).decision_function(images[60:])
+
+    fresh = values(ridge=0.1, bandwidth=1.0)
+    values(cache=tmp_path)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".gram", ".products"]
+    monkeypatch.setattr(RandomConvFeatures, "block", lambda *_: pytest.fail("computed again"))
+    np.testing.assert_allclose(values(ridge=0.1, bandwidth=1.0, cache=tmp_path), fresh, atol=1e-5)
+
+
+def _predict_and_die(images, path, after):
+    random_conv.FILTERS = 8
+
+    def say(text):
+        if f": {after + 1} of" in text:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    features = fitted(images[:60], standardize=True)
+    accumulate_products(features, torch.from_numpy(images[60:]), path, save_every=0, say=say)
+
+
+def test_a_kill_resumes_to_the_same_products(images, tmp_path):
+    features, new, path = fitted(images[:60], standardize=True), torch.from_numpy(images[60:]), tmp_path / "sum.products"
+    whole = accumulate_products(features, new)
+    process = multiprocessing.get_context("fork").Process(target=_predict_and_die, args=(images, path, 2))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    assert StoredProducts.load(path, products_key(features, new)).parts == gram_parts(features)[:2]
+    resumed = accumulate_products(features, new, path)
+    assert torch.equal(resumed.values, whole.values)
+    z, new_z = features.transform(images[:60]), features.transform(images[60:])
+    np.testing.assert_allclose(whole.values, new_z @ z.T, rtol=1e-4, atol=1e-2)
+    np.testing.assert_allclose(whole.squares, (new_z.astype(np.float64) ** 2).sum(1), rtol=1e-5)
+    with pytest.raises(InputError, match="holds the Gram matrix of something else"):
+        accumulate_products(features, new[:5], path)
+    with pytest.raises(InputError, match="has filter block 1, which is not among those asked for"):
+        accumulate_products(fitted(images[:60], 8, standardize=True), new, path)
+
+
+def test_standardized_features_have_a_gram_matrix_of_their_own(images):
+    plain, standardized = fitted(images), fitted(images, standardize=True)
+    assert gram_key(plain) != gram_key(standardized)
+    assert gram_key(fitted(images, recipe="b")) == gram_key(fitted(images, recipe="b", standardize=True))
+    z = standardized.transform(images)
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
+    np.testing.assert_allclose(z.std(0)[z.std(0) > 0], 1, atol=1e-4)
+
+
 def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):
     labels = np.arange(70) % 3
     values = {}
@@ -218,6 +293,13 @@ def test_the_plan_has_the_gram_matrix_and_the_features_in_it(images):
     assert plan.memory >= max(plan.beside + 4 * 2 * a_block.numel(), features.whitening_memory(1200))
     assert features.count(1200) == (features.transform(images).shape[1], a_block.shape[1])
     assert RandomConvClassifier(20_000).plan(*images.shape).seconds > plan.seconds
+
+
+def test_the_plan_of_the_kernel_has_the_gram_matrix_and_leaves_the_weights_out(images):
+    kernel, linear = (model(20).plan(*images.shape, 3) for model in (RandomConvKernelClassifier, RandomConvClassifier))
+    assert linear.beside - kernel.beside == 2 * 8 * fitted(images).count(1200)[0] * 3
+    with pytest.raises(InputError, match=r"of memory, and .* are available: use fewer images"):
+        RandomConvKernelClassifier(20, memory_limit=10**5).fit(images, np.arange(70) % 3)
 
 
 def test_nothing_is_allocated_before_the_plan_can_refuse(images, monkeypatch):

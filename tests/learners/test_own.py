@@ -13,7 +13,7 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.learners.own import FitRecord, OwnModel, epochs_of, record_of, traits
 
-OURS = ("network", "network-regressor", "kernel", "random-conv", "relu", "deep-relu")
+OURS = ("network", "network-regressor", "kernel", "random-conv", "random-conv-kernel", "relu", "deep-relu")
 
 
 class Misleading(ClassifierMixin, BaseEstimator):

@@ -41,6 +41,10 @@ MODELS: dict[str, tuple[str, str]] = {  # class, and what it is
         "shattering.learners.random_conv.RandomConvClassifier",
         "Minimum-norm linear classifier on random convolutional features of images, one-hot targets (0 and 1).",
     ),
+    "random-conv-kernel": (
+        "shattering.learners.random_conv_kernel.RandomConvKernelClassifier",
+        "Minimum-norm interpolation with a Gaussian kernel on standardized random convolutional features, one-hot targets (0 and 1).",
+    ),
     "relu": (
         "shattering.learners.relu.ReluInterpolatorClassifier",
         "The ReLU network with 2n + d weights, or a deeper one, that takes any labels on n distinct points.",

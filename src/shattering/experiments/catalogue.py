@@ -14,7 +14,7 @@ GROUPS = {  # name → title, experiments
     ),
     "all-linear": (
         "Section 5 of the papers: linear models and kernels",
-        ["table3", "norm", "gradient-descent", "hessian", "interpolators", "polynomial", "perceptron", "double-descent"],
+        ["table3", "table3-conv", "norm", "gradient-descent", "hessian", "interpolators", "polynomial", "perceptron", "double-descent"],
     ),
     "all-capacity": (
         "Section 2.2 and theorem 1 of the papers: capacity and stability",

@@ -81,7 +81,7 @@ def default_jobs(names: Sequence[str]) -> int:
 
     It is one for kernels and for Inception V3, which use the whole machine.
     """
-    if {"table3", "norm", "table2", "figure2a"} & set(names):
+    if {"table3", "table3-conv", "norm", "table2", "figure2a"} & set(names):
         return 1
     return 4 if torch.cuda.is_available() else usable_cores()
 

@@ -105,8 +105,12 @@ class KernelScale:
         gammas: of the Gaussian kernel on raw grey pixels ("raw"), on their Gabor features ("gabor"), and on raw pixels of
             the color dataset ("color"). The first is the first author's for MNIST; the others are the best on the hold-out.
         filters: numbers of random filters, ascending.
-        conv: further parameters of `RandomConvClassifier`.
+        conv: further parameters of `RandomConvClassifier` and `RandomConvKernelClassifier`.
         ridges: the best of `RIDGES` on the hold-out, for these three and "conv".
+        conv_sizes: (training images, filters) of the Gaussian kernel on random convolutional features, ascending; None: all images.
+        conv_select: filters for the choices of that kernel.
+        conv_bandwidth: its best bandwidth on the hold-out without ridge.
+        conv_ridge: its best bandwidth and ridge on the hold-out.
         n_study: training images of the studies.
         n_study_test: test images of the studies.
 
@@ -125,6 +129,10 @@ class KernelScale:
     filters: tuple[int, ...]
     conv: Mapping[str, object]
     ridges: Mapping[str, float]
+    conv_sizes: tuple[tuple[int | None, int], ...]
+    conv_select: int
+    conv_bandwidth: float = 0.3
+    conv_ridge: tuple[float, float] = (0.3, 1e-2)
     n_study: int
     n_study_test: int
 
@@ -214,6 +222,8 @@ DEMO = Scale(
         filters=(64, 256),
         conv={"patch": 3},
         ridges=_RIDGES,
+        conv_sizes=((300, 64), (None, 256)),
+        conv_select=256,
         n_study=500,
         n_study_test=500,
     ),
@@ -252,6 +262,8 @@ SMALL = Scale(
         filters=(256, 512, 1024, 2048),
         conv={"cache": "auto"},
         ridges=_RIDGES,
+        conv_sizes=((2500, 512), (5000, 1024), (10_000, 2048)),
+        conv_select=2048,
         n_study=1000,
         n_study_test=1000,
     ),
@@ -287,6 +299,8 @@ FULL = Scale(
         filters=(256, 1024, 4096, 8192, 32_000),
         conv={"cache": "auto"},
         ridges=_RIDGES,
+        conv_sizes=((2500, 512), (5000, 1024), (10_000, 2048), (None, 8192)),
+        conv_select=2048,
         n_study=2000,
         n_study_test=2000,
     ),

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from shattering.errors import InputError
-from shattering.features.random_conv import FILTERS, RandomConvFeatures
-from shattering.linalg.stored import StoredGram, stored_bytes
+from shattering.features.random_conv import FILTERS, RECIPES, RandomConvFeatures
+from shattering.linalg.stored import StoredGram, StoredProducts, stored_bytes
 from shattering.system.machine import require_memory
 
 _SAVE_EVERY = 300.0  # seconds
@@ -20,7 +20,15 @@ def gram_key(features: RandomConvFeatures, dtype: torch.dtype = torch.float32) -
     """Return a key of what the blocks of fitted features depend on: images, hyperparameters, seed, type; not the number of filters."""
     images = hashlib.sha256(features.training_images_.numpy().data).hexdigest()
     parts = [images, features.recipe, features.patch, features.n_patches, features.random_state, FILTERS, str(dtype)]
+    if features.recipe_ != RECIPES[features.recipe]:
+        parts.append(f"standardize={features.standardize}")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
+
+
+def products_key(features: RandomConvFeatures, images: torch.Tensor) -> str:
+    """Return a key of the products of these images' features with those of the training images. images: (m, d)."""
+    new = hashlib.sha256(images.numpy().data).hexdigest()
+    return hashlib.sha256(f"{gram_key(features)} {new}".encode()).hexdigest()[:16]
 
 
 def gram_parts(features: RandomConvFeatures) -> list[tuple[int, int]]:
@@ -81,6 +89,67 @@ def accumulate_gram(
             gram.save(path, key)
             saved = time.monotonic()
     return gram
+
+
+def accumulate_products(
+    features: RandomConvFeatures,
+    images: torch.Tensor,
+    path: str | Path | None = None,
+    device: torch.device | str = "cpu",
+    save_every: float = _SAVE_EVERY,
+    say: Callable[[str], None] | None = None,
+    memory_limit: float | None = None,
+) -> StoredProducts:
+    """Compute Z_new Z' of the features of new images and of the training images, filter block by filter block.
+
+    Memory: 4 m n bytes, and a block of features of all images. With a path, the sum so far is saved there and a later call goes on from
+    it, as with `accumulate_gram`.
+
+    Args:
+        features: fitted features; they are standardized by the training images where they are standardized.
+        images: (m, c h w) float32 in 0…1.
+        path: where the sum is saved; None: nowhere.
+        device: what computes.
+        save_every: seconds between two savings.
+        say: called with what is being done.
+        memory_limit: bytes that may be taken.
+
+    Returns:
+        The products (m, n) and the squared norms of the new images' features.
+
+    Raises:
+        InputError: where the path holds something else, and where memory would not do.
+
+    Example:
+        >>> X = torch.rand(20, 256, generator=torch.Generator().manual_seed(0)).numpy()
+        >>> features = RandomConvFeatures(n_filters=8, n_patches=500).fit(X)
+        >>> accumulate_products(features, torch.from_numpy(X[:3])).values.shape
+        torch.Size([3, 20])
+    """
+    wanted, path, key = gram_parts(features), Path(path) if path else None, products_key(features, images)
+    train, new = features.training_images_.flatten(1).to(device), images.to(device)
+    needed = products_bytes(len(new), len(train), features.block_width_)
+    require_memory(needed, f"the prediction of {len(new):,} images", "predict fewer at once", train.device, memory_limit)
+    products = StoredProducts.load(path, key, device) if path and path.exists() else StoredProducts.zeros(len(new), len(train), device)
+    if extra := set(products.parts) - set(wanted):
+        raise InputError(f"{path} has filter block {min(extra)[0]}, which is not among those asked for; remove it, or name another file")
+    saved = time.monotonic()
+    for done, part in enumerate(wanted):
+        if part in products.parts:
+            continue
+        of_train = features.scaled_block(part[0], train)  # first: new images are standardized as these are
+        products.add(part, features.new_block(part[0], new), of_train)
+        if say:
+            say(f"products with new images: {done + 1} of {len(wanted)} blocks of filters")
+        if path and (len(products.parts) == len(wanted) or time.monotonic() - saved >= save_every):
+            products.save(path, key)
+            saved = time.monotonic()
+    return products
+
+
+def products_bytes(m: int, n: int, in_a_block: int) -> int:
+    """Return the bytes that `accumulate_products` takes: the products, and a block of so many features of all images."""
+    return 4 * m * n + 4 * (m + n) * in_a_block
 
 
 def merge_grams(

@@ -5,7 +5,7 @@ After Coates and Ng (2012), with filters picked at random instead of learned, as
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -73,6 +73,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         patch: side of a patch, in pixels.
         n_patches: patches sampled for the whitening.
         image_shape: (c, h, w) of a row; None: square, with one channel or three.
+        standardize: True or False: standardize the features over the training images, or do not; None: as the recipe does.
         random_state: a whole number of at least 0.
 
     Example:
@@ -90,6 +91,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         patch: Count = 6,
         n_patches: Count = 100_000,
         image_shape: tuple[Count, Count, Count] | None = None,
+        standardize: bool | None = None,
         random_state: Natural = 0,
     ):
         self.n_filters = n_filters
@@ -97,6 +99,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         self.patch = patch
         self.n_patches = n_patches
         self.image_shape = image_shape
+        self.standardize = standardize
         self.random_state = random_state
 
     def check_params(self) -> None:
@@ -125,7 +128,8 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         needed = 4 * n * d + self.memory(d) + self.whitening_memory(d)
         require_memory(needed, f"the whitening of {self.n_patches:,} patches", "use fewer patches (n_patches), filters or images")
         X = np.array(X)
-        self.recipe_ = RECIPES[self.recipe]
+        recipe = RECIPES[self.recipe]
+        self.recipe_ = recipe if self.standardize is None else replace(recipe, scaled=self.standardize)
         self.image_shape_, self.pool_, self.grid_ = self._geometry(X.shape[1])
         self.training_images_ = torch.from_numpy(X).view(-1, *self.image_shape_)
         patches = self._draw_patches("patches", 0, self.n_patches)

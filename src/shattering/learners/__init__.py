@@ -12,6 +12,7 @@ from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import OwnModel
 from shattering.learners.random_conv import RandomConvClassifier
+from shattering.learners.random_conv_kernel import RandomConvKernelClassifier
 from shattering.learners.regressor import NetworkRegressor
 from shattering.learners.relu import ReluInterpolatorClassifier
 from shattering.learners.settings import settled
@@ -21,6 +22,7 @@ MODELS: dict[str, BaseEstimator] = {  # unfitted, with the parameters that a run
     "network-regressor": NetworkRegressor(),
     "kernel": KernelInterpolatorClassifier(),
     "random-conv": RandomConvClassifier(),
+    "random-conv-kernel": RandomConvKernelClassifier(),
     "relu": ReluInterpolatorClassifier(),
     "deep-relu": ReluInterpolatorClassifier(depth=8),
     "random-forest": RandomForestClassifier(),

@@ -1,6 +1,7 @@
 """The linear model on random convolutional features, by its Gram matrix (ICLR 2017, section 5 and table 3)."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -25,7 +26,66 @@ from shattering.system.machine import available_memory, require_memory
 _AT_ONCE = (4096, 512, 64)  # images whose features are computed for a prediction: the first that fits into memory
 
 
-class RandomConvClassifier(OneHotClassifier, MinimumNorm):
+class OnRandomConv(OneHotClassifier, MinimumNorm):
+    """Base of the classifiers on random convolutional features of images. They have the parameters of `RandomConvClassifier`."""
+
+    not_identity = (*MinimumNorm.not_identity, "cache", "random_state")
+    standardize: bool | None = None  # features; None: as the recipe does
+    features_: RandomConvFeatures
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+        self._check_solver()
+        self._features().check_params()
+
+    def _features(self) -> RandomConvFeatures:
+        params, names = self.get_params(), ("n_filters", "recipe", "patch", "image_shape", "random_state")
+        return RandomConvFeatures(**{name: params[name] for name in names}, standardize=self.standardize)
+
+    def _images(self, X) -> Tensor:
+        """Return new images (m, c h w) float32, checked."""
+        check_is_fitted(self)
+        return torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
+
+    def _bytes_before_solving(self, n: int, d: int) -> tuple[int, int]:
+        """Return the bytes kept beside the Gram matrix, and those taken until it is there. Raises InputError where memory would not do."""
+        params, dtype, features = self.get_params(), getattr(torch, self.get_params()["precision"]), self._features()
+        kept = features.memory(d) + 4 * n * d
+        before = kept + max(features.whitening_memory(d), gram_bytes(n, features.count(d)[1], dtype))
+        advice = "use fewer images, or patches (n_patches)"
+        require_memory(before, f"the Gram matrix of {n:,} images", advice, self._device(), params["memory_limit"])
+        return kept, before
+
+    def _seconds(self, n: int, d: int, passes: int) -> float:
+        """Estimate the time of the Gram matrix, and of so many passes over the features."""
+        features, dtype = self._features(), getattr(torch, self.get_params()["precision"])
+        count, _ = features.count(d)
+        a_pass = n * features.operations(d) / rate(torch.float32, self._device())
+        return n * n * count / rate(dtype, self._device()) + passes * a_pass
+
+    def _say(self) -> Callable[[str], None] | None:
+        return (lambda text: print(text, file=sys.stderr, flush=True)) if self.get_params()["verbose"] else None
+
+    def _gram(self) -> StoredGram:
+        params = self.get_params()
+        dtype = getattr(torch, params["precision"])
+        more = {"dtype": dtype, "device": self._device(), "say": self._say(), "memory_limit": params["memory_limit"]}
+        path = self._cached(f"{gram_key(self.features_, dtype)}.gram")
+        return accumulate_gram(self.features_, path, **more)
+
+    def _cached(self, name: str) -> Path | None:
+        """Return the path of a file of the cache that may be extended by these features; None where there is no cache or it has more."""
+        cache = self.get_params()["cache"]
+        if cache is None:
+            return None
+        folder = cache_folder() / "grams" if cache == "auto" else Path(cache)
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / name
+        has_more = path.exists() and set(StoredGram.parts_in(path)) - set(gram_parts(self.features_))
+        return None if has_more else path
+
+
+class RandomConvClassifier(OnRandomConv):
     """Minimum-norm linear classifier on random convolutional features of images, one-hot targets (0 and 1).
 
     The kernel is <z(x), z(x')>, scaled so that the training images have 1 on average; plus 1 (a constant feature) where the
@@ -65,8 +125,6 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         10
     """
 
-    not_identity = (*MinimumNorm.not_identity, "cache", "random_state")
-
     def __init__(
         self,
         n_filters: Count = 256,
@@ -100,21 +158,12 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         self.random_state = random_state
         self.verbose = verbose
 
-    def check_params(self) -> None:
-        """Raise InputError for the first parameter out of range, without fitting."""
-        self._check_solver()
-        self._features().check_params()
-
     def plan(self, n: int, d: int, n_targets: int = 10) -> SolverPlan:
         """Plan as `KernelInterpolator.plan` does, with the memory and time of the Gram matrix and of the features (computed anew) in it."""
-        device, dtype, features = self._device(), getattr(torch, self.precision), self._features()
-        count, in_a_block = features.count(d)
-        kept = features.memory(d) + 4 * n * d
-        before = kept + max(features.whitening_memory(d), gram_bytes(n, in_a_block, dtype))
-        require_memory(before, f"the Gram matrix of {n:,} images", "use fewer images, or patches (n_patches)", device, self.memory_limit)
-        plan = self._make_plan(n, 1, n_targets, kept + stored_bytes(n, dtype) + 2 * 8 * count * n_targets)
-        seconds = n * n * count / rate(dtype, device) + 2 * n * features.operations(d) / rate(torch.float32, device)
-        return replace(plan, memory=max(plan.memory, before), seconds=plan.seconds + seconds)
+        kept, before = self._bytes_before_solving(n, d)
+        count, _ = self._features().count(d)
+        plan = self._make_plan(n, 1, n_targets, kept + stored_bytes(n, getattr(torch, self.precision)) + 2 * 8 * count * n_targets)
+        return replace(plan, memory=max(plan.memory, before), seconds=plan.seconds + self._seconds(n, d, passes=2))
 
     def fit(self, X, y):
         """Fit to images X (n, c h w), in 0…1, and class labels y (n,)."""
@@ -133,22 +182,6 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         self._weigh(coefficients)
         return self
 
-    def _features(self) -> RandomConvFeatures:
-        names = ("n_filters", "recipe", "patch", "image_shape", "random_state")
-        return RandomConvFeatures(**{name: getattr(self, name) for name in names})
-
-    def _gram(self) -> StoredGram:
-        dtype = getattr(torch, self.precision)
-        say = (lambda text: print(text, file=sys.stderr, flush=True)) if self.verbose else None
-        more = {"dtype": dtype, "device": self._device(), "say": say, "memory_limit": self.memory_limit}
-        if self.cache is None:
-            return accumulate_gram(self.features_, **more)
-        folder = cache_folder() / "grams" if self.cache == "auto" else Path(self.cache)
-        folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{gram_key(self.features_, dtype)}.gram"
-        has_more = path.exists() and set(StoredGram.parts_in(path)) - set(gram_parts(self.features_))
-        return accumulate_gram(self.features_, None if has_more else path, **more)
-
     def _weigh(self, coefficients: Tensor) -> None:
         """Compute the weights of the features, and their standardization, from the coefficients of the training images."""
         images, coefficients = self.features_.training_images_.flatten(1).to(self._device()), coefficients * self.scale_
@@ -160,10 +193,8 @@ class RandomConvClassifier(OneHotClassifier, MinimumNorm):
         self.coef_ = torch.cat(self._weights).cpu().numpy()
 
     def _values(self, X) -> np.ndarray:
-        check_is_fitted(self)
-        X = np.asarray(validate_data(self, X, dtype=np.float32, reset=False))
-        at_once = self._at_once(*X.shape)
-        images = torch.from_numpy(np.array(X))
+        images = self._images(X)
+        at_once = self._at_once(*images.shape)
         out = torch.zeros((len(images), len(self.classes_)), dtype=torch.float64)
         for number, weights in enumerate(self._weights):
             for rows in slices(len(images), at_once):

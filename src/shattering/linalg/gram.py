@@ -147,6 +147,64 @@ class KernelGram:
         return torch.cat(parts)
 
 
+class GaussianOfGram:
+    """The Gaussian kernel exp(-gamma ‖z - z'‖²) of points whose Gram matrix is known, entry by entry when asked for.
+
+    ‖z - z'‖² = <z, z> + <z', z'> - 2 <z, z'>, so no point is needed again.
+
+    Args:
+        gram: the products <z, z'>.
+        gamma: width parameter, in 1 / squared distances.
+    """
+
+    def __init__(self, gram: Gram, gamma: float):
+        self.gram, self.gamma = gram, gamma
+        self.n, self.features = gram.n, gram.features
+        self.squares = gram.diagonal()
+
+    @property
+    def noise(self) -> float:
+        """Return the error of the entries: exponents have up to four times that of the products, and no kernel value is above 1."""
+        return 4 * self.gamma * self.gram.noise * float(self.squares.mean())
+
+    def block(self, rows: slice, cols: slice, dtype: torch.dtype) -> Tensor:
+        products = self.gram.block(rows, cols, dtype)
+        values = gaussian_of_products(products, self.squares[rows].to(dtype), self.squares[cols].to(dtype), self.gamma)
+        return values.fill_diagonal_(1.0) if rows == cols else values
+
+    def columns(self, index: Tensor, dtype: torch.dtype) -> Tensor:
+        products, squares = self.gram.columns(index, dtype), self.squares.to(dtype)
+        values = gaussian_of_products(products, squares, squares[index], self.gamma)
+        values[index, torch.arange(len(index), device=index.device)] = 1.0
+        return values
+
+    def diagonal(self) -> Tensor:
+        return torch.ones_like(self.squares)
+
+
+def gaussian_of_products(products: Tensor, rows: Tensor, cols: Tensor, gamma: float) -> Tensor:
+    """Return exp(-gamma ‖z - z'‖²), (a, b), in place of the products <z, z'> (a, b). rows, cols: squared norms (a,) and (b,)."""
+    return products.mul_(2 * gamma).sub_((gamma * rows)[:, None]).sub_(gamma * cols).clamp_(max=0).exp_()
+
+
+def median_distance(gram: Gram, generator: np.random.Generator, sample: int = 256) -> float:
+    """Return the median squared distance between points, over the pairs that have one of a sample of points in them.
+
+    Args:
+        gram: the products of the points.
+        generator: draws the sample.
+        sample: number of points drawn, or all if there are fewer.
+
+    Returns:
+        ‖z - z'‖²; 0 for fewer than two points.
+    """
+    index = torch.from_numpy(generator.permutation(gram.n)[:sample]).to(gram.diagonal().device)
+    squares = gram.diagonal()
+    distances = squares[:, None] + squares[index] - 2 * gram.columns(index, torch.float64)
+    others = torch.arange(gram.n, device=index.device)[:, None] != index
+    return max(0.0, float(np.median(distances[others].cpu().numpy()))) if gram.n > 1 else 0.0
+
+
 def slices(n: int, size: int) -> list[slice]:
     """Split 0…n into slices of a size, the last perhaps smaller."""
     return [slice(start, min(start + size, n)) for start in range(0, n, size)]

@@ -1,4 +1,4 @@
-"""A Gram matrix that is accumulated: the lower triangle in memory, and in a file that survives a kill."""
+"""Products of features that are accumulated, in memory and in a file that survives a kill: a Gram matrix by its lower triangle."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -108,12 +108,7 @@ class StoredGram:
     def save(self, path: Path, key: str) -> None:
         """Write the lower triangle as safetensors, aside and renamed. key: says what it is a Gram matrix of."""
         tensors = {"sides": self.sides} | {_name(number): panel for number, panel in enumerate(self.panels)}
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-        metadata = {"key": key, "n": str(self.n), "parts": json.dumps(self.parts)}
-        try:
-            write_own(path, lambda aside: safetensors.torch.save_file(tensors, aside, metadata))
-        except safetensors.SafetensorError as error:  # it wraps what the system has said
-            raise OSError(f"{path} cannot be written: {reason(error)}") from None
+        _save(path, tensors, {"key": key, "n": str(self.n), "parts": json.dumps(self.parts)})
 
     @classmethod
     def parts_in(cls, path: Path) -> list[tuple]:
@@ -125,12 +120,49 @@ class StoredGram:
     def load(cls, path: Path, key: str, device: torch.device | str = "cpu") -> "StoredGram":
         """Load what `save` wrote. Raises InputError for other files, and for another key."""
         with _opened(path) as (file, metadata):
-            if metadata["key"] != key:
-                raise InputError(f"{path} holds the Gram matrix of something else; remove it, or name another file")
+            _check_key(path, metadata, key)
             numbers = range(len(list(slices(int(metadata["n"]), _ROWS))))
             # copied one by one: a tensor of the file is a view of it, which ends when the file is replaced by a shorter one
             panels = [file.get_tensor(_name(number)).to(device, copy=True) for number in numbers]
             return cls(panels, file.get_tensor("sides").to(device, copy=True), json.loads(metadata["parts"]))
+
+
+class StoredProducts:
+    """Products of new points with others, accumulated over parts of their features.
+
+    Args:
+        values: (m, n) float32, products <z, z'>.
+        squares: (m,) float64, squared norms of the new points.
+        parts: names of what has been added up so far.
+    """
+
+    def __init__(self, values: Tensor, squares: Tensor, parts: Sequence = ()):
+        self.values, self.squares = values, squares
+        self.parts = [tuple(part) for part in parts]
+
+    @classmethod
+    def zeros(cls, m: int, n: int, device: torch.device | str = "cpu") -> "StoredProducts":
+        return cls(torch.zeros((m, n), device=device), torch.zeros(m, dtype=torch.float64, device=device))
+
+    def add(self, part: tuple, new: Tensor, others: Tensor) -> None:
+        """Add new @ others.T. new: (m, d). others: (n, d)."""
+        self.values.addmm_(new, others.T)
+        for rows in slices(len(new), _ROWS):
+            self.squares[rows] += new[rows].double().square().sum(1)
+        self.parts.append(part)
+
+    def save(self, path: Path, key: str) -> None:
+        """Write the products as safetensors, aside and renamed. key: says what they are of."""
+        tensors = {"values": self.values, "squares": self.squares}
+        _save(path, tensors, {"key": key, "parts": json.dumps(self.parts)})
+
+    @classmethod
+    def load(cls, path: Path, key: str, device: torch.device | str = "cpu") -> "StoredProducts":
+        """Load what `save` wrote. Raises InputError for other files, and for another key."""
+        with _opened(path) as (file, metadata):
+            _check_key(path, metadata, key)
+            values, squares = (file.get_tensor(name).to(device, copy=True) for name in ("values", "squares"))
+            return cls(values, squares, json.loads(metadata["parts"]))
 
 
 def stored_bytes(n: int, dtype: torch.dtype) -> int:
@@ -141,6 +173,19 @@ def stored_bytes(n: int, dtype: torch.dtype) -> int:
 def _shape(rows: slice) -> tuple[int, int]:
     """Return the shape of the panel of these rows."""
     return rows.stop - rows.start, rows.stop
+
+
+def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        write_own(path, lambda aside: safetensors.torch.save_file(tensors, aside, metadata))
+    except safetensors.SafetensorError as error:  # it wraps what the system has said
+        raise OSError(f"{path} cannot be written: {reason(error)}") from None
+
+
+def _check_key(path: Path, metadata: dict[str, str], key: str) -> None:
+    if metadata["key"] != key:
+        raise InputError(f"{path} holds the Gram matrix of something else; remove it, or name another file")
 
 
 def _name(panel: int) -> str:
