@@ -90,7 +90,12 @@ def test_what_differs_from_time_to_time_is_in_the_provenance_alone(tmp_path, mod
     assert all(seconds >= 0 for seconds in runs[0].provenance.get("timings", {}).values())
 
 
-SMALL = {"random-conv": {"n_filters": 64, "patch": 3}, "random-conv-kernel": {"n_filters": 64, "patch": 3}, "random-forest": {"n_estimators": 5}, "network": PARAMS}
+SMALL = {
+    "random-conv": {"n_filters": 64, "patch": 3},
+    "random-conv-kernel": {"n_filters": 64, "patch": 3},
+    "random-forest": {"n_estimators": 5},
+    "network": PARAMS,
+}
 
 
 @pytest.mark.parametrize("model", sorted(name for name, model in MODELS.items() if is_classifier(model)))
