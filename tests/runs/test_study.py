@@ -18,6 +18,15 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
         "rademacher": {"n": 20, "n_draws": 2, "params": {"epochs": 3}},
         "rademacher-classes": {"n": 20},
         "stability": {"n": 20, "n_replaced": 2, "params": {"epochs": 3}},
+        "inputs": {"n": 30},
+        "convex": {"n": 12, "d": 9, "repeats": 2, "steps": 50},
+        "loss-class": {"n": 10, "d": 3, "functions": 20, "draws": 10},
+        "fat-shattering": {"n": 20, "draws": 1},
+        "expressivity": {"d": 5, "sizes": [10]},
+        "passes": {"n": 20, "n_test": 20, "passes": 2, "replaced": 2},
+        "perceptron-bound": {"sizes": [5], "repeats": 3},
+        "max-margin": {"n": 8, "d": 4, "steps": 10, "repeats": 2},
+        "forgetting": {"n": 30, "epochs": 3, "trainings": 2},
         "bits": {"n": 20, "params": {"epochs": 3}},
     }
     small["polynomial"] = {}  # it is small

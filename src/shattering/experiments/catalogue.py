@@ -20,6 +20,20 @@ GROUPS = {  # name → title, experiments
         "Section 2.2 and theorem 1 of the papers: capacity and stability",
         ["theorem1", "corollary1", "rademacher", "stability"],
     ),
+    "all-texts": (
+        "What the papers say beside their tables and figures",
+        [
+            "inputs",
+            "convex",
+            "loss-class",
+            "fat-shattering",
+            "expressivity",
+            "passes",
+            "perceptron-bound",
+            "max-margin",
+            "forgetting",
+        ],
+    ),
     "all-imagenet": (
         "The papers' ImageNet experiments",
         ["table2", "figure2a"],

@@ -35,6 +35,15 @@ STUDIES = {
     "rademacher": "shattering.experiments.rademacher:run_study",
     "rademacher-classes": "shattering.experiments.rademacher:run_classes_study",
     "stability": "shattering.experiments.stability:run_study",
+    "inputs": "shattering.experiments.inputs:run_study",
+    "convex": "shattering.experiments.convex:run_study",
+    "loss-class": "shattering.experiments.loss_class:run_study",
+    "fat-shattering": "shattering.experiments.fat_shattering:run_study",
+    "expressivity": "shattering.experiments.expressivity:run_study",
+    "passes": "shattering.experiments.passes:run_study",
+    "perceptron-bound": "shattering.experiments.perceptron_bound:run_study",
+    "max-margin": "shattering.experiments.max_margin:run_study",
+    "forgetting": "shattering.experiments.forgetting:run_study",
     "bits": "shattering.experiments.bit_capacity:run_study",
 }
 NOISE = "noise"  # the dataset of a study on images of random bytes, which `load_dataset` does not know
