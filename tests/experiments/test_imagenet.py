@@ -16,7 +16,7 @@ from shattering.cli import main
 from shattering.experiments import figure2a, reproduce, table2
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
-from shattering.experiments.reference import TABLE_2
+from shattering.experiments.reference import N_IMAGENET, TABLE_2
 from shattering.experiments.scales import SCALES, ImageNetScale
 from shattering.report.charts import to_spec
 from shattering.runs.execute import run
@@ -78,7 +78,12 @@ def as_in_the_paper(spec):
     best = row.best_top1 or row.test_top1 + 0.3
     made = {"train_accuracy": row.train_top1, "train_top5_accuracy": row.train_top5, "test_accuracy": row.test_top1}
     made |= {"test_top5_accuracy": row.test_top5, "best_test_accuracy": best}
-    return {name: value / 100 for name, value in made.items()} | {"n_train": 12, "dataset": "photos", "epochs": 3, "best_test_epoch": 2}
+    return {name: value / 100 for name, value in made.items()} | {
+        "n_train": N_IMAGENET,
+        "dataset": "photos",
+        "epochs": 3,
+        "best_test_epoch": 2,
+    }
 
 
 def claims(make, scale=SMALL):
@@ -110,12 +115,21 @@ def test_the_papers_own_numbers_satisfy_every_claim_and_spoiled_ones_do_not():
         "it fits them with explicit regularizers too": lambda s: {"train_accuracy": 0.86} if "dropout" in s.params else {},
         "augmentation is worth more than the others": lambda s: {"test_accuracy": 0.62} if "dropout" not in s.params else {},
         "it generalizes without any": lambda s: {"test_accuracy": 0.3} if "weight_decay" not in s.params else {},
+        "regularizers are worth 18 points": lambda s: {"test_accuracy": 0.7} if not s.params.get("weight_decay") else {},
+        "near AlexNet without regularizers": lambda s: {"test_top5_accuracy": 0.7} if not s.params.get("weight_decay") else {},
         "early stopping could help": lambda s: {"best_test_accuracy": row_of(s).test_top1 / 100},
     }
     assert set(spoil) == set(claims(as_in_the_paper))
     for name, change in spoil.items():
         assert claims(lambda spec, change=change: as_in_the_paper(spec) | change(spec))[name] is False, name
     assert set(claims(lambda spec: None).values()) == {None}
+
+
+def test_accuracies_of_fewer_images_are_not_compared_with_the_papers():
+    found = table2.result(SMALL, Made(lambda spec: as_in_the_paper(spec) | {"n_train": 12})).claims
+    compared = {c.name: c.why for c in found if c.verdict == "not comparable"}
+    assert set(compared) == {"regularizers are worth 18 points", "near AlexNet without regularizers"}
+    assert set(compared.values()) == {"n is 12, and the paper's accuracies are for n = 1,281,167"}
 
 
 def test_the_documented_commands_make_the_runs_of_the_table():
@@ -136,7 +150,7 @@ def test_pages_have_the_papers_numbers_beside_ours(name, tmp_path):
     result = reproduce.find_experiment(name).result(SMALL, Made(as_in_the_paper))
     assert not result.not_done
     html = unescape(reproduce.render_result(result)).partition("<h2>Provenance")[0]
-    assert "n = 12 of photos at 128x128" in html
+    assert "n = 1,281,167 of photos at 128x128" in html
     assert html.count(">59.80</td>") == 2, "theirs and ours"
     assert json.loads(json.dumps(result.to_json(), allow_nan=False))["experiment"] == name
     files = reproduce.write_result(result, tmp_path / "pages")

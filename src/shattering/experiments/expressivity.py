@@ -37,8 +37,8 @@ def run_study(seed: int, *, d: int = 100, sizes: tuple[int, ...] = SIZES) -> tup
         sizes: numbers of points.
 
     Returns:
-        The numbers and the table. Numbers: d and error (of the plain forward pass, the largest of all, in standard deviations of the targets). Table: n, d, ours and
-        theirs (numbers of weights), error and their_error.
+        The numbers and the table. Numbers: d and error (of the plain forward pass, the largest of all, in standard deviations of the
+        targets). Table: n, d, ours and theirs (numbers of weights), error and their_error.
 
     Example:
         >>> numbers, table = run_study(0, d=10, sizes=(20,))

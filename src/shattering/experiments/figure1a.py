@@ -2,11 +2,13 @@
 
 import math
 
-from shattering.experiments.experiment import FITS, Claim, Column, Outcome, Result, Runs, Table, judge
+from shattering.experiments.experiment import FITS, Claim, Column, Outcome, Result, Runs, Table, cut_short, judge
+from shattering.experiments.figure1b import OVERFIT, time_to_overfit
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization
 from shattering.report.figures import loss_curves
 from shattering.runs.spec import RunSpec
+from shattering.runs.stored import Run
 
 TITLE = "Figure 1a: learning curves of Inception"
 RANDOMIZATIONS: tuple[dict, ...] = (  # in the paper's order
@@ -20,6 +22,7 @@ SERIES = {Randomization(**options).title: options for options in RANDOMIZATIONS}
 COLUMNS = (
     Column("series", "data"),
     Column("converging", "steps until it converges", "number"),
+    Column("fitting", "from there to 95 % online", "number"),
     Column("fitted", "epochs to fit", "number"),
     Column("train", "train %", "percent"),
     Column("test", "test %", "percent"),
@@ -55,6 +58,13 @@ def _converging(outcome: Outcome) -> float | None:
     )
 
 
+def _fitting(run: Run) -> float | None:
+    """Return the steps from where a run starts to converge to 95 % online accuracy, or to its end if that comes first."""
+    begun = steps_to_converge(run.history["train_loss"].tolist(), run.history["step"].tolist(), run.result["n_classes"])
+    end = time_to_overfit(run.history)
+    return None if begun is None else float((run.history["step"].iloc[-1] if end is None else max(end, begun)) - begun)
+
+
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the figure, its table and its claims from stored runs."""
     outcomes = {name: runs.outcome(scale.cifar.specs("inception", **options)) for name, options in SERIES.items()}
@@ -71,6 +81,7 @@ def result(scale: Scale, runs: Runs) -> Result:
             {
                 "series": name,
                 "converging": _converging(outcome),
+                "fitting": outcome.mean_of(_fitting),
                 "fitted": outcome.mean("epochs_to_fit"),
                 "train": outcome.mean("train_accuracy"),
                 "test": outcome.mean("test_accuracy"),
@@ -101,4 +112,18 @@ def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:
             lambda v: max(v["random pixels"], v["Gaussian pixels"]) < v["random labels"],
             "{:,.0f} steps",
         ),
+        _quick_claim(outcomes["random labels"]),
     ]
+
+
+def _quick_claim(random: Outcome) -> Claim:
+    unfitted = [run for run in random.done if time_to_overfit(run.history) is None]
+    return judge(
+        "once fitting starts, it converges quickly",
+        "On random labels, once the fitting starts, it converges quickly.",
+        f"from half of the guessing loss to {OVERFIT:.0%} online accuracy takes at most as many steps as there were before",
+        {"before": _converging(random), "from there": random.mean_of(_fitting)},
+        lambda v: v["from there"] <= v["before"] and not unfitted,
+        "{:,.0f} steps",
+        doubts=[cut_short(unfitted)],
+    )

@@ -136,7 +136,7 @@ def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
         judge(
             "natural data have examples that are easy for all",
             "Networks learn patterns first on natural data; random labels are memorized in another order each time (Arpit et al.).",
-            "after one epoch, which examples are right is correlated between trainings with original labels more, by 0.1, than with random ones",
+            "which examples are right after one epoch correlates between trainings more with original labels, by 0.1, than with random",
             values("agreement"),
             lambda v: v["original"] >= v["random"] + 0.1,
             "{:.2f}",

@@ -19,12 +19,17 @@ from shattering.experiments.experiment import (
     cut_short,
     few_seeds,
     judge,
+    not_annealed,
 )
+from shattering.experiments.figure1b import OVERFIT, time_to_overfit
 from shattering.experiments.reference import MODEL_NAMES, TABLE_1, Table1Row, table_1
 from shattering.experiments.scales import WEIGHT_DECAY, Scale
 from shattering.runs.spec import RunSpec
+from shattering.runs.stored import Run
 
 TITLE = "Table 1: regularized, not regularized, and random labels"
+NO_GAIN = 0.01  # a gain in accuracy by early stopping that is smaller than this counts as none
+LEAST_SEEDS = 3
 COLUMNS = (
     Column("model", "model"),
     Column("labels", "labels"),
@@ -103,7 +108,14 @@ def _verdict(row: Table1Row, outcome: Outcome) -> str:
 
 
 def _claims(outcomes: dict[Table1Row, Outcome]) -> list[Claim]:
-    return [_fitting_claim(outcomes), _help_claim(outcomes), _need_claim(outcomes)]
+    return [
+        _fitting_claim(outcomes),
+        _help_claim(outcomes),
+        _need_claim(outcomes),
+        _architecture_claim(outcomes),
+        _stopping_claim(outcomes),
+        _optimization_claim(outcomes),
+    ]
 
 
 def _fitting_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
@@ -158,8 +170,81 @@ def _need_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
     )
 
 
+def _architecture_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
+    """Judge whether the networks differ more than their regularizers do."""
+    plain = {n: outcomes[table_1(n)].mean("test_accuracy") for n in MODEL_NAMES}
+    gains = [
+        None if (accuracy := outcome.mean("test_accuracy")) is None or (without := plain[row.network]) is None else accuracy - without
+        for row, outcome in outcomes.items()
+        if _is_regularized(row, row.network)
+    ]
+    values = {MODEL_NAMES[n]: accuracy for n, accuracy in plain.items()} | {"largest gain by regularizers": _best(gains)}
+    original = [run for row, outcome in outcomes.items() if not row.random_labels for run in outcome.done]
+    gap = _spread(list(plain.values()))
+    noise = 2 * max((1 / run.result["n_test"] for run in original), default=0.0) ** 0.5  # two standard errors of four accuracies, at most
+    within = (
+        gap is not None and values["largest gain by regularizers"] is not None and abs(gap - values["largest gain by regularizers"]) < noise
+    )
+    return judge(
+        "changing the architecture gains more",
+        "While regularization is important, bigger gains can be achieved by simply changing the model architecture.",
+        "without regularizers, the best network's test accuracy is higher than the worst's by more than any regularizer adds to a network",
+        values,
+        lambda v: gap is not None and gap > v["largest gain by regularizers"],
+        doubts=["the difference is within two standard errors" if within else None],
+    )
+
+
+def _stopping_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
+    """Judge early stopping on the annealed runs that are stored, network by network; Inception's are in figure 2b."""
+    stopped = {row: outcomes[row] for row in outcomes if not row.random_labels and row.network.startswith("mlp")}
+    names = {row: f"{MODEL_NAMES[row.network]}{', weight decay' * row.weight_decay}" for row in stopped}
+    runs = [run for outcome in stopped.values() for run in outcome.runs]
+    return judge(
+        "no gain by early stopping, MLPs",
+        "On CIFAR-10 we do not observe any potential benefit of early stopping.",
+        f"the best test accuracy along the way is less than {100 * NO_GAIN:g} point above the last, for MLPs with and without weight decay",
+        {names[row]: outcome.mean_of(_gain) for row, outcome in stopped.items()},
+        lambda v: all(value < NO_GAIN for value in v.values()),
+        "{:.2%}",
+        doubts=[few_seeds(runs, least=2), not_annealed(runs)],
+    )
+
+
+def _gain(run: Run) -> float | None:
+    best = run.result.get("best_test_accuracy")
+    return None if best is None else best - run.result["test_accuracy"]
+
+
+def _optimization_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
+    """Judge whether weight decay speeds up the fit of some network, seed by seed. That none does refutes no "sometimes"."""
+    shares: dict[str, list[float]] = {}
+    for n, name in MODEL_NAMES.items():
+        times = [{run.spec.seed: time_to_overfit(run.history) for run in outcomes[table_1(n, weight_decay=d)].done} for d in (False, True)]
+        plain, decayed = times
+        both = [seed for seed in plain if seed in decayed]
+        shares[name] = [d / t for seed in both if (t := plain[seed]) and (d := decayed[seed])]
+        if both and not shares[name]:
+            del shares[name]  # it reaches no such accuracy with both, so it has no time
+    sure = [name for name, found in shares.items() if len(found) >= LEAST_SEEDS and max(found) < 1]
+    return judge(
+        "weight decay sometimes helps optimization",
+        "As reported by Krizhevsky et al. (2012), weight decay sometimes even helps optimization.",
+        f"with weight decay some network takes fewer steps to {OVERFIT:.0%} online accuracy, on each of at least {LEAST_SEEDS} seeds",
+        {name: fmean(found) if found else None for name, found in shares.items()},
+        lambda v: bool(sure),
+        "{:.2f} times the steps",
+        doubts=[None if sure else "no network shows it; the report is of AlexNet on ImageNet"],
+    )
+
+
 def _is_regularized(row: Table1Row, network: str) -> bool:
     return row.network == network and not row.random_labels and (row.random_crop or row.weight_decay)
+
+
+def _spread(values: list[float | None]) -> float | None:
+    present = [value for value in values if value is not None]
+    return max(present) - min(present) if len(present) == len(values) else None
 
 
 def _best(values: list[float | None]) -> float | None:

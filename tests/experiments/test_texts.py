@@ -1,0 +1,159 @@
+"""What the papers say beside their tables and figures: each claim on numbers that satisfy it, that spoil it, and that cannot decide it."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from shattering import Store
+from shattering.experiments import forgetting, inputs, max_margin, perceptron_bound
+from shattering.experiments.catalogue import find_experiments
+from shattering.experiments.experiment import Runs
+from shattering.experiments.reproduce import find_experiment, make_result
+from shattering.experiments.scales import SCALES
+from shattering.runs.store import Store as Folder
+from tests.experiments.conftest import TINY
+
+RESULTS = Store(Path(__file__).parents[2] / "results")
+
+
+class Made(Runs):
+    """Stored studies whose numbers, and whose tables, are changed."""
+
+    def __init__(self, numbers, table):
+        super().__init__(RESULTS, SCALES["small"])
+        self.numbers, self.change = numbers, table
+
+    def records(self, specs):
+        made = [replace(record, result=record.result | self.numbers) for record in super().records(specs)]
+        for one, record in zip(made, super().records(specs), strict=True):
+            one.__dict__["table"] = self.change(record.table.copy())
+        return made
+
+
+def verdict(experiment, claim, numbers=None, table=lambda t: t):
+    found = find_experiment(experiment).result(SCALES["small"], Made(numbers or {}, table)).claims
+    return next(c for c in found if c.name == claim).verdict
+
+
+HOLDS = {
+    "random pixels are farther apart": "inputs",
+    "so arbitrary labels are easier": "inputs",
+    "convex problems need regularization": "convex",
+    "early stopping regularizes convex problems": "convex",
+    "contraction bounds the loss class": "loss-class",
+    "the 0-1 losses have half the complexity": "loss-class",
+    "the fat-shattering dimension is trivial too": "fat-shattering",
+    "any real function of a sample": "expressivity",
+    "far fewer weights than O(dn)": "expressivity",
+    "not stable for many passes": "passes",
+    "the perceptron's error is at most mistakes / (n + 1)": "perceptron-bound",
+    "and the bound tells something": "perceptron-bound",
+    "descent is biased to the largest margin": "max-margin",
+    "random labels are forgotten more often": "forgetting",
+    "natural data have examples that are easy for all": "forgetting",
+}
+
+
+def test_what_is_stored_satisfies_every_claim():
+    found = {
+        c.name: (name, c.verdict) for name in find_experiments("all-texts") for c in make_result(name, SCALES["small"], RESULTS).claims
+    }
+    assert found == {claim: (name, "holds") for claim, name in HOLDS.items()}
+
+
+@pytest.mark.parametrize(
+    ("claim", "numbers"),
+    [
+        ("random pixels are farther apart", {"random pixels, nearest": 0.3}),
+        ("random pixels are farther apart", {"shuffled pixels, nearest": 2.0}),
+        ("so arbitrary labels are easier", {"Gaussian pixels, margin": 0.0}),
+        ("convex problems need regularization", {"none": 0.2}),
+        ("early stopping regularizes convex problems", {"early stopping": 1.0}),
+        ("contraction bounds the loss class", {"hinge": 0.5}),
+        ("the 0-1 losses have half the complexity", {"0-1": 0.3}),
+        ("not stable for many passes", {"last, weights": 0.01}),
+        ("not stable for many passes", {"last, loss": 0.1}),
+        ("the perceptron's error is at most mistakes / (n + 1)", {"50, error": 0.9}),
+        ("and the bound tells something", {"200, bound": 0.6}),
+        ("descent is biased to the largest margin", {"least": 0.5}),
+        ("descent is biased to the largest margin", {"1, margin": 0.99}),
+        ("random labels are forgotten more often", {"random, events": 0.15, "original, events": 0.1}),
+        ("natural data have examples that are easy for all", {"original, agreement": 0.05, "random, agreement": 0.0}),
+    ],
+)
+def test_spoiled_numbers_do_not_satisfy_a_claim(claim, numbers):
+    # made-up numbers are the same for every seed, so that intervals are points
+    assert verdict(HOLDS[claim], claim, numbers) == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("claim", "column", "value"),
+    [
+        ("the fat-shattering dimension is trivial too", "network", 0.9),
+        ("the fat-shattering dimension is trivial too", "bound", 1e9),
+        ("any real function of a sample", "error", 0.1),
+        ("any real function of a sample", "ours", 7),
+        ("far fewer weights than O(dn)", "theirs", 1000),
+    ],
+)
+def test_spoiled_tables_do_not_satisfy_a_claim(claim, column, value):
+    assert verdict(HOLDS[claim], claim, table=lambda t: t.assign(**{column: value})) == "does not hold"
+
+
+@pytest.mark.parametrize(
+    ("claim", "numbers"),
+    [
+        ("convex problems need regularization", {"needed, interval": [-1.0, 1.0]}),
+        ("early stopping regularizes convex problems", {"as good, interval": [-1.0, 1.0]}),
+        ("contraction bounds the loss class", {"hinge, error": 1.0}),
+        ("not stable for many passes", {"growth, loss": [-1.0, 1.0]}),
+        ("the perceptron's error is at most mistakes / (n + 1)", {"50, slack": 1.0}),
+    ],
+)
+def test_noise_decides_nothing(claim, numbers):
+    assert verdict(HOLDS[claim], claim, numbers) == "inconclusive"
+
+
+def test_too_few_seeds_decide_nothing(monkeypatch):
+    monkeypatch.setattr(forgetting, "SEEDS", 2)
+    assert verdict("forgetting", "random labels are forgotten more often") == "inconclusive"
+
+
+@pytest.mark.parametrize("name", find_experiments("all-texts"))
+def test_nothing_is_judged_without_its_study(tmp_path, name):
+    result = make_result(name, TINY, Folder(tmp_path))
+    assert {claim.verdict for claim in result.claims} == {"missing"}
+    assert not result.charts
+
+
+def test_distances_and_margins_are_those_of_a_slow_version():
+    numbers, table = inputs.run_study(3, n=30)
+    assert numbers["original, nearest"] == pytest.approx(numbers["shuffled pixels, nearest"])
+    assert table.groupby("inputs")["nearest"].median()["original"] == pytest.approx(numbers["original, nearest"])
+    signs = np.array([1.0, -1.0])
+    points = np.array([[1.0, 0.0], [0.0, 1.0]])
+
+    class Fixed:
+        def choice(self, _values, _n):
+            return signs
+
+    assert inputs._margin(torch.from_numpy(points), Fixed()) == pytest.approx(2**-0.5)  # type: ignore[arg-type]
+
+
+def test_the_mistakes_of_a_perceptron_by_hand():
+    weights, mistakes = perceptron_bound._converged(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([1, -1]))
+    assert (weights.tolist(), mistakes) == ([1.0, -2.0], 2)
+
+
+def test_the_margin_of_two_points_is_found_by_descent():
+    numbers, _ = max_margin.run_study(1, n=6, d=3, steps=1000, repeats=2)
+    assert numbers["1000, margin"] <= 1 + 1e-6
+
+
+def test_what_is_constant_agrees_with_nothing():
+    right = np.array([True, False])
+    assert forgetting._correlation(right, np.array([True, True])) == 0
+    assert forgetting._correlation(right, ~right) == pytest.approx(-1)
