@@ -49,7 +49,7 @@ def run_study(
     errors = table.pivot_table(index="problem", columns="way", values="error")
     numbers: dict = {"data": f"{n} points with {d} features, {repeats} problems", "repeats": repeats}
     for way in WAYS:
-        numbers |= {way: float(errors[way].mean()), f"{way}, train": float(table.loc[table["way"] == way, "train"].mean())}
+        numbers |= {way: float(errors[way].to_numpy().mean()), f"{way}, train": float(table.loc[table["way"] == way, "train"].mean())}
     for name, a, b, bound in (("needed", "none", "ridge", NEEDED), ("as good", "early stopping", "ridge", AS_GOOD)):
         interval = mean_interval(np.log(errors[a] / errors[b] / bound).tolist(), -np.inf, np.inf)
         numbers[f"{name}, interval"] = list(interval) if interval else None

@@ -70,8 +70,11 @@ def result(scale: Scale, runs: Runs) -> Result:
     """Make the table, the chart and the claim from the stored study."""
     (record,) = runs.records(specs(scale))
     numbers, size = record.result, record.result.get("data", "missing")
-    least = record.table.groupby("scale")[["network", "bound"]].min() if numbers else pd.DataFrame()
-    rows = [{"scale": at, "network": row["network"], "n": numbers["n"], "bound": row["bound"]} for at, row in least.iterrows()]
+    by_scale = record.table.groupby("scale") if numbers else ()
+    rows = [
+        {"scale": at, "n": numbers["n"]} | {key: float(group[key].to_numpy().min()) for key in ("network", "bound")}
+        for at, group in by_scale
+    ]
     note = (
         "Networks of 2n + d weights that take random signs times γ: at every scale the margin is γ, so the dimension is at least n. Of "
         "linear functions with norm at most 1, at most (R/γ)² points can be shattered."

@@ -54,9 +54,11 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 500, epochs: int =
         >>> sorted(set(table["labels"]))
         ['original', 'random']
     """
-    numbers, rows = {}, []
+    original = load_dataset(dataset, n, None, seed)
+    numbers: dict = {"data": f"{original.variant}, n = {n:,}"}
+    rows: list[dict] = []
     for name, share in LABELS.items():
-        data = randomize(load_dataset(dataset, n, None, seed), Randomization(share), seed)
+        data = randomize(original, Randomization(share), seed)
         right = [_correct(to_float(data.train.inputs).flatten(1), data.train.labels, epochs, seed, k) for k in range(trainings)]
         events = [(r[:-1] & ~r[1:]).sum(0) for r in right]
         numbers |= {f"{name}, events": float(np.mean(events)), f"{name}, never": float(np.mean([e == 0 for e in events]))}
@@ -65,7 +67,7 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 500, epochs: int =
         numbers |= {f"{name}, train": float(np.mean([r[-1].mean() for r in right]))}
         for k in range(trainings):
             rows += [{"labels": name, "training": k, "example": i, "events": int(count)} for i, count in enumerate(events[k])]
-    return {"data": f"{data.variant}, n = {n:,}", **numbers}, pd.DataFrame(rows)
+    return numbers, pd.DataFrame(rows)
 
 
 def _correlation(a: np.ndarray, b: np.ndarray) -> float:
@@ -146,7 +148,9 @@ def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
 
 
 def _chart(table: pd.DataFrame) -> Chart:
-    counts = table.assign(events=table["events"].clip(upper=10)).groupby(["labels", "events"]).size().rename("examples").reset_index()
+    counts = (
+        table.assign(events=table["events"].clip(upper=10)).groupby(["labels", "events"], as_index=False).agg(examples=("example", "size"))
+    )
     counts["share"] = counts["examples"] / counts.groupby("labels")["examples"].transform("sum")
     return (
         alt.Chart(counts)

@@ -46,9 +46,11 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 300) -> tuple[dict
         >>> numbers["random pixels, nearest"] > numbers["original, nearest"]
         True
     """
-    numbers, rows = {}, []
+    original = load_dataset(dataset, n, None, seed)
+    numbers: dict = {"data": f"{original.variant}, n = {n:,}"}
+    rows: list[dict] = []
     for name, pixels in KINDS.items():
-        data = randomize(load_dataset(dataset, n, None, seed), Randomization(pixels=pixels), seed)  # type: ignore[arg-type]  # a literal
+        data = randomize(original, Randomization(pixels=pixels), seed)  # type: ignore[arg-type]  # a literal
         points = to_float(data.train.inputs).flatten(1).double()
         points = points - points.mean(1, keepdim=True)
         points = points / points.norm(dim=1, keepdim=True).clamp(min=1e-12)
@@ -56,7 +58,7 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 300) -> tuple[dict
         numbers |= {f"{name}, nearest": float(np.median(nearest)), f"{name}, median": median}
         numbers[f"{name}, margin"] = _margin(points, seeds.generator(seed, "signs"))
         rows += [{"inputs": name, "nearest": distance} for distance in nearest]
-    return {"data": f"{data.variant}, n = {n:,}", **numbers}, pd.DataFrame(rows)
+    return numbers, pd.DataFrame(rows)
 
 
 def _distances(points: torch.Tensor, categories: torch.Tensor) -> tuple[np.ndarray, float]:

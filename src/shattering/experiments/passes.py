@@ -18,6 +18,7 @@ from shattering.stats import mean_interval
 
 TITLE = "Section 1: stability over passes"
 GROWS = 3.0  # stability is lost if the distance grows at least by this factor from the first pass to the last
+SHOWN = (1, 2, 5, 10, 20, 50)  # passes in the table
 COLUMNS = (
     Column("passes", "passes", "number"),
     Column("weights", "distance of weights", "number"),
@@ -64,10 +65,10 @@ def run_study(
             apart = float((one[0] - other[0]).norm() / one[0].norm())
             rows.append({"example": k, "passes": done + 1, "weights": apart, "loss": float((one[1] - other[1]).abs().max())})
     table = pd.DataFrame(rows)
-    by_pass = table.groupby("passes")[["weights", "loss"]].mean()
     numbers: dict = {"data": f"{data.variant}, n = {n:,}", "passes": passes}
     for name, at in (("first", 1), ("last", passes)):
-        numbers |= {f"{name}, {key}": float(by_pass.loc[at, key]) for key in ("weights", "loss")}  # type: ignore[arg-type]  # of scalars
+        group = table[table["passes"] == at]
+        numbers |= {f"{name}, {key}": float(group[key].to_numpy().mean()) for key in ("weights", "loss")}
     for key in ("weights", "loss"):
         last, first = (table.loc[table["passes"] == at, key].to_numpy() for at in (passes, 1))
         interval = mean_interval(np.log(last / first / GROWS).tolist(), -np.inf, np.inf)
@@ -101,8 +102,9 @@ def result(scale: Scale, runs: Runs) -> Result:
     """Make the table, the chart and the claim from the stored study."""
     (record,) = runs.records(specs(scale))
     numbers, size = record.result, record.result.get("data", "missing")
-    means = record.table.groupby("passes")[["weights", "loss"]].mean().reset_index() if numbers else pd.DataFrame()
-    rows = [row for row in means.to_dict("records") if row["passes"] in (1, 2, 5, 10, 20, 50)]
+    by_pass = record.table.groupby("passes") if numbers else ()
+    means = [{"passes": at} | {key: float(group[key].to_numpy().mean()) for key in ("weights", "loss")} for at, group in by_pass]
+    rows = [row for row in means if row["passes"] in SHOWN]
     note = "Two trainings that differ in one example; means over the replaced examples. Distances are in units of the weights' norm."
     charts = {"passes": (_chart(means), f"Distance of the weights of two trainings that differ in one example, {size}.")} if rows else {}
     return Result(
@@ -124,9 +126,9 @@ def _claim(numbers: dict) -> Claim:
     )
 
 
-def _chart(means: pd.DataFrame) -> Chart:
+def _chart(means: list[dict]) -> Chart:
     return (
-        alt.Chart(means)
+        alt.Chart(pd.DataFrame(means))
         .mark_line(strokeWidth=2, point=POINTS)
         .encode(
             x=alt.X(**log_axis("passes over the data", "passes", "~s")),

@@ -62,7 +62,7 @@ def run_study(
     numbers: dict = {"data": f"digits {classes[0]} and {classes[1]}", "repeats": repeats}
     for n, group in table.groupby("n"):
         difference = group["error"] - group["bound"]
-        numbers |= {f"{n}, error": float(group["error"].mean()), f"{n}, bound": float(group["bound"].mean())}
+        numbers |= {f"{n}, {key}": float(group[key].to_numpy().mean()) for key in ("error", "bound")}
         numbers[f"{n}, slack"] = float(difference.std(ddof=1) / repeats**0.5)
     return numbers, table
 

@@ -132,7 +132,7 @@ class KernelScale:
     conv_sizes: tuple[tuple[int | None, int], ...]
     conv_select: int
     conv_bandwidth: float = 0.3
-    conv_ridge: tuple[float, float] = (0.3, 1e-2)
+    conv_ridge: tuple[float, float] = (0.1, 1e-3)
     n_study: int
     n_study_test: int
 
