@@ -30,9 +30,10 @@ PAGES = (  # at full scale, what has been run of it
     ("small", find_experiments("all-cifar")),
     ("full", ["table1", "table4"]),
     ("small", find_experiments("all-linear")),
-    ("full", ["table3", "norm"]),
+    ("full", ["table3", "table3-conv", "norm"]),
     ("small", find_experiments("all-capacity")),
     ("full", ["theorem1", "corollary1"]),
+    ("small", find_experiments("all-texts")),
     ("demo", ["table2", "figure2a"]),
 )
 SHATTER_POINTS = {"MLP 1x4": "mlp-1x4", "MLP 1x16": "mlp-1x16", "MLP 1x64": "mlp-1x64", "random forest": "random-forest"}
