@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from shattering.measures import curvature
 from shattering.measures.curvature import fisher_trace, hessian_top, hessian_trace, relative_flatness, takeuchi, weighted_trace
-from shattering.measures.derivatives import flat, hessian_product, unflat
+from shattering.measures.derivatives import Hessian, flat, loss_hessian, unflat
 from shattering.measures.fitted import Fitted, NotComputable
 from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
 
@@ -46,20 +46,36 @@ def test_a_hessian_written_out(dense, monkeypatch):
     assert hessian_trace(made) == pytest.approx(np.trace(H), rel=1e-10)
     assert weighted_trace(made) == pytest.approx((theta**2 * np.diag(H)).sum(), rel=1e-10)
     vector = np.random.default_rng(0).standard_normal(len(H))
-    np.testing.assert_allclose(flat(hessian_product(made, unflat(made, torch.from_numpy(vector)))), H @ vector, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(flat(loss_hessian(made).product(unflat(made, torch.from_numpy(vector)))), H @ vector, rtol=1e-9, atol=1e-12)
 
 
 def test_traces_are_estimated_to_five_percent(monkeypatch):
-    made = small()
-    expected = hessian_trace(made), weighted_trace(made)
+    made = smooth()
+    H, theta = hessian(made), flat(made.parameters).numpy()
+    expected = np.trace(H), (theta**2 * np.diag(H)).sum()
     monkeypatch.setattr(curvature, "PRECISION", 0.0)
-    assert (hessian_trace(made, 30), weighted_trace(made, 30)) == pytest.approx(expected, rel=0.25)
+    assert (hessian_trace(made, 50), weighted_trace(made, 50)) == pytest.approx(expected, rel=0.15)
+    assert abs(fisher_trace(made) / expected[0] - 1) > 0.1  # tanh: the rest is not 0
     monkeypatch.setattr(curvature, "PRECISION", 1e9)
     counted = []
-    product = hessian_product
-    monkeypatch.setattr(curvature, "hessian_product", lambda *given: counted.append(1) or product(*given))
+    product = Hessian.product
+    monkeypatch.setattr(Hessian, "product", lambda *given: counted.append(1) or product(*given))
     hessian_trace(made, 30)
-    assert len(counted) == 8  # it stops at the precision
+    assert len(counted) == 4  # it stops at the precision
+
+
+def smooth() -> Fitted:
+    """5-6-3 with tanh, far from a fit: ∂²z/∂θ_j² is not 0."""
+    layers = small_relu(sizes=(5, 6, 3))
+    with torch.no_grad():
+        layers[0].weight *= 0.3
+        layers[2].weight *= 6
+    return of_module(nn.Sequential(layers[0], nn.Tanh(), layers[2]), *small_data(d=5))
+
+
+def test_of_piecewise_linear_networks_the_trace_is_that_of_the_fisher_matrix(monkeypatch):
+    made = small()
+    assert np.trace(hessian(made)) == pytest.approx(fisher_trace(made), rel=1e-10)
 
 
 def test_tiny_eigenvalues_are_right():

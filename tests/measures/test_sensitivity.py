@@ -1,5 +1,7 @@
 """Sensitivity against Jacobians written out, and linear networks by hand."""
 
+import contextlib
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -141,3 +143,45 @@ def test_reasons():
     for function in (jacobian_norm, geometric_complexity, critical_sample_ratio):
         with pytest.raises(NotComputable, match="inputs are whole numbers"):
             function(made)
+
+
+class Again(nn.Module):
+    """A network that calls its first layer twice, the second time after another one."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = (nn.Linear(3, 3).double() for _ in range(3))
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(torch.relu(self.second(torch.relu(self.first(x)))))))
+
+
+@pytest.mark.parametrize("name", ["again", "branches"])
+def test_layers_before_the_noise_are_computed_once(name, monkeypatch):
+    made = of_module(Again(), *small_data()) if name == "again" else tiny(name)
+    found = noise_sensitivity(made)
+    assert not any("forward" in vars(module) for module in made.module.modules())
+    monkeypatch.setattr(sensitivity, "_replayed", lambda *_: contextlib.nullcontext())
+    assert found == pytest.approx(noise_sensitivity(made), rel=1e-12)
+
+
+def test_examples_that_have_changed_are_ascended_no_further():
+    made = of_module(small_relu(), *small_data(), unlabelled=-small_data()[0])
+    for radius in (0.002, 0.01, 0.05):
+        plain = []
+        for x in -small_data()[0]:  # one at a time, all steps
+            u, before, changed = torch.zeros_like(x), made.module(x).argmax(), False
+            for _ in range(sensitivity.STEPS):
+                u.requires_grad_()
+                logits = made.module(x + u)
+                others = logits[torch.arange(3) != before]
+                (slope,) = torch.autograd.grad(logits[before] - others.max(), u)
+                u = (u.detach() - 0.25 * slope.sign() * largest(radius)).clamp(-largest(radius), largest(radius))
+                changed |= bool(made.module(x + u).argmax() != before)
+            plain.append(changed)
+        assert critical_sample_ratio(made, radius) == sum(plain) / len(plain)
+
+
+def largest(radius: float) -> float:
+    inputs = small_data()[0]
+    return radius * float(inputs.max() - inputs.min())

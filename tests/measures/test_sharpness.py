@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from shattering.measures import sharpness
 from shattering.measures.derivatives import draws, loss, plus
 from shattering.measures.fitted import Fitted, NotComputable
-from shattering.measures.learning_coefficient import langevin, local_learning_coefficient
+from shattering.measures.learning_coefficient import learning_coefficient, local_learning_coefficient
 from shattering.measures.sharpness import adaptive_average_sharpness, adaptive_sharpness, sam_sharpness
 from tests.measures.networks import TINY, of_module, small_data, small_relu, tiny
 from tests.measures.test_curvature import hessian, small
@@ -94,15 +94,26 @@ def test_float32_and_float64_agree(name):
 
 
 def chain(slope, size: int, **given) -> float:
-    generator = torch.Generator().manual_seed(0)
+    """The coefficient of 500 functions added up, each of its own part of the point, over 500."""
+    generator, copies = torch.Generator().manual_seed(0), 500
     given = {"n_beta": 1000.0, "localization": 1.0, "step": 1e-4} | given
-    return langevin(slope, torch.zeros(size, dtype=torch.float64), generator=generator, chains=500, steps=300, **given)
+
+    def of_all(point, t):
+        rises, slopes = slope(point.view(copies, size), t)
+        return float(rises.sum()), [slopes.flatten()]
+
+    start = torch.zeros(copies * size, dtype=torch.float64)
+    return learning_coefficient(of_all, start, generator=generator, chains=1, steps=300, **given) / copies
 
 
 def test_the_coefficient_of_a_quadratic_is_half_its_dimension():
+    """To first order in the step; with steps of this size the variance is larger by what is exactly known."""
     curvature = torch.linspace(1, 3, 5, dtype=torch.float64)
     found = chain(lambda w, t: ((curvature * w**2).sum(1) / 2, curvature * w), 5)
-    assert found == pytest.approx(5 / 2, rel=0.06)
+    share = 1e-4 / 2 * (1000 * curvature + 1)  # by which a step pulls back
+    exact = float((1000 * curvature / 2 * 1e-4 / (1 - (1 - share) ** 2)).sum())
+    assert exact == pytest.approx(5 / 2, rel=0.06)
+    assert found == pytest.approx(exact, rel=0.04)
     flat = chain(lambda w, t: (w[:, 0] ** 2, torch.stack([2 * w[:, 0], 0 * w[:, 1]], 1)), 2)
     assert flat == pytest.approx(1 / 2, rel=0.12)  # a direction without curvature adds nothing
 
@@ -144,7 +155,15 @@ def test_the_coefficient_does_not_depend_on_the_batches_of_training():
 
 def test_chains_that_diverge_and_a_single_example():
     with pytest.raises(NotComputable, match="the chains around the parameters diverge"):
-        chain(lambda w, t: (w[:, 0] ** 4, -4e6 * w**3), 1, step=1.0)
+        chain(lambda w, t: (w[:, 0] * float("nan"), w), 1, step=1.0)
+    steps = []
+
+    def steep(w, t):  # where |w| > 1 it is so steep that a step of 1 overshoots more and more
+        steps.append(t)
+        return w[:, 0] ** 4, 4 * w**3
+
+    assert 0 < chain(steep, 1, step=4.0, n_beta=10.0) < 1
+    assert steps.count(0) > 1  # it began anew, with a smaller step
     inputs, _ = small_data(n=1)
     with pytest.raises(NotComputable, match="there is one training example"):
         local_learning_coefficient(of_module(small_relu(), inputs, torch.tensor([0])))

@@ -25,7 +25,8 @@ class Measure:
         source: paper and equation.
         needs: what it reads: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products
             with the Hessian, T the history of the training, Q further training steps, R other runs, U unlabelled inputs.
-        cost: E: an evaluation of the training set, B: its gradient (about 3 E), P: a pass over the parameters. Of gradients per example:
+        cost: E: an evaluation of the training set, B: its gradient (about 3 E), P: a pass over the parameters, product: with the
+            Hessian (2 to 3 B). Of gradients per example:
             what convolutions take, and layers of other kinds, is beside what linear layers take. Measured: docs/benchmarks.md.
         sign: "+", or "-" for a quantity that is larger where a network should generalize better.
         invariance: f: depends on the logits as a function of inputs alone; r: unchanged by rescaling consecutive layers of a ReLU
@@ -62,20 +63,28 @@ MEASURES: dict[str, Measure] = {
     ),
     # sharpness and curvature
     "hessian_top": Measure(
-        "curvature:hessian_top", "largest eigenvalue of H", "Keskar et al. 2017; Ghorbani et al. 2019", "Hv", "about 25 B"
+        "curvature:hessian_top", "largest eigenvalue of H", "Keskar et al. 2017; Ghorbani et al. 2019", "Hv", "about 15 products", version=2
     ),
-    "hessian_trace": Measure("curvature:hessian_trace", "tr H", "Yao et al. 2020, algorithm 2", "Hv", "at most 200 B"),
+    "hessian_trace": Measure(
+        "curvature:hessian_trace", "tr H", "Yao et al. 2020, algorithm 2", "g Hv", "k B + 4 to 100 products", version=2
+    ),
     "fisher_trace": Measure("curvature:fisher_trace", "tr G", "Karakida et al. 2019; Liang et al. 2019", "g", "k B + knP of convolutions"),
     "sam_sharpness": Measure(
-        "sharpness:sam_sharpness", "maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, L: mean of ℓ", "Foret et al. 2021, eq. 1", "X Y", "20 B"
+        "sharpness:sam_sharpness",
+        "maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, L: mean of ℓ",
+        "Foret et al. 2021, eq. 1",
+        "X Y",
+        "up to 20 B",
+        version=2,
     ),
     "adaptive_sharpness": Measure(
         "sharpness:adaptive_sharpness",
         "maximum of L(θ + u) - L(θ) over |u_j| ≤ 0.01 |θ_j|",
         "Kwon et al. 2021, eq. 3; Andriushchenko et al. 2023, eq. 2",
         "X Y",
-        "20 B",
+        "up to 20 B",
         invariance="r",
+        version=2,
     ),
     "adaptive_average_sharpness": Measure(
         "sharpness:adaptive_average_sharpness",
@@ -84,14 +93,16 @@ MEASURES: dict[str, Measure] = {
         "X Y",
         "32 E",
         invariance="r",
+        version=2,
     ),
     "weighted_trace": Measure(
         "curvature:weighted_trace",
         "sum over j of θ_j² H_jj",
         "Andriushchenko et al. 2023, section 3",
-        "Hv",
-        "at most 200 B",
+        "g Hv",
+        "k B + 4 to 100 products",
         invariance="r",
+        version=2,
     ),
     "relative_flatness": Measure(
         "curvature:relative_flatness",
@@ -109,7 +120,8 @@ MEASURES: dict[str, Measure] = {
         "nβ (E[L(w)] - L(θ)), w from the posterior around θ, nβ = n / log n",
         "Lau et al. 2025, eq. 14",
         "X Y Hv",
-        "800 steps of 64 examples",
+        "400 to 800 steps of 64 examples",
+        version=2,
     ),
     # gradients of single examples
     "gradient_variance": Measure(
@@ -166,21 +178,31 @@ MEASURES: dict[str, Measure] = {
     "fisher_rao": Measure("norms:fisher_rao", "(1/n) sum_i ⟨∇ℓ_i, θ⟩²", "Liang et al. 2019, definition 2", "g", "2 E", invariance="r"),
     # PAC-Bayes and code length; σ: noise of the parameters that raises the training error by 0.1
     "pac_bayes_distance": Measure(
-        "pac_bayes:pac_bayes_distance", "‖θ − θ⁰‖²/4σ² + log(n/σ) + 10", "Jiang et al. 2020, eq. 48", "W W0 X Y", "up to 15 · 32 E"
+        "pac_bayes:pac_bayes_distance",
+        "‖θ − θ⁰‖²/4σ² + log(n/σ) + 10",
+        "Jiang et al. 2020, eq. 48",
+        "W W0 X Y",
+        "about 100 E",
+        version=2,
     ),
     "pac_bayes_norm": Measure(
-        "pac_bayes:pac_bayes_norm", "‖θ‖²/4σ² + log(n/σ) + 10", "Jiang et al. 2020, eq. 49", "W X Y", "shared with pac_bayes_distance"
+        "pac_bayes:pac_bayes_norm",
+        "‖θ‖²/4σ² + log(n/σ) + 10",
+        "Jiang et al. 2020, eq. 49",
+        "W X Y",
+        "shared with pac_bayes_distance",
+        version=2,
     ),
     "pac_bayes_flatness": Measure(
-        "pac_bayes:pac_bayes_flatness", "1/σ²", "Jiang et al. 2020, eq. 53", "X Y", "shared with pac_bayes_distance"
+        "pac_bayes:pac_bayes_flatness", "1/σ²", "Jiang et al. 2020, eq. 53", "X Y", "shared with pac_bayes_distance", version=2
     ),
     "pac_bayes_relative_flatness": Measure(
         "pac_bayes:pac_bayes_relative_flatness",
         "1/σ'², noise relative to θ",
         "Jiang et al. 2020, eq. 61",
         "X Y",
-        "up to 15 · 32 E",
-        version=2,
+        "about 100 E",
+        version=3,
     ),
     "code_length": Measure(
         "pac_bayes:code_length", "bits of θ − θ⁰ at the fewest levels", "Zhou et al. 2019; Lotfi et al. 2022", "W W0 X Y", "about 20 E"

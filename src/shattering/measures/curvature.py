@@ -1,20 +1,21 @@
 """Curvature of the training loss in the parameters. Where the loss is near 0 so is its curvature: compare networks at equal loss."""
 
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch.nn import functional as F
 
 from shattering.measures import derivatives, per_example
-from shattering.measures.derivatives import Vector, dot, draws, flat, hessian_product, signs, unflat
-from shattering.measures.fitted import Fitted, NotComputable
+from shattering.measures.derivatives import Vector, dot, draws, flat, signs, unflat
+from shattering.measures.fitted import MEMORY, Fitted, NotComputable
 from shattering.measures.gradients import moments
 
 PROBES = 100  # random vectors for a trace, at most
 PRECISION = 0.05  # standard error at which no more are drawn, as a share of the trace
-_FEW = 8  # random vectors before the standard error is looked at
+_FEW = 4  # random vectors before the standard error is looked at
+_BASIS, _PRODUCTS = 60, 300  # vectors that Lanczos' method keeps, and products with the Hessian, at most
 _DENSE = 40  # parameters up to which the Hessian is written out
 
 
@@ -33,46 +34,65 @@ def hessian_top(fitted: Fitted) -> float:
 
 def _hessian_top(fitted: Fitted) -> float:
     _ = fitted.logits  # raises for a diverged network
-    size = fitted.n_parameters
+    size, hessian = fitted.n_parameters, derivatives.loss_hessian(fitted)
     if size <= _DENSE:
-        rows = [flat(hessian_product(fitted, unflat(fitted, unit))) for unit in torch.eye(size, dtype=torch.float64)]
+        rows = [flat(hessian.product(unflat(fitted, unit))) for unit in torch.eye(size, dtype=torch.float64)]
         return derivatives.checked(float(torch.linalg.eigvalsh(torch.stack(rows).cpu())[-1]), "the Hessian")
+    start = flat(derivatives.normal(fitted, draws(fitted, "hessian top"))).to(fitted.dtype)
+    tolerance = 1e-6 if fitted.dtype == torch.float64 else 1e-2
+    return largest_eigenvalue(lambda vector: flat(hessian.product(unflat(fitted, vector))).to(vector), start, tolerance)
 
-    def product(vector: np.ndarray) -> np.ndarray:
-        return flat(hessian_product(fitted, unflat(fitted, torch.from_numpy(vector.astype(np.float64).ravel())))).cpu().numpy()
 
-    start = torch.randn(size, generator=draws(fitted, "hessian top"), dtype=torch.float64).numpy()
-    first = product(start)
-    if not np.isfinite(first).all():
-        raise NotComputable("a product with the Hessian is not finite")
-    if not first.any():
-        return 0.0
-    operator = LinearOperator((size, size), matvec=product, dtype=np.float64)  # type: ignore[call-arg]  # the stub lacks matvec
-    basis, precision = (20, 1e-8) if fitted.dtype == torch.float64 else (10, 1e-2)  # of the residual: the eigenvalue's error is its square
-    try:
-        values = eigsh(
-            operator,  # type: ignore[arg-type]  # the stub knows no operators
-            1,
-            which="LA",
-            v0=start,
-            ncv=basis,
-            tol=precision,  # type: ignore[arg-type]  # and no fractions
-            return_eigenvectors=False,
-        )
-    except ArpackNoConvergence:
-        raise NotComputable("Lanczos' method does not converge: products with the Hessian are not precise enough") from None
-    return float(values[0])
+def largest_eigenvalue(product: Callable[[torch.Tensor], torch.Tensor], start: torch.Tensor, tolerance: float) -> float:
+    """Return the largest eigenvalue of a symmetric matrix by Lanczos' method, each vector orthogonalized against all before it.
+
+    Args:
+        product: returns the matrix times a vector (P,).
+        start: (P,), the first vector.
+        tolerance: the length of the residual ‖Hv - λv‖, as a share of λ, at which it ends; λ is off by no more, and, where the next
+            eigenvalue is far, by its square.
+
+    Raises:
+        NotComputable: for a product that is not finite, and where 300 products are not enough.
+
+    Example:
+        >>> matrix = torch.diag(torch.linspace(0, 1, 50, dtype=torch.float64))
+        >>> round(largest_eigenvalue(lambda vector: matrix @ vector, torch.ones(50, dtype=torch.float64), 1e-6), 6)
+        1.0
+    """
+    most = max(4, min(_BASIS, MEMORY // start.nbytes))
+    vector, used = start / start.norm(), 0
+    while used < _PRODUCTS:
+        basis, projected = vector.new_empty(most + 1, len(vector)), torch.zeros(most, most, dtype=torch.float64)
+        basis[0], mixture = vector, torch.ones(1)
+        for j in range(most):
+            after, used = product(basis[j]), used + 1
+            derivatives.checked(float(after.norm()), "a product with the Hessian")
+            for _ in range(2):  # the second time for what rounding left
+                along = basis[: j + 1] @ after
+                after = after - along @ basis[: j + 1]
+                projected[: j + 1, j] += along.double().cpu()
+            values, vectors = torch.linalg.eigh(projected[: j + 1, : j + 1], UPLO="U")
+            length, mixture = float(after.norm()), vectors[:, -1]
+            if length * abs(float(mixture[-1])) <= tolerance * abs(float(values[-1])):
+                return float(values[-1])
+            basis[j + 1] = after / length
+        vector = mixture.to(basis) @ basis[:most]
+        vector = vector / vector.norm()
+    raise NotComputable("Lanczos' method does not converge: products with the Hessian are not precise enough")
 
 
 def hessian_trace(fitted: Fitted, probes: int = PROBES) -> float:
-    """Return tr H, estimated by ⟨v, Hv⟩ for vectors v of random signs (Hutchinson) until its standard error is below 5 %.
+    """Return tr H = tr G + tr(H - G): the first is exact, the second the mean of ⟨v, (H - G)v⟩ over vectors v of random signs.
 
-    Yao et al. ("PyHessian: neural networks through the lens of the Hessian", 2020, algorithm 2), who stop when the running mean no
-    longer changes. At most 100 vectors are drawn (`probes`); of as many parameters or fewer the trace is exact.
+    G is the Gauss-Newton matrix, whose trace is `fisher_trace`. Where logits are piecewise linear in each single parameter, as those
+    of ReLU networks, tr(H - G) is 0, and near a fit H - G is small. Yao et al. ("PyHessian: neural networks through the lens of the
+    Hessian", 2020) estimate the whole by random signs (Hutchinson) until the running mean no longer changes. Here vectors are drawn
+    until the standard error is below 5 % of tr H, 4 to 100 of them (`probes`); of as many parameters or fewer the trace is exact.
 
     Example:
         >>> print(f"{hessian_trace(fitted):.3g}")
-        461
+        490
     """
     return _trace(fitted, "hessian trace", {name: torch.ones_like(p) for name, p in fitted.parameters.items()}, probes)
 
@@ -86,7 +106,7 @@ def weighted_trace(fitted: Fitted, probes: int = PROBES) -> float:
 
     Example:
         >>> print(f"{weighted_trace(fitted):.3g}")
-        39.5
+        36.2
     """
     return _trace(fitted, "weighted trace", fitted.parameters, probes)
 
@@ -95,16 +115,19 @@ def _trace(fitted: Fitted, purpose: str, scale: Vector, probes: int) -> float:
     """Return Σ_j s_j² H_jj for a scale s, from at most so many random vectors."""
     _ = fitted.logits  # raises for a diverged network
     if fitted.n_parameters <= probes:
-        values = flat(scale)
-        units = [unflat(fitted, unit) for unit in torch.diag(values)]
-        return derivatives.checked(sum(dot(unit, hessian_product(fitted, unit)) for unit in units), "the Hessian")
-    generator, found = draws(fitted, purpose), []
+        hessian = derivatives.loss_hessian(fitted)
+        units = [unflat(fitted, unit) for unit in torch.diag(flat(scale))]
+        return derivatives.checked(sum(dot(unit, hessian.product(unit)) for unit in units), "the Hessian")
+    diagonal = fitted.once(fisher_diagonal)
+    known = sum(float((diagonal[name] * scale[name].double().square()).sum()) for name in scale)
+    generator, rest, found = draws(fitted, purpose), derivatives.residual_hessian(fitted), []
     while len(found) < probes:
         vector = {name: part * scale[name] for name, part in signs(fitted, generator).items()}
-        found.append(derivatives.checked(dot(vector, hessian_product(fitted, vector)), "a product with the Hessian"))
-        if len(found) >= _FEW and np.std(found, ddof=1) <= PRECISION * abs(np.mean(found)) * len(found) ** 0.5:
+        found.append(derivatives.checked(dot(vector, rest.product(vector)), "a product with the Hessian"))
+        error = np.std(found, ddof=1) / len(found) ** 0.5 if len(found) > 1 else np.inf
+        if len(found) >= _FEW and error <= PRECISION * abs(known + np.mean(found)):
             break
-    return float(np.mean(found))
+    return known + float(np.mean(found))
 
 
 def fisher_trace(fitted: Fitted) -> float:
@@ -117,18 +140,19 @@ def fisher_trace(fitted: Fitted) -> float:
         >>> print(f"{fisher_trace(fitted):.3g}")
         493
     """
-    return fitted.once(_fisher_trace)
+    return derivatives.checked(sum(float(part.sum()) for part in fitted.once(fisher_diagonal).values()), "a gradient")
 
 
-def _fisher_trace(fitted: Fitted) -> float:
-    probabilities, total, start = fitted.logits.softmax(1), 0.0, 0
+def fisher_diagonal(fitted: Fitted) -> Vector:
+    """Return the diagonal of G, by parameter, float64."""
+    diagonal = {name: torch.zeros(p.shape, dtype=torch.float64, device=p.device) for name, p in fitted.parameters.items()}
+    probabilities, start = fitted.logits.softmax(1).to(fitted.dtype), 0
     for evaluation, labels in per_example.blocks(fitted):
         own = probabilities[start : start + len(labels)]
-        for c in range(fitted.n_classes):  # the gradient of -log p_c is Jᵀ(p - e_c)
-            found = evaluation.gradients(functools.partial(F.cross_entropy, reduction="none"), torch.full_like(labels, c))
-            total += float((own[:, c] * sum(part.squares() for part in found.values())).sum())
+        for name, part in evaluation.mean_squares(functools.partial(F.cross_entropy, reduction="none"), own).items():
+            diagonal[name] += part.view_as(diagonal[name]) / fitted.n
         start += len(labels)
-    return derivatives.checked(total / fitted.n, "a gradient")
+    return diagonal
 
 
 def takeuchi(fitted: Fitted) -> float:

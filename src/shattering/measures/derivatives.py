@@ -3,11 +3,13 @@
 Vectors over the parameters are dictionaries by name, as `Fitted.parameters`. Loss: mean cross-entropy in nats.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+
 import torch
 from torch.nn import functional as F
 
 from shattering import seeds
-from shattering.measures.fitted import Fitted, NotComputable
+from shattering.measures.fitted import MEMORY, Fitted, NotComputable
 
 Vector = dict[str, torch.Tensor]
 
@@ -35,17 +37,73 @@ def gradient(fitted: Fitted, parameters: Vector) -> tuple[float, Vector]:
     return _finite(total / fitted.n), {name: (part / fitted.n).to(parameters[name].dtype) for name, part in sums.items()}
 
 
-def hessian_product(fitted: Fitted, vector: Vector) -> Vector:
-    """Return H v for the Hessian H of the mean loss at the network's parameters, by differentiating ⟨gradient, v⟩."""
-    values = {name: p.clone().requires_grad_() for name, p in fitted.parameters.items()}
-    total = {name: torch.zeros_like(p, dtype=torch.float64) for name, p in values.items()}
-    for inputs, labels in fitted.blocks():
-        block = F.cross_entropy(fitted.call(values, inputs), labels, reduction="sum") / fitted.n
-        slopes = torch.autograd.grad(block, list(values.values()), create_graph=True, materialize_grads=True)
-        along = torch.stack([(slope * vector[name]).sum() for name, slope in zip(values, slopes, strict=True)]).sum()
-        for name, part in zip(values, torch.autograd.grad(along, list(values.values()), materialize_grads=True), strict=True):
-            total[name] += part
-    return {name: part.to(fitted.dtype) for name, part in total.items()}
+class Hessian:
+    """The Hessian, in the parameters, of a sum over the training examples, as products with vectors, by differentiating ⟨gradient, v⟩.
+
+    The gradients are computed once, with the graphs that they are differentiated by, where these fit in `MEMORY`; else for each product.
+
+    Args:
+        fitted: the network.
+        summand: returns a scalar of the logits (b, k) and labels (b,) of a block, to be added up over the blocks.
+    """
+
+    def __init__(self, fitted: Fitted, summand: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]):
+        self.fitted, self.summand = fitted, summand
+        self._values = {name: p.clone().requires_grad_() for name, p in fitted.parameters.items()}
+        self._blocks: Sequence[list[torch.Tensor]] | None = None
+
+    def product(self, vector: Vector) -> Vector:
+        """Return H v."""
+        values = list(self._values.values())
+        total = {name: torch.zeros_like(p) for name, p in self._values.items()}
+        for slopes in self._gradients():
+            along = torch.stack([(slope * vector[name]).sum() for name, slope in zip(self._values, slopes, strict=True)]).sum()
+            if along.requires_grad:  # else the summand is linear in the parameters
+                parts = torch.autograd.grad(along, values, retain_graph=True, materialize_grads=True)
+                for name, part in zip(self._values, parts, strict=True):
+                    total[name] += part
+        return total
+
+    def _gradients(self) -> Iterable[list[torch.Tensor]]:
+        """Return the gradients of the blocks, each with its graph."""
+        if self._blocks is None:
+            fits = self.fitted.n * self._bytes() <= MEMORY
+            self._blocks = [self._gradient(inputs, labels) for inputs, labels in self.fitted.blocks()] if fits else []
+        return self._blocks or (self._gradient(inputs, labels) for inputs, labels in self.fitted.blocks())
+
+    def _gradient(self, inputs: torch.Tensor, labels: torch.Tensor) -> list[torch.Tensor]:
+        with torch.enable_grad():
+            block = self.summand(self.fitted.call(self._values, inputs), labels)
+            return list(torch.autograd.grad(block, list(self._values.values()), create_graph=True, materialize_grads=True))
+
+    def _bytes(self) -> int:
+        """Return what the graph of one example's gradient takes, parameters apart."""
+        sizes: dict[int, int] = {}
+
+        def count(tensor: torch.Tensor) -> torch.Tensor:
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor.detach()
+
+        first = self.fitted.inputs(torch.zeros(1, dtype=torch.int64, device=self.fitted.device))
+        with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
+            self._gradient(first, self.fitted.labels[:1])
+        own = {p.untyped_storage().data_ptr() for p in self._values.values()}
+        return sum(size for place, size in sizes.items() if place not in own)
+
+
+def loss_hessian(fitted: Fitted) -> Hessian:
+    """Return the Hessian of the mean loss at the network's parameters."""
+    return Hessian(fitted, lambda logits, labels: F.cross_entropy(logits, labels, reduction="sum") / fitted.n)
+
+
+def residual_hessian(fitted: Fitted) -> Hessian:
+    """Return H - G, G the Gauss-Newton matrix: Σ_i Σ_c (p_ic - [c = y_i]) ∂²z_ic/∂θ² / n, as the Hessian of a sum with p held fixed."""
+
+    def linear(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        own = logits.detach()
+        return (logits * (own.softmax(1) - F.one_hot(labels, logits.shape[1]))).sum() / fitted.n
+
+    return Hessian(fitted, linear)
 
 
 def flat(vector: Vector) -> torch.Tensor:

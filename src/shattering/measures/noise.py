@@ -1,16 +1,19 @@
 """A network with Gaussian noise in all its parameters, whose size is varied while the draws stay the same.
 
 The parameters are θ + b + σ a for each draw (a, b), so the outputs of the first layer are linear in σ: its products with the
-inputs are computed once per draw, whatever sizes are tried. In a fully connected network that is nearly all of the work.
+inputs are computed once, whatever sizes are tried. In a fully connected network that is nearly all of the work. Draws come in pairs,
+a and -a, so that what changes sign with the noise drops out of a mean, and both need one product. The draws of b, which are small
+beside σ a, are four in turn. Each draw has the distribution that is asked for.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from functools import cached_property
 
 import torch
 from torch import nn
 from torch.func import functional_call
+from torch.nn import functional as F
 
 from shattering import seeds
 from shattering.measures import layers
@@ -18,6 +21,7 @@ from shattering.measures.derivatives import Vector
 from shattering.measures.fitted import MEMORY, Fitted
 
 FLOOR = 1e-3  # ε: the relative noise has the standard deviation √(σ'²θ² + ε²) (Jiang et al. 2020, eq. 56)
+_BASES = 4  # draws of b
 
 
 class Noisy:
@@ -31,59 +35,72 @@ class Noisy:
 
     def __init__(self, fitted: Fitted, relative: bool, draws: int):
         self.fitted, self.relative, self.draws = fitted, relative, draws
-        self._kept: dict[int, tuple[Vector, Vector]] = {}
-        self._outputs: dict[int, tuple[torch.Tensor, torch.Tensor]] = {}
+        self._kept: dict[tuple[str, int], Vector] = {}
+        self._outputs: dict[tuple[str, int], torch.Tensor] = {}
         self._prepared: list[tuple[torch.Tensor, torch.Tensor]] | None = None
 
-    @torch.no_grad()
     def error(self, draw: int, sigma: float) -> float:
         """Return the share of the training examples that the network misclassifies under a draw of noise of size σ."""
-        scaled, base = self._rest(draw)
-        values = {name: part + sigma * scaled[name] for name, part in base.items()}
-        wrong, start = 0, 0
+        return (
+            sum(int((logits.argmax(1) != labels).sum()) for logits, labels in self._logits(draw, sigma, self._base(draw))) / self.fitted.n
+        )
+
+    def loss(self, draw: int, sigma: float) -> float:
+        """Return the mean loss under a draw of noise of size σ without b; infinite where it is not finite."""
+        found = [F.cross_entropy(logits.double(), labels, reduction="sum") for logits, labels in self._logits(draw, sigma, ("theta", 0))]
+        total = float(torch.stack(found).sum()) / self.fitted.n
+        return total if abs(total) < float("inf") else float("inf")
+
+    def noise(self, draw: int) -> tuple[Vector, Vector]:
+        """Return (a, θ + b) of a draw, by parameter."""
+        sign = 1 if draw % 2 == 0 else -1
+        return {name: sign * part for name, part in self._drawn(("noise", draw // 2)).items()}, self._drawn(self._base(draw))
+
+    def _base(self, draw: int) -> tuple[str, int]:
+        return ("base", draw // 2 % _BASES) if self.relative else ("theta", 0)
+
+    def _drawn(self, key: tuple[str, int]) -> Vector:
+        """Return θ, an a, or a θ + b, by parameter."""
+        kind, place = key
+        theta = self.fitted.parameters
+        if kind == "theta":
+            return theta
+        generator = torch.Generator().manual_seed(seeds.integer(self.fitted.seed, f"measures/{kind}", place))
+        normal = {name: torch.randn(p.shape, generator=generator).to(p.device, p.dtype) for name, p in theta.items()}
+        if kind == "base":
+            return {name: theta[name] + FLOOR * part for name, part in normal.items()}
+        return {name: part * theta[name] for name, part in normal.items()} if self.relative else normal
+
+    @torch.no_grad()
+    def _logits(self, draw: int, sigma: float, base: tuple[str, int]) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+        """Yield the logits and labels of the training examples, in blocks, with the parameters `base` and noise."""
+        noise, sigma = ("noise", draw // 2), sigma if draw % 2 == 0 else -sigma
+        at, along = self._rest(base), self._rest(noise)
+        values, start = {name: torch.add(part, along[name], alpha=sigma) for name, part in at.items()}, 0
         for inputs, labels in self._examples():
             if self.first is None:
                 logits = self.fitted.call(values, inputs)
             else:
                 name, network = self.first
-                at, along = (outputs[start : start + len(inputs)] for outputs in self._outputs[draw])
-                network.set_submodule(name, _Given(torch.add(at, along, alpha=sigma)))
+                rows = slice(start, start + len(inputs))
+                network.set_submodule(name, _Given(torch.add(self._outputs[base][rows], self._outputs[noise][rows], alpha=sigma)))
                 logits = self.fitted.logits_in(functional_call(network, values, (inputs,)), len(inputs))
-            wrong += int((logits.argmax(1) != labels).sum())
+            yield logits, labels
             start += len(inputs)
-        return wrong / self.fitted.n
 
-    def noise(self, draw: int) -> tuple[Vector, Vector]:
-        """Return (a, θ + b) of a draw, by parameter."""
-        generator = torch.Generator().manual_seed(seeds.integer(self.fitted.seed, "measures/noise", draw))
-        theta = self.fitted.parameters
-
-        def normal() -> Vector:
-            return {name: torch.randn(p.shape, generator=generator).to(p.device, p.dtype) for name, p in theta.items()}
-
-        scaled = normal()
-        if not self.relative:
-            return scaled, theta
-        return {name: part * theta[name] for name, part in scaled.items()}, {n: theta[n] + FLOOR * part for n, part in normal().items()}
-
-    def _rest(self, draw: int) -> tuple[Vector, Vector]:
-        """Return `noise` without the first layer's, whose outputs are kept; what memory allows is kept too."""
-        if draw in self._kept:
-            return self._kept[draw]
-        scaled, base = self.noise(draw)
+    def _rest(self, key: tuple[str, int]) -> Vector:
+        """Return `_drawn` without the first layer's, whose outputs are kept; what memory allows is kept too."""
+        if key in self._kept:
+            return self._kept[key]
+        drawn = self._drawn(key)
         if self.first is not None:
             name = self.first[0]
-            if draw not in self._outputs:
-                at = self._first_outputs(name, base) if self.relative else self._unmoved
-                self._outputs[draw] = at, self._first_outputs(name, scaled)
-            scaled, base = _without(self.fitted, name, scaled), _without(self.fitted, name, base)
-        if (len(self._kept) + 1) * 2 * sum(part.nbytes for part in scaled.values()) <= MEMORY:
-            self._kept[draw] = scaled, base
-        return scaled, base
-
-    @cached_property
-    def _unmoved(self) -> torch.Tensor:
-        return self._first_outputs(self.first[0], self.fitted.parameters) if self.first else torch.zeros(())
+            if key not in self._outputs:
+                self._outputs[key] = self._first_outputs(name, drawn)
+            drawn = _without(self.fitted, name, drawn)
+        if (len(self._kept) + 1) * sum(part.nbytes for part in drawn.values()) <= MEMORY:
+            self._kept[key] = drawn
+        return drawn
 
     @cached_property
     def _first_inputs(self) -> list[torch.Tensor]:
@@ -117,7 +134,7 @@ class Noisy:
         moved = {n: part + scaled[n] for n, part in base.items()}
         given = layers.hidden(fitted.module, name, few)[0]
         output = _output(fitted, name, given, moved)
-        if (2 * self.draws * output[0].nbytes + few[0].nbytes + given[0].nbytes) * fitted.n > MEMORY:
+        if ((self.draws // 2 + _BASES + 2) * output[0].nbytes + few[0].nbytes + given[0].nbytes) * fitted.n > MEMORY:
             return None
         network = deepcopy(fitted.module)
         network.set_submodule(name, _Given(output))

@@ -96,6 +96,25 @@ class Evaluation:
         found |= {name: written_out(part) for name, part in one_by_one(self.fitted, others, scalars, self.inputs, labels).items()}
         return {name: found[name] for name in self.fitted.parameters}
 
+    def mean_squares(self, scalars: Scalars, probabilities: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Return Σ_i Σ_c p_ic g_icj² in each parameter j, by name, float64; g_ic: gradient of the number of example i with the label c.
+
+        Args:
+            scalars: as in `gradients`.
+            probabilities: (b, k) p, the weights of the labels.
+        """
+        rows: dict[str, torch.Tensor] = {}
+        sums: dict[str, torch.Tensor] = {}
+        inputs: dict[str, torch.Tensor] = {}
+        for c, weights in enumerate(probabilities.T):
+            for name, found in self.gradients(scalars, torch.full((len(weights),), c, device=weights.device)).items():
+                if found.inputs.shape[1] == 1:  # the sum over the examples is as small as can be
+                    sums[name] = sums.get(name, 0) + ((weights * found.inputs[:, 0].square()) @ found.slopes.square()).double()
+                else:  # inputs are the same for each label, so that one product does for all
+                    rows[name] = rows.get(name, 0) + weights[:, None] * found.slopes.square()
+                    inputs[name] = found.inputs
+        return sums | {name: (part.double().T @ inputs[name].double().square()).flatten() for name, part in rows.items()}
+
 
 def evaluate(fitted: Fitted, inputs: torch.Tensor) -> Evaluation:
     """Evaluate a block of examples (b, …), so that numbers of their logits can be differentiated for each of them."""

@@ -169,18 +169,22 @@ def intrinsic_dimension(fitted: Fitted) -> float:
 def two_nearest(points: torch.Tensor) -> float:
     """Return the dimension of points (n, h) float64 by TwoNN. Raises NotComputable for fewer than 10 different points."""
     points = points.unique(dim=0)
-    n = len(points)
+    points, n = points - points.mean(0), len(points)
     if n < 10:
         raise NotComputable(f"the features of {n} examples differ, expected at least 10")
-    near = [
-        torch.cdist(block, points, compute_mode="donot_use_mm_for_euclid_dist").topk(3, largest=False).values for block in points.split(256)
-    ]
-    distances = torch.cat(near)
+    distances = torch.cat([_nearest(block, points, 3) for block in points.split(256)])
     ratios = (distances[:, 2] / distances[:, 1]).log().sort().values[: int(0.9 * n)]
     heights = -torch.log1p(-torch.arange(1, len(ratios) + 1, dtype=torch.float64) / n)
     if not float(ratios.square().sum()):
         raise NotComputable("every example's two nearest neighbours are equally far")
     return float((ratios * heights).sum() / ratios.square().sum())
+
+
+def _nearest(points: torch.Tensor, others: torch.Tensor, k: int) -> torch.Tensor:
+    """Return the distances to the k nearest others, (b, k), ascending: exact for the few that scalar products say are nearest."""
+    rough = torch.cdist(points, others, compute_mode="use_mm_for_euclid_dist")
+    few = rough.topk(min(2 * k + 2, len(others)), largest=False).indices
+    return (points[:, None] - others[few]).square().sum(2).sqrt().topk(k, largest=False).values.sort(1).values
 
 
 def ablation_area(fitted: Fitted) -> float:

@@ -1,7 +1,8 @@
 """Measures of how strongly a network's output changes with its inputs and with its hidden activations."""
 
+import contextlib
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import nn
@@ -87,16 +88,20 @@ def critical_sample_ratio(fitted: Fitted, radius: float = RADIUS) -> float:
 
 
 def _changes(fitted: Fitted, inputs: torch.Tensor, radius: float) -> torch.Tensor:
-    """Return which examples change their class within the box, (b,) bool."""
-    u, before = torch.zeros_like(inputs), fitted.call(fitted.parameters, inputs.clone()).argmax(1)
-    changed = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device)
-    for _ in range(STEPS):
+    """Return which examples change their class within the box, (b,) bool. Those that have are not ascended further."""
+    rows, u = torch.arange(len(inputs), device=inputs.device), torch.zeros_like(inputs)
+    changed, before = torch.zeros(len(inputs), dtype=torch.bool, device=inputs.device), None
+    for step in range(STEPS + 1):
         u.requires_grad_()
-        margins = margins_of(fitted.call(fitted.parameters, inputs + u), before)
-        (slope,) = torch.autograd.grad(margins.sum(), u, materialize_grads=True)
-        u = (u.detach() - radius / 4 * slope.sign()).clamp(-radius, radius)
-        with torch.no_grad():
-            changed |= fitted.call(fitted.parameters, inputs + u).argmax(1) != before
+        logits = fitted.call(fitted.parameters, inputs[rows] + u)
+        before = logits.argmax(1) if before is None else before
+        stays = logits.argmax(1) == before
+        changed[rows[~stays]] = True
+        if step == STEPS or not bool(stays.any()):
+            break
+        (slope,) = torch.autograd.grad(margins_of(logits, before).sum(), u, materialize_grads=True)
+        u = (u.detach() - radius / 4 * slope.sign()).clamp(-radius, radius)[stays]
+        rows, before = rows[stays], before[stays]
     return changed
 
 
@@ -126,15 +131,45 @@ def _sensitivity(fitted: Fitted, layer: Layer, norms: torch.Tensor, places: torc
     """Return the mean relative change for noise at one layer; the noise of an example depends on its place alone."""
     size = min(DRAWS * fitted.n, max(DRAWS, _TABLE // math.prod(layer.input_shape)))
     table = torch.randn((size, *layer.input_shape), generator=draws(fitted, f"noise/{layer.name}")).to(fitted.device, fitted.dtype)
+    earlier = [other.module for other in fitted.layers[: fitted.layers.index(layer)]]
     total, start = 0.0, 0
     for inputs, _ in fitted.blocks():
         rows = slice(start, start + len(inputs))
-        for draw in range(DRAWS):
-            noise = table[(places[rows] * DRAWS + draw) % size]
-            change = _with_noise(fitted, layer.module, noise, inputs) - fitted.logits[rows]
-            total += float((change.square().sum(1) / norms[rows]).sum())
+        with _replayed(fitted, earlier, inputs):
+            for draw in range(DRAWS):
+                noise = table[(places[rows] * DRAWS + draw) % size]
+                change = _with_noise(fitted, layer.module, noise, inputs) - fitted.logits[rows]
+                total += float((change.square().sum(1) / norms[rows]).sum())
         start += len(inputs)
     return total / (DRAWS * fitted.n)
+
+
+@contextlib.contextmanager
+def _replayed(fitted: Fitted, modules: Sequence[nn.Module], inputs: torch.Tensor) -> Iterator[None]:
+    """Within the context, modules that are called once return what they return for inputs, without computing it again."""
+    found: dict[nn.Module, list[torch.Tensor]] = {module: [] for module in modules}
+
+    def keep(module: nn.Module, _: tuple, output: torch.Tensor) -> None:
+        found[module].append(output.clone())
+
+    handles = [module.register_forward_hook(keep) for module in modules]
+    try:
+        with torch.no_grad():
+            fitted.call(fitted.parameters, inputs.clone())
+    finally:
+        for handle in handles:
+            handle.remove()
+    once = {module: outputs[0] for module, outputs in found.items() if len(outputs) == 1}
+    own = {module: vars(module).get("forward") for module in once}
+    try:
+        for module, output in once.items():
+            module.forward = lambda *_, output=output: output.clone()
+        yield
+    finally:
+        for module, forward in own.items():
+            del module.forward
+            if forward is not None:
+                module.forward = forward
 
 
 @torch.no_grad()
