@@ -13,10 +13,11 @@ from shattering.compare.table import format_table
 from shattering.experiments import bits, shatter_point
 from shattering.experiments.bit_capacity import BitCapacity, Labels
 from shattering.experiments.catalogue import find_experiments
+from shattering.experiments.coverage import coverage, coverage_table
 from shattering.experiments.experiment import Result
 from shattering.experiments.reproduce import make_result
 from shattering.experiments.scales import SCALES
-from shattering.experiments.scoreboard import scoreboard, scores
+from shattering.experiments.scoreboard import every_result, scoreboard, scores
 from shattering.experiments.shatter_point import ShatterPoint
 from shattering.experiments.text import table_to_markdown, to_markdown
 from shattering.report import figures
@@ -45,6 +46,17 @@ All of this is drawn from the stored runs in `results/` by `python docs/redraw.p
 order, and where errors end. A claim that these runs cannot decide, because training ended too early or has too few seeds, is
 *inconclusive*. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss.
 """
+COVERAGE = """# What is reproduced
+
+Everything that the papers say in tables, figures and claims: where, with which command we show it, and its state. This page is drawn
+from the experiments and the stored runs by `python docs/redraw.py`.
+
+- *verified*: the rule is satisfied by runs at a scale that suffices for it, or a test checks it;
+- *small n only*: judged by runs that are smaller than the paper's, or left open by those there are;
+- *not run*: the command exists, and its runs are not stored;
+- *missing*: there is no command for it;
+- *differs*: ours is otherwise than the papers say.
+"""
 
 
 def demo_picture() -> bytes:
@@ -69,6 +81,12 @@ def _scoreboard(results: list[Result]) -> str:
         slug = re.sub(r"[^\w\- ]", "", f"{score.result.title}, scale {score.result.scale}".lower()).replace(" ", "-")
         row["where"] = f"[{row['where']}](#{slug})"
     return f"## Scoreboard\n\n**{table.title}.** {table.note}\n\n{table_to_markdown(table)}\n"
+
+
+def coverage_page() -> str:
+    """Return the page of what the papers say, with its state, as Markdown."""
+    table = coverage_table(coverage(every_result(Store(RESULTS))))
+    return f"{COVERAGE}\n**{table.title}.** {table.note}\n\n{table_to_markdown(table)}\n"
 
 
 def _section(result: Result) -> str:
@@ -120,6 +138,7 @@ def main() -> None:
     start.write_text(with_section(start.read_text(), start_section()))
     (HERE / "images" / "demo.png").write_bytes(demo_picture())
     (HERE / "results.md").write_text(results_page())
+    (HERE / "coverage.md").write_text(coverage_page())
     for scale, names in PAGES:
         for name in names:
             for chart, (drawing, _) in make_result(name, SCALES[scale], Store(RESULTS)).charts.items():

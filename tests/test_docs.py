@@ -84,6 +84,10 @@ def test_the_page_of_results_is_up_to_date(redraw):
     assert redraw.results_page() == (ROOT / "docs" / "results.md").read_text(), remedy
 
 
+def test_the_page_of_what_is_reproduced_is_up_to_date(redraw):
+    assert redraw.coverage_page() == (ROOT / "docs" / "coverage.md").read_text(), "run python docs/redraw.py"
+
+
 def test_the_table_of_label_errors_is_the_measured_one():
     benchmark = load_script(ROOT / "benchmarks" / "label_errors.py")
     measured = json.loads((ROOT / "benchmarks" / "label_errors.json").read_text())

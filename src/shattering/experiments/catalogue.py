@@ -1,8 +1,9 @@
 """The names of the papers' experiments, in groups. Adding an experiment adds its file and its name here.
 
-The file of an experiment has its name, with "_" for "-". It has a `TITLE`, `specs(scale)`, which lists the runs it needs, and
-`result(scale, runs)`, which makes its tables, charts and claims from them. If it needs a computation other than the training of a
-model, the file has that too, as a study; `shattering.runs.study.STUDIES` has the names of studies.
+The file of an experiment has its name, with "_" for "-". It has a `TITLE`, a `PLACE` (in the papers, and the scale from which its claims
+are verified), `specs(scale)`, which lists the runs it needs, and `result(scale, runs)`, which makes its tables, charts and claims from
+them. If it needs a computation other than the training of a model, the file has that too, as a study; `shattering.runs.study.STUDIES` has
+the names of studies.
 """
 
 from shattering.errors import unknown

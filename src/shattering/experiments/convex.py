@@ -12,6 +12,7 @@ from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
 
 TITLE = "Sections 1 and 3.1: a convex problem needs regularization, and early stopping is one"
+PLACE = ("ICLR 1 and 3.1", "demo")
 RIDGES = tuple(10.0**k for k in range(-4, 3))
 WAYS = ("none", "ridge", "early stopping")
 NEEDED = 2.0  # regularization is needed if the error without is at least this many times the best with it

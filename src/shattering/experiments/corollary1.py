@@ -19,6 +19,7 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Corollary 1: any labels in any depth"
+PLACE = ("ICLR appendix C, corollary 1", "small")
 COLUMNS = (
     Column("depth", "depth k", "number"),
     Column("width", "width", "number"),

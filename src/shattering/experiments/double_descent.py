@@ -20,6 +20,7 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Double descent: test error over the number of random features"
+PLACE = ("CACM 6.1", "small")
 NOISE = (0.0, 0.2)
 COLUMNS = (
     Column("labels", "label corruption", "share"),

@@ -12,6 +12,7 @@ from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.study import StudySpec
 
 TITLE = "Sections 1 and 4: any real function of a sample, with far fewer weights than O(dn)"
+PLACE = ("ICLR 1 and 4", "demo")
 SIZES = (50, 100, 200, 400)
 ERROR = 1e-6  # the largest error allowed, in standard deviations of the targets
 FEWER = 10  # how many times fewer weights count as far fewer

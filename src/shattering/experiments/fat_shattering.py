@@ -15,6 +15,7 @@ from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.2: the fat-shattering dimension, without and with a bound on the norm"
+PLACE = ("ICLR 2.2", "demo")
 SCALES = (0.01, 0.1, 1.0, 10.0, 100.0)
 COLUMNS = (
     Column("scale", "scale γ", "number"),

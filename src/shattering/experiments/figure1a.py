@@ -11,6 +11,7 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
 TITLE = "Figure 1a: learning curves of Inception"
+PLACE = ("ICLR 2.1, figure 1a", "full")
 RANDOMIZATIONS: tuple[dict, ...] = (  # in the paper's order
     {},
     {"labels": 1.0},

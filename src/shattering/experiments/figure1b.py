@@ -10,6 +10,7 @@ from shattering.report.charts import POINTS, SIZE, Chart, color
 from shattering.runs.spec import RunSpec
 
 TITLE = "Figure 1b: convergence slowdown over label corruption"
+PLACE = ("ICLR 2.1, figure 1b", "full")
 NETWORKS = ("inception", "alexnet", "mlp-1x512")
 OVERFIT = 0.95  # a network has overfit once its online training accuracy over an epoch is at least this
 SMALL_FACTOR = 10.0

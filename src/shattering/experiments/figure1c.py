@@ -11,6 +11,7 @@ from shattering.report.figures import error_curves
 __all__ = ["TITLE", "result", "specs"]
 
 TITLE = "Figure 1c: generalization error growth over label corruption"
+PLACE = ("ICLR 2.1, figure 1c", "full")
 COLUMNS = (
     Column("model", "model"),
     Column("labels", "label corruption", "share"),

@@ -13,6 +13,7 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
 TITLE = "Figure 2a: Inception V3, explicit regularizers and early stopping"
+PLACE = ("ICLR 3, figure 2a", "full")
 ROWS = tuple(row for row in TABLE_2 if not row.random_labels and (row.weight_decay or not row.augmentation))
 COLUMNS = (
     Column("regularizers", "regularizers", "prose"),

@@ -11,6 +11,7 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
 TITLE = "Figure 2b: batch normalization and early stopping"
+PLACE = ("ICLR 3, figure 2b", "full")
 NETWORKS = ("inception", "inception-no-bn")
 NO_GAIN = 0.01  # a gain in accuracy by early stopping that is smaller than this counts as none
 COLUMNS = (

@@ -19,6 +19,7 @@ from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
 
 TITLE = "Section 6.1: forgetting and memorization, on original and on random labels"
+PLACE = ("CACM 6.1", "demo")
 LABELS = {"original": 0.0, "random": 1.0}
 SEEDS = 3
 MORE = 2.0  # examples are forgotten more often if they are so at least this many times as often

@@ -14,6 +14,7 @@ from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: descent from zero converges to the minimum-norm solution"
+PLACE = ("ICLR 5", "demo")
 FOUND = 1e-6  # a solution is found up to this distance, in units of its norm
 COLUMNS = (Column("method", "method"), Column("start", "start"), Column("distance", "distance at the end, in norms", "number"))
 

@@ -13,6 +13,7 @@ from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: curvature cannot tell solutions apart"
+PLACE = ("ICLR 5", "demo")
 SOLUTIONS = ("minimum norm", "from far away", "wrong elsewhere")
 COLUMNS = (
     Column("solution", "solution"),

@@ -15,6 +15,7 @@ from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.1: distances between inputs, and margins of random labels"
+PLACE = ("ICLR 2.1", "small")
 KINDS = {"original": "true", "shuffled pixels": "shuffled", "random pixels": "random", "Gaussian pixels": "gaussian"}
 NOISE = ("random pixels", "Gaussian pixels")
 COLUMNS = (

@@ -15,6 +15,7 @@ from shattering.report.charts import SIZE, Chart, color, log_axis, share_axis
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: interpolating solutions that do not generalize"
+PLACE = ("ICLR 5", "small")
 BEST, BAD = "minimum norm", ("random labels", "random centres", "forced on the test points")
 COLUMNS = (
     Column("function", "function"),

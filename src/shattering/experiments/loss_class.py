@@ -11,6 +11,7 @@ from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.2: the Rademacher complexity of the loss class"
+PLACE = ("CACM 2.2", "demo")
 LOSSES = {  # of (margins y h(x)) and its Lipschitz constant
     "logistic": (lambda m: np.logaddexp(0, -m), 1.0),
     "hinge": (lambda m: np.maximum(0, 1 - m), 1.0),

@@ -13,6 +13,7 @@ from shattering.report.charts import SIZE, Chart, log_axis
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 6.1: descent on the logistic loss finds the largest margin"
+PLACE = ("CACM 6.1", "demo")
 STEPS = (1, 10, 100, 1000, 10_000)
 REACHED = 0.95  # of the largest margin
 COLUMNS = (

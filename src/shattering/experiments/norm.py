@@ -11,6 +11,7 @@ from shattering.report.charts import SIZE, Chart, color, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Section 5: the norm does not predict the error"
+PLACE = ("ICLR 5", "full")
 KEYS = ("raw", "gabor")
 COLUMNS = (
     Column("model", "kernel"),

@@ -17,6 +17,7 @@ from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
 
 TITLE = "Section 1: stability over passes"
+PLACE = ("ICLR 1", "demo")
 GROWS = 3.0  # stability is lost if the distance grows at least by this factor from the first pass to the last
 SHOWN = (1, 2, 5, 10, 20, 50)  # passes in the table
 COLUMNS = (

@@ -15,6 +15,7 @@ from shattering.report.charts import SIZE, Chart, color
 from shattering.runs.study import StudySpec
 
 TITLE = "The perceptron: mistakes against their bound, on original and on random labels"
+PLACE = ("CACM 6", "demo")
 LABELS = {"true": "original", "random": "random", "random, few images": "random, few images"}  # as stored → as shown
 COLUMNS = (
     Column("labels", "labels"),

@@ -13,6 +13,7 @@ from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.study import StudySpec
 
 TITLE = "The perceptron: its theorem of generalization"
+PLACE = ("CACM 6", "demo")
 SIZES = (10, 20, 50, 100, 200)
 COLUMNS = (
     Column("n", "images", "number"),

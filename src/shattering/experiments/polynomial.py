@@ -17,6 +17,7 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "The blog post's polynomial: what generalizes cannot fit noise"
+PLACE = ("blog post", "demo")
 SEEDS = 20
 COLUMNS = (
     Column("degree", "degree"),

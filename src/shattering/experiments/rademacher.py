@@ -24,6 +24,7 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.2: empirical Rademacher complexity"
+PLACE = ("ICLR 2.2", "small")
 LINEAR, KERNEL = "linear", "gaussian kernel"
 COLUMNS = (
     Column("model", "model"),

@@ -26,6 +26,7 @@ class Experiment(Protocol):
     """The functions that the file of every experiment has."""
 
     TITLE: str
+    PLACE: tuple[str, str]  # where the papers say it, and the scale from which its claims are verified
 
     def specs(self, scale: Scale) -> Sequence[Spec]:
         """List the runs that the experiment needs, in the order in which to execute them."""

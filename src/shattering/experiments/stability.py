@@ -32,6 +32,7 @@ from shattering.runs.study import StudySpec
 from shattering.stats import difference_interval, mean_interval
 
 TITLE = "Section 2.2: uniform stability, on original and on random labels"
+PLACE = ("ICLR 2.2", "small")
 LABELS = {"original labels": 0.0, "random labels": 1.0}  # kind → label corruption
 COLUMNS = (
     Column("model", "model"),

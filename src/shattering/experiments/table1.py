@@ -28,6 +28,7 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
 TITLE = "Table 1: regularized, not regularized, and random labels"
+PLACE = ("ICLR 3, table 1", "full")
 NO_GAIN = 0.01  # a gain in accuracy by early stopping that is smaller than this counts as none
 LEAST_SEEDS = 3
 COLUMNS = (

@@ -14,6 +14,7 @@ from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 3: generalization of kernel models, without and with ridge"
+PLACE = ("ICLR 5, table 3", "full")
 NEAR = 1.25  # an error up to this many times the paper's counts as reaching it
 SAME = 0.1  # of an error: one that is lower by less is no improvement
 LEARNED, N_CLASSES = 3, 10  # how many times as good as guessing one of so many classes a model is that has learned

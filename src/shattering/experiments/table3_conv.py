@@ -12,6 +12,7 @@ from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 3, random conv-net: a Gaussian kernel on its features"
+PLACE = ("ICLR 5, table 3", "full")
 BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # times 1 / the median squared distance between training images; all are tried on the hold-out
 RIDGES = (0.0, 1e-3, 1e-2, 1e-1)
 Sizes = dict[tuple[tuple[int | None, int], bool], Outcome]  # by (training images, filters), and whether with ridge

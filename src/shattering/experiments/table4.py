@@ -9,6 +9,7 @@ from shattering.experiments.scales import WEIGHT_DECAY, Scale
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 4: fitting random labels with regularizers"
+PLACE = ("ICLR appendix E, table 4", "full")
 ALEXNET_WEIGHT_DECAYS = (0.0, 5e-5, 5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
 _SLOW_DECAY = 0.999  # decay of the learning rate with augmentation (appendix E)
 _REGULARIZERS: dict[str, dict[str, Any]] = {

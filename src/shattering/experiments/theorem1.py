@@ -25,6 +25,7 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Theorem 1: 2n + d weights take any labels"
+PLACE = ("ICLR 4, theorem 1", "small")
 DIMENSIONS = {"digits": (64, 64), "cifar10": (3072, prod(CIFAR_SHAPE))}  # dataset → dimensions of its images, and of the inputs of networks
 CLASSES = 10
 ERROR = 1e-4  # the largest error allowed in the plain forward pass
