@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 import altair as alt
-import pandas as pd
 import vl_convert
 
 from shattering import Store
-from shattering.compare.table import format_table
+from shattering.compare.answer import Answer, printed
+from shattering.compare.table import printed_table
 from shattering.experiments import bits, shatter_point
 from shattering.experiments.bit_capacity import BitCapacity, Labels
 from shattering.experiments.catalogue import find_experiments
@@ -117,13 +117,13 @@ def capacities() -> Result:
 def start_section() -> str:
     """What the first test of docs/start.md prints, from what `--json` wrote of it."""
     test = json.loads((RESULTS / "start.json").read_text())
-    columns = ["randomization", "repeats", "train_score", "test_score", "gap", "p_value"]
-    table = format_table(pd.DataFrame(test["table"])[columns].convert_dtypes()).to_string(index=False)
+    answers = printed([Answer(**line) for line in test["answer"]], test["not_shown"])
+    text = "\n".join([*answers, "", printed_table(test["table"], test["scoring"])])
     made, versions = test["provenance"], test["provenance"]["versions"]
     where = f"{made['started'][:10]}, {made['processor']}, Python {versions['python']}, scikit-learn {versions['scikit-learn']}"
     return (
-        f"```text\n{test['model']} on {test['dataset']}, n = {test['n_train']:,}\n{table}\n```\n\n"
-        f"(Some columns are left out here. {test['n_test']} test images, seed {test['seed']}; {where}; stored in `results/start.json`.)"
+        f"```text\n{test['model']} on {test['dataset']}, n = {test['n_train']:,} ({test['n_test']} test)\n{text}\n```\n\n"
+        f"({test['n_test']} test images, seed {test['seed']}; {where}; stored in `results/start.json`.)"
     )
 
 

@@ -22,7 +22,7 @@ def labels(scores, **kwargs):
     ("nulls", "expected", "p"),
     [
         ([0.1] * 19, "It learns from the labels", "p = 0.05, the smallest possible with 19 permutations"),
-        ([0.1] * 18, "Too few permutations to judge", "p = 0.0526, the smallest possible with 18 permutations"),
+        ([0.1] * 18, "Too few refits to judge", "p = 0.0526, the smallest possible with 18 permutations"),
         ([0.1] * 18 + [0.9], "No evidence that it learns", "p = 0.1: 1 of 19 permutations scored at least as high"),
         ([0.1] * 38 + [0.9], "It learns from the labels", "p = 0.05: 1 of 39"),
         ([0.1] * 37 + [0.95, 0.9], "No evidence that it learns", "p = 0.075: 2 of 39"),

@@ -8,6 +8,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup, escape
 
+from shattering.compare.answer import Answer
 from shattering.compare.comparison import Comparison
 from shattering.compare.figures import score_chart
 from shattering.compare.head import HeadLine
@@ -26,7 +27,8 @@ from shattering.version import VERSION
 
 LABEL_ISSUES = 20  # examples shown whose label is likely wrong
 CAPTIONS = {
-    "scores": "Train and test scores of every repeat. The dashed line is the test score on the original data.",
+    "scores": "Train and test scores of every repeat. Dashed lines: the test score on the original data, and that of the best constant "
+    "answer. Grey band: 95 % of the scores against permuted test labels.",
     "memorization": "The fractions of the clean and of the corrupted training labels that are fitted, epoch by epoch, just before each "
     "update; the first repeat.",
     "loss": "Training loss over steps, averaged over each epoch, of the first repeat of each randomization.",
@@ -37,6 +39,8 @@ def render_test(
     test: Comparison,
     *,
     rows: Sequence[dict],
+    answer: Sequence[Answer],
+    not_shown: Sequence[str],
     head: Sequence[HeadLine],
     summary: Sequence[str],
     label_issues: pd.DataFrame | None,
@@ -60,6 +64,8 @@ def render_test(
         filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
         test=test,
         rows=rows,
+        answer=answer,
+        not_shown=not_shown,
         head=head,
         summary=summary,
         diagnosis=diagnosis,
@@ -90,16 +96,20 @@ def _score(test: Comparison, value: float | None) -> str:
     return f"{100 * value:.1f}" if test.scoring == "accuracy" else f"{value:.4g}"
 
 
-def notebook_html(test: Comparison, table: pd.DataFrame, summary: Sequence[str]) -> str:
-    """Return summary, table and chart for a notebook's cell; the chart is a picture, so that it shows everywhere."""
+def notebook_html(test: Comparison, table: pd.DataFrame, answer: Sequence[Answer], not_shown: Sequence[str], summary: Sequence[str]) -> str:
+    """Return answer, sentences, table and chart for a notebook's cell; the chart is a picture, so that it shows everywhere."""
     columns = table[["randomization", "repeats", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
     png = vl_convert.vegalite_to_png(to_spec(score_chart(test)), scale=1.5)
     picture = base64.b64encode(png).decode()
+    left = 'style="text-align:left"'
+    row = Markup(f"<tr><th {left}>{{}}</th><td {left}><strong>{{}}</strong></td><td {left}>{{}}</td></tr>")
+    lines = [*((line.name, line.verdict, line.text) for line in answer), ("Not shown", "", "; ".join(not_shown))]
+    answers = Markup("").join(row.format(*map(printable, line)) for line in lines)
     items = Markup("").join(Markup("<li>{}</li>").format(printable(sentence)) for sentence in summary)
     shown = format_table(pd.DataFrame(columns)).to_html(index=False, border=0)
     name = f"<strong>{escape(printable(test.model))} on {escape(printable(test.dataset))}</strong>"
     return (
-        f"<div><p>{name}, n = {test.n_train:,}</p><ul>{items}</ul>{shown}"
+        f"<div><p>{name}, n = {test.n_train:,}</p><table>{answers}</table><ul>{items}</ul>{shown}"
         f'<img alt="Train and test scores of every repeat of each randomization" src="data:image/png;base64,{picture}"></div>'
     )
 

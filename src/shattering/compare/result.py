@@ -1,11 +1,12 @@
 """`RandomizationTest`: the result of `randomization_test`, as table, sentences, chart, report and JSON."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import pandas as pd
 
+from shattering.compare.answer import Answer, answer, not_shown, printed
 from shattering.compare.comparison import Comparison
 from shattering.compare.diagnosis import diagnose_test, explain
 from shattering.compare.figures import score_chart
@@ -14,7 +15,7 @@ from shattering.compare.memorization import Memorization, find_label_issues, mem
 from shattering.compare.page import notebook_html, render_test
 from shattering.compare.scrambling import Scrambling, scrambling
 from shattering.compare.sentences import summarize
-from shattering.compare.table import format_table, make_records, make_rows
+from shattering.compare.table import make_records, make_rows, printed_table
 from shattering.data.exchange import shown_orders
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
@@ -68,6 +69,16 @@ class RandomizationTest(Comparison):
         return make_rows(self)
 
     @cached_property
+    def answer(self) -> list[Answer]:
+        """The answer in words: whether the model learns, what it can memorize, and what wrong labels cost it."""
+        return answer(self, self.memorization)
+
+    @cached_property
+    def not_shown(self) -> list[str]:
+        """What the answer does not show, in parts of a sentence."""
+        return not_shown(self)
+
+    @cached_property
     def head(self) -> list[HeadLine]:
         """The first lines: score and best constant answer, null scores with p and its floor."""
         return head(self)
@@ -116,6 +127,8 @@ class RandomizationTest(Comparison):
         html = render_test(
             self,
             rows=self.rows,
+            answer=self.answer,
+            not_shown=self.not_shown,
             head=self.head,
             summary=self.summary,
             label_issues=self.label_issues,
@@ -126,15 +139,19 @@ class RandomizationTest(Comparison):
             write_page(html, Path(path))
         return html
 
+    def __repr__(self) -> str:
+        p = "" if self.p_value is None else f", p = {self.p_value:.3g}"
+        return f"<RandomizationTest: {self.model} on {self.dataset}, n = {self.n_train:,}, {len(self.repeats)} repeats{p}; print it>"
+
     def _repr_html_(self) -> str:
-        return notebook_html(self, self.table, [*map(str, self.head), *self.summary])
+        return notebook_html(self, self.table, self.answer, self.not_shown, self.summary)
 
     def to_json(self) -> dict:
         """Return what a script needs, and what makes the numbers citable; None for missing values.
 
-        Keys: model, dataset, n_train, n_test, seed, scoring, start, head, zero_refit, p_value, exchange, admissible, stop_after,
-        diagnosis, scrambling, provenance (of the original fit), seconds, summary, table, records. admissible is None where it is
-        infinite, and "unknown" for permutations by a function.
+        Keys: model, dataset, n_train, n_test, seed, scoring, start, answer, not_shown, head, zero_refit, p_value, exchange, admissible,
+        stop_after, diagnosis, scrambling, provenance (of the original fit), seconds, summary, table, records. admissible is None where it
+        is infinite, and "unknown" for permutations by a function.
         """
         original = self.original.runs[0]
         return {
@@ -145,6 +162,8 @@ class RandomizationTest(Comparison):
             "seed": original.spec.seed,
             "scoring": self.scoring,
             "start": self.start,
+            "answer": [asdict(line) for line in self.answer],
+            "not_shown": self.not_shown,
             "head": {line.name: line.text for line in self.head},
             "zero_refit": self.zero_refit.to_json() if self.zero_refit else None,
             "p_value": self.p_value,
@@ -161,8 +180,7 @@ class RandomizationTest(Comparison):
         }
 
     def __str__(self) -> str:
-        title = f"{self.model} on {self.dataset}, n = {self.n_train:,}; {self.seconds:.3g} s"
-        columns = self.table.drop(columns=["effect_low", "effect_high", "effect_sd", "time_in", "n_as_good", "n_permutations", "p_floor"])
-        table = format_table(columns).map(printable).to_string(index=False)
-        lines = [*map(str, self.head), table.rstrip(), *self.summary, *self.explanation]
-        return "\n".join([printable(title), *(line if line == table.rstrip() else printable(line) for line in lines)])
+        title = f"{self.model} on {self.dataset}, n = {self.n_train:,} ({self.original.n_test:,} test); {self.seconds:.3g} s"
+        table = printed_table(self.rows, self.scoring)
+        lines = [*printed(self.answer, self.not_shown), *map(str, self.head), table, *self.summary, *self.explanation]
+        return "\n".join([printable(title), *(line if line is table else printable(line) for line in lines)])

@@ -73,11 +73,12 @@ def _learning(test: Comparison) -> Iterator[str]:
             f"expected at least 20: {scores} ({_p(tested)})."
         )
     elif tested.floor > LEVEL and tested.p_value > LEVEL and not (tested.sequential and tested.sequential.stopped):
-        yield f"Too few permutations to judge whether it learns (p cannot be {LEVEL} or less): {scores} ({_p(tested)})."
+        yield f"Too few refits to judge by them whether it learns (p cannot be {LEVEL} or less): {scores} ({_p(tested)})."
     elif tested.p_value <= LEVEL:
         yield f"It learns from the labels: {scores} ({_p(tested)})."
     else:
-        yield f"No evidence that it learns from the labels: {scores} ({_p(tested)})."
+        by = " by refits" if test.zero_refit and test.zero_refit.p_value <= LEVEL else ""
+        yield f"No evidence{by} that it learns from the labels: {scores} ({_p(tested)})."
 
 
 def _p(tested: PermutationTest) -> str:

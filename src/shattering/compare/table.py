@@ -1,6 +1,6 @@
 """The tables of a randomization test: one row per randomization, and one row per run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean, stdev
 
@@ -10,6 +10,7 @@ from shattering import stats
 from shattering.compare.comparison import Comparison, Repeat
 from shattering.compare.permutation import Permutation
 from shattering.compare.plan import ORIGINAL, null_of
+from shattering.errors import printable
 from shattering.randomization import Randomization
 from shattering.runs.stored import Run
 
@@ -145,3 +146,31 @@ def format_table(frame: pd.DataFrame) -> pd.DataFrame:
         return f"{round(value, 12) + 0.0:.4g}" if isinstance(value, float) else str(value)
 
     return frame.astype(object).map(text)
+
+
+def printed_table(rows: Sequence[dict], scoring: str) -> str:
+    """Return rows as text for a terminal of 80 columns: without columns that say nothing here, accuracies in percent.
+
+    Args:
+        rows: see `make_rows`.
+        scoring: the name of the score.
+    """
+    table, score = pd.DataFrame(rows), _score(scoring)
+    columns = {
+        "randomization": table["randomization"].map(printable),
+        "repeats": table["repeats"].astype(str),
+        "not done": table["not_done"].where(table["not_done"] > 0).map("{:.0f}".format, na_action="ignore"),
+        "train": table["train_score"].map(score, na_action="ignore"),
+        "test": table["test_score"].map(score, na_action="ignore"),
+        "gap": table["gap"].map(score, na_action="ignore"),
+        "time": table["time_ratio"].map("{:.2g} x".format, na_action="ignore"),
+        "p": table["p_value"].map("{:.3g}".format, na_action="ignore"),
+    }
+    shown = pd.DataFrame({name: column for name, column in columns.items() if column.notna().any()})
+    return shown.astype(object).where(shown.notna(), "–").to_string(index=False).rstrip()
+
+
+def _score(scoring: str) -> Callable[[float], str]:
+    if scoring != "accuracy":
+        return lambda value: f"{round(value, 12) + 0.0:.3g}"
+    return lambda value: ">99.9%" if 0.9995 <= value < 1 else f"{100 * value:.1f}%"

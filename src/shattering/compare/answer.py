@@ -1,0 +1,177 @@
+"""The answer of a randomization test in words: whether the model learns, what it can memorize, what label noise costs it.
+
+Each verdict has a threshold, named here and in `shattering.compare.sentences`, and tested.
+"""
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean, stdev
+
+from shattering.compare.comparison import Comparison
+from shattering.compare.head import show, spread
+from shattering.compare.memorization import Memorization
+from shattering.compare.permutation import PermutationTest
+from shattering.compare.plan import LABEL_TEST
+from shattering.compare.sentences import LEVEL, PARTLY
+from shattering.compare.zero_refit import ZeroRefitTest
+from shattering.diagnose.diagnose import FITS
+from shattering.stats import percent
+
+WIDTH = 80  # characters of a printed line
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One line of the answer.
+
+    Args:
+        name: what is asked: "Learns", "Memorizes" or "Label noise".
+        verdict: "yes", "barely" (no better than a constant answer), "no evidence" or "not judged"; "all", "nearly all", "part" or
+            "hardly"; "" for label noise, which has none.
+        text: the numbers.
+
+    Example:
+        >>> print(Answer("Memorizes", "all", "100.0% training accuracy on permuted labels"))
+        Memorizes    all    100.0% training accuracy on permuted labels
+    """
+
+    name: str
+    verdict: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.name:12} {self.verdict:6} {self.text}"
+
+
+def answer(test: Comparison, memorizations: Sequence[Memorization]) -> list[Answer]:
+    """Return the answer, a line per question that the fits can answer.
+
+    Args:
+        test: the fits.
+        memorizations: one per partial corruption of the labels.
+
+    Example:
+        >>> [line.name for line in answer(test, test.memorization)]
+        ['Learns', 'Memorizes', 'Label noise']
+    """
+    return [*_learns(test), *_memorizes(test), *(_label_noise(test, m) for m in memorizations)]
+
+
+def not_shown(test: Comparison) -> list[str]:
+    """Return what the answer does not show, in parts of a sentence.
+
+    Example:
+        >>> not_shown(test)[0]
+        'what it learns (a leak or a shortcut in the data counts, too)'
+    """
+    parts = ["what it learns (a leak or a shortcut in the data counts, too)"]
+    accuracy = _on_random_labels(test)
+    if accuracy is not None and accuracy >= FITS:
+        parts.append("that it has memorized the original labels (it only could)")
+    return [*parts, "how it does on data from elsewhere"]
+
+
+def printed(lines: Sequence[Answer], rest: Sequence[str]) -> list[str]:
+    """Return the answer and what it does not show as lines of at most `WIDTH` characters, one column for each verdict.
+
+    Example:
+        >>> print(*printed([Answer("Memorizes", "all", "100.0% training accuracy")], ["what it learns"]), sep="\\n")
+          Memorizes    all  100.0% training accuracy
+          Not shown         what it learns
+    """
+    widest = max((len(line.verdict) for line in lines), default=0)
+    rows = [*lines, Answer("Not shown", "", "; ".join(rest))]
+    starts = [f"  {row.name:12} {row.verdict:{widest}}  " for row in rows]
+    return [
+        line
+        for start, row in zip(starts, rows, strict=True)
+        for line in textwrap.wrap(row.text, WIDTH, initial_indent=start, subsequent_indent=" " * len(start), break_on_hyphens=False)
+    ]
+
+
+def _learns(test: Comparison) -> Iterator[Answer]:
+    score = test.original.test_score
+    if score is None:
+        return
+    constant = "" if test.best_constant is None else f"; best constant answer {show(test, test.best_constant)}"
+    text = f"{show(test, score)} test {_score_name(test)}{constant}"
+    tested = _decisive(test)
+    if tested is None:
+        yield Answer("Learns", "not judged", text)
+        return
+    rejects = tested.p_value <= LEVEL
+    if not tested.has_verdict or not (rejects or _could_reject(tested)):
+        verdict = "not judged"
+    elif not rejects:
+        verdict = "no evidence"
+    else:
+        verdict = "barely" if test.best_constant is not None and score <= test.best_constant else "yes"
+    also = _other(test, tested)
+    what = "targets" if test.is_regression else "labels"
+    yield Answer("Learns", verdict, f"{text}, permuted {what} {_nulls(test, tested)} (p = {tested.p_value:.3g}{also})")
+
+
+def _decisive(test: Comparison) -> ZeroRefitTest | PermutationTest | None:
+    """Return the test that the verdict is from: that of the fitted model, or else that by refits."""
+    if test.zero_refit and (test.zero_refit.has_verdict or not test.label_test):
+        return test.zero_refit
+    return test.label_test
+
+
+def _other(test: Comparison, tested: ZeroRefitTest | PermutationTest) -> str:
+    """Return the p-value by refits where it says something else than the test that the verdict is from."""
+    refits = test.label_test
+    if refits is None or refits is tested or (refits.p_value <= LEVEL) == (tested.p_value <= LEVEL):
+        return ""
+    return f"; by refits p = {refits.p_value:.3g}" if refits.p_value <= LEVEL or _could_reject(refits) else ""
+
+
+def _could_reject(tested: ZeroRefitTest | PermutationTest) -> bool:
+    stopped = isinstance(tested, PermutationTest) and tested.sequential is not None and tested.sequential.stopped
+    return stopped or tested.floor <= LEVEL
+
+
+def _nulls(test: Comparison, tested: ZeroRefitTest | PermutationTest) -> str:
+    if isinstance(tested, ZeroRefitTest):
+        return spread(test, tested.null_mean, tested.null_sd)
+    scores = tested.null_scores
+    return spread(test, fmean(scores), stdev(scores) if len(scores) > 1 else None)
+
+
+def _score_name(test: Comparison) -> str:
+    return "R²" if test.scoring == "r2" else test.scoring
+
+
+def _on_random_labels(test: Comparison) -> float | None:
+    """Return the mean training accuracy, or R², on labels that are independent of the features."""
+    if not test.is_regression:
+        return test.random_label_accuracy
+    scores = [repeat.train_score for repeat in test.random_label_repeats] if test.scoring == "r2" else []
+    known = [score for score in scores if score is not None]
+    return fmean(known) if known else None
+
+
+def _memorizes(test: Comparison) -> Iterator[Answer]:
+    accuracy = _on_random_labels(test)
+    if accuracy is None:
+        return
+    first = test.random_label_repeats[0]
+    constant = 0.0 if test.is_regression else first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
+    fitted = f"{accuracy:.3g} training R²" if test.is_regression else f"{percent(accuracy)} training accuracy"
+    labels = ("permuted" if test.of(LABEL_TEST) else "random") + (" targets" if test.is_regression else " labels")
+    if accuracy >= FITS:
+        yield Answer("Memorizes", "all" if accuracy == 1 else "nearly all", f"{fitted} on {labels}")
+        return
+    share = (accuracy - constant) / (1 - constant)
+    baseline = "" if test.is_regression else f"; a constant answer {percent(constant)}"
+    yield Answer("Memorizes", "part" if share >= PARTLY else "hardly", f"{fitted} on {labels}{baseline}")
+
+
+def _label_noise(test: Comparison, m: Memorization) -> Answer:
+    cost = test.original_score() - fmean(test.test_scores(m.randomization))
+    is_share = test.scoring == "accuracy"
+    size = f"{100 * abs(cost):.1f} points of" if is_share else f"{abs(cost):.2g} of"
+    wrong = f"{m.corrupted:.0%} wrong labels"
+    change = f"{wrong} cost {size} test {_score_name(test)}" if cost > 0 else f"{wrong} cost no test {_score_name(test)}"
+    return Answer("Label noise", "", f"{change}; {percent(m.memorized)} of them are reproduced")
