@@ -13,7 +13,7 @@ import shattering
 SOURCE = Path(shattering.__file__).parent
 PICTURE = Path(__file__).parent / "images" / "architecture.svg"
 ROOMS = [  # from the first to the last: a room imports only from the rooms before it
-    *("version", "errors", "parameters", "system", "identity", "stats", "seeds"),
+    *("version", "brief", "errors", "parameters", "system", "identity", "stats", "seeds"),
     *("data", "randomization", "networks", "linalg", "features", "relu", "learners", "measures"),
     *("runs", "report", "diagnose", "compare", "interrogate", "experiments", "cli", "__main__"),
 ]

@@ -8,7 +8,7 @@ import altair as alt
 import vl_convert
 
 from shattering import Store
-from shattering.compare.answer import Answer, printed
+from shattering.compare.answer import AnswerLine, printed
 from shattering.compare.table import printed_table
 from shattering.experiments import bits, shatter_point
 from shattering.experiments.bit_capacity import BitCapacity, Labels
@@ -117,7 +117,7 @@ def capacities() -> Result:
 def start_section() -> str:
     """What the first test of docs/start.md prints, from what `--json` wrote of it."""
     test = json.loads((RESULTS / "start.json").read_text())
-    answers = printed([Answer(**line) for line in test["answer"]], test["not_shown"])
+    answers = printed([AnswerLine(**line) for line in test["answer"]], test["not_shown"])
     text = "\n".join([*answers, "", printed_table(test["table"], test["scoring"])])
     made, versions = test["provenance"], test["provenance"]["versions"]
     where = f"{made['started'][:10]}, {made['processor']}, Python {versions['python']}, scikit-learn {versions['scikit-learn']}"

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import numpy as np
 
 from shattering import seeds
+from shattering.brief import Brief
 from shattering.data.exchange import Exchange, ExchangeFunction, exchanged_order, permuted_by, shown_exchange
 from shattering.errors import InputError
 from shattering.identity.names import is_object
@@ -50,8 +51,8 @@ class Named(Limit):
         return ""
 
 
-@dataclass(frozen=True)
-class Randomization:
+@dataclass(frozen=True, repr=False)
+class Randomization(Brief):
     """A way to randomize data: the parts that are randomized, and how much.
 
     Args:

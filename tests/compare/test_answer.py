@@ -4,7 +4,7 @@ from dataclasses import asdict
 
 import pytest
 
-from shattering.compare.answer import WIDTH, Answer, printed
+from shattering.compare.answer import WIDTH, AnswerLine, printed
 from shattering.compare.plan import LABEL_TEST, RANDOMIZATIONS
 from shattering.compare.zero_refit import ZeroRefitTest
 from tests.compare.fakes import fake_repeat, fake_test
@@ -69,6 +69,6 @@ def test_what_is_not_shown_and_what_is_printed():
     assert [line.split()[:2] for line in lines if line[2:6] == "Lear"] == [["Learns", "yes"]]
     assert str(able).splitlines()[1 : 1 + len(lines)] == lines
     assert able.to_json()["answer"] == [asdict(line) for line in able.answer]
-    assert Answer(**able.to_json()["answer"][0]) == able.answer[0]
+    assert AnswerLine(**able.to_json()["answer"][0]) == able.answer[0]
     assert len(repr(able)) <= 200
     assert LABEL_TEST in able.randomizations

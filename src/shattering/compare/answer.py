@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from shattering.brief import Brief
 from shattering.compare.comparison import Comparison
 from shattering.compare.head import show, spread
 from shattering.compare.memorization import Memorization
@@ -21,8 +22,8 @@ from shattering.stats import percent
 WIDTH = 80  # characters of a printed line
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, repr=False)
+class AnswerLine(Brief):
     """One line of the answer.
 
     Args:
@@ -32,7 +33,7 @@ class Answer:
         text: the numbers.
 
     Example:
-        >>> print(Answer("Memorizes", "all", "100.0% training accuracy on permuted labels"))
+        >>> print(AnswerLine("Memorizes", "all", "100.0% training accuracy on permuted labels"))
         Memorizes    all    100.0% training accuracy on permuted labels
     """
 
@@ -44,7 +45,7 @@ class Answer:
         return f"{self.name:12} {self.verdict:6} {self.text}"
 
 
-def answer(test: Comparison, memorizations: Sequence[Memorization]) -> list[Answer]:
+def answer(test: Comparison, memorizations: Sequence[Memorization]) -> list[AnswerLine]:
     """Return the answer, a line per question that the fits can answer.
 
     Args:
@@ -53,7 +54,7 @@ def answer(test: Comparison, memorizations: Sequence[Memorization]) -> list[Answ
 
     Example:
         >>> [line.name for line in answer(test, test.memorization)]
-        ['Learns', 'Memorizes', 'Label noise']
+        ['Learns', 'Memorizes']
     """
     return [*_learns(test), *_memorizes(test), *(_label_noise(test, m) for m in memorizations)]
 
@@ -72,16 +73,16 @@ def not_shown(test: Comparison) -> list[str]:
     return [*parts, "how it does on data from elsewhere"]
 
 
-def printed(lines: Sequence[Answer], rest: Sequence[str]) -> list[str]:
+def printed(lines: Sequence[AnswerLine], rest: Sequence[str]) -> list[str]:
     """Return the answer and what it does not show as lines of at most `WIDTH` characters, one column for each verdict.
 
     Example:
-        >>> print(*printed([Answer("Memorizes", "all", "100.0% training accuracy")], ["what it learns"]), sep="\\n")
+        >>> print(*printed([AnswerLine("Memorizes", "all", "100.0% training accuracy")], ["what it learns"]), sep="\\n")
           Memorizes    all  100.0% training accuracy
           Not shown         what it learns
     """
     widest = max((len(line.verdict) for line in lines), default=0)
-    rows = [*lines, Answer("Not shown", "", "; ".join(rest))]
+    rows = [*lines, AnswerLine("Not shown", "", "; ".join(rest))]
     starts = [f"  {row.name:12} {row.verdict:{widest}}  " for row in rows]
     return [
         line
@@ -90,7 +91,7 @@ def printed(lines: Sequence[Answer], rest: Sequence[str]) -> list[str]:
     ]
 
 
-def _learns(test: Comparison) -> Iterator[Answer]:
+def _learns(test: Comparison) -> Iterator[AnswerLine]:
     score = test.original.test_score
     if score is None:
         return
@@ -98,7 +99,7 @@ def _learns(test: Comparison) -> Iterator[Answer]:
     text = f"{show(test, score)} test {_score_name(test)}{constant}"
     tested = _decisive(test)
     if tested is None:
-        yield Answer("Learns", "not judged", text)
+        yield AnswerLine("Learns", "not judged", text)
         return
     rejects = tested.p_value <= LEVEL
     if not tested.has_verdict or not (rejects or _could_reject(tested)):
@@ -109,7 +110,7 @@ def _learns(test: Comparison) -> Iterator[Answer]:
         verdict = "barely" if test.best_constant is not None and score <= test.best_constant else "yes"
     also = _other(test, tested)
     what = "targets" if test.is_regression else "labels"
-    yield Answer("Learns", verdict, f"{text}, permuted {what} {_nulls(test, tested)} (p = {tested.p_value:.3g}{also})")
+    yield AnswerLine("Learns", verdict, f"{text}, permuted {what} {_nulls(test, tested)} (p = {tested.p_value:.3g}{also})")
 
 
 def _decisive(test: Comparison) -> ZeroRefitTest | PermutationTest | None:
@@ -152,7 +153,7 @@ def _on_random_labels(test: Comparison) -> float | None:
     return fmean(known) if known else None
 
 
-def _memorizes(test: Comparison) -> Iterator[Answer]:
+def _memorizes(test: Comparison) -> Iterator[AnswerLine]:
     accuracy = _on_random_labels(test)
     if accuracy is None:
         return
@@ -161,17 +162,17 @@ def _memorizes(test: Comparison) -> Iterator[Answer]:
     fitted = f"{accuracy:.3g} training R²" if test.is_regression else f"{percent(accuracy)} training accuracy"
     labels = ("permuted" if test.of(LABEL_TEST) else "random") + (" targets" if test.is_regression else " labels")
     if accuracy >= FITS:
-        yield Answer("Memorizes", "all" if accuracy == 1 else "nearly all", f"{fitted} on {labels}")
+        yield AnswerLine("Memorizes", "all" if accuracy == 1 else "nearly all", f"{fitted} on {labels}")
         return
     share = (accuracy - constant) / (1 - constant)
     baseline = "" if test.is_regression else f"; a constant answer {percent(constant)}"
-    yield Answer("Memorizes", "part" if share >= PARTLY else "hardly", f"{fitted} on {labels}{baseline}")
+    yield AnswerLine("Memorizes", "part" if share >= PARTLY else "hardly", f"{fitted} on {labels}{baseline}")
 
 
-def _label_noise(test: Comparison, m: Memorization) -> Answer:
+def _label_noise(test: Comparison, m: Memorization) -> AnswerLine:
     cost = test.original_score() - fmean(test.test_scores(m.randomization))
     is_share = test.scoring == "accuracy"
     size = f"{100 * abs(cost):.1f} points of" if is_share else f"{abs(cost):.2g} of"
     wrong = f"{m.corrupted:.0%} wrong labels"
     change = f"{wrong} cost {size} test {_score_name(test)}" if cost > 0 else f"{wrong} cost no test {_score_name(test)}"
-    return Answer("Label noise", "", f"{change}; {percent(m.memorized)} of them are reproduced")
+    return AnswerLine("Label noise", "", f"{change}; {percent(m.memorized)} of them are reproduced")

@@ -9,6 +9,7 @@ from functools import cached_property
 from math import inf
 from statistics import fmean
 
+from shattering.brief import Brief
 from shattering.compare.duplicates import Duplicates
 from shattering.compare.permutation import Permutation, PermutationTest, permutation_of, permutation_test
 from shattering.compare.plan import LABEL_TEST, ORIGINAL, RANDOMIZATIONS, find_randomizations, null_of, without_exchange
@@ -21,8 +22,8 @@ from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Brief):
     """The fits of a model on the original data and on randomized copies.
 
     Args:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from shattering.brief import Brief
 from shattering.data.dataset import Dataset
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.split import Split
@@ -14,8 +15,8 @@ from shattering.data.split import Split
 Cuts = Sequence[tuple[np.ndarray, np.ndarray]]
 
 
-@dataclass(frozen=True)
-class Duplicates:
+@dataclass(frozen=True, repr=False)
+class Duplicates(Brief):
     """The number of examples that share their input with another example.
 
     Args:

@@ -5,14 +5,15 @@ from math import isfinite
 from statistics import fmean, stdev
 
 from shattering import stats
+from shattering.brief import Brief
 from shattering.compare.comparison import Comparison
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.zero_refit import ZeroRefitTest
 from shattering.data.exchange import words
 
 
-@dataclass(frozen=True)
-class HeadLine:
+@dataclass(frozen=True, repr=False)
+class HeadLine(Brief):
     """A line of the head: what it is about, and the numbers in words.
 
     Example:

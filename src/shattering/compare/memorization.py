@@ -6,14 +6,15 @@ from statistics import fmean
 
 import pandas as pd
 
+from shattering.brief import Brief
 from shattering.compare.comparison import Comparison, Repeat
 from shattering.measures import memorization as measures
 from shattering.randomization import Randomization
 from shattering.runs.stored import Run
 
 
-@dataclass(frozen=True)
-class Memorization:
+@dataclass(frozen=True, repr=False)
+class Memorization(Brief):
     """Shares of training examples at the end of training on partly corrupted labels; means over repeats, in 0…1.
 
     Args:

@@ -8,7 +8,7 @@ import pandas as pd
 import vl_convert
 from markupsafe import Markup, escape
 
-from shattering.compare.answer import Answer
+from shattering.compare.answer import AnswerLine
 from shattering.compare.comparison import Comparison
 from shattering.compare.figures import score_chart
 from shattering.compare.head import HeadLine
@@ -39,7 +39,7 @@ def render_test(
     test: Comparison,
     *,
     rows: Sequence[dict],
-    answer: Sequence[Answer],
+    answer: Sequence[AnswerLine],
     not_shown: Sequence[str],
     head: Sequence[HeadLine],
     summary: Sequence[str],
@@ -96,7 +96,9 @@ def _score(test: Comparison, value: float | None) -> str:
     return f"{100 * value:.1f}" if test.scoring == "accuracy" else f"{value:.4g}"
 
 
-def notebook_html(test: Comparison, table: pd.DataFrame, answer: Sequence[Answer], not_shown: Sequence[str], summary: Sequence[str]) -> str:
+def notebook_html(
+    test: Comparison, table: pd.DataFrame, answer: Sequence[AnswerLine], not_shown: Sequence[str], summary: Sequence[str]
+) -> str:
     """Return answer, sentences, table and chart for a notebook's cell; the chart is a picture, so that it shows everywhere."""
     columns = table[["randomization", "repeats", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
     png = vl_convert.vegalite_to_png(to_spec(score_chart(test)), scale=1.5)

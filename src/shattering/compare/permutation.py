@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import inf
 
 from shattering import stats
+from shattering.brief import Brief
 from shattering.compare.plan import Numbered, Plan, null_of, without_exchange
 from shattering.compare.repeat import Repeat
 from shattering.data.exchange import shown_exchange, words
@@ -15,8 +16,8 @@ from shattering.runs.store import Store
 LEAST_ORDERS = 20  # admissible permutations, below which there is no verdict: p could not be 0.05
 
 
-@dataclass(frozen=True)
-class Permutation:
+@dataclass(frozen=True, repr=False)
+class Permutation(Brief):
     """The score of one permutation, or of the original data.
 
     Args:
@@ -83,8 +84,8 @@ def permutation_of(repeat: Repeat) -> Permutation:
     return Permutation(repeat.randomization, repeat.number, status, repeat.null_score, first.spec.seed, *about)
 
 
-@dataclass(frozen=True)
-class PermutationTest:
+@dataclass(frozen=True, repr=False)
+class PermutationTest(Brief):
     """A permutation p-value and the scores that it was computed from. Higher scores are better.
 
     Args:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from statistics import fmean
 
+from shattering.brief import cut
 from shattering.compare.plan import null_of
 from shattering.randomization import Randomization
 from shattering.runs.stored import Run
@@ -28,6 +29,9 @@ class Repeat:
     randomization: Randomization
     number: int
     runs: tuple[Run, ...]
+
+    def __repr__(self) -> str:
+        return cut(f"<Repeat {self.number} of {self.randomization.title}: {self.status}, train {self.train_score}, test {self.test_score}>")
 
     @property
     def status(self) -> str:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from shattering.compare.answer import Answer, answer, not_shown, printed
+from shattering.brief import cut
+from shattering.compare.answer import AnswerLine, answer, not_shown, printed
 from shattering.compare.comparison import Comparison
 from shattering.compare.diagnosis import diagnose_test, explain
 from shattering.compare.figures import score_chart
@@ -69,7 +70,7 @@ class RandomizationTest(Comparison):
         return make_rows(self)
 
     @cached_property
-    def answer(self) -> list[Answer]:
+    def answer(self) -> list[AnswerLine]:
         """The answer in words: whether the model learns, what it can memorize, and what wrong labels cost it."""
         return answer(self, self.memorization)
 
@@ -141,7 +142,8 @@ class RandomizationTest(Comparison):
 
     def __repr__(self) -> str:
         p = "" if self.p_value is None else f", p = {self.p_value:.3g}"
-        return f"<RandomizationTest: {self.model} on {self.dataset}, n = {self.n_train:,}, {len(self.repeats)} repeats{p}; print it>"
+        about = f"{self.model} on {self.dataset}, n = {self.n_train:,}, {len(self.repeats)} repeats"
+        return cut(f"<RandomizationTest: {about}{p}; print it>")
 
     def _repr_html_(self) -> str:
         return notebook_html(self, self.table, self.answer, self.not_shown, self.summary)

@@ -7,6 +7,7 @@ from statistics import fmean, stdev
 
 import numpy as np
 
+from shattering.brief import Brief
 from shattering.compare.comparison import Comparison
 from shattering.compare.plan import LABEL_TEST
 
@@ -14,8 +15,8 @@ FEW = 3  # permutations from which a line is drawn through the scores
 R2_INTERCEPT, Q2_INTERCEPT = 0.4, 0.05  # the most that Eriksson et al. (2003) accept
 
 
-@dataclass(frozen=True)
-class Scrambling:
+@dataclass(frozen=True, repr=False)
+class Scrambling(Brief):
     """The numbers that QSAR studies report of permuted targets.
 
     See Rücker, Rücker and Meringer (2007), Eriksson et al. (2003), and Mitra, Saha and Roy (2010).

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from shattering import stats
+from shattering.brief import Brief
 from shattering.compare.class_scores import CLASS_SCORES, class_score
 from shattering.data.exchange import (
     ExchangeFunction,
@@ -34,8 +35,8 @@ _DRAW, _CALL = 15, 1000  # times of a hypergeometric number, and of a call of Nu
 Score = Callable[[np.ndarray], float]
 
 
-@dataclass(frozen=True)
-class ZeroRefitTest:
+@dataclass(frozen=True, repr=False)
+class ZeroRefitTest(Brief):
     """The score of one fitted model on a test split, and its distribution under admissible permutations of the test labels.
 
     Args:

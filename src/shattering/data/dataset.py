@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from shattering.brief import cut
 from shattering.data import subsets
 from shattering.data.labels import is_default, listed
 from shattering.data.lazy import ImagesOnDisk
@@ -59,6 +60,10 @@ class Dataset:
         if train.label_values.dtype.kind != test.label_values.dtype.kind or train.label_values.tolist() != test.label_values.tolist():
             found, expected = listed(test.label_values), listed(train.label_values)
             raise InputError(f"test label_values {found} differ from those of the train split, {expected}")
+
+    def __repr__(self) -> str:
+        held = "" if self.validation is None else f", validation {self.validation!r}"
+        return cut(f"<Dataset {self.variant}: train {self.train!r}, test {self.test!r}{held}>")
 
     @property
     def classes(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import numpy as np
 import torch
 
+from shattering.brief import cut
 from shattering.data.kinds import Kind
 from shattering.data.labels import check_label_values
 from shattering.data.lazy import ImagesOnDisk
@@ -76,6 +77,12 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    def __repr__(self) -> str:
+        what = "images" if self.kind == "images" else f"examples ({self.kind})"
+        targets = "targets" if self.is_regression else f"{self.n_classes} classes"
+        shape = " x ".join(map(str, self.input_shape)) if self.input_shape else ""
+        return cut(f"<Split: {len(self):,} {what} {shape}, {targets}>".replace(" ,", ","))
 
     def __getstate__(self) -> dict:
         unsigned = self.inputs.dtype in UNSIGNED  # tensors that torch does not pickle

@@ -4,12 +4,14 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Literal, get_args
 
+from shattering.brief import Brief
+
 Likelihood = Literal["certain", "likely", "possible"]
 LIKELIHOODS = get_args(Likelihood)
 
 
-@dataclass(frozen=True)
-class Finding:
+@dataclass(frozen=True, repr=False)
+class Finding(Brief):
     """A reason why labels were not fitted.
 
     Args:

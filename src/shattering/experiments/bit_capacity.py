@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from shattering.brief import Brief
 from shattering.compare.front import name_objects
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
@@ -38,8 +39,8 @@ FULL = 0.95  # of the bits of the labels, from which a model carries nearly all
 PATIENCE = 2  # doublings of n without more bits, after which a search ends
 
 
-@dataclass(frozen=True)
-class BitCapacity:
+@dataclass(frozen=True, repr=False)
+class BitCapacity(Brief):
     """The most bits of its training labels that a model carries, over the number of examples: a lower bound for its hyperparameters.
 
     Args:

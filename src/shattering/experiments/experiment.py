@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from shattering.brief import Brief
 from shattering.experiments.scales import Scale
 from shattering.report.claims import FAILS, HOLDS, MISSING, OPEN, UNLIKE, Verdict
 from shattering.runs.base import Spec
@@ -24,8 +25,8 @@ STILL_FALLING = 0.9  # the loss still falls if its mean over the last quarter is
 ANNEALED = 0.2  # a learning rate has decayed once it is at most this share of its largest value
 
 
-@dataclass(frozen=True)
-class Outcome:
+@dataclass(frozen=True, repr=False)
+class Outcome(Brief):
     """The runs of a configuration, one per seed, done or not."""
 
     runs: list[Run]
@@ -97,8 +98,8 @@ class Runs:
         return [self.store.of(spec).whole() for spec in specs]
 
 
-@dataclass(frozen=True)
-class Column:
+@dataclass(frozen=True, repr=False)
+class Column(Brief):
     """A column of a table.
 
     Args:
@@ -113,8 +114,8 @@ class Column:
     kind: Literal["text", "prose", "percent", "share", "paper", "number"] = "text"
 
 
-@dataclass(frozen=True)
-class Table:
+@dataclass(frozen=True, repr=False)
+class Table(Brief):
     """Rows of plain values under columns. A value that is missing is None."""
 
     title: str
@@ -123,8 +124,8 @@ class Table:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Claim:
+@dataclass(frozen=True, repr=False)
+class Claim(Brief):
     """One of the papers' claims, judged by a rule on stored runs.
 
     Args:
@@ -259,8 +260,8 @@ def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
     return [len(numbers) for numbers in seeds.values()]
 
 
-@dataclass(frozen=True)
-class Result:
+@dataclass(frozen=True, repr=False)
+class Result(Brief):
     """A table or figure of the papers, made from stored runs.
 
     Args:

@@ -14,6 +14,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator, clone
 
 from shattering import seeds
+from shattering.brief import Brief
 from shattering.data.arrays import as_images
 from shattering.data.split import Split
 from shattering.errors import InputError
@@ -21,8 +22,8 @@ from shattering.learners.on_splits import fit_split, predict_split
 from shattering.stats import mean_interval
 
 
-@dataclass(frozen=True)
-class Rademacher:
+@dataclass(frozen=True, repr=False)
+class Rademacher(Brief):
     """Correlations with random signs, one per draw.
 
     Args:

@@ -15,6 +15,7 @@ import pandas as pd
 import torch
 
 from shattering import seeds
+from shattering.brief import Brief
 from shattering.data.load import has_test_split, load_dataset
 from shattering.data.split import Split
 from shattering.errors import InputError
@@ -62,8 +63,8 @@ FIT_NOTE = (
 FIT_NOTE += "but for the noise of the first test set, that noise makes the slope too small."
 
 
-@dataclass(frozen=True)
-class Retest:
+@dataclass(frozen=True, repr=False)
+class Retest(Brief):
     """Accuracies of stored models on two test sets.
 
     Args:

@@ -7,6 +7,7 @@ from typing import Annotated
 import altair as alt
 import pandas as pd
 
+from shattering.brief import Brief
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
 from shattering.experiments.experiment import Column, Result, Table
@@ -38,8 +39,8 @@ CURVE = (
 )
 
 
-@dataclass(frozen=True)
-class ShatterPoint:
+@dataclass(frozen=True, repr=False)
+class ShatterPoint(Brief):
     """The number of random labels that a model fits: `n`, and fewer than `n_failed`.
 
     Args:

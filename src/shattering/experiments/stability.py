@@ -17,6 +17,7 @@ from scipy import stats
 from sklearn.base import BaseEstimator, clone
 
 from shattering import seeds
+from shattering.brief import Brief
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
 from shattering.errors import InputError
@@ -51,8 +52,8 @@ NOTE = (
 )
 
 
-@dataclass(frozen=True)
-class Stability:
+@dataclass(frozen=True, repr=False)
+class Stability(Brief):
     """The changes of the losses when one training example is replaced, one entry per replaced example. The loss is 0-1.
 
     Args:

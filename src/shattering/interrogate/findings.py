@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from shattering.brief import Brief
 from shattering.errors import unknown
 from shattering.interrogate.answers import Answer
 from shattering.interrogate.controls import Control
@@ -35,8 +36,8 @@ class Verdict(NamedTuple):
         return f"{self.verdict}: {self.sentence}"
 
 
-@dataclass(frozen=True)
-class Findings:
+@dataclass(frozen=True, repr=False)
+class Findings(Brief):
     """The outcome of `interrogate`; see `shattering.interrogate.result.Interrogation`.
 
     Args:

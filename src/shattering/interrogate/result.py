@@ -25,7 +25,7 @@ from shattering.runs.store import Store
 from shattering.runs.stored import Run, is_of_model
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Interrogation(Findings):
     """The result of `interrogate`: see `Findings` for its fields, tables and charts.
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
+from shattering.brief import Brief
+
 if TYPE_CHECKING:
     from shattering.measures.fitted import Fitted
 
 
-@dataclass(frozen=True)
-class Measure:
+@dataclass(frozen=True, repr=False)
+class Measure(Brief):
     """A measure of generalization: called with a `Fitted`, it returns a number; the larger, the worse the network should generalize.
 
     Args:

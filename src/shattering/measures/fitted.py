@@ -18,6 +18,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from shattering.brief import Brief
 from shattering.errors import InputError, reason
 from shattering.learners.train.batches import Examples
 from shattering.learners.train.outputs import Outputs, taken
@@ -34,8 +35,8 @@ class NotComputable(Exception):
     """A measure does not exist for this network. The message is the reason, as it stands beside the NaN."""
 
 
-@dataclass(frozen=True, eq=False)
-class Fitted:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fitted(Brief):
     """A network in evaluation mode, its training examples with the labels that it was trained on, and what is known of its training.
 
     `shattering.measures.fitting.as_fitted` makes one of a model, a module or a stored run. Tensors are on the device of the network.

@@ -12,6 +12,7 @@ from dataclasses import InitVar, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from shattering.brief import Brief
 from shattering.errors import InputError, unknown
 from shattering.identity.names import digest_of, is_object, label
 from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
@@ -26,8 +27,8 @@ _CONFIG = {"transform_output": "default", "enable_metadata_routing": False, "arr
 _LONGEST = 180  # bytes of a folder's readable name; file systems allow 255 with the additions
 
 
-@dataclass(frozen=True)
-class RunSpec(Spec):
+@dataclass(frozen=True, repr=False)
+class RunSpec(Brief, Spec):
     """The specification of a run of a model: dataset, sizes, randomization, model and seeds.
 
     Args:

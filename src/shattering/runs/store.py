@@ -16,6 +16,7 @@ from typing import Annotated, Any
 
 from filelock import FileLock, Timeout
 
+from shattering.brief import cut
 from shattering.errors import InputError, named, printable
 from shattering.parameters import check
 from shattering.runs import reading
@@ -52,6 +53,9 @@ class Store:
         >>> [run.status for run in Store("runs").runs()]  # doctest: +SKIP
         ['done', 'failed']
     """
+
+    def __repr__(self) -> str:
+        return cut(f"Store({str(self.where)!r})")
 
     def __init__(self, root: str | Path = "runs"):
         check("store", root, Annotated[str | os.PathLike, "a folder or a URL"])

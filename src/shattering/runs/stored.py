@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard
 
 from typing_extensions import TypeVar  # with a default, which typing has from Python 3.13
 
+from shattering.brief import cut
 from shattering.errors import InputError
 from shattering.runs import reading, schema
 from shattering.runs.base import Spec
@@ -55,6 +56,9 @@ class Run(Generic[S]):
     provenance: dict[str, Any] = field(default_factory=dict)
     error: str | None = None
     traceback: str | None = None
+
+    def __repr__(self) -> str:
+        return cut(f"<Run {self.folder.name}: {self.status}  {self.outcome}".rstrip() + ">")
 
     @property
     def run_id(self) -> str:
