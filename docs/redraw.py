@@ -114,17 +114,20 @@ def capacities() -> Result:
     return bits.make_result({title: {kind: BitCapacity(kind, tuple(runs)) for kind, runs in found[title].items()} for title in ordered})
 
 
+def answer_section() -> str:
+    """The answer that the README prints, from what `--json` wrote of the first test of docs/start.md."""
+    test = json.loads((RESULTS / "start.json").read_text())
+    title = f"{test['model']} on {test['dataset']}, n = {test['n_train']:,} ({test['n_test']} test)"
+    return "\n".join(["```text", title, *printed([AnswerLine(**line) for line in test["answer"]], test["not_shown"]), "```"])
+
+
 def start_section() -> str:
     """What the first test of docs/start.md prints, from what `--json` wrote of it."""
     test = json.loads((RESULTS / "start.json").read_text())
-    answers = printed([AnswerLine(**line) for line in test["answer"]], test["not_shown"])
-    text = "\n".join([*answers, "", printed_table(test["table"], test["scoring"])])
+    text = f"{answer_section().removesuffix('```')}\n{printed_table(test['table'], test['scoring'])}\n```"
     made, versions = test["provenance"], test["provenance"]["versions"]
     where = f"{made['started'][:10]}, {made['processor']}, Python {versions['python']}, scikit-learn {versions['scikit-learn']}"
-    return (
-        f"```text\n{test['model']} on {test['dataset']}, n = {test['n_train']:,} ({test['n_test']} test)\n{text}\n```\n\n"
-        f"({test['n_test']} test images, seed {test['seed']}; {where}; stored in `results/start.json`.)"
-    )
+    return f"{text}\n\n({test['n_test']} test images, seed {test['seed']}; {where}; stored in `results/start.json`.)"
 
 
 def with_section(page: str, section: str) -> str:
@@ -134,8 +137,8 @@ def with_section(page: str, section: str) -> str:
 
 
 def main() -> None:
-    start = HERE / "start.md"
-    start.write_text(with_section(start.read_text(), start_section()))
+    for path, section in ((HERE / "start.md", start_section()), (HERE.parent / "README.md", answer_section())):
+        path.write_text(with_section(path.read_text(), section))
     (HERE / "images" / "demo.png").write_bytes(demo_picture())
     (HERE / "results.md").write_text(results_page())
     (HERE / "coverage.md").write_text(coverage_page())
