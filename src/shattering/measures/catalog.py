@@ -24,7 +24,7 @@ class Measure(Brief):
     Args:
         at: "module:function" within `shattering.measures`.
         formula: what it computes, as the source has it; with the sign "-" the function returns the negative of it.
-        source: paper and equation.
+        source: the paper; and its equation where it could be looked up, as those of Jiang et al. in the code of Dziugaite et al. 2020.
         needs: what it reads: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products
             with the Hessian, T the history of the training, Q further training steps, R other runs, U unlabelled inputs.
         cost: E: an evaluation of the training set, B: its gradient (about 3 E), P: a pass over the parameters, product: with the
@@ -58,23 +58,21 @@ class Measure(Brief):
 MEASURES: dict[str, Measure] = {
     # size and effort
     "n_parameters": Measure("size:n_parameters", "P", "Jiang et al. 2020, eq. 20", "W", "1", invariance="r"),
-    "vc_dimension": Measure("size:vc_dimension", "P L log2 P", "Bartlett et al. 2019, theorem 6", "W", "1", invariance="r"),
-    "steps": Measure("size:steps", "log of the steps until the mean of ℓ is 0.01", "Jiang et al. 2020, section 7", "T", "1"),
+    "vc_dimension": Measure("size:vc_dimension", "P L log2 P", "Bartlett et al. 2019", "W", "1", invariance="r"),
+    "steps": Measure("size:steps", "log of the steps until the mean of ℓ is 0.01", "Jiang et al. 2020", "T", "1"),
     "training_loss_area": Measure(
-        "size:training_loss_area", "sum over epochs of the online loss", "Lyle et al. 2020; Ru et al. 2021, eq. 1", "T", "1", invariance="f"
+        "size:training_loss_area", "sum over epochs of the online loss", "Lyle et al. 2020; Ru et al. 2021", "T", "1", invariance="f"
     ),
     # sharpness and curvature
     "hessian_top": Measure(
         "curvature:hessian_top", "largest eigenvalue of H", "Keskar et al. 2017; Ghorbani et al. 2019", "Hv", "about 15 products", version=2
     ),
-    "hessian_trace": Measure(
-        "curvature:hessian_trace", "tr H", "Yao et al. 2020, algorithm 2", "g Hv", "k B + 4 to 100 products", version=2
-    ),
+    "hessian_trace": Measure("curvature:hessian_trace", "tr H", "Yao et al. 2020", "g Hv", "k B + 4 to 100 products", version=2),
     "fisher_trace": Measure("curvature:fisher_trace", "tr G", "Karakida et al. 2019; Liang et al. 2019", "g", "k B + knP of convolutions"),
     "sam_sharpness": Measure(
         "sharpness:sam_sharpness",
         "maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, L: mean of ℓ",
-        "Foret et al. 2021, eq. 1",
+        "Foret et al. 2021",
         "X Y",
         "up to 20 B",
         version=2,
@@ -82,7 +80,7 @@ MEASURES: dict[str, Measure] = {
     "adaptive_sharpness": Measure(
         "sharpness:adaptive_sharpness",
         "maximum of L(θ + u) - L(θ) over |u_j| ≤ 0.01 |θ_j|",
-        "Kwon et al. 2021, eq. 3; Andriushchenko et al. 2023, eq. 2",
+        "Kwon et al. 2021; Andriushchenko et al. 2023",
         "X Y",
         "up to 20 B",
         invariance="r",
@@ -91,7 +89,7 @@ MEASURES: dict[str, Measure] = {
     "adaptive_average_sharpness": Measure(
         "sharpness:adaptive_average_sharpness",
         "mean of L(θ + u) - L(θ) for u_j ~ N(0, (0.1 θ_j)²)",
-        "Andriushchenko et al. 2023, eq. 1",
+        "Andriushchenko et al. 2023",
         "X Y",
         "32 E",
         invariance="r",
@@ -100,7 +98,7 @@ MEASURES: dict[str, Measure] = {
     "weighted_trace": Measure(
         "curvature:weighted_trace",
         "sum over j of θ_j² H_jj",
-        "Andriushchenko et al. 2023, section 3",
+        "Andriushchenko et al. 2023",
         "g Hv",
         "k B + 4 to 100 products",
         invariance="r",
@@ -109,33 +107,29 @@ MEASURES: dict[str, Measure] = {
     "relative_flatness": Measure(
         "curvature:relative_flatness",
         "sum over a, b of ⟨w_a, w_b⟩ tr H_ab, w: rows of the last layer",
-        "Petzka et al. 2021, definition 3",
+        "Petzka et al. 2021",
         "W X",
         "E",
         invariance="r",
     ),
-    "takeuchi": Measure(
-        "curvature:takeuchi", "tr C / tr G", "Takeuchi 1976; Thomas et al. 2020, section 5", "g", "k B + knP of convolutions"
-    ),
+    "takeuchi": Measure("curvature:takeuchi", "tr C / tr G", "Takeuchi 1976; Thomas et al. 2020", "g", "k B + knP of convolutions"),
     "local_learning_coefficient": Measure(
         "learning_coefficient:local_learning_coefficient",
         "nβ (E[L(w)] - L(θ)), w from the posterior around θ, nβ = n / log n",
-        "Lau et al. 2025, eq. 14",
+        "Lau et al. 2025",
         "X Y Hv",
         "400 to 800 steps of 64 examples",
         version=2,
     ),
     # gradients of single examples
-    "gradient_variance": Measure(
-        "gradients:gradient_variance", "tr C - ‖ḡ‖²", "Jiang et al. 2020, section 8", "g", "B + nP of convolutions"
-    ),
+    "gradient_variance": Measure("gradients:gradient_variance", "tr C - ‖ḡ‖²", "Jiang et al. 2020", "g", "B + nP of convolutions"),
     "gradient_coherence": Measure(
-        "gradients:gradient_coherence", "‖ḡ‖² / tr C", "Chatterjee & Zielinski 2020, eq. 1, over n", "g", "B + nP of convolutions", "-"
+        "gradients:gradient_coherence", "‖ḡ‖² / tr C", "Chatterjee & Zielinski 2020, over n", "g", "B + nP of convolutions", "-"
     ),
     "gradient_snr": Measure(
         "gradients:gradient_snr",
         "mean over j of ḡ_j² / Var_i(g_ij)",
-        "Liu et al. 2020, eq. 1",
+        "Liu et al. 2020",
         "g",
         "B + nP of convolutions",
         "-",
@@ -143,12 +137,12 @@ MEASURES: dict[str, Measure] = {
     ),
     # tangent kernel
     "label_complexity": Measure(
-        "tangent:label_complexity", "√(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G)", "Arora et al. 2019, theorem 5.1", "g Y", "B + nP of convolutions"
+        "tangent:label_complexity", "√(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G)", "Arora et al. 2019", "g Y", "B + nP of convolutions"
     ),
     "kernel_alignment": Measure(
         "tangent:kernel_alignment",
         "⟨K_c, ỸỸᵀ⟩ / ‖K_c‖‖ỸỸᵀ‖",
-        "Cortes et al. 2012, definition 4; Baratin et al. 2021",
+        "Cortes et al. 2012; Baratin et al. 2021",
         "g Y",
         "B + nP of convolutions",
         "-",
@@ -177,7 +171,7 @@ MEASURES: dict[str, Measure] = {
         "an example's evaluation",
         invariance="r",
     ),
-    "fisher_rao": Measure("norms:fisher_rao", "(1/n) sum_i ⟨∇ℓ_i, θ⟩²", "Liang et al. 2019, definition 2", "g", "2 E", invariance="r"),
+    "fisher_rao": Measure("norms:fisher_rao", "(1/n) sum_i ⟨∇ℓ_i, θ⟩²", "Liang et al. 2019", "g", "2 E", invariance="r"),
     # PAC-Bayes and code length; σ: noise of the parameters that raises the training error by 0.1
     "pac_bayes_distance": Measure(
         "pac_bayes:pac_bayes_distance",
@@ -209,12 +203,12 @@ MEASURES: dict[str, Measure] = {
     "code_length": Measure(
         "pac_bayes:code_length", "bits of θ − θ⁰ at the fewest levels", "Zhou et al. 2019; Lotfi et al. 2022", "W W0 X Y", "about 20 E"
     ),
-    "ratt": Measure("pac_bayes:ratt", "min over epochs of err_kept + (k − 1) − k err_redrawn", "Garg et al. 2021, theorem 3", "T", "1"),
+    "ratt": Measure("pac_bayes:ratt", "min over epochs of err_kept + (k − 1) − k err_redrawn", "Garg et al. 2021", "T", "1"),
     # spectra of weights
     "tail_exponent": Measure(
         "spectra:tail_exponent", "α: tail of the spectrum of WᵀW", "Martin & Mahoney 2021; Clauset et al. 2009", "W", "SVD", invariance="r"
     ),
-    "weighted_exponent": Measure("spectra:weighted_exponent", "α log10 λ_max", "Martin, Peng & Mahoney 2021, eq. 6", "W", "SVD"),
+    "weighted_exponent": Measure("spectra:weighted_exponent", "α log10 λ_max", "Martin, Peng & Mahoney 2021", "W", "SVD"),
     # margins
     "inverse_margin": Measure("margins:inverse_margin", "1/γ², ∞ for γ ≤ 0", "Jiang et al. 2020, eq. 22", "X Y", "E", invariance="f"),
     "spectral_over_margin": Measure(
@@ -234,7 +228,7 @@ MEASURES: dict[str, Measure] = {
     "spectral_complexity": Measure(
         "margins:spectral_complexity",
         "log(R‖X‖_F/(nγ)), R = prod ‖W_l‖ (sum_l (‖(W_l − W_l⁰)ᵀ‖_{2,1}/‖W_l‖)^(2/3))^(3/2)",
-        "Bartlett et al. 2017, eq. 1.2",
+        "Bartlett et al. 2017",
         "W W0 X Y",
         "E",
         invariance="s",
@@ -243,15 +237,15 @@ MEASURES: dict[str, Measure] = {
         "margins:path_norm_over_margin", "log path norm − 2 log γ", "Jiang et al. 2020, eq. 43", "W X Y", "E", invariance="rs"
     ),
     "input_margin": Measure(
-        "margins:input_margin", "median_i γ_i/‖∇_x(z_y − z_j)‖", "Elsayed et al. 2018, eq. 5; Jiang et al. 2019", "X Y", "B", "-", "fs"
+        "margins:input_margin", "median_i γ_i/‖∇_x(z_y − z_j)‖", "Elsayed et al. 2018; Jiang et al. 2019", "X Y", "B", "-", "fs"
     ),
     "hidden_margin": Measure(
-        "margins:hidden_margin", "quartiles of γ_i/‖∇_h(z_y − z_j)‖ over √tr Cov h", "Jiang et al. 2019, eqs. 3, 5", "X Y", "B", "-", "rs"
+        "margins:hidden_margin", "quartiles of γ_i/‖∇_h(z_y − z_j)‖ over √tr Cov h", "Jiang et al. 2019", "X Y", "B", "-", "rs"
     ),
     "optimal_transport_margin": Measure(
         "margins:optimal_transport_margin",
         "median_i γ_i/(max ‖w_a − w_b‖ sum_c (n_c/n) W1 between halves of class c)",
-        "Chuang et al. 2021, theorem 2",
+        "Chuang et al. 2021",
         "X Y",
         "E + sum_c n_c³ (n_c ≤ 250)",
         "-",
@@ -261,7 +255,7 @@ MEASURES: dict[str, Measure] = {
     "davies_bouldin": Measure(
         "representation:davies_bouldin",
         "mean over c of max over c' of (s_c + s_c') / ‖μ_c - μ_c'‖, first hidden layer",
-        "Natekar & Sharma 2020, section 2.1",
+        "Natekar & Sharma 2020",
         "X Y",
         "2 E",
         invariance="r",
@@ -269,7 +263,7 @@ MEASURES: dict[str, Measure] = {
     "mixup_error": Measure(
         "representation:mixup_error",
         "share of (x + x')/2 of one class not predicted as it",
-        "Natekar & Sharma 2020, section 2.2",
+        "Natekar & Sharma 2020",
         "X Y",
         "at most 10 E",
         invariance="fs",
@@ -277,7 +271,7 @@ MEASURES: dict[str, Measure] = {
     "clustering_times_mixup": Measure(
         "representation:clustering_times_mixup",
         "davies_bouldin times mixup_error",
-        "Natekar & Sharma 2020, section 3",
+        "Natekar & Sharma 2020",
         "X Y",
         "shared",
         invariance="r",
@@ -285,7 +279,7 @@ MEASURES: dict[str, Measure] = {
     "class_distance_variance": Measure(
         "representation:class_distance_variance",
         "mean over c ≠ c' of (v_c + v_c') / 2‖μ_c - μ_c'‖², in φ",
-        "Galanti et al. 2022, section 3; Papyan et al. 2020",
+        "Galanti et al. 2022; Papyan et al. 2020",
         "X Y",
         "E",
         invariance="r",
@@ -293,7 +287,7 @@ MEASURES: dict[str, Measure] = {
     "effective_rank": Measure(
         "representation:effective_rank",
         "exp of the entropy of the eigenvalues of φ's covariance",
-        "Roy & Vetterli 2007, definition 1",
+        "Roy & Vetterli 2007",
         "X",
         "E",
         invariance="r",
@@ -309,7 +303,7 @@ MEASURES: dict[str, Measure] = {
     "ablation_area": Measure(
         "representation:ablation_area",
         "1 - area under the accuracy against the share of units of φ set to their means",
-        "Morcos et al. 2018, section 3.1",
+        "Morcos et al. 2018",
         "X Y",
         "E + 200 of the last layer",
         invariance="r",
@@ -317,22 +311,20 @@ MEASURES: dict[str, Measure] = {
     "seed_dissimilarity": Measure(
         "representation:seed_dissimilarity",
         "1 - linear CKA of φ on U between two seeds",
-        "Kornblith et al. 2019, eq. 3",
+        "Kornblith et al. 2019",
         "R U",
         "2 E",
         invariance="r",
     ),
     # sensitivity
-    "jacobian_norm": Measure(
-        "sensitivity:jacobian_norm", "mean of ‖∂p/∂x‖_F over U", "Novak et al. 2018, section 3.1", "U", "k B", invariance="f"
-    ),
+    "jacobian_norm": Measure("sensitivity:jacobian_norm", "mean of ‖∂p/∂x‖_F over U", "Novak et al. 2018", "U", "k B", invariance="f"),
     "geometric_complexity": Measure(
-        "sensitivity:geometric_complexity", "mean of ‖∂z/∂x‖_F²", "Dherin et al. 2022, definition 2.1", "X", "k B", invariance="f"
+        "sensitivity:geometric_complexity", "mean of ‖∂z/∂x‖_F²", "Dherin et al. 2022", "X", "k B", invariance="f"
     ),
     "critical_sample_ratio": Measure(
         "sensitivity:critical_sample_ratio",
         "share of U whose class changes for some u, |u_j| ≤ r",
-        "Arpit et al. 2017, section 4.1",
+        "Arpit et al. 2017",
         "U",
         "10 B",
         invariance="fs",
@@ -340,19 +332,17 @@ MEASURES: dict[str, Measure] = {
     "noise_sensitivity": Measure(
         "sensitivity:noise_sensitivity",
         "max over l of the mean of ‖f_{>l}(h_l + η‖h_l‖/√dim) - z‖² / ‖z‖²",
-        "Arora et al. 2018, definition 2",
+        "Arora et al. 2018",
         "X",
         "10 L E",
         invariance="rs",
     ),
     # history, other runs, unlabelled examples
-    "forgetting": Measure(
-        "outcomes:forgetting", "mean number of forgetting events", "Toneva et al. 2019, section 3", "T", "1", invariance="fs"
-    ),
+    "forgetting": Measure("outcomes:forgetting", "mean number of forgetting events", "Toneva et al. 2019", "T", "1", invariance="fs"),
     "susceptibility": Measure(
         "outcomes:susceptibility",
         "mean over 10 batches of U with random labels of ℓ before - ℓ after one step",
-        "Forouzesh et al. 2023, eq. 1",
+        "Forouzesh et al. 2023",
         "U",
         "20 batches",
     ),
@@ -367,7 +357,7 @@ MEASURES: dict[str, Measure] = {
     "disagreement": Measure(
         "outcomes:disagreement",
         "share of U on which two seeds differ",
-        "Nakkiran & Bansal 2020; Jiang et al. 2022, eq. 3",
+        "Nakkiran & Bansal 2020; Jiang et al. 2022",
         "R U",
         "E",
         invariance="fs",
@@ -384,13 +374,11 @@ MEASURES: dict[str, Measure] = {
     "thresholded_confidence": Measure(
         "outcomes:thresholded_confidence",
         "share of U above the confidence below which as many labelled examples lie as are misclassified",
-        "Garg et al. 2022, eq. 1 and 2",
+        "Garg et al. 2022",
         "U Y",
         "E",
         "-",
         invariance="f",
     ),
-    "nuclear_norm": Measure(
-        "outcomes:nuclear_norm", "‖P_U‖_* / √(n_U min(n_U, k))", "Deng et al. 2023, eq. 2", "U", "E", "-", invariance="f"
-    ),
+    "nuclear_norm": Measure("outcomes:nuclear_norm", "‖P_U‖_* / √(n_U min(n_U, k))", "Deng et al. 2023", "U", "E", "-", invariance="f"),
 }

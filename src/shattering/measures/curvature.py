@@ -101,7 +101,7 @@ def weighted_trace(fitted: Fitted, probes: int = PROBES) -> float:
     """Return Σ_j θ_j² H_jj, as `hessian_trace` with vectors θ ∘ (±1).
 
     It is 2/ρ² times the limit of the adaptive average sharpness for small ρ (Andriushchenko et al., "A modern look at the relationship
-    between sharpness and generalization", ICML 2023, section 3), and unchanged by rescaling layers; compare Tsuzuku, Sato & Sugiyama
+    between sharpness and generalization", ICML 2023), and unchanged by rescaling layers; compare Tsuzuku, Sato & Sugiyama
     ("Normalized flat minima", ICML 2020).
 
     Example:
@@ -159,7 +159,7 @@ def takeuchi(fitted: Fitted) -> float:
     """Return tr C / tr G: how far gradients with the labels vary beyond what the network's own probabilities say.
 
     Takeuchi's criterion (1976) in the approximation of Thomas et al. ("On the interplay between noise and curvature and its effect on
-    optimization and generalization", AISTATS 2020, section 5). It is 1 where the network's probabilities are right.
+    optimization and generalization", AISTATS 2020). It is 1 where the network's probabilities are right.
 
     Example:
         >>> print(f"{takeuchi(fitted):.3g}")
@@ -174,7 +174,7 @@ def takeuchi(fitted: Fitted) -> float:
 def relative_flatness(fitted: Fitted) -> float:
     """Return Σ_{a,b} ⟨w_a, w_b⟩ tr H_ab over the rows of the last layer's weights W, with H_ab = ∂²L/∂w_a∂w_b.
 
-    Petzka et al. ("Relative flatness and generalization", NeurIPS 2021, definition 3), for the cross-entropy of a last linear layer:
+    Petzka et al. ("Relative flatness and generalization", NeurIPS 2021), for the cross-entropy of a last linear layer:
     (1/n) Σ_i ‖φ_i‖² tr[W Wᵀ(diag p_i - p_i p_iᵀ)].
 
     Raises:

@@ -55,7 +55,7 @@ def _moments(fitted: Fitted) -> GradientMoments:
 def gradient_variance(fitted: Fitted) -> float:
     """Return tr C - ‖ḡ‖²: the variance of the gradients, summed over the parameters.
 
-    Jiang et al. ("Fantastic Generalization Measures", ICLR 2020, section 8) take it at the end of training.
+    Jiang et al. ("Fantastic Generalization Measures", ICLR 2020) take it at the end of training.
 
     Example:
         >>> print(f"{gradient_variance(fitted):.3g}")
@@ -67,7 +67,7 @@ def gradient_variance(fitted: Fitted) -> float:
 def gradient_coherence(fitted: Fitted) -> float:
     """Return -‖ḡ‖² / tr C, from -1 for equal gradients to -1/n for orthogonal ones.
 
-    Times n it is the coherence α of Chatterjee & Zielinski ("Making coherence out of nothing at all", 2020, eq. 1), negated since
+    Times n it is the coherence α of Chatterjee & Zielinski ("Making coherence out of nothing at all", 2020), negated since
     coherent gradients should generalize.
 
     Example:
@@ -83,7 +83,7 @@ def gradient_coherence(fitted: Fitted) -> float:
 def gradient_snr(fitted: Fitted) -> float:
     """Return -(mean over the parameters of ḡ_j² / Var_i(g_ij)), the gradients' ratio of signal to noise.
 
-    Liu, Jiang, Bai, Chen & Wang ("Understanding why neural networks generalize well through GSNR of parameters", ICLR 2020, eq. 1).
+    Liu, Jiang, Bai, Chen & Wang ("Understanding why neural networks generalize well through GSNR of parameters", ICLR 2020).
     Parameters whose gradient is the same for every example have no ratio and are left out: those of dead units, above all.
 
     Example:

@@ -24,7 +24,7 @@ Slope = Callable[[torch.Tensor, int], tuple[float, list[torch.Tensor]]]  # (poin
 def local_learning_coefficient(fitted: Fitted, chains: int = CHAINS, steps: int = STEPS) -> float:
     """Return nβ (E[L(w)] - L(θ)), with w from the posterior around θ at the temperature nβ = n / log n.
 
-    Lau, Furman, Wang, Murfet & Wei ("The local learning coefficient: a singularity-aware complexity measure", AISTATS 2025, eq. 14) with
+    Lau, Furman, Wang, Murfet & Wei ("The local learning coefficient: a singularity-aware complexity measure", AISTATS 2025) with
     the localization γ = 100 and stochastic gradient Langevin dynamics: chains of 200 steps of 64 examples, of which the first half is
     left out; two chains, and up to four until the standard error of their mean is below 5 %. The step is 1 / 2(nβ λ + γ), with λ the
     largest eigenvalue of the Hessian, and a quarter of it wherever a chain diverges, at most six times. nβ does not depend on the size
@@ -75,7 +75,7 @@ def learning_coefficient(
     """Return nβ times the mean rise of the loss over chains w ← w - (ε/2)(nβ ∇L(w) + γ(w - start)) ± √ε.
 
     The signs are random, where Langevin dynamics have N(0, ε): with the same two moments the scheme has the same weak order (Kloeden &
-    Platen 1992, section 14.1), and bits cost a tenth of normal numbers.
+    Platen 1992), and bits cost a tenth of normal numbers.
 
     Args:
         slope: returns the rise L(w) - L(start) and the gradient of L, in parts, at a point (P,) in step t.

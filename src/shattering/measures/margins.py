@@ -85,7 +85,7 @@ def spectral_init_main(fitted: Fitted) -> float:
 def spectral_complexity(fitted: Fitted) -> float:
     """Return log(R ‖X‖_F/(nγ)), R = Π_l ‖W_l‖ · (Σ_l (‖(W_l − W_l⁰)ᵀ‖_{2,1}/‖W_l‖)^{2/3})^{3/2}.
 
-    (Bartlett, Foster & Telgarsky, NeurIPS 2017, eq. 1.2 and theorem 1.1.) ‖Aᵀ‖_{2,1} is the sum over the rows of A, one for each output
+    (Bartlett, Foster & Telgarsky, NeurIPS 2017.) ‖Aᵀ‖_{2,1} is the sum over the rows of A, one for each output
     unit, of their Euclidean norms; the rows of a convolution are its filters. In the ratios all norms are of unfolded weights.
 
     Example:
@@ -104,7 +104,7 @@ def spectral_complexity(fitted: Fitted) -> float:
 def input_margin(fitted: Fitted) -> float:
     """Return minus the median of γ_i/‖∇_x(z_y − z_j)‖, j the best other class: to first order the distance to the decision boundary.
 
-    (Elsayed, Krishnan, Mobahi, Regan & Bengio, NeurIPS 2018, eq. 5, with the Euclidean norm.)
+    (Elsayed, Krishnan, Mobahi, Regan & Bengio, NeurIPS 2018, with the Euclidean norm.)
 
     Example:
         >>> print(f"{input_margin(fitted):.3g}")
@@ -116,7 +116,7 @@ def input_margin(fitted: Fitted) -> float:
 def hidden_margin(fitted: Fitted) -> float:
     """Return minus the mean of the three quartiles of γ_i/‖∇_h(z_y − z_j)‖ over √(tr Cov h), h the input of the second layer.
 
-    (Jiang, Krishnan, Mobahi & Bengio, ICLR 2019, eqs. 3 and 5, at the first hidden layer. They fit a regression on such quartiles; here
+    (Jiang, Krishnan, Mobahi & Bengio, ICLR 2019, at the first hidden layer. They fit a regression on such quartiles; here
     nothing is fitted.)
 
     Example:
@@ -133,7 +133,7 @@ def optimal_transport_margin(fitted: Fitted) -> float:
     """Return minus the median of γ_i over Λ Σ_c (n_c/n) V_c: the margin normalized by k-variances.
 
     V_c is the Wasserstein distance W₁ between the features of two random halves of class c (at most 250 examples of it), Λ the largest
-    ‖w_a − w_b‖ of two rows of the last layer (Chuang, Mroueh, Greenewald, Torralba & Jegelka, NeurIPS 2021, theorem 2 and section 5). The
+    ‖w_a − w_b‖ of two rows of the last layer (Chuang, Mroueh, Greenewald, Torralba & Jegelka, NeurIPS 2021). The
     halves are drawn from the features themselves, so that the order of the examples does not matter.
 
     Example:

@@ -1,10 +1,10 @@
 """Rank labels by how likely they are wrong, and find the epoch in which a network begins to memorize wrong labels.
 
 Networks fit simple patterns, and with them the clean examples, before they memorize what contradicts the patterns (Arpit et
-al., ICML 2017, section 4). So an example with a wrong label has a large loss for long. Its *final* loss says nothing once it is
+al., ICML 2017). So an example with a wrong label has a large loss for long. Its *final* loss says nothing once it is
 memorized: that of every fitted example is near 0. The mean over all presentations remembers. The same idea trains on
-small-loss examples (Han et al., "Co-teaching", NeurIPS 2018, section 3), separates by a mixture of losses (Arazo et al., ICML
-2019), and, with margins in place of losses, is the area under the margin (Pleiss et al., NeurIPS 2020, section 3).
+small-loss examples (Han et al., "Co-teaching", NeurIPS 2018), separates by a mixture of losses (Arazo et al., ICML
+2019), and, with margins in place of losses, is the area under the margin (Pleiss et al., NeurIPS 2020).
 """
 
 from collections.abc import Callable
@@ -20,7 +20,7 @@ DIFFICULTIES: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {  # the larger,
     "mean_loss": lambda examples: examples["mean_loss"].to_numpy(float),
     "final_loss": lambda examples: examples["final_loss"].to_numpy(float),
     "epochs_to_fit": lambda examples: examples["epochs_to_fit"].to_numpy(float, na_value=np.inf),
-    # those never learned count as forgotten infinitely often (Toneva et al. 2019, section 3)
+    # those never learned count as forgotten infinitely often (Toneva et al. 2019)
     "forgetting_events": lambda examples: np.where(examples["first_fit"].isna(), np.inf, examples["forgetting_events"]),
 }
 

@@ -95,7 +95,7 @@ def log_path_norm(fitted: Fitted) -> float:
 
 
 def fisher_rao(fitted: Fitted) -> float:
-    """Return (1/n) Σ_i ⟨g_i, θ⟩², with g_i the gradient of ℓ_i (Liang, Poggio, Rakhlin & Stokes 2019, definition 2, empirical Fisher).
+    """Return (1/n) Σ_i ⟨g_i, θ⟩², with g_i the gradient of ℓ_i (Liang, Poggio, Rakhlin & Stokes 2019, empirical Fisher).
 
     ⟨g_i, θ⟩ is the derivative of ℓ_i along θ: one forward-mode product for a block of examples at once, not n gradients.
 

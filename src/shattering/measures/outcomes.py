@@ -17,7 +17,7 @@ _BATCH = 128  # examples where the size of the run's batches is not known
 def forgetting(fitted: Fitted) -> float:
     """Return the mean number of forgetting events of the training examples.
 
-    Toneva et al. ("An empirical study of example forgetting during deep neural network learning", ICLR 2019, section 3): an example is
+    Toneva et al. ("An empirical study of example forgetting during deep neural network learning", ICLR 2019): an example is
     forgotten when it is misclassified, having been classified as labelled at the presentation before. One that was never learned
     counts as forgotten in each epoch; the paper says infinitely often.
 
@@ -38,7 +38,7 @@ def forgetting(fitted: Fitted) -> float:
 def susceptibility(fitted: Fitted) -> float:
     """Return the mean of (ℓ before - ℓ after) one step on a batch of U with random labels, over 10 batches.
 
-    Forouzesh, Sedghi & Thiran ("Leveraging unlabeled data to track memorization", ICLR 2023, eq. 1). Each step starts from the trained
+    Forouzesh, Sedghi & Thiran ("Leveraging unlabeled data to track memorization", ICLR 2023). Each step starts from the trained
     network: plain gradient descent at the rate of the run's last update, with its size of batches. Examples and labels are drawn from
     the seed; none is a training example (appendix A20).
     """
@@ -102,7 +102,7 @@ def disagreement(fitted: Fitted) -> float:
     """Return the share of U on which this network and one trained from another seed predict different classes, mean over the others.
 
     Nakkiran & Bansal ("Distributional generalization", 2020); Jiang, Nagarajan, Baek & Kolter ("Assessing generalization of SGD via
-    disagreement", ICLR 2022, eq. 3). It equals the test error only of calibrated ensembles (Kirsch & Gal 2022).
+    disagreement", ICLR 2022). It equals the test error only of calibrated ensembles (Kirsch & Gal 2022).
 
     Example:
         >>> print(f"{disagreement(fitted):.3g}")
@@ -170,7 +170,7 @@ def nuclear_norm(fitted: Fitted) -> float:
     """Return -‖P‖_* / √(n_U min(n_U, k)) for the matrix P (n_U, k) of probabilities on U: from -1, confident and balanced.
 
     Deng, Suh, Gould & Zheng ("Confidence and dispersity speak: characterizing prediction matrix for unsupervised accuracy estimation", ICML
-    2023, eq. 2).
+    2023).
 
     Example:
         >>> print(f"{nuclear_norm(fitted):.3g}")

@@ -90,7 +90,7 @@ def code_length(fitted: Fitted) -> float:
 def ratt(fitted: Fitted) -> float:
     """Return the least over epochs of err_kept + (k − 1) − k err_redrawn, without the slack of the theorem.
 
-    (Garg, Balakrishnan, Kolter & Lipton, ICML 2021, theorem 3.) Redrawn examples are also those that drew their own label; they are like
+    (Garg, Balakrishnan, Kolter & Lipton, ICML 2021.) Redrawn examples are also those that drew their own label; they are like
     the clean ones. So in expectation err_redrawn = ((k − 1) err_corrupted + err_clean)/k and err_kept = err_clean, and the bound is
     (k − 1) times the share of corrupted labels that are predicted: what the tracked history has (online, as `Tracker.end_epoch` says).
 

@@ -20,7 +20,7 @@ def davies_bouldin(fitted: Fitted) -> float:
     """Return the mean over classes c of max_c' (s_c + s_c') / ‖μ_c - μ_c'‖ in the first hidden layer.
 
     μ_c: mean of class c, s_c: mean distance to it (Davies & Bouldin, "A cluster separation measure", 1979); Natekar & Sharma
-    ("Representation based complexity measures for predicting generalization in deep learning", 2020, section 2.1), with the hidden
+    ("Representation based complexity measures for predicting generalization in deep learning", 2020), with the hidden
     layer max-pooled to 4 by 4. All examples and all classes count, none by the batch (appendix A10).
 
     Example:
@@ -63,7 +63,7 @@ def _index(means: torch.Tensor, spread: torch.Tensor) -> float:
 def mixup_error(fitted: Fitted) -> float:
     """Return the share of (x + x')/2, x and x' two training examples of one class, that are not predicted as that class.
 
-    Natekar & Sharma (2020, section 2.2), with the labels that were trained on. Each example is mixed with up to 10 others. Of tables
+    Natekar & Sharma (2020), with the labels that were trained on. Each example is mixed with up to 10 others. Of tables
     with categories, a mixture means nothing.
 
     Example:
@@ -102,7 +102,7 @@ def pairs(fitted: Fitted) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def clustering_times_mixup(fitted: Fitted) -> float:
-    """Return `davies_bouldin` times `mixup_error`, the best final score of the PGDL competition (Natekar & Sharma 2020, section 3).
+    """Return `davies_bouldin` times `mixup_error`, the best final score of the PGDL competition (Natekar & Sharma 2020).
 
     Example:
         >>> print(f"{clustering_times_mixup(fitted):.3g}")
@@ -114,7 +114,7 @@ def clustering_times_mixup(fitted: Fitted) -> float:
 def class_distance_variance(fitted: Fitted) -> float:
     """Return the mean over c ≠ c' of (v_c + v_c') / 2‖μ_c - μ_c'‖², v_c: the mean squared distance of φ to its class mean μ_c.
 
-    Galanti, György & Hutter ("On the role of neural collapse in transfer learning", ICLR 2022, section 3); it is 0 where the features
+    Galanti, György & Hutter ("On the role of neural collapse in transfer learning", ICLR 2022); it is 0 where the features
     have collapsed onto the means of their classes (NC1 of Papyan, Han & Donoho, PNAS 2020).
 
     Example:
@@ -136,7 +136,7 @@ def class_distance_variance(fitted: Fitted) -> float:
 def effective_rank(fitted: Fitted) -> float:
     """Return exp(-Σ q_j log q_j), q: the eigenvalues of the covariance of φ, as shares of their sum.
 
-    Roy & Vetterli ("The effective rank: a measure of effective dimensionality", EUSIPCO 2007, definition 1), of the covariance matrix.
+    Roy & Vetterli ("The effective rank: a measure of effective dimensionality", EUSIPCO 2007), of the covariance matrix.
 
     Example:
         >>> print(f"{effective_rank(fitted):.3g}")
@@ -190,7 +190,7 @@ def _nearest(points: torch.Tensor, others: torch.Tensor, k: int) -> torch.Tensor
 def ablation_area(fitted: Fitted) -> float:
     """Return 1 - the area under the training accuracy against the share of units of φ that are set to their means.
 
-    Morcos, Barrett, Rabinowitz & Botvinick ("On the importance of single directions for generalization", ICLR 2018, section 3.1): mean
+    Morcos, Barrett, Rabinowitz & Botvinick ("On the importance of single directions for generalization", ICLR 2018): mean
     over 20 random orders of the units, with shares 0, 0.1, …, 1 and the trapezoidal rule.
 
     Raises:
@@ -218,7 +218,7 @@ def ablation_area(fitted: Fitted) -> float:
 def seed_dissimilarity(fitted: Fitted) -> float:
     """Return 1 - the linear CKA of φ on the unlabelled examples with that of a network of another seed, mean over the others.
 
-    Kornblith, Norouzi, Lee & Hinton ("Similarity of neural network representations revisited", ICML 2019, eq. 3); Morcos, Raghu & Bengio
+    Kornblith, Norouzi, Lee & Hinton ("Similarity of neural network representations revisited", ICML 2019); Morcos, Raghu & Bengio
     ("Insights on representational similarity in neural networks with canonical correlation", NeurIPS 2018) compare seeds so.
 
     Example:

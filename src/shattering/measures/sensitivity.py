@@ -22,7 +22,7 @@ _TABLE = 2**23  # numbers in the noises of a layer; where all examples and draws
 def jacobian_norm(fitted: Fitted) -> float:
     """Return the mean of ‖∂p/∂x‖_F over the unlabelled examples, p: the probabilities; over the training examples if there are none.
 
-    Novak et al. ("Sensitivity and generalization in neural networks: an empirical study", ICLR 2018, section 3.1), who take the test
+    Novak et al. ("Sensitivity and generalization in neural networks: an empirical study", ICLR 2018), who take the test
     inputs. Inputs are as the network gets them, after preparation.
 
     Example:
@@ -38,7 +38,7 @@ def geometric_complexity(fitted: Fitted) -> float:
     """Return the mean of ‖∂z/∂x‖_F² over the training examples.
 
     Dherin, Munn, Rosca & Barrett ("Why neural networks find simple solutions: the many regularizers of geometric complexity", NeurIPS
-    2022, definition 2.1). Inputs are as the network gets them, after preparation.
+    2022). Inputs are as the network gets them, after preparation.
 
     Example:
         >>> print(f"{geometric_complexity(fitted):.3g}")
@@ -72,7 +72,7 @@ def _real_inputs(fitted: Fitted, examples: Examples) -> Iterator[torch.Tensor]:
 def critical_sample_ratio(fitted: Fitted, radius: float = RADIUS) -> float:
     """Return the share of unlabelled examples whose class changes for some u with every abs(u_j) ≤ r, found by 10 steps of sign ascent.
 
-    Arpit et al. ("A closer look at memorization in deep networks", ICML 2017, section 4.1), who search with Langevin noise. r is 30/255
+    Arpit et al. ("A closer look at memorization in deep networks", ICML 2017), who search with Langevin noise. r is 30/255
     of the range of the inputs, as the network gets them: 30 grey levels of images in 0…255.
 
     Example:
@@ -108,7 +108,7 @@ def _changes(fitted: Fitted, inputs: torch.Tensor, radius: float) -> torch.Tenso
 def noise_sensitivity(fitted: Fitted) -> float:
     """Return the maximum over layers of the mean of ‖f(h + η‖h‖/√dim) - z‖² / ‖z‖², h: the layer's input, η: standard normal, 10 draws.
 
-    Arora, Ge, Neyshabur & Zhang ("Stronger generalization bounds for deep nets via a compression approach", ICML 2018, definition 2),
+    Arora, Ge, Neyshabur & Zhang ("Stronger generalization bounds for deep nets via a compression approach", ICML 2018),
     whose noise is larger by √dim. f is the rest of the network from that layer on.
 
     Raises:

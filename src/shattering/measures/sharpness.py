@@ -17,7 +17,7 @@ SAM_RADIUS, ADAPTIVE_RADIUS, AVERAGE_RADIUS = 0.05, 0.01, 0.1
 def sam_sharpness(fitted: Fitted, radius: float = SAM_RADIUS) -> float:
     """Return the maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, found by up to 20 steps of ascent.
 
-    What sharpness-aware minimization minimizes (Foret, Kleiner, Mobahi & Neyshabur, ICLR 2021, eq. 1). The loss rises in every step,
+    What sharpness-aware minimization minimizes (Foret, Kleiner, Mobahi & Neyshabur, ICLR 2021). The loss rises in every step,
     never falls (appendix A8), and what is returned is the rise, not the radius.
 
     Example:
@@ -35,8 +35,8 @@ def sam_sharpness(fitted: Fitted, radius: float = SAM_RADIUS) -> float:
 def adaptive_sharpness(fitted: Fitted, radius: float = ADAPTIVE_RADIUS) -> float:
     """Return the maximum of L(θ + u) - L(θ) over abs(u_j) ≤ 0.01 abs(θ_j), found by up to 20 steps of ascent.
 
-    Kwon, Kim, Park & Choi ("ASAM", ICML 2021, eq. 3, with p = ∞); Andriushchenko et al. ("A modern look at the relationship between
-    sharpness and generalization", ICML 2023, eq. 2). Nothing is divided by θ_j, so parameters that are 0 stay 0.
+    Kwon, Kim, Park & Choi ("ASAM", ICML 2021, with p = ∞); Andriushchenko et al. ("A modern look at the relationship between
+    sharpness and generalization", ICML 2023). Nothing is divided by θ_j, so parameters that are 0 stay 0.
 
     Example:
         >>> print(f"{adaptive_sharpness(fitted):.3g}")
@@ -49,7 +49,7 @@ def adaptive_sharpness(fitted: Fitted, radius: float = ADAPTIVE_RADIUS) -> float
 def adaptive_average_sharpness(fitted: Fitted, radius: float = AVERAGE_RADIUS) -> float:
     """Return the mean of L(θ + u) - L(θ) for u_j ~ N(0, (0.1 θ_j)²), over 32 draws: 16 and their negatives.
 
-    Andriushchenko et al. (ICML 2023, eq. 1) with their c = abs(θ). 0.1 is the standard deviation, not the variance (appendix A1).
+    Andriushchenko et al. (ICML 2023) with their c = abs(θ). 0.1 is the standard deviation, not the variance (appendix A1).
 
     Example:
         >>> print(f"{adaptive_average_sharpness(fitted):.3g}")

@@ -6,7 +6,7 @@ import numpy as np
 
 from shattering.measures.fitted import Fitted, NotComputable
 
-FITTED_LOSS = 0.01  # mean cross-entropy in nats at which a training counts as fitted (Jiang et al. 2020, section 4)
+FITTED_LOSS = 0.01  # mean cross-entropy in nats at which a training counts as fitted (Jiang et al. 2020)
 
 
 def n_parameters(fitted: Fitted) -> float:
@@ -23,7 +23,7 @@ def vc_dimension(fitted: Fitted) -> float:
     """Return P L log2 P for P trainable scalars in L layers.
 
     The VC dimension of piecewise linear networks is between constants times P L log(P / L) and P L log P (Bartlett, Harvey, Liaw &
-    Mehrabian, "Nearly-tight VC-dimension and pseudodimension bounds", JMLR 2019, theorems 3 and 6). L counts linear layers and
+    Mehrabian, "Nearly-tight VC-dimension and pseudodimension bounds", JMLR 2019). L counts linear layers and
     convolutions.
 
     Example:
@@ -36,7 +36,7 @@ def vc_dimension(fitted: Fitted) -> float:
 def steps(fitted: Fitted) -> float:
     """Return the natural logarithm of the updates after which the loss was at most 0.01 nats for the first time.
 
-    The loss is that of the training set in evaluation mode after each epoch (Jiang et al. 2020, section 7: number of iterations to a
+    The loss is that of the training set in evaluation mode after each epoch (Jiang et al. 2020: number of iterations to a
     loss). It needs a history with `full_train_loss`, which `NetworkClassifier` records with `evaluate_train`.
 
     Example:
@@ -56,7 +56,7 @@ def training_loss_area(fitted: Fitted) -> float:
     """Return the sum over epochs of the online loss in nats: each batch just before its update.
 
     The faster a network learns, the smaller it is. It is the sum of training losses of Ru et al. ("Speedy performance estimation for
-    neural architecture search", NeurIPS 2021, eq. 1), and a bound of Bayesian evidence for linear models (Lyle et al., "A Bayesian
+    neural architecture search", NeurIPS 2021), and a bound of Bayesian evidence for linear models (Lyle et al., "A Bayesian
     perspective on training speed and model selection", NeurIPS 2020).
 
     Example:

@@ -19,8 +19,8 @@ _NEGLIGIBLE = 1e-12  # of the largest: eigenvalues below it are rounding
 def tail_exponent(fitted: Fitted) -> float:
     """Return the mean over layers of the exponent α of the tail of λ: density ∝ λ^−α above λ_min.
 
-    (Martin & Mahoney, JMLR 2021, section 3.) α is the maximum-likelihood estimate, λ_min the eigenvalue at which the fitted tail has the
-    least Kolmogorov–Smirnov distance (Clauset, Shalizi & Newman 2009, eqs. 3.1 and 3.9).
+    (Martin & Mahoney, JMLR 2021.) α is the maximum-likelihood estimate, λ_min the eigenvalue at which the fitted tail has the
+    least Kolmogorov–Smirnov distance (Clauset, Shalizi & Newman 2009).
 
     Example:
         >>> print(f"{tail_exponent(fitted):.3g}")
@@ -30,7 +30,7 @@ def tail_exponent(fitted: Fitted) -> float:
 
 
 def weighted_exponent(fitted: Fitted) -> float:
-    """Return the mean over layers of α log₁₀ λ_max (Martin, Peng & Mahoney, Nature Communications 2021, eq. 6).
+    """Return the mean over layers of α log₁₀ λ_max (Martin, Peng & Mahoney, Nature Communications 2021).
 
     Example:
         >>> print(f"{weighted_exponent(fitted):.3g}")

@@ -18,7 +18,7 @@ def label_complexity(fitted: Fitted) -> float:
     """Return √(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G) for centred one-hot labels Ỹ, with ε = 10⁻⁶ tr K / n_G.
 
     Arora, Du, Hu, Li & Wang ("Fine-grained analysis of optimization and generalization for overparameterized two-layer neural
-    networks", ICML 2019, theorem 5.1) bound the test error so, with the kernel of an infinitely wide network at initialization; here
+    networks", ICML 2019) bound the test error so, with the kernel of an infinitely wide network at initialization; here
     it is that of the trained network.
 
     Example:
@@ -35,8 +35,8 @@ def label_complexity(fitted: Fitted) -> float:
 def kernel_alignment(fitted: Fitted) -> float:
     """Return -⟨K_c, ỸỸᵀ⟩ / (‖K_c‖ ‖ỸỸᵀ‖), Frobenius norms, with K_c the centred kernel and Ỹ centred one-hot labels.
 
-    The centred alignment of Cortes, Mohri & Rostamizadeh ("Algorithms for learning kernels based on centered alignment", JMLR 2012,
-    definition 4), of the tangent kernel as in Baratin et al. ("Implicit regularization via neural feature alignment", AISTATS 2021).
+    The centred alignment of Cortes, Mohri & Rostamizadeh ("Algorithms for learning kernels based on centered alignment", JMLR 2012),
+    of the tangent kernel as in Baratin et al. ("Implicit regularization via neural feature alignment", AISTATS 2021).
     It is negated, since an aligned kernel should generalize.
 
     Example:
