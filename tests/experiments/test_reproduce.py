@@ -90,7 +90,7 @@ def holed_store(tiny_store, tmp_path):
     return store
 
 
-@pytest.mark.parametrize("name", [*find_experiments("all-linear"), *find_experiments("all-capacity")])
+@pytest.mark.parametrize("name", [*find_experiments("all-linear"), *find_experiments("all-capacity"), *find_experiments("all-survey")])
 def test_nothing_is_judged_where_everything_is_missing(tmp_path, name):
     result = reproduce.make_result(name, TINY, Store(tmp_path / "empty"))
     assert len(result.not_done) == len(result.runs)

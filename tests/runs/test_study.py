@@ -12,6 +12,7 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
         "hessian": {"n": 4, "d": 9},
         "interpolators": {"n": 40, "n_test": 20},
         "double-descent": {"n": 30, "n_test": 20, "widths": [10, 30, 60]},
+        "width-descent": {"n": 20, "n_test": 20, "width": 4, "epochs": 2, "measures": ["n_parameters", "parameter_norm"]},
         "perceptron": {"n": 45, "passes": 3},
         "theorem1": {"n": 40},
         "corollary1": {"n": 40, "depths": [2, 5]},

@@ -51,6 +51,8 @@ class Interrogate(Swept):
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         found = interrogate(names, store, jobs=self.jobs or usable_cores(), console=Console(stderr=True))
         found.to_html(self.out)
+        if self.from_ is None and self.data is None and names is None:
+            found.store(store, scale.name)
         if self.json:
             print_json({**found.to_json(), "report": where(self.out)})
         else:

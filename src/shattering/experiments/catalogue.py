@@ -35,6 +35,10 @@ GROUPS = {  # name → title, experiments
             "forgetting",
         ],
     ),
+    "all-survey": (
+        "The survey of the republication: measures of generalization, and double descent of networks",
+        ["survey", "width-descent"],
+    ),
     "all-imagenet": (
         "The papers' ImageNet experiments",
         ["table2", "figure2a"],

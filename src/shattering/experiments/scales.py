@@ -151,6 +151,11 @@ class CapacityScale:
         n_stability: training images for the stability.
         n_replaced: how many of these are replaced, one at a time.
         epochs: the budget of trained networks.
+        widths: of the networks of double descent.
+        n_widths: training images of these.
+        n_widths_test: test images of these.
+        width_epochs: their budget.
+        width_seeds: their seeds.
 
     Example:
         >>> SCALES["demo"].capacity.sizes
@@ -166,6 +171,11 @@ class CapacityScale:
     n_stability: int
     n_replaced: int
     epochs: int
+    widths: tuple[int, ...] = (1, 4, 8, 16, 64, 256, 1024)
+    n_widths: int = 100
+    n_widths_test: int = 500
+    width_epochs: int = 150
+    width_seeds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -276,6 +286,11 @@ SMALL = Scale(
         n_stability=500,
         n_replaced=20,
         epochs=200,
+        widths=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024),
+        n_widths=1000,
+        n_widths_test=2000,
+        width_epochs=400,
+        width_seeds=3,
     ),
 )
 FULL = Scale(
@@ -314,6 +329,11 @@ FULL = Scale(
         n_stability=2000,
         n_replaced=20,
         epochs=100,
+        widths=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048),
+        n_widths=10_000,
+        n_widths_test=10_000,
+        width_epochs=400,
+        width_seeds=3,
     ),
 )
 SCALES = {scale.name: scale for scale in (DEMO, SMALL, FULL)}

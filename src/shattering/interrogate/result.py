@@ -1,5 +1,6 @@
 """`interrogate`: put measures through the tests on stored runs; `Interrogation`: what came of it, as tables, charts, page and JSON."""
 
+import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from shattering.measures.catalog import MEASURES
 from shattering.report.page import write_page
 from shattering.runs.store import Store
 from shattering.runs.stored import Run, is_of_model
+from shattering.system.files import write_own
 
 
 @dataclass(frozen=True, repr=False)
@@ -64,6 +66,20 @@ class Interrogation(Findings):
             "thresholds": vars(self.thresholds),
             "runs": [run.folder.name for run in self.runs],
         }
+
+    def store(self, store: Store, scale: str) -> Path:
+        """Write `to_json` into a store, as the result of the population of a scale, from which the papers' scoreboard judges.
+
+        Args:
+            store: a folder of runs.
+            scale: "demo", "small" or "full".
+
+        Returns:
+            The path of the file, `interrogation-SCALE.json`.
+        """
+        path = store.root / f"interrogation-{scale}.json"
+        write_own(path, lambda aside: aside.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"))
+        return path
 
     def __str__(self) -> str:
         lines = (

@@ -63,28 +63,35 @@ def survey_rows(judgements: Mapping[str, Judgement], thresholds: Thresholds, is_
 
     Returns:
         One row per measure that was judged: family, measure, the share of cells of each of T1a, T1b and T1c (NaN where nothing could be
-        compared), and claim.
+        compared), claim, and why it is "inconclusive", else "".
 
     Example:
         >>> survey_rows({}, Thresholds()).columns.tolist()
-        ['family', 'measure', 'T1a', 'T1b', 'T1c', 'claim']
+        ['family', 'measure', 'T1a', 'T1b', 'T1c', 'claim', 'why']
     """
-    rows = [
-        {
-            "family": family,
-            "measure": name,
-            **_shares(judgements[name]),
-            "claim": OPEN if is_blocked else _claim(judgements[name], thresholds),
-        }
-        for family, names in SURVEY.items()
-        for name in names
-        if name in judgements
-    ]
-    return pd.DataFrame(rows, columns=["family", "measure", *COMPARISONS, "claim"])
+    rows = []
+    for family, names in SURVEY.items():
+        for name in (name for name in names if name in judgements):
+            claim = OPEN if is_blocked else _claim(judgements[name], thresholds)
+            why = "a control came out wrong" if is_blocked else _why_open(judgements[name], thresholds) if claim == OPEN else ""
+            rows.append({"family": family, "measure": name, **_shares(judgements[name]), "claim": claim, "why": why})
+    return pd.DataFrame(rows, columns=["family", "measure", *COMPARISONS, "claim", "why"])
 
 
 def _shares(judgement: Judgement) -> dict[str, float]:
     return {test: judgement.outcomes[test].statistic for test in COMPARISONS}
+
+
+def _why_open(judgement: Judgement, thresholds: Thresholds) -> str:
+    """Name the comparisons that neither tell nor certainly do not, with their numbers."""
+    told = follows(judgement, thresholds)
+    return "; ".join(
+        f"{where} it is larger in {o.statistic:.0%} of {o.cells} cells ({o.low:.0%} … {o.high:.0%})"
+        if (o := judgement.outcomes[test]).cells
+        else f"{where} nothing could be compared"
+        for test, where in COMPARISONS.items()
+        if not told[test]
+    )
 
 
 def _claim(judgement: Judgement, thresholds: Thresholds) -> Verdict:

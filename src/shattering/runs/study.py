@@ -28,6 +28,7 @@ STUDIES = {
     "hessian": "shattering.experiments.hessian:run_study",
     "interpolators": "shattering.experiments.interpolators:run_study",
     "double-descent": "shattering.experiments.double_descent:run_study",
+    "width-descent": "shattering.experiments.width_descent:run_study",
     "polynomial": "shattering.experiments.polynomial:run_study",
     "perceptron": "shattering.experiments.perceptron:run_study",
     "theorem1": "shattering.experiments.theorem1:run_study",

@@ -1,0 +1,49 @@
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from shattering.experiments import width_descent
+from shattering.experiments.scales import DEMO
+from shattering.runs.stored import Run
+
+SCALE = replace(DEMO, capacity=replace(DEMO.capacity, widths=(1, 4, 16, 64), width_seeds=2))
+ERRORS = {0.0: (0.5, 0.3, 0.2, 0.1), 0.2: (0.6, 0.3, 0.45, 0.2)}  # with a peak under noise
+
+
+@pytest.fixture
+def stored():
+    """Studies with known errors, and measures that follow the error, the size, and neither."""
+    done = []
+    for spec in width_descent.specs(SCALE):
+        p, width = float(spec.params["labels"]), int(spec.params["width"])
+        error = ERRORS[p][(1, 4, 16, 64).index(width)] + (0.01 if spec.seed else -0.01)
+        numbers = {"data": "digits", "labels": p, "width": width, "parameters": 75 * width + 10, "train_loss": 0.001}
+        values = {"oracle": error, "size": float(width), "constant": 1.0, "absent": float("nan")}
+        one = Run(spec, Path(spec.folder_name), "done", result={**numbers, "train_error": 0.0, "test_error": error})
+        one.__dict__["table"] = pd.DataFrame([{"measure": name, "value": value, "reason": ""} for name, value in values.items()])
+        done.append(one)
+    return SimpleNamespace(records=lambda specs: done)
+
+
+def test_measures_are_placed_along_the_widths_and_the_peak_is_found(stored):
+    result = width_descent.result(SCALE, stored)
+    assert not result.not_done
+    errors, along = result.tables
+    assert [row["test"] for row in errors.rows] == [pytest.approx(value) for p in (0.0, 0.2) for value in ERRORS[p]]
+    assert [(row["measure"], row["clean"], row["noisy"], row["size"]) for row in along.rows] == [
+        ("oracle", 1.0, 1.0, pytest.approx(-2 / 3, abs=0.01)),
+        ("size", -1.0, pytest.approx(-2 / 3, abs=0.01), 1.0),
+        ("constant", None, None, None),
+    ]
+    assert result.claims[0].verdict == "holds"
+    assert result.claims[0].evidence == "best below: 30.0%; largest between: 45.0%; at the largest width: 20.0%"
+    assert set(result.charts) == {"width-descent", "width-descent-measures"}
+
+
+def test_errors_that_only_fall_have_no_peak():
+    rows = [{"test": error} for error in (0.5, 0.4, 0.3, 0.2)]
+    assert width_descent._claim(rows).verdict == "does not hold"
+    assert width_descent._claim(rows[:2]).verdict == "missing"
