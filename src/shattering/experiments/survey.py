@@ -16,6 +16,7 @@ from shattering.report.claims import MISSING
 from shattering.runs.study import StudySpec
 
 TITLE = "The survey’s measures: does each tell natural from random labels?"
+PLACE = ("CACM 6.1", "small")
 SAYS = "For any purported measure of generalization, compare how it fares on the natural data versus the randomized data."
 RULE = "larger with random labels in at least 90 % of the cells, beyond chance, at equal loss, at equal steps and at both"
 COLUMNS = (

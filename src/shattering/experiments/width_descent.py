@@ -24,6 +24,7 @@ from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
 TITLE = "Double descent: networks of growing width, trained to the end, with every measure along them"
+PLACE = ("CACM 6.1", "small")
 NOISE = (0.0, 0.2)
 PEAK = 0.02  # by how much the test error has to rise above both of its sides for a peak
 COLUMNS = (
