@@ -13,6 +13,7 @@ from shattering.measures.curvature import fisher_trace, hessian_top, hessian_tra
 from shattering.measures.derivatives import Hessian, flat, loss_hessian, unflat
 from shattering.measures.fitted import Fitted, NotComputable
 from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
+from tests.measures.test_noise import Twice
 
 
 def small(seed: int = 0, factor: float = 1.0) -> Fitted:
@@ -73,9 +74,23 @@ def smooth() -> Fitted:
     return of_module(nn.Sequential(layers[0], nn.Tanh(), layers[2]), *small_data(d=5))
 
 
-def test_of_piecewise_linear_networks_the_trace_is_that_of_the_fisher_matrix(monkeypatch):
-    made = small()
-    assert np.trace(hessian(made)) == pytest.approx(fisher_trace(made), rel=1e-10)
+@pytest.mark.parametrize("name", ["small", *TINY])
+def test_of_networks_that_are_linear_in_each_tensor_the_traces_are_exact(name):
+    made = small() if name == "small" else tiny(name)
+    assert curvature.is_linear_by_tensor(made)
+    product, theta = loss_hessian(made).product, flat(made.parameters)
+    some = torch.randperm(made.n_parameters, generator=torch.Generator().manual_seed(0))[:40]
+    units = torch.eye(made.n_parameters, dtype=torch.float64)[some]
+    diagonal = torch.stack([flat(product(unflat(made, unit)))[j] for unit, j in zip(units, some, strict=True)])
+    assert torch.allclose(flat(made.once(curvature.fisher_diagonal))[some], diagonal, rtol=1e-9, atol=1e-14)
+    every = flat(made.once(curvature.fisher_diagonal))
+    assert (hessian_trace(made, 8), weighted_trace(made, 8)) == pytest.approx((float(every.sum()), float(every @ theta**2)), rel=1e-9)
+
+
+def test_what_is_not_linear_in_a_tensor():
+    assert not curvature.is_linear_by_tensor(smooth())
+    for elsewhere in (False, True):  # a network that uses its first layer's weights again
+        assert not curvature.is_linear_by_tensor(of_module(Twice(elsewhere), *small_data()))
 
 
 def test_tiny_eigenvalues_are_right():
