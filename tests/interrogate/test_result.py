@@ -89,8 +89,9 @@ def simulated() -> Interrogation:
 def test_a_page_has_a_sentence_per_verdict_and_needs_nothing_from_outside(simulated, tmp_path):
     page = simulated.to_html(tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text() == page
-    verdicts, _, findings = page.partition("<h2>Findings</h2>")
-    assert re.findall(r"<li><strong>([^<]*)</strong>", verdicts) == [
+    _, _, findings = page.partition("<h2>Findings</h2>")
+    assert f"<strong>1 of 3: {ROBUST}.</strong> satisfies</li>" in page
+    assert re.findall(r"<li><strong>([^<]*)</strong>", findings.partition("one sentence each")[2]) == [
         f"satisfies: {ROBUST}.",
         "infinite: tells.",
         "cannot_be_computed: not computable.",

@@ -38,6 +38,7 @@ def render_interrogation(found: Findings) -> str:
         blocked=found.why_blocked,
         cannot_rank=found.judged.blocked("ranking"),
         verdicts=found.verdicts,
+        by_verdict=_by_verdict(found),
         tests={test: TESTS[test] for test in SHOWN},
         rows=[_row(found, name) for name in names],
         answers=found.answers,
@@ -55,6 +56,14 @@ def render_interrogation(found: Findings) -> str:
         loss_ratio=_loss_ratio(found),
         epochs=_tried(found),
     )
+
+
+def _by_verdict(found: Findings) -> dict[str, list[str]]:
+    """Return the measures of each verdict, the best verdict first."""
+    out: dict[str, list[str]] = {}
+    for name, verdict in found.verdicts.items():
+        out.setdefault(verdict.verdict, []).append(name)
+    return out
 
 
 def _worth(share: float) -> str:
