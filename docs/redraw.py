@@ -29,7 +29,7 @@ RESULTS = HERE.parent / "results"
 BITS = RESULTS / "bits"  # the store of docs/run_bits.py
 PAGES = (  # at full scale, what has been run of it
     ("small", find_experiments("all-cifar")),
-    ("full", ["table1", "table4"]),
+    ("full", ["table1", "figure1b", "table4"]),
     ("small", find_experiments("all-linear")),
     ("full", ["table3", "table3-conv", "norm"]),
     ("small", find_experiments("all-capacity")),

@@ -7,19 +7,22 @@ import re
 import shutil
 import signal
 import sys
+from dataclasses import replace
 from html import unescape
 from statistics import fmean
 
 import pytest
 
-from shattering import Store
+from shattering import Store, run, sweep
 from shattering.cli import main
 from shattering.experiments import reproduce, table1
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import show
 from shattering.experiments.reference import TABLE_1
+from shattering.experiments.reproduce import experiment_specs, settles
 from shattering.experiments.scales import SCALES
 from shattering.report.charts import to_spec
+from shattering.runs import sweep as sweep_module
 from tests.experiments.conftest import TINY
 from tests.programs import run_program
 
@@ -127,10 +130,10 @@ def test_paper_redraws_from_stored_runs_and_runs_nothing(cli, tiny_store, tmp_pa
     assert code == 0
     found = json.loads(out)
     assert [r["experiment"] for r in found["results"]] == find_experiments("all-cifar")
-    assert len(found["files"]) == 1 + 6 + 3 * 3, "an index, a page each; pictures of three figures, as nothing overfits for figure 1b"
+    assert len(found["files"]) == 1 + 7 + 4 * 3, "an index, a page each; pictures of four figures, as nothing overfits for figure 1b"
     index = (tmp_path / "drawn" / "all-cifar-tiny.html").read_text()
     links = re.findall(r'<a href="([^"]+)"', index)
-    assert [(tmp_path / "drawn" / link).exists() for link in links] == [True] * 6
+    assert [(tmp_path / "drawn" / link).exists() for link in links] == [True] * 7
     assert all(claim["name"] in unescape(index) for result in found["results"] for claim in result["claims"])
     assert sorted((p, p.stat().st_mtime_ns) for p in tiny_store.root.rglob("*")) == before
     code, out, _ = cli("paper", "table1", "--from", tiny_store.root)
@@ -220,3 +223,46 @@ def test_ten_interruptions_change_nothing(tiny_store, tmp_path):
     assert ours.to_json() == theirs.to_json()
     for one, other in zip(ours.runs, theirs.runs, strict=True):
         assert (one.folder / "history.parquet").read_bytes() == (other.folder / "history.parquet").read_bytes()
+
+
+def test_slices_resume_and_follow_the_order_of_what_runs_settle(tmp_path, monkeypatch):
+    """A dry run of the plan of all-cifar with tiny networks: stopped in the midst of a run, twice, and then run to the end."""
+    params = {"epochs": 40, "device": "cpu", "checkpoint_every": 0, "batch_size": 5}
+    planned = [
+        spec
+        for spec in experiment_specs(find_experiments("all-cifar"), TINY)
+        if spec.model_name == "alexnet" and not spec.params.get("augment")
+    ]
+    plan = list({(s := replace(spec, params=params | {"network": "mlp-1x4"})).run_id: s for spec in planned}.values())[:3]
+    assert [settles(spec) for spec in plan] == [0, 1, 5]
+    store = Store(tmp_path / "sliced")
+
+    class Clock:
+        """Time is up once a run has a checkpoint, so that it ends in the midst of it on a machine of any speed."""
+
+        def __init__(self, spec):
+            self.checkpoint = store.folder(spec) / "checkpoint.pt"
+
+        def monotonic(self):
+            return 1e9 if self.checkpoint.exists() else 0.0
+
+    for number in (0, 1):
+        monkeypatch.setattr(sweep_module, "time", Clock(plan[number]))
+        runs = sweep(plan, store, seconds=60)
+        assert [run.status for run in runs] == ["done"] * number + ["interrupted"] + ["missing"] * (2 - number)
+        monkeypatch.undo()
+    done = [run.whole() for run in sweep(plan, store)]
+    assert [run.provenance["resumed"] for run in done] == [True, True, False]
+    started = [run.provenance["started"] for run in done]
+    assert started == sorted(started)
+    again = run(plan[0], Store(tmp_path / "whole"))
+    assert (again.folder / "history.parquet").read_bytes() == (done[0].folder / "history.parquet").read_bytes()
+
+
+def test_the_budget_of_the_command_is_the_time_of_its_sweep(cli, monkeypatch, tmp_path):
+    given = []
+    monkeypatch.setattr("shattering.cli.running.sweep_with_overview", lambda *_, **options: given.append(options["seconds"]))
+    code, _, _ = cli("paper", "polynomial", "--budget", "30min", "--store", tmp_path / "none")
+    assert (code, given) == (1, [1800])
+    code, _, err = cli("paper", "polynomial", "--budget", "soon")
+    assert (code, err) == (1, "shattering: budget is 'soon', expected a time such as '90s', '5min' or '1h'\n")

@@ -13,7 +13,7 @@ from shattering import InputError, Store
 from shattering.experiments import figure1a, figure1b, figure1c, figure2b, reference, table1, table4
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS, find_experiments
 from shattering.experiments.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, judge, not_annealed, show
-from shattering.experiments.reproduce import experiment_specs, find_experiment
+from shattering.experiments.reproduce import experiment_specs, find_experiment, settles
 from shattering.experiments.scales import NETWORKS, SCALES, CifarScale
 from shattering.report.charts import to_spec
 from shattering.runs.fit import early_stopping
@@ -123,7 +123,7 @@ def _experiments():
 
 def test_numbers_as_in_the_paper_satisfy_every_claim():
     found = claims(as_in_the_paper)
-    assert len(found) == 16
+    assert len(found) == 17
     assert {name: c.evidence for name, c in found.items() if not c.holds} == {}
 
 
@@ -197,6 +197,7 @@ def creeping(spec):
         ("noise pixels converge before random labels", slow(30, is_("inception", 0.0, "gaussian"))),
         ("time to overfit grows by a small factor", slow(90, is_("alexnet", 1.0, weight_decay=False))),
         ("time to overfit grows by a small factor", slow(30, is_("mlp-1x512", 0.0))),
+        ("time to overfit grows by a small factor, MLPs", slow(200, is_("mlp-3x512", 1.0, weight_decay=False))),
         ("test error rises steadily to chance", spoil(is_("mlp-1x512", 0.5), test_accuracy=0.12)),
         ("test error rises steadily to chance", spoil(is_("inception", 1.0), test_accuracy=0.2)),
         ("no gain by early stopping, at best", spoil(is_("inception-no-bn", 0.0), best_test_accuracy=0.9)),
@@ -245,6 +246,22 @@ def test_what_the_texts_say_of_table_1_and_figure_1a_is_left_open_where_runs_can
     assert claim_of("weight decay sometimes helps optimization", unfinished(is_("inception-no-bn"))).verdict == "holds", (
         "the others can tell"
     )
+
+
+def test_a_factor_has_an_interval_and_decides_nothing_where_1_is_in_it():
+    def run_of(epochs, seed=0):
+        (run, *_) = Made(lambda _: ({}, history([0.1] * (epochs - 1) + [1.0]))).outcome(TINY.cifar.specs("alexnet")).runs
+        return run
+
+    assert figure1b.factor_interval([(run_of(5), run_of(10))]) == (90 / 50, 100 / 40)
+    low, high = figure1b.factor_interval([(run_of(5), run_of(10)), (run_of(5), run_of(20))])
+    assert low < 2 < 4 < high
+    assert (
+        figure1b.factor_interval([(run_of(5), Made(lambda _: ({}, history([0.1]))).outcome(TINY.cifar.specs("alexnet")).runs[0])]) is None
+    )
+    claim = claim_of("time to overfit grows by a small factor, MLPs", slow(5, is_("mlp-3x512", 1.0, weight_decay=False)))
+    assert claim.verdict == "inconclusive"
+    assert claim.why.startswith("MLP 3x512: the factor is between 1.00 and")
 
 
 def test_comparisons_need_seeds_and_training_to_the_end():
@@ -364,6 +381,10 @@ def test_plans(scale):
     assert len({s.run_id for s in specs}) == len(specs)
     seeds = [s.seed for s in specs]
     assert seeds == sorted(seeds), "a second seed of anything only after the first of everything"
+    first = [settles(s) for s in specs if s.seed == 0]
+    assert first == sorted(first), "what settles most comes first"
+    assert set(first) == set(range(8))
+    assert {s.model_name for s in specs[:5]} == set(NETWORKS), "all networks on random labels"
     for name in find_experiments("all-cifar"):
         assert {s.run_id for s in find_experiment(name).specs(scale)} <= {s.run_id for s in specs}
     augmented = [s for s in specs if s.params.get("decay") == 0.999]

@@ -68,13 +68,18 @@ def check_out(path: Path, is_folder: bool = False) -> None:
 
 
 def sweep_with_overview(
-    specs: Sequence[Spec], store: Store, jobs: int | None, log: Sequence[str] = (), engine: Engine = "local"
+    specs: Sequence[Spec],
+    store: Store,
+    jobs: int | None,
+    log: Sequence[str] = (),
+    engine: Engine = "local",
+    seconds: float | None = None,
 ) -> Sequence[Any]:
     from rich.console import Console
 
     from shattering.runs.sweep import sweep
 
-    return sweep(specs, store, jobs, Console(stderr=True), log, engine=engine)
+    return sweep(specs, store, jobs, Console(stderr=True), log, engine=engine, seconds=seconds)
 
 
 def finish(runs, as_json: bool, extra: dict) -> int:

@@ -200,6 +200,8 @@ class Paper(Swept):
     """Photographs in place of ImageNet, for table2 and figure2a: a path or name as for a run."""
     jobs: Count | None = None
     """Runs at a time, each in its own process. Default: as many as cores, 4 on a GPU; on Ray as many as fit."""
+    budget: str | None = None
+    """Time for the runs, e.g. 30min. Then those under way are ended, and the same command resumes them."""
     from_: str | None = None
     """Draw from this store, and run nothing."""
     out: Path = Path("paper")
@@ -214,7 +216,10 @@ class Paper(Swept):
 
         if self.what is None:
             return self._show_scoreboard()
+        from shattering.compare.budget import parse_budget
+
         check_out(self.out, is_folder=True)
+        seconds = parse_budget(self.budget)
         names, scale = find_experiments(self.what), SCALES[self.scale]
         if self.data is not None:
             scale = replace(scale, imagenet=replace(scale.imagenet, dataset=self.data))
@@ -222,7 +227,7 @@ class Paper(Swept):
         if self.from_ is None:
             specs = reproduce.for_this_machine(reproduce.experiment_specs(names, scale))
             jobs = reproduce.default_jobs(names) if self.jobs is None and self.engine == "local" else self.jobs
-            sweep_with_overview(specs, store, jobs, engine=self.chosen_engine())
+            sweep_with_overview(specs, store, jobs, engine=self.chosen_engine(), seconds=seconds)
         elif not store.refresh():
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         results = [reproduce.make_result(name, scale, store) for name in names]

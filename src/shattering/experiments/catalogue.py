@@ -11,7 +11,7 @@ from shattering.errors import unknown
 GROUPS = {  # name → title, experiments
     "all-cifar": (
         "The papers' CIFAR-10 experiments",
-        ["table1", "figure1a", "figure1b", "figure1c", "figure2b", "table4"],
+        ["table1", "figure1", "figure1a", "figure1b", "figure1c", "figure2b", "table4"],
     ),
     "all-linear": (
         "Section 5 of the papers: linear models and kernels",

@@ -1,5 +1,9 @@
 """Figure 1b: the time that three networks take to overfit partially corrupted labels. Figure 1c uses the same runs."""
 
+import math
+from collections.abc import Sequence
+from statistics import fmean
+
 import altair as alt
 import pandas as pd
 
@@ -8,12 +12,21 @@ from shattering.experiments.reference import MODEL_NAMES
 from shattering.experiments.scales import CORRUPTIONS, Scale
 from shattering.report.charts import POINTS, SIZE, Chart, color
 from shattering.runs.spec import RunSpec
+from shattering.runs.stored import Run
+from shattering.stats import mean_interval
 
 TITLE = "Figure 1b: convergence slowdown over label corruption"
 PLACE = ("ICLR 2.1, figure 1b", "full")
 NETWORKS = ("inception", "alexnet", "mlp-1x512")
 OVERFIT = 0.95  # a network has overfit once its online training accuracy over an epoch is at least this
 SMALL_FACTOR = 10.0
+MLPS = ("mlp-1x512", "mlp-3x512")
+FACTORS = (
+    Column("model", "model"),
+    Column("factor", "factor", "number"),
+    Column("interval", "interval"),
+    Column("seeds", "seeds"),
+)
 COLUMNS = (
     Column("model", "model"),
     Column("labels", "label corruption", "share"),
@@ -54,6 +67,32 @@ def time_to_overfit(history: pd.DataFrame, accuracy: float = OVERFIT) -> int | N
     return next((int(step) for step, online in epochs if online >= accuracy), None)
 
 
+def factor_interval(runs: Sequence[tuple[Run, Run]]) -> tuple[float, float] | None:
+    """Return an interval of the factor by which random labels take longer than original ones.
+
+    A time is that of the end of an epoch, so a factor is known only as far as two epochs are. With two seeds or more, the interval is at
+    least the 95 % interval of the mean of the seeds' factors (Student's t). None where a run has no time to overfit.
+
+    Args:
+        runs: of original labels and of random labels with the same seed.
+    """
+    times = [(time_to_overfit(one.history), time_to_overfit(other.history)) for one, other in runs]
+    known = [(a, b) for a, b in times if a and b]
+    if not known or len(known) < len(times):
+        return None
+    epochs = [tuple(float(run.history["step"].iloc[0]) for run in pair) for pair in runs]
+    low = fmean((b - other) / a for (a, b), (_, other) in zip(known, epochs, strict=True))
+    high = fmean(b / (a - one) if a > one else math.inf for (a, b), (one, _) in zip(known, epochs, strict=True))
+    spread = mean_interval([b / a for a, b in known], 0.0, math.inf) or (low, high)
+    return min(low, spread[0]), max(high, spread[1])
+
+
+def pairs(scale: Scale, runs: Runs, network: str) -> list[tuple[Run, Run]]:
+    """Return the runs of a network on original and on random labels, by seed, that are done."""
+    one, other = ({run.spec.seed: run for run in runs.outcome(scale.cifar.specs(network, labels=p)).done} for p in (0.0, 1.0))
+    return [(one[seed], other[seed]) for seed in one if seed in other]
+
+
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the figure, its table and its claim from stored runs."""
     rows, ratios = [], {}
@@ -80,6 +119,13 @@ def result(scale: Scale, runs: Runs) -> Result:
         rows,
         f"Time to overfit: updates until the first epoch whose online training accuracy is at least {OVERFIT:.0%}; means over seeds.",
     )
+    found = {network: pairs(scale, runs, network) for network in (*NETWORKS, MLPS[1])}
+    factors = Table(
+        f"Time to overfit random labels, relative to original ones, {runs.size}",
+        FACTORS,
+        [_factor_row(network, of_network) for network, of_network in found.items() if of_network],
+        "The interval is Student's t over seeds, and at least as wide as times are known, which are those of the ends of epochs.",
+    )
     caption = (
         f"Updates until the online training accuracy over an epoch first reaches {OVERFIT:.0%}, relative to original labels, "
         f"{runs.size}. The paper's figure has the same axes and series with n = 50,000, and does not define the time."
@@ -87,14 +133,14 @@ def result(scale: Scale, runs: Runs) -> Result:
     all_runs = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
     drawn = [row for row in rows if row["ratio"] is not None]
     charts = {"figure1b": (_chart(drawn), caption)} if drawn else {}
-    return Result("figure1b", TITLE, scale.name, runs.size, all_runs, [table], charts, [_claim(ratios)])
+    return Result("figure1b", TITLE, scale.name, runs.size, all_runs, [table, factors], charts, [_claim(ratios, found), _mlp_claim(found)])
 
 
 def _chart(rows: list[dict]) -> Chart:
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
         y=alt.Y("ratio:Q", title="time to overfit, relative", scale=alt.Scale(domainMin=0)),
-        color=color("model", sort=None),
+        color=color("model", [MODEL_NAMES[network] for network in sorted(NETWORKS)]),
         tooltip=[
             "model:N",
             alt.Tooltip("labels:Q", format=".0%"),
@@ -105,12 +151,53 @@ def _chart(rows: list[dict]) -> Chart:
     return base.mark_line(strokeWidth=2, point=POINTS).properties(**SIZE)
 
 
-def _claim(ratios: dict[tuple[str, float], float | None]) -> Claim:
+def _factor_row(network: str, found: list[tuple[Run, Run]]) -> dict:
+    interval = factor_interval(found)
+    shown = None if interval is None else f"{interval[0]:.2f} … {interval[1]:.2f}"
+    return {"model": MODEL_NAMES[network], "factor": _factor(found), "interval": shown, "seeds": str(len(found))}
+
+
+def _factor(found: list[tuple[Run, Run]]) -> float | None:
+    times = [(time_to_overfit(one.history), time_to_overfit(other.history)) for one, other in found]
+    ratios = [b / a for a, b in times if a and b]
+    return fmean(ratios) if ratios and len(ratios) == len(times) else None
+
+
+def _unclear(found: dict[str, list[tuple[Run, Run]]]) -> list[str]:
+    """Name the networks whose interval has 1 or the largest small factor in it."""
+    intervals = {network: factor_interval(of_network) for network, of_network in found.items()}
+    return [
+        f"{MODEL_NAMES[network]}: the factor is between {interval[0]:.2f} and {interval[1]:.2f}"
+        for network, interval in intervals.items()
+        if interval and any(interval[0] <= bound <= interval[1] for bound in (1.0, SMALL_FACTOR))
+    ]
+
+
+def _claim(ratios: dict[tuple[str, float], float | None], found: dict[str, list[tuple[Run, Run]]]) -> Claim:
     return judge(
         "time to overfit grows by a small factor",
         "Label noise slows convergence down, by a small constant factor.",
-        f"from no corruption to random labels, every network takes longer, and at most {SMALL_FACTOR:g} times as long",
+        f"from no corruption to random labels, every network takes longer, and at most {SMALL_FACTOR:g} times as long, for sure",
         {MODEL_NAMES[network]: ratios[network, 1.0] for network in NETWORKS},
-        lambda v: all(1 < value <= SMALL_FACTOR for value in v.values()),
+        _is_small,
         "{:.2f} times",
+        doubts=_unclear({network: found[network] for network in NETWORKS}),
     )
+
+
+def _mlp_claim(found: dict[str, list[tuple[Run, Run]]]) -> Claim:
+    """Judge the MLPs alone, whose runs with all images are stored."""
+    of_mlps = {network: found[network] for network in MLPS}
+    return judge(
+        "time to overfit grows by a small factor, MLPs",
+        "Label noise slows convergence down, by a small constant factor.",
+        f"from no corruption to random labels, both MLPs take longer, and at most {SMALL_FACTOR:g} times as long, for sure",
+        {MODEL_NAMES[network]: _factor(of_network) for network, of_network in of_mlps.items()},
+        _is_small,
+        "{:.2f} times",
+        doubts=_unclear(of_mlps),
+    )
+
+
+def _is_small(factors: dict[str, float]) -> bool:
+    return all(1 < factor <= SMALL_FACTOR for factor in factors.values())

@@ -47,8 +47,8 @@ def find_experiment(name: str) -> Experiment:
 def experiment_specs(names: Sequence[str], scale: Scale) -> list[Spec]:
     """List the runs of these experiments, each once, in the order in which to execute them.
 
-    The first seed of every configuration comes before the second seed of any. Within a seed, the runs that rows of tables
-    need come first, so that a sweep that is stopped has completed as many rows as it could.
+    The first seed of every configuration comes before the second seed of any. Within a seed, runs of networks come in the order of
+    what they settle (see `settles`), others as their experiments list them, so that a sweep that is stopped has judged what it could.
 
     Args:
         names: of experiments, as `find_experiments` lists them.
@@ -63,7 +63,38 @@ def experiment_specs(names: Sequence[str], scale: Scale) -> list[Spec]:
         5
     """
     specs = {spec.run_id: spec for name in names for spec in find_experiment(name).specs(scale)}
-    return sorted(specs.values(), key=lambda spec: spec.seed)
+    return sorted(specs.values(), key=lambda spec: (spec.seed, settles(spec)))
+
+
+def settles(spec: Spec) -> int:
+    """Return the place of a run in the order of what runs settle: small first.
+
+    0: random labels without regularizers, the papers' first claim. 1: original labels without regularizers, which tell how networks
+    generalize, and what batch normalization and early stopping are worth. 2: original labels with regularizers. 3: random labels with
+    weight decay. 4: randomized pixels. 5: partly corrupted labels. 6: the same with a validation split. 7: long runs of augmented images
+    with random labels. Runs that are not of networks have place 0.
+
+    Args:
+        spec: of a run or study.
+
+    Example:
+        >>> from shattering import Randomization, RunSpec
+        >>> settles(RunSpec("digits", randomization=Randomization(1.0))), settles(RunSpec("digits"))
+        (0, 1)
+    """
+    if not isinstance(spec, RunSpec) or spec.model != "network":
+        return 0
+    labels, pixels = spec.randomization.labels, spec.randomization.pixels
+    if spec.n_validation:
+        return 6
+    if pixels != "true":
+        return 4
+    if 0 < labels < 1:
+        return 5
+    if labels and "augment" in spec.params:
+        return 7
+    regularized = "augment" in spec.params or "weight_decay" in spec.params
+    return (3 if regularized else 0) if labels else (2 if regularized else 1)
 
 
 def for_this_machine(specs: Sequence[Spec]) -> list[Spec]:

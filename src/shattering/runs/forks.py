@@ -256,7 +256,8 @@ class _Serving:
             if pid is not None:
                 with contextlib.suppress(OSError):
                     os.setpgid(pid, pid)
-                line.send(_NUMBER.pack(pid))
+                with contextlib.suppress(BrokenPipeError):  # a sweep whose time was up: the closed line then ends the process
+                    line.send(_NUMBER.pack(pid))
                 self.lines[pid] = line
                 self.selector.register(line, selectors.EVENT_READ, pid)
                 line = None

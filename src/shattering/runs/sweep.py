@@ -1,5 +1,6 @@
 """`sweep`: run what is missing, on this machine or on a cluster."""
 
+import math
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -39,6 +40,7 @@ def sweep(
     log: Log = None,
     objects: Objects | None = None,
     engine: Engine = "local",
+    seconds: float | None = None,
 ) -> Sequence[Run[S]]:
     """Run what the store lacks and return the runs of all specs in their order.
 
@@ -55,9 +57,12 @@ def sweep(
         log: names of loggers, as for `run`; objects are refused, as the runs are processes of their own.
         objects: the objects that the specs name; the workers get copies.
         engine: "local" for processes of this machine; "ray" or a `Ray` for tasks on a Ray cluster.
+        seconds: time for the runs. After it those under way are ended and none is begun; the same call resumes them at their last
+            checkpoints. None: as long as they take.
 
     Returns:
-        One run per distinct spec. A run that fails has the status "failed"; one whose files cannot be read "damaged" or "newer".
+        One run per distinct spec, with the status "missing" or "interrupted" where the time was up. A run that fails has the status
+        "failed"; one whose files cannot be read "damaged" or "newer".
 
     Raises:
         InputError: for bad input.
@@ -69,6 +74,8 @@ def sweep(
         ['done', 'done']
     """
     check(jobs, engine)
+    parameters.check("seconds", seconds, parameters.Positive | None)
+    deadline = time.monotonic() + (math.inf if seconds is None else seconds)
     parameters.check("store", store, Store)
     specs = list(specs) if isinstance(specs, Iterable) else [specs]
     for spec in specs:
@@ -81,7 +88,7 @@ def sweep(
     with Overview(console, len(unique), len(unique) - len(missing)) as overview:
         if missing:
             with _workers(engine, store, jobs, names, objects, overview) as workers:
-                _execute(_Pending(missing, store), workers, store, overview, objects)
+                _execute(_Pending(missing, store), workers, store, overview, objects, deadline)
         runs = [store.of(spec) for spec in unique.values()]
         for run in runs:
             if run.status in UNREADABLE:
@@ -159,16 +166,17 @@ class _Job:
             overview.update(self.task, row, self.epochs)
 
 
-def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overview, objects: Objects | None) -> None:
+def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overview, objects: Objects | None, deadline: float) -> None:
+    """Execute the runs until all are settled, or until the deadline (monotonic)."""
     jobs: list[_Job] = []
     try:
-        while pending.specs or jobs:
+        while (pending.specs or jobs) and time.monotonic() < deadline:
             while workers.has_room(len(jobs)) and (spec := pending.next_free(overview)):
                 jobs.append(_Job(spec, spec.epochs(objects)))
             for job in jobs:
                 job.begin(workers)
             if jobs or pending.specs:
-                workers.wait([job.worker for job in jobs if job.worker], _LOOK_SECONDS)
+                workers.wait([job.worker for job in jobs if job.worker], max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
             for job in jobs:
                 job.show(overview)
             jobs = [job for job in jobs if not _is_settled(job, pending, store, overview)]
