@@ -66,12 +66,28 @@ def test_with_one_cell_the_controls_block_the_verdicts_and_the_command_says_so(p
         ("n_parameters", "measures is 'n_parameters', expected a list of names or a mapping from names to functions"),
         ({"gap": l1_norm}, "measures has 'gap', expected a name that no column of the values and no control has"),
         ({"constant": l1_norm}, "measures has 'constant', expected a name"),
+        ([], r"measures is \[\], expected a list of names or a mapping from names to functions"),
+        (5, "measures is 5, expected a list of names or a mapping"),
         ({"mine": 5}, "measures has 5 as mine, expected a function of a Fitted"),
     ],
 )
 def test_bad_measures_are_refused_before_anything_is_computed(population, measures, message):
     with pytest.raises(InputError, match=message):
         interrogate(measures, population[0])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"runs": 5}, "runs is 5, expected a store, its folder, or a list of runs"),
+        ({"runs": None}, "runs is None, expected a store, its folder, or a list of runs"),
+        ({"runs": ["a"]}, "runs has no networks trained to a loss"),
+        ({"runs": [], "thresholds": {"tells": 0.9}}, "thresholds is .*, expected"),
+    ],
+)
+def test_what_is_no_population_is_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        interrogate(["n_parameters"], **options)
 
 
 @pytest.fixture(scope="module")

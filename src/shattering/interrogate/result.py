@@ -126,6 +126,9 @@ def interrogate(
         tells: l1_norm is larger with random labels in 32 of 32 cells at equal loss, …
     """
     parameters.check("jobs", jobs, parameters.Count)
+    parameters.check("thresholds", thresholds, Thresholds | None)
+    if not isinstance(runs, (Store, str, Path, Sequence)):
+        raise InputError(f"runs is {shown(runs)}, expected a store, its folder, or a list of runs")
     store = runs if isinstance(runs, Store) else Store(runs) if isinstance(runs, (str, Path)) else None
     given: list[Any] = store.runs() if store else list(runs)  # type: ignore[arg-type]  # a store has been dealt with
     found = [run for run in given if is_of_model(run)]
@@ -152,8 +155,8 @@ def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.D
     known: dict[str, Callable[..., Any]] = {**MEASURES, **OF_RUNS, **OF_THE_TABLE}
     if measures is None:
         return known
-    if isinstance(measures, str):
-        raise InputError(f"measures is {measures!r}, expected a list of names or a mapping from names to functions")
+    if isinstance(measures, str) or not isinstance(measures, (Mapping, Sequence)) or not measures:
+        raise InputError(f"measures is {shown(measures)}, expected a list of names or a mapping from names to functions")
     if not isinstance(measures, Mapping):
         for name in measures:
             if name not in known:
