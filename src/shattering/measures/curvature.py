@@ -16,7 +16,7 @@ from shattering.measures.sampling import shuffled
 PROBES = 100  # random vectors for a trace, at most
 PRECISION = 0.05  # standard error at which no more are drawn, as a share of the trace
 _FEW = 4  # random vectors before the standard error is looked at
-_EXAMPLES = 64  # by which it is told whether logits are linear in a tensor of parameters
+_EXAMPLES = 16  # by which it is told whether logits are linear in a tensor of parameters
 _BASIS, _PRODUCTS = 60, 300  # vectors that Lanczos' method keeps, and products with the Hessian, at most
 _DENSE = 40  # parameters up to which the Hessian is written out
 
@@ -138,7 +138,7 @@ def _trace(fitted: Fitted, purpose: str, scale: Vector, probes: int) -> float:
 def is_linear_by_tensor(fitted: Fitted) -> bool:
     """Return whether the logits are linear in each tensor of parameters while the others stay, around θ, as far as examples show.
 
-    For up to 64 training examples, a random mixture of the logits is differentiated twice along a random direction in each tensor. Of
+    For up to 16 training examples, a random mixture of the logits is differentiated twice along a random direction in each tensor. Of
     linear layers, convolutions, normalizations in evaluation mode, ReLU and max-pooling the second derivative is 0 to the last digit;
     of tensors that are used twice, and of curved activations, it is not.
     """
