@@ -7,10 +7,10 @@ from typing import Literal
 from shattering.cli.catalog import MODELS, NETWORKS
 from shattering.cli.common import Stored, check_out, print_json, print_written, summary, where
 from shattering.cli.options import Positional
+from shattering.cli.tables import cut_to_terminal, print_paragraph, print_rows
 
 _LEGENDS = {
-    "measures": """
-Needs: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products with the
+    "measures": """Needs: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products with the
 Hessian, T history of the training, Q further training, R other runs, U unlabelled inputs. Cost: E an evaluation of the training
 set, B its gradient (about 3 E), P a pass over the parameters. Sign -: the measure is the negative of the formula, as larger always
 means predicted to generalize worse.
@@ -26,23 +26,26 @@ class List:
     """Which list."""
     json: bool = False
     """Print JSON."""
+    wide: bool = False
+    """Print every column, in whole lines."""
 
     def execute(self) -> int:
         rows = {"datasets": _datasets, "networks": _networks, "models": _models, "measures": _measures}[self.what]()
         if self.json:
             print_json(rows)
         else:
-            width = max(len(row["name"]) for row in rows)
-            print(f"{'NAME':{width}}  " + "  ".join(name.upper() for name in rows[0] if name != "name"))
-            for row in rows:
-                print(f"{row['name']:{width}}  " + "  ".join(str(v) for k, v in row.items() if k != "name"))
-            print(_LEGENDS.get(self.what, ""), end="")
+            print_rows(rows, self.wide)
+            if self.what in _LEGENDS:
+                print_paragraph(_LEGENDS[self.what])
         return 0
 
 
 @dataclass(frozen=True)
 class Status(Stored):
     """Show the state of every run and study in a store."""
+
+    wide: bool = False
+    """Print whole lines."""
 
     def execute(self) -> int:
         from shattering.report.text import print_status
@@ -52,7 +55,7 @@ class Status(Stored):
         if self.json:
             print_json([summary(run) for run in runs])
         else:
-            print_status(runs)
+            print_status(runs, lambda line: cut_to_terminal(line, self.wide))
         return 0
 
 

@@ -6,7 +6,7 @@ Listing runs must stay fast, so heavy imports are made where they are needed.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from shattering.errors import printable
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 LISTED = 10  # values of a long list that are printed
 
 
-def print_status(runs: Sequence[Found]) -> None:
-    """Print one line per run, and how many have each status."""
+def print_status(runs: Sequence[Found], fit: Callable[[str], str] = str) -> None:
+    """Print one line per run, and how many have each status. fit: cuts a line to the terminal."""
     for run in runs:
-        print(printable(f"{run.status:11}  {run.folder.name}  {run.outcome}"))
+        print(fit(printable(f"{run.status:11}  {run.folder.name}  {run.outcome}")))
     counts = {s: sum(run.status == s for run in runs) for s in get_args(Status)}
     print(", ".join(f"{n} {s}" for s, n in counts.items() if n) or "no runs")
 

@@ -1,0 +1,59 @@
+"""Tables fit a terminal of 80 columns, and a program that reads them gets whole lines."""
+
+import os
+import sys
+
+import pytest
+
+from shattering.cli import main
+from shattering.cli.tables import LEAST
+
+ROWS = {"networks": 7, "models": 11, "datasets": 7, "measures": 60}
+
+
+@pytest.fixture
+def terminal(monkeypatch):
+    """Of a number of columns; 0: a pipe."""
+
+    def set_columns(columns):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: columns > 0, raising=False)
+        monkeypatch.setattr("shutil.get_terminal_size", lambda *_: os.terminal_size((columns or 80, 24)))
+
+    return set_columns
+
+
+@pytest.mark.parametrize("what", ROWS)
+@pytest.mark.parametrize("columns", [80, 60, 120])
+def test_lists_fit_the_terminal(terminal, capsys, what, columns):
+    terminal(columns)
+    assert main(["list", what]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= max(columns, LEAST + 32)
+    assert sum(not line.startswith(" ") for line in lines) > ROWS[what]
+
+
+def test_what_is_left_out_is_said_and_wide_or_a_pipe_has_it(terminal, capsys):
+    terminal(80)
+    main(["list", "models"])
+    assert "--wide shows class, too." in capsys.readouterr().out
+    terminal(0)
+    main(["list", "models"])
+    piped = capsys.readouterr().out
+    terminal(80)
+    main(["list", "models", "--wide"])
+    assert capsys.readouterr().out == piped
+    assert "sklearn.linear_model.Perceptron" in piped
+    assert "--wide" not in piped
+    assert len(piped.splitlines()) == 1 + ROWS["models"]
+
+
+def test_lines_of_status_are_cut(terminal, capsys, tmp_path):
+    store = tmp_path / "runs"
+    assert main(["run", "--n-train", "20", "--n-test", "10", "--set", "epochs=1", "--store", str(store)]) == 0
+    capsys.readouterr()
+    terminal(40)
+    main(["status", "--store", str(store)])
+    line = capsys.readouterr().out.splitlines()[0]
+    assert (len(line), line[-1]) == (40, "…")
+    main(["status", "--store", str(store), "--wide"])
+    assert "test" in capsys.readouterr().out.splitlines()[0]
