@@ -57,7 +57,7 @@ def test_run_status_show_and_report(cli, tmp_path):
 
 def test_every_option_of_run_reaches_the_spec(cli):
     options = ["--pixels", "random", "--label-mode", "flip", "--labels", "1", "--permute-channels", "--seed", "3", "--data-seed", "4"]
-    code, out, _ = cli("run", *options, "--noise-seed", "5", "--dataset", "digits", *QUICK, "--store", "s", "--json")
+    code, out, _ = cli("run", *options, "--noise-seed", "5", "--data", "digits", *QUICK, "--store", "s", "--json")
     assert code == 0
     spec = json.loads(out)["spec"]
     assert spec["randomization"] == {"labels": 1.0, "pixels": "random", "label_mode": "flip", "permute_channels": True, "exchange": "free"}
@@ -98,7 +98,7 @@ def test_lists(cli):
         (["show"], 2, "show"),
         (["run", "--labels", "2"], 2, "--labels is '2', expected a probability of corruption in 0…1"),
         (["run", "--pixels", "noise"], 2, "unknown --pixels 'noise'; known:"),
-        (["run", "--dataset", "cifar11"], 1, "unknown dataset 'cifar11'; did you mean 'cifar10'?"),
+        (["run", "--data", "cifar11"], 1, "unknown dataset 'cifar11'; did you mean 'cifar10'?"),
         (["run", "--model", "svm"], 1, "unknown model 'svm'; known:"),
         (["run", "--set", "network=vgg"], 1, "unknown network 'vgg'; known:"),
         (["run", "--set", "epoch=3"], 1, "unknown parameter of model 'network': 'epoch'"),
@@ -135,7 +135,7 @@ def test_bad_images_are_one_line(cli, tmp_path):
         ("corrupt", f"{tmp_path}/corrupt/train/cat/1.jpg is not a readable image: "),
         ("lacking", f"{tmp_path}/lacking lacks 1 of 2 shards (first: train-00001-of-00002.parquet), expected all"),
     ):
-        code, _, err = cli("run", "--dataset", tmp_path / name, "--image-size", "32", *QUICK[4:])
+        code, _, err = cli("run", "--data", tmp_path / name, "--image-size", "32", *QUICK[4:])
         assert (code, err.count("\n")) == (1, 1)
         assert err.startswith(f"shattering: {message}")
 

@@ -61,11 +61,20 @@ def meant(name: str, names: Sequence[str], also: str = "") -> str:
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
-    """Return the known name that `name` is likely to mean: one with few other letters, or the only one that contains it; or None."""
+    """Return the known name that `name` is likely to mean; or None.
+
+    The only one that begins with it or has it as a word, or the only one that it begins with, or one with few other letters.
+
+    Example:
+        >>> nearest("dataset", ["data", "data-seed"]), nearest("lables", ["labels", "seed"])
+        ('data', 'labels')
+    """
     folded = {_folded(name): name for name in reversed(names)}
     wanted = _folded(name)[:100]
     parts = [name for name in folded if len(wanted) > 1 and (name.startswith(wanted) or wanted in name.split("-"))]
-    near = [wanted] if wanted in folded else parts if len(parts) == 1 else difflib.get_close_matches(wanted, folded, 1)
+    begun = [name for name in folded if len(name) > 3 and wanted.startswith(name)]
+    sole = next((names for names in ([wanted] if wanted in folded else [], parts, begun) if len(names) == 1), None)
+    near = sole or difflib.get_close_matches(wanted, folded, 1)
     return folded[near[0]] if near else None
 
 

@@ -10,7 +10,7 @@ def test_axes_are_read_by_their_fields():
     assert read_axis("pixels", "true,shuffled", "--pixels") == ["true", "shuffled"]
     assert read_axis("permute_channels", "true,False", "--permute-channels") == [True, False]
     assert read_axis("n_train", "1e2, none", "--n-train") == [100, None]
-    assert read_axis("dataset", '1,none,"a,b"', "--dataset") == ["1", "none", "a,b"]
+    assert read_axis("dataset", '1,none,"a,b"', "--data") == ["1", "none", "a,b"]
     assert read_axis("labels", "0,0.5,1", "--labels") == [0, 0.5, 1]
     assert read_axis("exchange", "free,shift", "--exchange") == ["free", "shift"]
     assert read_axis("scoring", "none,roc_auc_ovr", "--scoring") == [None, "roc_auc_ovr"]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class _CapacityCommand(Stored):
-    dataset: str = "digits"
+    data: str = "digits"
     """A name (see `list datasets`) or a path."""
     model: str = "network"
     """A name (see `list models`)."""
@@ -33,7 +33,7 @@ class _CapacityCommand(Stored):
         from shattering.data.load import load_dataset
 
         check_out(self.out, is_folder=True)
-        return load_dataset(self.dataset)
+        return load_dataset(self.data)
 
     def _params(self) -> dict:
         from shattering.learners import build_model, find_model
@@ -76,7 +76,7 @@ class MeasureRademacher(_CapacityCommand):
         from shattering.runs.study import StudySpec
 
         _check_size("--n", self.n, 2, len(self._load().train))
-        common = {"dataset": self.dataset, "n": self.n, "n_draws": self.draws}
+        common = {"dataset": self.data, "n": self.n, "n_draws": self.draws}
         specs = [
             StudySpec("rademacher-classes", common, self.seed),
             StudySpec("rademacher", {**common, "model": self.model, "params": self._params()}, self.seed),
@@ -102,7 +102,7 @@ class MeasureStability(_CapacityCommand):
         data = self._load()
         _check_size("--n", self.n, data.train.n_classes, len(data.train) - 1)
         _check_size("--replaced", self.replaced, 1, min(self.n, len(data.train) - self.n))
-        common = {"dataset": self.dataset, "n": self.n, "n_replaced": self.replaced, "model": self.model, "params": self._params()}
+        common = {"dataset": self.data, "n": self.n, "n_replaced": self.replaced, "model": self.model, "params": self._params()}
         common |= {"n_test": len(data.test)} if len(data.test) < N_TEST else {}
         specs = [StudySpec("stability", {**common, "labels": p}, self.seed) for p in LABELS.values()]
         records = sweep_with_overview(specs, Store(self.store), 1)
@@ -137,7 +137,7 @@ class FindShatterPoint(_CapacityCommand):
         n_all = len(self._load().test)
         n_test = min(1000, n_all) if self.n_test is None else self.n_test
         _check_size("--n-test", n_test, 1, n_all)
-        spec = RunSpec(self.dataset, n_test=n_test, model=self.model, params=self._params(), seed=self.seed)
+        spec = RunSpec(self.data, n_test=n_test, model=self.model, params=self._params(), seed=self.seed)
 
         def show(run) -> None:
             print(
@@ -184,7 +184,7 @@ class MeasureBits(_CapacityCommand):
         found: dict[Labels, BitCapacity] = {
             kind: bit_capacity(
                 self.model,
-                self.dataset,
+                self.data,
                 labels=kind,
                 hyperparameters=read_settings(self.set),
                 n_min=self.n_min,

@@ -45,7 +45,7 @@ class Demo(Stored):
 class RunOne(Stored):
     """Execute one run, or resume it; a run that is done is only shown."""
 
-    dataset: str = "digits"
+    data: str = "digits"
     """A name (see `list datasets`) or a path."""
     n_train: Count | None = None
     """Training examples, a class-balanced subset."""
@@ -91,7 +91,7 @@ class RunOne(Stored):
         from shattering.runs.grid import grid, read_settings
         from shattering.runs.store import Store
 
-        axes = {name: getattr(self, name) for name in _AXES}
+        axes = {axis: getattr(self, name) for name, axis in _AXES.items()}
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, read_settings(self.set))
         with _epoch_line(epochs_of(spec.build())) as show:
             done = run(spec, Store(self.store), on_epoch=show, log=self.log)
@@ -104,10 +104,13 @@ class RunOne(Stored):
         return 0
 
 
-_AXES = (
-    *("dataset", "n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out", "channels"),
-    *("labels", "pixels", "label_mode", "permute_channels", "exchange", "model", "seed", "data_seed", "noise_seed"),
-)
+_AXES = {"data": "dataset"} | {  # option → field of a specification
+    name: name
+    for name in (
+        *("n_train", "n_test", "n_validation", "image_size", "skip_corrupt", "hold_out", "channels"),
+        *("labels", "pixels", "label_mode", "permute_channels", "exchange", "model", "seed", "data_seed", "noise_seed"),
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ class Sweep(Swept):
 
     file: Positional[Path | None] = None
     """Axes and values, e.g. labels = [0, 0.5, 1]; parameters of the model under [set]."""
-    dataset: str | None = None
+    data: str | None = None
     """Names or paths."""
     n_train: str | None = None
     """Sizes of training sets."""
@@ -171,7 +174,7 @@ class Sweep(Swept):
         else:
             if not texts and not self.set:
                 raise UsageError("sweep got neither a file nor an option, expected one or the other")
-            axes = {name: read_axis(name, text, f"--{name.replace('_', '-')}") for name, text in texts.items()}
+            axes = {_AXES[name]: read_axis(_AXES[name], text, f"--{name.replace('_', '-')}") for name, text in texts.items()}
             specs = grid(axes, read_settings(self.set, lists=True))
         runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.chosen_engine())
         if not self.json:

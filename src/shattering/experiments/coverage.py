@@ -100,7 +100,7 @@ ITEMS = (  # definitions that tests check, and what has no experiment
     Item("ICLR 5", "the system of MNIST by LAPACK in float64, 30 GB", "shattering paper table3", "differs", "float32 and refinement, 9 GB"),
     Item("ICLR 5", "random conv-net with 32,000 filters", "shattering paper table3-conv --scale full", "not run", "up to 8,192 filters"),
     Item("blog post", "the networks have no batch normalization", "", "differs", "the ICLR paper's Inception has it, and so has ours"),
-    Item("ICLR appendix A", "MLP 1x512 at decay 0.98", f"shattering run --dataset cifar10 --labels 1 {_DECAY}", "not run"),
+    Item("ICLR appendix A", "MLP 1x512 at decay 0.98", f"shattering run --data cifar10 --labels 1 {_DECAY}", "not run"),
     Item("ICLR 2.2", "fat-shattering bounds by l1 norms (Bartlett), for sigmoids", "", "missing", "it does not apply to ReLU networks"),
     Item("ICLR 1", "depth separations at the population level", "", "missing", "cited, not claimed"),
     Item("ICLR 1", "stochastic gradient bounds over steps (Hardt et al.) as numbers", "", "missing"),
