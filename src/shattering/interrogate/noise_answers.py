@@ -206,11 +206,10 @@ def _rises(sizes: pd.DataFrame, why: str) -> Answer:
     signs = np.where(known, sign_of(stack[first], stack[second]), 0.0)
     weights = np.vstack([np.ones(len(cells), int), resample(len(cells), "n_mu/rises")]).astype(float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        taus = (weights @ signs.sum(0)) / (weights @ known.sum(0).astype(float))
-    mean = average(taus, 1)
+        mean = (weights @ signs.sum(0)).sum(1) / (weights @ known.sum(0).astype(float)).sum(1)
     effect = Effect.of(mean[0], mean[1:])
     medians = [float(np.nanmedian(values[np.isfinite(values)])) if np.isfinite(values).any() else float("nan") for values in stack]
     path = ", ".join(f"{m:.2f} at p = {p:g}" for p, m in zip(doses, medians, strict=True) if m == m)
-    evidence = f"Kendall's τ between p and n_μ/n is {effect.shown('{:.2f}')}, averaged over measures and cells; its median is {path}."
+    evidence = f"Kendall's τ between p and n_μ/n is {effect.shown('{:.2f}')}, over all measures and cells; its median is {path}."
     evidence += " At p = 1 it is 1 by construction."
     return decide("Q2", hypothesis, effect, evidence, why=why)
