@@ -27,9 +27,9 @@ def survivor_answers(
 ) -> list[Answer]:
     """Answer the hypotheses of question 1.
 
-    (a) Most measures survive: they tell natural from random labels at equal loss, at equal steps and at both, and not before training.
-    (b) A survivor ranks natural networks. (c) Survivors rank better than the others. (d) The kill criterion: verdicts are the same for all
-    architectures; if they are not for more than a third of the measures, verdicts are claimed for each architecture alone.
+    They are: (a) most measures survive, so they tell natural from random labels at equal loss, at equal steps and at both, and not before
+    training; (b) a survivor ranks natural networks; (c) survivors rank better than the others; (d), the kill criterion, verdicts are the
+    same for all architectures. If they are not for more than a third of the measures, verdicts are claimed for each architecture alone.
 
     Args:
         table: one row per run, with the axes and one column per measure.
