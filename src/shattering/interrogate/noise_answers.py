@@ -24,8 +24,8 @@ def noise_answers(
 ) -> tuple[list[Answer], pd.DataFrame]:
     """Answer the hypotheses of question 2.
 
-    They are: (a) n_μ/n ranks natural networks by their gap better than μ; (b) measures agree on n_μ/n more than on μ; (c) n_μ/n is smaller for
-    convolutional networks than for fully connected ones, and rises with the probability of label corruption.
+    They are: (a) n_μ/n ranks natural networks by their gap better than μ; (b) measures agree on n_μ/n more than on μ; (c) n_μ/n is smaller
+    for convolutional networks than for fully connected ones, and rises with the probability of label corruption.
 
     Args:
         table: one row per run, with the axes and one column per measure.
