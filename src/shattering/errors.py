@@ -66,7 +66,7 @@ def nearest(name: str, names: Sequence[str]) -> str | None:
     The only one that begins with it or has it as a word, or the only one that it begins with, or one with few other letters.
 
     Example:
-        >>> nearest("dataset", ["data", "data-seed"]), nearest("lables", ["labels", "seed"])
+        >>> nearest("dataset", ["data", "data-seed"]), nearest("label", ["labels", "seed"])
         ('data', 'labels')
     """
     folded = {_folded(name): name for name in reversed(names)}

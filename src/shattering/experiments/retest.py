@@ -55,12 +55,12 @@ FITS = (
 )
 NOTE = (
     "Accuracies with 95 % intervals for the drawing of the test images. Left out are images of the second set that the run was trained or "
+    "tested on, pixel by pixel."
 )
-NOTE += "tested on, pixel by pixel."
 FIT_NOTE = (
     "Least squares of the second accuracy on the first over models, with 95 % intervals (models resampled). Where models hardly differ "
+    "but for the noise of the first test set, that noise makes the slope too small."
 )
-FIT_NOTE += "but for the noise of the first test set, that noise makes the slope too small."
 
 
 @dataclass(frozen=True, repr=False)
