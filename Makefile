@@ -8,11 +8,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .PHONY: demo test check lint docs format clean
 
-# torch comes first and pinned, so that nothing after it can pull in another build; modules are compiled when they are first imported
+# torch comes first and pinned, so that nothing after it can pull in another build
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q --no-compile -c constraints.txt $(TORCH)
-	$(BIN)/pip install -q --no-compile -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install -q -c constraints.txt $(TORCH)
+	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
 	touch $@
 
 demo: $(VENV)/.installed
