@@ -6,11 +6,11 @@ Each verdict has a threshold, named here and in `shattering.compare.sentences`, 
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from statistics import fmean, stdev
+from statistics import fmean
 
 from shattering.brief import Brief
 from shattering.compare.comparison import Comparison
-from shattering.compare.head import show, spread
+from shattering.compare.head import null_spread, show
 from shattering.compare.memorization import Memorization
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import LABEL_TEST
@@ -110,7 +110,7 @@ def _learns(test: Comparison) -> Iterator[AnswerLine]:
         verdict = "barely" if test.best_constant is not None and score <= test.best_constant else "yes"
     also = _other(test, tested)
     what = "targets" if test.is_regression else "labels"
-    yield AnswerLine("Learns", verdict, f"{text}, permuted {what} {_nulls(test, tested)} (p = {tested.p_value:.3g}{also})")
+    yield AnswerLine("Learns", verdict, f"{text}, permuted {what} {null_spread(test, tested)} (p = {tested.p_value:.3g}{also})")
 
 
 def _decisive(test: Comparison) -> ZeroRefitTest | PermutationTest | None:
@@ -131,13 +131,6 @@ def _other(test: Comparison, tested: ZeroRefitTest | PermutationTest) -> str:
 def _could_reject(tested: ZeroRefitTest | PermutationTest) -> bool:
     stopped = isinstance(tested, PermutationTest) and tested.sequential is not None and tested.sequential.stopped
     return stopped or tested.floor <= LEVEL
-
-
-def _nulls(test: Comparison, tested: ZeroRefitTest | PermutationTest) -> str:
-    if isinstance(tested, ZeroRefitTest):
-        return spread(test, tested.null_mean, tested.null_sd)
-    scores = tested.null_scores
-    return spread(test, fmean(scores), stdev(scores) if len(scores) > 1 else None)
 
 
 def _score_name(test: Comparison) -> str:

@@ -67,6 +67,14 @@ def spread(test: Comparison, mean: float, sd: float | None) -> str:
     return f"{100 * mean:.1f} ± {100 * sd:.1f}%" if is_share else f"{mean:.4g} ± {sd:.2g}"
 
 
+def null_spread(test: Comparison, tested: PermutationTest | ZeroRefitTest) -> str:
+    """Return "mean ± standard deviation" of a test's null scores."""
+    if isinstance(tested, ZeroRefitTest):
+        return spread(test, tested.null_mean, tested.null_sd)
+    scores = tested.null_scores
+    return spread(test, fmean(scores), stdev(scores) if len(scores) > 1 else None)
+
+
 def _score(test: Comparison) -> str:
     n = test.original.n_test
     constant = "" if test.best_constant is None else f"; best constant answer {show(test, test.best_constant)}"
@@ -74,15 +82,13 @@ def _score(test: Comparison) -> str:
 
 
 def _zero_refit(test: Comparison, tested: ZeroRefitTest) -> str:
-    nulls = spread(test, tested.null_mean, tested.null_sd)
-    return f"permuted test labels {nulls}; {_p(tested)}; {tested.n_permutations:,} permutations of one fit"
+    return f"permuted test labels {null_spread(test, tested)}; {_p(tested)}; {tested.n_permutations:,} permutations of one fit"
 
 
 def _refits(test: Comparison, tested: PermutationTest) -> str:
-    sd = stdev(tested.null_scores) if len(tested.null_scores) > 1 else None
     stopped = f"; stopped at {tested.n_as_good} as good" if tested.sequential and tested.sequential.stopped else ""
     n = tested.n_permutations
-    return f"permuted labels {spread(test, fmean(tested.null_scores), sd)}; {_p(tested)}; {n:,} refit{'s' if n > 1 else ''}{stopped}"
+    return f"permuted labels {null_spread(test, tested)}; {_p(tested)}; {n:,} refit{'s' if n > 1 else ''}{stopped}"
 
 
 def _p(tested: PermutationTest | ZeroRefitTest) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from statistics import fmean
 
 from shattering.compare.comparison import Comparison
-from shattering.compare.head import count
+from shattering.compare.head import count, show
 from shattering.compare.memorization import Memorization
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS, null_of
@@ -45,10 +45,6 @@ def summarize(test: Comparison, rows: Sequence[dict], memorizations: Sequence[Me
     ]
 
 
-def _number(test: Comparison, value: float) -> str:
-    return percent(value) if test.scoring == "accuracy" else f"{value:.4g}"
-
-
 def _constant(test: Comparison) -> Iterator[str]:
     """Say so if the original fit is no better than the best answer that does not depend on the inputs."""
     score, constant = test.original.test_score, test.best_constant
@@ -56,8 +52,8 @@ def _constant(test: Comparison) -> Iterator[str]:
         constant = test.original.mean("majority_share")
     if score is not None and constant is not None and score <= constant:
         yield (
-            f"On the original data it is no better than a constant answer: test {test.scoring} {_number(test, score)}, and "
-            f"{_number(test, constant)} for the best constant answer."
+            f"On the original data it is no better than a constant answer: test {test.scoring} {show(test, score)}, and "
+            f"{show(test, constant)} for the best constant answer."
         )
 
 
@@ -65,8 +61,8 @@ def _learning(test: Comparison) -> Iterator[str]:
     tested = test.label_test
     if tested is None:
         return
-    nulls = _number(test, fmean(tested.null_scores))
-    scores = f"test {test.scoring} {_number(test, tested.score)}, against {nulls} where training and test labels are permuted"
+    nulls = show(test, fmean(tested.null_scores))
+    scores = f"test {test.scoring} {show(test, tested.score)}, against {nulls} where training and test labels are permuted"
     if not tested.has_verdict:
         yield (
             f"No verdict on whether it learns: labels permuted {tested.permuted} give {count(tested.admissible)} different label vectors, "
@@ -140,8 +136,8 @@ def _features(test: Comparison) -> Iterator[str]:
     tested = test.tests.get(FEATURE_TEST)
     if tested is None or (test.label_test is not None and test.label_test.p_value > LEVEL):
         return
-    nulls = _number(test, fmean(tested.null_scores))
-    scores = f"{_number(test, tested.score)}, against {nulls} where each feature is permuted within its class"
+    nulls = show(test, fmean(tested.null_scores))
+    scores = f"{show(test, tested.score)}, against {nulls} where each feature is permuted within its class"
     relies = "it relies on interactions between features within a class"
     if tested.floor > LEVEL:
         yield f"Too few permutations to judge whether {relies}: {scores} ({_p(tested)})."
