@@ -161,6 +161,8 @@ def read(text: str, hint: Any, name: str) -> Any:
     for value in readings(text):
         if is_of(value, hint):
             return value
+    if not text.strip() and is_of("text", hint):
+        raise InputError(f"{name} is {shown(text)}, expected {describe(hint).replace('a text', 'a text that is not blank')}")
     raise unlike(name, text, hint)
 
 

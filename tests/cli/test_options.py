@@ -71,7 +71,7 @@ def test_options_are_read_by_their_types():
         (["soup", "--json=maybe"], "--json is 'maybe', expected no value: it is a flag"),
         (["soup", "--hot"], "unknown option '--hot' of kitchen cook; did you mean --no-hot?"),
         (["soup", "-g", "3"], "unknown option '-g' of kitchen cook; see kitchen cook --help"),
-        (["soup", "--out", ""], "--out is '', expected a text"),
+        (["soup", "--out", ""], "--out is '', expected a text that is not blank"),
         (["soup", "--set"], "--set has no value, expected a text"),
         (["soup", "--salt", "0,5"], "--salt is '0,5', expected a number"),
         (["soup", "---"], "unknown option '---' of kitchen cook; see kitchen cook --help"),

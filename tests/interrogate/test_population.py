@@ -121,7 +121,7 @@ def test_other_runs_of_a_store_are_left_out(population, tmp_path):
     runs = list(population[0].runs())
     other = run(RunSpec("digits", 40, 50, params={"network": "mlp-1x16", "epochs": 1}), Store(tmp_path))
     assert len(runs_table([*runs, other])[0]) == len(runs)
-    with pytest.raises(InputError, match="runs has no networks trained to a loss on original and on random labels"):
+    with pytest.raises(InputError, match="and none trained to a loss on both original and random labels"):
         runs_table([other])
 
 

@@ -55,8 +55,24 @@ def test_with_one_cell_the_controls_block_the_verdicts_and_the_command_says_so(p
     page = out.read_text()
     assert "<strong>No verdicts.</strong> The control test_error must be" in page
     assert not re.findall(r"<li><strong>n_parameters:", page)
-    assert main(["interrogate", "--from", str(tmp_path / "nothing"), "--out", str(out)]) == 1
-    assert "--from is " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("options", "status", "message"),
+    [
+        ("--from STORE/nothing", 1, "--from is STORE/nothing, expected a folder of runs"),
+        ("--from STORE", 1, "runs has 0 runs of networks, and none trained to a loss on both original and random labels, expected a pop"),
+        ("--from STORE --scale small", 2, "--scale is small beside --from, which runs nothing, expected one of the two"),
+        ("--from STORE --data digits", 2, "--data is digits beside --from, which runs nothing"),
+        ("--from STORE --engine ray", 2, "--engine is ray beside --from, which runs nothing"),
+        ("--store STORE --measures n_parameter", 1, "unknown measure 'n_parameter'; did you mean 'n_parameters'?"),
+    ],
+)
+def test_the_command_refuses_in_one_sentence_before_it_trains(options, status, message, tmp_path, capsys):
+    words = options.replace("STORE", str(tmp_path)).split()
+    assert main(["interrogate", *words, "--out", str(tmp_path / "page.html")]) == status
+    assert message.replace("STORE", str(tmp_path)) in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -81,7 +97,8 @@ def test_bad_measures_are_refused_before_anything_is_computed(population, measur
     [
         ({"runs": 5}, "runs is 5, expected a store, its folder, or a list of runs"),
         ({"runs": None}, "runs is None, expected a store, its folder, or a list of runs"),
-        ({"runs": ["a"]}, "runs has no networks trained to a loss"),
+        ({"runs": ["a"]}, "runs has .a., expected a store, its folder, or a list of runs"),
+        ({"runs": []}, "runs has 0 runs of networks, and none trained"),
         ({"runs": [], "thresholds": {"tells": 0.9}}, "thresholds is .*, expected"),
     ],
 )

@@ -139,6 +139,7 @@ MODULE, INPUTS = nn.Linear(3, 3), torch.zeros(4, 3)
         (object(), data().train, "model is a object, expected a fitted NetworkClassifier, a torch module or a stored run"),
         (NetworkClassifier(), data().train, "the NetworkClassifier is not fitted"),
         (MODULE, (INPUTS, torch.zeros(3, dtype=torch.int64)), "there are 4 inputs and 3 labels"),
+        (MODULE, (INPUTS / torch.tensor([1.0, 1.0, 0.0]), torch.arange(4) % 3), "the inputs of 4 of 4 examples are not finite"),
         (MODULE, (INPUTS, torch.zeros(4)), "labels have type torch.float32"),
         (MODULE, (INPUTS, torch.tensor([0, 1, 2, 3])), r"labels range over 0…3, expected 0…2, as the module gives logits of 3 classes"),
         (MODULE, (torch.zeros(4, 5), torch.zeros(4, dtype=torch.int64)), r"the module does not take inputs of shape \(2, 5\)"),
@@ -147,7 +148,11 @@ MODULE, INPUTS = nn.Linear(3, 3), torch.zeros(4, 3)
         (nn.Unflatten(1, (3, 1)), (INPUTS, torch.arange(4) % 3), "the module has no trainable parameter"),
         (nn.Conv1d(1, 1, 1), (torch.zeros(4, 1, 3), torch.arange(4) % 3), r"forward of Conv1d returned shape \(2, 1, 3\)"),
         (nn.Flatten(), (INPUTS, torch.zeros(4, dtype=torch.int64)), "the module has no trainable parameter"),
-        (nn.BatchNorm1d(3, track_running_stats=False), (INPUTS, torch.arange(4) % 3), "normalization  has no running statistics"),
+        (
+            nn.BatchNorm1d(3, track_running_stats=False),
+            (INPUTS, torch.arange(4) % 3),
+            "BatchNorm1d has no running statistics",
+        ),
     ],
 )
 def test_what_does_not_fit_is_one_sentence(model, given, message):

@@ -5,6 +5,7 @@ import math
 import random
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -93,6 +94,24 @@ def test_ones_own_measure_in_five_lines():
     assert found.loc["n_parameters", "value"] == trained("mlp").n_parameters_
 
 
+def test_a_measure_of_ones_own_may_change_the_network_without_an_effect_on_others():
+    def spoils(fitted):
+        fitted.logits.zero_()
+        fitted.labels.zero_()
+        fitted.module.train()
+        for p in fitted.module.parameters():
+            p.data.zero_()
+        return 0.0
+
+    names = ["parameter_norm", "inverse_margin", "average_confidence"]
+    later = {name: MEASURES[name] for name in names}
+    made = fitted("mlp")
+    alone = measure(made.copy(), measures=names)
+    together = measure(made, measures={"spoils": spoils, **later, "again": lambda fitted: float(fitted.logits.abs().sum())})
+    pd.testing.assert_series_equal(together.loc[names, "value"], alone["value"])
+    assert together.loc["again", "value"] == pytest.approx(float(made.logits.abs().sum()))
+
+
 def test_reasons_and_faults():
     def without(fitted):
         raise NotComputable("there is no such thing")
@@ -121,8 +140,15 @@ def test_reasons_and_faults():
 def test_bad_names():
     with pytest.raises(InputError, match=r"unknown measure 'n_parameter'; did you mean 'n_parameters'\?"):
         measure(trained("mlp"), data(), ["n_parameter"])
-    with pytest.raises(InputError, match="measures is 'steps', expected a list of names or a mapping"):
-        measure(trained("mlp"), data(), "steps")
+    for measures, message in [
+        ("steps", "measures is 'steps', expected a list of names or a mapping"),
+        ([], r"measures is \[\], expected a list of names or a mapping"),
+        (5, "measures is 5, expected a list of names or a mapping"),
+        ({"mine": 5}, "measures has 5 as 'mine', expected a function of a Fitted"),
+        ([[]], r"unknown measure \[\]"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            measure(trained("mlp"), data(), measures)
 
 
 def test_nan_weights_give_reasons_not_numbers():

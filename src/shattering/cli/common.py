@@ -55,6 +55,14 @@ class Swept(Stored):
 
         return Ray(**options)
 
+    def check_from(self, from_: str | None, *fields: str) -> None:
+        """Raise UsageError for options of runs beside --from, which runs nothing: those of the engine, and these fields."""
+        given = {name: getattr(self, name) for name in (*fields, "engine", "address", "cpus_per_run", "gpus_per_run")}
+        given = {name: value for name, value in given.items() if value not in (None, "local")}
+        if from_ is not None and given:
+            name, value = next(iter(given.items()))
+            raise UsageError(f"--{name.replace('_', '-')} is {value} beside --from, which runs nothing, expected one of the two")
+
 
 def check_out(path: Path, is_folder: bool = False) -> None:
     """Raise UsageError, before anything is computed, if --out cannot become a file, or a folder."""

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Interrogate(Swept):
     """Do measures of generalization tell natural from random labels? Trains a population, measures it, and writes a page of verdicts."""
 
-    scale: Literal["demo", "small", "full"] = "demo"
-    """demo: digits, minutes. small: 1,000 CIFAR-10 images, hours. full: all 50,000, for a GPU."""
+    scale: Literal["demo", "small", "full"] | None = None
+    """demo: digits, minutes. small: 1,000 CIFAR-10 images, hours. full: all 50,000, for a GPU. Default: demo."""
     data: str | None = None
     """A name or a path in place of the scale's dataset."""
     measures: str | None = None
@@ -38,13 +38,15 @@ class Interrogate(Swept):
         from rich.console import Console
 
         from shattering.interrogate.population import find_scale
-        from shattering.interrogate.result import interrogate
+        from shattering.interrogate.result import interrogate, of_names
         from shattering.runs.store import Store
         from shattering.system.machine import usable_cores
 
         check_out(self.out)
+        self.check_from(self.from_, "scale", "data")
         names = None if self.measures is None else split_list(self.measures, "--measures")
-        store, scale = Store(self.store if self.from_ is None else self.from_), find_scale(self.scale)
+        of_names(names or ())  # an unknown name is refused before hours of training
+        store, scale = Store(self.store if self.from_ is None else self.from_), find_scale(self.scale or "demo")
         if self.from_ is None:
             self._train(replace(scale, dataset=self.data or scale.dataset), store)
         elif not store.refresh():

@@ -222,6 +222,7 @@ class Paper(Swept):
         from shattering.compare.budget import parse_budget
 
         check_out(self.out, is_folder=True)
+        self.check_from(self.from_, "jobs", "budget")
         seconds = parse_budget(self.budget)
         names, scale = find_experiments(self.what), SCALES[self.scale]
         if self.data is not None:

@@ -25,7 +25,7 @@ from shattering.learners.on_splits import predict_split
 from shattering.report.charts import BLUE, OCHRE, RED, RULE, SIZE, Chart, color, share_axis
 from shattering.runs.fit import load_original
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Store
+from shattering.runs.store import Store, found_in, of_models
 from shattering.runs.stored import Run
 from shattering.stats import accuracy_interval
 
@@ -113,8 +113,8 @@ def retest(runs: Store | str | Path | Sequence[Run] = "runs", data: Any = None, 
         >>> abs(float(found.table["second"].iloc[0] - found.table["first"].iloc[0])) < 0.2
         True
     """
-    store = runs if isinstance(runs, Store) else Store(runs) if isinstance(runs, (str, Path)) else None
-    given: Sequence[Run] = store.runs() if store else list(runs)  # type: ignore[arg-type]  # a store has been dealt with
+    stored, _ = found_in(runs)
+    given = of_models(stored)
     rows, skipped, tested = [], [], []
     wholes: dict[tuple, Split] = {}
     second = None if data is None else load_dataset(data, hold_out=False).test

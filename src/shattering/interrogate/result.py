@@ -22,8 +22,8 @@ from shattering.interrogate.values import COLUMNS, Function, measured, relate
 from shattering.interrogate.verdicts import Thresholds
 from shattering.measures.catalog import MEASURES
 from shattering.report.page import write_page
-from shattering.runs.store import Store
-from shattering.runs.stored import Run, is_of_model
+from shattering.runs.store import Store, found_in, of_models
+from shattering.runs.stored import Run
 from shattering.system.files import write_own
 
 
@@ -88,6 +88,9 @@ class Interrogation(Findings):
         return "\n".join(map(printable, lines))
 
 
+_KNOWN: dict[str, Callable[..., Any]] = {**MEASURES, **OF_RUNS, **OF_THE_TABLE}
+
+
 def interrogate(
     measures: Mapping[str, Function] | Sequence[str] | None = None,
     runs: Store | str | Path | Sequence[Run] = "runs",
@@ -127,14 +130,10 @@ def interrogate(
     """
     parameters.check("jobs", jobs, parameters.Count)
     parameters.check("thresholds", thresholds, Thresholds | None)
-    if not isinstance(runs, (Store, str, Path, Sequence)):
-        raise InputError(f"runs is {shown(runs)}, expected a store, its folder, or a list of runs")
-    store = runs if isinstance(runs, Store) else Store(runs) if isinstance(runs, (str, Path)) else None
-    given: list[Any] = store.runs() if store else list(runs)  # type: ignore[arg-type]  # a store has been dealt with
-    found = [run for run in given if is_of_model(run)]
+    stored, store = found_in(runs)
+    found = of_models(stored)
     table, axes = runs_table(found)
     chosen = _chosen(measures, table)
-    stored = store.everything() if store else given
     of_table = {name: of(table, stored) for name, of in OF_THE_TABLE.items() if chosen.get(name) is of}
     functions = {name: function for name, function in chosen.items() if name not in of_table}
     related = relate(table, found)
@@ -150,18 +149,22 @@ def interrogate(
     return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, list(chosen), judged, [one.run for one in related], t)
 
 
+def of_names(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
+    """Return the measures and the quantities of capacity that have these names. Raises InputError for a name that none has."""
+    for name in names:
+        if not isinstance(name, str) or name not in _KNOWN:
+            raise unknown("measure", name, _KNOWN)
+    return {name: _KNOWN[name] for name in names}
+
+
 def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Callable[..., Any]]:
     """Return the functions by name. Raises InputError for unknown names, and for names that mean something else in the table of values."""
-    known: dict[str, Callable[..., Any]] = {**MEASURES, **OF_RUNS, **OF_THE_TABLE}
     if measures is None:
-        return known
+        return dict(_KNOWN)
     if isinstance(measures, str) or not isinstance(measures, (Mapping, Sequence)) or not measures:
         raise InputError(f"measures is {shown(measures)}, expected a list of names or a mapping from names to functions")
     if not isinstance(measures, Mapping):
-        for name in measures:
-            if name not in known:
-                raise unknown("measure", name, known)
-        return {name: known[name] for name in measures}
+        return of_names(measures)
     taken = {*table.columns, *DATA_CONTROLS, *control_columns(table, [])}
     for name, function in measures.items():
         if not isinstance(name, str) or name in taken:

@@ -81,7 +81,8 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     table = pd.DataFrame(rows)
     if table.empty or not {"natural", "random"} <= set(table["condition"]):
         raise InputError(
-            "runs has no networks trained to a loss on original and on random labels, expected a population such as that of the scale demo"
+            f"runs has {len(runs)} runs of networks, and none trained to a loss on both original and random labels, "
+            "expected a population such as `shattering interrogate --scale demo` trains"
         )
     table = _with_shatter_points(_with_equal_steps(_with_cells(table)))
     table = table.sort_values(["cell", "condition", "seed", "n", "run"], ignore_index=True)

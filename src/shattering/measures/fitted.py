@@ -7,7 +7,7 @@ need is computed once. A `Fitted` holds a private copy of the network, so nothin
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
 from typing import Any, TypeVar
@@ -81,6 +81,10 @@ class Fitted(Brief):
     seed: int = 0
     block: int | None = None
     _kept: dict = field(default_factory=dict, init=False, repr=False)
+
+    def copy(self) -> "Fitted":
+        """Return the same with a network and labels of its own, and nothing computed yet."""
+        return replace(self, module=deepcopy(self.module), train=replace(self.train, labels=self.train.labels.clone()))
 
     # examples
 
@@ -312,7 +316,10 @@ def count_logits(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) 
     """
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is None and not isinstance(part, _PER_EXAMPLE):
-            raise InputError(f"normalization {name} has no running statistics, expected one whose evaluation does not depend on the batch")
+            raise InputError(
+                f"normalization {name or type(module).__name__} has no running statistics, "
+                "expected one whose evaluation does not depend on the batch"
+            )
     try:
         with torch.no_grad():
             output = module(inputs)

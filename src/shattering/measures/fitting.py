@@ -156,6 +156,9 @@ def _preparation(module: nn.Module, prepare: Prepare | None) -> Callable[..., Ex
         labels = X.labels if isinstance(X, Split) else torch.zeros(len(images), dtype=torch.int64) if y is None else _codes(y)
         if len(labels) != len(images) or not len(labels):
             raise InputError(f"there are {len(images)} inputs and {len(labels)} labels, expected as many, and at least one")
+        if isinstance(images, torch.Tensor) and not bool(images.isfinite().all()):
+            bad = int((~images.isfinite()).flatten(1).any(1).sum())
+            raise InputError(f"the inputs of {bad} of {len(images)} examples are not finite, expected finite numbers")
         if isinstance(images, ImagesOnDisk):
             shape = tuple(images.shape[1:])
             made = Preprocessing(shape, None, "none").examples(images, labels, device, None)  # type: ignore[arg-type]  # as Split.inputs

@@ -9,8 +9,8 @@ import pandas as pd
 import torch
 
 from shattering import seeds
-from shattering.errors import InputError, blamed, reason, unknown
-from shattering.measures.catalog import MEASURES
+from shattering.errors import InputError, blamed, reason, shown, unknown
+from shattering.measures.catalog import MEASURES, Measure
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import Data, as_fitted
 
@@ -26,7 +26,8 @@ def measure(
     """Compute measures of generalization for one trained network; in all of them larger means "predicted to generalize worse".
 
     The network and the global generators are left as they were. Whatever a measure draws is drawn from a seed, so that the same network
-    has the same values.
+    has the same values. A function of your own gets its own copy of the network, so that it may change weights without an effect on
+    the measures after it.
 
     Args:
         model: a fitted `NetworkClassifier`, a torch module, a stored `Run` or a `Fitted`; see `as_fitted`.
@@ -38,7 +39,7 @@ def measure(
         One row per measure, by name: value; reason, why it is NaN, else ""; seconds.
 
     Raises:
-        InputError: for an unknown name, and for a model or data that do not fit each other.
+        InputError: for an unknown name, what is no function, and a model or data that do not fit each other.
 
     Example:
         >>> from shattering import NetworkClassifier, load_dataset
@@ -57,13 +58,18 @@ def measure(
 
 
 def _chosen(measures: Sequence[str] | Mapping[str, Function] | None) -> Mapping[str, Function]:
-    if isinstance(measures, str):
-        raise InputError(f"measures is {measures!r}, expected a list of names or a mapping from names to functions")
-    if measures is None or isinstance(measures, Mapping):
-        return MEASURES if measures is None else measures
-    strange = [name for name in measures if name not in MEASURES]
-    if strange:
-        raise unknown("measure", strange[0], MEASURES)
+    if measures is None:
+        return MEASURES
+    if isinstance(measures, str) or not isinstance(measures, (Mapping, Sequence)) or not measures:
+        raise InputError(f"measures is {shown(measures)}, expected a list of names or a mapping from names to functions")
+    if isinstance(measures, Mapping):
+        for name, function in measures.items():
+            if not callable(function):
+                raise InputError(f"measures has {shown(function)} as {shown(name)}, expected a function of a Fitted")
+        return measures
+    for name in measures:
+        if not isinstance(name, str) or name not in MEASURES:
+            raise unknown("measure", name, MEASURES)
     return {name: MEASURES[name] for name in measures}
 
 
@@ -78,7 +84,7 @@ def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
     plain = torch.inference_mode(False), torch.enable_grad(), torch.autocast(fitted.device.type, enabled=False)
     try:
         with seeds.everywhere(seeds.integer(fitted.seed, f"measure/{name}")), plain[0], plain[1], plain[2], blamed(f"measure {name}"):
-            value = float(function(fitted))
+            value = float(function(fitted if isinstance(function, Measure) else fitted.copy()))
     except NotComputable as error:
         return math.nan, str(error)
     except NotImplementedError as error:  # of torch: an operation of the network without a derivative of this kind

@@ -9,7 +9,7 @@ import re
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from filelock import FileLock, Timeout
 
 from shattering.brief import cut
-from shattering.errors import InputError, named, printable
+from shattering.errors import InputError, named, printable, shown
 from shattering.parameters import check
 from shattering.runs import reading
 from shattering.runs.base import Spec
@@ -101,11 +101,7 @@ class Store:
 
         Raises InputError if there is no store.
         """
-        everything = self.everything()
-        if unread := [stored for stored in everything if isinstance(stored, Unread)]:
-            text = f"store {self.where} has {len(unread)} runs that cannot be read and are left out; the first: {unread[0].error}"
-            warnings.warn(printable(text), stacklevel=2)
-        return [stored for stored in everything if is_of_model(stored)]
+        return of_models(self.everything(), f"store {self.where}")
 
     def everything(self) -> list[Found]:
         """Return all runs and studies, sorted by folder name, with those that cannot be read. Raises InputError if there is no store."""
@@ -315,3 +311,34 @@ def _is_held(lock: Path) -> bool:
                 return True
             raise
     return False
+
+
+def of_models(found: Sequence[Found], where: str = "runs") -> list[Run]:
+    """Return the runs of models among what was found, with a warning that names `where`, if some cannot be read."""
+    if unread := [stored for stored in found if isinstance(stored, Unread)]:
+        text = f"{where} has {len(unread)} runs that cannot be read and are left out; the first: {unread[0].error}"
+        warnings.warn(printable(text), stacklevel=3)
+    return [stored for stored in found if is_of_model(stored)]
+
+
+def found_in(runs: Store | str | Path | Sequence[Found]) -> tuple[list[Found], Store | None]:
+    """Return the runs that are meant, readable or not, and the store if one is given.
+
+    Args:
+        runs: a store, its folder or URL, or runs.
+
+    Raises:
+        InputError: for anything else, and for a store that does not exist.
+
+    Example:
+        >>> found_in([])
+        ([], None)
+    """
+    if isinstance(runs, (Store, str, Path)):
+        store = runs if isinstance(runs, Store) else Store(runs)
+        return store.everything(), store
+    strange = [runs] if not isinstance(runs, Sequence) else [run for run in runs if not isinstance(run, (Run, Unread))]
+    if strange:
+        has = "has" if isinstance(runs, Sequence) else "is"
+        raise InputError(f"runs {has} {shown(strange[0])}, expected a store, its folder, or a list of runs")
+    return list(runs), None
