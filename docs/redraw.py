@@ -12,7 +12,7 @@ from shattering.compare.answer import AnswerLine, printed
 from shattering.compare.table import printed_table
 from shattering.experiments import bits, shatter_point
 from shattering.experiments.bit_capacity import BitCapacity, Labels
-from shattering.experiments.catalogue import find_experiments
+from shattering.experiments.catalogue import NAMES, find_experiments
 from shattering.experiments.coverage import coverage, coverage_table
 from shattering.experiments.experiment import Result
 from shattering.experiments.reproduce import make_result
@@ -42,8 +42,11 @@ SHATTER_POINTS = {"MLP 1x4": "mlp-1x4", "MLP 1x16": "mlp-1x16", "MLP 1x64": "mlp
 MARKS = ("<!-- drawn by docs/redraw.py -->", "<!-- end -->")
 INTRODUCTION = """# Results, theirs and ours
 
-All of this is drawn from the stored runs in `results/` by `python docs/redraw.py`; nothing is typed in. At the scale *small*
-(n = 2,000) test accuracies are far from the paper's, as they must be; what can be compared is who fits what, in which
+Every claim of the papers, with what we measured and a verdict. A row's last cell leads to the page of its experiment, with the figure,
+the rule of each verdict, and all tables. Everything is drawn from the stored runs in `results/` by `python docs/redraw.py`; nothing is
+typed in.
+
+At the scale *small* (n = 2,000) test accuracies are far from the paper's, as they must be; what can be compared is who fits what, in which
 order, and where errors end. A claim that these runs cannot decide, because training ended too early or has too few seeds, is
 *inconclusive*. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss.
 """
@@ -67,11 +70,15 @@ def demo_picture() -> bytes:
     return vl_convert.vegalite_to_png(spec, scale=1.5)
 
 
-def results_page() -> str:
-    """The page of results as Markdown."""
+def result_pages() -> dict[str, str]:
+    """The pages of results as Markdown, by their paths within docs/: the scoreboard, and one page per experiment, with all its scales."""
     results = [make_result(name, SCALES[scale], Store(RESULTS)) for scale, names in PAGES for name in names]
-    sections = [_section(result) for result in [*results, shatter_points(), *([capacities()] if BITS.is_dir() else [])]]
-    return "\n".join([INTRODUCTION, _scoreboard(results), *sections])
+    by_name: dict[str, list[Result]] = {}
+    for result in [*results, shatter_points(), *([capacities()] if BITS.is_dir() else [])]:
+        by_name.setdefault(result.name, []).append(result)
+    contents = "\n".join(["```{toctree}", ":hidden:", "", *(f"results/{name}" for name in by_name), "```", ""])
+    pages = {f"results/{name}.md": _page(group) for name, group in by_name.items()}
+    return {"results.md": "\n".join([INTRODUCTION, _scoreboard(results), contents]), **pages}
 
 
 def _scoreboard(results: list[Result]) -> str:
@@ -79,8 +86,7 @@ def _scoreboard(results: list[Result]) -> str:
     found = scores(results)
     table = scoreboard(found)
     for score, row in zip(found, table.rows, strict=True):
-        slug = re.sub(r"[^\w\- ]", "", f"{score.result.title}, scale {score.result.scale}".lower()).replace(" ", "-")
-        row["where"] = f"[{row['where']}](#{slug})"
+        row["where"] = f"[{row['where']}](results/{score.result.name}.md#scale-{score.result.scale})"
     return f"## Scoreboard\n\n**{table.title}.** {table.note}\n\n{table_to_markdown(table)}\n"
 
 
@@ -90,9 +96,16 @@ def coverage_page() -> str:
     return f"{COVERAGE}\n**{table.title}.** {table.note}\n\n{table_to_markdown(table)}\n"
 
 
-def _section(result: Result) -> str:
-    pictures = [f"![{caption}](images/{chart}-{result.scale}.png)\n\n*{caption}*\n" for chart, (_, caption) in result.charts.items()]
-    return to_markdown(result, *pictures)
+def _page(results: list[Result]) -> str:
+    """The page of an experiment: a section per scale, the figures first."""
+    about = f"`shattering paper {results[0].name}` runs it. All claims are on the [scoreboard](../results.md)."
+    if results[0].name not in NAMES:
+        about = "[Capacity](../capacity.md) says how it is run."
+    sections = []
+    for result in results:
+        charts = [f"![{caption}](../images/{chart}-{result.scale}.png)\n\n*{caption}*\n" for chart, (_, caption) in result.charts.items()]
+        sections.append(to_markdown(result, *charts))
+    return "\n".join([f"# {results[0].title}", "", about, "", *sections])
 
 
 def shatter_points() -> Result:
@@ -141,7 +154,9 @@ def main() -> None:
     for path, section in ((HERE / "start.md", start_section()), (HERE.parent / "README.md", answer_section())):
         path.write_text(with_section(path.read_text(), section))
     (HERE / "images" / "demo.png").write_bytes(demo_picture())
-    (HERE / "results.md").write_text(results_page())
+    for name, page in result_pages().items():
+        (HERE / name).parent.mkdir(exist_ok=True)
+        (HERE / name).write_text(page)
     (HERE / "coverage.md").write_text(coverage_page())
     for scale, names in PAGES:
         for name in names:

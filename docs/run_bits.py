@@ -1,4 +1,7 @@
-"""Run the fits behind the capacities in bits of docs/results.md: `python docs/run_bits.py`. Fits that are stored are not made again."""
+"""Run the fits behind the capacities in bits of docs/results/bits.md: `python docs/run_bits.py`.
+
+Fits that are stored are not made again.
+"""
 
 import warnings
 from pathlib import Path

@@ -79,9 +79,12 @@ def test_sentences_of_the_first_page_have_the_numbers_of_its_stored_test():
     assert f"{test['n_train']:,}" in sentences
 
 
-def test_the_page_of_results_is_up_to_date(redraw):
+def test_the_pages_of_results_are_up_to_date(redraw):
     remedy = "run shattering paper NAME --scale small --store results for a new experiment, then python docs/redraw.py"
-    assert redraw.results_page() == (ROOT / "docs" / "results.md").read_text(), remedy
+    pages = redraw.result_pages()
+    assert {f"results/{path.name}" for path in (DOCS / "results").iterdir()} == pages.keys() - {"results.md"}, "a page is left over"
+    for name, page in pages.items():
+        assert page == (DOCS / name).read_text(), f"{name}: {remedy}"
 
 
 def test_the_page_of_what_is_reproduced_is_up_to_date(redraw):

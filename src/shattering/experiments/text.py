@@ -35,14 +35,15 @@ def print_table(table: Table) -> None:
 
 
 def to_markdown(result: Result, *pictures: str) -> str:
-    """Format a result as a section of Markdown: title, pictures, tables, and the claims with their verdicts."""
-    lines = [f"## {result.title}, scale {result.scale}", "", *pictures]
-    for table in result.tables:
-        lines += ["", f"**{table.title}.**", "", table_to_markdown(table), "", table.note]
-    lines += ["", "| claim | rule | found | verdict |", "|---|---|---|---|"]
+    """Format a result as a section of Markdown: scale, pictures, the claims with their verdicts, and the tables."""
+    lines = [f"## Scale {result.scale}", "", *pictures]
+    if result.claims:
+        lines += ["", "| claim | verdict | rule | found |", "|---|---|---|---|"]
     for claim in result.claims:
         why = f": {claim.why}" if claim.why else ""
-        lines.append(f"| {claim.name} | {claim.rule} | {claim.evidence} | **{claim.verdict}**{why} |")
+        lines.append(f"| {claim.name} | **{claim.verdict}**{why} | {claim.rule} | {claim.evidence} |")
+    for table in result.tables:
+        lines += ["", f"**{table.title}.**", "", table_to_markdown(table), "", table.note]
     return "\n".join([*lines, ""])
 
 
