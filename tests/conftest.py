@@ -75,6 +75,15 @@ def real_data(monkeypatch) -> Path:
     return Path(folder)
 
 
+@pytest.fixture(scope="session")
+def results() -> Path:
+    """The folder of stored runs; the test is skipped, saying so, in a source distribution, which lacks it."""
+    folder = Path(__file__).parents[1] / "results"
+    if not folder.is_dir():
+        pytest.skip("stored runs: there is no results/, which source distributions leave out")
+    return folder
+
+
 def load_script(path: Path) -> ModuleType:
     """A Python file that is in no package, as a module."""
     spec = importlib.util.spec_from_file_location(path.stem, path)

@@ -59,7 +59,7 @@ def slug(heading: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def redraw():
+def redraw(results):
     return load_script(ROOT / "docs" / "redraw.py")
 
 
@@ -69,8 +69,8 @@ def test_what_is_drawn_is_up_to_date_with_the_results(redraw, page, section):
     assert redraw.with_section(text, getattr(redraw, section)()) == text, "run python docs/redraw.py"
 
 
-def test_sentences_of_the_first_page_have_the_numbers_of_its_stored_test():
-    test = json.loads((ROOT / "results" / "start.json").read_text())
+def test_sentences_of_the_first_page_have_the_numbers_of_its_stored_test(results):
+    test = json.loads((results / "start.json").read_text())
     scores = {f"{100 * row[name]:.1f}".removesuffix(".0") for row in test["table"] for name in ("train_score", "test_score")}
     p_values = {f"{row['p_value']:.2g}" for row in test["table"] if row["p_value"]}
     sentences = (ROOT / "docs" / "start.md").read_text().partition("- **Random labels, 100")[2].partition("## A network")[0]
@@ -103,9 +103,9 @@ def test_every_measure_and_every_study_is_among_the_functions_of_the_api():
     assert [name for name in names if f"autofunction:: shattering.{name.removeprefix('shattering.')}\n" not in text] == []
 
 
-def test_stored_runs_have_no_weights_and_are_small():
-    assert not [*(ROOT / "results").glob("*/*.safetensors"), *(ROOT / "results").glob("*/*.pt")]
-    assert sum(path.stat().st_size for path in (ROOT / "results").rglob("*")) < 20e6
+def test_stored_runs_have_no_weights_and_are_small(results):
+    assert not [*results.glob("*/*.safetensors"), *results.glob("*/*.pt")]
+    assert sum(path.stat().st_size for path in results.rglob("*")) < 20e6
 
 
 @pytest.mark.parametrize(("page", "arguments"), COMMANDS, ids=[shlex.join([page, *arguments]) for page, arguments in COMMANDS])

@@ -45,6 +45,16 @@ def unknown(kind: str, name: object, known: Iterable[object], also: str = "") ->
     return UnknownName(f"unknown {kind} {shown(name)}; {meant(str(name), sorted(map(str, known)), also)}")
 
 
+def not_installed(what: str, package: str, extra: str) -> InputError:
+    """Make an `InputError` for something that needs a package of an extra, with the command that installs it.
+
+    Example:
+        >>> print(not_installed("a picture", "vl-convert-python", "figures"))
+        a picture needs the package vl-convert-python, which is not installed: pip install "shattering[figures]"
+    """
+    return InputError(f'{what} needs the package {package}, which is not installed: pip install "shattering[{extra}]"')
+
+
 def meant(name: str, names: Sequence[str], also: str = "") -> str:
     """Say which of some names was meant by `name`, and which there are, for the end of a sentence.
 

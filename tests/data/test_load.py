@@ -1,5 +1,6 @@
 import io
 import json
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -109,6 +110,9 @@ def test_no_hub_is_one_sentence(monkeypatch):
     with pytest.raises(
         InputError, match=r"^dataset 'mnist' is not in SHATTERING_DATA \(not set\) and cannot be downloaded .*: no route to host$"
     ):
+        load_dataset("mnist")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # as if it were not installed
+    with pytest.raises(InputError, match=r'the package huggingface-hub, which is not installed: pip install "shattering\[hub\]"$'):
         load_dataset("mnist")
 
 

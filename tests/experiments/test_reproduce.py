@@ -15,6 +15,7 @@ import pytest
 
 from shattering import Store, run, sweep
 from shattering.cli import main
+from shattering.cli.common import print_page
 from shattering.experiments import reproduce, table1
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import show
@@ -78,6 +79,16 @@ def test_pages_and_pictures_are_written(tiny_store, tmp_path):
     assert starts[1].startswith(b"%PDF")
     assert starts[2].startswith(b"<svg")
     assert starts[3] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_without_the_package_that_draws_pictures_there_is_a_page_and_a_sentence(tiny_store, tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)
+    files = reproduce.write_result(reproduce.make_result("figure2b", TINY, tiny_store), tmp_path / "new")
+    assert [f.name for f in files] == ["figure2b-tiny.html"]
+    print_page(files)
+    out, err = capsys.readouterr()
+    assert out == f"Page: {files[0]}\n"
+    assert err.startswith("Left out: a picture (PDF, SVG, PNG) beside the page needs the package vl-convert-python, which is not installed")
 
 
 @pytest.fixture

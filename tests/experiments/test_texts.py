@@ -18,6 +18,8 @@ from tests.experiments.conftest import TINY
 
 RESULTS = Store(Path(__file__).parents[2] / "results")
 
+pytestmark = pytest.mark.usefixtures("results")
+
 
 class Made(Runs):
     """Stored studies whose numbers, and whose tables, are changed."""

@@ -1,7 +1,6 @@
 """Files are identified by their content, looked at once in a call, and looked at again in the next one."""
 
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -167,8 +166,7 @@ def test_a_study_of_a_file_is_identified_by_its_content_and_keeps_its_id_for_a_n
         ids(str(tmp_path / "none.npz"))
 
 
-def test_every_stored_run_and_study_keeps_its_id():
-    results = Path(__file__).parents[2] / "results"
+def test_every_stored_run_and_study_keeps_its_id(results):
     specs = {path.parent.name: read_spec(path) for path in results.glob("*/spec.json")}
     assert len(specs) > 200
     assert [name for name, spec in specs.items() if not name.endswith(f"-{spec.run_id}")] == []

@@ -1,28 +1,37 @@
 import re
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from shattering import RunSpec, Store, run, runs_table, summary_table, write_report
+from shattering import InputError, RunSpec, Store, run, runs_table, summary_table, write_report
 from shattering.report import figures, page, text
-from shattering.report.charts import to_spec
+from shattering.report.charts import save, to_spec
 from shattering.report.tables import summary_rows, verdicts
 from shattering.report.text import print_stored
+from tests.conftest import load_script
 from tests.report.conftest import SPECS
 
+ROOT = Path(__file__).parents[2]
 
-def test_the_scripts_that_draw_charts_are_kept_and_made_again_where_they_cannot_be(store, tmp_path, monkeypatch):
-    first = page.render(store.runs())
-    with monkeypatch.context() as patch:
-        patch.setattr(page.vl_convert, "javascript_bundle", lambda: pytest.fail("they are in the cache"))
-        again = page.render(store.runs())
-    written = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC")
-    assert written.sub("", again) == written.sub("", first)
-    monkeypatch.delenv("SHATTERING_CACHE")
-    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    monkeypatch.setattr(page.Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
-    assert "vega" in page._drawing()
+
+def test_pages_need_no_extra_and_pictures_say_which(store, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "vl_convert", None)  # as if it were not installed
+    assert "window.vegaEmbed" in page.render(store.runs())
+    chart = figures.error_curves(store.runs())
+    with pytest.raises(InputError, match=r'c.png needs the package vl-convert-python, which is not installed: pip install "shattering'):
+        save(chart, tmp_path / "c.png")
+    assert not (tmp_path / "c.png").exists()
+
+
+def test_the_scripts_that_draw_charts_have_the_versions_of_the_installed_drawer():
+    vendor = load_script(ROOT / "release" / "vendor_charts.py")
+    assert (vendor.TEMPLATES / "vega.js").read_text().splitlines()[0] == vendor.first_line(), vendor.__doc__
+    licenses = (vendor.TEMPLATES / "vega.licenses.txt").read_text()
+    for name, version in vendor.versions().items():
+        assert re.search(rf"^{name} {re.escape(version)}", licenses, re.MULTILINE)
 
 
 @pytest.fixture

@@ -55,8 +55,8 @@ def test_every_file_that_is_written_is_described(store):
         assert {path.name for path in store.folder(spec).iterdir()} <= set(schema.FILES)
 
 
-def test_every_stored_result_follows_the_schema():
-    folders = [path.parent for path in (ROOT / "results").rglob("result.json")]
+def test_every_stored_result_follows_the_schema(results):
+    folders = [path.parent for path in results.rglob("result.json")]
     assert len(folders) > 100
     for folder in folders:
         spec = reading.read_spec(folder / "spec.json")

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from shattering.cli.common import Stored, check_out, print_json, sweep_with_overview
+from shattering.cli.common import Stored, check_out, print_json, print_page, sweep_with_overview
 from shattering.cli.options import Positional, Repeated, UsageError
-from shattering.errors import printable
 from shattering.parameters import Count, Natural, Range
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ class _CapacityCommand(Stored):
             print_json(result.to_json() | {"files": [str(file.resolve()) for file in files]})
         else:
             print_result(result)
-            print(printable(f"Page: {files[0].resolve()}"))
+            print_page(files)
         return 1 if result.not_done else 0
 
 

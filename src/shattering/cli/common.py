@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shattering.cli.options import UsageError
-from shattering.errors import printable
+from shattering.errors import InputError, printable
 from shattering.parameters import NotNegative, Positive
 from shattering.system.files import is_file
 
@@ -108,6 +108,20 @@ def where(path: Path) -> str:
 def print_written(path: Path, more: str = "") -> None:
     """Print where a report was written; on standard error if the report may have gone to standard output."""
     print(printable(f"Report: {where(path)}{more}"), file=sys.stdout if is_file(path) else sys.stderr)
+
+
+def print_page(files: Sequence[Path]) -> None:
+    """Print where the pages among the files of a result are, and on standard error why there are no pictures beside them."""
+    for file in files:
+        if file.suffix == ".html":
+            print(printable(f"Page: {file.resolve()}"))
+    if all(file.suffix == ".html" for file in files):
+        from shattering.report.charts import load_drawer
+
+        try:
+            load_drawer("a picture (PDF, SVG, PNG) beside the page")
+        except InputError as lacking:
+            print(f"Left out: {lacking}", file=sys.stderr)
 
 
 def summary(run: Found) -> dict:

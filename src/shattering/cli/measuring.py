@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from shattering.cli.common import Stored, check_out, print_json
+from shattering.cli.common import Stored, check_out, print_json, print_page
 from shattering.cli.options import Positional, Repeated
 from shattering.errors import InputError, printable
 
@@ -71,7 +71,7 @@ class RetestRuns(Stored):
             print_json({**about, "files": [str(file.resolve()) for file in files]})
         else:
             print_result(result)
-            print(printable(f"Page: {files[0].resolve()}"))
+            print_page(files)
         return 0
 
 

@@ -6,9 +6,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from shattering.cli.common import Stored, Swept, check_out, finish, print_json, print_written, summary, sweep_with_overview, where
+from shattering.cli.common import (
+    Stored,
+    Swept,
+    check_out,
+    finish,
+    print_json,
+    print_page,
+    print_written,
+    summary,
+    sweep_with_overview,
+    where,
+)
 from shattering.cli.options import Positional, Repeated, UsageError
-from shattering.errors import InputError, printable
+from shattering.errors import InputError
 from shattering.experiments.catalogue import NAMES
 from shattering.parameters import Count, Natural, Range
 from shattering.system.machine import launched
@@ -242,7 +253,7 @@ class Paper(Swept):
         else:
             for result in results:
                 print_result(result)
-            print(*(printable(f"Page: {file.resolve()}") for file in files if file.suffix == ".html"), sep="\n")
+            print_page(files)
         return 1 if any(result.not_done for result in results) else 0
 
     def _show_scoreboard(self) -> int:

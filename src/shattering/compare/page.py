@@ -5,7 +5,6 @@ import inspect
 from collections.abc import Sequence
 
 import pandas as pd
-import vl_convert
 from markupsafe import Markup, escape
 
 from shattering.compare.answer import AnswerLine
@@ -16,10 +15,10 @@ from shattering.compare.plan import ORIGINAL, null_of
 from shattering.compare.table import format_table
 from shattering.diagnose.diagnose import FITS
 from shattering.diagnose.finding import Finding
-from shattering.errors import printable
+from shattering.errors import InputError, printable
 from shattering.identity.names import label
 from shattering.randomization import Randomization
-from shattering.report.charts import to_spec
+from shattering.report.charts import load_drawer, to_spec
 from shattering.report.figures import loss_curves, memorization_curves
 from shattering.report.page import picture_strips, render_template
 from shattering.runs.stored import UNREADABLE
@@ -101,8 +100,6 @@ def notebook_html(
 ) -> str:
     """Return answer, sentences, table and chart for a notebook's cell; the chart is a picture, so that it shows everywhere."""
     columns = table[["randomization", "repeats", "train_score", "test_score", "gap", "time_ratio", "effect", "p_value"]]
-    png = vl_convert.vegalite_to_png(to_spec(score_chart(test)), scale=1.5)
-    picture = base64.b64encode(png).decode()
     left = 'style="text-align:left"'
     row = Markup(f"<tr><th {left}>{{}}</th><td {left}><strong>{{}}</strong></td><td {left}>{{}}</td></tr>")
     lines = [*((line.name, line.verdict, line.text) for line in answer), ("Not shown", "", "; ".join(not_shown))]
@@ -110,10 +107,17 @@ def notebook_html(
     items = Markup("").join(Markup("<li>{}</li>").format(printable(sentence)) for sentence in summary)
     shown = format_table(pd.DataFrame(columns)).to_html(index=False, border=0)
     name = f"<strong>{escape(printable(test.model))} on {escape(printable(test.dataset))}</strong>"
-    return (
-        f"<div><p>{name}, n = {test.n_train:,}</p><table>{answers}</table><ul>{items}</ul>{shown}"
-        f'<img alt="Train and test scores of every repeat of each randomization" src="data:image/png;base64,{picture}"></div>'
-    )
+    return f"<div><p>{name}, n = {test.n_train:,}</p><table>{answers}</table><ul>{items}</ul>{shown}{_notebook_picture(test)}</div>"
+
+
+def _notebook_picture(test: Comparison) -> str:
+    """Return the chart of scores as an image; without the package that draws it, a sentence that says so."""
+    try:
+        png = load_drawer("the picture of the scores").vegalite_to_png(to_spec(score_chart(test)), scale=1.5)
+    except InputError as lacking:
+        return f"<p>{escape(str(lacking))}</p>"
+    picture = base64.b64encode(png).decode()
+    return f'<img alt="Train and test scores of every repeat of each randomization" src="data:image/png;base64,{picture}">'
 
 
 def methods(test: Comparison) -> str:

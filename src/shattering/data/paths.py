@@ -16,7 +16,7 @@ from shattering.data.dataset import Dataset
 from shattering.data.encoded import check_shards, kind_of
 from shattering.data.image_folders import TESTS
 from shattering.data.split import Split
-from shattering.errors import InputError, printable, reason, unknown
+from shattering.errors import InputError, not_installed, printable, reason, unknown
 
 HoldOut = Callable[[Split, str], Dataset]  # makes a dataset of the only split there is, and its name
 
@@ -135,8 +135,12 @@ def _no_arrays(*_, name: str, **__) -> Dataset:
 
 
 def _download(name: str, source: HubSource) -> Path:
-    from huggingface_hub import snapshot_download
-
+    try:
+        from huggingface_hub import snapshot_download
+    except ImportError:
+        where = os.environ.get("SHATTERING_DATA", "not set")
+        what = f"dataset {name!r} is not in SHATTERING_DATA ({where}), and its download from the Hugging Face hub"
+        raise not_installed(what, "huggingface-hub", "hub") from None
     try:
         folder = Path(snapshot_download(source.repository, repo_type="dataset", allow_patterns=f"{source.folder}/*.parquet"))
     except Exception as error:  # the hub's client raises many kinds; all mean that the files are not to be had

@@ -12,7 +12,7 @@ from shattering.errors import InputError, reason, unknown
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS
 from shattering.experiments.experiment import Result, Runs, show
 from shattering.experiments.scales import CONVOLUTIONAL, Scale
-from shattering.report.charts import save
+from shattering.report.charts import can_draw, save
 from shattering.report.page import render_template, write_page
 from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
@@ -158,7 +158,7 @@ def write_index(results: Sequence[Result], group: str, folder: Path) -> Path:
 
 
 def write_result(result: Result, folder: Path) -> list[Path]:
-    """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG.
+    """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG, where the extra figures is installed.
 
     Args:
         result: what `make_result` returned.
@@ -172,6 +172,6 @@ def write_result(result: Result, folder: Path) -> list[Path]:
         >>> write_result(make_result("figure2", "demo", Store("runs")), Path("figures"))  # doctest: +SKIP
     """
     files = [write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")]
-    for name, (chart, _) in result.charts.items():
+    for name, (chart, _) in result.charts.items() if can_draw() else ():
         files += [save(chart, folder / f"{name}-{result.scale}.{kind}") for kind in PICTURES]
     return files

@@ -4,13 +4,14 @@ Train and test, original and randomized data have the same colours in all charts
 """
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import altair as alt
 import pandas as pd
-import vl_convert
 
+from shattering.errors import not_installed
 from shattering.system.files import write_aside
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart
@@ -92,12 +93,29 @@ def to_spec(chart: Chart) -> dict:
         return themed.to_dict()
 
 
+def can_draw() -> bool:
+    """Return whether the package is installed that draws pictures: PDF, SVG and PNG."""
+    return find_spec("vl_convert") is not None
+
+
+def load_drawer(what: str = "a picture (PDF, SVG, PNG)") -> Any:
+    """Return the module that draws pictures, vl-convert. what: needs it. Raises InputError if it is not installed."""
+    try:
+        import vl_convert
+    except ImportError:
+        raise not_installed(what, "vl-convert-python", "figures") from None
+    return vl_convert
+
+
 def save(chart: Chart, path: Path) -> Path:
-    """Write a chart as the .pdf, .svg or .png (at twice the size) that the path names. No browser is needed."""
-    spec, kind = to_spec(chart), path.suffix[1:]
+    """Write a chart as the .pdf, .svg or .png (at twice the size) that the path names.
+
+    No browser is needed, but the extra figures is. Raises InputError without it.
+    """
+    drawer, spec, kind = load_drawer(f"picture {path}"), to_spec(chart), path.suffix[1:]
     if kind == "svg":
-        content = vl_convert.vegalite_to_svg(spec).encode()
+        content = drawer.vegalite_to_svg(spec).encode()
     else:
-        content = vl_convert.vegalite_to_png(spec, scale=2) if kind == "png" else vl_convert.vegalite_to_pdf(spec)
+        content = drawer.vegalite_to_png(spec, scale=2) if kind == "png" else drawer.vegalite_to_pdf(spec)
     write_aside(path, lambda aside: aside.write_bytes(content))
     return path

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import jinja2
-import vl_convert
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
@@ -19,7 +18,6 @@ from shattering.report.describe import describe
 from shattering.report.tables import PIXELS, by_subject, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
 from shattering.runs.stored import Found, Run, Unread, is_of_model
-from shattering.system.cache import kept_json
 from shattering.system.files import write_aside
 from shattering.version import VERSION
 
@@ -91,8 +89,7 @@ def render_template(
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_visible)
     environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
     specs = {name: to_spec(chart) for name, chart in charts.items() if chart is not None}
-    ours, _, _ = loader.get_source(environment, "page.js")
-    scripts = [_drawing(), ours] if specs else [ours]
+    scripts = [loader.get_source(environment, name)[0] for name in (["vega.js"] if specs else []) + ["page.js"]]
     return environment.get_template(name).render(
         title=title,
         version=VERSION,
@@ -107,15 +104,6 @@ def render_template(
         machines=_machines(runs),
         **context,
     )
-
-
-def _drawing() -> str:
-    """Return the scripts that draw charts. They take seconds to put together, and are kept in the cache."""
-    make = vl_convert.javascript_bundle  # its stub lacks the default of its parameter
-    try:
-        return kept_json(f"charts-{vl_convert.__version__}.json", make, lambda kept: isinstance(kept, str))  # type: ignore[arg-type]
-    except InputError:  # there is no folder for a cache
-        return make()  # type: ignore[call-arg]
 
 
 def _visible(value: object) -> object:

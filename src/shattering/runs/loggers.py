@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock
 
-from shattering.errors import InputError, printable, reason, unknown
+from shattering.errors import InputError, not_installed, printable, reason, unknown
 from shattering.learners.weights import load_plain
 
 UPLOAD_SECONDS = 300  # limit of W&B's upload at the end of a run; the rest stays on disk for `wandb sync`
@@ -288,7 +288,7 @@ def _open(logger: object) -> Logger:
 def _require(name: str, package: str) -> None:
     spec = find_spec(package)
     if spec is None or spec.origin is None:  # no origin: a mere folder of this name, as W&B and MLflow leave them
-        raise InputError(f'log {name!r} needs the package {package}, which is not installed: pip install "shattering[{name}]"')
+        raise not_installed(f"log {name!r}", package, name)
 
 
 def _set_unless_chosen(name: str, value: str, *others: str) -> None:

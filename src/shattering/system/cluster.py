@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, not_installed, reason
 from shattering.system.lifetime import Guard
 from shattering.system.machine import usable_cores
 from shattering.system.temporary import TemporaryFolder
@@ -35,7 +35,7 @@ def connected(address: str | None, asked: str) -> Iterator[Any]:
     Raises InputError if Ray is not installed or too old, or no cluster is at the address.
     """
     if find_spec("ray") is None:
-        raise InputError(f'{asked}, which needs the package ray, which is not installed: pip install "shattering[ray]"')
+        raise not_installed(f"{asked}, which", "ray", "ray")
     import ray
 
     if ray.is_initialized():
