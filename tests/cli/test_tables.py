@@ -5,8 +5,9 @@ import sys
 
 import pytest
 
+from shattering import Store
 from shattering.cli import main
-from shattering.cli.tables import LEAST
+from shattering.report.text import print_summary
 
 ROWS = {"networks": 7, "models": 11, "datasets": 7, "measures": 60}
 
@@ -28,14 +29,14 @@ def test_lists_fit_the_terminal(terminal, capsys, what, columns):
     terminal(columns)
     assert main(["list", what]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert max(map(len, lines)) <= max(columns, LEAST + 32)
+    assert max(map(len, lines)) <= columns
     assert sum(not line.startswith(" ") for line in lines) > ROWS[what]
 
 
 def test_what_is_left_out_is_said_and_wide_or_a_pipe_has_it(terminal, capsys):
     terminal(80)
     main(["list", "models"])
-    assert "--wide shows class, too." in capsys.readouterr().out
+    assert "--wide shows CLASS, too." in capsys.readouterr().out
     terminal(0)
     main(["list", "models"])
     piped = capsys.readouterr().out
@@ -57,3 +58,30 @@ def test_lines_of_status_are_cut(terminal, capsys, tmp_path):
     assert (len(line), line[-1]) == (40, "…")
     main(["status", "--store", str(store), "--wide"])
     assert "test" in capsys.readouterr().out.splitlines()[0]
+
+
+def test_the_scoreboard_fits_and_names_what_lacks_runs(terminal, capsys, results):
+    terminal(80)
+    assert main(["paper", "--from", str(results)]) == 0
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 80
+    assert {"claim", "verdict", "where"} <= set(out.splitlines()[2].split())
+    assert "missing" not in out.splitlines()[0]
+    assert "--wide shows paper" in out
+
+
+def test_the_scoreboard_of_an_empty_store_is_a_sentence_with_the_remedy(capsys, tmp_path):
+    assert main(["paper", "--store", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1
+    assert "has no runs that a claim of the papers needs: `shattering paper table1` makes some" in err
+
+
+def test_a_summary_fits_the_terminal(terminal, capsys, results):
+    runs = Store(results).runs()[:8]
+    terminal(45)
+    print_summary(runs)
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 45
+    assert "--wide shows epochs to fit, seeds, too." in lines

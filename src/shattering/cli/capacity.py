@@ -27,6 +27,8 @@ class _CapacityCommand(Stored):
     """Seed of the subset, the noise and the model."""
     out: Path = Path("capacity")
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
+    wide: bool = False
+    """Print every column, in whole lines."""
 
     def _load(self) -> Dataset:
         from shattering.data.load import load_dataset
@@ -55,7 +57,7 @@ class _CapacityCommand(Stored):
         if self.json:
             print_json(result.to_json() | {"files": [str(file.resolve()) for file in files]})
         else:
-            print_result(result)
+            print_result(result, self.wide)
             print_page(files)
         return 1 if result.not_done else 0
 

@@ -47,6 +47,8 @@ class RetestRuns(Stored):
     """The start of a run's id or folder name. Default: all runs."""
     out: Path = Path("retest")
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
+    wide: bool = False
+    """Print every column, in whole lines."""
 
     def execute(self) -> int:
         import sys
@@ -70,7 +72,7 @@ class RetestRuns(Stored):
             about = {"data": found.data, "models": models, "fits": fits, "skipped": skipped}
             print_json({**about, "files": [str(file.resolve()) for file in files]})
         else:
-            print_result(result)
+            print_result(result, self.wide)
             print_page(files)
         return 0
 

@@ -35,6 +35,8 @@ class Demo(Stored):
     """Seed of data, noise, initialization and order."""
     jobs: Count | None = None
     """Runs at a time. Default: as many as cores."""
+    wide: bool = False
+    """Print every column, in whole lines."""
 
     def execute(self) -> int:
         from shattering.experiments.demo import demo_specs
@@ -47,7 +49,7 @@ class Demo(Stored):
         runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs or usable_cores())
         path = write_report(runs, self.out, "Would it fit noise just as well? Two networks on handwritten digits")
         if not self.json:
-            print_summary(runs)
+            print_summary(runs, self.wide)
             print_written(path)
         return finish(runs, self.json, {"report": where(path)})
 
@@ -170,6 +172,8 @@ class Sweep(Swept):
     """Runs at a time, each in its own process. Default: 1; on Ray as many as fit."""
     log: Repeated = ()
     """A logger: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
+    wide: bool = False
+    """Print every column, in whole lines."""
 
     def execute(self) -> int:
         from shattering.report.text import print_summary
@@ -189,7 +193,7 @@ class Sweep(Swept):
             specs = grid(axes, read_settings(self.set, lists=True))
         runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.chosen_engine())
         if not self.json:
-            print_summary(runs)
+            print_summary(runs, self.wide)
         return finish(runs, self.json, {})
 
 
@@ -220,6 +224,8 @@ class Paper(Swept):
     """Draw from this store, and run nothing."""
     out: Path = Path("paper")
     """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
+    wide: bool = False
+    """Print every column, in whole lines."""
 
     def execute(self) -> int:
         from shattering.experiments import reproduce
@@ -252,23 +258,31 @@ class Paper(Swept):
             print_json({"results": [result.to_json() for result in results], "files": [str(file.resolve()) for file in files]})
         else:
             for result in results:
-                print_result(result)
+                print_result(result, self.wide)
             print_page(files)
         return 1 if any(result.not_done for result in results) else 0
 
     def _show_scoreboard(self) -> int:
         from shattering.experiments.scoreboard import every_result, scoreboard, scores
         from shattering.experiments.text import print_table
+        from shattering.report.claims import MISSING
+        from shattering.report.terminal import wrapped
         from shattering.runs.store import Store
 
-        if self != Paper(store=self.store, from_=self.from_, json=self.json):
-            raise UsageError("shattering paper lacks WHAT, expected --store, --from and --json alone without it")
-        found = scores(every_result(Store(self.store if self.from_ is None else self.from_)))
+        if self != Paper(store=self.store, from_=self.from_, json=self.json, wide=self.wide):
+            raise UsageError("shattering paper lacks WHAT, expected --store, --from, --json and --wide alone without it")
+        store = Store(self.store if self.from_ is None else self.from_)
+        found = scores(every_result(store))
         if self.json:
             print_json({"scores": [{**score.row(), "rule": score.claim.rule, "evidence": score.claim.evidence} for score in found]})
+        elif not any(run.status == "done" for score in found for run in score.result.runs):
+            remedy = "`shattering paper table1` makes some in minutes, and --from names another store"
+            raise InputError(f"store {store.where} has no runs that a claim of the papers needs: {remedy}")
         else:
-            print_table(scoreboard(found))
-            print("`shattering paper NAME` runs what is missing of an experiment, and shows its rules.")
+            print_table(scoreboard([score for score in found if score.claim.verdict != MISSING]), self.wide)
+            without = dict.fromkeys(score.result.name for score in found if score.claim.verdict == MISSING)
+            more = f" Claims that lack runs are left out: some of {', '.join(without)}." if without else ""
+            print(*wrapped(f"`shattering paper NAME` runs what is missing of an experiment, and shows its rules.{more}"), sep="\n")
         return 0
 
 

@@ -7,7 +7,7 @@ from typing import Literal
 from shattering.cli.catalog import MODELS, NETWORKS
 from shattering.cli.common import Stored, check_out, print_json, print_written, summary, where
 from shattering.cli.options import Positional
-from shattering.cli.tables import cut_to_terminal, print_paragraph, print_rows
+from shattering.report.terminal import TextTable, cut, print_table, wrapped
 
 _LEGENDS = {
     "measures": """Needs: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products with the
@@ -34,9 +34,11 @@ class List:
         if self.json:
             print_json(rows)
         else:
-            print_rows(rows, self.wide)
+            texts = [[f"{value:,}" if isinstance(value, int) else value for value in row.values()] for row in rows]
+            numbers = frozenset(column for column, value in enumerate(rows[0].values()) if isinstance(value, int))
+            print_table(TextTable([name.upper() for name in rows[0]], texts, numbers), self.wide)
             if self.what in _LEGENDS:
-                print_paragraph(_LEGENDS[self.what])
+                print("", *wrapped(_LEGENDS[self.what]), sep="\n")
         return 0
 
 
@@ -55,7 +57,7 @@ class Status(Stored):
         if self.json:
             print_json([summary(run) for run in runs])
         else:
-            print_status(runs, lambda line: cut_to_terminal(line, self.wide))
+            print_status(runs, lambda line: cut(line, self.wide))
         return 0
 
 

@@ -116,12 +116,16 @@ class Column(Brief):
 
 @dataclass(frozen=True, repr=False)
 class Table(Brief):
-    """Rows of plain values under columns. A value that is missing is None."""
+    """Rows of plain values under columns. A value that is missing is None.
+
+    priority: keys of the columns that a narrow terminal shows rather than the others, from the first on.
+    """
 
     title: str
     columns: Sequence[Column]
     rows: list[dict[str, Any]]
     note: str = ""
+    priority: Sequence[str] = ()
 
 
 @dataclass(frozen=True, repr=False)

@@ -21,6 +21,7 @@ COLUMNS = (
     Column("verdict", "verdict", "prose"),
     Column("where", "where"),
 )
+PRIORITY = ("claim", "verdict", "where", "ours")
 
 
 @dataclass(frozen=True)
@@ -101,4 +102,4 @@ def scoreboard(found: Sequence[Score]) -> Table:
     counts = ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in get_args(Verdict) if verdicts[verdict])
     claims = f"{len(found)} claim" + "s" * (len(found) != 1)
     note = "Each claim is judged at the largest scale whose stored runs can judge it."
-    return Table(f"{claims}: {counts}", COLUMNS, [score.row() for score in found], note)
+    return Table(f"{claims}: {counts}", COLUMNS, [score.row() for score in found], note, PRIORITY)

@@ -1,37 +1,34 @@
 """Results of the papers' experiments as text, for the terminal and in Markdown."""
 
-from rich import box
-from rich.console import Console
-from rich.table import Table as RichTable
-
 from shattering.errors import printable
 from shattering.experiments.experiment import Result, Table, show
+from shattering.report import terminal
+from shattering.report.terminal import TextTable, wrapped
 
 
-def print_result(result: Result) -> None:
-    """Print the tables of a result, then each claim with its verdict, rule and evidence."""
+def print_result(result: Result, wide: bool = False) -> None:
+    """Print the tables of a result, then each claim with its verdict, rule and evidence. wide: tables with every column."""
     for table in result.tables:
-        print_table(table)
+        print_table(table, wide)
     for claim in result.claims:
-        why = f"\n    why: {claim.why}" if claim.why else ""
         verdict = claim.verdict if claim.holds else claim.verdict.upper()
-        print(f"{verdict}: {claim.name}{why}\n    rule: {claim.rule}\n    found: {claim.evidence}")
+        told = {"why": claim.why, "rule": claim.rule, "found": claim.evidence}
+        print(*wrapped(printable(f"{verdict}: {claim.name}")), sep="\n")
+        print(*(line for name, text in told.items() if text for line in wrapped(printable(f"{name}: {text}"), "    ")), sep="\n")
     if result.not_done:
         print(f"{len(result.not_done)} of {len(result.runs)} runs are not done, and missing above.")
 
 
-def print_table(table: Table) -> None:
-    """Print a table and its note."""
-    console = Console(markup=False, emoji=False)
-    if not console.is_terminal:
-        console = Console(markup=False, emoji=False, width=240)  # a file or a pipe does not wrap
-    shown = RichTable(title=printable(table.title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for column in table.columns:
-        shown.add_column(column.label, justify="left" if column.kind in ("text", "prose") else "right")
-    for row in table.rows:
-        shown.add_row(*(printable(show(row[column.key], column.kind)) for column in table.columns))
-    console.print(shown, highlight=False)
-    print(printable(table.note), end="\n\n")
+def print_table(table: Table, wide: bool = False) -> None:
+    """Print a table and its note, as wide as the terminal; wide: every column, in whole lines."""
+    keys = [column.key for column in table.columns]
+    numbers = frozenset(c for c, column in enumerate(table.columns) if column.kind not in ("text", "prose"))
+    rows = [[printable(show(row[column.key], column.kind)) for column in table.columns] for row in table.rows]
+    rest = [c for c, key in enumerate(keys) if key not in table.priority]
+    priority = [*map(keys.index, table.priority), *rest] if table.priority else []
+    print(*wrapped(printable(table.title)), "", sep="\n")
+    terminal.print_table(TextTable([column.label for column in table.columns], rows, numbers, priority, spaced=True), wide)
+    print("", *wrapped(printable(table.note)), "", sep="\n")
 
 
 def to_markdown(result: Result, *pictures: str) -> str:

@@ -10,11 +10,13 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 from shattering.errors import printable
+from shattering.report.terminal import TextTable, print_table, wrapped
 from shattering.runs.stored import Found, Run, Status
 
 if TYPE_CHECKING:
     import pandas as pd
 
+_SUMMARY = ("randomization", "train %", "test %", "gap", "epochs to fit", "seeds")
 LISTED = 10  # values of a long list that are printed
 
 
@@ -63,25 +65,22 @@ def _text(value: object) -> str:
     return f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
-def print_summary(runs: Sequence[Run]) -> None:
-    """Print a table per dataset, model and hyperparameters, one row per randomization; then the verdicts in sentences."""
-    from rich.console import Console
-    from rich.table import Table
+def print_summary(runs: Sequence[Run], wide: bool = False) -> None:
+    """Print a table per dataset, model and hyperparameters, one row per randomization; then the verdicts in sentences.
 
+    wide: print every column, in whole lines.
+    """
     from shattering.report.tables import by_subject, subject_title, summary_rows, verdicts
 
-    rows, console = summary_rows(runs), Console(markup=False, emoji=False)
+    rows = summary_rows(runs)
     for subject in by_subject(rows):
-        title = printable(subject_title(subject)) + (f"\n{printable(subject['hyperparameters'])}" if subject["hyperparameters"] else "")
-        table = Table(title=title, title_justify="left", title_style="bold")
-        table.add_column("randomization")
-        for column in ("train %", "test %", "gap", "epochs to fit", "seeds"):
-            table.add_column(column, justify="right")
-        for row in subject["rows"]:
-            table.add_row(*_cells(row))
-        console.print(table)
+        titles = [subject_title(subject), *([subject["hyperparameters"]] if subject["hyperparameters"] else [])]
+        print(*(line for title in titles for line in wrapped(printable(title))), "", sep="\n")
+        cells = [[printable(cell) for cell in _cells(row)] for row in subject["rows"]]
+        print_table(TextTable(_SUMMARY, cells, frozenset(range(1, len(_SUMMARY))), range(len(_SUMMARY))), wide)
+        print()
     for sentence in verdicts(rows):
-        print(printable(sentence))
+        print(*wrapped(printable(sentence)), sep="\n")
 
 
 def _cells(row: dict) -> list[str]:
