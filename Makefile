@@ -6,7 +6,7 @@ BIN = $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
-.PHONY: demo test check lint docs format clean
+.PHONY: demo test check lint docs format release clean
 
 # torch comes first and pinned, so that nothing after it can pull in another build
 $(VENV)/.installed: pyproject.toml constraints.txt
@@ -36,5 +36,9 @@ format: $(VENV)/.installed
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+# builds what is released, and tries it in a fresh environment; some minutes
+release:
+	TORCH="$(TORCH)" $(PYTHON) release/release.py $(if $(URL),--url $(URL))
+
 clean:
-	rm -rf $(VENV) docs/_build docs/auto_gallery runs report.html
+	rm -rf dist $(VENV) docs/_build docs/auto_gallery runs report.html

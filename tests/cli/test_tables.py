@@ -2,11 +2,13 @@
 
 import os
 import sys
+from functools import partial
 
 import pytest
 
 from shattering import Store
 from shattering.cli import main
+from shattering.experiments import scoreboard
 from shattering.report.text import print_summary
 
 ROWS = {"networks": 7, "models": 11, "datasets": 7, "measures": 60}
@@ -60,20 +62,22 @@ def test_lines_of_status_are_cut(terminal, capsys, tmp_path):
     assert "test" in capsys.readouterr().out.splitlines()[0]
 
 
-def test_the_scoreboard_fits_and_names_what_lacks_runs(terminal, capsys, results):
+def test_the_scoreboard_fits_and_names_what_lacks_runs(terminal, capsys, results, monkeypatch):
+    monkeypatch.setattr(scoreboard, "every_result", partial(scoreboard.every_result, names=["figure1b", "width-descent"]))
     terminal(80)
     assert main(["paper", "--from", str(results)]) == 0
     out = capsys.readouterr().out
     assert max(map(len, out.splitlines())) <= 80
     assert {"claim", "verdict", "where"} <= set(out.splitlines()[2].split())
     assert "missing" not in out.splitlines()[0]
-    assert "--wide shows paper" in out
+    assert "\n--wide shows ours with, seeds, too." in out
+    assert out.endswith("Claims that lack runs are left out: some of width-descent.\n")
 
 
 def test_the_scoreboard_of_an_empty_store_is_a_sentence_with_the_remedy(capsys, tmp_path):
     assert main(["paper", "--store", str(tmp_path)]) == 1
     out, err = capsys.readouterr()
-    assert out == ""
+    assert out == "", "in place of a table of what is missing"
     assert err.count("\n") == 1
     assert "has no runs that a claim of the papers needs: `shattering paper table1` makes some" in err
 
@@ -84,4 +88,4 @@ def test_a_summary_fits_the_terminal(terminal, capsys, results):
     print_summary(runs)
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 45
-    assert "--wide shows epochs to fit, seeds, too." in lines
+    assert "--wide shows epochs to fit, too." in lines

@@ -272,12 +272,15 @@ class Paper(Swept):
         if self != Paper(store=self.store, from_=self.from_, json=self.json, wide=self.wide):
             raise UsageError("shattering paper lacks WHAT, expected --store, --from, --json and --wide alone without it")
         store = Store(self.store if self.from_ is None else self.from_)
+        remedy = "`shattering paper table1` makes some in minutes, and --from names another store"
+        without_runs = InputError(f"store {store.where} has no runs that a claim of the papers needs: {remedy}")
+        if not self.json and not (store.refresh() and store.everything()):
+            raise without_runs
         found = scores(every_result(store))
         if self.json:
             print_json({"scores": [{**score.row(), "rule": score.claim.rule, "evidence": score.claim.evidence} for score in found]})
         elif not any(run.status == "done" for score in found for run in score.result.runs):
-            remedy = "`shattering paper table1` makes some in minutes, and --from names another store"
-            raise InputError(f"store {store.where} has no runs that a claim of the papers needs: {remedy}")
+            raise without_runs
         else:
             print_table(scoreboard([score for score in found if score.claim.verdict != MISSING]), self.wide)
             without = dict.fromkeys(score.result.name for score in found if score.claim.verdict == MISSING)
