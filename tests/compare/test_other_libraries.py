@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-import pytorch_lightning
 import torch
 from catboost import CatBoostClassifier, CatBoostRegressor
 from lightgbm import LGBMClassifier, LGBMRegressor
@@ -32,8 +31,6 @@ pytestmark = [  # what Lightning does with torch, and its advice on reading data
     pytest.mark.filterwarnings("ignore:.*does not have many workers"),
     pytest.mark.filterwarnings("ignore:.*LeafSpec:FutureWarning"),
 ]
-logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
-
 DATA = {
     "iris, text": (load_iris, ["setosa", "versicolor", "virginica"]),
     "wine, 1 to 3": (load_wine, [1, 2, 3]),
@@ -46,19 +43,21 @@ class Net(nn.Sequential):
         super().__init__(nn.BatchNorm1d(d), nn.Linear(d, 16), nn.ReLU(), nn.Linear(16, k))
 
 
-class LightningNet(pytorch_lightning.LightningModule):
-    def __init__(self, d, k):
-        super().__init__()
-        self.net = Net(d, k)
-
-    def training_step(self, batch, _):
-        return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
-
-    def configure_optimizers(self):
-        return torch.optim.Adam(self.parameters(), 0.02)
-
-
 def fit_lightning(X, codes, k):
+    import pytorch_lightning  # takes seconds, which the processes that only collect the tests need not spend
+
+    class LightningNet(pytorch_lightning.LightningModule):
+        def __init__(self, d, k):
+            super().__init__()
+            self.net = Net(d, k)
+
+        def training_step(self, batch, _):
+            return nn.functional.cross_entropy(self.net(batch[0]), batch[1])
+
+        def configure_optimizers(self):
+            return torch.optim.Adam(self.parameters(), 0.02)
+
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     net = LightningNet(X.shape[1], k)
     batches = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(X, codes), 16, shuffle=True)
     quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)

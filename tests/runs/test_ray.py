@@ -21,6 +21,7 @@ from shattering.cli import main
 from shattering.identity.names import name_of
 from shattering.system import cluster as cluster_module
 from shattering.system.cluster import connected
+from tests.interpreter import forking_interpreter
 from tests.programs import Program, run_program
 from tests.runs.fits import noted
 from tests.runs.test_endings import PATH, SWEEP, wait_for
@@ -38,13 +39,22 @@ def specs(n, params=QUICK):
 
 
 @pytest.fixture(scope="module")
-def cluster():
+def python():
+    """What clusters of these tests start their workers with."""
+    with forking_interpreter() as python:
+        yield python
+
+
+@pytest.fixture(scope="module")
+def cluster(python):
     """Two cores, no GPU, as a sweep starts it; sweeps use the connection of this process and leave it open."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cluster_module, "usable_cores", lambda: 2)
-        patch.delenv("RAY_ADDRESS", raising=False)
-        with connected(None, "tests"):
-            yield ray.get_runtime_context().gcs_address
+    with contextlib.ExitStack() as started:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cluster_module, "usable_cores", lambda: 2)
+            patch.delenv("RAY_ADDRESS", raising=False)
+            patch.setattr(sys, "executable", python)
+            started.enter_context(connected(None, "tests"))
+        yield ray.get_runtime_context().gcs_address
 
 
 class Killer(threading.Thread):
@@ -93,10 +103,11 @@ def test_a_cluster_of_ones_own_is_reached_by_this_machine_alone_and_refuses_stra
 
 
 def test_no_process_outlives_a_sweep_on_its_own_cluster_that_is_killed(tmp_path):
-    program = SWEEP.replace("len(kinds), objects=given", "engine='ray', objects=given")
+    real = "import subprocess; subprocess.Popen = subprocess.Popen.__mro__[2]"  # interpreters, whose command lines `Guard` looks for
+    program = real + SWEEP.replace("len(kinds), objects=given", "engine='ray', objects=given")
     environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(tmp_path)}
     environment = {name: value for name, value in environment.items() if not name.startswith("RAY_")}
-    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path), "hold"], env=environment)
+    process = Program([sys.executable, "-c", program, str(tmp_path), "hold"], env=environment)
     wait_for(lambda: len(noted(tmp_path / "fits")) == 1, process)
     family = psutil.Process(process.pid).children(recursive=True)
     assert len(family) >= 5
@@ -219,7 +230,8 @@ def test_a_sweep_that_would_wait_for_ever_says_so(tmp_path, cluster, engine, mes
 class Head:
     """A cluster's head node, a process group of its own on this machine."""
 
-    def __init__(self):
+    def __init__(self, python):
+        self.code = f"import sys; from ray.scripts.scripts import main; sys.executable = {python!r}; main()"
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
@@ -232,7 +244,7 @@ class Head:
             "--include-dashboard=false",
             "--disable-usage-stats",
         ]
-        start = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", "start", "--head", "--block", *options]
+        start = [sys.executable, "-c", self.code, "start", "--head", "--block", *options]
         self.process = subprocess.Popen(start, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         deadline = time.monotonic() + 120
         while True:
@@ -253,8 +265,8 @@ class Head:
         self.process.wait(30)
 
 
-def test_the_next_call_resumes_on_another_cluster_when_the_head_node_is_gone(tmp_path, cluster):
-    head = Head()
+def test_the_next_call_resumes_on_another_cluster_when_the_head_node_is_gone(tmp_path, cluster, python):
+    head = Head(python)
     options = ["--n-train", "100", "--n-test", "50", "--seed", "0", "--set", "epochs=100", "--set", "batch_size=10"]
     options += ["--set", "checkpoint_every=0", "--engine", "ray", "--address", f"127.0.0.1:{head.port}", "--store", str(tmp_path)]
     command = [sys.executable, "-m", "shattering", "sweep", *options]

@@ -20,6 +20,7 @@ from shattering.networks import build_network
 from shattering.runs.spec import RunSpec
 from shattering.system import cluster
 from tests.conftest import make_split
+from tests.interpreter import forking_interpreter
 
 TRAIN, TEST = make_split(n=45), make_split(n=16, seed=1)
 COMMON = {"epochs": 3, "batch_size": 7, "learning_rate": 0.02, "device": "cpu", "random_state": 3}
@@ -49,10 +50,13 @@ def fragile(mark):
 def ray():
     """A cluster of this machine, for all tests of this file."""
     ray = pytest.importorskip("ray", reason='asynchronous SGD is NOT TESTED here: pip install "shattering[ray]"')
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    yield ray
-    ray.shutdown()
+    with forking_interpreter() as python:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "executable", python)
+            ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+        ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
+        yield ray
+        ray.shutdown()
 
 
 def same(a, b):
