@@ -5,20 +5,28 @@ TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 export OMP_WAIT_POLICY = PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check lint docs format release clean
 
-# torch comes first and pinned, so that nothing after it can pull in another build
+# torch comes first and pinned, so that nothing after it can pull in another build. A module is compiled when it is first imported,
+# as a fifth of what is installed ever is; this needs bytecode to be written, whatever the environment says.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt $(TORCH)
-	$(BIN)/pip install -q -c constraints.txt -e ".[dev]"
+	$(BIN)/pip install -q -c constraints.txt -U pip
+	$(BIN)/pip install -q --no-compile -c constraints.txt $(TORCH)
+	$(BIN)/pip install -q --no-compile -c constraints.txt -e ".[dev]"
+	touch $@
+
+# one process compiles what several would compile at the same time
+$(VENV)/.compiled: $(VENV)/.installed
+	$(BIN)/python -m pytest --collect-only -qq >$(VENV)/tests.txt
 	touch $@
 
 demo: $(VENV)/.installed
 	$(BIN)/shattering demo
 
-test: $(VENV)/.installed
+test: $(VENV)/.compiled
 	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint docs
