@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from contextlib import contextmanager
 from itertools import pairwise
 
 import pytest
@@ -15,6 +14,7 @@ from tests.experiments.conftest import TINY, quick
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(not CHROMIUM, reason="no chromium here to show the pages with")
 ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+WIDE = {"width": 1280, "height": 900}
 TEXT, MARK = 4.5, 3.0  # the least contrasts of WCAG 2.2, level AA
 
 
@@ -57,13 +57,22 @@ def open_page(context, path):
     return page, heard
 
 
-@contextmanager
-def visit(browser, path, **options):
-    """The page, drawn; fails if in the end anything was heard of it."""
-    with browser.new_context(viewport={"width": 1280, "height": 900}, **options) as context:
-        page, heard = open_page(context, path)
-        yield page
-        assert heard == []
+@pytest.fixture(scope="module")
+def opened(browser, path):
+    """The page, drawn once for all tests, and what was heard of it."""
+    with browser.new_context(viewport=WIDE, color_scheme="light") as context:
+        yield open_page(context, path)
+
+
+@pytest.fixture
+def page(opened):
+    """The page, drawn, in light colours; a test leaves it as it was. It fails if anything was heard of the page."""
+    page, heard = opened
+    yield page
+    page.emulate_media(color_scheme="light", media="screen")
+    page.set_viewport_size(WIDE)
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = false; }); document.activeElement.blur()")
+    assert heard == []
 
 
 def luminance(color):
@@ -109,14 +118,13 @@ def assert_legible(colours):
     assert [m for m in colours["marks"] if contrast(*m[1:]) < MARK] == []
 
 
-def test_colours_are_legible_in_light_in_dark_and_in_print(browser, path):
-    with visit(browser, path, color_scheme="light") as page:
-        page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
-        light = page.evaluate(COLOURS)
-        page.emulate_media(color_scheme="dark")
-        dark = page.evaluate(COLOURS)
-        page.emulate_media(color_scheme="dark", media="print")
-        printed = page.evaluate(COLOURS)
+def test_colours_are_legible_in_light_in_dark_and_in_print(page):
+    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    light = page.evaluate(COLOURS)
+    page.emulate_media(color_scheme="dark")
+    dark = page.evaluate(COLOURS)
+    page.emulate_media(color_scheme="dark", media="print")
+    printed = page.evaluate(COLOURS)
     for colours in (light, dark, printed):
         assert_legible(colours)
     assert luminance(light["page"]) == luminance(printed["page"]) == 1
@@ -126,23 +134,22 @@ def test_colours_are_legible_in_light_in_dark_and_in_print(browser, path):
     assert {m[1] for m in light["marks"]}.isdisjoint(m[1] for m in dark["marks"]), "no colour of a chart was forgotten"
 
 
-def test_every_figure_is_drawn_and_everything_has_a_name(browser, path):
+def test_every_figure_is_drawn_and_everything_has_a_name(page, path):
     assert path.stat().st_size < 6e6
-    with visit(browser, path) as page:
-        figures = page.locator(".chart").all()
-        assert figures
-        for figure in figures:
-            assert figure.locator("svg :is(.mark-line, .mark-symbol) path").count() > 0
-            alt = figure.locator(".drawing").get_attribute("aria-label")
-            assert re.search(r"[a-z ()]+ over [a-z ]+, .+ to .+: .+ from [\d.]+ .*to [\d.]+|[a-z ()]+: (.+ [\d.]+ %; ){5}", alt)
-        levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => +h.localName[1])")
-        assert levels[0] == 1
-        assert all(after - before <= 1 for before, after in pairwise(levels))
-        assert page.locator("html").get_attribute("lang") == "en"
-        unnamed = "table:not([aria-label]), .scroll:not([role=region][aria-label][tabindex='0']), img:not([alt]), img[alt='']"
-        assert page.locator(unnamed).count() == 0
-        page.set_viewport_size({"width": 400, "height": 900})
-        assert page.evaluate("document.documentElement.scrollWidth") == 400, "only tables scroll sideways"
+    figures = page.locator(".chart").all()
+    assert figures
+    for figure in figures:
+        assert figure.locator("svg :is(.mark-line, .mark-symbol) path").count() > 0
+        alt = figure.locator(".drawing").get_attribute("aria-label")
+        assert re.search(r"[a-z ()]+ over [a-z ]+, .+ to .+: .+ from [\d.]+ .*to [\d.]+|[a-z ()]+: (.+ [\d.]+ %; ){5}", alt)
+    levels = page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map((h) => +h.localName[1])")
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert page.locator("html").get_attribute("lang") == "en"
+    unnamed = "table:not([aria-label]), .scroll:not([role=region][aria-label][tabindex='0']), img:not([alt]), img[alt='']"
+    assert page.locator(unnamed).count() == 0
+    page.set_viewport_size({"width": 400, "height": 900})
+    assert page.evaluate("document.documentElement.scrollWidth") == 400, "only tables scroll sideways"
 
 
 FOCUS = """() => {
@@ -153,61 +160,57 @@ REACHABLE = """() => [...document.querySelectorAll("a[href], button, summary, [t
   .filter((e) => e.checkVisibility()).map((e) => [...document.querySelectorAll("*")].indexOf(e))"""
 
 
-def test_the_keyboard_reaches_everything_and_singles_out_series(browser, path):
-    with visit(browser, path) as page:
-        reachable = page.evaluate(REACHABLE)
-        reached = []
-        for _ in reachable:
-            page.keyboard.press("Tab")
-            reached.append(page.evaluate(FOCUS))
-        assert [index for index, _, _ in reached] == reachable
-        assert all(style == "solid" and width >= 2 for _, style, width in reached)
-        figure = page.locator(".chart", has=page.locator(".series button")).first
-        buttons, lines = figure.locator(".series button"), figure.locator(".drawing .mark-line path")
-        opacities = lambda: [float(line.get_attribute("opacity") or 1) for line in lines.all()]  # noqa: E731
-        buttons.nth(1).focus()
-        page.keyboard.press("Space")
-        figure.locator(".drawing path[opacity='0.12']").first.wait_for(state="attached")
-        assert [b.get_attribute("aria-pressed") for b in buttons.all()].index("true") == 1
-        assert 0 < opacities().count(1) < len(opacities())
-        page.keyboard.press("Space")
-        page.locator("button[aria-pressed=true]").wait_for(state="detached")
-        assert set(opacities()) == {1}
+def test_the_keyboard_reaches_everything_and_singles_out_series(page):
+    reachable = page.evaluate(REACHABLE)
+    reached = []
+    for _ in reachable:
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate(FOCUS))
+    assert [index for index, _, _ in reached] == reachable
+    assert all(style == "solid" and width >= 2 for _, style, width in reached)
+    figure = page.locator(".chart", has=page.locator(".series button")).first
+    buttons, lines = figure.locator(".series button"), figure.locator(".drawing .mark-line path")
+    opacities = lambda: [float(line.get_attribute("opacity") or 1) for line in lines.all()]  # noqa: E731
+    buttons.nth(1).focus()
+    page.keyboard.press("Space")
+    figure.locator(".drawing path[opacity='0.12']").first.wait_for(state="attached")
+    assert [b.get_attribute("aria-pressed") for b in buttons.all()].index("true") == 1
+    assert 0 < opacities().count(1) < len(opacities())
+    page.keyboard.press("Space")
+    page.locator("button[aria-pressed=true]").wait_for(state="detached")
+    assert set(opacities()) == {1}
 
 
-def test_printing_opens_what_is_folded(browser, path):
-    with visit(browser, path) as page:
-        assert page.locator("details[open]").count() == 0
-        page.evaluate(
-            "addEventListener('beforeprint', () => { window.open_in_print = document.querySelectorAll('details[open]').length; })"
-        )
-        assert page.pdf(format="A4").startswith(b"%PDF")
-        assert page.evaluate("window.open_in_print") == page.locator("details").count() > 0
-        assert page.locator("details[open]").count() == 0
+def test_printing_opens_what_is_folded(page):
+    assert page.locator("details[open]").count() == 0
+    page.evaluate("addEventListener('beforeprint', () => { window.open_in_print = document.querySelectorAll('details[open]').length; })")
+    assert page.pdf(format="A4").startswith(b"%PDF")
+    assert page.evaluate("window.open_in_print") == page.locator("details").count() > 0
+    assert page.locator("details[open]").count() == 0
 
 
-def test_the_policy_forbids_requests_and_foreign_scripts(browser, path):
-    with browser.new_context() as context:
-        page, heard = open_page(context, path)
-        page.evaluate("document.addEventListener('securitypolicyviolation', (e) => (window.blocked ??= []).push(e.effectiveDirective))")
-        page.evaluate("""() => {
-          new Image().src = "https://example.invalid/x.png";
-          document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran = true" }));
-          return fetch("https://example.invalid").catch(() => null);
-        }""")
-        page.wait_for_function("window.blocked?.length === 3")
-        assert sorted(page.evaluate("window.blocked")) == ["connect-src", "img-src", "script-src-elem"]
-        assert page.evaluate("window.ran") is None
-        assert heard, "it can be heard"
-    assert "unsafe-eval" not in path.read_text().partition("<title>")[0]
-
-
-def test_saved_is_the_light_chart_with_its_legend(browser, path):
-    with visit(browser, path, color_scheme="dark", accept_downloads=True) as page:
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save SVG").first.press("Enter")
-        svg = download.value.path().read_text()
+def test_saved_is_the_light_chart_with_its_legend(page):
+    page.emulate_media(color_scheme="dark")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save SVG").first.press("Enter")
+    svg = download.value.path().read_text()
     assert download.value.suggested_filename.endswith(".svg")
     assert "role-legend" in svg
     assert "random labels" in svg
     assert not any(f'"{colour}"' in svg for colour in DARK.values())
+
+
+def test_the_policy_forbids_requests_and_foreign_scripts(opened, path):
+    """The last test of a page, for which it is heard of."""
+    page, heard = opened
+    page.evaluate("document.addEventListener('securitypolicyviolation', (e) => (window.blocked ??= []).push(e.effectiveDirective))")
+    page.evaluate("""() => {
+      new Image().src = "https://example.invalid/x.png";
+      document.body.append(Object.assign(document.createElement("script"), { textContent: "window.ran = true" }));
+      return fetch("https://example.invalid").catch(() => null);
+    }""")
+    page.wait_for_function("window.blocked?.length === 3")
+    assert sorted(page.evaluate("window.blocked")) == ["connect-src", "img-src", "script-src-elem"]
+    assert page.evaluate("window.ran") is None
+    assert heard, "it can be heard"
+    assert "unsafe-eval" not in path.read_text().partition("<title>")[0]
