@@ -1,8 +1,10 @@
 import importlib.util
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch is imported
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +16,8 @@ from hypothesis import settings
 
 from shattering.data.dataset import Dataset
 from shattering.data.split import Split
+from shattering.runs import forks
+from tests.programs import Program
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs; what tests start would ignore it too
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,6 +68,16 @@ def _own_cache(tmp_path_factory, monkeypatch):
 def _same_draws():
     """A test whose networks have weights of torch's own draws has the same ones whatever ran before it."""
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _forked_server():
+    """The server of this process's sweeps is forked too, which a new interpreter takes seconds of imports for."""
+    with pytest.MonkeyPatch.context() as patch:
+        if sys.platform == "linux":
+            names = {"DEVNULL": subprocess.DEVNULL, "TimeoutExpired": subprocess.TimeoutExpired}
+            patch.setattr(forks, "subprocess", SimpleNamespace(Popen=Program, **names))
+        yield
 
 
 @pytest.fixture

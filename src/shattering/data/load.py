@@ -1,7 +1,7 @@
 """`load_dataset`: a name, a path or arrays → one `Dataset`."""
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -268,10 +268,16 @@ def has_test_split(source: str) -> bool:
     return paths.has_test_split(existing(Path(source)))
 
 
-def _digits() -> Dataset:
+@cache  # reading the file of text takes as long as a small run
+def _digit_pixels() -> tuple[np.ndarray, np.ndarray]:
+    """Return pixels, (n, 64) of 0…16, and labels, (n,), which nobody may change."""
     from sklearn.datasets import load_digits
 
-    pixels, target = load_digits(return_X_y=True)  # 0…16
+    return load_digits(return_X_y=True)
+
+
+def _digits() -> Dataset:
+    pixels, target = _digit_pixels()
     images = torch.from_numpy((pixels * (255 / 16)).round().astype(np.uint8)).view(-1, 1, 8, 8)
     whole = Split(images, torch.from_numpy(target.astype(np.int64)), tuple(str(k) for k in range(10)))
     order = torch.from_numpy(seeds.generator(0, "data/digits").permutation(len(whole)))
