@@ -166,6 +166,7 @@ def test_a_sweep_with_a_failed_run_exits_with_1(cli):
 def test_help_imports_nothing_heavy():
     code = """
 import sys
+from shattering import Randomization
 from shattering.cli import main
 assert main(["run", "--help"]) == 0
 print(sorted(set(sys.modules) & {"torch", "numpy", "pandas", "sklearn", "pyarrow"}))
@@ -186,10 +187,11 @@ def test_output_cut_short_is_no_error(tmp_path):
 
 
 def test_demo(cli, tmp_path, monkeypatch):
-    """The demonstration, as `make demo` gives it; of the convolutional network, which takes most of its time, two runs of eight."""
+    """The demonstration, as `make demo` gives it, with the labels that take a network most epochs to fit."""
     specs = demo.demo_specs()
     assert len(specs) == 16
-    kept = [spec for spec in specs if spec.model_name == "mlp-1x512" or spec.randomization in (Randomization(), Randomization(1.0))]
+    ends = Randomization(), Randomization(1.0)
+    kept = [s for s in specs if s.randomization in ends or (s.model_name == "mlp-1x512" and s.randomization.labels in (0, 0.75))]
     monkeypatch.setattr(demo, "demo_specs", lambda seed: kept)
     code, out, _ = cli("demo", "--out", "demo.html")
     assert code == 0
@@ -197,7 +199,7 @@ def test_demo(cli, tmp_path, monkeypatch):
     for network in ("mlp-1x512", "small-cnn"):
         assert f"{network} fits random labels on 1,000 images of digits" in out
     runs = json.loads(cli("status", "--json")[1])
-    assert len(runs) == 10
+    assert len(runs) == 8
     assert all(r["result"]["interpolated"] for r in runs), [r["folder"] for r in runs if not r["result"]["interpolated"]]
     kinds = [r["spec"].get("randomization", {"labels": 0, "pixels": "true"}) for r in runs]
     noise = [r for r, kind in zip(runs, kinds, strict=True) if kind["labels"] == 1 or kind["pixels"] in ("random", "gaussian")]
