@@ -7,6 +7,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the gallery's fit
 import sys
 from pathlib import Path
 
+from sphinx.ext.autosummary import autosummary_toc
+
 import shattering
 
 sys.path.insert(0, str(Path(__file__).parent))  # for gallery_pictures
@@ -14,10 +16,20 @@ project = "shattering"
 author = "The shattering developers"
 copyright = "2026, The shattering developers"
 version = release = shattering.__version__
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode", "myst_parser", "sphinx_gallery.gen_gallery"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+    "myst_parser",
+    "sphinx_design",
+    "sphinx_gallery.gen_gallery",
+]
+templates_path = ["_templates"]
 default_role = "py:obj"  # single backquotes in docstrings
 napoleon_numpy_docstring = False
-exclude_patterns = ["_build", "gallery"]
+exclude_patterns = ["_build", "_templates", "gallery"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 sphinx_gallery_conf = {
     "examples_dirs": "gallery",
@@ -33,6 +45,39 @@ sphinx_gallery_conf = {
 }
 html_theme = "furo"
 html_title = "shattering"
-autodoc_typehints = "description"
-autodoc_typehints_description_target = "documented"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+maximum_signature_line_length = 80
 autodoc_member_order = "bysource"
+
+
+def skip_routing(app, what, name, obj, skip, options):
+    """Leave out the methods `set_fit_request` and the like, which scikit-learn adds to every estimator."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
+def find_short_name(app, env, node, contnode):
+    """Link a name in backquotes, such as `Run`, to its page in the reference, if exactly one object there has this name."""
+    if node.get("refdomain") != "py":
+        return None
+    domain = env.get_domain("py")
+    found = [full for full, entry in domain.objects.items() if full.rpartition(".")[2] == node["reftarget"] and entry.objtype in KINDS]
+    if len(found) != 1:
+        return None
+    node["reftarget"] = found[0]
+    return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, contnode)
+
+
+def drop_contents(app, doctree):
+    """Keep the pages of single names out of the navigation, which is written into every page."""
+    for contents in list(doctree.findall(autosummary_toc)):
+        contents.parent.remove(contents)
+
+
+KINDS = {"function", "class", "exception"}
+
+
+def setup(app):
+    app.connect("doctree-read", drop_contents)
+    app.connect("autodoc-skip-member", skip_routing)
+    app.connect("missing-reference", find_short_name)

@@ -76,9 +76,8 @@ def result_pages() -> dict[str, str]:
     by_name: dict[str, list[Result]] = {}
     for result in [*results, shatter_points(), *([capacities()] if BITS.is_dir() else [])]:
         by_name.setdefault(result.name, []).append(result)
-    contents = "\n".join(["```{toctree}", ":hidden:", "", *(f"results/{name}" for name in by_name), "```", ""])
     pages = {f"results/{name}.md": _page(group) for name, group in by_name.items()}
-    return {"results.md": "\n".join([INTRODUCTION, _scoreboard(results), contents]), **pages}
+    return {"results.md": "\n".join([INTRODUCTION, _scoreboard(results)]), **pages}
 
 
 def _scoreboard(results: list[Result]) -> str:
@@ -105,7 +104,7 @@ def _page(results: list[Result]) -> str:
     for result in results:
         charts = [f"![{caption}](../images/{chart}-{result.scale}.png)\n\n*{caption}*\n" for chart, (_, caption) in result.charts.items()]
         sections.append(to_markdown(result, *charts))
-    return "\n".join([f"# {results[0].title}", "", about, "", *sections])
+    return "\n".join(["---", "orphan: true", "---", "", f"# {results[0].title}", "", about, "", *sections])
 
 
 def shatter_points() -> Result:
