@@ -74,10 +74,27 @@ def drop_contents(app, doctree):
         contents.parent.remove(contents)
 
 
+def share_navigation(app, pagename, templatename, context, doctree):
+    """Render the navigation once for all pages of single names and experiments: none of them stands in it, so it is the same for all."""
+    folder = pagename.rpartition("/")[0]
+    if folder in ("api", "results") and "toctree" in context:
+        render = context["toctree"]
+
+        def shared(**options):
+            key = folder, *sorted(options.items())
+            if key not in NAVIGATION:
+                NAVIGATION[key] = render(**options)
+            return NAVIGATION[key]
+
+        context["toctree"] = shared
+
+
 KINDS = {"function", "class", "exception"}
+NAVIGATION: dict = {}
 
 
 def setup(app):
     app.connect("doctree-read", drop_contents)
+    app.connect("html-page-context", share_navigation, priority=100)  # before the theme's
     app.connect("autodoc-skip-member", skip_routing)
     app.connect("missing-reference", find_short_name)

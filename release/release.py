@@ -144,7 +144,11 @@ def use(fresh: Environment, empty: Path) -> None:
     page = (empty / "report.html").read_text()
     expect("Report: " in shown and "vegaEmbed" in page, "a report with charts")
     say(f"demonstration: {time.monotonic() - started:.0f} s, a report of {len(page) / 1e6:.1f} MB")
-    lacking = {"hub": ("run", "--data", "mnist"), "ray": ("sweep", "--seed", "0", "--engine", "ray"), "cloud": ("status", "--store", "s3://b/p")}
+    lacking = {
+        "hub": ("run", "--data", "mnist"),
+        "ray": ("sweep", "--seed", "0", "--engine", "ray"),
+        "cloud": ("status", "--store", "s3://b/p"),
+    }
     lacking |= {name: ("run", "--n-train", "20", "--log", name) for name in ("mlflow", "wandb")}
     for extra, command in lacking.items():
         answer = run(fresh.bin / "shattering", *command, cwd=empty, status=1).strip()
