@@ -6,6 +6,7 @@ else's estimator (`train_predictions_`, `history_`, `n_iter_`, `save`) means wha
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar
 
 import numpy as np
@@ -60,6 +61,11 @@ class OwnModel:
     not_identity: ClassVar[tuple[str, ...]] = ()
     later: ClassVar[Mapping[str, object]] = {}
     files: ClassVar[tuple[str, ...]] = ()
+
+    @classmethod
+    @cache  # scikit-learn reads the signature at each look at parameters, which checks of specifications take many of
+    def _get_param_names(cls) -> list[str]:
+        return super()._get_param_names()  # type: ignore[misc]  # of `BaseEstimator`, the next base of every model
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
