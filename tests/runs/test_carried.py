@@ -3,6 +3,8 @@
 import importlib
 import io
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -88,3 +90,23 @@ def test_what_cannot_be_copied_from_a_changed_module_is_told_with_the_remedy(mod
         InputError, match=r"locked_train\.py changed after Python was started, .*expected one job, or a new start of Python"
     ):
         packed(a=train)
+
+
+def test_two_threads_that_pack_objects_of_one_module_do_so_in_turn(module, monkeypatch):
+    """What is pickled by value is a setting of the process: the second would take it from the first, or go on with the first's."""
+    model = module("in_two_threads", CONSTANT).Constant()
+    dump, inside, most = carried.cloudpickle.dump, [], []
+
+    def slow(*arguments):
+        inside.append(arguments)
+        most.append(len(inside))
+        time.sleep(0.05)
+        dump(*arguments)
+        inside.pop()
+
+    monkeypatch.setattr(carried.cloudpickle, "dump", slow)
+    with ThreadPoolExecutor(2) as pool:
+        files = [io.BytesIO(), io.BytesIO()]
+        list(pool.map(lambda file: pack({"model": model}, file), files))
+    assert most == [1, 1]
+    assert [unpack(file.getvalue())["model"].fit([], [0, 1]).predict([0]) for file in files] == [[0], [0]]

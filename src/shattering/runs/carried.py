@@ -6,6 +6,7 @@ file is unchanged. So functions of changed modules are pickled by value, and a w
 
 import importlib.util
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,11 +24,17 @@ from shattering.identity.names import is_object, label
 from shattering.runs.objects import Objects
 
 _CHECKS = "checks"  # a key that no object has as its name
+_packing = threading.Lock()  # which modules are pickled by value is a setting of the process
 _EARLIER = 2.0  # seconds by which a file has to be older than this process; clocks of file systems are coarse
 
 
 def pack(objects: Objects, file: IO[bytes]) -> None:
     """Pickle objects into a file. Raises InputError for code that a worker could not import as it is in this process."""
+    with _packing:
+        _pack(objects, file)
+
+
+def _pack(objects: Objects, file: IO[bytes]) -> None:
     modules: set[str] = set()
     imported: set[str] = set()
     for thing in objects.values():
