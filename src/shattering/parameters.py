@@ -58,7 +58,10 @@ Positive = Annotated[float, Range(0, above=True)]
 
 def is_of(value: object, hint: Any) -> bool:
     """Return whether a value is of a type. A boolean is not a number; a whole number is a number; NaN and infinity are not."""
-    origin, parts = (None, ()) if type(hint) is type else (get_origin(hint), get_args(hint))  # a class has neither
+    origin: Any = None
+    parts: tuple[Any, ...] = ()
+    if type(hint) is not type:  # a class has neither
+        origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
         return is_of(value, parts[0]) and all(value in limit for limit in parts[1:] if isinstance(limit, Limit))
     if origin in (Union, UnionType):

@@ -273,7 +273,8 @@ def _digit_pixels() -> tuple[np.ndarray, np.ndarray]:
     """Return pixels, (n, 64) of 0…16, and labels, (n,), which nobody may change."""
     from sklearn.datasets import load_digits
 
-    return load_digits(return_X_y=True)
+    pixels, target = load_digits(return_X_y=True)
+    return pixels, target
 
 
 def _digits() -> Dataset:
