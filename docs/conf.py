@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: the gallery's fits are too small for threads
 
+import re
 import sys
 from pathlib import Path
 
@@ -45,6 +46,8 @@ sphinx_gallery_conf = {
 }
 html_theme = "furo"
 html_title = "shattering"
+html_static_path = ["_static"]
+html_css_files = ["style.css"]
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 maximum_signature_line_length = 80
@@ -66,6 +69,11 @@ def find_short_name(app, env, node, contnode):
         return None
     node["reftarget"] = found[0]
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", found[0], node, contnode)
+
+
+def name_ranges(app, what, name, obj, options, signature, returns):
+    """Write int in place of the type with its range, which the text of the parameter says."""
+    return signature and re.sub(r"Annotated\[(\w+), [^\]]*\]", r"\1", signature), returns
 
 
 def drop_contents(app, doctree):
@@ -94,6 +102,7 @@ NAVIGATION: dict = {}
 
 
 def setup(app):
+    app.connect("autodoc-process-signature", name_ranges)
     app.connect("doctree-read", drop_contents)
     app.connect("html-page-context", share_navigation, priority=100)  # before the theme's
     app.connect("autodoc-skip-member", skip_routing)

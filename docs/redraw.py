@@ -84,9 +84,14 @@ def _scoreboard(results: list[Result]) -> str:
     """The claims, each with a link to the section that judges it."""
     found = scores(results)
     table = scoreboard(found)
+    lines = ["| claim | ours | verdict | from |", "|---|---|---|---|"]
     for score, row in zip(found, table.rows, strict=True):
-        row["where"] = f"[{row['where']}](results/{score.result.name}.md#scale-{score.result.scale})"
-    return f"## Scoreboard\n\n**{table.title}.** {table.note}\n\n{table_to_markdown(table)}\n"
+        verdict, colon, why = row["verdict"].partition(":")
+        link = f"[{row['where']}](results/{score.result.name}.md#scale-{score.result.scale})"
+        seeds = f"{row['seeds']} seed{'s' * (row['seeds'] != '1')}"
+        claim = f"**{row['claim']}.** {row['paper']}"
+        lines.append(f"| {claim} | {row['ours']} | **{verdict}**{colon}{why} | {link}; {row['size']}; {seeds} |")
+    return "\n".join(["## Scoreboard", "", f"**{table.title}.** {table.note}", "", *lines, ""])
 
 
 def coverage_page() -> str:

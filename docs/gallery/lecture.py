@@ -130,7 +130,7 @@ for decay in (0, 5e-4, 5e-3):
 # layers and 2n + d. Project the points on a line, put one hinge before each, and solve a
 # triangular system:
 #
-# .. math:: c(x) = \sum_j w_j \max(\langle a, x \rangle - b_j, 0)
+# ``c(x) = Σⱼ wⱼ max(⟨a, x⟩ − bⱼ, 0)``
 
 rng = np.random.default_rng(0)
 n, d = 8, 3
