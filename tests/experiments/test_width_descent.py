@@ -9,7 +9,7 @@ from shattering.experiments import width_descent
 from shattering.experiments.scales import DEMO
 from shattering.runs.stored import Run
 
-SCALE = replace(DEMO, capacity=replace(DEMO.capacity, widths=(1, 4, 16, 64), width_seeds=2))
+SCALE = replace(DEMO, capacity=replace(DEMO.capacity, widths=(1, 4, 16, 64), width_seeds=3))
 ERRORS = {0.0: (0.5, 0.3, 0.2, 0.1), 0.2: (0.6, 0.3, 0.45, 0.2)}  # with a peak under noise
 
 
@@ -19,7 +19,7 @@ def stored():
     done = []
     for spec in width_descent.specs(SCALE):
         p, width = float(spec.params["labels"]), int(spec.params["width"])
-        error = ERRORS[p][(1, 4, 16, 64).index(width)] + (0.01 if spec.seed else -0.01)
+        error = ERRORS[p][(1, 4, 16, 64).index(width)] + (spec.seed - 1) / 100
         numbers = {"data": "digits", "labels": p, "width": width, "parameters": 75 * width + 10, "train_loss": 0.001}
         values = {"oracle": error, "size": float(width), "constant": 1.0, "absent": float("nan")}
         one = Run(spec, Path(spec.folder_name), "done", result={**numbers, "train_error": 0.0, "test_error": error})
@@ -41,6 +41,12 @@ def test_measures_are_placed_along_the_widths_and_the_peak_is_found(stored):
     assert result.claims[0].verdict == "holds"
     assert result.claims[0].evidence == "best below: 30.0%; largest between: 45.0%; at the largest width: 20.0%"
     assert set(result.charts) == {"width-descent", "width-descent-measures"}
+
+
+def test_one_seed_decides_nothing(stored):
+    first = [run for run in stored.records([]) if run.spec.seed == 0]
+    claim = width_descent.result(SCALE, SimpleNamespace(records=lambda specs: first)).claims[0]
+    assert (claim.verdict, claim.why) == ("inconclusive", "1 seed for some of the numbers, fewer than 3")
 
 
 def test_errors_that_only_fall_have_no_peak():

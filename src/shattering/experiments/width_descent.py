@@ -12,7 +12,7 @@ from torch import Tensor
 from shattering.data.dataset import Dataset
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
-from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
+from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, few_seeds, judge
 from shattering.experiments.points import about
 from shattering.experiments.scales import Scale
 from shattering.learners.network import NetworkClassifier
@@ -139,7 +139,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         if len(ranked := _ranked(rows, values)):
             order = ["test error", *(row["measure"] for row in along if row["measure"] in set(ranked["measure"]))]
             charts["width-descent-measures"] = (_ranks_chart(ranked, order), more)
-    return Result("width-descent", TITLE, scale.name, size, records, tables, charts, [_claim(noisy)])
+    return Result("width-descent", TITLE, scale.name, size, records, tables, charts, [_claim(noisy, few_seeds(done))])
 
 
 def _means(records: Sequence[Run[StudySpec]]) -> list[dict]:
@@ -186,7 +186,7 @@ def _tau(points: list[tuple[dict, float]], name: str) -> float | None:
     return round(float(pd.Series(stats.rankdata(a)).corr(pd.Series(stats.rankdata(b)), method="kendall")), 2)
 
 
-def _claim(rows: list[dict]) -> Claim:
+def _claim(rows: list[dict], doubt: str | None = None) -> Claim:
     """Judge whether the test error has a peak inside the widths: above the best error of smaller networks, and above the widest's."""
     peak = None
     if len(rows) > 2:
@@ -203,6 +203,7 @@ def _claim(rows: list[dict]) -> Claim:
         f"at some width the error is at least {100 * PEAK:.0f} points above the best of smaller networks and above that of the widest",
         values,
         lambda v: v["largest between"] >= max(v["best below"], v["at the largest width"]) + PEAK,
+        doubts=[doubt],
     )
 
 
