@@ -25,6 +25,7 @@ extensions = [
     "myst_parser",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
+    "command_reference",
 ]
 templates_path = ["_templates"]
 default_role = "py:obj"  # single backquotes in docstrings

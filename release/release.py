@@ -117,7 +117,7 @@ def check(wheel: Path, sdist: Path, tools: Environment) -> None:
     say(f"{sdist.name}: {sdist.stat().st_size / 1e6:.2f} MB, {len(names)} files")
     with zipfile.ZipFile(wheel) as packed:
         names = packed.namelist()
-    for end in ("shattering/py.typed", "/templates/vega.js", "/templates/page.js", "licenses/LICENSE", "/templates/vega.licenses.txt"):
+    for end in ("shattering/py.typed", "/templates/vega.js.gz", "/templates/page.js", "licenses/LICENSE", "/templates/vega.licenses.txt"):
         expect(any(name.endswith(end) for name in names), f"{end} in the wheel")
     expect({name.split("/")[0].split("-")[0] for name in names} == {"shattering"}, "the package alone in the wheel")
     say(f"{wheel.name}: {wheel.stat().st_size / 1e6:.2f} MB, {len(names)} files")

@@ -1,11 +1,12 @@
 """Renew the scripts that draw the charts of pages: `python release/vendor_charts.py NODE_MODULES`.
 
 Pages hold Vega, Vega-Lite and Vega-Embed, so that they show without a network. The package ships these scripts, as putting them together
-takes seconds and needs vl-convert, of 84 MB. This writes src/shattering/report/templates/vega.js, from the vl-convert that is installed,
+takes seconds and needs vl-convert, of 84 MB. This writes src/shattering/report/templates/vega.js.gz, from the vl-convert that is installed,
 and vega.licenses.txt beside it, from a folder of npm: `npm install --ignore-scripts vega@V vega-lite@V vega-embed@V` with the versions
 that this prints when it is called without a folder. A test compares the versions in vega.js with those of the installed vl-convert.
 """
 
+import gzip
 import json
 import sys
 from collections.abc import Iterator
@@ -51,7 +52,8 @@ def main() -> None:
         print("npm install --ignore-scripts", *(f"{name}@{version}" for name, version in versions().items()))
         return
     parts = [f"{chr(10).join(packages)}\n\n{text}" for text, packages in licenses(Path(sys.argv[1]))]
-    (TEMPLATES / "vega.js").write_text(f"{first_line()}\n{vl_convert.javascript_bundle()}")  # type: ignore[call-arg]
+    scripts = f"{first_line()}\n{vl_convert.javascript_bundle()}"  # type: ignore[call-arg]  # its stub lacks the default
+    (TEMPLATES / "vega.js.gz").write_bytes(gzip.compress(scripts.encode(), mtime=0))  # packed, as a search in the source should not find it
     (TEMPLATES / "vega.licenses.txt").write_text(f"\n\n{'-' * 80}\n\n".join(parts) + "\n")
 
 

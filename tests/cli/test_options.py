@@ -86,8 +86,8 @@ def test_bad_options(arguments, message):
 def test_help_has_every_option_with_its_text(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
     lines = help_of(Cook, "kitchen cook").splitlines()
-    assert lines[:3] == ["usage: kitchen cook MEAL [OPTIONS]", "", "Cook a meal."]
-    rows = {line.split("  ")[1]: line.split("  ", 2)[2].strip() for line in lines[4:]}
+    assert lines[:6] == ["usage: kitchen cook MEAL [OPTIONS]", "", "Cook a meal.", "", "More on it.", ""]
+    rows = {line.split("  ")[1]: line.split("  ", 2)[2].strip() for line in lines[6:]}
     assert rows == {
         "MEAL": "Which. One of soup, stew.",
         "--store TEXT": "Where. Default: runs.",

@@ -28,7 +28,7 @@ def test_pages_need_no_extra_and_pictures_say_which(store, tmp_path, monkeypatch
 
 def test_the_scripts_that_draw_charts_have_the_versions_of_the_installed_drawer():
     vendor = load_script(ROOT / "release" / "vendor_charts.py")
-    assert (vendor.TEMPLATES / "vega.js").read_text().splitlines()[0] == vendor.first_line(), vendor.__doc__
+    assert page._drawing().splitlines()[0] == vendor.first_line(), vendor.__doc__
     licenses = (vendor.TEMPLATES / "vega.licenses.txt").read_text()
     for name, version in vendor.versions().items():
         assert re.search(rf"^{name} {re.escape(version)}", licenses, re.MULTILINE)

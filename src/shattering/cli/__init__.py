@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from shattering.cli.capacity import FindShatterPoint, MeasureBits, MeasureRademacher, MeasureStability
+from shattering.cli.completion import Completion
 from shattering.cli.interrogating import Interrogate
 from shattering.cli.measuring import MeasureRun, RetestRuns
 from shattering.cli.options import UsageError, help_of, help_of_group, parse
@@ -22,13 +23,14 @@ from shattering.version import VERSION
 class Group(dict[str, Any]):
     """A group of commands with a common first word."""
 
-    def __init__(self, about: str, commands: Mapping[str, Any]):
+    def __init__(self, about: str, examples: Sequence[str], commands: Mapping[str, Any]):
         super().__init__(commands)
-        self.__doc__ = about
+        self.__doc__ = "\n".join([about, "", "Examples:", *examples])
 
 
 COMMANDS = Group(
     "Would this model fit noise just as well? Randomization tests for any model, data and training hyperparameters.",
+    ["shattering demo", "shattering test random-forest --data digits", "shattering paper"],
     {
         "demo": Demo,
         "test": Test,
@@ -44,8 +46,10 @@ COMMANDS = Group(
         "paper": Paper,
         "capacity": Group(
             "How much a model can fit: memory in bits, Rademacher complexity, shatter point, stability.",
+            ["shattering capacity bits random-forest", "shattering capacity shatter-point --model logistic-regression"],
             {"bits": MeasureBits, "rademacher": MeasureRademacher, "shatter-point": FindShatterPoint, "stability": MeasureStability},
         ),
+        "completion": Completion,
     },
 )
 _HELP = ("-h", "--help")
@@ -109,7 +113,7 @@ def understand(arguments: Sequence[str]) -> Any:
     while isinstance(commands, Group):
         if not arguments or arguments[0] in _HELP:
             more = [("--version", "Show the version.")] if commands is COMMANDS else []
-            return help_of_group(commands, usage, str(commands.__doc__), more)
+            return help_of_group(commands, usage, more)
         word = arguments.pop(0)
         if commands is COMMANDS and word == "--version":
             return f"shattering {VERSION}\n"

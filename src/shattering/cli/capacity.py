@@ -64,7 +64,12 @@ class _CapacityCommand(Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureRademacher(_CapacityCommand):
-    """Empirical Rademacher complexity: how well the model fits random signs, beside closed forms of norm-bounded classes."""
+    """Empirical Rademacher complexity: how well the model fits random signs, beside closed forms of norm-bounded classes.
+
+    Examples:
+        shattering capacity rademacher
+        shattering capacity rademacher --model nearest-neighbors
+    """
 
     n: Annotated[int, Range(2)] = 200
     """Training images."""
@@ -88,7 +93,12 @@ class MeasureRademacher(_CapacityCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureStability(_CapacityCommand):
-    """Uniform stability: how losses change when one training example is replaced, on original and on random labels."""
+    """Uniform stability: how losses change when one training example is replaced, on original and on random labels.
+
+    Examples:
+        shattering capacity stability --model nearest-neighbors
+        shattering capacity stability --set network=mlp-1x512 --set epochs=5
+    """
 
     n: Annotated[int, Range(2)] = 200
     """Training images."""
@@ -113,7 +123,12 @@ class MeasureStability(_CapacityCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class FindShatterPoint(_CapacityCommand):
-    """The largest number of random labels that the model fits, by bisection over stored runs."""
+    """The largest number of random labels that the model fits, by bisection over stored runs.
+
+    Examples:
+        shattering capacity shatter-point --set network=mlp-1x512
+        shattering capacity shatter-point --model logistic-regression --n-max 1000
+    """
 
     accuracy: Annotated[float, Range(0, 1, above=True)] = 0.99
     """The training accuracy from which a run fits its random labels."""
@@ -153,7 +168,12 @@ class FindShatterPoint(_CapacityCommand):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureBits(_CapacityCommand):
-    """Memory in bits: how many bits of its training labels the model carries at its most, for random and for true labels."""
+    """Memory in bits: how many bits of its training labels the model carries at its most, for random and for true labels.
+
+    Examples:
+        shattering capacity bits random-forest
+        shattering capacity bits mlp-1x512 --labels random --n-max 1000
+    """
 
     model: Positional[str] = "network"
     """file.py:name, package.module:name, or a name of `list models` or `list networks`."""

@@ -19,7 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Interrogate(Swept):
-    """Do measures of generalization tell natural from random labels? Trains a population, measures it, and writes a page of verdicts."""
+    """Do measures of generalization tell natural from random labels? Trains a population, measures it, and writes a page of verdicts.
+
+    Examples:
+        shattering interrogate
+        shattering interrogate --measures n_parameters,log_path_norm
+        shattering interrogate --from results --out measures.html
+    """
 
     scale: Literal["demo", "small", "full"] | None = None
     """demo: digits, minutes. small: 1,000 CIFAR-10 images, hours. full: all 50,000, for a GPU. Default: demo."""

@@ -11,7 +11,12 @@ from shattering.errors import InputError, printable
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureRun(Stored):
-    """Compute measures of generalization for one run of a network; larger means: predicted to generalize worse."""
+    """Compute measures of generalization for one run of a network; larger means: predicted to generalize worse.
+
+    Examples:
+        shattering measure 3fa2
+        shattering measure 3fa2 --only n_parameters --only log_path_norm
+    """
 
     run: Positional[str]
     """The start of a run's id or folder name."""
@@ -39,7 +44,12 @@ class MeasureRun(Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class RetestRuns(Stored):
-    """Test the stored networks again on a second test set, and compare the two accuracies over networks."""
+    """Test the stored networks again on a second test set, and compare the two accuracies over networks.
+
+    Examples:
+        shattering retest --data cifar10
+        shattering retest --run 3fa2 --data photographs
+    """
 
     data: str | None = None
     """A name or a path of test images of the same classes. Default: test images that a run has not used."""

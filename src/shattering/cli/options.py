@@ -4,6 +4,7 @@ A field without a default has to be given. `Positional[…]` takes the words tha
 `--no-name` where it is true by default; a tuple of texts takes its option any number of times. Abbreviations are not understood.
 """
 
+import inspect
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,8 @@ _POSITIONAL = "a word that is no option"
 Positional = Annotated[T, _POSITIONAL]
 Repeated = tuple[str, ...]
 _TEXT_COLUMN = 26  # of help
+_HELP_ROW = ("-h, --help", "Show this help.")
+_EXAMPLES = "\nExamples:\n"
 
 
 class UsageError(InputError):
@@ -152,7 +155,7 @@ def _is_known(word: str, options: Sequence[Option]) -> bool:
 
 
 def _expected(option: Option) -> str:
-    choices = _choices(option.hint)
+    choices = choices_of(option.hint)
     if choices:
         return f"one of {', '.join(choices)}"
     return "a text" if option.repeats else describe(option.hint).removesuffix(" or none")
@@ -162,46 +165,59 @@ def _is_optional(hint: Any) -> bool:
     return get_origin(hint) in (Union, UnionType) and NoneType in get_args(hint)
 
 
-def _choices(hint: Any) -> tuple[str, ...]:
+def choices_of(hint: Any) -> tuple[str, ...]:
+    """Return the texts that a type admits; empty for a type without such a list."""
     hint = get_args(hint)[0] if _is_optional(hint) else hint
     return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def help_of(command: type, usage: str) -> str:
     """Return the help of a command."""
-    options = options_of(command)
-    texts = _texts_beneath_fields(command)
-    places = [option for option in options if option.is_positional]
-    words = [option.name if option.default is MISSING else f"[{option.name}]" for option in places]
-    lines = [" ".join(["usage:", usage, *words, "[OPTIONS]"]), "", *_wrap(first_paragraph(command), 0), ""]
-    rows = [(option.name, _with_choices(texts.get(option.field, ""), option)) for option in places]
-    rows += [(_signature(option), _with_choices(texts.get(option.field, ""), option)) for option in options if not option.is_positional]
-    rows.append(("-h, --help", "Show this help."))
-    return "\n".join(lines + table(rows)) + "\n"
+    lines = [f"usage: {usage_of(command, usage)}", "", *_about(command), *table(rows_of(command))]
+    return "\n".join(lines + _examples(command)) + "\n"
 
 
-def help_of_group(commands: Mapping[str, Any], usage: str, about: str, more: Sequence[tuple[str, str]] = ()) -> str:
+def help_of_group(commands: Mapping[str, Any], usage: str, more: Sequence[tuple[str, str]] = ()) -> str:
     """Return the help of a group of commands: their names and purposes. more: further rows."""
-    rows = [(name, first_paragraph(command)) for name, command in commands.items()]
-    lines = [
-        f"usage: {usage} COMMAND [OPTIONS]",
-        "",
-        *_wrap(about, 0),
-        "",
-        *table(rows),
-        "",
-        *table([*more, ("-h, --help", "Show this help.")]),
-    ]
+    rows = [(name, about_of(command)[0]) for name, command in commands.items()]
+    lines = [f"usage: {usage} COMMAND [OPTIONS]", "", *_about(commands), *table(rows), "", *table([*more, _HELP_ROW]), *_examples(commands)]
     return "\n".join([*lines, "", *_wrap(f"{usage} COMMAND --help shows the options of a command.", 0)]) + "\n"
 
 
-def first_paragraph(thing: Any) -> str:
-    """Return the first paragraph of a docstring."""
-    return " ".join((thing.__doc__ or "").strip().partition("\n\n")[0].split())
+def usage_of(command: type, usage: str) -> str:
+    """Return how a command is called, with its positional arguments."""
+    places = [option for option in options_of(command) if option.is_positional]
+    return " ".join([usage, *(option.name if option.default is MISSING else f"[{option.name}]" for option in places), "[OPTIONS]"])
+
+
+def rows_of(command: type) -> list[tuple[str, str]]:
+    """Return each option of a command, and its text, with its choices and default; positional arguments first."""
+    options, texts = options_of(command), help_texts(command)
+    ordered = sorted(options, key=lambda option: not option.is_positional)
+    return [*((_signature(option), _with_choices(texts.get(option.field, ""), option)) for option in ordered), _HELP_ROW]
+
+
+def about_of(command: Any) -> list[str]:
+    """Return the paragraphs of the docstring of a command, or of a group, but for its examples."""
+    text = inspect.cleandoc(command.__doc__ or "").partition(_EXAMPLES)[0]
+    return [" ".join(paragraph.split()) for paragraph in text.strip().split("\n\n")]
+
+
+def examples_of(command: Any) -> list[str]:
+    """Return the command lines that the docstring of a command, or of a group, has as examples."""
+    return [line.strip() for line in inspect.cleandoc(command.__doc__ or "").partition(_EXAMPLES)[2].splitlines() if line.strip()]
+
+
+def _about(command: Any) -> list[str]:
+    return [line for paragraph in about_of(command) for line in (*_wrap(paragraph, 0), "")]
+
+
+def _examples(command: Any) -> list[str]:
+    return ["", "examples:", *(f"  {line}" for line in lines)] if (lines := examples_of(command)) else []
 
 
 def _signature(option: Option) -> str:
-    if option.is_flag:
+    if option.is_flag or option.is_positional:
         return option.name
     hint = get_args(option.hint)[0] if _is_optional(option.hint) else option.hint
     base = get_args(hint)[0] if get_origin(hint) is Annotated else hint
@@ -209,7 +225,7 @@ def _signature(option: Option) -> str:
 
 
 def _with_choices(text: str, option: Option) -> str:
-    choices = _choices(option.hint)
+    choices = choices_of(option.hint)
     if choices and not all(choice in text for choice in choices):
         text += f" One of {', '.join(choices)}."
     is_said = "Default:" in text or isinstance(option.default, bool) or option.default in (MISSING, None, ())
@@ -241,10 +257,9 @@ def _width() -> int:
     return shutil.get_terminal_size().columns - 1
 
 
-def _texts_beneath_fields(command: type) -> dict[str, str]:
+def help_texts(command: type) -> dict[str, str]:
     """Return the text beneath each field, in the source of the class and of the classes that it inherits from."""
     import ast
-    import inspect
     import textwrap
 
     texts: dict[str, str] = {}

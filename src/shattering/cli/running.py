@@ -27,7 +27,12 @@ from shattering.system.machine import launched
 
 @dataclass(frozen=True)
 class Demo(Stored):
-    """The paper's point on embedded data in about a minute; writes an HTML report."""
+    """The paper's point on embedded data in about a minute; writes an HTML report.
+
+    Examples:
+        shattering demo
+        shattering demo --out digits.html --seed 1
+    """
 
     out: Path = Path("report.html")
     """The report to write."""
@@ -56,7 +61,13 @@ class Demo(Stored):
 
 @dataclass(frozen=True)
 class RunOne(Stored):
-    """Execute one run, or resume it; a run that is done is only shown."""
+    """Execute one run, or resume it; a run that is done is only shown.
+
+    Examples:
+        shattering run --labels 1 --n-train 1000 --set epochs=30
+        shattering run --data cifar10 --n-train 2000 --set network=alexnet
+        shattering run --model random-forest --pixels gaussian
+    """
 
     data: str = "digits"
     """A name (see `list datasets`) or a path."""
@@ -128,7 +139,13 @@ _AXES = {"data": "dataset"} | {  # option → field of a specification
 
 @dataclass(frozen=True)
 class Sweep(Swept):
-    """Run what is missing of a grid: from a FILE (TOML or JSON), or from options with comma lists."""
+    """Run what is missing of a grid: from a FILE (TOML or JSON), or from options with comma lists.
+
+    Examples:
+        shattering sweep --labels 0,0.5,1 --seed 0,1,2 --n-train 1000 --jobs 2
+        shattering sweep --model nearest-neighbors --set n_neighbors=1,5
+        shattering sweep grid.toml
+    """
 
     file: Positional[Path | None] = None
     """Axes and values, e.g. labels = [0, 0.5, 1]; parameters of the model under [set]."""
@@ -208,6 +225,11 @@ class Paper(Swept):
     """Reproduce a table or figure of the papers: run what is missing, then print and draw it beside the published numbers.
 
     Without WHAT, print the scoreboard: every claim of the papers, with the verdict of the runs that the store has.
+
+    Examples:
+        shattering paper
+        shattering paper figure1b
+        shattering paper table1 --scale small --budget 30min
     """
 
     what: Positional[Experiment | None] = None

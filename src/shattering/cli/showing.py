@@ -20,7 +20,12 @@ means predicted to generalize worse.
 
 @dataclass(frozen=True)
 class List:
-    """Show what there is to choose from."""
+    """Show what there is to choose from.
+
+    Examples:
+        shattering list networks
+        shattering list measures --wide
+    """
 
     what: Positional[Literal["datasets", "networks", "models", "measures"]]
     """Which list."""
@@ -44,7 +49,12 @@ class List:
 
 @dataclass(frozen=True)
 class Status(Stored):
-    """Show the state of every run and study in a store."""
+    """Show the state of every run and study in a store.
+
+    Examples:
+        shattering status
+        shattering status --store s3://bucket/runs --json
+    """
 
     wide: bool = False
     """Print whole lines."""
@@ -63,7 +73,12 @@ class Status(Stored):
 
 @dataclass(frozen=True, kw_only=True)
 class Show(Stored):
-    """Show one run or study: what was run, what came of it, where and with what."""
+    """Show one run or study: what was run, what came of it, where and with what.
+
+    Examples:
+        shattering show 3fa2
+        shattering show digits-n1000 --json
+    """
 
     run: Positional[str]
     """The start of a run's id or folder name."""
@@ -86,7 +101,12 @@ class Show(Stored):
 
 @dataclass(frozen=True)
 class Report(Stored):
-    """Write an HTML page of all runs in a store."""
+    """Write an HTML page of all runs in a store.
+
+    Examples:
+        shattering report
+        shattering report --store runs --out random-labels.html
+    """
 
     out: Path = Path("report.html")
     """The page to write."""

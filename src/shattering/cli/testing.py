@@ -11,7 +11,13 @@ from shattering.parameters import Count, Natural, Range, split_list
 
 @dataclass(frozen=True, kw_only=True)
 class Test(Swept):
-    """Would this model fit noise just as well, and does it learn anything? Writes an HTML report."""
+    """Would this model fit noise just as well, and does it learn anything? Writes an HTML report.
+
+    Examples:
+        shattering test random-forest
+        shattering test sklearn.svm:SVC --data digits --n-permutations 99
+        shattering test model.py:build --data images --budget 5min
+    """
 
     model: Positional[str]
     """file.py:name, package.module:name, or a name of `list models` or `list networks`."""

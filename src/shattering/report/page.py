@@ -1,6 +1,7 @@
 """Write stored runs as one self-contained HTML page, which opens offline."""
 
 import base64
+import gzip
 import hashlib
 import io
 from collections.abc import Callable, Mapping, Sequence
@@ -89,7 +90,8 @@ def render_template(
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_visible)
     environment.filters |= {"percent": _percent, "number": _number, "what": _what, **(filters or {})}
     specs = {name: to_spec(chart) for name, chart in charts.items() if chart is not None}
-    scripts = [loader.get_source(environment, name)[0] for name in (["vega.js"] if specs else []) + ["page.js"]]
+    ours, _, _ = loader.get_source(environment, "page.js")
+    scripts = [_drawing(), ours] if specs else [ours]
     return environment.get_template(name).render(
         title=title,
         version=VERSION,
@@ -104,6 +106,11 @@ def render_template(
         machines=_machines(runs),
         **context,
     )
+
+
+def _drawing() -> str:
+    """Return the scripts that draw charts."""
+    return gzip.decompress((Path(__file__).parent / "templates" / "vega.js.gz").read_bytes()).decode()
 
 
 def _visible(value: object) -> object:
