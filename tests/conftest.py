@@ -1,4 +1,5 @@
 import importlib.util
+import io
 import os
 import signal
 import subprocess
@@ -96,6 +97,13 @@ def results() -> Path:
     if not folder.is_dir():
         pytest.skip("stored runs: there is no results/, which source distributions leave out")
     return folder
+
+
+class Terminal(io.StringIO):
+    """Stands for a terminal, as sys.stderr."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 def load_script(path: Path) -> ModuleType:

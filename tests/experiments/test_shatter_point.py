@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from shattering import InputError, RunSpec, Store
@@ -23,10 +25,13 @@ def test_the_search_finds_the_neighbours_on_its_grid(true):
     assert len(tried) <= 9
 
 
-def test_a_model_of_known_capacity(tmp_path):
+def test_a_model_of_known_capacity(tmp_path, capsys):
     """A tree of 40 leaves fits at least 40 random labels of distinct images, and cannot fit many more."""
-    store, seen = Store(tmp_path), []
-    found = shatter_point(TREE, store, accuracy=1.0, n_min=20, on_run=seen.append)
+    store = Store(tmp_path)
+    found = shatter_point(TREE, store, accuracy=1.0, n_min=20, progress=True)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == len(found.runs)
+    assert all(re.fullmatch(r"n = \d+, seed 0: [\d.]+% of the labels fitted", line) for line in said)
     assert found.n is not None
     assert found.n_failed is not None
     assert 40 <= found.n < found.n_failed <= 120

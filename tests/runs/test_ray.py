@@ -1,7 +1,6 @@
 """Sweeps on Ray: on a cluster of this machine, which a whole file of tests shares."""
 
 import contextlib
-import io
 import os
 import random
 import signal
@@ -13,7 +12,6 @@ import time
 
 import psutil
 import pytest
-from rich.console import Console
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, Randomization, Ray, RunSpec, Store, randomization_test, sweep
@@ -21,6 +19,7 @@ from shattering.cli import main
 from shattering.identity.names import name_of
 from shattering.system import cluster as cluster_module
 from shattering.system.cluster import connected
+from tests.conftest import Terminal
 from tests.interpreter import forking_interpreter
 from tests.programs import Program, run_program
 from tests.runs.fits import noted
@@ -160,9 +159,9 @@ def test_ray_is_an_extra(tmp_path, monkeypatch):
     assert run_program([sys.executable, "-c", code], check=True).stdout == "False\n"
 
 
-def test_a_sweep_gives_the_bytes_of_a_local_one_though_its_workers_are_killed(tmp_path, cluster):
+def test_a_sweep_gives_the_bytes_of_a_local_one_though_its_workers_are_killed(tmp_path, cluster, monkeypatch):
     """One is killed at random, one in a run that has a checkpoint, one in each attempt of a run that kills it, and one run is bad input."""
-    store, output, frail = Store(tmp_path / "ray"), io.StringIO(), name_of("frail", "0")
+    store, shown, frail = Store(tmp_path / "ray"), Terminal(), name_of("frail", "0")
     quick, (long, *_) = specs(3), specs(1, LONG)
     deadly, bad = RunSpec("digits", n_train=100, n_test=50, model=frail), RunSpec("digits", n_train=5000)
     later = time.monotonic() + random.uniform(0, 8)
@@ -170,16 +169,18 @@ def test_a_sweep_gives_the_bytes_of_a_local_one_though_its_workers_are_killed(tm
     for killer in killers:
         killer.start()
     objects = {frail: Frail(str(tmp_path / "fits"), times=9)}
-    console = Console(file=output, force_terminal=True, width=200)
-    runs = sweep([long, bad, deadly, *quick], store, objects=objects, console=console, engine="ray")
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", shown)
+        runs = sweep([long, bad, deadly, *quick], store, objects=objects, progress=True, engine="ray")
     for killer in killers:
         killer.over.set()
     assert len(killers[0].killed) == 1
     assert [run.status for run in runs] == ["done", "failed", "failed", *["done"] * 3]
     assert "n_train is 5000, expected 1…1297" in runs[1].error
     assert runs[2].error == "the worker process died 3 times (WorkerCrashedError)", "it had begun each time"
-    assert "all runs" in output.getvalue()
-    assert "6/6" in output.getvalue()
+    assert "\rruns 0/6" in shown.getvalue()
+    assert "epoch " in shown.getvalue()
+    assert shown.getvalue().count("\nfailed ") + shown.getvalue().count("\rfailed ") == 2
     assert runs[0].provenance["resumed"]
     local = sweep([long, *quick], Store(tmp_path / "local"), jobs=ONE_THREAD_EACH)
     for a, b in zip([runs[0], *runs[3:]], local, strict=True):

@@ -1,4 +1,3 @@
-import io
 import json
 import os
 import signal
@@ -12,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
 from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, Randomization, RunSpec, Store, run, sweep
@@ -54,14 +52,14 @@ class Killer(threading.Thread):
             time.sleep(0.01)
 
 
-def test_a_sweep_runs_what_is_missing_in_order(tmp_path):
-    store, output = Store(tmp_path), io.StringIO()
+def test_a_sweep_runs_what_is_missing_in_order(tmp_path, capsys):
+    store = Store(tmp_path)
     first = sweep(specs(2), store, jobs=2)
-    again = sweep([*specs(3), specs(1)[0]], store, jobs=2, console=Console(file=output))
+    again = sweep([*specs(3), specs(1)[0]], store, jobs=2, progress=True)
     assert [r.spec.seed for r in again] == [0, 1, 2]
     assert all(r.status == "done" for r in again)
     assert [r.provenance["started"] for r in first] == [r.provenance["started"] for r in again[:2]]
-    assert output.getvalue().count("done ") == 1
+    assert capsys.readouterr().err.count("done ") == 1
 
 
 def test_a_killed_worker_is_retried_and_resumes(tmp_path, monkeypatch):
@@ -207,16 +205,15 @@ def test_a_process_that_dies_between_runs_is_replaced(tmp_path):
     assert again.process.process.exitcode == 0, "it ends by itself"
 
 
-def test_bad_input_fails_one_run_without_a_retry(tmp_path):
+def test_bad_input_fails_one_run_without_a_retry(tmp_path, capsys):
     bad = RunSpec("digits", n_train=5000)
-    output = io.StringIO()
-    runs = sweep([bad, *specs(1)], Store(tmp_path), jobs=1, console=Console(file=output))
+    runs = sweep([bad, *specs(1)], Store(tmp_path), jobs=1, progress=True)
     assert [r.status for r in runs] == ["failed", "done"]
     assert "n_train is 5000, expected 1…1297" in runs[0].error
     assert "load_dataset" in runs[0].traceback
     Store(tmp_path).fail(bad, "an error of yesterday")
     assert "n_train is 5000" in sweep([bad], Store(tmp_path))[0].error
-    assert "n_train is 5000" in output.getvalue()
+    assert "n_train is 5000" in capsys.readouterr().err
 
 
 def test_two_sweeps_at_once_do_each_run_once_and_neither_waits_for_the_other(tmp_path):
@@ -241,19 +238,20 @@ def test_two_sweeps_at_once_do_each_run_once_and_neither_waits_for_the_other(tmp
         assert [run.status for run in runs] == ["done"] * 6
 
 
-def test_a_run_that_another_process_is_at_comes_last_and_one_that_it_has_failed_at_is_not_tried_again(tmp_path):
-    store, output = Store(tmp_path), io.StringIO()
+def test_a_run_that_another_process_is_at_comes_last_and_one_that_it_has_failed_at_is_not_tried_again(tmp_path, capsys):
+    store = Store(tmp_path)
     held, other = specs(2)
     with store.executing(held):  # as another process would
         with pytest.raises(Busy, match=held.folder_name):
             run(held, store, wait=False)
-        sweeping = threading.Thread(target=sweep, args=([held, other], store, 1, Console(file=output)))
+        sweeping = threading.Thread(target=sweep, args=([held, other], store, 1, True))
         sweeping.start()
         while not (store.folder(other) / "result.json").exists():
             time.sleep(0.02)
         store.fail(held, "RuntimeError: it cannot be done")
     sweeping.join()
-    assert [line.split()[:2] for line in output.getvalue().splitlines()] == [["done", other.folder_name], ["failed", held.folder_name]]
+    said = [line.split()[:2] for line in capsys.readouterr().err.splitlines()]
+    assert said == [["done", other.folder_name], ["failed", held.folder_name]]
     assert sweep([held], store)[0].status == "done", "a later sweep tries it again"
 
 

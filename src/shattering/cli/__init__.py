@@ -5,13 +5,14 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from shattering.cli.capacity import FindShatterPoint, MeasureBits, MeasureRademacher, MeasureStability
-from shattering.cli.completion import Completion
+from shattering.cli.completion import script
 from shattering.cli.interrogating import Interrogate
 from shattering.cli.measuring import MeasureRun, RetestRuns
-from shattering.cli.options import UsageError, help_of, help_of_group, parse
+from shattering.cli.options import Positional, UsageError, help_of, help_of_group, parse
 from shattering.cli.running import Demo, Paper, RunOne, Sweep
 from shattering.cli.showing import List, Report, Show, Status
 from shattering.cli.testing import Test
@@ -26,6 +27,24 @@ class Group(dict[str, Any]):
     def __init__(self, about: str, examples: Sequence[str], commands: Mapping[str, Any]):
         super().__init__(commands)
         self.__doc__ = "\n".join([about, "", "Examples:", *examples])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """Print a script by which a shell completes commands, options and names.
+
+    Examples:
+        eval "$(shattering completion bash)"
+        eval "$(shattering completion zsh)"
+        shattering completion fish | source
+    """
+
+    shell: Positional[Literal["bash", "zsh", "fish"]]
+    """The shell."""
+
+    def execute(self) -> int:
+        print(script(self.shell, COMMANDS), end="")
+        return 0
 
 
 COMMANDS = Group(

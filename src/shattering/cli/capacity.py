@@ -144,8 +144,6 @@ class FindShatterPoint(_CapacityCommand):
     """Runs per number of images, all of which have to fit."""
 
     def execute(self) -> int:
-        import sys
-
         from shattering.experiments.shatter_point import make_result, shatter_point
         from shattering.runs.spec import RunSpec
         from shattering.runs.store import Store
@@ -155,14 +153,7 @@ class FindShatterPoint(_CapacityCommand):
         _check_size("--n-test", n_test, 1, n_all)
         spec = RunSpec(self.data, n_test=n_test, model=self.model, params=self._params(), seed=self.seed)
 
-        def show(run) -> None:
-            print(
-                f"n = {run.spec.n_train:,}, seed {run.spec.seed}: {run.result['train_accuracy']:.1%} of the labels fitted",
-                file=sys.stderr,
-                flush=True,
-            )
-
-        point = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, show)
+        point = shatter_point(spec, Store(self.store), self.accuracy, self.n_min, self.n_max, self.steps, self.seeds, progress=True)
         return self._finish(make_result({self._title(): point}))
 
 
@@ -189,18 +180,12 @@ class MeasureBits(_CapacityCommand):
     """Fits per number of examples; an interval needs three."""
 
     def execute(self) -> int:
-        import sys
-
         from shattering.experiments.bit_capacity import BitCapacity, Labels, bit_capacity
         from shattering.experiments.bits import make_result
         from shattering.runs.grid import read_settings
 
         check_out(self.out, is_folder=True)
         kinds: tuple[Labels, ...] = ("random", "true") if self.labels == "both" else (self.labels,)
-
-        def show(run) -> None:
-            r = run.result
-            print(f"n = {r['n']:,}, {r['labels']} labels, seed {run.spec.seed}: {r['bits']:,.0f} bits", file=sys.stderr, flush=True)
 
         found: dict[Labels, BitCapacity] = {
             kind: bit_capacity(
@@ -214,7 +199,7 @@ class MeasureBits(_CapacityCommand):
                 n_seeds=self.seeds,
                 seed=self.seed,
                 store=self.store,
-                on_fit=show,
+                progress=True,
             )
             for kind in kinds
         }

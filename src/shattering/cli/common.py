@@ -83,11 +83,9 @@ def sweep_with_overview(
     engine: Engine = "local",
     seconds: float | None = None,
 ) -> Sequence[Any]:
-    from rich.console import Console
-
     from shattering.runs.sweep import sweep
 
-    return sweep(specs, store, jobs, Console(stderr=True), log, engine=engine, seconds=seconds)
+    return sweep(specs, store, jobs, True, log, engine=engine, seconds=seconds)
 
 
 def finish(runs, as_json: bool, extra: dict) -> int:

@@ -1,10 +1,9 @@
-"""The command `completion`: a script by which a shell completes commands, options and the values that have names."""
+"""Scripts by which shells complete commands, options and the values that have names."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
-from shattering.cli.options import Option, Positional, about_of, choices_of, help_texts, options_of
+from shattering.cli.options import Option, about_of, choices_of, help_texts, options_of
 
 _BASH = """# completion of shattering, for bash
 _shattering() {
@@ -21,24 +20,9 @@ complete -o default -F _shattering shattering
 """
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """Print a script by which a shell completes commands, options and names.
-
-    Examples:
-        eval "$(shattering completion bash)"
-        eval "$(shattering completion zsh)"
-        shattering completion fish | source
-    """
-
-    shell: Positional[Literal["bash", "zsh", "fish"]]
-    """The shell."""
-
-    def execute(self) -> int:
-        from shattering.cli import COMMANDS
-
-        print({"bash": _bash, "zsh": _zsh, "fish": _fish}[self.shell](COMMANDS), end="")
-        return 0
+def script(shell: str, commands: Mapping[str, Any]) -> str:
+    """Return what makes a shell, bash, zsh or fish, complete these commands."""
+    return {"bash": _bash, "zsh": _zsh, "fish": _fish}[shell](commands)
 
 
 def values_of(option: Option) -> Sequence[str]:

@@ -41,8 +41,6 @@ class Interrogate(Swept):
     """The page to write."""
 
     def execute(self) -> int:
-        from rich.console import Console
-
         from shattering.interrogate.population import find_scale
         from shattering.interrogate.result import interrogate, of_names
         from shattering.runs.store import Store
@@ -57,7 +55,7 @@ class Interrogate(Swept):
             self._train(replace(scale, dataset=self.data or scale.dataset), store)
         elif not store.refresh():
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
-        found = interrogate(names, store, jobs=self.jobs or usable_cores(), console=Console(stderr=True))
+        found = interrogate(names, store, jobs=self.jobs or usable_cores(), progress=True)
         found.to_html(self.out)
         if self.from_ is None and self.data is None and names is None:
             found.store(store, scale.name)

@@ -1,7 +1,5 @@
 """Commands that run something: demo, run, sweep, paper."""
 
-import contextlib
-import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -109,7 +107,6 @@ class RunOne(Stored):
     """A logger: tensorboard:FOLDER, mlflow:URI or wandb:PROJECT."""
 
     def execute(self) -> int:
-        from shattering.learners.own import epochs_of
         from shattering.report.text import print_stored
         from shattering.runs.execute import run
         from shattering.runs.grid import grid, read_settings
@@ -117,8 +114,7 @@ class RunOne(Stored):
 
         axes = {axis: getattr(self, name) for name, axis in _AXES.items()}
         (spec,) = grid({k: v for k, v in axes.items() if v is not None}, read_settings(self.set))
-        with _epoch_line(epochs_of(spec.build())) as show:
-            done = run(spec, Store(self.store), on_epoch=show, log=self.log)
+        done = run(spec, Store(self.store), log=self.log)
         if launched("WORLD_SIZE") > 1 and launched("RANK"):
             return 0  # only one process of torchrun prints
         if self.json:
@@ -309,21 +305,3 @@ class Paper(Swept):
             more = f" Claims that lack runs are left out: some of {', '.join(without)}." if without else ""
             print(*wrapped(f"`shattering paper NAME` runs what is missing of an experiment, and shows its rules.{more}"), sep="\n")
         return 0
-
-
-@contextlib.contextmanager
-def _epoch_line(epochs: int | None):
-    """Show a line on the terminal that is rewritten after every epoch; show nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-
-    def show(row: dict) -> None:
-        test = f"  test {row['test_accuracy']:6.1%}"
-        line = (
-            f"epoch {row['epoch']}/{epochs}  loss {row['train_loss']:.4f}  train {row['train_accuracy']:6.1%}{test}  {row['seconds']:.1f} s"
-        )
-        print(f"\r{line}\x1b[K", end="", file=sys.stderr, flush=True)
-
-    yield show
-    print("\r\x1b[K", end="", file=sys.stderr, flush=True)

@@ -71,8 +71,6 @@ class Test(Swept):
     def execute(self) -> int:
         import warnings
 
-        from rich.console import Console
-
         from shattering.compare.front import randomization_test
         from shattering.identity.digest import IdentityWarning
         from shattering.runs.grid import read_settings
@@ -100,7 +98,7 @@ class Test(Swept):
             self.data,
             randomizations=names,
             hyperparameters=read_settings(self.set),
-            console=Console(stderr=True),
+            progress=True,
             engine=self.chosen_engine(),
             store=self.store,
             log=self.log,

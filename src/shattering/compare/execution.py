@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from rich.console import Console
-
 from shattering import stats
 from shattering.compare.budget import Clock, OutOfTime
 from shattering.compare.permutation import read_permutations, read_repeat
@@ -22,6 +20,7 @@ from shattering.runs.loggers import Log
 from shattering.runs.objects import Objects
 from shattering.runs.store import Busy, Store
 from shattering.runs.sweep import Engine, failure_mark, sweep
+from shattering.system.progress import Progress
 
 QUICK = 0.2  # seconds of a fit, below which storing every fit would cost more than a tenth of it
 _LOOK_SECONDS = 0.2  # seconds between looks at whether another process has ended a fit
@@ -38,7 +37,7 @@ class Execution:
         objects: the objects that the specs name.
         jobs: number of fits at a time; None for as many as a cluster has room for.
         clock: the budget.
-        console: shows progress; None for none.
+        progress: as `randomization_test` takes it.
         log: loggers of every fit.
         engine: "local", "ray" or a `Ray`.
         stop_after: permutations at least as good as the original data, after which a permutation test ends; None: it does not.
@@ -49,7 +48,7 @@ class Execution:
     objects: Objects
     jobs: int | None
     clock: Clock
-    console: Console | None
+    progress: bool | None
     log: Log
     engine: Engine
     stop_after: int | None = None
@@ -61,17 +60,20 @@ class Execution:
         """Run the original fit, whose errors are raised, and then as many repeats as there is time for."""
         original = (ORIGINAL, (0,))
         self._note_failures([original])
-        busy = [] if self._run_here(original, wait=self.clock.seconds is not None) else [original]
+        with Progress("original data", shown=self.progress):
+            busy = [] if self._run_here(original, wait=self.clock.seconds is not None) else [original]
         self.plan = replace(self.plan, batched=self._is_quick())
         _, *pending = self.plan.order()
         self._note_failures(pending)
         total = len(pending)
-        while batch := self._next(pending):
-            busy += self._run_batch(batch)
-            self.ended += batch
-            pending = [repeat for repeat in pending if repeat not in batch]
-            if self.console:
-                self.console.print(f"{total - len(pending)}/{total} steps  {batch[-1][0].title}", highlight=False)
+        with Progress("steps", total, self.progress) as progress:
+            while batch := self._next(pending):
+                progress.update(total - len(pending), batch[0][0].title)
+                busy += self._run_batch(batch)
+                self.ended += batch
+                pending = [repeat for repeat in pending if repeat not in batch]
+                progress.update(total - len(pending))
+                progress.say(f"{total - len(pending)}/{total} steps  {batch[-1][0].title}")
         while (busy := [repeat for repeat in busy if not self._run_here(repeat)]) and self.clock.left > 0:
             time.sleep(_LOOK_SECONDS)
 
@@ -124,9 +126,10 @@ class Execution:
         """Run repeats. Return those that another process is running."""
         if self._is_here:
             return [repeat for repeat in repeats if not self._run_here(repeat)]
-        start, console = time.perf_counter(), self.console if self.clock.seconds is None else None
+        start = time.perf_counter()
+        progress = self.progress if self.clock.seconds is None else None
         specs = [spec for repeat in repeats for spec in self.plan.specs(repeat)]
-        sweep(specs, self.store, self.jobs, console, self.log, self.objects, self.engine)
+        sweep(specs, self.store, self.jobs, progress, self.log, self.objects, self.engine)
         for repeat in repeats:
             self._note_seconds(repeat, start)
         return []

@@ -9,7 +9,6 @@ from types import MappingProxyType
 from typing import Any
 
 import torch
-from rich.console import Console
 from sklearn.base import BaseEstimator
 
 from shattering.compare.budget import Clock, parse_budget, shrink_to_budget
@@ -46,6 +45,8 @@ from shattering.runs.sweep import Engine, check
 from shattering.system.signals import no_exit
 from shattering.system.temporary import TemporaryFolder
 
+_CHECKED = ("stop_after", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store", "progress")
+
 
 @read_once()
 @no_exit()
@@ -77,7 +78,7 @@ def randomization_test(
     jobs: int | None = None,
     store: str | Path | Store | None = None,
     log: Log = None,
-    console: Console | None = None,
+    progress: bool | None = None,
     engine: Engine = "local",
 ) -> RandomizationTest:
     """Fit a model on data and on randomized copies of them, and compare the scores.
@@ -130,7 +131,8 @@ def randomization_test(
         store: a folder or URL that keeps the runs (on Ray one that all machines see); the same call finds them there and runs
             only what is missing. None: they are kept as long as the result.
         log: loggers that follow every fit, such as "tensorboard:FOLDER"; see `shattering.runs.execute.run`.
-        console: shows progress. None: nothing is shown.
+        progress: True prints a line for each repeat that has ended, on standard error, beside the line of progress that None shows in a
+            terminal or a notebook; False prints nothing.
         engine: "local", "ray" or a `Ray`, as `sweep` takes it. The fit on the original data is always made in this process.
 
     Returns:
@@ -144,9 +146,7 @@ def randomization_test(
         >>> test.p_value
         0.05
     """
-    check_arguments(
-        randomization_test, locals(), "stop_after", "scoring", "hyperparameters", "n_train", "n_test", "seed", "skip_corrupt", "store"
-    )
+    check_arguments(randomization_test, locals(), *_CHECKED)
     clock = Clock(parse_budget(budget), time.perf_counter())
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
@@ -189,7 +189,7 @@ def randomization_test(
     try:
         where = store if isinstance(store, Store) else Store(store)
         jobs = jobs or (1 if engine == "local" else None)
-        execution = Execution(plan, where, by_name, jobs, clock, console, log, engine, stop_after)
+        execution = Execution(plan, where, by_name, jobs, clock, progress, log, engine, stop_after)
         execution.execute()
         order = execution.plan.order()
         repeats = tuple(read_repeat(execution.plan, where, n) for n in order if execution.plan.is_alone(n))

@@ -31,6 +31,7 @@ from shattering.runs.objects import Objects, find, with_seed
 from shattering.runs.store import Store
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
+from shattering.system.progress import Progress
 from shattering.system.temporary import TemporaryFolder
 
 Labels = Literal["random", "true"]
@@ -246,7 +247,7 @@ def bit_capacity(
     n_seeds: Count = 3,
     seed: Natural = 0,
     store: str | Path | Store | None = None,
-    on_fit: Callable[[Fit], None] | None = None,
+    progress: bool | None = None,
 ) -> BitCapacity:
     """Find the most bits of its training labels that a model carries, over the number of examples.
 
@@ -268,7 +269,8 @@ def bit_capacity(
         n_seeds: fits for each number. An interval needs three.
         seed: the first of the seeds.
         store: a folder or URL that keeps the fits; None: nothing is kept but the result.
-        on_fit: called after each fit.
+        progress: True prints a line for each fit, on standard error, beside the line that None shows in a terminal or a notebook; False
+            prints nothing.
 
     Returns:
         The capacity, with every fit.
@@ -282,7 +284,7 @@ def bit_capacity(
         >>> round(found.bits_per_parameter, 2)  # it stores every label of ten classes: log2(10) bits, less 1 bit in all
         3.32
     """
-    check_arguments(bit_capacity, locals(), "labels", "n_min", "n_max", "steps", "n_seeds", "seed", "store", "on_fit")
+    check_arguments(bit_capacity, locals(), "labels", "n_min", "n_max", "steps", "n_seeds", "seed", "store", "progress")
     name, estimator, params = as_model(model, hyperparameters)
     source = str(data) if isinstance(data, (str, Path)) else None
     dataset = load_dataset(data, hold_out=False)
@@ -302,14 +304,16 @@ def bit_capacity(
         if n not in runs:
             runs[n] = []
             for number in range(n_seeds):
+                about = f"n = {n:,}, {labels} labels, seed {seed + number}"
+                shown.update(sum(map(len, runs.values())), about)
                 found = run(replace(spec, params={**spec.params, "n": n}, seed=seed + number), where, objects=by_name)
                 runs[n].append(found)
-                if on_fit:
-                    on_fit(found)
+                shown.say(f"{about}: {found.result['bits']:,.0f} bits")
         return fmean(found.result["bits"] for found in runs[n])
 
     try:
-        _search(mean_bits, lambda k: min(high, round(n_min * 2 ** (k / steps))), train.n_classes, steps)
+        with Progress("fits", shown=progress) as shown:
+            _search(mean_bits, lambda k: min(high, round(n_min * 2 ** (k / steps))), train.n_classes, steps)
     finally:
         if folder:
             folder.remove()

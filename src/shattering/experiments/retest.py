@@ -4,7 +4,7 @@ Recht, Roelofs, Schmidt and Shankar ("Do ImageNet classifiers generalize to Imag
 CIFAR-10?", 2018): accuracies fall on a new test set, but the models keep their order, along a line. CACM 2021 surveys it in section 6.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store, found_in, of_models
 from shattering.runs.stored import Run
 from shattering.stats import accuracy_interval
+from shattering.system.progress import Progress
 
 TITLE = "Stored models, tested again on a second test set"
 UNUSED = "test images that the run has not used"
@@ -88,14 +89,14 @@ class Retest(Brief):
     runs: Sequence[Run]
 
 
-def retest(runs: Store | str | Path | Sequence[Run] = "runs", data: Any = None, *, on_run: Callable[[Run], None] | None = None) -> Retest:
+def retest(runs: Store | str | Path | Sequence[Run] = "runs", data: Any = None, *, progress: bool | None = None) -> Retest:
     """Test stored models again, on images that they were neither trained nor tested on.
 
     Args:
         runs: a store, its folder, or runs. Those without stored weights, on other pixels, by folds or of a regression are skipped.
         data: what `load_dataset` takes, whose test split has the same classes and shape; without a test split all of it. None: the images
             of a run's own test split that it has not used, of which there are some if it was tested on a subset.
-        on_run: is called after each run.
+        progress: False shows nothing. None shows a line with the time that is left, in a terminal or a notebook.
 
     Returns:
         Accuracies on both, and the line of the second on the first over models, of natural and of random labels apart.
@@ -118,14 +119,14 @@ def retest(runs: Store | str | Path | Sequence[Run] = "runs", data: Any = None, 
     rows, skipped, tested = [], [], []
     wholes: dict[tuple, Split] = {}
     second = None if data is None else load_dataset(data, hold_out=False).test
-    for run in sorted(given, key=lambda run: (str(run.spec.dataset), run.spec.n_train or 0, run.spec.seed)):
-        try:
-            rows.append(_row(run, second, wholes))
-            tested.append(run)
-        except InputError as error:
-            skipped.append((run.folder.name, str(error)))
-        if on_run:
-            on_run(run)
+    with Progress("runs", len(given), progress) as shown:
+        for done, run in enumerate(sorted(given, key=lambda run: (str(run.spec.dataset), run.spec.n_train or 0, run.spec.seed))):
+            shown.update(done, run.folder.name)
+            try:
+                rows.append(_row(run, second, wholes))
+                tested.append(run)
+            except InputError as error:
+                skipped.append((run.folder.name, str(error)))
     if not rows:
         why = f"the first of {len(skipped)}: {skipped[0][1]}" if skipped else "there are none"
         raise InputError(f"runs has none that can be tested again ({why}), expected networks with stored weights")

@@ -19,6 +19,7 @@ from shattering.runs.execute import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
 from shattering.runs.stored import Run
+from shattering.system.progress import Progress
 
 TITLE = "The shatter point: how many random labels a model fits"
 COLUMNS = (
@@ -103,7 +104,7 @@ def shatter_point(
     n_max: int | None = None,
     steps: int = 4,
     n_seeds: int = 1,
-    on_run: Callable[[Run], None] | None = None,
+    progress: bool | None = None,
 ) -> ShatterPoint:
     """Find the largest n whose random labels a model fits within its budget, in all seeds.
 
@@ -119,7 +120,8 @@ def shatter_point(
         n_max: the most to try; None: all training examples. It is tried itself if all numbers below fit.
         steps: how many numbers to try per doubling of n.
         n_seeds: runs per number, all of which have to fit.
-        on_run: called after each run.
+        progress: True prints a line for each run, on standard error, beside the line that None shows in a terminal or a notebook; False
+            prints nothing.
 
     Raises:
         InputError: for numbers out of range.
@@ -146,13 +148,14 @@ def shatter_point(
     def fits(n: int) -> bool:
         if n not in runs:
             runs[n] = []
-            for seed in range(n_seeds):
-                runs[n].append(run(replace(spec, n_train=n, randomization=random, seed=spec.seed + seed), store))
-                if on_run:
-                    on_run(runs[n][-1])
+            for seed in range(spec.seed, spec.seed + n_seeds):
+                shown.update(sum(map(len, runs.values())), f"n = {n:,}, seed {seed}")
+                runs[n].append(run(replace(spec, n_train=n, randomization=random, seed=seed), store))
+                shown.say(f"n = {n:,}, seed {seed}: {runs[n][-1].result['train_accuracy']:.1%} of the labels fitted")
         return all(r.result["train_accuracy"] >= accuracy for r in runs[n])
 
-    _search(fits, lambda k: min(high, round(n_min * 2 ** (k / steps))), low, high, steps)
+    with Progress("fits", shown=progress) as shown:
+        _search(fits, lambda k: min(high, round(n_min * 2 ** (k / steps))), low, high, steps)
     return ShatterPoint.of((r for group in runs.values() for r in group), accuracy)
 
 

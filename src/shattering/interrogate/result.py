@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from rich.console import Console
 
 from shattering import parameters
 from shattering.errors import InputError, printable, shown, unknown
@@ -97,7 +96,7 @@ def interrogate(
     *,
     thresholds: Thresholds | None = None,
     jobs: int = 1,
-    console: Console | None = None,
+    progress: bool | None = None,
 ) -> Interrogation:
     """Ask of each measure of generalization whether it tells natural from random labels, and whether it ranks natural networks.
 
@@ -113,7 +112,8 @@ def interrogate(
             left out.
         thresholds: of the verdicts; None: the defaults.
         jobs: runs that are measured at a time, each in its own process.
-        console: shows how many runs are measured; None: nothing is shown.
+        progress: True prints a line for each run that is measured, on standard error, beside the line of progress that None shows in a
+            terminal or a notebook; False prints nothing.
 
     Returns:
         Tables, verdicts, charts and page.
@@ -137,8 +137,7 @@ def interrogate(
     of_table = {name: of(table, stored) for name, of in OF_THE_TABLE.items() if chosen.get(name) is of}
     functions = {name: function for name, function in chosen.items() if name not in of_table}
     related = relate(table, found)
-    show = None if console is None else lambda done, of: console.print(f"measured {done} of {of} runs")
-    details = measured(related, {**functions, **DATA_CONTROLS}, store, jobs, *([show] if show else []))
+    details = measured(related, {**functions, **DATA_CONTROLS}, store, jobs, progress)
     values = details.pivot_table(index="run", columns="measure", values="value", dropna=False)
     wide = table.join(values.reindex(columns=[*functions, *DATA_CONTROLS]), on="run")
     wide = wide.assign(**of_table).join(control_columns(table, axes))

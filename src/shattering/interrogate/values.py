@@ -16,6 +16,7 @@ from shattering.runs.remote import bring
 from shattering.runs.store import Store
 from shattering.runs.stored import Run
 from shattering.system.files import write_own
+from shattering.system.progress import Progress
 
 FILE = "measures.parquet"
 COLUMNS = ["measure", "version", "value", "reason", "seconds"]
@@ -73,7 +74,7 @@ def measured(
     measures: Mapping[str, Function],
     store: Store | None = None,
     jobs: int = 1,
-    on_run: Callable[[int, int], None] = lambda done, of: None,
+    progress: bool | None = None,
 ) -> pd.DataFrame:
     """Return the value of each measure on each run; those that are not stored are computed first, and stored, run by run.
 
@@ -82,7 +83,7 @@ def measured(
         measures: name → function.
         store: where the runs are; None: a folder of runs.
         jobs: runs that are measured at a time, each in its own process.
-        on_run: is called with how many runs are measured, and of how many.
+        progress: as `interrogate` takes it.
 
     Returns:
         Rows of `COLUMNS`, and run (its id). A measure that raises an error has no value, and the error as its reason.
@@ -91,9 +92,11 @@ def measured(
     work = [(one, _missing(one, measures, versions)) for one in related]
     work = [(one, functions) for one, functions in work if functions]
     work.sort(key=lambda pair: (pair[0].run.spec.dataset, pair[0].run.spec.n_train or 0, pair[0].run.spec.seed))  # the same data in a row
-    for done, (one, rows) in enumerate(_computed(work, jobs), 1):
-        keep(one.run, rows.assign(version=[_version(one, name, measures[name], versions[name]) for name in rows["measure"]]), store)
-        on_run(done, len(work))
+    with Progress("runs measured", len(work), progress) as shown:
+        for done, (one, rows) in enumerate(_computed(work, jobs), 1):
+            keep(one.run, rows.assign(version=[_version(one, name, measures[name], versions[name]) for name in rows["measure"]]), store)
+            shown.update(done)
+            shown.say(f"measured {done} of {len(work)} runs")
     parts = [stored_values(one.run).assign(run=one.run.run_id) for one in related]
     rows = pd.concat(parts) if parts else pd.DataFrame(columns=[*COLUMNS, "run"])
     return rows.loc[rows["measure"].isin(list(measures))].reset_index(drop=True)
@@ -125,12 +128,15 @@ def _computed(work: Sequence[tuple[Related, dict[str, Function]]], jobs: int) ->
         return
     from joblib import Parallel, delayed
 
-    calls: Iterable[Any] = (delayed(_measure)(one, functions) for one, functions in work)
+    calls: Iterable[Any] = (delayed(_measure)(one, functions, False) for one, functions in work)
     yield from Parallel(n_jobs=jobs, return_as="generator_unordered")(calls)  # type: ignore[misc]  # a generator, as asked for
 
 
-def _measure(one: Related, functions: Mapping[str, Function]) -> tuple[Related, pd.DataFrame]:
-    """Compute measures of one run, all together; where one raises, each by itself, so that the error is that one's alone."""
+def _measure(one: Related, functions: Mapping[str, Function], progress: bool | None = None) -> tuple[Related, pd.DataFrame]:
+    """Compute measures of one run, all together; where one raises, each by itself, so that the error is that one's alone.
+
+    progress: False in a process of its own.
+    """
     clock = time.perf_counter()
     try:
         fitted, known = one.run.fitted(), {}
@@ -139,7 +145,7 @@ def _measure(one: Related, functions: Mapping[str, Function]) -> tuple[Related, 
     except InputError as error:  # such as data that are no longer those of the run
         raise InputError(f"run {one.run.folder.name} cannot be measured: {error}") from error
     try:
-        table = measure(fitted, None, functions, **known)
+        table = measure(fitted, None, functions, progress=progress, **known)
     except Exception:
         table = pd.concat([_alone(fitted, name, function, known) for name, function in functions.items()])
     table = table.reset_index(names="measure") if "measure" not in table else table
@@ -149,7 +155,7 @@ def _measure(one: Related, functions: Mapping[str, Function]) -> tuple[Related, 
 
 def _alone(fitted: Any, name: str, function: Function, known: Mapping[str, Any]) -> pd.DataFrame:
     try:
-        return measure(fitted, None, {name: function}, **known)
+        return measure(fitted, None, {name: function}, progress=False, **known)
     except Exception as error:  # of the measure's own code
         return pd.DataFrame(
             {"value": [float("nan")], "reason": [named(error)], "seconds": [float("nan")]}, index=pd.Index([name], name="measure")

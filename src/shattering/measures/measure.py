@@ -13,6 +13,7 @@ from shattering.errors import InputError, blamed, reason, shown, unknown
 from shattering.measures.catalog import MEASURES, Measure
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import Data, as_fitted
+from shattering.system.progress import Progress
 
 Function = Callable[[Fitted], float]
 
@@ -21,6 +22,8 @@ def measure(
     model: Any,
     data: Data | None = None,
     measures: Sequence[str] | Mapping[str, Function] | None = None,
+    *,
+    progress: bool | None = None,
     **known: Any,
 ) -> pd.DataFrame:
     """Compute measures of generalization for one trained network; in all of them larger means "predicted to generalize worse".
@@ -33,6 +36,7 @@ def measure(
         model: a fitted `NetworkClassifier`, a torch module, a stored `Run` or a `Fitted`; see `as_fitted`.
         data: what it was trained on: a Dataset, a Split, or (inputs, labels); None for a run and for a `Fitted`.
         measures: names in `MEASURES`, or a mapping from names to functions `Fitted` → float, one's own among them. None: all.
+        progress: False shows nothing. None shows a line with the time that is left, in a terminal or a notebook.
         known: more of what is known, as `as_fitted` takes it: unlabelled, initial, history, examples, prepare, twin, siblings, seed.
 
     Returns:
@@ -53,7 +57,11 @@ def measure(
     """
     chosen = _chosen(measures)
     fitted = as_fitted(model, data, **known)
-    rows = {name: _row(name, function, fitted) for name, function in chosen.items()}
+    rows = {}
+    with Progress("measures", len(chosen), progress) as shown:
+        for done, (name, function) in enumerate(chosen.items()):
+            shown.update(done, name)
+            rows[name] = _row(name, function, fitted)
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "reason", "seconds"]).rename_axis("measure")
 
 

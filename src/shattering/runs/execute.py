@@ -25,6 +25,7 @@ from shattering.runs.base import Spec
 from shattering.runs.fit import evaluate, example_rows, load_data
 from shattering.runs.loggers import Log, followed, open_loggers
 from shattering.runs.objects import Objects
+from shattering.runs.overview import share_and_note
 from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.permuted import CHECKPOINT, compute
 from shattering.runs.provenance import provenance
@@ -35,13 +36,20 @@ from shattering.runs.stored import Run, S, check_readable
 from shattering.runs.study import StudySpec
 from shattering.system import signals
 from shattering.system.files import write_own
+from shattering.system.progress import Progress
 
 OnEpoch = Callable[[dict], None]
 
 
 @read_once()
 def run(
-    spec: S, store: Store, on_epoch: OnEpoch | None = None, log: Log = None, objects: Objects | None = None, wait: bool = True
+    spec: S,
+    store: Store,
+    on_epoch: OnEpoch | None = None,
+    log: Log = None,
+    objects: Objects | None = None,
+    wait: bool = True,
+    progress: bool | None = None,
 ) -> Run[S]:
     """Return the stored run of a spec. It is executed unless it is done; an interrupted run is resumed.
 
@@ -59,6 +67,7 @@ def run(
             left out with a warning; the run goes on.
         objects: the objects that the spec names.
         wait: True waits for another process that executes the run; False raises `Busy`.
+        progress: False shows nothing. None shows a line with the time that is left, in a terminal or a notebook.
 
     Raises:
         InputError: for bad input. Input that is found to be bad before training leaves the store as it was; later the run is marked as
@@ -73,7 +82,7 @@ def run(
         0.31
     """
     check("spec", spec, RunSpec | StudySpec | PermutationsSpec)
-    check_arguments(run, locals(), "store", "on_epoch")
+    check_arguments(run, locals(), "store", "on_epoch", "progress")
     loggers = open_loggers(log)
     with joined() as ranks:
         if ranks.rank:
@@ -86,9 +95,25 @@ def run(
 
         with store.executing(spec, is_failure, wait) as (folder, missing):
             if ranks.agree(missing):
-                with surroundings.put_back(), followed(loggers, spec, folder, on_epoch) as each_epoch, blamed(spec.label, folder):
-                    _execute(spec, folder, each_epoch, objects)
+                with Progress("", 1, progress) as shown:
+                    seen = _seen(on_epoch, shown, spec, objects)
+                    with surroundings.put_back(), followed(loggers, spec, folder, seen) as each_epoch, blamed(spec.label, folder):
+                        _execute(spec, folder, each_epoch, objects)
         return ranks.agree(_done(store, spec))
+
+
+def _seen(on_epoch: OnEpoch | None, progress: Progress, spec: Spec, objects: Objects | None) -> OnEpoch | None:
+    """Return an on_epoch that shows each row, too, if anybody sees it."""
+    if not progress.is_seen:
+        return on_epoch
+    epochs = spec.epochs(objects)
+
+    def each_epoch(row: dict) -> None:
+        progress.take_part(*share_and_note(row, epochs))
+        if on_epoch:
+            on_epoch(row)
+
+    return each_epoch
 
 
 def _done(store: Store, spec: S) -> Run[S]:

@@ -110,7 +110,7 @@ class RayWorkers:
         references = [worker.reference for worker in workers]
         self.ray.wait(references, timeout=seconds, fetch_local=False)
         self.ready = set(self.ray.wait(references, num_returns=len(references), timeout=0, fetch_local=False)[0])
-        if self.overview.live:
+        if self.overview.progress.is_seen:
             self.drain()
 
     def drain(self) -> None:

@@ -8,9 +8,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from rich.console import Console
-from rich.progress import TaskID
-
 from shattering import parameters
 from shattering.errors import InputError, shown, unknown
 from shattering.identity.files import read_once
@@ -36,7 +33,7 @@ def sweep(
     specs: Iterable[S],
     store: Store,
     jobs: int | None = None,
-    console: Console | None = None,
+    progress: bool | None = None,
     log: Log = None,
     objects: Objects | None = None,
     engine: Engine = "local",
@@ -53,7 +50,8 @@ def sweep(
         specs: what to run, each once.
         store: where the runs are; on Ray a place that all machines see, a shared folder or object storage.
         jobs: runs at a time. Default: one; on Ray as many as the cluster has room for.
-        console: shows a live overview (one line per run if the output is no terminal); None: no overview.
+        progress: True prints a line for each run that has ended, on standard error, beside the line of progress that None shows in a
+            terminal or a notebook; False prints nothing.
         log: names of loggers, as for `run`; objects are refused, as the runs are processes of their own.
         objects: the objects that the specs name; the workers get copies.
         engine: "local" for processes of this machine; "ray" or a `Ray` for tasks on a Ray cluster.
@@ -74,6 +72,7 @@ def sweep(
         ['done', 'done']
     """
     check(jobs, engine)
+    parameters.check("progress", progress, bool | None)
     parameters.check("seconds", seconds, parameters.Positive | None)
     deadline = time.monotonic() + (math.inf if seconds is None else seconds)
     parameters.check("store", store, Store)
@@ -85,7 +84,7 @@ def sweep(
     unique = {spec.run_id: spec for spec in specs}
     store.refresh()
     missing = [spec for spec in unique.values() if not _is_done(store, spec)]
-    with Overview(console, len(unique), len(unique) - len(missing)) as overview:
+    with Overview(progress, len(unique), len(unique) - len(missing)) as overview:
         if missing:
             with _workers(engine, store, jobs, names, objects, overview) as workers:
                 _execute(_Pending(missing, store), workers, store, overview, objects, deadline)
@@ -135,9 +134,9 @@ class _Pending:
             if self.later.get(spec.run_id, 0) > time.monotonic() or self.store.is_locked(folder):
                 self.specs.append(spec)
             elif _is_done(self.store, spec):
-                overview.finish(None, self.store.of(spec), "done by another process")
+                overview.finish(self.store.of(spec), "done by another process")
             elif failure_mark(self.store, spec) != self.failed[spec.run_id]:
-                overview.finish(None, self.store.of(spec))
+                overview.finish(self.store.of(spec))
             else:
                 return spec
         return None
@@ -152,7 +151,6 @@ class _Job:
     worker: Worker | None = None
     due: float = 0.0
     attempts: Attempts = field(default_factory=Attempts)
-    task: TaskID | None = None
 
     def begin(self, workers: Workers) -> None:
         """Submit the run, if it has no worker and is due."""
@@ -162,8 +160,7 @@ class _Job:
     def show(self, overview: Overview) -> None:
         for row in self.worker.rows() if self.worker else ():
             self.attempts.see(row)
-            self.task = overview.start(self.spec) if self.task is None else self.task
-            overview.update(self.task, row, self.epochs)
+            overview.update(self.spec, row, self.epochs)
 
 
 def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overview, objects: Objects | None, deadline: float) -> None:
@@ -179,6 +176,7 @@ def _execute(pending: _Pending, workers: Workers, store: Store, overview: Overvi
                 workers.wait([job.worker for job in jobs if job.worker], max(0.0, min(_LOOK_SECONDS, deadline - time.monotonic())))
             for job in jobs:
                 job.show(overview)
+            overview.progress.redraw()
             jobs = [job for job in jobs if not _is_settled(job, pending, store, overview)]
     finally:
         workers.stop([job.worker for job in jobs if job.worker])
@@ -207,7 +205,7 @@ def _is_settled(job: _Job, pending: _Pending, store: Store, overview: Overview) 
     if end is None:
         return False
     if end.busy:
-        overview.drop(job.task)
+        overview.drop(job.spec.run_id)
         pending.put_off(job.spec)
         return True
     job.show(overview)
@@ -217,7 +215,7 @@ def _is_settled(job: _Job, pending: _Pending, store: Store, overview: Overview) 
             job.worker, job.due = None, time.monotonic() + pause
             return False
         _mark(job, end, store)
-    overview.finish(job.task, store.of(job.spec))
+    overview.finish(store.of(job.spec))
     return True
 
 

@@ -85,7 +85,7 @@ def execute(spec: dict, where: str, threads: int, log: Sequence[str], packed: An
         objects = unpack(packed) if packed is not None else None
         asked, store = spec_from_json(spec), Store(where)
         try:
-            run(asked, store, on_epoch=report, log=log, objects=objects, wait=False)
+            run(asked, store, on_epoch=report, log=log, objects=objects, wait=False, progress=False)
         except InputError as error:
             if error.before_training:  # a sweep marks each run that fails
                 store.fail_by(asked, error)

@@ -143,7 +143,7 @@ class Ending:
     def tell(self) -> None:
         """Print how the command ends, when nothing else in this process can."""
         with contextlib.suppress(OSError):
-            shown = "\x1b[?25h\n" if os.isatty(2) else ""  # a progress bar hides the cursor
+            shown = "\n" if os.isatty(2) else ""  # below a line of progress
             os.write(2, f"{shown}shattering: {self.sentence}\n".encode())
 
     def leave(self) -> NoReturn:
