@@ -142,7 +142,7 @@ def test_functions_that_take_long_show_it_in_a_terminal_unless_told_not_to(watch
     measure(done, measures=["n_parameters", "parameter_norm"])
     assert any(line.startswith("measures 1/2") and line.endswith("parameter_norm") for line in seen())
     randomization_test("nearest-neighbors", "digits", **small, n_permutations=2, randomizations=["permuted-labels"])
-    assert any(line.startswith("steps") and "random labels (permuted)  permutation 1/2" in line for line in seen())
+    assert any(line.startswith("steps") and "random labels (permuted)" in line for line in seen())
     sweep([spec], store)
     assert any(line.startswith("runs 1/1") for line in seen()) is False, "it was done before"
     run(RunSpec("digits", **small, seed=1, params={"network": "mlp-1x8", "epochs": 2}), store, progress=False)

@@ -60,7 +60,7 @@ class Execution:
         """Run the original fit, whose errors are raised, and then as many repeats as there is time for."""
         original = (ORIGINAL, (0,))
         self._note_failures([original])
-        with Progress("original data", shown=self.progress):
+        with Progress("original data", 1, self.progress):
             busy = [] if self._run_here(original, wait=self.clock.seconds is not None) else [original]
         self.plan = replace(self.plan, batched=self._is_quick())
         _, *pending = self.plan.order()
