@@ -80,7 +80,7 @@ def on_terminal(arguments: list[str]) -> tuple[int, str, str]:
     reader, held = Reader(reading), os.dup(writing)  # a terminal that nobody holds loses what was not yet read
     with output_to(writing, writing):
         status = main(arguments)
-    text = reader.text()
+    text = re.sub(r"[^\r\n]*\r", "", reader.text())  # a line of progress is written over
     os.close(held)
     return status, "", text
 
