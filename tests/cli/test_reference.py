@@ -70,7 +70,7 @@ def test_the_page_of_commands_is_filled_when_the_docs_are_built():
 @pytest.mark.parametrize(
     ("arguments", "meant"),
     [
-        (["shwo", "x"], "show"),
+        (["shoow", "x"], "show"),
         (["capacity", "bit"], "bits"),
         (["paper", "figure1d"], "figure1"),
         (["run", "--data", "cifar-10"], "cifar10"),

@@ -85,7 +85,7 @@ def test_a_terminals_progress_takes_names_as_they_are(monkeypatch):
     with Overview(True, 1, 0) as overview:
         overview.progress.update(0, EVIL)
         overview.report(EVIL)
-    assert written.getvalue().count("[bold]:smile:\\x1b[2J") == 2
+    assert written.getvalue().count("[bold]:smile:\\x1b[2J") == 3, "drawn twice, said once"
     assert "\x1b" not in written.getvalue()
 
 
