@@ -166,7 +166,6 @@ def test_a_sweep_with_a_failed_run_exits_with_1(cli):
 def test_help_imports_nothing_heavy():
     code = """
 import sys
-from shattering import Randomization
 from shattering.cli import main
 assert main(["run", "--help"]) == 0
 print(sorted(set(sys.modules) & {"torch", "numpy", "pandas", "sklearn", "pyarrow"}))
