@@ -274,7 +274,7 @@ def _digit_pixels() -> tuple[np.ndarray, np.ndarray]:
     from sklearn.datasets import load_digits
 
     pixels, target = load_digits(return_X_y=True)
-    return pixels, target
+    return pixels, target  # type: ignore[return-value]  # arrays, as asked for
 
 
 def _digits() -> Dataset:
