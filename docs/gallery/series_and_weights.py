@@ -81,3 +81,13 @@ for start in ("given", "reinitialized"):
         hyperparameters={"epochs": 2, "learning_rate": 0.001, "standardize": "none"},
     )
     print(start, *tuned.head, *tuned.summary, sep="\n  ")
+
+# %%
+# The series, as a chart
+# ----------------------
+#
+# Training and test accuracies of the series at the top of this page.
+
+series.plot().properties(
+    description="Training and test accuracies on original and on randomized series"
+)

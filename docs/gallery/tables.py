@@ -92,3 +92,13 @@ rare = randomization_test(
 )
 assert rare.original.test_score > 0.7
 rare
+
+# %%
+# The rare class, as a chart
+# --------------------------
+#
+# F2 of the rare class on the original labels and on permuted ones.
+
+rare.plot().properties(
+    description="F2 scores of the rare class on original and on permuted labels"
+)
