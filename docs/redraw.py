@@ -4,7 +4,6 @@ import json
 import re
 from pathlib import Path
 
-import altair as alt
 import vl_convert
 
 from shattering import Store
@@ -21,7 +20,7 @@ from shattering.experiments.scoreboard import every_result, scoreboard, scores
 from shattering.experiments.shatter_point import ShatterPoint
 from shattering.experiments.text import table_to_markdown, to_markdown
 from shattering.report import figures
-from shattering.report.charts import save, to_spec
+from shattering.report.charts import beside, save, to_spec
 from shattering.runs.stored import Run
 
 HERE = Path(__file__).parent
@@ -66,7 +65,7 @@ from the experiments and the stored runs by `python docs/redraw.py`.
 def demo_picture() -> bytes:
     runs = [run for run in Store(RESULTS).runs() if run.spec.dataset == "digits"]
     charts = [figures.loss_curves(runs), figures.error_curves(runs)]
-    spec = to_spec(alt.hconcat(*charts, spacing=40).resolve_scale(color="independent"))
+    spec = to_spec(beside(*(chart for chart in charts if chart is not None)))
     return vl_convert.vegalite_to_png(spec, scale=1.5)
 
 
@@ -107,7 +106,10 @@ def _page(results: list[Result]) -> str:
         about = "[Capacity](../capacity.md) says how it is run."
     sections = []
     for result in results:
-        charts = [f"![{caption}](../images/{chart}-{result.scale}.png)\n\n*{caption}*\n" for chart, (_, caption) in result.charts.items()]
+        charts = [
+            f"![{to_spec(drawing)['description']}](../images/{chart}-{result.scale}.png)\n\n*{caption}*\n"
+            for chart, (drawing, caption) in result.charts.items()
+        ]
         sections.append(to_markdown(result, *charts))
     return "\n".join(["---", "orphan: true", "---", "", f"# {results[0].title}", "", about, "", *sections])
 

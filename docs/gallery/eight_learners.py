@@ -26,7 +26,7 @@ from skorch import NeuralNetClassifier
 from torch import nn
 
 from shattering import randomization_test
-from shattering.report.charts import TEST, TRAIN
+from shattering.report.charts import series
 
 noise = ["permuted-labels", "corrupted-labels", "shuffled-pixels", "gaussian-pixels"]
 tests = {}
@@ -196,16 +196,12 @@ rows = [
 order = [repeat.randomization.title for repeat in tests["random forest"].repeats]
 (
     alt.Chart(pd.DataFrame(rows))
-    .mark_point(filled=True, opacity=0.7)
+    .mark_point(opacity=0.7)
     .encode(
         x=alt.X("accuracy:Q", axis=alt.Axis(format="%", values=[0, 0.5, 1]), title=None),
         y=alt.Y("randomization:N", sort=order, title=None, axis=alt.Axis(labelLimit=240)),
         yOffset=alt.YOffset("split:N", sort=["train", "test"]),
-        color=alt.Color(
-            "split:N",
-            scale=alt.Scale(domain=["train", "test"], range=[TRAIN, TEST]),
-            title="accuracy",
-        ),
+        **series("split", ["train", "test"], title="accuracy"),
     )
     .properties(width=110, height=alt.Step(12))
     .facet(alt.Facet("model:N", sort=list(tests), title=None), columns=4)

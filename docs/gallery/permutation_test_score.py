@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from shattering import load_dataset, randomization_test, seeds
+from shattering.report.charts import reference
 
 X, y = load_breast_cancer(return_X_y=True)
 model = make_pipeline(StandardScaler(), LogisticRegression())
@@ -88,15 +89,10 @@ nulls = pd.DataFrame(
 )
 ticks = (
     alt.Chart(nulls)
-    .mark_tick(thickness=2, opacity=0.6, color="#1769aa")
+    .mark_tick(opacity=0.6)
     .encode(x=alt.X("score:Q", title="accuracy"), y=alt.Y("by:N", title=None))
 )
-rule = (
-    alt.Chart(pd.DataFrame({"score": [score]}))
-    .mark_rule(color="#c62828", strokeWidth=2)
-    .encode(x="score:Q")
-)
-alt.layer(ticks, rule).properties(
+alt.layer(ticks, reference("original data", above=4, x=score)).properties(
     width=360,
     height=140,
     description="Null scores of both functions, and the score on the original data",

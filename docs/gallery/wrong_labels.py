@@ -68,7 +68,7 @@ ranking[
 ].head()
 
 # %%
-alt.Chart(precision_curve(ranking).head(100)).mark_line(color="#1769aa").encode(
+alt.Chart(precision_curve(ranking).head(100)).mark_line().encode(
     x=alt.X("k:Q", title="first k of the ranking"),
     y=alt.Y("precision:Q", title="wrong labels among them", axis=alt.Axis(format="%")),
 ).properties(

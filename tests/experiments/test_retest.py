@@ -105,7 +105,7 @@ def _write(folder, split, names):
 
 def test_the_command_writes_a_page_and_says_what_it_left_out(store, tmp_path, capsys, monkeypatch):
     written = []
-    monkeypatch.setattr(reproduce, "write_result", lambda result, folder: written.append(result) or [folder / "retest-stored.html"])
+    monkeypatch.setattr(reproduce, "write_result", lambda result, folder, style: written.append(result) or [folder / "retest-stored.html"])
     assert main(["retest", "--store", str(store.root), "--out", str(tmp_path / "page"), "--json"]) == 0
     out, err = capsys.readouterr()
     told = json.loads(out)

@@ -8,7 +8,7 @@ import pytest
 
 from shattering import Store, randomization_test, run, write_report
 from shattering.experiments import reproduce
-from shattering.report.charts import DARK
+from shattering.report.style import DARK
 from tests.experiments.conftest import TINY, quick
 
 CHROMIUM = shutil.which("chromium")

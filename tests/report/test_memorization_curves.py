@@ -22,14 +22,14 @@ def test_the_curves_are_those_of_the_history_with_a_rule_at_the_start(runs):
     (rows,) = spec["datasets"].values()
     for of in runs:
         mine = [row for row in rows if row["run"] == of.folder.name]
-        for column, (name, _) in figures.FITS.items():
+        for column, name in figures.FITS.items():
             assert [row["fraction"] for row in mine if row["examples"] == name] == of.history[column].tolist()
         start = memorization_start(of.history)
         assert start is not None
         assert [row["epoch"] for row in mine if row["examples"] == "memorization starts"] == [start.epoch]
     assert len({row["model"] for row in rows}) == 2
     lines, rule, text = spec["spec"]["layer"]
-    assert lines["transform"][0]["filter"] == {"field": "examples", "oneOf": [name for name, _ in figures.FITS.values()]}
+    assert lines["transform"][0]["filter"] == {"field": "examples", "oneOf": list(figures.FITS.values())}
     assert rule["transform"][0]["filter"] == text["transform"][0]["filter"] == {"field": "examples", "equal": "memorization starts"}
 
 

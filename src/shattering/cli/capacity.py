@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from shattering.cli.common import Stored, check_out, print_json, print_page, sweep_with_overview
 from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.parameters import Count, Natural, Range
+from shattering.report.style import StyleName
 
 if TYPE_CHECKING:
     from shattering.data.dataset import Dataset
@@ -29,6 +30,8 @@ class _CapacityCommand(Stored):
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
     wide: bool = False
     """Print every column, in whole lines."""
+    style: StyleName = "screen"
+    """Size of the pictures. paper: 3.25 inches, 8 points. slides: 16 : 9, large type."""
 
     def _load(self) -> Dataset:
         from shattering.data.load import load_dataset
@@ -53,7 +56,7 @@ class _CapacityCommand(Stored):
         from shattering.experiments import reproduce
         from shattering.experiments.text import print_result
 
-        files = reproduce.write_result(result, self.out)
+        files = reproduce.write_result(result, self.out, self.style)
         if self.json:
             print_json(result.to_json() | {"files": [str(file.resolve()) for file in files]})
         else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from shattering.cli.options import UsageError
 from shattering.errors import InputError, printable
 from shattering.parameters import NotNegative, Positive
+from shattering.report.style import StyleName
 from shattering.system.files import is_file
 
 if TYPE_CHECKING:
+    from shattering.report.charts import Chart
     from shattering.runs.base import Spec
     from shattering.runs.on_ray import Ray
     from shattering.runs.store import Store
@@ -64,15 +66,46 @@ class Swept(Stored):
             raise UsageError(f"--{name.replace('_', '-')} is {value} beside --from, which runs nothing, expected one of the two")
 
 
-def check_out(path: Path, is_folder: bool = False) -> None:
-    """Raise UsageError, before anything is computed, if --out cannot become a file, or a folder."""
+@dataclass(frozen=True)
+class Drawn:
+    figures: Path | None = None
+    """Folder for the charts as pictures (PDF, SVG, PNG). Default: none are written."""
+    style: StyleName = "screen"
+    """Size of the pictures. paper: 3.25 inches, 8 points. slides: 16 : 9, large type."""
+
+    def check_figures(self) -> None:
+        """Raise InputError, before anything is computed, if the pictures cannot be written, or if none are to be."""
+        if self.figures is not None:
+            from shattering.report.charts import load_drawer
+
+            check_out(self.figures, is_folder=True, option="--figures")
+            load_drawer("--figures")
+        elif self.style != "screen":
+            raise UsageError(f"--style is {self.style} without --figures, expected a folder for the pictures: --figures FOLDER")
+
+    def write_figures(self, charts: Callable[[], Mapping[str, Chart | None]]) -> dict[str, list[str]]:
+        """Write the pictures, if they are asked for. charts: draws them. Returns what the JSON says of them."""
+        if self.figures is None:
+            return {}
+        from shattering.report.charts import save_all
+
+        return {"figures": [where(file) for file in save_all(charts(), self.figures, self.style)]}
+
+    def print_figures(self, written: dict[str, list[str]]) -> None:
+        """Print where the pictures were written, if they were."""
+        for files in written.values():
+            print(printable(f"Figures: {self.figures} ({len(files)} files)"))
+
+
+def check_out(path: Path, is_folder: bool = False, option: str = "--out") -> None:
+    """Raise UsageError, before anything is computed, if the path of an option cannot become a file, or a folder."""
     if not is_folder and path.is_dir():
-        raise UsageError(f"--out is {path}, which is a folder, expected a file")
+        raise UsageError(f"{option} is {path}, which is a folder, expected a file")
     above = next(above for above in ([path] if is_folder else []) + [*path.absolute().parents] if above.exists())
     if not above.is_dir():
-        raise UsageError(f"--out is {path}, {'which' if above == path else f'but {above}'} is a file, expected a folder")
+        raise UsageError(f"{option} is {path}, {'which' if above == path else f'but {above}'} is a file, expected a folder")
     if not os.access(above, os.W_OK):
-        raise UsageError(f"--out is {path}, but nothing can be written to {above}, expected a folder with permission to write")
+        raise UsageError(f"{option} is {path}, but nothing can be written to {above}, expected a folder with permission to write")
 
 
 def sweep_with_overview(

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from shattering.cli.common import Swept, check_out, print_json, print_written, sweep_with_overview, where
+from shattering.cli.common import Drawn, Swept, check_out, print_json, print_written, sweep_with_overview, where
 from shattering.errors import InputError
 from shattering.parameters import Count, split_list
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Interrogate(Swept):
+class Interrogate(Drawn, Swept):
     """Do measures of generalization tell natural from random labels? Trains a population, measures it, and writes a page of verdicts.
 
     Examples:
@@ -48,6 +48,7 @@ class Interrogate(Swept):
 
         check_out(self.out)
         self.check_from(self.from_, "scale", "data")
+        self.check_figures()
         names = None if self.measures is None else split_list(self.measures, "--measures")
         of_names(names or ())  # an unknown name is refused before hours of training
         store, scale = Store(self.store if self.from_ is None else self.from_), find_scale(self.scale or "demo")
@@ -57,13 +58,15 @@ class Interrogate(Swept):
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         found = interrogate(names, store, jobs=self.jobs or usable_cores(), progress=True)
         found.to_html(self.out)
+        written = self.write_figures(lambda: found.charts)
         if self.from_ is None and self.data is None and names is None:
             found.store(store, scale.name)
         if self.json:
-            print_json({**found.to_json(), "report": where(self.out)})
+            print_json({**found.to_json(), "report": where(self.out), **written})
         else:
             print(found)
             print_written(self.out)
+            self.print_figures(written)
         return 1 if found.why_blocked else 0
 
     def _train(self, scale: PopulationScale, store: Store) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from shattering.cli.common import Stored, check_out, print_json, print_page
 from shattering.cli.options import Positional, Repeated
 from shattering.errors import InputError, printable
+from shattering.report.style import StyleName
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,8 @@ class RetestRuns(Stored):
     """Folder for the page (HTML) and pictures (PDF, SVG, PNG)."""
     wide: bool = False
     """Print every column, in whole lines."""
+    style: StyleName = "screen"
+    """Size of the pictures. paper: 3.25 inches, 8 points. slides: 16 : 9, large type."""
 
     def execute(self) -> int:
         import sys
@@ -73,7 +76,7 @@ class RetestRuns(Stored):
         runs = [store.find(name) for name in self.run] if self.run else store.runs()
         found = retest(runs, self.data)
         result = make_result(found)
-        files = reproduce.write_result(result, self.out)
+        files = reproduce.write_result(result, self.out, self.style)
         for name, why in found.skipped:
             print(printable(f"skipped {name}: {why}"), file=sys.stderr)
         if self.json:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from shattering.cli.common import (
+    Drawn,
     Stored,
     Swept,
     check_out,
@@ -20,11 +21,12 @@ from shattering.cli.options import Positional, Repeated, UsageError
 from shattering.errors import InputError
 from shattering.experiments.catalogue import NAMES
 from shattering.parameters import Count, Natural, Range
+from shattering.report.style import StyleName
 from shattering.system.machine import launched
 
 
 @dataclass(frozen=True)
-class Demo(Stored):
+class Demo(Drawn, Stored):
     """The paper's point on embedded data in about a minute; writes an HTML report.
 
     Examples:
@@ -43,18 +45,22 @@ class Demo(Stored):
 
     def execute(self) -> int:
         from shattering.experiments.demo import demo_specs
+        from shattering.report.figures import run_charts
         from shattering.report.page import write_report
         from shattering.report.text import print_summary
         from shattering.runs.store import Store
         from shattering.system.machine import usable_cores
 
         check_out(self.out)
+        self.check_figures()
         runs = sweep_with_overview(demo_specs(self.seed), Store(self.store), self.jobs or usable_cores())
         path = write_report(runs, self.out, "Would it fit noise just as well? Two networks on handwritten digits")
+        written = self.write_figures(lambda: run_charts(runs))
         if not self.json:
             print_summary(runs, self.wide)
             print_written(path)
-        return finish(runs, self.json, {"report": where(path)})
+            self.print_figures(written)
+        return finish(runs, self.json, {"report": where(path), **written})
 
 
 @dataclass(frozen=True)
@@ -244,6 +250,8 @@ class Paper(Swept):
     """Folder for pages (HTML) and pictures (PDF, SVG, PNG)."""
     wide: bool = False
     """Print every column, in whole lines."""
+    style: StyleName = "screen"
+    """Size of the pictures. paper: 3.25 inches, 8 points. slides: 16 : 9, large type."""
 
     def execute(self) -> int:
         from shattering.experiments import reproduce
@@ -271,7 +279,7 @@ class Paper(Swept):
             raise InputError(f"--from is {self.from_}, expected a folder of runs")
         results = [reproduce.make_result(name, scale, store) for name in names]
         files = [reproduce.write_index(results, self.what, self.out)] if len(results) > 1 else []
-        files += [file for result in results for file in reproduce.write_result(result, self.out)]
+        files += [file for result in results for file in reproduce.write_result(result, self.out, self.style)]
         if self.json:
             print_json({"results": [result.to_json() for result in results], "files": [str(file.resolve()) for file in files]})
         else:

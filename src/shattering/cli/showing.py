@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from shattering.cli.catalog import MODELS, NETWORKS
-from shattering.cli.common import Stored, check_out, print_json, print_written, summary, where
+from shattering.cli.common import Drawn, Stored, check_out, print_json, print_written, summary, where
 from shattering.cli.options import Positional
 from shattering.report.terminal import TextTable, cut, print_table, wrapped
 
@@ -100,7 +100,7 @@ class Show(Stored):
 
 
 @dataclass(frozen=True)
-class Report(Stored):
+class Report(Drawn, Stored):
     """Write an HTML page of all runs in a store.
 
     Examples:
@@ -114,18 +114,22 @@ class Report(Stored):
     """Its title."""
 
     def execute(self) -> int:
+        from shattering.report.figures import run_charts
         from shattering.report.page import write_report
         from shattering.runs.store import Store
         from shattering.runs.stored import Unread, is_of_model
 
         check_out(self.out)
+        self.check_figures()
         runs = [run for run in Store(self.store).everything() if isinstance(run, Unread) or is_of_model(run)]
         path = write_report(runs, self.out, self.title)
+        written = self.write_figures(lambda: run_charts([run.whole() for run in runs if not isinstance(run, Unread)]))
         not_done = sum(run.status != "done" for run in runs)
         if self.json:
-            print_json({"report": where(path), "runs": len(runs), "not_done": not_done})
+            print_json({"report": where(path), "runs": len(runs), "not_done": not_done, **written})
         else:
             print_written(path, f" ({len(runs)} runs{f', {not_done} of them NOT DONE' if not_done else ''})")
+            self.print_figures(written)
         return 0
 
 

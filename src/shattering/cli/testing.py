@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from shattering.cli.common import Swept, check_out, print_json, print_written, where
+from shattering.cli.common import Drawn, Swept, check_out, print_json, print_written, where
 from shattering.cli.options import Positional, Repeated
 from shattering.parameters import Count, Natural, Range, split_list
 
 
 @dataclass(frozen=True, kw_only=True)
-class Test(Swept):
+class Test(Drawn, Swept):
     """Would this model fit noise just as well, and does it learn anything? Writes an HTML report.
 
     Examples:
@@ -76,6 +76,7 @@ class Test(Swept):
         from shattering.runs.grid import read_settings
 
         check_out(self.out)
+        self.check_figures()
         names = None if self.randomizations is None else split_list(self.randomizations, "--randomizations")
         same = (
             "n_permutations",
@@ -105,9 +106,11 @@ class Test(Swept):
             **{name: getattr(self, name) for name in same},
         )
         test.to_html(self.out)
+        written = self.write_figures(lambda: test.charts)
         if self.json:
-            print_json({**test.to_json(), "report": where(self.out)})
+            print_json({**test.to_json(), "report": where(self.out), **written})
         else:
             print(test)
             print_written(self.out)
+            self.print_figures(written)
         return 1 if any(one.status == "failed" for one in (*test.repeats, *test.batched)) else 0

@@ -5,10 +5,19 @@ import pandas as pd
 
 from shattering.compare.comparison import Comparison
 from shattering.compare.plan import ORIGINAL
-from shattering.report.charts import NOTE, RULE, TEST, TRAIN, Chart, color, reference
+from shattering.report.charts import Chart, reference, series
+from shattering.report.figures import loss_curves, memorization_curves
+from shattering.report.style import RULE
 
-SPLITS = {"train": TRAIN, "test": TEST}
+SPLITS = ["train", "test"]
 _ROW, _WIDTH = 44, 620  # height of a randomization and width of the scores, in pixels
+
+
+def test_charts(test: Comparison) -> dict[str, Chart | None]:
+    """Draw the charts of the report, by name: scores, memorization and loss; None for a chart without data."""
+    firsts = [test.of(r)[0].runs[0] for r in (ORIGINAL, *test.randomizations) if test.of(r)]
+    partial = [run for run in firsts if run.spec.randomization.labels < 1]
+    return {"scores": score_chart(test), "memorization": memorization_curves(partial), "loss": loss_curves(firsts)}
 
 
 def score_chart(test: Comparison) -> Chart:
@@ -32,24 +41,15 @@ def score_chart(test: Comparison) -> Chart:
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("score:Q", title=f"{test.scoring} (higher is better)", axis=axis),
         y=alt.Y("randomization:N", title=None, sort=order, axis=alt.Axis(labelLimit=240)),
-        yOffset=alt.YOffset("split:N", sort=list(SPLITS)),
+        yOffset=alt.YOffset("split:N", sort=SPLITS),
     )
-    points = base.mark_point(size=70, filled=True, opacity=0.75).encode(
-        color=color("split", list(SPLITS), list(SPLITS.values())),
-        shape=alt.Shape("split:N", scale=alt.Scale(domain=list(SPLITS)), title=None),
+    points = base.mark_point(opacity=0.75).encode(
+        **series("split", SPLITS),
         tooltip=[alt.Tooltip("randomization:N"), alt.Tooltip("repeat:O"), alt.Tooltip("split:N"), alt.Tooltip("score:Q", format=".4f")],
     )
-    marked = [_named(test.original.test_score, "original data", -6)] if test.original.test_score is not None else []
-    marked += [_named(test.best_constant, "best constant answer", -20)] if test.best_constant is not None else []
-    return alt.layer(points, *_band(test), *(layer for layers in marked for layer in layers)).properties(
-        width=_WIDTH, height=_ROW * len(order)
-    )
-
-
-def _named(score: float, name: str, y: int) -> tuple[alt.Chart, alt.Chart]:
-    """Return a rule at a score, and its name above the plot."""
-    at = pd.DataFrame({"x": [score], "name": [name]})
-    return reference(x=score), alt.Chart(at).mark_text(color=NOTE).encode(x="x:Q", y=alt.value(y), text="name:N")
+    marked = {"original data": test.original.test_score, "best constant answer": test.best_constant}
+    rules = [reference(name, 2 + 16 * i, x=score) for i, (name, score) in enumerate(marked.items()) if score is not None]
+    return alt.layer(points, *_band(test), *rules).properties(width=_WIDTH, height=_ROW * len(order))
 
 
 def _band(test: Comparison) -> list[alt.Chart]:

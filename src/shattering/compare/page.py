@@ -9,9 +9,9 @@ from markupsafe import Markup, escape
 
 from shattering.compare.answer import AnswerLine
 from shattering.compare.comparison import Comparison
-from shattering.compare.figures import score_chart
+from shattering.compare.figures import score_chart, test_charts
 from shattering.compare.head import HeadLine
-from shattering.compare.plan import ORIGINAL, null_of
+from shattering.compare.plan import null_of
 from shattering.compare.table import format_table
 from shattering.diagnose.diagnose import FITS
 from shattering.diagnose.finding import Finding
@@ -19,7 +19,6 @@ from shattering.errors import InputError, printable
 from shattering.identity.names import label
 from shattering.randomization import Randomization
 from shattering.report.charts import load_drawer, to_spec
-from shattering.report.figures import loss_curves, memorization_curves
 from shattering.report.page import picture_strips, render_template
 from shattering.runs.stored import UNREADABLE
 from shattering.version import VERSION
@@ -47,12 +46,7 @@ def render_test(
     explanation: Sequence[str],
 ) -> str:
     """Return the page as text. All text from outside is escaped."""
-    firsts = [test.of(r)[0].runs[0] for r in (ORIGINAL, *test.randomizations) if test.of(r)]
-    charts = {
-        "scores": score_chart(test),
-        "memorization": memorization_curves([run for run in firsts if run.spec.randomization.labels < 1]),
-        "loss": loss_curves(firsts),
-    }
+    charts = test_charts(test)
     strips, unseen = picture_strips(test.runs)
     train_accuracy = test.original.mean("train_accuracy")
     return render_template(

@@ -10,7 +10,7 @@ from shattering.brief import cut
 from shattering.compare.answer import AnswerLine, answer, not_shown, printed
 from shattering.compare.comparison import Comparison
 from shattering.compare.diagnosis import diagnose_test, explain
-from shattering.compare.figures import score_chart
+from shattering.compare.figures import score_chart, test_charts
 from shattering.compare.head import HeadLine, head
 from shattering.compare.memorization import Memorization, find_label_issues, memorization
 from shattering.compare.page import notebook_html, render_test
@@ -20,8 +20,9 @@ from shattering.compare.table import make_records, make_rows, printed_table
 from shattering.data.exchange import shown_orders
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
-from shattering.report.charts import Chart
+from shattering.report.charts import Chart, save_all
 from shattering.report.page import write_page
+from shattering.report.style import StyleName
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,29 @@ class RandomizationTest(Comparison):
     def plot(self) -> Chart:
         """Return an Altair chart of the train and test scores of every repeat."""
         return score_chart(self)
+
+    @property
+    def charts(self) -> dict[str, Chart | None]:
+        """The charts of the report, by name: scores, memorization and loss; None for a chart without data."""
+        return test_charts(self)
+
+    def save_figures(self, folder: str | Path, style: StyleName = "screen") -> list[Path]:
+        """Write the charts of the report as PDF, SVG and PNG.
+
+        Args:
+            folder: where to write; it is made if it does not exist.
+            style: "screen", "paper" (3.25 inches, 8 points) or "slides" (16 : 9, large type).
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            InputError: for an unknown style.
+
+        Example:
+            >>> files = test.save_figures("figures", style="paper")  # doctest: +SKIP
+        """
+        return save_all(self.charts, Path(folder), style)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return the report, one page that opens offline, as text; and write it to `path` if one is given."""

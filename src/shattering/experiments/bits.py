@@ -8,7 +8,8 @@ import pandas as pd
 
 from shattering.experiments.bit_capacity import BitCapacity, Labels, gap
 from shattering.experiments.experiment import Claim, Column, Result, Table, judge
-from shattering.report.charts import RULE, SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, dash, log_axis, names_of, series, spread, whiskers
+from shattering.report.style import RULE
 
 TITLE = "Memory in bits: the most that a model carries of its training labels"
 SAME = 2.0  # bits per parameter differ by less than this factor: capacity is in proportion to the parameters
@@ -111,24 +112,25 @@ def _claims(capacities: Mapping[str, Mapping[Labels, BitCapacity]]) -> list[Clai
 
 def _chart(fits: list[dict]) -> Chart:
     x = alt.X(**log_axis("n", "n", "~s"))
-    legend = alt.Legend(orient="bottom", symbolType="stroke", symbolStrokeWidth=2)
-    dash = alt.StrokeDash("labels:N", scale=alt.Scale(domain=["random", "true"], range=[[1, 0], [6, 4]]), title=None, legend=legend)
+    means = pd.DataFrame(_means(fits))
     lines = (
-        alt.Chart(pd.DataFrame(_means(fits)))
-        .mark_line(strokeWidth=2, point={"filled": True, "size": 40})
+        alt.Chart(means)
+        .mark_line(point=True)
         .encode(
             x=x,
             y=alt.Y(**log_axis("bits of the training labels", "bits", "~s")),
-            color=color("model", columns=2, sort=None),
-            strokeDash=dash,
+            **series("model", names_of(means["model"]), columns=2),
+            strokeDash=dash("labels", "random", "true"),
             tooltip=["model:N", "labels:N", "n:Q", alt.Tooltip("bits:Q", format=",.0f")],
         )
     )
+    bars = whiskers(lines, "low", "high")
     most = [{"n": n, "most": bits} for n, bits in sorted({fit["n"]: fit["most"] for fit in fits if fit["labels"] == "random"}.items())]
     if not most:
-        return lines.properties(**SIZE)
+        return alt.layer(lines, bars).properties(**SIZE)
     bound = alt.Chart(pd.DataFrame(most)).mark_line(color=RULE, strokeWidth=1).encode(x=x, y="most:Q")
-    return alt.layer(bound, lines).properties(**SIZE)
+    name = alt.Chart(pd.DataFrame([most[-1] | {"name": "all of the bits"}])).mark_text(align="right", dx=-8, dy=-10)
+    return alt.layer(lines, bars, bound, name.encode(x=x, y="most:Q", text="name:N")).properties(**SIZE)
 
 
 def _means(fits: list[dict]) -> list[dict]:
@@ -136,5 +138,7 @@ def _means(fits: list[dict]) -> list[dict]:
     bits: dict[tuple, list[float]] = {}
     for fit in fits:
         bits.setdefault((fit["model"], fit["labels"], fit["n"]), []).append(fit["bits"])
-    means = [{"model": model, "labels": labels, "n": n, "bits": fmean(values)} for (model, labels, n), values in bits.items()]
-    return [row for row in means if row["bits"] >= 1]
+    means = [
+        {"model": model, "labels": labels, "n": n, "bits": fmean(values), **spread(values)} for (model, labels, n), values in bits.items()
+    ]
+    return [row | {"low": max(row["low"], 1.0)} for row in means if row["bits"] >= 1]

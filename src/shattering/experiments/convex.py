@@ -7,7 +7,7 @@ import pandas as pd
 from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
 from shattering.experiments.scales import Scale
-from shattering.report.charts import SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
 
@@ -127,11 +127,11 @@ def _claims(numbers: dict) -> list[Claim]:
 def _chart(table: pd.DataFrame) -> Chart:
     return (
         alt.Chart(table)
-        .mark_tick(thickness=2, size=22)
+        .mark_tick(size=22)
         .encode(
             x=alt.X(**log_axis("excess test error", "error", "~g")),
             y=alt.Y("way:N", title=None, sort=list(WAYS)),
-            color=color("way", list(WAYS)),
+            **series("way", list(WAYS), by=()),
             tooltip=["way:N", "problem:Q", alt.Tooltip("error:Q", format=".3f")],
         )
         .properties(**SIZE)

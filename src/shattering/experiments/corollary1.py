@@ -14,7 +14,7 @@ from shattering.relu.direction import CANDIDATES, best_of, turned
 from shattering.relu.hinges import interpolate
 from shattering.relu.networks import build_network, forward_in_blocks
 from shattering.relu.points import survey
-from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
@@ -150,11 +150,11 @@ def _chart(records: list[Run[StudySpec]]) -> Chart:
     data = pd.concat([record.table.assign(data=record.result["data"]) for record in records])
     return (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point=POINTS)
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("depth", "depth", "~s")),
             y=alt.Y(**log_axis("largest error (classes)", "max_error", ".0e")),
-            color=color("data", columns=1),
+            **series("data", names_of(data["data"]), columns=1),
             tooltip=["depth:Q", "width:Q", "n_parameters:Q", alt.Tooltip("max_error:Q", format=".2e")],
         )
         .properties(**SIZE)

@@ -15,7 +15,7 @@ from shattering.experiments.experiment import Claim, Column, Result, Runs, Table
 from shattering.experiments.points import about, points_of
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization, randomize
-from shattering.report.charts import SIZE, Chart, color, log_axis, reference, share_axis
+from shattering.report.charts import SIZE, Chart, log_axis, names_of, reference, series, share_axis, spread, whiskers
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
@@ -101,7 +101,8 @@ def result(scale: Scale, runs: Runs) -> Result:
     whole = len(done) == len(records)
     claims = [_claim([row for row in rows if whole and row["labels"] == p], n, p) for p in NOISE]
     note = f"Means over {len({r.spec.seed for r in done})} seeds. The interpolation threshold is at n features."
-    caption = f"Test error of the least-squares solution of least norm over the number of random ReLU features, {size}. The line is at n."
+    caption = f"Test error of the least-squares solution of least norm over the number of random ReLU features, {size}. The dashed line is "
+    caption += "at n; bars are ± one standard deviation over seeds."
     charts = {"double-descent": (_chart(pd.DataFrame(rows), n), caption)} if done else {}
     return Result("double-descent", TITLE, scale.name, size, records, [Table(f"Errors, {size}", COLUMNS, rows, note)], charts, claims)
 
@@ -115,6 +116,7 @@ def _means(records: Sequence[Run[StudySpec]]) -> list[dict]:
     names = {"train": "train_error", "test": "test_error", "norm": "norm"}
     return [
         {"labels": labels, "width": width, **{key: fmean(row[name] for row in rows) for key, name in names.items()}}
+        | spread([row["test_error"] for row in rows])
         for (labels, width), rows in sorted(groups.items())
     ]
 
@@ -141,12 +143,12 @@ def _chart(rows: pd.DataFrame, n: int) -> Chart:
     data = rows.assign(series=[f"{p:.0%} corrupted labels" for p in rows["labels"]])
     lines = (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point={"size": 40, "filled": True})
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("random features", "width", "~s")),
             y=alt.Y(**share_axis("test error", "test")),
-            color=color("series"),
+            **series("series", names_of(data["series"])),
             tooltip=["series:N", "width:Q", alt.Tooltip("train:Q", format=".1%"), alt.Tooltip("test:Q", format=".1%")],
         )
     )
-    return alt.layer(lines, reference(x=n)).properties(**SIZE)
+    return alt.layer(lines, whiskers(lines, "low", "high"), reference(f"n = {n:,}", x=n)).properties(**SIZE)

@@ -8,7 +8,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.learners.relu import ReluInterpolator
-from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.study import StudySpec
 
 TITLE = "Sections 1 and 4: any real function of a sample, with far fewer weights than O(dn)"
@@ -111,7 +111,11 @@ def _chart(rows: list[dict]) -> Chart:
     )
     return (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point=POINTS)
-        .encode(x=alt.X(**log_axis("points", "n", "~s")), y=alt.Y(**log_axis("weights", "weights", "~s")), color=color("network"))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X(**log_axis("points", "n", "~s")),
+            y=alt.Y(**log_axis("weights", "weights", "~s")),
+            **series("network", names_of(data["network"])),
+        )
         .properties(**SIZE)
     )

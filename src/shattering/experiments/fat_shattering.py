@@ -11,7 +11,7 @@ from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.learners.relu import ReluInterpolator
-from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.2: the fat-shattering dimension, without and with a bound on the norm"
@@ -107,7 +107,7 @@ def _chart(rows: list[dict]) -> Chart:
     ]
     return (
         alt.Chart(pd.DataFrame(data))
-        .mark_line(strokeWidth=2, point=POINTS)
-        .encode(x=alt.X(**log_axis("scale", "scale", "~g")), y=alt.Y(**log_axis("dimension", "points", "~g")), color=color("class", names))
+        .mark_line(point=True)
+        .encode(x=alt.X(**log_axis("scale", "scale", "~g")), y=alt.Y(**log_axis("dimension", "points", "~g")), **series("class", names))
         .properties(**SIZE)
     )

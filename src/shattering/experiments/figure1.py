@@ -1,10 +1,9 @@
 """Figure 1 as one panel: learning curves, time to overfit, and test errors. It uses the runs of figures 1a, 1b and 1c."""
 
-import altair as alt
-
 from shattering.experiments import figure1a, figure1b, figure1c
 from shattering.experiments.experiment import Column, Result, Runs, Table
 from shattering.experiments.scales import Scale
+from shattering.report.charts import beside
 from shattering.runs.spec import RunSpec
 
 TITLE = "Figure 1: fitting random labels and random pixels"
@@ -29,7 +28,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         f"Figure 1, {runs.size}: (a) training loss over steps; (b) time to overfit over label corruption, relative to original labels; (c) "
         "test error over label corruption."
     )
-    charts = {"figure1": (alt.hconcat(*drawn, spacing=40).resolve_scale(color="independent"), caption)} if drawn else {}
+    charts = {"figure1": (beside(*drawn), caption)} if drawn else {}
     all_runs = list({run.run_id: run for part in results.values() for run in part.runs}.values())
     table = Table(f"Parts, {runs.size}", COLUMNS, rows, "Each part has a page of its own, with its numbers and claims.")
     return Result("figure1", TITLE, scale.name, runs.size, all_runs, [table], charts)

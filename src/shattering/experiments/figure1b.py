@@ -10,7 +10,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.reference import MODEL_NAMES
 from shattering.experiments.scales import CORRUPTIONS, Scale
-from shattering.report.charts import POINTS, SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, series, spread, whiskers
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 from shattering.stats import mean_interval
@@ -103,6 +103,7 @@ def result(scale: Scale, runs: Runs) -> Result:
             time, uncorrupted = times[p], times[0.0]
             ratio = None if time is None or uncorrupted is None else time / uncorrupted
             ratios[network, p] = ratio
+            lengths = [length for run in outcome.done if (length := time_to_overfit(run.history)) is not None]
             rows.append(
                 {
                     "model": MODEL_NAMES[network],
@@ -111,6 +112,7 @@ def result(scale: Scale, runs: Runs) -> Result:
                     "ratio": ratio,
                     "train": outcome.mean("train_accuracy"),
                     "seeds": outcome.seeds,
+                    **({} if ratio is None or not uncorrupted else spread([length / uncorrupted for length in lengths])),
                 }
             )
     table = Table(
@@ -128,7 +130,8 @@ def result(scale: Scale, runs: Runs) -> Result:
     )
     caption = (
         f"Updates until the online training accuracy over an epoch first reaches {OVERFIT:.0%}, relative to original labels, "
-        f"{runs.size}. The paper's figure has the same axes and series with n = 50,000, and does not define the time."
+        f"{runs.size}. The paper's figure has the same axes and series with n = 50,000, and does not define the time. "
+        "Bars are ± one standard deviation over seeds."
     )
     all_runs = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
     drawn = [row for row in rows if row["ratio"] is not None]
@@ -140,7 +143,7 @@ def _chart(rows: list[dict]) -> Chart:
     base = alt.Chart(pd.DataFrame(rows)).encode(
         x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
         y=alt.Y("ratio:Q", title="time to overfit, relative", scale=alt.Scale(domainMin=0)),
-        color=color("model", [MODEL_NAMES[network] for network in sorted(NETWORKS)]),
+        **series("model", [MODEL_NAMES[network] for network in NETWORKS]),
         tooltip=[
             "model:N",
             alt.Tooltip("labels:Q", format=".0%"),
@@ -148,7 +151,7 @@ def _chart(rows: list[dict]) -> Chart:
             alt.Tooltip("steps:Q", format=",.0f"),
         ],
     )
-    return base.mark_line(strokeWidth=2, point=POINTS).properties(**SIZE)
+    return alt.layer(base.mark_line(point=True), whiskers(base, "low", "high")).properties(**SIZE)
 
 
 def _factor_row(network: str, found: list[tuple[Run, Run]]) -> dict:

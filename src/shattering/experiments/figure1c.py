@@ -49,9 +49,9 @@ def result(scale: Scale, runs: Runs) -> Result:
     ]
     all_runs = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
     theirs = [(network, p, _theirs(network, p) / 100) for network in NETWORKS for p in ENDS]
-    chart = error_curves(all_runs, theirs)
+    chart = error_curves(all_runs, theirs, {network: MODEL_NAMES[network] for network in NETWORKS})
     caption = (
-        f"Test error at the end of training over the probability of label corruption, {runs.size}. Open diamonds are the paper's, from "
+        f"Test error at the end of training over the probability of label corruption, {runs.size}. Open markers are the paper's, from "
         "its table 1, with n = 50,000."
     )
     note = "The paper prints no numbers for the curves; those of both ends are in its table 1."

@@ -8,7 +8,7 @@ from shattering.experiments.figure2b import best_so_far
 from shattering.experiments.reference import TABLE_2, Table2Row
 from shattering.experiments.scales import Scale
 from shattering.experiments.table2 import no_test, regularizers, row_specs, size_of, tested, undecided
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, dash, series
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
@@ -78,17 +78,15 @@ def _chart(scale: Scale, runs: dict[str, list[Run]]) -> Chart | None:
     data = pd.concat(frames)
     lines = data.melt(["step", "epoch", "model", "run"], [f"{split}_accuracy" for split in splits], "split", "accuracy")
     lines["split"] = lines["split"].str.partition("_")[0]
-    domain = list(runs)
-    models = color("model", domain, columns=1, title="regularizers", symbolType="stroke", symbolOpacity=1)
-    dashes = {"test": [1, 0], "train": [5, 3]}
-    dash = alt.StrokeDash("split:N", title=None, scale=alt.Scale(domain=list(splits), range=[dashes[split] for split in splits]))
+    models = series("model", list(runs), ["strokeDash"], columns=1, title="regularizers")["color"]
+    dashes = dash("split", *splits)
     x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
     tooltip = ["model:N", "split:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")]
-    drawn = alt.Chart(lines).mark_line(strokeWidth=2).encode(x=x, y=y, color=models, strokeDash=dash, detail="run:N", tooltip=tooltip)
+    drawn = alt.Chart(lines).mark_line().encode(x=x, y=y, color=models, strokeDash=dashes, detail="run:N", tooltip=tooltip)
     if "test" not in splits:
         return drawn.properties(**SIZE)
     area = alt.Chart(data).mark_area(opacity=0.3).encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=models, detail="run:N")
-    return alt.layer(area, drawn).properties(**SIZE)
+    return alt.layer(drawn, area).properties(**SIZE)
 
 
 def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:

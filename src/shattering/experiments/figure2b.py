@@ -6,13 +6,14 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, cut_short, few_seeds, judge, not_annealed
 from shattering.experiments.reference import BATCH_NORM_GAIN, MODEL_NAMES, table_1
 from shattering.experiments.scales import Scale
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, dash, series
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
 TITLE = "Figure 2b: batch normalization and early stopping"
 PLACE = ("ICLR 3, figure 2b", "full")
 NETWORKS = ("inception", "inception-no-bn")
+PAPER = "the paper's test, at the end"
 NO_GAIN = 0.01  # a gain in accuracy by early stopping that is smaller than this counts as none
 COLUMNS = (
     Column("model", "model"),
@@ -46,7 +47,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     curves = _chart([run for outcome in plain.values() for run in outcome.done])
     caption = (
         f"Accuracy over steps, {runs.size}, no explicit regularizers. The shaded area, from the test accuracy up to the best so far, is "
-        "what early stopping on the test set could gain (an upper bound). Dashed lines are the paper's accuracies at the end."
+        "what early stopping on the test set could gain (an upper bound). Level lines are the paper's accuracies at the end."
     )
     all_runs = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
     charts = {"figure2b": (curves, caption)} if curves is not None else {}
@@ -83,28 +84,31 @@ def _chart(runs: list[Run]) -> Chart | None:
         frames.append(history.assign(best=best_so_far(run.history), model=name, run=run.folder.name))
     data = pd.concat(frames)
     lines = data.melt(["step", "epoch", "model", "run"], ["train_accuracy", "test_accuracy"], "split", "accuracy")
-    lines["series"] = lines["split"].str.partition("_")[0] + ", " + lines["model"]
+    lines["split"] = lines["split"].str.partition("_")[0]
     theirs = pd.DataFrame(
         [
-            {"accuracy": table_1(n).test / 100, "series": f"test, {m}"}
+            {"accuracy": table_1(n).test / 100, "model": m, "split": PAPER}
             for n, m in zip(NETWORKS, ("with BatchNorm", "w/o BatchNorm"), strict=True)
         ]
     )
-    order = [f"{split}, {model}" for model in ("with BatchNorm", "w/o BatchNorm") for split in ("test", "train")]
-    series = color("series", order, columns=2, symbolType="stroke", symbolOpacity=1)
+    dashes = dash("split", "test", "train", PAPER)
+    models = series("model", ["with BatchNorm", "w/o BatchNorm"], ["strokeDash"])["color"]
     x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
     drawn = (
         alt.Chart(lines)
-        .mark_line(strokeWidth=2)
-        .encode(x=x, y=y, color=series, detail="run:N", tooltip=["series:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")])
+        .mark_line()
+        .encode(
+            x=x,
+            y=y,
+            color=models,
+            strokeDash=dashes,
+            detail="run:N",
+            tooltip=["model:N", "split:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")],
+        )
     )
-    shaded = (
-        alt.Chart(data.assign(series="test, " + data["model"]))
-        .mark_area(opacity=0.3)
-        .encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=series, detail="run:N")
-    )
-    rules = alt.Chart(theirs).mark_rule(strokeDash=[5, 4]).encode(y="accuracy:Q", color=series)
-    return alt.layer(shaded, drawn, rules).properties(**SIZE)
+    shaded = alt.Chart(data).mark_area(opacity=0.3).encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=models, detail="run:N")
+    rules = alt.Chart(theirs).mark_rule().encode(y="accuracy:Q", color=models, strokeDash=dashes)
+    return alt.layer(drawn, shaded, rules).properties(**SIZE)
 
 
 def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Claim]:

@@ -13,7 +13,7 @@ from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, few_seeds, judge
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization, randomize
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, series, spread, whiskers
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
@@ -106,8 +106,12 @@ def result(scale: Scale, runs: Runs) -> Result:
     keys = ("events", "never", "agreement")
     rows = [{"labels": name} | {key: _mean(done, f"{name}, {key}") for key in keys} for name in LABELS]
     note = "An example is forgotten when it is right after an epoch and wrong after the next. Agreement: mean correlation."
-    table = pd.concat([record.table for record in done]) if done else pd.DataFrame()
-    charts = {"forgetting": (_chart(table), f"Forgetting events per example, {size}.")} if done else {}
+    table = pd.concat([record.table.assign(seed=record.spec.seed) for record in done]) if done else pd.DataFrame()
+    charts = (
+        {"forgetting": (_chart(table), f"Forgetting events per example, {size}. Bars: ± one standard deviation over seeds.")}
+        if done
+        else {}
+    )
     tables = [Table(f"Forgetting, {size}", COLUMNS, rows, note)]
     return Result("forgetting", TITLE, scale.name, size, records, tables, charts, _claims(records))
 
@@ -149,17 +153,19 @@ def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
 
 
 def _chart(table: pd.DataFrame) -> Chart:
-    counts = (
-        table.assign(events=table["events"].clip(upper=10)).groupby(["labels", "events"], as_index=False).agg(examples=("example", "size"))
-    )
-    counts["share"] = counts["examples"] / counts.groupby("labels")["examples"].transform("sum")
-    return (
-        alt.Chart(counts)
-        .mark_line(strokeWidth=2, point=True)
+    counts = pd.crosstab([table["labels"], table["seed"]], table["events"].clip(upper=10), normalize="index")
+    shares = [
+        {"labels": labels, "events": events, "share": float(own.mean()), **spread(list(own)), "low": max(0.0, spread(list(own))["low"])}
+        for labels, of_labels in counts.groupby(level=0)
+        for events, own in of_labels.items()
+    ]
+    lines = (
+        alt.Chart(pd.DataFrame(shares))
+        .mark_line(point=True)
         .encode(
             x=alt.X("events:Q", title="times forgotten (10: or more)"),
             y=alt.Y("share:Q", title="examples", axis=alt.Axis(format="%")),
-            color=color("labels", list(LABELS)),
+            **series("labels", list(LABELS)),
         )
-        .properties(**SIZE)
     )
+    return alt.layer(lines, whiskers(lines, "low", "high")).properties(**SIZE)

@@ -10,7 +10,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, names_of, series
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: descent from zero converges to the minimum-norm solution"
@@ -128,11 +128,11 @@ def _chart(table: pd.DataFrame) -> Chart:
     data = table[table["passes"] % 2 == 0].assign(series=table["method"] + ", from " + table["start"])
     return (
         alt.Chart(data)
-        .mark_line(strokeWidth=2)
+        .mark_line()
         .encode(
             x=alt.X("passes:Q", title="passes over the points"),
             y=alt.Y("distance:Q", title="distance, in norms", scale=alt.Scale(type="log"), axis=alt.Axis(format=".0e")),
-            color=color("series", columns=2),
+            **series("series", names_of(data["series"]), ["strokeDash"], columns=2),
             tooltip=["series:N", "passes:Q", alt.Tooltip("distance:Q", format=".3e"), alt.Tooltip("loss:Q", format=".3e")],
         )
         .properties(**SIZE)

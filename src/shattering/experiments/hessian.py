@@ -9,7 +9,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, names_of, series
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: curvature cannot tell solutions apart"
@@ -114,12 +114,11 @@ def result(scale: Scale, runs: Runs) -> Result:
 def _chart(table: pd.DataFrame) -> Chart:
     return (
         alt.Chart(table.assign(eigenvalue=table["eigenvalue"].clip(lower=0)))
-        .mark_point(size=50, strokeWidth=1.5)
+        .mark_point(filled=False)
         .encode(
             x=alt.X("index:Q", title="number of the eigenvalue"),
             y=alt.Y("eigenvalue:Q", title="eigenvalue"),
-            color=color("solution"),
-            shape=alt.Shape("solution:N", title=None),
+            **series("solution", names_of(table["solution"])),
             tooltip=["solution:N", "index:Q", alt.Tooltip("eigenvalue:Q", format=".4g")],
         )
         .properties(**SIZE)

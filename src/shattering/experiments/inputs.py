@@ -11,7 +11,7 @@ from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization, randomize
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, series
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.1: distances between inputs, and margins of random labels"
@@ -130,11 +130,11 @@ def _chart(table: pd.DataFrame) -> Chart:
     ranked = table.assign(share=table.groupby("inputs")["nearest"].rank(pct=True)).sort_values("nearest")
     return (
         alt.Chart(ranked)
-        .mark_line(strokeWidth=2)
+        .mark_line()
         .encode(
             x=alt.X("nearest:Q", title="distance to the nearest of the category"),
             y=alt.Y("share:Q", title="images at most so far", axis=alt.Axis(format="%")),
-            color=color("inputs", list(KINDS), columns=2),
+            **series("inputs", list(KINDS), ["strokeDash"], columns=2),
         )
         .properties(**SIZE)
     )

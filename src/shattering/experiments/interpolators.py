@@ -11,7 +11,7 @@ from shattering.experiments.points import about, points_of
 from shattering.experiments.scales import Scale
 from shattering.linalg.gram import Gaussian
 from shattering.randomization import Randomization
-from shattering.report.charts import SIZE, Chart, color, log_axis, share_axis
+from shattering.report.charts import SIZE, Chart, log_axis, names_of, series, share_axis
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 5: interpolating solutions that do not generalize"
@@ -142,7 +142,7 @@ def _chart(table: pd.DataFrame) -> Chart:
     base = alt.Chart(table).encode(
         x=alt.X(**log_axis("norm", "norm", "~s")),
         y=alt.Y(**share_axis("test accuracy", "test_accuracy")),
-        color=color("function", columns=2),
+        **series("function", names_of(table["function"]), columns=2),
         tooltip=["function:N", alt.Tooltip("norm:Q", format=".4g"), alt.Tooltip("test_accuracy:Q", format=".1%")],
     )
-    return base.mark_circle(size=140).properties(**SIZE)
+    return base.mark_point().properties(**SIZE)

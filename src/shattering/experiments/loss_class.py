@@ -7,7 +7,7 @@ import pandas as pd
 from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, series
 from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.2: the Rademacher complexity of the loss class"
@@ -135,7 +135,7 @@ def _chart(table: pd.DataFrame) -> Chart:
         .encode(
             x=alt.X("value:Q", title="maximal correlation with random signs"),
             y=alt.Y("loss:N", title=None, sort=names),
-            color=color("loss", names, columns=2),
+            **series("loss", names, by=(), columns=2),
         )
         .properties(**SIZE)
     )

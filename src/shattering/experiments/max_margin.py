@@ -106,7 +106,7 @@ def _claim(numbers: dict) -> Claim:
 def _chart(table: pd.DataFrame) -> Chart:
     return (
         alt.Chart(table)
-        .mark_line(strokeWidth=1.5)
+        .mark_line(opacity=0.7)
         .encode(
             x=alt.X(**log_axis("steps", "steps", "~s")),
             y=alt.Y("margin:Q", title="margin, of the largest", axis=alt.Axis(format="%")),

@@ -7,7 +7,7 @@ from shattering.experiments import reference
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.scales import GAMMA_FACTORS, Scale
 from shattering.experiments.table3 import KERNELS, choice_specs, error, kernel_of, path_specs
-from shattering.report.charts import SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.spec import RunSpec
 
 TITLE = "Section 5: the norm does not predict the error"
@@ -92,12 +92,12 @@ def _both(outcome: Outcome) -> dict[str, float | None]:
 def _chart(points: pd.DataFrame) -> Chart:
     return (
         alt.Chart(points)
-        .mark_line(strokeWidth=1.5, point={"filled": True, "size": 70})
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("norm", "norm", "~s")),
             y=alt.Y("error:Q", title="hold-out error", axis=alt.Axis(format=".1%"), scale=alt.Scale(zero=True)),
             order="gamma:Q",
-            color=color("model"),
+            **series("model", names_of(points["model"])),
             tooltip=[
                 "model:N",
                 alt.Tooltip("gamma:Q", format=".3g"),

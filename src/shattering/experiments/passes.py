@@ -12,7 +12,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
 from shattering.experiments.scales import Scale
-from shattering.report.charts import POINTS, SIZE, Chart, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
 
@@ -130,7 +130,7 @@ def _claim(numbers: dict) -> Claim:
 def _chart(means: list[dict]) -> Chart:
     return (
         alt.Chart(pd.DataFrame(means))
-        .mark_line(strokeWidth=2, point=POINTS)
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("passes over the data", "passes", "~s")),
             y=alt.Y("weights:Q", title="distance of the weights"),

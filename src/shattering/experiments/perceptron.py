@@ -11,7 +11,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.report.charts import SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, series
 from shattering.runs.study import StudySpec
 
 TITLE = "The perceptron: mistakes against their bound, on original and on random labels"
@@ -148,11 +148,11 @@ def result(scale: Scale, runs: Runs) -> Result:
 def _chart(table: pd.DataFrame) -> Chart:
     return (
         alt.Chart(table.assign(labels=table["labels"].replace(LABELS)))
-        .mark_line(strokeWidth=2)
+        .mark_line()
         .encode(
             x=alt.X("passes:Q", title="passes over the images"),
             y=alt.Y("mistakes:Q", title="mistakes so far", scale=alt.Scale(type="log")),
-            color=color("labels", list(LABELS.values()), title="labels"),
+            **series("labels", list(LABELS.values()), ["strokeDash"], title="labels"),
             tooltip=["labels:N", "n:Q", "passes:Q", "mistakes:Q"],
         )
         .properties(**SIZE)

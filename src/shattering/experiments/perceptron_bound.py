@@ -9,7 +9,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 
 TITLE = "The perceptron: its theorem of generalization"
@@ -128,11 +128,11 @@ def _chart(rows: list[dict]) -> Chart:
     data = pd.DataFrame([{"n": row["n"], "series": name, "value": row[key]} for row in rows for key, name in names.items()])
     return (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point=POINTS)
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("images", "n", "~s")),
             y=alt.Y("value:Q", title="error", axis=alt.Axis(format="%")),
-            color=color("series", list(names.values())),
+            **series("series", list(names.values())),
         )
         .properties(**SIZE)
     )

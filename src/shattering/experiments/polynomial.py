@@ -12,7 +12,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.report.charts import ORIGINAL, RANDOM, Chart, color
+from shattering.report.charts import Chart, series
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
@@ -129,15 +129,16 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 def _chart(record: Run[StudySpec]) -> Chart:
     table, degree = record.table.replace({"targets": {"true": "original"}}), record.result["degree"]
-    targets = color("targets", ["original", "random"], (ORIGINAL, RANDOM), title="targets")
+    names = ["original", "random"]
+    pointed, dashed = series("targets", names, title="targets"), series("targets", names, ["strokeDash"], title="targets")
     x, y = alt.X("x:Q", title="x"), alt.Y("y:Q", title="target")
-    points = alt.Chart(table[table["kind"] == "point"]).mark_point(filled=True, size=70).encode(x=x, y=y, color=targets)
-    curves = alt.Chart(table[table["kind"] == "curve"]).mark_line(strokeWidth=2).encode(x=x, y=y, color=targets)
+    points = alt.Chart(table[table["kind"] == "point"]).mark_point().encode(x=x, y=y, **pointed)
+    curves = alt.Chart(table[table["kind"] == "curve"]).mark_line().encode(x=x, y=y, **dashed)
     left = alt.layer(points, curves).properties(width=330, height=260, title=f"degree {degree}")
     errors = (
         alt.Chart(table[table["kind"] == "fit"])
-        .mark_line(strokeWidth=2, point={"filled": True, "size": 50})
-        .encode(x=alt.X("degree:O", title="degree", axis=alt.Axis(labelAngle=0)), y=alt.Y("train:Q", title="training error"), color=targets)
+        .mark_line(point=True)
+        .encode(x=alt.X("degree:O", title="degree", axis=alt.Axis(labelAngle=0)), y=alt.Y("train:Q", title="training error"), **pointed)
         .properties(width=330, height=260, title="every degree")
     )
     return alt.hconcat(left, errors)

@@ -19,7 +19,8 @@ from shattering.experiments.rademacher_complexity import (
 )
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
-from shattering.report.charts import MARK, SIZE, Chart, color
+from shattering.report.charts import SIZE, Chart, names_of, series, whiskers
+from shattering.report.style import MARK
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
@@ -223,9 +224,8 @@ def _claims(trained: dict[str, Run[StudySpec]], classes: Sequence[dict]) -> list
 def _chart(bars: pd.DataFrame) -> Chart:
     order = list(bars["model"])
     base = alt.Chart(bars).encode(y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)))
-    kind = color("kind")
     x = alt.X("value:Q", title="correlation with random signs", scale=alt.Scale(domain=[0, 1]))
     tooltip = ["model:N", alt.Tooltip("value:Q", format=".3f")]
-    marks = base.mark_bar(height={"band": 0.6}).encode(x=x, color=kind, tooltip=tooltip)
-    ranges = base.mark_rule(strokeWidth=2, color=MARK).encode(x="low:Q", x2="high:Q")
+    marks = base.mark_bar(height={"band": 0.6}).encode(x=x, **series("kind", names_of(bars["kind"]), by=()), tooltip=tooltip)
+    ranges = whiskers(base, "low", "high", "x", MARK)
     return alt.layer(marks, ranges).properties(**SIZE)

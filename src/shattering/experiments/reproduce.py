@@ -12,14 +12,14 @@ from shattering.errors import InputError, reason, unknown
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS
 from shattering.experiments.experiment import Result, Runs, show
 from shattering.experiments.scales import CONVOLUTIONAL, Scale
-from shattering.report.charts import can_draw, save
+from shattering.parameters import check
+from shattering.report.charts import can_draw, save_all
 from shattering.report.page import render_template, write_page
+from shattering.report.style import StyleName
 from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
 from shattering.system.machine import usable_cores
-
-PICTURES = ("pdf", "svg", "png")
 
 
 class Experiment(Protocol):
@@ -157,21 +157,25 @@ def write_index(results: Sequence[Result], group: str, folder: Path) -> Path:
     return write_page(html, folder / f"{group}-{results[0].scale}.html")
 
 
-def write_result(result: Result, folder: Path) -> list[Path]:
+def write_result(result: Result, folder: Path, style: StyleName = "screen") -> list[Path]:
     """Write the HTML page of a result, and each of its charts as PDF, SVG and PNG, where the extra figures is installed.
 
     Args:
         result: what `make_result` returned.
         folder: where to write; it is made if it does not exist.
+        style: of the pictures: "screen", "paper" (3.25 inches, 8 points) or "slides" (16 : 9). The page does not change.
 
     Returns:
         The paths of the files, that of the page first.
+
+    Raises:
+        InputError: for an unknown style.
 
     Example:
         >>> from shattering import Store
         >>> write_result(make_result("figure2", "demo", Store("runs")), Path("figures"))  # doctest: +SKIP
     """
-    files = [write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")]
-    for name, (chart, _) in result.charts.items() if can_draw() else ():
-        files += [save(chart, folder / f"{name}-{result.scale}.{kind}") for kind in PICTURES]
-    return files
+    check("style", style, StyleName)
+    page = write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")
+    charts = {f"{name}-{result.scale}": chart for name, (chart, _) in result.charts.items()}
+    return [page, *(save_all(charts, folder, style) if can_draw() else ())]

@@ -22,7 +22,8 @@ from shattering.errors import InputError
 from shattering.experiments.experiment import Column, Result, Table
 from shattering.identity.names import is_object
 from shattering.learners.on_splits import predict_split
-from shattering.report.charts import BLUE, OCHRE, RED, RULE, SIZE, Chart, color, share_axis
+from shattering.report.charts import SIZE, Chart, series, share_axis
+from shattering.report.style import REFERENCE_DASH, RULE
 from shattering.runs.fit import load_original
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store, found_in, of_models
@@ -32,7 +33,7 @@ from shattering.system.progress import Progress
 
 TITLE = "Stored models, tested again on a second test set"
 UNUSED = "test images that the run has not used"
-GROUPS = {"original labels": BLUE, "part of the labels random": OCHRE, "random labels": RED}
+GROUPS = ("original labels", "part of the labels random", "random labels")
 LEAST_MODELS = 3  # for a line
 DRAWS = 2000  # resamples of the models
 COLUMNS = (
@@ -256,14 +257,18 @@ def _shown(fit: dict) -> dict:
 
 def _chart(table: pd.DataFrame) -> Chart:
     present = [name for name in GROUPS if name in set(table["labels"])]
-    base = alt.Chart(table).encode(color=color("labels", present, [GROUPS[name] for name in present]))
+    base = alt.Chart(table).encode(color=series("labels", present)["color"])
     x, y = share_axis("first test set", "first"), share_axis("second test set", "second")
-    points = base.mark_point(filled=True, size=45).encode(
+    points = base.mark_point().encode(
+        shape=series("labels", present)["shape"],
         x=alt.X(**x),
         y=alt.Y(**y),
         tooltip=["model:N", "labels:N", alt.Tooltip("first:Q", format=".1%"), alt.Tooltip("second:Q", format=".1%")],
     )
     across = base.mark_rule(opacity=0.4).encode(x=alt.X(**share_axis("first test set", "first_low")), x2="first_high:Q", y="second:Q")
     along = base.mark_rule(opacity=0.4).encode(y=alt.Y(**share_axis("second test set", "second_low")), y2="second_high:Q", x="first:Q")
-    same = alt.Chart(pd.DataFrame({"first": [0.0, 1.0], "second": [0.0, 1.0]})).mark_line(strokeDash=[5, 4], color=RULE)
-    return alt.layer(same.encode(x="first:Q", y="second:Q"), across, along, points).properties(**SIZE)
+    ends = pd.DataFrame({"first": [0.0, 1.0], "second": [0.0, 1.0]})
+    same = alt.Chart(ends).mark_line(strokeDash=REFERENCE_DASH, strokeWidth=1.5, color=RULE)
+    named = pd.DataFrame({"first": [0.02], "second": [0.02], "name": ["no change"]})
+    name = alt.Chart(named).mark_text(align="left", dx=12).encode(x="first:Q", y="second:Q", text="name:N")
+    return alt.layer(points, across, along, same.encode(x="first:Q", y="second:Q"), name).properties(**SIZE)

@@ -14,7 +14,7 @@ from shattering.experiments.experiment import Column, Result, Table
 from shattering.identity.files import read_once
 from shattering.parameters import Count, Range, check
 from shattering.randomization import Randomization
-from shattering.report.charts import SIZE, Chart, color, log_axis, reference, share_axis
+from shattering.report.charts import SIZE, Chart, log_axis, names_of, reference, series, share_axis
 from shattering.runs.execute import run
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Store
@@ -213,12 +213,12 @@ def _plain(table: pd.DataFrame) -> list[dict]:
 def _chart(curves: pd.DataFrame, accuracy: float) -> Chart:
     lines = (
         alt.Chart(curves)
-        .mark_line(strokeWidth=2, point={"filled": True, "size": 50})
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("n", "n", "~s")),
             y=alt.Y(**share_axis("random labels fitted", "train_accuracy")),
-            color=color("model", columns=2, sort=None),
+            **series("model", names_of(curves["model"]), columns=2),
             tooltip=["model:N", "n:Q", alt.Tooltip("train_accuracy:Q", format=".1%"), alt.Tooltip("test_accuracy:Q", format=".1%")],
         )
     )
-    return alt.layer(lines, reference(y=accuracy)).properties(**SIZE)
+    return alt.layer(lines, reference(f"fits: {accuracy:.0%}", y=accuracy)).properties(**SIZE)

@@ -27,7 +27,8 @@ from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.randomization import Randomization, randomize
-from shattering.report.charts import MARK, ORIGINAL, RANDOM, SIZE, Chart, color, share_axis
+from shattering.report.charts import SIZE, Chart, series, share_axis, whiskers
+from shattering.report.style import MARK
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 from shattering.stats import difference_interval, mean_interval
@@ -314,7 +315,8 @@ def _chart(rows: list[dict]) -> Chart:
         y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)), yOffset=alt.YOffset("labels:N", sort=list(LABELS))
     )
     x = alt.X(**share_axis("own loss changes", "own"))
-    labels = color("labels", list(LABELS), (ORIGINAL, RANDOM), sort=list(LABELS))
-    bars = base.mark_bar().encode(x=x, color=labels, tooltip=["model:N", "labels:N", alt.Tooltip("own:Q", format=".0%")])
-    ranges = base.mark_rule(strokeWidth=2, color=MARK).encode(x="own_low:Q", x2="own_high:Q")
+    bars = base.mark_bar().encode(
+        x=x, **series("labels", list(LABELS), by=()), tooltip=["model:N", "labels:N", alt.Tooltip("own:Q", format=".0%")]
+    )
+    ranges = whiskers(base, "own_low", "own_high", "x", MARK)
     return alt.layer(bars, ranges).properties(**SIZE)

@@ -10,7 +10,7 @@ from shattering.experiments import table3_conv
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, judge
 from shattering.experiments.reference import TABLE_3, Table3Row
 from shattering.experiments.scales import GAMMA_FACTORS, RIDGES, KernelScale, Scale
-from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 3: generalization of kernel models, without and with ridge"
@@ -295,20 +295,20 @@ def _charts(k: KernelScale, filters: Filters) -> dict[str, tuple[Any, str]]:
     if not points:
         return {}
     data = f"{_n(k)} of {k.color}"
-    caption = f"Test error of the linear model on random convolutional features, {data}. Diamonds: the paper's, with 32,000 filters."
+    caption = f"Test error of the linear model on random convolutional features, {data}. Open markers: the paper's, with 32,000 filters."
     return {"table3-filters": (_filters_chart(pd.DataFrame(points), k), caption)}
 
 
 def _filters_chart(points: pd.DataFrame, k: KernelScale) -> Chart:
-    ridge = color("ridge")
+    ridge = series("ridge", sorted(names_of(points["ridge"])))
     x = alt.X(**log_axis("random filters", "filters", "~s"))
     y = alt.Y("error:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     tooltip = ["ridge:N", "filters:Q", alt.Tooltip("error:Q", format=".1%")]
-    lines = alt.Chart(points).mark_line(strokeWidth=2, point=POINTS).encode(x=x, y=y, color=ridge, tooltip=tooltip)
+    lines = alt.Chart(points).mark_line(point=True).encode(x=x, y=y, **ridge, tooltip=tooltip)
     theirs = pd.DataFrame(
         {"filters": 32_000, "ridge": f"ridge {k.ridges['conv'] if row.regularized else 0:g}", "error": row.test_error / 100}
         for row in TABLE_3
         if kernel_of(row) == "conv"
     )
-    diamonds = alt.Chart(theirs).mark_point(shape="diamond", size=110, strokeWidth=2).encode(x=x, y=y, color=ridge)
+    diamonds = alt.Chart(theirs).mark_point(filled=False).encode(x=x, y=y, **ridge)
     return alt.layer(lines, diamonds).properties(**SIZE)

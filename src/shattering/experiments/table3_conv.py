@@ -8,7 +8,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.reference import N_TRAIN, TABLE_3
 from shattering.experiments.scales import KernelScale, Scale
-from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis
+from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.spec import RunSpec
 
 TITLE = "Table 3, random conv-net: a Gaussian kernel on its features"
@@ -203,18 +203,19 @@ def _charts(k: KernelScale, sizes: Sizes) -> dict[str, tuple[Any, str]]:
         return {}
     caption = (
         f"Test error of a Gaussian kernel on the features of a random conv-net over the number of training images of {k.color}; "
-        "the more images, the more filters. Diamonds: the paper's, with n = 50,000 and 32,000 filters."
+        "the more images, the more filters. Open markers: the paper's, with n = 50,000 and 32,000 filters."
     )
     return {"table3-conv": (_chart(pd.DataFrame(points)), caption)}
 
 
 def _chart(points: pd.DataFrame) -> Chart:
+    model = series("model", ["without ridge", "with ridge"])
     x = alt.X(**log_axis("training images", "n", "~s"))
     y = alt.Y("error:Q", title="test error", axis=alt.Axis(format="%"), scale=alt.Scale(zero=True))
     tooltip = ["model:N", "n:Q", "filters:Q", alt.Tooltip("error:Q", format=".1%")]
-    lines = alt.Chart(points).mark_line(strokeWidth=2, point=POINTS).encode(x=x, y=y, color=color("model"), tooltip=tooltip)
+    lines = alt.Chart(points).mark_line(point=True).encode(x=x, y=y, **model, tooltip=tooltip)
     theirs = pd.DataFrame(
         {"n": N_TRAIN, "model": "with ridge" if ridge else "without ridge", "error": _theirs(ridge) / 100} for ridge in (False, True)
     )
-    diamonds = alt.Chart(theirs).mark_point(shape="diamond", size=110, strokeWidth=2).encode(x=x, y=y, color=color("model"))
+    diamonds = alt.Chart(theirs).mark_point(filled=False).encode(x=x, y=y, **model)
     return alt.layer(lines, diamonds).properties(**SIZE)

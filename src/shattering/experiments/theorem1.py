@@ -18,7 +18,7 @@ from shattering.relu.direction import CANDIDATES, Projection, best_of, turned
 from shattering.relu.hinges import interpolate, midway, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import ReluNetwork, forward_in_blocks, n_parameters, summation_order
 from shattering.relu.points import distinct, survey
-from shattering.report.charts import POINTS, SIZE, Chart, color, log_axis, reference, share_axis
+from shattering.report.charts import SIZE, Chart, log_axis, reference, series, share_axis
 from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
@@ -273,15 +273,15 @@ def _claims(records: list[Run[StudySpec]], trained: list[dict]) -> list[Claim]:
 def _error_chart(errors: pd.DataFrame) -> Chart:
     lines = (
         alt.Chart(errors)
-        .mark_line(strokeWidth=2, point=POINTS)
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("n", "n", "~s")),
             y=alt.Y(**log_axis("largest error (classes)", "max_error", ".0e")),
-            color=color("build", columns=1, sort=list(BUILDS)),
+            **series("build", BUILDS, columns=1),
             tooltip=["build:N", "n:Q", alt.Tooltip("max_error:Q", format=".2e")],
         )
     )
-    return alt.layer(lines, reference(y=0.5)).properties(**SIZE)
+    return alt.layer(lines, reference("half a class", y=0.5)).properties(**SIZE)
 
 
 def _trained_chart(rows: pd.DataFrame) -> Chart:
@@ -294,11 +294,11 @@ def _trained_chart(rows: pd.DataFrame) -> Chart:
     data = rows.melt("n", list(names), "series", "accuracy").replace({"series": names})
     return (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point=POINTS)
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("n", "n", "~s")),
             y=alt.Y(**share_axis("accuracy", "accuracy")),
-            color=color("series", columns=2, sort=list(names.values())),
+            **series("series", list(names.values()), columns=2),
             tooltip=["series:N", "n:Q", alt.Tooltip("accuracy:Q", format=".1%")],
         )
         .properties(**SIZE)

@@ -19,7 +19,8 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.measures.measure import measure
 from shattering.randomization import Randomization, randomize
-from shattering.report.charts import BLUE, SIZE, TEST, TRAIN, Chart, color, log_axis, share_axis
+from shattering.report.charts import SIZE, Chart, dash, log_axis, names_of, series, share_axis, spread, whiskers
+from shattering.report.style import BLUE, PALE
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 
@@ -132,7 +133,8 @@ def result(scale: Scale, runs: Runs) -> Result:
     tables = [Table(f"Errors, {size}", COLUMNS, rows, NOTE), Table("Measures along the widths", ALONG, along, ALONG_NOTE)]
     charts = {}
     if done:
-        caption = f"Errors of trained networks over their number of parameters, {size}. Lines: label corruption."
+        caption = f"Errors of trained networks over their number of parameters, {size}. Lines: label corruption; bars: ± one standard "
+        caption += "deviation over seeds."
         more = f"Each measure along the widths at {NOISE[1]:.0%} corrupted labels, as its rank among them: dark where it predicts that the "
         more += "network generalizes worst. First the test error itself; then the measures by their agreement with it."
         charts["width-descent"] = (_errors_chart(pd.DataFrame(rows)), caption)
@@ -150,6 +152,7 @@ def _means(records: Sequence[Run[StudySpec]]) -> list[dict]:
     names = {"parameters": "parameters", "loss": "train_loss", "train": "train_error", "test": "test_error"}
     return [
         {"labels": labels, "width": width, **{key: fmean(r[name] for r in found) for key, name in names.items()}}
+        | {f"{name}_{end}": value for name in ("train", "test") for end, value in spread([r[f"{name}_error"] for r in found]).items()}
         for (labels, width), found in sorted(groups.items())
     ]
 
@@ -208,20 +211,23 @@ def _claim(rows: list[dict], doubt: str | None = None) -> Claim:
 
 
 def _errors_chart(rows: pd.DataFrame) -> Chart:
-    sides = [rows.assign(error=rows[name], side=f"{name} error") for name in ("train", "test")]
+    sides = [
+        rows.assign(error=rows[name], low=rows[f"{name}_low"], high=rows[f"{name}_high"], side=f"{name} error")
+        for name in ("train", "test")
+    ]
     data = pd.concat(sides).assign(corruption=lambda table: [f"{p:.0%} corrupted labels" for p in table["labels"]])
-    return (
+    lines = (
         alt.Chart(data)
-        .mark_line(strokeWidth=2, point={"size": 40, "filled": True})
+        .mark_line(point=True)
         .encode(
             x=alt.X(**log_axis("parameters", "parameters", "~s")),
             y=alt.Y(**share_axis("error", "error")),
-            color=color("side", ["train error", "test error"], [TRAIN, TEST]),
-            strokeDash=alt.StrokeDash("corruption:N", title=None),
+            **series("side", ["train error", "test error"]),
+            strokeDash=dash("corruption", *names_of(data["corruption"])),
             tooltip=["side:N", "corruption:N", "width:Q", alt.Tooltip("error:Q", format=".1%")],
         )
-        .properties(**SIZE)
     )
+    return alt.layer(lines, whiskers(lines, "low", "high")).properties(**SIZE)
 
 
 def _ranked(rows: list[dict], values: pd.DataFrame) -> pd.DataFrame:
@@ -245,7 +251,7 @@ def _ranks_chart(ranked: pd.DataFrame, order: list[str]) -> Chart:
         .encode(
             x=alt.X("width:O", title="width"),
             y=alt.Y("measure:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)),
-            color=alt.Color("rank:Q", title="rank", scale=alt.Scale(range=["#eef3f8", BLUE])),
+            color=alt.Color("rank:Q", title="rank", scale=alt.Scale(range=[PALE, BLUE])),
             tooltip=["measure:N", "width:O", alt.Tooltip("rank:Q", format=".2f")],
         )
         .properties(width=360, height=13 * len(order))

@@ -8,17 +8,18 @@ import numpy as np
 import pandas as pd
 
 from shattering.interrogate.judging import Judged
-from shattering.report.charts import BLUE, BROWN, GREEN, OCHRE, PURPLE, RED, RULE, SIZE, TEAL, Chart, color, log_axis, reference, share_axis
+from shattering.report.charts import SIZE, Chart, log_axis, reference, series, share_axis, whiskers
+from shattering.report.style import RULE
 
-COLORS = {
-    "original labels": BLUE,
-    "part of the labels random": OCHRE,
-    "random labels": RED,
-    "original labels, equal steps": TEAL,
-    "random labels, fewer examples": PURPLE,
-    "destroyed pixels": GREEN,
-    "random labels, shatter point": BROWN,
-}
+TREATMENTS = (  # in the order of the legend
+    "original labels",
+    "part of the labels random",
+    "random labels",
+    "original labels, equal steps",
+    "random labels, fewer examples",
+    "destroyed pixels",
+    "random labels, shatter point",
+)
 _NAMES = {
     "natural": "original labels",
     "partial": "part of the labels random",
@@ -55,13 +56,14 @@ def measure_chart(table: pd.DataFrame, measure: str, psi: Mapping[str, float]) -
     if trained.empty:
         return None
     axis = _axis(measure, trained["value"])
-    present = [name for name in COLORS if name in set(trained["treatment"])]
+    present = [name for name in TREATMENTS if name in set(trained["treatment"])]
+    looks = series("treatment", present, columns=2)
     base = alt.Chart(trained).encode(
         x=alt.X(**share_axis("gap between training and test accuracy", "gap")),
         y=alt.Y(**axis),
-        color=color("treatment", present, [COLORS[name] for name in present], columns=2),
+        **looks,
     )
-    points = base.mark_point(filled=True, size=40, opacity=0.75).encode(
+    points = base.mark_point(opacity=0.75).encode(
         tooltip=["treatment:N", "cell:O", "seed:O", "n:Q", alt.Tooltip("value:Q", format=".4g"), alt.Tooltip("gap:Q", format=".1%")]
     )
     joined = alt.Chart(trained[trained["condition"].isin(["natural", "partial", "random"])])
@@ -69,16 +71,14 @@ def measure_chart(table: pd.DataFrame, measure: str, psi: Mapping[str, float]) -
     parts: list[Any] = [alt.layer(points, lines).properties(**SIZE)]
     untrained = rows.loc[rows["condition"].str.startswith("untrained")]
     if len(untrained):
-        strip = alt.Chart(untrained, title="untrained").mark_tick(thickness=2, opacity=0.6)
+        strip = alt.Chart(untrained, title="untrained").mark_tick(opacity=0.6)
         own = _axis("", untrained["value"])
         parts.append(
-            strip.encode(x=alt.X("treatment:N", title=None), y=alt.Y(**own), color=alt.Color("treatment:N")).properties(
-                width=90, height=280
-            )
+            strip.encode(x=alt.X("treatment:N", title=None), y=alt.Y(**own), color=looks["color"]).properties(width=90, height=280)
         )
     if psi:
         bars = pd.DataFrame({"hyperparameter": list(psi), "psi": list(psi.values())})
-        chart = alt.Chart(bars, title="ψ, natural runs").mark_bar(color=BLUE)
+        chart = alt.Chart(bars, title="ψ, natural runs").mark_bar()
         x = alt.X("psi:Q", title="agreement with the gap", scale=alt.Scale(domain=[-1, 1]))
         parts.append(chart.encode(x=x, y=alt.Y("hyperparameter:N", title=None)).properties(width=130, height=24 * len(bars)))
     return alt.hconcat(*parts) if len(parts) > 1 else parts[0]
@@ -108,17 +108,16 @@ def worth_chart(medians: pd.DataFrame) -> Chart | None:
         return None
     rows = rows.assign(low=rows["low"].clip(lower=rows["low"][rows["low"] > 0].min()), high=rows["high"].clip(upper=1.0))
     order = list(rows.groupby("measure")["share"].median().sort_values().index)
-    families = sorted(rows["family"].unique())
+    looks = series("family", sorted(rows["family"].unique()))
     base = alt.Chart(rows).encode(
         y=alt.Y("measure:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)),
-        color=color("family", families, [BLUE, RED, GREEN, PURPLE, OCHRE, TEAL][: len(families)]),
     )
     x = log_axis("random labels that natural ones are worth, n_μ/n", "share", "~g")
-    points = base.mark_point(filled=True, size=50).encode(
-        x=alt.X(**x), tooltip=["measure:N", "family:N", *(alt.Tooltip(f"{c}:Q", format=".2f") for c in ("share", "low", "high"))]
+    points = base.mark_point().encode(
+        **looks, x=alt.X(**x), tooltip=["measure:N", "family:N", *(alt.Tooltip(f"{c}:Q", format=".2f") for c in ("share", "low", "high"))]
     )
-    ranges = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q"), x2="high:Q")
-    return alt.layer(ranges, points).properties(width=420, height=16 * len(order) + 20)
+    ranges = whiskers(base, "low", "high", "x").encode(color=looks["color"])
+    return alt.layer(points, ranges).properties(width=420, height=16 * len(order) + 20)
 
 
 def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str, float]) -> Chart | None:
@@ -154,8 +153,8 @@ def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str,
         x=alt.X(**share_axis("least share of cells in which it tells, of T1a, T1b and T1c", "tells")),
         y=alt.Y("ranks:Q", title="K̃: information on the gap, %", scale=alt.Scale(domain=[0, 100])),
     )
-    points = base.mark_point(filled=True, opacity=0.7).encode(
-        color=color("kind", ["measure", "control"], [BLUE, OCHRE]),
+    points = base.mark_point(opacity=0.7).encode(
+        **series("kind", ["measure", "control"]),
         size=alt.Size("seconds:Q", title="seconds per run", scale=alt.Scale(range=[30, 400])),
         tooltip=[
             "name:N",
@@ -164,7 +163,7 @@ def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str,
             alt.Tooltip("seconds:Q", format=".3g"),
         ],
     )
-    return alt.layer(points, *_landmarks(rows), reference(x=0.9)).properties(width=620, height=360)
+    return alt.layer(points, *_landmarks(rows), reference("tells", x=0.9)).properties(width=620, height=360)
 
 
 def _landmarks(rows: list[dict]) -> list[alt.Chart]:
@@ -183,7 +182,7 @@ def _landmarks(rows: list[dict]) -> list[alt.Chart]:
         ]
         for line in sorted({text["line"] for text in texts}):
             own = alt.Chart(pd.DataFrame([text for text in texts if text["line"] == line]))
-            style = {"dy": -12 * line, "fontSize": 10, "color": RULE}
+            style = {"dy": -12 * line, "fontSize": 10}
             mark = own.mark_text(align="right", dx=-8, **style) if on_right else own.mark_text(align="left", dx=8, **style)
             layers.append(mark.encode(x="tells:Q", y="ranks:Q", text="name:N"))
     return layers

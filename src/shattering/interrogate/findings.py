@@ -4,7 +4,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -14,13 +16,14 @@ from shattering.errors import unknown
 from shattering.interrogate.answers import Answer
 from shattering.interrogate.controls import Control
 from shattering.interrogate.equivalents import equivalent_sizes, median_shares, shares_of_shatter_point
-from shattering.interrogate.figures import leaderboard_chart, measure_chart
+from shattering.interrogate.figures import leaderboard_chart, measure_chart, worth_chart
 from shattering.interrogate.judging import Judged
 from shattering.interrogate.noise_answers import noise_answers
 from shattering.interrogate.survey import survey_rows
 from shattering.interrogate.survivors import survivor_answers
 from shattering.interrogate.verdicts import VERDICTS, Thresholds
-from shattering.report.charts import Chart
+from shattering.report.charts import Chart, save_all
+from shattering.report.style import StyleName
 from shattering.runs.stored import Run
 
 NO_VERDICT = "no verdict"
@@ -147,9 +150,43 @@ class Findings(Brief):
             raise unknown("measure", measure, self.judged.judgements)
         return measure_chart(self.table, measure, self.judged.psi[measure])
 
+    @property
+    def charts(self) -> dict[str, Chart | None]:
+        """The charts of the page, by name: worth, leaderboard, and one per measure; None for a chart without data."""
+        of_measures = {measure_key(name): self.figure(name) for name in self.verdicts}
+        return {"worth": worth_chart(self.noise_medians), "leaderboard": self.leaderboard(), **of_measures}
+
+    def save_figures(self, folder: str | Path, style: StyleName = "screen") -> list[Path]:
+        """Write the charts of the page as PDF, SVG and PNG.
+
+        Args:
+            folder: where to write; it is made if it does not exist.
+            style: "screen", "paper" (3.25 inches, 8 points) or "slides" (16 : 9, large type).
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            InputError: for an unknown style.
+
+        Example:
+            >>> files = found.save_figures("figures", style="paper")  # doctest: +SKIP
+        """
+        return save_all(self.charts, Path(folder), style)
+
     def leaderboard(self) -> Chart | None:
         """Return the chart of all measures and controls: how each ranks over how it tells."""
         return leaderboard_chart(self.judged, [name for name in self.judged.judgements if name not in self.measures], self.seconds)
+
+
+def measure_key(measure: str) -> str:
+    """Return the name of a measure's chart, which is also that of its files.
+
+    Example:
+        >>> measure_key("l1/l2")
+        'measure-l1%2Fl2'
+    """
+    return f"measure-{quote(measure, safe='')}"
 
 
 def _named(wrong: Sequence[Control]) -> str:

@@ -3,8 +3,7 @@
 import math
 
 from shattering.interrogate.equivalents import STATUSES
-from shattering.interrogate.figures import worth_chart
-from shattering.interrogate.findings import Findings
+from shattering.interrogate.findings import Findings, measure_key
 from shattering.interrogate.judging import TESTS
 from shattering.interrogate.table import CONDITIONS
 from shattering.interrogate.tells import Tested
@@ -23,12 +22,8 @@ def render_interrogation(found: Findings) -> str:
     controls = [name for name in found.judged.judgements if name not in found.measures]
     shown = [name for name in controls if not name.startswith("random_number_") or name.endswith("_00")]  # the first stands for all
     names = [*found.verdicts, *shown]
-    figures = {f"measure-{i}": (name, found.figure(name)) for i, name in enumerate(found.verdicts)}
-    charts = {
-        "worth": worth_chart(found.noise_medians),
-        "leaderboard": found.leaderboard(),
-        **{key: chart for key, (_, chart) in figures.items()},
-    }
+    charts = found.charts
+    figures = {measure_key(name): name for name in found.verdicts}
     return render_template(
         "interrogation.html.j2",
         found.runs,
@@ -50,7 +45,7 @@ def render_interrogation(found: Findings) -> str:
         best=None if found.why_blocked or found.judged.blocked("ranking") else found.judged.best,
         counts=[{**row, "meaning": CONDITIONS[row["condition"]]} for row in found.counts.to_dict("records")],
         reasons=found.reasons.to_dict("records"),
-        figures={key: name for key, (name, chart) in figures.items() if chart is not None},
+        figures={key: name for key, name in figures.items() if charts[key] is not None},
         leaderboard_caption=_LEADERBOARD,
         thresholds=found.thresholds,
         loss_ratio=_loss_ratio(found),

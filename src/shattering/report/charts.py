@@ -1,69 +1,77 @@
-"""The conventions of every chart: colours, axes, legends, reference lines and size; and how a chart is stored.
+"""Build charts by one convention (axes, legends, reference lines), and write them as pictures. Their looks are in `style`."""
 
-Train and test, original and randomized data have the same colours in all charts.
-"""
-
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from importlib.util import find_spec
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from shattering.errors import not_installed
+from shattering.report.describe import describe
+from shattering.report.sizing import sized
+from shattering.report.style import DASHES, REFERENCE_DASH, RULE, Style, StyleName, config, find_style, looks_of
 from shattering.system.files import write_aside
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart
 
-# dark enough for lines and text on white
-BLUE, RED, GREEN, PURPLE = "#1769aa", "#c62828", "#2e7d32", "#ad1aa6"
-OCHRE, TEAL, BROWN = "#8a6d00", "#00838f", "#6d4c41"
-SERIES = (BLUE, RED, GREEN, PURPLE, OCHRE, TEAL)  # of series that have no colour of their own, in this order
-TRAIN, TEST = OCHRE, BLUE
-ORIGINAL, RANDOM = BLUE, RED  # labels, and what is fitted to them
-MARK, RULE, NOTE = "#222", "#666", "#555"  # intervals over bars, reference lines, and the texts beside these
-_GRID = "#e8e8e8"
-DARK = {  # each colour of a chart → the one that a page shows on a dark screen
-    "white": "#14181d",
-    "#000": "#e8edf2",
-    MARK: "#fff",
-    NOTE: "#a9b4c0",
-    RULE: "#9aa5b1",
-    "#888": "#8b96a2",
-    _GRID: "#333b44",
-    BLUE: "#6cb6f5",
-    RED: "#ff8a80",
-    GREEN: "#7fd184",
-    PURPLE: "#f08ee8",
-    OCHRE: "#dcb63c",
-    TEAL: "#4fd0dc",
-    BROWN: "#cfa898",
-}
 SIZE = {"width": 400, "height": 280}
-POINTS = {"size": 60, "filled": True}  # of a line through few points
+PICTURES = ("pdf", "svg", "png")
+_STROKE = 500  # of a line in a legend: its length squared
 
 
-def color(
-    field: str, domain: Sequence[str] | None = None, colors: Sequence[str] = SERIES, columns: int | None = None, **options: Any
-) -> alt.Color:
-    """Colour the series of a chart, with a legend below it.
+def series(
+    field: str,
+    names: Sequence[str],
+    by: Sequence[str] = ("shape",),
+    columns: int | None = None,
+    title: str | None = None,
+) -> dict[str, Any]:
+    """Tell the series of a chart apart by colour and by a second channel, with a legend below the plot.
 
     Args:
         field: the column with the names of the series.
-        domain: the names, in the order of the legend. None: as altair sorts them.
-        colors: one per name.
+        names: of the series, in the order of the legend.
+        by: the channels beside colour: "shape" for points and lines with points, "strokeDash" for lines without.
         columns: of the legend. None: as many as fit.
-        options: of `alt.Color`, such as title or sort, and of its legend: those whose name starts with "symbol".
+        title: of the legend.
+
+    Returns:
+        Arguments of a chart's `encode`.
+
+    Example:
+        >>> sorted(series("labels", ["original", "random"], ["strokeDash"]))
+        ['color', 'strokeDash']
     """
-    symbols = {name: options.pop(name) for name in list(options) if name.startswith("symbol")}
-    legend: dict[str, Any] = {"orient": "bottom", "labelLimit": 0, "symbolStrokeWidth": 3, **symbols}
-    scale: dict[str, Any] = {"range": list(colors)}
-    if columns is not None:
-        legend["columns"] = columns
-    if domain is not None:
-        scale = {"domain": list(domain), "range": list(colors)[: len(domain)]}
-    return alt.Color(f"{field}:N", **{"title": None, "scale": alt.Scale(**scale), "legend": alt.Legend(**legend), **options})
+    found = looks_of(names)
+    options: dict[str, Any] = {"orient": "bottom"} if columns is None else {"orient": "bottom", "columns": columns}
+    if "shape" not in by and by:
+        options |= {"symbolType": "stroke", "symbolSize": _STROKE}
+    ranges = {"color": [found[name].color for name in names]}
+    ranges |= {"shape": [found[name].marker for name in names], "strokeDash": [found[name].dash for name in names]}
+    channels = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash}
+    return {
+        channel: channels[channel](
+            f"{field}:N", title=title, sort=list(names), legend=alt.Legend(**options), scale=alt.Scale(domain=list(names), range=values)
+        )
+        for channel, values in ranges.items()
+        if channel in ("color", *by)
+    }
+
+
+def dash(field: str, *names: str) -> alt.StrokeDash:
+    """Tell series apart by dashes alone, beside others that have colours. The first is drawn through; training data always are dashed."""
+    scale = alt.Scale(domain=list(names), range=[DASHES[1] if name == "train" else DASHES[i] for i, name in enumerate(names)])
+    return alt.StrokeDash(f"{field}:N", title=None, scale=scale, legend=alt.Legend(symbolType="stroke", symbolSize=_STROKE))
+
+
+def names_of(values: Iterable[str]) -> list[str]:
+    """List the distinct values of a column, in their order."""
+    return list(dict.fromkeys(values))
 
 
 def log_axis(title: str, field: str, form: str) -> dict:
@@ -77,20 +85,48 @@ def share_axis(title: str, field: str) -> dict:
     return {"shorthand": f"{field}:Q", "title": title, "axis": alt.Axis(format="%"), "scale": alt.Scale(domain=[0, 1])}
 
 
-def reference(**at: float | None) -> alt.Chart:
-    """Return a dashed line at a value, such as reference(y=0.5) or reference(x=100)."""
+def reference(name: str, above: float | None = None, **at: float) -> Chart:
+    """Return a dashed line at a value, with its name, such as `reference("chance", y=0.5)`.
+
+    Args:
+        name: what the line is.
+        above: of an upright line, how far above the plot the name stands, in pixels; None: inside the plot, at its top.
+        at: x or y, and the value.
+    """
     ((channel, value),) = at.items()
-    return alt.Chart(pd.DataFrame({channel: [value]})).mark_rule(strokeDash=[5, 4], color=RULE).encode(**{channel: f"{channel}:Q"})
+    base = alt.Chart(pd.DataFrame({channel: [value], "name": [name]})).encode(**{channel: f"{channel}:Q"})
+    if channel == "y":
+        text = base.mark_text(align="left", baseline="bottom", dx=4, dy=-2).encode(x=alt.value(0), text="name:N")
+    elif above is None:
+        text = base.mark_text(align="left", baseline="top", dx=4).encode(y=alt.value(3), text="name:N")
+    else:
+        text = base.mark_text(baseline="bottom").encode(y=alt.value(-above), text="name:N")
+    return alt.layer(base.mark_rule(strokeDash=REFERENCE_DASH, color=RULE), text)
 
 
-def to_spec(chart: Chart) -> dict:
-    """Return a chart as Vega-Lite JSON with its data inline."""
-    themed = chart.configure(font="system-ui, sans-serif", background="white").configure_axis(
-        labelFontSize=12, titleFontSize=13, titleFontWeight="normal", gridColor=_GRID
-    )
-    themed = themed.configure_legend(labelFontSize=12).configure_view(stroke=None)
-    with alt.data_transformers.enable("default", max_rows=None):
-        return themed.to_dict()
+def whiskers(base: alt.Chart, low: str, high: str, channel: str = "y", color: str | None = None) -> alt.Chart:
+    """Return error bars between two columns. channel: "x" or "y". color: None for that of the series; MARK over bars."""
+    look: dict[str, Any] = {} if color is None else {"color": color}
+    mark = base.mark_rule(**look)
+    bars = mark.encode(**{channel: f"{low}:Q", f"{channel}2": f"{high}:Q"}, strokeDash=alt.value([1, 0]))
+    bars.encoding["shape"] = alt.Undefined  # a rule has none
+    return bars
+
+
+def beside(*charts: Chart) -> alt.HConcatChart:
+    """Place charts beside each other, each with its own legend."""
+    return alt.hconcat(*charts, spacing=40).resolve_scale(color="independent", shape="independent", strokeDash="independent")
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Return the ends of an error bar: the mean over seeds, less and plus one standard deviation; the mean itself for one seed.
+
+    Example:
+        >>> spread([1.0, 2.0, 3.0])
+        {'low': 1.0, 'high': 3.0}
+    """
+    sd = stdev(values) if len(values) > 1 else 0.0
+    return {"low": fmean(values) - sd, "high": fmean(values) + sd}
 
 
 def can_draw() -> bool:
@@ -107,15 +143,81 @@ def load_drawer(what: str = "a picture (PDF, SVG, PNG)") -> Any:
     return vl_convert
 
 
-def save(chart: Chart, path: Path) -> Path:
-    """Write a chart as the .pdf, .svg or .png (at twice the size) that the path names.
+def to_spec(chart: Chart, style: StyleName = "screen") -> dict:
+    """Return a chart as Vega-Lite JSON with its data inline, in a style; and with its description, for readers who cannot see it.
 
-    No browser is needed, but the extra figures is. Raises InputError without it.
+    Args:
+        chart: an Altair chart.
+        style: "screen", "paper" (3.25 inches, 8 points) or "slides" (16 : 9, large type). A page has its charts in the first.
+
+    Raises:
+        InputError: for an unknown style, and where a picture is needed and the extra figures is not installed.
     """
-    drawer, spec, kind = load_drawer(f"picture {path}"), to_spec(chart), path.suffix[1:]
+    looks = find_style(style)
+    with alt.data_transformers.enable("default", max_rows=None):
+        spec = chart.to_dict()
+    spec["config"] = config(looks)
+    if "description" not in spec:
+        spec["description"] = describe(spec)
+    return spec if looks.width is None else sized(spec, looks, load_drawer())
+
+
+def save(chart: Chart, path: Path, style: StyleName = "screen") -> Path:
+    """Write a chart as the .pdf, .svg or .png that the path names. No browser is needed, but the extra figures is.
+
+    Args:
+        chart: an Altair chart.
+        path: of the picture. A PDF has its fonts in it; the fonts of an SVG are those of the reader's machine.
+        style: see `to_spec`. A PNG has 300 pixels per inch for "paper", and 144 for the others.
+
+    Returns:
+        The path.
+
+    Raises:
+        InputError: for an unknown style, and where a picture is needed and the extra figures is not installed.
+
+    Example:
+        >>> from shattering.report.figures import loss_curves
+        >>> from shattering import Store
+        >>> save(loss_curves(Store("runs").runs()), Path("losses.pdf"), "paper")  # doctest: +SKIP
+    """
+    return _write(to_spec(chart, style), path, find_style(style))
+
+
+def save_all(charts: Mapping[str, Chart | None], folder: Path, style: StyleName = "screen") -> list[Path]:
+    """Write charts as PDF, SVG and PNG.
+
+    Args:
+        charts: name of the files → chart; None for a chart without data, which is left out.
+        folder: where to write; it is made if it does not exist.
+        style: see `to_spec`.
+
+    Returns:
+        The paths of the files.
+
+    Raises:
+        InputError: for an unknown style, and where a picture is needed and the extra figures is not installed.
+
+    Example:
+        >>> save_all({"scores": test.plot()}, Path("figures"), "paper")  # doctest: +SKIP
+    """
+    looks, files = find_style(style), []
+    for name, chart in charts.items():
+        if chart is not None:
+            spec = to_spec(chart, style)
+            files += [_write(spec, folder / f"{name}.{kind}", looks) for kind in PICTURES]
+    return files
+
+
+def _write(spec: dict, path: Path, looks: Style) -> Path:
+    drawer, kind = load_drawer(f"picture {path}"), path.suffix[1:]
     if kind == "svg":
-        content = drawer.vegalite_to_svg(spec).encode()
+        head, end, body = drawer.vegalite_to_svg(spec).partition(">")
+        head = re.sub(r' (width|height)="([\d.]+)"', r' \1="\2pt"', head)  # its pixels are points
+        content = f'{head} role="img" aria-label="{escape(spec["description"])}"{end}{body}'.encode()
+    elif kind == "png":
+        content = drawer.vegalite_to_png(spec, ppi=looks.ppi)
     else:
-        content = drawer.vegalite_to_png(spec, scale=2) if kind == "png" else drawer.vegalite_to_pdf(spec)
+        content = drawer.vegalite_to_pdf(spec)
     write_aside(path, lambda aside: aside.write_bytes(content))
     return path

@@ -1,6 +1,7 @@
 """Describe charts in words, for readers who cannot see them."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -47,8 +48,9 @@ def _panel(view: dict, rows: pd.DataFrame) -> str:
         means = groups.agg({x["field"]: "mean"}).to_dict("records")  # type: ignore[call-overload]  # pandas' stub lacks this form
         values = [f"{_name(row, y, color)} {_form(row[x['field']], x)}" for row in means]
         return f"{title}{_title(x)}: {'; '.join(values)}."
-    series = rows.groupby(color["field"], sort=False) if color else [("", rows)]
-    courses = "; ".join(f"{name} {_course(group, x['field'], y, _detail(view))}".strip() for name, group in series)
+    fields = _series_fields(view)
+    series = {_together(name): own for name, own in rows.groupby(fields, sort=False)} if fields else {"": rows}
+    courses = "; ".join(f"{name} {_course(group, x['field'], y, _detail(view))}".strip() for name, group in series.items())
     start, end = (_form(value, x) for value in rows[x["field"]].agg(["min", "max"]))
     return f"{title}{_title(y)} over {_title(x)}, {start} to {end}: {courses}."
 
@@ -61,6 +63,16 @@ def _course(rows: pd.DataFrame, x: str, y: dict, detail: list[str]) -> str:
     ends = [(run[y["field"]].iloc[0], run[y["field"]].iloc[-1]) for _, run in (rows.groupby(detail) if detail else [("", rows)])]
     first, last = (_form(sum(values) / len(ends), y) for values in zip(*ends, strict=True))
     return f"from {first} to {last}" if len(rows) > len(ends) else first
+
+
+def _together(names: Any) -> str:
+    return ", ".join(map(str, names))
+
+
+def _series_fields(view: dict) -> list[str]:
+    """Return the columns that tell the series apart: by colour, dash and marker."""
+    channels = [view["encoding"].get(name) for name in ("color", "strokeDash", "shape")]
+    return list(dict.fromkeys(channel["field"] for channel in channels if channel and channel.get("type") == "nominal"))
 
 
 def _detail(view: dict) -> list[str]:

@@ -1,51 +1,45 @@
 """Stored runs → Altair charts in the form of the papers' figures."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import altair as alt
 import pandas as pd
 
 from shattering.errors import printable
 from shattering.measures.memorization import memorization_start
-from shattering.report.charts import (
-    BLUE,
-    BROWN,
-    GREEN,
-    NOTE,
-    OCHRE,
-    ORIGINAL,
-    POINTS,
-    PURPLE,
-    RANDOM,
-    RED,
-    RULE,
-    SIZE,
-    TEAL,
-    Chart,
-    color,
-    share_axis,
-)
+from shattering.report.charts import SIZE, Chart, names_of, reference, series, share_axis, whiskers
+from shattering.report.style import REFERENCE_DASH, RULE
 from shattering.report.tables import by_subject, summary_rows
 from shattering.runs.stored import Run
 
-COLORS = {  # titles of randomizations
-    "original data": ORIGINAL,
-    "50% corrupted labels": OCHRE,
-    "random labels": RANDOM,
-    "shuffled pixels": GREEN,
-    "random pixels": PURPLE,
-    "Gaussian pixels": TEAL,
-    "random labels (permuted)": RANDOM,
-    "20% corrupted labels (flipped)": OCHRE,
-    "pixels permuted within class": BROWN,
-}
+SHOWN = (  # titles of randomizations whose curves are drawn, in the order of the legend
+    "original data",
+    "50% corrupted labels",
+    "random labels",
+    "shuffled pixels",
+    "random pixels",
+    "Gaussian pixels",
+    "random labels (permuted)",
+    "20% corrupted labels (flipped)",
+    "pixels permuted within class",
+)
 FITS = {  # columns of the history of a tracked training
-    "clean_accuracy": ("clean label", BLUE),
-    "corrupted_accuracy": ("corrupted label, memorized", RED),
-    "corrupted_as_true": ("corrupted label, predicted as the true class", GREEN),
+    "clean_accuracy": "clean label",
+    "corrupted_accuracy": "corrupted label, memorized",
+    "corrupted_as_true": "corrupted label, predicted as the true class",
 }
 _START = "memorization starts"
 _POINTS = 300  # of one curve; longer histories are thinned evenly
+
+
+def run_charts(runs: Sequence[Run]) -> dict[str, Chart | None]:
+    """Draw the charts of a report of runs, by name; None for a chart without data.
+
+    Example:
+        >>> sorted(run_charts([]))
+        ['corruption', 'loss']
+    """
+    return {"loss": loss_curves(runs), "corruption": error_curves(runs)}
 
 
 def loss_curves(runs: Sequence[Run]) -> Chart | None:
@@ -53,7 +47,7 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
     frames = []
     for run in runs:
         title = run.spec.randomization.title
-        if run.status != "done" or title not in COLORS or run.history.empty or "train_accuracy" not in run.history:
+        if run.status != "done" or title not in SHOWN or run.history.empty or "train_accuracy" not in run.history:
             continue
         history = run.history.iloc[:: max(1, len(run.history) // _POINTS)]
         frames.append(
@@ -65,14 +59,14 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
         return None
     data = pd.concat(frames)
     pick = alt.selection_point("pick", fields=["randomization"], bind="legend")
-    present = [name for name in COLORS if name in set(data["randomization"])]
+    present = [name for name in SHOWN if name in set(data["randomization"])]
     lines = (
         alt.Chart(data)
-        .mark_line(strokeWidth=2)
+        .mark_line()
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(format="~s")),
             y=alt.Y("train_loss:Q", title="training loss (nats)"),
-            color=color("randomization", present, [COLORS[name] for name in present], columns=3),
+            **series("randomization", present, ["strokeDash"], columns=3),
             detail="run:N",
             opacity=alt.condition(pick, alt.value(1.0), alt.value(0.12)),
             tooltip=[
@@ -89,12 +83,15 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
     return _panels(lines, data)
 
 
-def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]] = ()) -> Chart | None:
+def error_curves(
+    runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]] = (), names: Mapping[str, str] | None = None
+) -> Chart | None:
     """Draw figure 1c: test error after training over the probability of label corruption, with chance.
 
     Args:
         runs: of which those are drawn whose configuration was trained at several probabilities.
-        theirs: (model, corruption, error) of the papers' points, drawn as open diamonds.
+        theirs: (model, corruption, error) of the papers' points, drawn as open markers.
+        names: model → how the legend calls it, in its order.
 
     Returns:
         The chart; None if there is nothing to draw.
@@ -108,12 +105,17 @@ def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]]
         row["error"], sd = 1 - row["test_accuracy"], row["test_sd"] or 0
         row["low"], row["high"] = row["error"] - sd, row["error"] + sd
         row["series"] = printable(row["model"] if one_dataset else f"{row['model']} ({row['dataset']}, n = {row['n_train']:,})")
-    base = alt.Chart(pd.DataFrame(rows)).encode(
+    called = names or {}
+    data = pd.DataFrame(rows).replace({"series": dict(called)})
+    order = list(called.values())
+    present = sorted(names_of(data["series"]), key=lambda name: (order.index(name) if name in order else len(order), name))
+    looks = series("series", present, columns=2)
+    base = alt.Chart(data).encode(
         x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
-        color=color("series", columns=2),
+        **looks,
         detail=["hyperparameters:N", "label_mode:N"],
     )
-    line = base.mark_line(strokeWidth=2, point=POINTS).encode(
+    line = base.mark_line(point=True).encode(
         y=alt.Y(**share_axis("test error", "error")),
         tooltip=[
             alt.Tooltip("series:N"),
@@ -123,13 +125,11 @@ def error_curves(runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]]
             alt.Tooltip("seeds:Q"),
         ],
     )
-    bars = base.mark_rule(strokeWidth=1.5).encode(y="low:Q", y2="high:Q")
-    chance = pd.DataFrame({"chance": sorted({1 - row["chance"] for row in rows}), "text": "chance"})
-    rule = alt.Chart(chance).mark_rule(strokeDash=[5, 4], color=RULE).encode(y="chance:Q")
-    text = alt.Chart(chance).mark_text(align="left", dx=4, dy=-7, color=NOTE).encode(y="chance:Q", x=alt.value(0), text="text")
-    points = pd.DataFrame(theirs, columns=pd.Index(["series", "labels", "error"]))
-    diamonds = alt.Chart(points).mark_point(shape="diamond", size=110, strokeWidth=2).encode(x="labels:Q", y="error:Q", color="series:N")
-    return alt.layer(line, bars, rule, text, *([diamonds] if theirs else [])).properties(**SIZE)
+    bars = whiskers(base, "low", "high")
+    rules = [reference("chance", y=chance) for chance in sorted({1 - row["chance"] for row in rows})]
+    points = pd.DataFrame(theirs, columns=pd.Index(["series", "labels", "error"])).replace({"series": dict(called)})
+    theirs_drawn = alt.Chart(points).mark_point(filled=False).encode(x="labels:Q", y="error:Q", **looks)
+    return alt.layer(line, bars, *rules, *([theirs_drawn] if theirs else [])).properties(**SIZE)
 
 
 def memorization_curves(runs: Sequence[Run]) -> Chart | None:
@@ -145,21 +145,21 @@ def memorization_curves(runs: Sequence[Run]) -> Chart | None:
     frames = [_fits(run) for run in runs if run.status == "done" and _has_corrupted(run.history)]
     if not frames:
         return None
-    data, names = pd.concat(frames), [name for name, _ in FITS.values()]
+    data, names = pd.concat(frames), list(FITS.values())
     pick = alt.selection_point(fields=["examples"], bind="legend")
     base = alt.Chart().encode(x=alt.X("epoch:Q", title="epoch", axis=alt.Axis(tickMinStep=1)))
     tooltip = [alt.Tooltip("examples:N"), alt.Tooltip("seed:O"), alt.Tooltip("epoch:Q"), alt.Tooltip("fraction:Q", format=".1%")]
-    lines = base.transform_filter(alt.FieldOneOfPredicate(field="examples", oneOf=names)).mark_line(strokeWidth=2)
+    lines = base.transform_filter(alt.FieldOneOfPredicate(field="examples", oneOf=names)).mark_line()
     lines = lines.encode(
         y=alt.Y(**share_axis("fraction of the examples", "fraction")),
-        color=color("examples", names, [fill for _, fill in FITS.values()], columns=3),
+        **series("examples", names, ["strokeDash"], columns=3),
         detail="run:N",
         tooltip=tooltip,
         opacity=alt.condition(pick, alt.value(1.0), alt.value(0.12)),
     ).add_params(pick)
     start = base.transform_filter(alt.FieldEqualPredicate(field="examples", equal=_START))
-    rule = start.mark_rule(strokeDash=[5, 4], color=RULE).encode(detail="run:N", tooltip=tooltip[:3])
-    text = start.mark_text(align="left", dx=4, color=NOTE).encode(x="min(epoch):Q", y=alt.value(SIZE["height"] - 8), text="examples:N")
+    rule = start.mark_rule(strokeDash=REFERENCE_DASH, color=RULE).encode(detail="run:N", tooltip=tooltip[:3])
+    text = start.mark_text(align="left", dx=4, dy=-8).encode(x="min(epoch):Q", y=alt.value("height"), text="examples:N")
     return _panels(alt.layer(lines, rule, text, data=data), data)  # type: ignore[arg-type]  # a layered chart has the same methods
 
 
@@ -170,8 +170,8 @@ def _has_corrupted(history: pd.DataFrame) -> bool:
 def _fits(run: Run) -> pd.DataFrame:
     """Return a long table with epoch, examples and fraction, and one row for the start of memorization."""
     history, start = run.history, memorization_start(run.history)
-    thinned = history.iloc[:: max(1, len(history) // _POINTS)].rename(columns={column: name for column, (name, _) in FITS.items()})
-    rows = thinned.melt("epoch", [name for name, _ in FITS.values()], "examples", "fraction")
+    thinned = history.iloc[:: max(1, len(history) // _POINTS)].rename(columns=FITS)
+    rows = thinned.melt("epoch", list(FITS.values()), "examples", "fraction")
     if start:
         rows = pd.concat([rows, pd.DataFrame({"epoch": [start.epoch], "examples": _START})])
     return rows.assign(model=f"{_panel(run)}, {run.spec.randomization.title}", seed=run.spec.seed, run=printable(run.folder.name))
@@ -185,5 +185,5 @@ def _panels(chart: alt.Chart, data: pd.DataFrame) -> Chart:
     names = list(dict.fromkeys(data["model"]))
     if len(names) == 1:
         return chart.properties(title=names[0], **SIZE)
-    header = alt.Header(title=None, labelFontSize=13, labelFontWeight="bold")
+    header = alt.Header(title=None)
     return chart.properties(**SIZE).facet(facet=alt.Facet("model:N", header=header, sort=names), columns=2).resolve_scale(x="independent")

@@ -14,8 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from shattering.errors import InputError, printable, reason
 from shattering.report import figures
-from shattering.report.charts import DARK, Chart, to_spec
+from shattering.report.charts import Chart, to_spec
 from shattering.report.describe import describe
+from shattering.report.style import DARK, SCREEN
 from shattering.report.tables import PIXELS, by_subject, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
 from shattering.runs.stored import Found, Run, Unread, is_of_model
@@ -60,7 +61,7 @@ def render(stored: Sequence[Found], title: str = "Randomization tests") -> str:
     """Return the report of runs as text; studies are listed with their status only. All text from runs is escaped."""
     everything = [entry if isinstance(entry, Unread) else entry.whole() for entry in stored]
     runs = [run for run in everything if is_of_model(run)]
-    charts = {"loss": figures.loss_curves(runs), "corruption": figures.error_curves(runs)}
+    charts = figures.run_charts(runs)
     rows = summary_rows(runs)
     strips, unseen = picture_strips(runs)
     groups = [{**subject, "title": subject_title(subject)} for subject in by_subject(rows)]
@@ -99,6 +100,7 @@ def render_template(
         charts=specs,
         alts={name: describe(spec) for name, spec in specs.items()},
         dark=DARK,
+        screen=SCREEN,
         scripts=scripts,
         policy=_policy(scripts),
         runs=[_line(run) for run in runs],

@@ -22,16 +22,16 @@ function fit(node, room) {
 
 function dropLegends(node) {
   if (typeof node !== "object" || node === null) return;
-  if (node.encoding?.color) node.encoding.color.legend = null;
+  for (const channel of ["color", "shape", "strokeDash"]) if (node.encoding?.[channel]) node.encoding[channel].legend = null;
   for (const [key, value] of Object.entries(node)) if (key !== "datasets") dropLegends(value);
 }
 
 /* Add one button per series in place of the legend, which no key reaches. Any number of them can be pressed. */
 function addSeries(figure, view, pick) {
-  const [field] = pick.select.fields, store = pick.name + "_store", colour = view.scale("color"), pressed = new Set();
+  const [field] = pick.select.fields, store = pick.name + "_store", colour = view.scale("color"), dash = view.scale("strokeDash"), pressed = new Set();
   for (const value of colour.domain()) {
     const button = element("button", figure.querySelector(".series"), { type: "button", "aria-pressed": "false" });
-    button.innerHTML = `<svg viewBox="0 0 22 10" aria-hidden="true"><path d="M0 5H22" stroke="${colour(value)}" stroke-width="4"/></svg>`;
+    button.innerHTML = `<svg viewBox="0 0 30 10" aria-hidden="true"><path d="M0 5H30" stroke="${colour(value)}" stroke-width="3" stroke-dasharray="${dash(value)}"/></svg>`;
     button.append(value);
     button.addEventListener("click", () => {
       if (!pressed.delete(value)) pressed.add(value);
@@ -56,7 +56,8 @@ async function save(spec, name, kind) {
 
 async function draw(name, spec) {
   const figure = document.getElementById("chart-" + name), drawing = figure.querySelector(".drawing");
-  const shown = structuredClone(spec), pick = shown.params?.find((param) => param.bind === "legend");
+  const shown = structuredClone(spec);
+  const pick = !shown.hconcat && shown.params?.find((param) => param.bind === "legend"); // panels have legends of their own
   fit(shown, drawing.clientWidth);
   if (pick) {
     delete pick.bind;
@@ -64,6 +65,7 @@ async function draw(name, spec) {
   }
   try {
     const { view } = await vegaEmbed(element("div", drawing), shown, EMBED);
+    drawing.querySelector("svg").setAttribute("aria-hidden", "true"); // the drawing has the words
     if (pick) addSeries(figure, view, pick);
   } catch (error) {
     element("p", figure, { class: "failed", role: "alert" }).textContent = `This figure could not be drawn: ${error.message}`;
