@@ -58,38 +58,58 @@ Positive = Annotated[float, Range(0, above=True)]
 
 def is_of(value: object, hint: Any) -> bool:
     """Return whether a value is of a type. A boolean is not a number; a whole number is a number; NaN and infinity are not."""
-    origin: Any = None
-    parts: tuple[Any, ...] = ()
-    if type(hint) is not type:  # a class has neither
-        origin, parts = get_origin(hint), get_args(hint)
+    return tester(hint)(value)
+
+
+Tester = Callable[[Any], bool]
+
+
+@cache
+def tester(hint: Any) -> Tester:
+    """Return the function that says whether a value is of a type, as `is_of` does; made once, as types are slow to look at."""
+    origin, parts = get_origin(hint), get_args(hint)
     if origin is Annotated:
-        return is_of(value, parts[0]) and all(value in limit for limit in parts[1:] if isinstance(limit, Limit))
+        of, limits = tester(parts[0]), [part for part in parts[1:] if isinstance(part, Limit)]
+        return lambda value: of(value) and all(value in limit for limit in limits)
     if origin in (Union, UnionType):
-        return any(is_of(value, part) for part in parts)
+        testers = [tester(part) for part in parts]
+        return lambda value: any(of(value) for of in testers)
     if origin is Literal:
-        return any(type(value) is type(choice) and value == choice for choice in parts)
+        return lambda value: any(type(value) is type(choice) and value == choice for choice in parts)
     if hint in (Any, object):
-        return True
+        return lambda _: True
     if hint in (None, NoneType):
-        return value is None
+        return lambda value: value is None
     if hint in (int, float):
-        kind = Integral if hint is int else Real
-        return isinstance(value, kind) and not isinstance(value, bool) and (isinstance(value, Integral) or math.isfinite(value))
+        return _is_whole if hint is int else _is_number
     if hint is bool:
-        return isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's is no bool
-    return _is_container(value, origin or hint, parts)
+        return lambda value: isinstance(value, bool) or type(value).__name__ == "bool"  # NumPy's is no bool
+    return _container(origin or hint, parts)
 
 
-def _is_container(value: object, kind: Any, parts: tuple) -> bool:
+def _is_whole(value: Any) -> bool:
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
+
+
+def _is_number(value: Any) -> bool:
+    if type(value) is float:
+        return math.isfinite(value)
+    return _is_whole(value) or (isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value))
+
+
+def _container(kind: Any, parts: tuple) -> Tester:
     if kind is Callable or parts == ():
-        return callable(value) if kind is Callable else isinstance(value, kind)
+        return callable if kind is Callable else lambda value: isinstance(value, kind)
+    testers = [tester(part) for part in parts if part is not ...]
     if issubclass(kind, Mapping):
-        return isinstance(value, Mapping) and all(is_of(k, parts[0]) and is_of(v, parts[1]) for k, v in value.items())
-    if not isinstance(value, (list, tuple)):
-        return False
+        key, item = testers
+        return lambda value: isinstance(value, Mapping) and all(key(k) and item(v) for k, v in value.items())
     if issubclass(kind, tuple) and parts[-1] is not ...:
-        return len(value) == len(parts) and all(map(is_of, value, parts))
-    return all(is_of(one, parts[0]) for one in value)
+        return lambda value: (
+            isinstance(value, (list, tuple)) and len(value) == len(testers) and all(of(v) for of, v in zip(testers, value, strict=True))
+        )
+    one = testers[0]
+    return lambda value: isinstance(value, (list, tuple)) and all(map(one, value))
 
 
 def describe(hint: Any) -> str:

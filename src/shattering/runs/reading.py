@@ -161,16 +161,24 @@ def _parsed(path: Path, parse: Callable[[bytes], Any], remedy: str = REMEDY) -> 
 
 
 def _json(content: bytes) -> Any:
-    data = json.loads(content.decode(), parse_constant=_finite, parse_float=_finite)
-    if _is_deep(data, DEEPEST):
-        raise ValueError(f"it has more than {DEEPEST} objects and lists within each other")
+    data = json.loads(content.decode(), parse_constant=_finite)
+    if not _look_through([data], DEEPEST + 1):
+        json.loads(content.decode(), parse_float=_finite)  # it says which number
     return data
 
 
-def _is_deep(value: object, left: int) -> bool:
-    if not isinstance(value, (dict, list)):
-        return False
-    return not left or any(_is_deep(part, left - 1) for part in (value.values() if isinstance(value, dict) else value))
+def _look_through(container: dict | list, left: int) -> bool:
+    """Return whether all numbers within are finite. Raises ValueError for too many objects and lists within each other."""
+    if not left:
+        raise ValueError(f"it has more than {DEEPEST} objects and lists within each other")
+    is_finite = True
+    for part in container.values() if isinstance(container, dict) else container:
+        kind = type(part)
+        if kind is float:
+            is_finite = is_finite and math.isfinite(part)
+        elif kind is dict or kind is list:
+            is_finite = _look_through(part, left - 1) and is_finite
+    return is_finite
 
 
 def _finite(text: str) -> float:
