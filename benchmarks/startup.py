@@ -5,6 +5,8 @@
   help      `shattering --help`
   datasets  `shattering list datasets`
   status    `shattering status` of --store
+  list      `shattering list measures`
+  import    `python -c "import shattering"`
   pass      `python -c pass`: what any program in Python costs at least
   torch     `python -c "import torch"`: what any program that trains networks costs at least
 
@@ -44,10 +46,15 @@ def main() -> None:
     parser.add_argument("--note", help="to be kept beside the figures, such as what else the machine did")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    ours = {"help": ["--help"], "datasets": ["list", "datasets"], "status": ["status", "--store", str(options.store)]}
+    ours = {
+        "help": ["--help"],
+        "datasets": ["list", "datasets"],
+        "list": ["list", "measures"],
+        "status": ["status", "--store", str(options.store)],
+    }
     bare = {"pass": "pass", "torch": "import torch"}
     commands = {name: [sys.executable, "-m", "shattering", *arguments] for name, arguments in ours.items()}
-    commands |= {name: [sys.executable, "-c", code] for name, code in bare.items()}
+    commands |= {name: [sys.executable, "-c", code] for name, code in {"import": "import shattering", **bare}.items()}
     seconds: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(options.repeats + 1):  # the first is not counted
         for name, command in commands.items():
@@ -56,7 +63,7 @@ def main() -> None:
     result: dict = {"runs": len(Store(options.store).everything()), "repeats": options.repeats}
     result |= {"seconds": {name: statistics.median(of) for name, of in seconds.items()}}
     for other in bare:
-        ratios = {name: [a / b for a, b in zip(seconds[name], seconds[other], strict=True)] for name in ours}
+        ratios = {name: [a / b for a, b in zip(seconds[name], seconds[other], strict=True)] for name in [*ours, "import"]}
         result[f"over_{other}"] = {name: statistics.median(of) for name, of in ratios.items()}
     result |= {"versions": {"torch": torch.__version__, "python": platform.python_version()}, "processor": processor()}
     result |= {"cores": os.cpu_count(), "load": os.getloadavg()[0]} | ({"note": options.note} if options.note else {})

@@ -3,12 +3,13 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
-
-import psutil
+from typing import TYPE_CHECKING, Any
 
 from shattering.errors import InputError
 from shattering.parameters import Count, Natural, read
+
+if TYPE_CHECKING:
+    import psutil
 
 try:
     import resource
@@ -104,6 +105,8 @@ def in_bytes(memory: float) -> str:
 
 
 def _main_memory() -> int:
+    import psutil  # it takes a tenth of the time of any command
+
     me = psutil.Process()
     used = me.memory_info().rss
     free = min([psutil.virtual_memory().available, *_left_by_control_groups()])
@@ -130,8 +133,10 @@ def _most_allowed() -> int | None:
     return size
 
 
-def _of_siblings(me: psutil.Process, used: int) -> int:
+def _of_siblings(me: "psutil.Process", used: int) -> int:
     """Return the bytes of memory that the children of this process's parent use, this one among them."""
+    import psutil
+
     total = used
     try:
         parent = me.parent()
@@ -146,7 +151,7 @@ def _of_siblings(me: psutil.Process, used: int) -> int:
     return total
 
 
-def _left_by_the_system(me: psutil.Process) -> list[int]:
+def _left_by_the_system(me: "psutil.Process") -> list[int]:
     if resource is None:
         return []
     left, memory = [], me.memory_info()
