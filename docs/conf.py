@@ -73,8 +73,8 @@ def find_short_name(app, env, node, contnode):
 
 
 def name_ranges(app, what, name, obj, options, signature, returns):
-    """Write int in place of the type with its range, which the text of the parameter says."""
-    return signature and re.sub(r"Annotated\[(\w+), [^\]]*\]", r"\1", signature), returns
+    """Write the type alone in place of the type with its range, which the text of the parameter says."""
+    return signature and re.sub(r"Annotated\[((?:[^\[\],]|\[[^\[\]]*\])+), [^\[\]]*\]", r"\1", signature), returns
 
 
 def drop_contents(app, doctree):
