@@ -49,7 +49,6 @@ html_theme = "furo"
 html_title = "shattering"
 html_static_path = ["_static"]
 html_js_files = ["accessible.js"]
-html_static_path = ["_static"]
 html_css_files = ["style.css"]
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
