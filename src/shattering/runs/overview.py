@@ -40,8 +40,9 @@ class Overview:
     def update(self, spec: Spec, row: dict, epochs: int | None) -> None:
         """Show a row of a run's history; an empty row when it begins. epochs: how many it has at most."""
         self.shares[spec.run_id], note = share_and_note(row, epochs)
-        going_on = f"{len(self.shares)} at a time, " if len(self.shares) > 1 else ""
-        self.progress.take_part(sum(self.shares.values()), printable(f"{going_on}{spec.folder_name}: {note}"))
+        going_on = f"{len(self.shares)} at a time" if len(self.shares) > 1 else ""
+        parts = filter(None, [going_on, note, spec.folder_name])  # the name comes last, for a narrow terminal cuts it
+        self.progress.take_part(sum(self.shares.values()), printable("  ".join(parts)))
 
     def drop(self, run_id: str) -> None:
         """Forget a run that has ended, or is not executed here after all."""
