@@ -20,13 +20,12 @@ from shattering.compare.table import make_records, make_rows, printed_table
 from shattering.data.exchange import shown_orders
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
-from shattering.report.charts import Chart, save_all
+from shattering.report.charts import Chart, Illustrated
 from shattering.report.page import write_page
-from shattering.report.style import StyleName
 
 
 @dataclass(frozen=True)
-class RandomizationTest(Comparison):
+class RandomizationTest(Comparison, Illustrated):
     """The result of `randomization_test`: the fits, see `Comparison`, and reports of them.
 
     Args:
@@ -128,24 +127,6 @@ class RandomizationTest(Comparison):
     def charts(self) -> dict[str, Chart | None]:
         """The charts of the report, by name: scores, memorization and loss; None for a chart without data."""
         return test_charts(self)
-
-    def save_figures(self, folder: str | Path, style: StyleName = "screen") -> list[Path]:
-        """Write the charts of the report as PDF, SVG and PNG.
-
-        Args:
-            folder: where to write; it is made if it does not exist.
-            style: "screen", "paper" (3.25 inches, 8 points) or "slides" (16 : 9, large type).
-
-        Returns:
-            The paths of the files.
-
-        Raises:
-            InputError: for an unknown style.
-
-        Example:
-            >>> files = test.save_figures("figures", style="paper")  # doctest: +SKIP
-        """
-        return save_all(self.charts, Path(folder), style)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Return the report, one page that opens offline, as text; and write it to `path` if one is given."""

@@ -4,7 +4,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
@@ -22,8 +21,7 @@ from shattering.interrogate.noise_answers import noise_answers
 from shattering.interrogate.survey import survey_rows
 from shattering.interrogate.survivors import survivor_answers
 from shattering.interrogate.verdicts import VERDICTS, Thresholds
-from shattering.report.charts import Chart, save_all
-from shattering.report.style import StyleName
+from shattering.report.charts import Chart, Illustrated
 from shattering.runs.stored import Run
 
 NO_VERDICT = "no verdict"
@@ -40,7 +38,7 @@ class Verdict(NamedTuple):
 
 
 @dataclass(frozen=True, repr=False)
-class Findings(Brief):
+class Findings(Brief, Illustrated):
     """The outcome of `interrogate`; see `shattering.interrogate.result.Interrogation`.
 
     Args:
@@ -155,24 +153,6 @@ class Findings(Brief):
         """The charts of the page, by name: worth, leaderboard, and one per measure; None for a chart without data."""
         of_measures = {measure_key(name): self.figure(name) for name in self.verdicts}
         return {"worth": worth_chart(self.noise_medians), "leaderboard": self.leaderboard(), **of_measures}
-
-    def save_figures(self, folder: str | Path, style: StyleName = "screen") -> list[Path]:
-        """Write the charts of the page as PDF, SVG and PNG.
-
-        Args:
-            folder: where to write; it is made if it does not exist.
-            style: "screen", "paper" (3.25 inches, 8 points) or "slides" (16 : 9, large type).
-
-        Returns:
-            The paths of the files.
-
-        Raises:
-            InputError: for an unknown style.
-
-        Example:
-            >>> files = found.save_figures("figures", style="paper")  # doctest: +SKIP
-        """
-        return save_all(self.charts, Path(folder), style)
 
     def leaderboard(self) -> Chart | None:
         """Return the chart of all measures and controls: how each ranks over how it tells."""

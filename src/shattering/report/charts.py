@@ -221,3 +221,30 @@ def _write(spec: dict, path: Path, looks: Style) -> Path:
         content = drawer.vegalite_to_pdf(spec)
     write_aside(path, lambda aside: aside.write_bytes(content))
     return path
+
+
+class Illustrated:
+    """A result that has charts."""
+
+    @property
+    def charts(self) -> Mapping[str, Chart | None]:
+        """The charts by name; None for a chart without data."""
+        raise NotImplementedError
+
+    def save_figures(self, folder: str | Path, style: StyleName = "screen") -> list[Path]:
+        """Write the charts as PDF, SVG and PNG.
+
+        Args:
+            folder: where to write; it is made if it does not exist.
+            style: "screen", "paper" (3.25 inches, 8 points) or "slides" (16 : 9, large type).
+
+        Returns:
+            The paths of the files.
+
+        Raises:
+            InputError: for an unknown style.
+
+        Example:
+            >>> files = test.save_figures("figures", style="paper")  # doctest: +SKIP
+        """
+        return save_all(self.charts, Path(folder), style)

@@ -51,7 +51,7 @@ SCREEN = {  # colours of a page's texts and surfaces, by the names that its styl
 
 
 class Look(NamedTuple):
-    """What a series looks like. dash: lengths of its lines and gaps. marker: the shape of its points."""
+    """The look of one series of a chart: its colour, the lengths of its dashes and gaps, and the shape of its points."""
 
     color: str
     dash: list[int]

@@ -82,12 +82,12 @@ class Progress:
 
     @property
     def is_seen(self) -> bool:
-        """Whether anybody sees what is told here."""
+        """True if the line is drawn here, or in that of the call around this one."""
         return self.is_drawn or (self.outer is not None and not self.is_silent and self.outer.is_seen)
 
     @property
     def share(self) -> float | None:
-        """How much of what was to do is done, in 0…1; None if nobody knows."""
+        """The share of the work that is done, in 0…1; None where the total is not known."""
         to_do = 0 if self.total is None else self.total - self.before
         return min(1.0, (self.done - self.before + self.part) / to_do) if to_do > 0 else None
 
