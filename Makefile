@@ -49,4 +49,4 @@ release:
 	TORCH="$(TORCH)" $(PYTHON) release/release.py $(if $(URL),--url $(URL))
 
 clean:
-	rm -rf dist $(VENV) docs/_build docs/auto_gallery runs report.html
+	rm -rf dist $(VENV) docs/_build docs/auto_gallery docs/api runs report.html
