@@ -144,7 +144,7 @@ def test_compile_is_asked_for(monkeypatch):
         ({"stop_when_fitted": "no"}, "stop_when_fitted is 'no', expected true or false"),
         ({"crop": 99}, "crop is 99, expected 1…5"),
         ({"standardize": "zca"}, "unknown standardize 'zca'"),
-        ({"precision": "int4"}, "unknown precision 'int4'; known: bfloat16, float32"),
+        ({"precision": "int4"}, "unknown precision 'int4'; known: auto, bfloat16, float32"),
         ({"device": "abacus"}, "device is 'abacus', expected a device of torch such as 'cpu' or 'cuda:0', or 'auto'"),
     ],
 )

@@ -23,6 +23,7 @@ from shattering.learners.train.batches import Examples
 from shattering.learners.train.epoch import Strategy
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import Outputs
+from shattering.learners.train.precision import Precision
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, NotNegative, Share
@@ -76,7 +77,8 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         padding: the token that fills up shorter documents where these have several lengths; None: 0. A network whose forward has a
             parameter `mask` or `attention_mask` gets a mask (b, length) there, True where a token is not the padding; with documents of
             one length all of it is True, unless the padding is said.
-        precision: "float32", or "bfloat16" (autocast).
+        precision: "float32", "bfloat16" (autocast), or "auto": the quicker of the two on this machine, by a measurement at the start of
+            the training on a CPU, and bfloat16 on a GPU that has it. Which it was is `precision_`, and stands in the result of a run.
         accumulate: parts in which each batch (each process's part of it) is passed through the network before its one update: less
             memory, and the same update, except that batch normalization takes its moments over a part.
         sync_batch_norm: where several processes train together, take the moments of batch normalization over the whole batch, as one
@@ -108,6 +110,7 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         image_shape_: shape of an image after cropping, or of another input.
         vocabulary_: number of token ids that the documents given to `fit` need; None for other inputs.
         device_: where it was trained.
+        precision_: "float32" or "bfloat16", in which it was trained.
         history_: DataFrame, one row per epoch: epoch, step, learning_rate, train_loss and train_accuracy (online:
             each batch just before its update), full_train_loss and full_train_accuracy (evaluation mode; NaN where
             not evaluated), test_loss and test_accuracy, validation_loss and validation_accuracy (where such a split
@@ -128,7 +131,8 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         train_predictions_: classes predicted for the training examples, if their images are on disk; else None.
         n_parameters_: trainable scalars.
         notes_: sentences on what has to be known of the fit, such as what was taken of the network's outputs.
-        summary_: further numbers of a run's result: mean_staleness and max_staleness of asynchronous training.
+        summary_: further numbers of a run's result: mean_staleness and max_staleness of asynchronous training,
+            and precision where it was "auto".
     """
 
     later: ClassVar = {  # at these, left out of every identity
@@ -170,7 +174,7 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         crop: Count | Literal["auto"] | None = "auto",
         standardize: Standardize = "auto",
         padding: Natural | None = None,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         accumulate: Count = 1,
         sync_batch_norm: bool = True,
         asynchronous: Natural = 0,
@@ -204,7 +208,7 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         self.crop: int | Literal["auto"] | None = crop
         self.standardize: Standardize = standardize
         self.padding = padding
-        self.precision: Literal["float32", "bfloat16"] = precision
+        self.precision: Precision = precision
         self.accumulate = accumulate
         self.sync_batch_norm = sync_batch_norm
         self.asynchronous = asynchronous

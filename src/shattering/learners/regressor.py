@@ -17,6 +17,7 @@ from shattering.learners.preprocessing import Standardize
 from shattering.learners.train import evaluation
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import NumberOutputs, Outputs
+from shattering.learners.train.precision import Precision
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, NotNegative, Share
@@ -44,6 +45,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         ((442,), True)
 
     Attributes:
+        precision_: "float32" or "bfloat16", in which it was trained.
         history_: as of `NetworkClassifier`, with mean squared errors for losses, and R² for accuracies (train_r2, test_r2, …).
         train_loss_: mean squared error of the (scaled) targets at the end, in evaluation mode.
         train_r2_: R² on the training set at the end.
@@ -77,7 +79,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         crop: Count | Literal["auto"] | None = "auto",
         standardize: Standardize = "auto",
         padding: Natural | None = None,
-        precision: Literal["float32", "bfloat16"] = "float32",
+        precision: Precision = "float32",
         accumulate: Count = 1,
         sync_batch_norm: bool = True,
         compile: bool = False,
@@ -107,7 +109,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         self.crop: int | Literal["auto"] | None = crop
         self.standardize: Standardize = standardize
         self.padding = padding
-        self.precision: Literal["float32", "bfloat16"] = precision
+        self.precision: Precision = precision
         self.accumulate = accumulate
         self.sync_batch_norm = sync_batch_norm
         self.compile = compile
@@ -129,6 +131,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
             device=self.device_,
             predicted=self.train_predictions_,
             notes=self.notes_,
+            summary=self.summary_,
         )
 
     def predict(self, X) -> np.ndarray:

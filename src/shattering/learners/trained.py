@@ -36,6 +36,7 @@ from shattering.learners.train.epoch import Strategy, Synchronous
 from shattering.learners.train.hyperparameters import Hyperparameters, resolve_decay_steps
 from shattering.learners.train.optimizers import DEFAULT_RATE, OptimizerName, check_optimizer
 from shattering.learners.train.outputs import Call, Forward, Outputs
+from shattering.learners.train.precision import Autocast, Precision
 from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
@@ -72,7 +73,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     crop: int | Literal["auto"] | None
     standardize: Standardize
     padding: int | None
-    precision: Literal["float32", "bfloat16"]
+    precision: Precision
     accumulate: int
     sync_batch_norm: bool
     asynchronous: int = 0
@@ -132,7 +133,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
             stop_when_fitted=self.stop_when_fitted,
             stop_at_loss=self.stop_at_loss,
             evaluate_train=self.evaluate_train,
-            autocast=self._autocast,
+            autocast=Autocast(self.device_.type if hasattr(self, "device_") else "cpu", self.precision),
             checkpoint_every=self.checkpoint_every,
             accumulate=self.accumulate,
             outputs=self._outputs(n_outputs),
@@ -214,7 +215,8 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     def _keep(self, state: TrainState, clean: Examples, tracker: Tracker | None) -> None:
         """Set the attributes of a fit from the state at its end."""
         self.history_ = pd.DataFrame(state.history)
-        self.summary_ = asynchronous.summary(self.history_)
+        self.precision_: Precision = state.precision or self.precision
+        self.summary_ = asynchronous.summary(self.history_) | ({"precision": state.precision} if state.precision else {})
         self.n_iter_ = len(state.history)
         self.epochs_to_fit_ = state.epochs_to_fit
         self.diverged_ = state.diverged
@@ -229,6 +231,8 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         scaler = self._preprocessing.scaler
         moments = {"_feature_mean": scaler.mean, "_feature_std": scaler.std} if scaler else {}
         meta = {"image_shape": list(self._preprocessing.raw_shape), **self._meta()}
+        if self.precision == "auto":
+            meta |= {"precision": self.precision_}
         if self._kind in ("sequence", "tokens"):
             meta |= {"kind": self._kind, "is_ragged": self._is_ragged, "vocabulary": self.vocabulary_}
         save_fitted(path, {**self.module_.state_dict(), **moments}, meta)
@@ -242,6 +246,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         try:
             self._kind = meta.get("kind") or ("table" if len(meta["image_shape"]) == 1 else "images")
             self._is_ragged = meta.get("is_ragged", False)
+            self.precision_ = meta.get("precision", self.precision)
             self.vocabulary_ = meta.get("vocabulary")
             self._read_meta(meta)
             self._prepare(torch.zeros(1, *meta["image_shape"], dtype=torch.int64 if self._kind == "tokens" else torch.float32), 0)
@@ -416,7 +421,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
 
     @property
     def _forward(self) -> Forward:
-        return Forward(self._autocast, self._outputs(self._n_outputs), self._call())
+        return Forward(Autocast(self.device_.type, self.precision_), self._outputs(self._n_outputs), self._call())
 
     @property
     def _name(self) -> str:
@@ -462,10 +467,6 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     def _keep_measured(self, final: dict[str, float], predictions: torch.Tensor | None, tracker: Tracker | None) -> None:
         """Set the attributes of what is predicted, from the last evaluation on the training set and its predictions, if these are kept."""
         raise NotImplementedError
-
-    @property
-    def _autocast(self) -> Callable[[], AbstractContextManager]:
-        return partial(torch.autocast, self.device_.type, torch.bfloat16) if self.precision == "bfloat16" else nullcontext
 
 
 def _as_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -167,6 +167,7 @@ RESULT = (
     Field("skipped_corrupt", Counts, "a spec with skip_corrupt", "Encoded images left out, by split."),
     Field("notes", Texts, "networks of which something has to be known", "What has to be known of the fit, in sentences."),
     Field("examples", Examples, "always", "The first example of each class: id, label and true_label.", required=True),
+    Field("precision", str, "networks with precision auto", "In which the network was trained: float32 or bfloat16, by a measurement."),
     Field("mean_staleness", Number, "asynchronous training", "Updates by which a gradient was late, on average."),
     Field("max_staleness", Number, "asynchronous training", "Updates by which a gradient was late, at most."),
     Field("norm", Number, "minimum-norm models", "Norm of the solution."),
@@ -200,7 +201,10 @@ _OF_REGRESSION = (
     Field("train_rmse", Number, "always", "Root of the mean squared error on the training split, in the unit of the targets."),
     Field("test_rmse", Number, "always", "The same on the test split, against the true targets."),
 )
-_SHARED = ("version", "dataset", "n_train", "n_test", "image_shape", "kind", "n_parameters", "epochs", "epochs_to_fit", "diverged", "notes")
+_SHARED = (
+    *("version", "dataset", "n_train", "n_test", "image_shape", "kind", "n_parameters"),
+    *("epochs", "epochs_to_fit", "diverged", "notes", "precision"),
+)
 REGRESSION = (*(field for field in RESULT if field.name in (*_SHARED, "skipped_corrupt")), *_OF_REGRESSION)
 """The fields of a run whose labels are numbers: it has no n_classes."""
 STUDY_RESULT = (

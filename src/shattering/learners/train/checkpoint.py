@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from shattering.errors import InputError, reason
+from shattering.learners.train.precision import Chosen
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import load_plain
@@ -28,6 +29,7 @@ class TrainState:
         epochs_to_fit: first epoch after which the training set was seen to be fitted, or None.
         diverged: True if the training loss of the last epoch was not finite.
         epoch_state: what is known of an epoch that has begun, as `EpochTotals.snapshot` gives it; empty between epochs.
+        precision: in which the network computes, where that was left to a measurement; else None.
         versions: the earlier parameters that gradients are still to be computed from, in a checkpoint of asynchronous training only.
     """
 
@@ -36,6 +38,7 @@ class TrainState:
     epochs_to_fit: int | None = None
     diverged: bool = False
     epoch_state: dict = field(default_factory=dict)
+    precision: Chosen | None = None
     versions: list = field(default_factory=list)
 
 

@@ -1,7 +1,7 @@
 """`Hyperparameters`: what the training loop needs to know of how to train."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from shattering.errors import InputError
 from shattering.learners.train.optimizers import OptimizerName, make_optimizer
-from shattering.learners.train.outputs import Autocast, Call, Forward, Outputs
+from shattering.learners.train.outputs import Call, Forward, Outputs
+from shattering.learners.train.precision import Autocast, Precision
 
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 
@@ -50,6 +51,10 @@ class Hyperparameters:
     call: Call = field(default_factory=Call)
     optimizer_name: OptimizerName | Callable = "sgd"
     loss: Callable | None = None
+
+    def in_precision(self, precision: Precision) -> "Hyperparameters":
+        """Return the same with another precision."""
+        return replace(self, autocast=replace(self.autocast, precision=precision))
 
     def learning_rate_at(self, epoch: int, step: int) -> float:
         """Return the rate of the update that follows `step` updates and `epoch` whole epochs."""

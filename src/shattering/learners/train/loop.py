@@ -12,6 +12,7 @@ from shattering.learners.train.checkpoint import Checkpointer, TrainState, plain
 from shattering.learners.train.epoch import Strategy
 from shattering.learners.train.evaluation import evaluate
 from shattering.learners.train.hyperparameters import Hyperparameters
+from shattering.learners.train.precision import choose
 from shattering.learners.train.ranks import Ranks, stop_without_launcher
 from shattering.learners.train.tracker import Tracker
 
@@ -35,7 +36,8 @@ def fit(
     The training set is fitted when every example is classified as labelled, or the R² of a regression is at least 0.99, in evaluation
     mode. This is checked after each epoch whose online accuracy is at least 0.99, or whose R² is at least 0.9, until it holds for the
     first time; the loss, if training stops at one, after every epoch. Evaluation does not use a compiled network: its batches have other
-    shapes. In a process group all processes train together, and rank 0 alone writes and calls.
+    shapes. In a process group all processes train together, and rank 0 alone writes and calls. Where the precision is "auto" it is chosen
+    first, and a resumed training keeps its choice.
 
     Args:
         network: the module to train, possibly compiled.
@@ -56,6 +58,9 @@ def fit(
     ranks, outputs = Ranks.current(), hyperparameters.outputs
     optimizer = hyperparameters.optimizer(network)
     state = resume(checkpoint, key, network, optimizer, tracker, ranks, world_matters)
+    if hyperparameters.autocast.precision == "auto":
+        chosen = state.precision = ranks.agree(state.precision or choose(plain(network), clean or train, hyperparameters))
+        hyperparameters = hyperparameters.in_precision(chosen)
     bare, wrapped = plain(network), ranks.wrap(network, train.labels.device)
     checkpointer = Checkpointer(checkpoint, key, bare, optimizer, tracker, hyperparameters.checkpoint_every, ranks, strategy.fetch)
     while len(state.history) < hyperparameters.epochs and not _finished(state, hyperparameters):

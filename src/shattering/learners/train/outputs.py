@@ -1,7 +1,6 @@
 """Check the outputs of a network, take logits (n, classes) or numbers (n,) from them, and measure losses and scores of these."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -11,9 +10,8 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering.errors import InputError
+from shattering.learners.train.precision import Autocast
 from shattering.networks.forward import first_forward
-
-Autocast = Callable[[], AbstractContextManager]
 
 
 def taken(output: Any) -> tuple[Any, str]:
