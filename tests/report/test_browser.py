@@ -53,7 +53,7 @@ def open_page(context, path):
     page.on("request", lambda request: request.url.startswith(("data:", path.as_uri())) or heard.append(request.url))
     page.goto(path.as_uri())
     for figure in page.locator(".chart").all():
-        figure.locator(".save button").last.wait_for()
+        figure.locator(".save button").last.wait_for(state="attached")
     return page, heard
 
 
@@ -111,6 +111,9 @@ COLOURS = """() => {
 }"""
 
 
+OPEN = "document.querySelectorAll('details').forEach((d) => { d.open = true; })"
+
+
 def assert_legible(colours):
     assert len(colours["texts"]) > 50
     assert len(colours["marks"]) > 5
@@ -119,7 +122,7 @@ def assert_legible(colours):
 
 
 def test_colours_are_legible_in_light_in_dark_and_in_print(page):
-    page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
+    page.evaluate(OPEN)
     light = page.evaluate(COLOURS)
     page.emulate_media(color_scheme="dark")
     dark = page.evaluate(COLOURS)
@@ -135,6 +138,7 @@ def test_colours_are_legible_in_light_in_dark_and_in_print(page):
 
 
 def test_every_figure_is_drawn_and_everything_has_a_name(page, path):
+    page.evaluate(OPEN)
     assert path.stat().st_size < 6e6
     figures = page.locator(".chart").all()
     assert figures
@@ -161,6 +165,7 @@ REACHABLE = """() => [...document.querySelectorAll("a[href], button, summary, [t
 
 
 def test_the_keyboard_reaches_everything_and_singles_out_series(page):
+    page.evaluate(OPEN)
     reachable = page.evaluate(REACHABLE)
     reached = []
     for _ in reachable:
@@ -181,12 +186,43 @@ def test_the_keyboard_reaches_everything_and_singles_out_series(page):
     assert set(opacities()) == {1}
 
 
-def test_printing_opens_what_is_folded(page):
+def test_printing_opens_what_is_folded_but_the_list_of_all_runs(page):
     assert page.locator("details[open]").count() == 0
     page.evaluate("addEventListener('beforeprint', () => { window.open_in_print = document.querySelectorAll('details[open]').length; })")
     assert page.pdf(format="A4").startswith(b"%PDF")
-    assert page.evaluate("window.open_in_print") == page.locator("details").count() > 0
+    assert page.evaluate("window.open_in_print") == page.locator("details:not(.unprinted)").count() > 0
     assert page.locator("details[open]").count() == 0
+    page.evaluate(OPEN)
+    runs = page.locator("details", has=page.locator("[aria-label='All runs']")).last
+    assert runs.is_visible()
+    page.emulate_media(media="print")
+    assert not runs.is_visible()
+
+
+SIZES = """() => [...document.querySelectorAll(".wide svg")].map((svg) => {
+  const names = [...svg.querySelectorAll(".role-axis-label text")].map((text) => text.getBoundingClientRect().height);
+  return [+svg.getAttribute("width"), svg.getBoundingClientRect().width, Math.min(...names)];
+})"""
+
+
+def test_the_plot_at_the_head_is_as_wide_as_the_page_and_its_type_keeps_its_size(page, path):
+    if path.stem not in ("report", "test"):  # the page of an experiment has no such head
+        assert page.locator(".wide").count() == 0
+        return
+    heights = []
+    for width, room in ((1280, 972), (390, 358)):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.locator(f".wide[data-drawn='{room}']").wait_for()
+        ((drawn, shown, height),) = page.evaluate(SIZES)
+        assert drawn == pytest.approx(shown, abs=1), "it is not scaled"
+        assert drawn == pytest.approx(room, abs=1)
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+        heights.append(height)
+    assert heights[0] == pytest.approx(heights[1], rel=0.01)
+    before = "node.compareDocumentPosition(document.querySelector('%s')) & Node.DOCUMENT_POSITION_FOLLOWING"
+    order = [".cards", ".wide", ".conclusion", "details"]
+    for one, then in pairwise(order):
+        assert page.locator(one).first.evaluate(f"(node) => {before % then}")
 
 
 def test_saved_is_the_light_chart_with_its_legend(page):

@@ -14,9 +14,9 @@ from shattering.compare.head import null_spread, show
 from shattering.compare.memorization import Memorization
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import LABEL_TEST
-from shattering.compare.sentences import LEVEL, PARTLY
+from shattering.compare.sentences import LEVEL
 from shattering.compare.zero_refit import ZeroRefitTest
-from shattering.diagnose.diagnose import FITS
+from shattering.report.answer import FITS, memorized
 from shattering.stats import percent
 
 WIDTH = 80  # characters of a printed line
@@ -154,12 +154,10 @@ def _memorizes(test: Comparison) -> Iterator[AnswerLine]:
     constant = 0.0 if test.is_regression else first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
     fitted = f"{accuracy:.3g} training R²" if test.is_regression else f"{percent(accuracy)} training accuracy"
     labels = ("permuted" if test.of(LABEL_TEST) else "random") + (" targets" if test.is_regression else " labels")
-    if accuracy >= FITS:
-        yield AnswerLine("Memorizes", "all" if accuracy == 1 else "nearly all", f"{fitted} on {labels}")
-        return
-    share = (accuracy - constant) / (1 - constant)
-    baseline = "" if test.is_regression else f"; a constant answer {percent(constant)}"
-    yield AnswerLine("Memorizes", "part" if share >= PARTLY else "hardly", f"{fitted} on {labels}{baseline}")
+    extent = memorized(accuracy, constant)
+    is_all = extent in ("all", "nearly all")
+    baseline = "" if test.is_regression or is_all else f"; a constant answer {percent(constant)}"
+    yield AnswerLine("Memorizes", extent, f"{fitted} on {labels}{baseline}")
 
 
 def _label_noise(test: Comparison, m: Memorization) -> AnswerLine:

@@ -10,7 +10,8 @@ from shattering import seeds
 from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.split import Split
-from shattering.diagnose.diagnose import FITS, diagnose
+from shattering.diagnose.diagnose import diagnose
+from shattering.report.answer import FITS
 from shattering.errors import InputError, printable
 from shattering.identity.names import name_of
 from shattering.learners.adapt import as_model

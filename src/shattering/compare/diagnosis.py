@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from shattering.compare.comparison import Comparison
-from shattering.diagnose.diagnose import FITS, diagnose
+from shattering.diagnose.diagnose import diagnose
+from shattering.report.answer import FITS
 from shattering.diagnose.finding import Finding, most_likely_first
 from shattering.runs.stored import Run
 

@@ -1,16 +1,12 @@
 """The chart of a randomization test."""
 
-import altair as alt
 import pandas as pd
 
 from shattering.compare.comparison import Comparison
 from shattering.compare.plan import ORIGINAL
-from shattering.report.charts import Chart, reference, series
+from shattering.report.charts import Chart
 from shattering.report.figures import loss_curves, memorization_curves
-from shattering.report.style import RULE
-
-SPLITS = ["train", "test"]
-_ROW, _WIDTH = 44, 620  # height of a randomization and width of the scores, in pixels
+from shattering.report.scores import score_rows
 
 
 def test_charts(test: Comparison) -> dict[str, Chart | None]:
@@ -37,24 +33,8 @@ def score_chart(test: Comparison) -> Chart:
         if p.score is not None
     ]
     order = [test.title(r) for r in (ORIGINAL, *test.randomizations)]
-    axis = alt.Axis(format="%") if test.scoring == "accuracy" else alt.Axis()
-    base = alt.Chart(pd.DataFrame(rows)).encode(
-        x=alt.X("score:Q", title=f"{test.scoring} (higher is better)", axis=axis),
-        y=alt.Y("randomization:N", title=None, sort=order, axis=alt.Axis(labelLimit=240)),
-        yOffset=alt.YOffset("split:N", sort=SPLITS),
-    )
-    points = base.mark_point(opacity=0.75).encode(
-        **series("split", SPLITS),
-        tooltip=[alt.Tooltip("randomization:N"), alt.Tooltip("repeat:O"), alt.Tooltip("split:N"), alt.Tooltip("score:Q", format=".4f")],
-    )
     marked = {"original data": test.original.test_score, "best constant answer": test.best_constant}
-    rules = [reference(name, 2 + 16 * i, x=score) for i, (name, score) in enumerate(marked.items()) if score is not None]
-    return alt.layer(points, *_band(test), *rules).properties(width=_WIDTH, height=_ROW * len(order))
-
-
-def _band(test: Comparison) -> list[alt.Chart]:
-    tested = test.zero_refit
-    if tested is None:
-        return []
-    ends = pd.DataFrame({"low": [tested.null_mean - 1.96 * tested.null_sd], "high": [tested.null_mean + 1.96 * tested.null_sd]})
-    return [alt.Chart(ends).mark_rect(color=RULE, opacity=0.15).encode(x="low:Q", x2="high:Q")]
+    z = test.zero_refit
+    band = None if z is None else (z.null_mean - 1.96 * z.null_sd, z.null_mean + 1.96 * z.null_sd)
+    title = f"{test.scoring} (higher is better)"
+    return score_rows(pd.DataFrame(rows), order, title, marked, band, test.scoring == "accuracy")

@@ -13,20 +13,22 @@ from shattering.compare.figures import score_chart, test_charts
 from shattering.compare.head import HeadLine
 from shattering.compare.plan import null_of
 from shattering.compare.table import format_table
-from shattering.diagnose.diagnose import FITS
 from shattering.diagnose.finding import Finding
 from shattering.errors import InputError, printable
 from shattering.identity.names import label
 from shattering.randomization import Randomization
+from shattering.report.answer import FITS, Card
 from shattering.report.charts import load_drawer, to_spec
 from shattering.report.page import picture_strips, render_template
 from shattering.runs.stored import UNREADABLE
 from shattering.version import VERSION
 
 LABEL_ISSUES = 20  # examples shown whose label is likely wrong
+SCORES = (
+    "Train and test scores of every repeat. Dashed lines: the test score on the original data, and that of the best constant answer. "
+    "Grey band: 95 % of the scores against permuted test labels."
+)
 CAPTIONS = {
-    "scores": "Train and test scores of every repeat. Dashed lines: the test score on the original data, and that of the best constant "
-    "answer. Grey band: 95 % of the scores against permuted test labels.",
     "memorization": "The fractions of the clean and of the corrupted training labels that are fitted, epoch by epoch, just before each "
     "update; the first repeat.",
     "loss": "Training loss over steps, averaged over each epoch, of the first repeat of each randomization.",
@@ -38,7 +40,9 @@ def render_test(
     *,
     rows: Sequence[dict],
     answer: Sequence[AnswerLine],
+    conclusion: str | None,
     not_shown: Sequence[str],
+    cautions: Sequence[str],
     head: Sequence[HeadLine],
     summary: Sequence[str],
     label_issues: pd.DataFrame | None,
@@ -57,19 +61,30 @@ def render_test(
         filters={"score": lambda value: _score(test, value), "p": lambda value: "–" if value is None else f"{value:.3g}"},
         test=test,
         rows=rows,
-        answer=answer,
+        cards=[_card(line) for line in answer],
+        conclusion=conclusion,
         not_shown=not_shown,
+        cautions=cautions,
         head=head,
-        summary=summary,
+        summary=[sentence for sentence in summary if sentence not in cautions],
         diagnosis=diagnosis,
         explanation=explanation,
         strips=strips,
         unseen=unseen,
         methods=methods(test),
+        scores_caption=SCORES,
         captions=CAPTIONS,
         label_issues=_first_issues(test, label_issues),
         unfitted=train_accuracy if train_accuracy is not None and train_accuracy < FITS else None,
     )
+
+
+def _card(line: AnswerLine) -> Card:
+    """Return a line of the answer as a card; one without a verdict says the first of its numbers."""
+    if line.verdict:
+        return Card(line.name, line.verdict, line.text)
+    said, *rest = line.text.split("; ")
+    return Card(line.name, said, "; ".join(rest))
 
 
 def _first_issues(test: Comparison, label_issues: pd.DataFrame | None) -> list[dict]:

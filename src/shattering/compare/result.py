@@ -15,11 +15,12 @@ from shattering.compare.head import HeadLine, head
 from shattering.compare.memorization import Memorization, find_label_issues, memorization
 from shattering.compare.page import notebook_html, render_test
 from shattering.compare.scrambling import Scrambling, scrambling
-from shattering.compare.sentences import summarize
+from shattering.compare.sentences import cautions, summarize
 from shattering.compare.table import make_records, make_rows, printed_table
 from shattering.data.exchange import shown_orders
 from shattering.diagnose.finding import Finding
 from shattering.errors import printable
+from shattering.report.answer import conclude
 from shattering.report.charts import Chart, Illustrated
 from shattering.report.page import write_page
 
@@ -73,6 +74,12 @@ class RandomizationTest(Comparison, Illustrated):
     def answer(self) -> list[AnswerLine]:
         """The answer in words: whether the model learns, what it can memorize, and what wrong labels cost it."""
         return answer(self, self.memorization)
+
+    @cached_property
+    def conclusion(self) -> str | None:
+        """The answer in one sentence; None if nothing was judged."""
+        verdicts = {line.name: line.verdict for line in self.answer}
+        return conclude({"it": (verdicts.get("Learns"), verdicts.get("Memorizes"))}, "targets" if self.is_regression else "labels")
 
     @cached_property
     def not_shown(self) -> list[str]:
@@ -134,7 +141,9 @@ class RandomizationTest(Comparison, Illustrated):
             self,
             rows=self.rows,
             answer=self.answer,
+            conclusion=self.conclusion,
             not_shown=self.not_shown,
+            cautions=cautions(self),
             head=self.head,
             summary=self.summary,
             label_issues=self.label_issues,

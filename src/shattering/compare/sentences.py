@@ -8,10 +8,9 @@ from shattering.compare.head import count, show
 from shattering.compare.memorization import Memorization
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS, null_of
-from shattering.diagnose.diagnose import FITS
+from shattering.report.answer import FITS, memorized
 from shattering.stats import percent
 
-PARTLY = 0.1  # random labels are partly memorized from this share of the way from the accuracy of a constant answer to 1
 LEVEL = 0.05  # of a p-value
 SIMILAR_TIME = 1.5  # ratio up to which fitting noise takes "about as long"
 SMALL_FACTOR = 5.0  # ratio up to which it takes "a small factor" longer (ICLR 2017, section 2.2)
@@ -43,6 +42,16 @@ def summarize(test: Comparison, rows: Sequence[dict], memorizations: Sequence[Me
         *_destroyed_inputs(test),
         *_incomplete(test),
     ]
+
+
+def cautions(test: Comparison) -> list[str]:
+    """Return the sentences of the summary that qualify the answer: what is wrong with the data, and what was not run.
+
+    Example:
+        >>> cautions(test)
+        []
+    """
+    return [*_constant(test), *_duplicates(test), *_shared_groups(test), *_incomplete(test)]
 
 
 def _constant(test: Comparison) -> Iterator[str]:
@@ -106,14 +115,14 @@ def _capacity(test: Comparison) -> Iterator[str]:
     constant = first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
     n = f"{test.n_train:,} training examples"
     fits = f"{percent(accuracy)} training accuracy on labels that are independent of the features"
-    if accuracy >= FITS:
+    extent = memorized(accuracy, constant)
+    if extent in ("all", "nearly all"):
         yield (
-            f"It can memorize {'all' if accuracy == 1 else 'nearly all'} {n}: {fits}. So its training accuracy says nothing about what it "
+            f"It can memorize {extent} {n}: {fits}. So its training accuracy says nothing about what it "
             "has learned, and its capacity does not explain why it generalizes."
         )
     else:
-        share = (accuracy - constant) / (1 - constant)
-        what = f"It memorizes part of the {n}" if share >= PARTLY else "It hardly memorizes"
+        what = f"It memorizes part of the {n}" if extent == "part" else "It hardly memorizes"
         yield f"{what}: {fits} (a constant answer: {percent(constant)})."
 
 

@@ -13,11 +13,11 @@ from shattering.diagnose.finding import LIKELIHOODS, Finding, most_likely_first
 from shattering.diagnose.network import network_findings
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.wrapped import TrainingFunction, Wrapped
+from shattering.report.answer import FITS
 from shattering.runs.fit import load_data
 from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
 
-FITS = 0.99  # training accuracy from which labels count as fitted (the papers fit exactly)
 TRUE_RATHER = 0.2  # agreement with the true labels minus that with the given ones, from which a model is said to know them
 _BLOCK = 256  # images that are hashed at a time
 CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the largest probability that this is chance

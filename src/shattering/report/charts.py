@@ -17,7 +17,7 @@ from shattering.report.sizing import sized
 from shattering.report.style import DASHES, REFERENCE_DASH, RULE, Style, StyleName, config, find_style, looks_of
 from shattering.system.files import write_aside
 
-Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart
+Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
 
 SIZE = {"width": 400, "height": 280}
 PICTURES = ("pdf", "svg", "png")
@@ -116,6 +116,11 @@ def whiskers(base: alt.Chart, low: str, high: str, channel: str = "y", color: st
 def beside(*charts: Chart) -> alt.HConcatChart:
     """Place charts beside each other, each with its own legend."""
     return alt.hconcat(*charts, spacing=40).resolve_scale(color="independent", shape="independent", strokeDash="independent")
+
+
+def below(charts: Sequence[Chart]) -> Chart:
+    """Place charts below each other, with one legend for all."""
+    return alt.vconcat(*charts, spacing=30) if len(charts) > 1 else charts[0]
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

@@ -21,8 +21,8 @@ def _views(view: dict, datasets: dict, data: dict | None) -> Iterator[tuple[dict
         assert data is not None
         for name, rows in pd.DataFrame(datasets[data["name"]]).groupby(view["facet"]["field"], sort=False):
             yield {**_first_layer(view["spec"]), "title": name}, rows
-    elif "hconcat" in view:
-        for part in view["hconcat"]:
+    elif parts := view.get("hconcat") or view.get("vconcat"):
+        for part in parts:
             yield from _views(part, datasets, data)
     else:
         layer = _first_layer(view)

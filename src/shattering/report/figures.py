@@ -8,6 +8,7 @@ import pandas as pd
 from shattering.errors import printable
 from shattering.measures.memorization import memorization_start
 from shattering.report.charts import SIZE, Chart, names_of, reference, series, share_axis, whiskers
+from shattering.report.scores import run_scores
 from shattering.report.style import REFERENCE_DASH, RULE
 from shattering.report.tables import by_subject, summary_rows
 from shattering.runs.stored import Run
@@ -37,9 +38,9 @@ def run_charts(runs: Sequence[Run]) -> dict[str, Chart | None]:
 
     Example:
         >>> sorted(run_charts([]))
-        ['corruption', 'loss']
+        ['corruption', 'loss', 'scores']
     """
-    return {"loss": loss_curves(runs), "corruption": error_curves(runs)}
+    return {"scores": run_scores(runs), "loss": loss_curves(runs), "corruption": error_curves(runs)}
 
 
 def loss_curves(runs: Sequence[Run]) -> Chart | None:

@@ -14,8 +14,10 @@ from PIL import Image, UnidentifiedImageError
 
 from shattering.errors import InputError, printable, reason
 from shattering.report import figures
+from shattering.report.answer import answer_runs
 from shattering.report.charts import Chart, to_spec
 from shattering.report.describe import describe
+from shattering.report.scores import MOST_PANELS
 from shattering.report.style import DARK, SCREEN
 from shattering.report.tables import PIXELS, by_subject, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
@@ -23,6 +25,7 @@ from shattering.runs.stored import Found, Run, Unread, is_of_model
 from shattering.system.files import write_aside
 from shattering.version import VERSION
 
+SCORES = "Train and test scores of every run. Dashed line: chance. Grey band: 95 % of the accuracies of guesses on this test split."
 CAPTIONS = {
     "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. The chart has true, half "
     "corrupted and random labels and the pixel randomizations; the table has all. Click a legend entry to single it out.",
@@ -65,7 +68,9 @@ def render(stored: Sequence[Found], title: str = "Randomization tests") -> str:
     rows = summary_rows(runs)
     strips, unseen = picture_strips(runs)
     groups = [{**subject, "title": subject_title(subject)} for subject in by_subject(rows)]
-    context = {"verdicts": verdicts(rows), "groups": groups, "strips": strips, "unseen": unseen, "captions": CAPTIONS}
+    some = f" The first {MOST_PANELS} of {len(groups)} configurations; the tables have all." if len(groups) > MOST_PANELS else ""
+    head = answer_runs(rows)._asdict() | {"scores_caption": SCORES + some, "cautions": ()}
+    context = {"verdicts": verdicts(rows), "groups": groups, "strips": strips, "unseen": unseen, "captions": CAPTIONS, **head}
     return render_template("report.html.j2", everything, title, charts, **context)
 
 

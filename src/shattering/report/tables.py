@@ -29,6 +29,7 @@ _RESULTS = (
     "n_test",
     "n_classes",
     "n_parameters",
+    "majority_share",
 )
 
 
@@ -108,16 +109,20 @@ def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
         changed_fraction: the fraction of labels that were changed.
         epochs_to_fit, fitted: the mean over the runs that fitted, and the number of runs that interpolate at the end.
         chance, n_test: 1/classes (missing for a regression), and the number of test examples of a seed, in all its folds.
+        majority_share: the mean share of the training labels that are the most frequent one, the accuracy of a constant answer.
 
     Example:
         >>> summary_table(test.runs)["runs"].tolist()
         [1, 3]
     """
-    return pd.DataFrame(summary_rows(runs)).drop(columns="subject", errors="ignore").convert_dtypes()
+    return pd.DataFrame(summary_rows(runs)).drop(columns=["subject", "scores"], errors="ignore").convert_dtypes()
 
 
 def summary_rows(runs: Iterable[Run]) -> list[dict]:
-    """Return the rows of `summary_table` as dictionaries, None for missing values; "subject" is the key of their group."""
+    """Return the rows of `summary_table` as dictionaries, None for missing values.
+
+    Also "subject", the key of their group, and "scores", the train and the test score of each run that is done.
+    """
     rows = [_row(run) | _subject_of(run) for run in runs]
     _join_unfinished(rows)
     _tell_apart(rows)
@@ -195,6 +200,8 @@ def _summary(rows: list[dict]) -> dict:
         "fitted": sum(row["interpolated"] for row in done),
         "score": done[0]["score"] if done else None,
         "chance": 1 / done[0]["n_classes"] if done and done[0]["n_classes"] else None,
+        "majority_share": mean("majority_share"),
+        "scores": [(row["train_accuracy"], row["test_accuracy"]) for row in done],
         "n_test": max((sum(row["n_test"] for row in folds) for folds in seeds), default=None),
     }
 

@@ -1,7 +1,8 @@
 "use strict";
 // No eval (ast), so that the page's policy can forbid it; the pictures' names, sizes and colours are the page's.
 const EMBED = { actions: false, renderer: "svg", ast: true, defaultStyle: false };
-const NARROW = 640, AXIS = 80; // pixels; AXIS: the room that a chart needs beside its plot
+const NARROW = 640, LEAST = 120, ROW = 58; // pixels: of a page, of a plot, and of a row with its name above
+const LONG = 40, PASSES = 4; // characters of a title on one line, and drawings until a chart has its width
 
 function element(name, parent, attributes = {}) {
   const made = parent.appendChild(document.createElement(name));
@@ -9,15 +10,38 @@ function element(name, parent, attributes = {}) {
   return made;
 }
 
-/* Shrink a chart in place to `room` pixels: plots no wider, panels and legends in one column. */
-function fit(node, room) {
+/* Arrange a chart for a narrow page, in place: panels and legends in one column, the names of rows of points above them. */
+function arrange(node) {
   if (typeof node !== "object" || node === null) return;
-  if (typeof node.width === "number") node.width = Math.min(node.width, room - AXIS);
-  if (room < NARROW) {
-    if ("columns" in node) node.columns = 1;
-    if (node.hconcat) [node.vconcat, node.hconcat] = [node.hconcat, undefined];
+  if ("columns" in node) node.columns = 1;
+  if (node.hconcat) [node.vconcat, node.hconcat] = [node.hconcat, undefined];
+  const rows = (node.layer ?? [node]).find((one) => one.encoding?.yOffset);
+  if (rows && node.height) {
+    const { y } = rows.encoding;
+    node.height = ROW * y.sort.length;
+    y.scale = { ...y.scale, paddingInner: .45, paddingOuter: .25 };
+    y.axis = { ...y.axis, labelAlign: "left", labelPadding: -4, labelOffset: -.36 * ROW, labelLimit: 0, domain: false, ticks: false };
   }
-  for (const [key, value] of Object.entries(node)) if (key !== "datasets") fit(value, room);
+  if (typeof node.title === "string" && node.title.length > LONG) node.title = node.title.split(/(?<=,) /);
+  for (const [key, value] of Object.entries(node)) if (key !== "datasets") arrange(value);
+}
+
+/* Change the width of every plot of a chart, in place. */
+function widen(node, by) {
+  if (typeof node !== "object" || node === null) return;
+  if (typeof node.width === "number") node.width = Math.max(LEAST, node.width + by);
+  for (const [key, value] of Object.entries(node)) if (key !== "datasets") widen(value, by);
+}
+
+/* Draw a chart so that it is no wider than its room, and as wide if it is to fill it. Type keeps its size: plots grow and shrink. */
+async function drawIn(place, chart, room, fills) {
+  const columns = chart.hconcat?.length ?? chart.columns ?? 1;
+  for (let pass = 1; ; pass++) {
+    const drawn = await vegaEmbed(place, chart, EMBED), over = place.querySelector("svg").getAttribute("width") - room;
+    if (pass === PASSES || Math.abs(over) < 1 || (over < 0 && !fills)) return drawn.view;
+    drawn.view.finalize();
+    widen(chart, -over / columns);
+  }
 }
 
 function dropLegends(node) {
@@ -54,25 +78,41 @@ async function save(spec, name, kind) {
   view.finalize();
 }
 
+/* The width of the page's text. */
+function roomOfPage() {
+  const main = document.getElementById("main"), { paddingLeft, paddingRight } = getComputedStyle(main);
+  return main.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight);
+}
+
+/* Draw a chart in the width of the page, and again when the page gets another one. */
 async function draw(name, spec) {
-  const figure = document.getElementById("chart-" + name), drawing = figure.querySelector(".drawing");
+  const figure = document.getElementById("chart-" + name), drawing = figure.querySelector(".drawing"), series = figure.querySelector(".series");
+  const room = drawing.clientWidth || roomOfPage(); // what is folded has no width
+  if (figure.dataset.room == room) return;
+  figure.dataset.room = room;
   const shown = structuredClone(spec);
   const pick = !shown.hconcat && shown.params?.find((param) => param.bind === "legend"); // panels have legends of their own
-  fit(shown, drawing.clientWidth);
+  if (room < NARROW) arrange(shown);
   if (pick) {
     delete pick.bind;
     dropLegends(shown);
   }
   try {
-    const { view } = await vegaEmbed(element("div", drawing), shown, EMBED);
+    drawing.replaceChildren();
+    series.replaceChildren();
+    const view = await drawIn(element("div", drawing), shown, room, figure.classList.contains("wide"));
     drawing.querySelector("svg").setAttribute("aria-hidden", "true"); // the drawing has the words
     if (pick) addSeries(figure, view, pick);
+    figure.dataset.drawn = room;
   } catch (error) {
     element("p", figure, { class: "failed", role: "alert" }).textContent = `This figure could not be drawn: ${error.message}`;
-    throw error;
+    reportError(error);
   }
+}
+
+function addSaving(name, spec) {
   for (const kind of ["svg", "png"]) {
-    const button = element("button", figure.querySelector(".save"), { type: "button" });
+    const button = element("button", document.querySelector(`#chart-${name} .save`), { type: "button" });
     button.textContent = `Save ${kind.toUpperCase()}`;
     button.addEventListener("click", () => save(spec, name, kind));
   }
@@ -80,7 +120,7 @@ async function draw(name, spec) {
 
 const opened = [];
 addEventListener("beforeprint", () => {
-  for (const details of document.querySelectorAll("details:not([open])")) opened.push(details) && (details.open = true);
+  for (const details of document.querySelectorAll("details:not([open], .unprinted)")) opened.push(details) && (details.open = true);
 });
 addEventListener("afterprint", () => {
   while (opened.length) opened.pop().open = false;
@@ -108,9 +148,16 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// a figure in closed details has no width yet: it is drawn when they are opened
-for (const [name, spec] of Object.entries(JSON.parse(document.getElementById("specs").textContent))) {
-  const closed = document.getElementById("chart-" + name).closest("details:not([open])");
-  if (closed) closed.addEventListener("toggle", () => draw(name, spec), { once: true });
-  else draw(name, spec);
+// figures in the order of the page; a printed page shrinks what is drawn
+const SPECS = Object.entries(JSON.parse(document.getElementById("specs").textContent));
+async function drawAll() {
+  for (const [name, spec] of SPECS) await draw(name, spec);
 }
+drawAll().then(() => {
+  for (const one of SPECS) addSaving(...one);
+  let waiting;
+  addEventListener("resize", () => {
+    clearTimeout(waiting);
+    waiting = setTimeout(() => matchMedia("print").matches || drawAll(), 150);
+  });
+});
