@@ -11,12 +11,12 @@ from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.split import Split
 from shattering.diagnose.diagnose import diagnose
-from shattering.report.answer import FITS
 from shattering.errors import InputError, printable
 from shattering.identity.names import name_of
 from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
 from shattering.parameters import Count, Natural, Range, Share, check, check_arguments
+from shattering.report.answer import FITS
 from shattering.runs.execute import run
 from shattering.runs.objects import Objects
 from shattering.runs.spec import RunSpec

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 from shattering.compare.comparison import Comparison
 from shattering.diagnose.diagnose import diagnose
-from shattering.report.answer import FITS
 from shattering.diagnose.finding import Finding, most_likely_first
+from shattering.report.answer import FITS
 from shattering.runs.stored import Run
 
 
