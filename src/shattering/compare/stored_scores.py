@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
-from shattering.compare.class_scores import CLASS_SCORES, class_score
+from shattering.compare.class_scores import CLASS_SCORES
 from shattering.compare.repeat import Repeat
 from shattering.compare.zero_refit import ZeroRefitTest, zero_refit
 from shattering.data.dataset import Dataset
@@ -53,8 +53,12 @@ def zero_refit_of(original: Repeat, data: Dataset, exchange: str, objects: Objec
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the warnings would be about labels that the user did not choose
             score = _stored_score(scoring, split, table, objects)
-            by_class = scoring in CLASS_SCORES and isclose(class_score(scoring, y, predicted).score(predicted, y), score(y), abs_tol=1e-9)
-            return zero_refit(y, predicted, score=scoring if by_class else score, **about), ()
+            values = _named_values(scoring, split, table)
+            if values is not None:
+                own, test = score(y), zero_refit(y, values, score=scoring, **about)
+                if isclose(test.score, own, abs_tol=1e-9):
+                    return test, ()
+            return zero_refit(y, predicted, score=score, **about), ()
     except Exception as error:  # whatever a scorer raises that needs more than the stored predictions
         return None, (f"No zero-refit test: scoring {run.spec.scoring_name!r} cannot be computed from the predictions ({reason(error)}).",)
 
@@ -63,6 +67,17 @@ def _values(split: Split, table: pd.DataFrame) -> np.ndarray:
     """Return predictions in the user's own values."""
     predicted = table["prediction"].to_numpy()
     return predicted if split.is_regression else split.label_values[predicted.astype(np.int64)]
+
+
+def _named_values(scoring: str, split: Split, table: pd.DataFrame) -> np.ndarray | None:
+    """Return what `zero_refit` needs of the predictions where it knows the score by its name; else None."""
+    if scoring in CLASS_SCORES:
+        return _values(split, table)
+    if scoring == "roc_auc" and split.n_classes == 2:
+        for column in ("decision_function_0", "predict_proba_1"):  # in the order in which scikit-learn looks
+            if column in table:
+                return table[column].to_numpy()
+    return None
 
 
 def _stored_score(scoring: str, split: Split, table: pd.DataFrame, objects: Objects | None) -> Callable[[np.ndarray], float]:

@@ -99,9 +99,9 @@ def zero_refit(
 
     Args:
         y: (n,) true labels or targets of the test examples.
-        predicted: (n,) what the model predicts for them.
-        score: "accuracy"; "r2"; a name in `CLASS_SCORES`; or a function (labels (n,)) → score of the predictions against them, higher is
-            better.
+        predicted: (n,) what the model predicts for them; for "roc_auc" a number that is higher the likelier the second class is.
+        score: "accuracy"; "r2"; "roc_auc", of two classes; a name in `CLASS_SCORES`; or a function (labels (n,)) → score of the
+            predictions against them, higher is better.
         exchange: the admissible permutations: "free", "within", "whole" or "shift", see `shattering.data.exchange.exchanged_order`; or a
             function (labels, generator) → permuted labels, see `shattering.data.exchange.permuted_by`.
         groups: (n,) the group of each example; None for independent examples.
@@ -156,6 +156,8 @@ def _plain(score: str, y: np.ndarray, predicted: np.ndarray) -> Score:
         return lambda y: by_class.score(predicted, y)
     if score == "accuracy":
         return lambda y: float((y == predicted).mean())
+    if score == "roc_auc":
+        return _auc(y, predicted)[0]
     return lambda y: float(1 - ((y - predicted) ** 2).sum() / ((y - y.mean()) ** 2).sum())
 
 
@@ -178,7 +180,30 @@ def _r2(y, predicted, weigh, exchange, groups, ids, rng, n) -> tuple[float, np.n
     return float(1 - ((y - predicted) ** 2).sum() / total), 1 - (squares - 2 * sums) / total
 
 
-_SCORES = {"accuracy": _accuracies, "r2": _r2}
+def _auc(y: np.ndarray, predicted: np.ndarray) -> tuple[Score, np.ndarray, Callable[[np.ndarray], np.ndarray]]:
+    """Return the area under the ROC curve as a function of labels, the ranks of predictions, and what gives it from sums of ranks.
+
+    The sums are those of the ranks of the second class's examples; the area is linear in them (Mann and Whitney 1947). Equal predictions
+    share their mean rank.
+    """
+    from scipy.stats import rankdata
+
+    ranks, second = rankdata(predicted), np.unique(y)[-1]
+    n = int((y == second).sum())
+
+    def areas(sums):
+        return (sums - n * (n + 1) / 2) / (n * (len(y) - n))
+
+    return lambda y: float(areas(ranks[y == second].sum())), ranks, areas
+
+
+def _roc_auc(y, predicted, weigh, exchange, groups, ids, rng, n) -> tuple[float, np.ndarray]:
+    score, ranks, areas = _auc(y, predicted)
+    is_second = (y == np.unique(y)[-1]).astype(float)
+    return score(y), areas(null_sums(is_second, ranks, weigh, exchange, groups, ids, rng, n))
+
+
+_SCORES = {"accuracy": _accuracies, "r2": _r2, "roc_auc": _roc_auc}
 
 
 def _matches(predicted: np.ndarray, y: np.ndarray) -> np.ndarray:
