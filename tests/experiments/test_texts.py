@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shattering import Store
-from shattering.experiments import forgetting, inputs, max_margin, perceptron_bound
+from shattering.experiments import forgetting, inputs, max_margin, perceptron_bound, steps_bound
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.reproduce import find_experiment, make_result
@@ -51,6 +51,8 @@ HOLDS = {
     "any real function of a sample": "expressivity",
     "far fewer weights than O(dn)": "expressivity",
     "not stable for many passes": "passes",
+    "steps bound the stability of SGD": "steps-bound",
+    "allowing only a very few passes": "steps-bound",
     "the perceptron's error is at most mistakes / (n + 1)": "perceptron-bound",
     "and the bound tells something": "perceptron-bound",
     "descent is biased to the largest margin": "max-margin",
@@ -76,6 +78,7 @@ def test_what_is_stored_satisfies_every_claim():
         ("early stopping regularizes convex problems", {"early stopping": 1.0}),
         ("contraction bounds the loss class", {"hinge": 0.5}),
         ("the 0-1 losses have half the complexity", {"0-1": 0.3}),
+        ("allowing only a very few passes", {"rate": 1e-5}),
         ("not stable for many passes", {"last, weights": 0.01}),
         ("not stable for many passes", {"last, loss": 0.1}),
         ("the perceptron's error is at most mistakes / (n + 1)", {"50, error": 0.9}),
@@ -99,6 +102,8 @@ def test_spoiled_numbers_do_not_satisfy_a_claim(claim, numbers):
         ("any real function of a sample", "error", 0.1),
         ("any real function of a sample", "ours", 7),
         ("far fewer weights than O(dn)", "theirs", 1000),
+        ("steps bound the stability of SGD", "measured", 1e3),
+        ("allowing only a very few passes", "measured", 0.5),
     ],
 )
 def test_spoiled_tables_do_not_satisfy_a_claim(claim, column, value):
@@ -159,3 +164,32 @@ def test_what_is_constant_agrees_with_nothing():
     right = np.array([True, False])
     assert forgetting._correlation(right, np.array([True, True])) == 0
     assert forgetting._correlation(right, ~right) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("loss", steps_bound.LOSSES, ids=lambda loss: loss.name)
+def test_the_constants_of_the_losses_are_not_exceeded(loss):
+    """At random logits, near a corner and in the middle of the simplex, on inputs of norm 1, where the weights' derivatives are these."""
+    generator, label = torch.Generator().manual_seed(0), torch.tensor([3])
+
+    def value(logits):
+        return loss.values(logits[None], label[None])[0, 0]
+
+    for scale in (0.0, 0.3, 1.0, 3.0, 10.0):
+        logits = scale * torch.randn(1, 10, generator=generator, dtype=torch.float64)
+        by_torch = torch.autograd.functional.jacobian(value, logits)[0]
+        assert torch.allclose(by_torch, loss.slopes(logits, label)[0])
+        assert by_torch.norm() <= loss.lipschitz
+        hessian = torch.as_tensor(torch.autograd.functional.hessian(value, logits))[0, :, 0]
+        assert torch.linalg.eigvalsh(hessian)[-1] <= loss.smooth
+
+
+def test_the_bounds_of_steps_by_hand():
+    convex, other = steps_bound.LOSSES
+    assert convex.bound(400, 0.2, 200) == pytest.approx(2 * 2 * 0.2 * 400 / 200)
+    c = 0.01 * 5
+    b = 0.25 + 3 / 2**0.5
+    assert other.bound(5, 0.01, 11) == pytest.approx(
+        (1 + 1 / (b * c)) / 10 * (2 * c * 0.5) ** (1 / (b * c + 1)) * 5 ** (b * c / (b * c + 1))
+    )
+    for loss in steps_bound.LOSSES:
+        assert loss.bound(loss.passes(0.2, 50) * 50, 0.2, 50) == pytest.approx(loss.trivial)

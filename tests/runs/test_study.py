@@ -25,6 +25,7 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
         "fat-shattering": {"n": 20, "draws": 1},
         "expressivity": {"d": 5, "sizes": [10]},
         "passes": {"n": 20, "n_test": 20, "passes": 2, "replaced": 2},
+        "steps-bound": {"n": 20, "n_test": 20, "passes": 2, "replaced": 2, "orders": 2},
         "perceptron-bound": {"sizes": [5], "repeats": 3},
         "max-margin": {"n": 8, "d": 4, "steps": 10, "repeats": 2},
         "forgetting": {"n": 30, "epochs": 3, "trainings": 2},

@@ -30,6 +30,7 @@ GROUPS = {  # name → title, experiments
             "fat-shattering",
             "expressivity",
             "passes",
+            "steps-bound",
             "perceptron-bound",
             "max-margin",
             "forgetting",

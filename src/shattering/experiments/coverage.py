@@ -103,7 +103,6 @@ ITEMS = (  # definitions that tests check, and what has no experiment
     Item("ICLR appendix A", "MLP 1x512 at decay 0.98", f"shattering run --data cifar10 --labels 1 {_DECAY}", "not run"),
     Item("ICLR 2.2", "fat-shattering bounds by l1 norms (Bartlett), for sigmoids", "", "missing", "it does not apply to ReLU networks"),
     Item("ICLR 1", "depth separations at the population level", "", "missing", "cited, not claimed"),
-    Item("ICLR 1", "stochastic gradient bounds over steps (Hardt et al.) as numbers", "", "missing"),
     Item("CACM 6.1", "new test sets (Recht et al.)", "shattering retest", "not run", "a command without stored runs"),
     Item(
         "CACM 6.1", "measures of generalization: implicit regularization", "shattering interrogate", "small n only", "as margins and norms"

@@ -42,6 +42,7 @@ STUDIES = {
     "fat-shattering": "shattering.experiments.fat_shattering:run_study",
     "expressivity": "shattering.experiments.expressivity:run_study",
     "passes": "shattering.experiments.passes:run_study",
+    "steps-bound": "shattering.experiments.steps_bound:run_study",
     "perceptron-bound": "shattering.experiments.perceptron_bound:run_study",
     "max-margin": "shattering.experiments.max_margin:run_study",
     "forgetting": "shattering.experiments.forgetting:run_study",
