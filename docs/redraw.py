@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import vl_convert
@@ -69,14 +70,32 @@ def demo_picture() -> bytes:
     return vl_convert.vegalite_to_png(spec, scale=1.5)
 
 
+@cache
+def experiment_results() -> list[Result]:
+    """The experiments at the scales that pages show, from the stored runs."""
+    return [make_result(name, SCALES[scale], Store(RESULTS)) for scale, names in PAGES for name in names]
+
+
+@cache
+def page_results() -> list[Result]:
+    """All results that have a page."""
+    return [*experiment_results(), shatter_points(), *([capacities()] if BITS.is_dir() else [])]
+
+
+@cache
+def page_charts() -> dict[str, tuple[dict, str]]:
+    """The charts of the pages, by the names of their pictures: each as Vega-Lite JSON, and its caption."""
+    charts = {f"{name}-{result.scale}": chart for result in page_results() for name, chart in result.charts.items()}
+    return {name: (to_spec(drawing), caption) for name, (drawing, caption) in charts.items()}
+
+
 def result_pages() -> dict[str, str]:
     """The pages of results as Markdown, by their paths within docs/: the scoreboard, and one page per experiment, with all its scales."""
-    results = [make_result(name, SCALES[scale], Store(RESULTS)) for scale, names in PAGES for name in names]
     by_name: dict[str, list[Result]] = {}
-    for result in [*results, shatter_points(), *([capacities()] if BITS.is_dir() else [])]:
+    for result in page_results():
         by_name.setdefault(result.name, []).append(result)
     pages = {f"results/{name}.md": _page(group) for name, group in by_name.items()}
-    return {"results.md": "\n".join([INTRODUCTION, _scoreboard(results)]), **pages}
+    return {"results.md": "\n".join([INTRODUCTION, _scoreboard(experiment_results())]), **pages}
 
 
 def _scoreboard(results: list[Result]) -> str:
@@ -106,10 +125,8 @@ def _page(results: list[Result]) -> str:
         about = "[Capacity](../capacity.md) says how it is run."
     sections = []
     for result in results:
-        charts = [
-            f"![{to_spec(drawing)['description']}](../images/{chart}-{result.scale}.png)\n\n*{caption}*\n"
-            for chart, (drawing, caption) in result.charts.items()
-        ]
+        drawn = {name: page_charts()[name] for name in (f"{chart}-{result.scale}" for chart in result.charts)}
+        charts = [f"![{spec['description']}](../images/{name}.png)\n\n*{caption}*\n" for name, (spec, caption) in drawn.items()]
         sections.append(to_markdown(result, *charts))
     return "\n".join(["---", "orphan: true", "---", "", f"# {results[0].title}", "", about, "", *sections])
 
@@ -164,13 +181,9 @@ def main() -> None:
         (HERE / name).parent.mkdir(exist_ok=True)
         (HERE / name).write_text(page)
     (HERE / "coverage.md").write_text(coverage_page())
-    for scale, names in PAGES:
-        for name in names:
-            for chart, (drawing, _) in make_result(name, SCALES[scale], Store(RESULTS)).charts.items():
-                save(drawing, HERE / "images" / f"{chart}-{scale}.png")
-    for result in (shatter_points(), *([capacities()] if BITS.is_dir() else [])):
+    for result in page_results():
         for chart, (drawing, _) in result.charts.items():
-            save(drawing, HERE / "images" / f"{chart}-capacity.png")
+            save(drawing, HERE / "images" / f"{chart}-{result.scale}.png")
 
 
 if __name__ == "__main__":

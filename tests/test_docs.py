@@ -5,13 +5,17 @@ import re
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from shattering.cli import understand
 from shattering.compare.plan import RANDOMIZATIONS
 from shattering.measures.catalog import MEASURES
+from shattering.report.style import COLORS, DARK
 from shattering.runs.study import STUDIES
 from tests.conftest import load_script
+from tests.report.channels import has_bars, untold
+from tests.report.test_style import DEUTERANOPIA, LEAST_DIFFERENCE, worst_difference
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -85,6 +89,31 @@ def test_the_pages_of_results_are_up_to_date(redraw):
     assert {f"results/{path.name}" for path in (DOCS / "results").iterdir()} == pages.keys() - {"results.md"}, "a page is left over"
     for name, page in pages.items():
         assert page == (DOCS / name).read_text(), f"{name}: {remedy}"
+
+
+def test_what_colour_tells_is_told_by_a_second_channel_in_every_chart(redraw):
+    charts = redraw.page_charts()
+    assert len(charts) > 30
+    assert {name: fields for name, (spec, _) in charts.items() if (fields := untold(spec)[0])} == {}
+
+
+def test_the_series_of_every_chart_differ_under_deuteranopia_on_light_and_dark_pages(redraw):
+    used = {tuple(colors) for spec, _ in redraw.page_charts().values() for colors in untold(spec)[1]}
+    assert len(used) > 3
+    assert {color for colors in used for color in colors} <= set(COLORS)
+    for colors in used:
+        for shown in (colors, [DARK[color] for color in colors]):
+            assert worst_difference(shown, np.array(DEUTERANOPIA)) >= LEAST_DIFFERENCE, colors
+
+
+def test_captions_say_what_error_bars_are_of(redraw):
+    charts = redraw.page_charts()
+    drawn = {name: caption for name, (spec, caption) in charts.items() if has_bars(spec)}
+    assert len(drawn) > 5
+    assert {name for name, caption in drawn.items() if not re.search(r"standard deviation|intervals", caption)} == set()
+    for name in ("passes-small", "theorem1-trained-small", "table3-filters-small", "table3-filters-full", "table3-conv-small"):
+        assert "One seed, so there are no error bars." in charts[name][1]
+        assert name not in drawn
 
 
 def test_the_page_of_what_is_reproduced_is_up_to_date(redraw):

@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from shattering import InputError
-from shattering.report.charts import beside, reference, save, save_all, series, spread, to_spec, whiskers
+from shattering.report.charts import beside, dash, reference, save, save_all, series, some_of, spread, to_spec, whiskers
 from shattering.report.style import BLUE, COLORS, DARK, DASHES, MARKERS, NOTE, PAGE, RULE, SCREEN, looks_of
+from tests.report.channels import untold
 
 DEUTERANOPIA = [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]  # Machado et al. 2009
+LEAST_DIFFERENCE = 10  # CIEDE2000, of two series in one figure
 TO_XYZ = [[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]]
 
 
@@ -48,6 +50,11 @@ def difference(one, other):
     return sqrt(dl**2 + dc**2 + dhue**2 + turn * dc * dhue)
 
 
+def worst_difference(colors, see):
+    """The least difference of two of these colours. see: what the eye makes of linear light."""
+    return min(difference(lab(see @ linear(a)), lab(see @ linear(b))) for a, b in combinations(colors, 2))
+
+
 def contrast(one, other):
     dark, light = sorted(float(np.array([0.2126, 0.7152, 0.0722]) @ linear(color)) for color in (one, other))
     return (light + 0.05) / (dark + 0.05)
@@ -62,8 +69,7 @@ def test_the_colour_difference_is_that_of_the_published_pairs():
 def test_every_two_colours_of_series_differ_also_under_deuteranopia(scheme):
     colors = COLORS if scheme == "light" else [DARK[color] for color in COLORS]
     for see in (np.eye(3), np.array(DEUTERANOPIA)):
-        worst = min(difference(lab(see @ linear(a)), lab(see @ linear(b))) for a, b in combinations(colors, 2))
-        assert worst >= 10
+        assert worst_difference(colors, see) >= LEAST_DIFFERENCE
     page = PAGE if scheme == "light" else DARK[PAGE]
     assert min(contrast(color, page) for color in colors) >= 3
 
@@ -132,3 +138,12 @@ def test_a_slide_is_as_wide_as_16_to_its_9_and_a_screen_as_drawn(chart, tmp_path
         assert screen.width < 1000
     with pytest.raises(InputError, match="unknown style 'papper'; did you mean 'paper'"):
         save(chart, tmp_path / "no.png", "papper")
+
+
+def test_a_chart_with_colours_alone_is_found():
+    data = pd.DataFrame({"x": [0, 1], "split": ["a", "b"], "model": ["c", "d"]})
+    looks = series("model", ["c", "d"])
+    lines = alt.Chart(data).mark_line().encode(x="x:Q", y="x:Q", color=looks["color"], strokeDash=dash("split", "a", "b"))
+    markers = alt.Chart(some_of(data, ["split"])).mark_point().encode(x="x:Q", y="x:Q", **looks)
+    assert untold(to_spec(lines))[0] == ["model"]
+    assert untold(to_spec(alt.layer(lines, markers)))[0] == []

@@ -52,7 +52,8 @@ def make_result(capacities: Mapping[str, Mapping[Labels, BitCapacity]], name: st
         Table("Every fit", FITS, fits),
     ]
     caption = (
-        f"Bits of the training labels over their number, {size}; means over seeds. Dashed: true labels. Grey: all bits of random labels."
+        f"Bits of the training labels over their number, {size}; means over seeds, bars: ± one standard deviation. Dashed: true labels. "
+        "Grey: all bits of random labels."
     )
     charts = {name: (_chart(fits), caption)} if _means(fits) else {}
     return Result(name, TITLE, "capacity", size, runs, tables, charts, _claims(capacities))

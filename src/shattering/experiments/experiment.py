@@ -1,7 +1,7 @@
 """The parts that all experiments share: stored runs of a configuration, tables, claims, and the result that has them all."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from statistics import fmean, stdev
@@ -96,6 +96,27 @@ class Runs:
     def records(self, specs: Sequence[StudySpec]) -> list[Run[StudySpec]]:
         """Look up studies. Those that the store lacks have the status "missing"."""
         return [self.store.of(spec).whole() for spec in specs]
+
+
+def bars_over(seeds: Iterable[int]) -> str:
+    """Return the sentence of a caption that says what the error bars of a figure are, or why it has none.
+
+    Args:
+        seeds: how many seeds of each configuration are done.
+
+    Example:
+        >>> bars_over([3, 3]), bars_over([1, 0])
+        ('Bars are ± one standard deviation over 3 seeds.', 'One seed, so there are no error bars.')
+        >>> bars_over([1, 3])
+        'Bars are ± one standard deviation over seeds, of which there are 1 to 3; none for one seed.'
+    """
+    known = sorted({n for n in seeds if n})
+    if not known or known == [1]:
+        return "One seed, so there are no error bars."
+    if len(known) == 1:
+        return f"Bars are ± one standard deviation over {known[0]} seeds."
+    none = "; none for one seed" if known[0] == 1 else ""
+    return f"Bars are ± one standard deviation over seeds, of which there are {known[0]} to {known[-1]}{none}."
 
 
 @dataclass(frozen=True, repr=False)

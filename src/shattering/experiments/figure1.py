@@ -26,7 +26,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     ]
     caption = (
         f"Figure 1, {runs.size}: (a) training loss over steps; (b) time to overfit over label corruption, relative to original labels; (c) "
-        "test error over label corruption."
+        "test error over label corruption. Bars are ± one standard deviation over seeds."
     )
     charts = {"figure1": (beside(*drawn), caption)} if drawn else {}
     all_runs = list({run.run_id: run for part in results.values() for run in part.runs}.values())

@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from shattering.experiments.experiment import NEAR, Claim, Column, Result, Runs, Table, judge
+from shattering.experiments.experiment import NEAR, Claim, Column, Result, Runs, Table, bars_over, judge
 from shattering.experiments.figure1b import NETWORKS, outcomes, specs
 from shattering.experiments.reference import MODEL_NAMES, table_1
 from shattering.experiments.scales import CORRUPTIONS, Scale
@@ -50,9 +50,10 @@ def result(scale: Scale, runs: Runs) -> Result:
     all_runs = [run for by_corruption in by_network.values() for outcome in by_corruption.values() for run in outcome.runs]
     theirs = [(network, p, _theirs(network, p) / 100) for network in NETWORKS for p in ENDS]
     chart = error_curves(all_runs, theirs, {network: MODEL_NAMES[network] for network in NETWORKS})
+    bars = bars_over(len(outcome.done) for by_corruption in by_network.values() for outcome in by_corruption.values())
     caption = (
         f"Test error at the end of training over the probability of label corruption, {runs.size}. Open markers are the paper's, from "
-        "its table 1, with n = 50,000."
+        f"its table 1, with n = 50,000. {bars}"
     )
     note = "The paper prints no numbers for the curves; those of both ends are in its table 1."
     table = Table(f"Test error, ours with {runs.size}", COLUMNS, rows, note)

@@ -8,7 +8,7 @@ from shattering.experiments.figure2b import best_so_far
 from shattering.experiments.reference import TABLE_2, Table2Row
 from shattering.experiments.scales import Scale
 from shattering.experiments.table2 import no_test, regularizers, row_specs, size_of, tested, undecided
-from shattering.report.charts import SIZE, Chart, dash, series
+from shattering.report.charts import SIZE, Chart, dash, series, some_of
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
@@ -45,7 +45,8 @@ def result(scale: Scale, runs: Runs) -> Result:
     curves = _chart(scale, {regularizers(row): outcome.done for row, outcome in outcomes.items()})
     caption = (
         f"Top-1 accuracy over steps, {size}, original labels. Train is the online accuracy, on augmented images if there is augmentation. "
-        "The shaded area, from the test accuracy up to the best so far, is what early stopping on the test set could gain." + no_test(scale)
+        "The shaded area, from the test accuracy up to the best so far, is what early stopping on the test set could gain. "
+        "Markers tell the regularizers apart." + no_test(scale)
     )
     all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
     charts = {"figure2a": (curves, caption)} if curves is not None else {}
@@ -78,15 +79,17 @@ def _chart(scale: Scale, runs: dict[str, list[Run]]) -> Chart | None:
     data = pd.concat(frames)
     lines = data.melt(["step", "epoch", "model", "run"], [f"{split}_accuracy" for split in splits], "split", "accuracy")
     lines["split"] = lines["split"].str.partition("_")[0]
-    models = series("model", list(runs), ["strokeDash"], columns=1, title="regularizers")["color"]
+    looks = series("model", list(runs), columns=1, title="regularizers")
+    models = looks["color"]
     dashes = dash("split", *splits)
     x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
     tooltip = ["model:N", "split:N", "epoch:Q", alt.Tooltip("accuracy:Q", format=".1%")]
     drawn = alt.Chart(lines).mark_line().encode(x=x, y=y, color=models, strokeDash=dashes, detail="run:N", tooltip=tooltip)
+    markers = alt.Chart(some_of(lines, ["run", "split"])).mark_point().encode(x=x, y=y, **looks, tooltip=tooltip)
     if "test" not in splits:
-        return drawn.properties(**SIZE)
+        return alt.layer(drawn, markers).properties(**SIZE)
     area = alt.Chart(data).mark_area(opacity=0.3).encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=models, detail="run:N")
-    return alt.layer(drawn, area).properties(**SIZE)
+    return alt.layer(drawn, markers, area).properties(**SIZE)
 
 
 def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:

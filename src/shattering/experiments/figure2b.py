@@ -6,7 +6,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, cut_short, few_seeds, judge, not_annealed
 from shattering.experiments.reference import BATCH_NORM_GAIN, MODEL_NAMES, table_1
 from shattering.experiments.scales import Scale
-from shattering.report.charts import SIZE, Chart, dash, series
+from shattering.report.charts import SIZE, Chart, dash, series, some_of
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
@@ -47,7 +47,8 @@ def result(scale: Scale, runs: Runs) -> Result:
     curves = _chart([run for outcome in plain.values() for run in outcome.done])
     caption = (
         f"Accuracy over steps, {runs.size}, no explicit regularizers. The shaded area, from the test accuracy up to the best so far, is "
-        "what early stopping on the test set could gain (an upper bound). Level lines are the paper's accuracies at the end."
+        "what early stopping on the test set could gain (an upper bound). Level lines are the paper's accuracies at the end. "
+        "Markers tell the networks apart, one line per seed."
     )
     all_runs = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
     charts = {"figure2b": (curves, caption)} if curves is not None else {}
@@ -92,7 +93,8 @@ def _chart(runs: list[Run]) -> Chart | None:
         ]
     )
     dashes = dash("split", "test", "train", PAPER)
-    models = series("model", ["with BatchNorm", "w/o BatchNorm"], ["strokeDash"])["color"]
+    looks = series("model", ["with BatchNorm", "w/o BatchNorm"])
+    models = looks["color"]
     x, y = alt.X("step:Q", title="step", axis=alt.Axis(format="~s")), alt.Y("accuracy:Q", title="accuracy", axis=alt.Axis(format="%"))
     drawn = (
         alt.Chart(lines)
@@ -108,7 +110,9 @@ def _chart(runs: list[Run]) -> Chart | None:
     )
     shaded = alt.Chart(data).mark_area(opacity=0.3).encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=models, detail="run:N")
     rules = alt.Chart(theirs).mark_rule().encode(y="accuracy:Q", color=models, strokeDash=dashes)
-    return alt.layer(drawn, shaded, rules).properties(**SIZE)
+    ends = theirs.assign(step=int(data["step"].max()))
+    markers = alt.Chart(pd.concat([some_of(lines, ["run", "split"]), ends])).mark_point().encode(x=x, y=y, **looks)
+    return alt.layer(drawn, shaded, rules, markers).properties(**SIZE)
 
 
 def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome]) -> list[Claim]:

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from shattering import seeds
 from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
-from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
+from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, bars_over, contains_zero, judge
 from shattering.experiments.scales import Scale
 from shattering.report.charts import SIZE, Chart, log_axis
 from shattering.runs.study import StudySpec
@@ -107,7 +107,8 @@ def result(scale: Scale, runs: Runs) -> Result:
     means = [{"passes": at} | {key: float(group[key].to_numpy().mean()) for key in ("weights", "loss")} for at, group in by_pass]
     rows = [row for row in means if row["passes"] in SHOWN]
     note = "Two trainings that differ in one example; means over the replaced examples. Distances are in units of the weights' norm."
-    charts = {"passes": (_chart(means), f"Distance of the weights of two trainings that differ in one example, {size}.")} if rows else {}
+    caption = f"Distance of the weights of two trainings that differ in one example, {size}; means over replaced examples. "
+    charts = {"passes": (_chart(means), caption + bars_over([1]))} if rows else {}
     return Result(
         "passes", TITLE, scale.name, size, [record], [Table(f"Stability, {size}", COLUMNS, rows, note)], charts, [_claim(numbers)]
     )

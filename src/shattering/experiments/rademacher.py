@@ -226,6 +226,8 @@ def _chart(bars: pd.DataFrame) -> Chart:
     base = alt.Chart(bars).encode(y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)))
     x = alt.X("value:Q", title="correlation with random signs", scale=alt.Scale(domain=[0, 1]))
     tooltip = ["model:N", alt.Tooltip("value:Q", format=".3f")]
-    marks = base.mark_bar(height={"band": 0.6}).encode(x=x, **series("kind", names_of(bars["kind"]), by=()), tooltip=tooltip)
+    marks = base.mark_bar(height={"band": 0.6}, filled=False).encode(
+        x=x, **series("kind", names_of(bars["kind"]), ["fill"]), tooltip=tooltip
+    )
     ranges = whiskers(base, "low", "high", "x", MARK)
     return alt.layer(marks, ranges).properties(**SIZE)

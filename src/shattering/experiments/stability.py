@@ -315,8 +315,8 @@ def _chart(rows: list[dict]) -> Chart:
         y=alt.Y("model:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)), yOffset=alt.YOffset("labels:N", sort=list(LABELS))
     )
     x = alt.X(**share_axis("own loss changes", "own"))
-    bars = base.mark_bar().encode(
-        x=x, **series("labels", list(LABELS), by=()), tooltip=["model:N", "labels:N", alt.Tooltip("own:Q", format=".0%")]
+    bars = base.mark_bar(filled=False).encode(
+        x=x, **series("labels", list(LABELS), ["fill"]), tooltip=["model:N", "labels:N", alt.Tooltip("own:Q", format=".0%")]
     )
     ranges = whiskers(base, "own_low", "own_high", "x", MARK)
     return alt.layer(bars, ranges).properties(**SIZE)

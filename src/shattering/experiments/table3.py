@@ -7,7 +7,7 @@ import altair as alt
 import pandas as pd
 
 from shattering.experiments import table3_conv
-from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, judge
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, bars_over, judge
 from shattering.experiments.reference import TABLE_3, Table3Row
 from shattering.experiments.scales import GAMMA_FACTORS, RIDGES, KernelScale, Scale
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
@@ -295,7 +295,8 @@ def _charts(k: KernelScale, filters: Filters) -> dict[str, tuple[Any, str]]:
     if not points:
         return {}
     data = f"{_n(k)} of {k.color}"
-    caption = f"Test error of the linear model on random convolutional features, {data}. Open markers: the paper's, with 32,000 filters."
+    caption = f"Test error of the linear model on random convolutional features, {data}. Open markers: the paper's, with 32,000 filters. "
+    caption += bars_over(len(outcome.done) for outcome in filters.values())
     return {"table3-filters": (_filters_chart(pd.DataFrame(points), k), caption)}
 
 

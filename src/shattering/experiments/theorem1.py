@@ -9,7 +9,7 @@ import pandas as pd
 
 from shattering import seeds
 from shattering.errors import InputError
-from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, bars_over, judge
 from shattering.experiments.relu_points import random_labels, to_check
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.networks import CIFAR_SHAPE
@@ -183,13 +183,12 @@ def result(scale: Scale, runs: Runs) -> Result:
     ]
     charts = {}
     if rows:
-        charts["theorem1"] = (
-            _error_chart(errors),
-            "Largest error of the plain float64 forward pass over n. Below the line, at half a class, every label is right.",
-        )
+        caption = "Largest error of the plain float64 forward pass over n. Below the line, at half a class, every label is right. "
+        charts["theorem1"] = (_error_chart(errors), caption + bars_over([1]))
     both_done = [row for row in trained if row["built_train"] is not None and row["trained_train"] is not None]
     if both_done:
-        caption = f"Accuracies of the built network and of a trained one with as many weights, on random labels of {k.dataset}."
+        caption = f"Accuracies of the built network and of a trained one with as many weights, on random labels of {k.dataset}. "
+        caption += bars_over(len(outcome.done) for pair in pairs.values() for outcome in pair)
         charts["theorem1-trained"] = (_trained_chart(pd.DataFrame(both_done)), caption)
     everything = [*records, *(run for pair in pairs.values() for outcome in pair for run in outcome.runs)]
     return Result("theorem1", TITLE, scale.name, size, everything, tables, charts, _claims(records, trained))

@@ -14,7 +14,7 @@ import pandas as pd
 from shattering.errors import not_installed
 from shattering.report.describe import describe
 from shattering.report.sizing import sized
-from shattering.report.style import DASHES, REFERENCE_DASH, RULE, Style, StyleName, config, find_style, looks_of
+from shattering.report.style import DASHES, PAGE, REFERENCE_DASH, RULE, Style, StyleName, config, find_style, looks_of
 from shattering.system.files import write_aside
 
 Chart = alt.Chart | alt.LayerChart | alt.FacetChart | alt.HConcatChart | alt.VConcatChart
@@ -36,7 +36,8 @@ def series(
     Args:
         field: the column with the names of the series.
         names: of the series, in the order of the legend.
-        by: the channels beside colour: "shape" for points and lines with points, "strokeDash" for lines without.
+        by: the channels beside colour: "shape" for points and lines with points, "strokeDash" for lines without, "fill" for two kinds of
+            bars (`mark_bar(filled=False)`), of which the second are hollow.
         columns: of the legend. None: as many as fit.
         title: of the legend.
 
@@ -49,11 +50,14 @@ def series(
     """
     found = looks_of(names)
     options: dict[str, Any] = {"orient": "bottom"} if columns is None else {"orient": "bottom", "columns": columns}
-    if "shape" not in by and by:
+    if "fill" in by:
+        options |= {"symbolType": "square"}
+    elif "shape" not in by and by:
         options |= {"symbolType": "stroke", "symbolSize": _STROKE}
-    ranges = {"color": [found[name].color for name in names]}
-    ranges |= {"shape": [found[name].marker for name in names], "strokeDash": [found[name].dash for name in names]}
-    channels = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash}
+    colors = [found[name].color for name in names]
+    ranges = {"color": colors, "shape": [found[name].marker for name in names], "strokeDash": [found[name].dash for name in names]}
+    ranges |= {"fill": [*colors[:1], *([PAGE] * (len(names) - 1))]}
+    channels = {"color": alt.Color, "shape": alt.Shape, "strokeDash": alt.StrokeDash, "fill": alt.Fill}
     return {
         channel: channels[channel](
             f"{field}:N", title=title, sort=list(names), legend=alt.Legend(**options), scale=alt.Scale(domain=list(names), range=values)
@@ -61,6 +65,25 @@ def series(
         for channel, values in ranges.items()
         if channel in ("color", *by)
     }
+
+
+def some_of(data: pd.DataFrame, lines: Sequence[str], n: int = 8) -> pd.DataFrame:
+    """Return about n rows of each line of a chart, evenly spread: for markers along lines whose dashes tell something else.
+
+    Args:
+        data: one row per point of a line, in their order.
+        lines: the columns that tell the lines apart.
+        n: markers of a line.
+
+    Example:
+        >>> some_of(pd.DataFrame({"run": ["a"] * 100, "step": range(100)}), ["run"], 4)["step"].tolist()
+        [12, 37, 62, 87]
+    """
+    parts = []
+    for _, line in data.groupby(list(lines), sort=False):
+        step = max(1, len(line) // n)
+        parts.append(line.iloc[step // 2 :: step])
+    return pd.concat(parts)
 
 
 def dash(field: str, *names: str) -> alt.StrokeDash:

@@ -34,7 +34,7 @@ function widen(node, by) {
 }
 
 /* Draw a chart so that it is no wider than its room, and as wide if it is to fill it. Type keeps its size: plots grow and shrink. */
-async function drawIn(place, chart, room, fills) {
+async function drawFitted(place, chart, room, fills) {
   const columns = chart.hconcat?.length ?? chart.columns ?? 1;
   for (let pass = 1; ; pass++) {
     const drawn = await vegaEmbed(place, chart, EMBED), over = place.querySelector("svg").getAttribute("width") - room;
@@ -100,7 +100,7 @@ async function draw(name, spec) {
   try {
     drawing.replaceChildren();
     series.replaceChildren();
-    const view = await drawIn(element("div", drawing), shown, room, figure.classList.contains("wide"));
+    const view = await drawFitted(element("div", drawing), shown, room, figure.classList.contains("wide"));
     drawing.querySelector("svg").setAttribute("aria-hidden", "true"); // the drawing has the words
     if (pick) addSeries(figure, view, pick);
     figure.dataset.drawn = room;
