@@ -4,9 +4,12 @@ import io
 import re
 import sys
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from shattering import RunSpec, Store, measure, randomization_test, run, sweep
+from shattering import InputError, NetworkClassifier, Randomization, RunSpec, Store, load_dataset, measure, randomization_test, run, sweep
+from shattering.diagnose.diagnose import diagnose
 from shattering.system import progress as module
 from shattering.system.progress import Progress
 from tests.conftest import Terminal
@@ -148,4 +151,64 @@ def test_functions_that_take_long_show_it_in_a_terminal_unless_told_not_to(watch
     run(RunSpec("digits", **small, seed=1, params={"network": "mlp-1x8", "epochs": 2}), store, progress=False)
     measure(done, measures=["n_parameters"], progress=False)
     randomization_test("nearest-neighbors", "digits", **small, n_permutations=2, randomizations=["permuted-labels"], progress=False)
+    assert terminal.getvalue() == ""
+
+
+def test_a_fit_shows_its_epochs_unless_a_call_around_it_has_a_line(watch, clock, monkeypatch):
+    monkeypatch.setattr(module.Progress, "update", ticking(module.Progress.update, clock))
+    terminal, model = watch(), NetworkClassifier("mlp-1x4", epochs=3)
+    model.fit(np.eye(8), np.arange(8) % 2)
+    assert re.search(r"\repochs 2/3  about 1 s left  train \d", terminal.getvalue())
+    assert lines(terminal)[-1] == ""
+    silent = watch()
+    model.fit(np.eye(8), np.arange(8) % 2, progress=False)
+    with Progress("fits", 2, False):
+        model.fit(np.eye(8), np.arange(8) % 2)
+    assert silent.getvalue() == ""
+    assert "progress" not in model.get_params()
+    with pytest.raises(InputError, match="progress is 'no'"):
+        model.fit(np.eye(8), np.arange(8) % 2, progress="no")
+
+
+def ticking(update, clock):
+    """Make each update take a second."""
+
+    def slow(self, *arguments):
+        clock[0] += 1.0
+        update(self, *arguments)
+
+    return slow
+
+
+def test_images_that_are_decoded_are_counted(watch, clock, monkeypatch, tmp_path):
+    for i in range(6):
+        (folder := tmp_path / f"class{i % 2}").mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4), (40 * i, 0, 0)).save(folder / f"{i}.png")
+    monkeypatch.setattr(module.Progress, "update", ticking(module.Progress.update, clock))
+    terminal = watch()
+    load_dataset(tmp_path)
+    assert re.search(r"\rdata  about \d+ s left  images decoded 2/6", terminal.getvalue())
+    again = watch()
+    load_dataset(tmp_path, progress=False)
+    assert again.getvalue() == ""
+
+
+def test_a_diagnosis_shows_its_checks(watch, clock, monkeypatch, tmp_path):
+    monkeypatch.setattr(module.Progress, "update", ticking(module.Progress.update, clock))
+    spec = RunSpec("digits", n_train=60, n_test=20, randomization=Randomization(1.0), params={"epochs": 1, "network": "mlp-1x4"})
+    done = run(spec, Store(tmp_path), progress=False)
+    terminal = watch()
+    assert diagnose(done)
+    assert "\rchecks 2/3  about" in terminal.getvalue()
+    assert lines(terminal)[-1] == ""
+    silent = watch()
+    diagnose(done, progress=False)
+    assert silent.getvalue() == ""
+
+
+def test_only_the_first_process_draws(watch, monkeypatch):
+    monkeypatch.setattr(module.multiprocessing, "parent_process", object)
+    terminal = watch()
+    with Progress("fits", 2) as progress:
+        progress.update(1)
     assert terminal.getvalue() == ""

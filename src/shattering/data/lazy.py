@@ -3,7 +3,7 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -21,10 +21,12 @@ from shattering.data.row_groups import RowGroups
 from shattering.data.threads import in_order
 from shattering.errors import InputError
 from shattering.system.cache import kept, kept_json
+from shattering.system.progress import Progress
 
 LARGE = 4 << 30  # decoded bytes from which images never live in memory
 _CHUNK = 64  # images at most that a thread takes at a time
 _CHUNK_BYTES = 64 << 20  # decoded bytes at most that it makes of them, or one image
+_QUICK = 1.0  # seconds before a line of progress appears
 _READING = 2  # what all that is kept of decoded images depends on: another number when the same bytes give other pixels
 
 Result = TypeVar("Result")
@@ -198,10 +200,12 @@ class ImagesOnDisk:
                 return self._image(i, data)
             return self._decode(i, data, lambda text: notes.setdefault(i, []).append(text)).transpose(2, 0, 1)
 
-        for i, pixels in enumerate(self._in_threads(image)):
-            if len(pixels) > out.shape[1]:
-                out = np.repeat(out, len(pixels), axis=1)  # the first colours among grey images
-            out[i] = pixels
+        with Progress("images decoded", len(self), after=_QUICK) as shown:
+            for i, pixels in enumerate(self._in_threads(image)):
+                if len(pixels) > out.shape[1]:
+                    out = np.repeat(out, len(pixels), axis=1)  # the first colours among grey images
+                out[i] = pixels
+                shown.update(i + 1)
         told: dict[str, list[int]] = {}
         for i in sorted(notes):
             for text in notes[i]:
@@ -236,7 +240,15 @@ class ImagesOnDisk:
         def check(found: object) -> bool:
             return isinstance(found, list) and all(type(i) is int and 0 <= i < len(self) for i in found)
 
-        return self._remembered("unreadable", lambda: [i for i, good in enumerate(self._in_threads(is_readable)) if not good], check)
+        def compute() -> list[int]:
+            found = []
+            with Progress("images tried", len(self), after=_QUICK) as shown:
+                for i, good in enumerate(self._in_threads(is_readable)):
+                    found += [] if good else [i]
+                    shown.update(i + 1)
+            return found
+
+        return self._remembered("unreadable", compute, check)
 
     def moments(self) -> tuple[list[float], list[float]]:
         """Return mean and standard deviation of each channel, pixels in 0…1; kept in the cache folder.
@@ -247,7 +259,8 @@ class ImagesOnDisk:
             raise InputError("the images are Gaussian already, expected pixels to take the moments of")
 
         def compute() -> list[list[float]]:
-            return [values.tolist() for values in channel_moments(self.in_chunks())]
+            with Progress("images measured", len(self), after=_QUICK) as shown:
+                return [values.tolist() for values in channel_moments(_counted(self.in_chunks(), shown))]
 
         def check(found: object) -> bool:
             return np.shape(found) == (2, self.shape[1]) and bool(np.isfinite(found).all())  # type: ignore[call-overload, arg-type]  # JSON
@@ -260,8 +273,10 @@ class ImagesOnDisk:
 
         def compute() -> str:
             digest = hashlib.sha256()
-            for data in self._in_threads(lambda _, data: data):
-                digest.update(f"{len(data)} ".encode() + data)
+            with Progress("images read", len(self), after=_QUICK) as shown:
+                for i, data in enumerate(self._in_threads(lambda _, data: data)):
+                    digest.update(f"{len(data)} ".encode() + data)
+                    shown.update(i + 1)
             return digest.hexdigest()
 
         content = self._remembered("content", compute, lambda found: isinstance(found, str))
@@ -342,6 +357,15 @@ class ImagesOnDisk:
     def _encoded(self, i: int) -> bytes:
         row = int(self.rows[i])
         return self._groups.read(row) if self._groups else self.source.read(row)  # type: ignore[union-attr]  # rows of Parquet have groups
+
+
+def _counted(chunks: Iterable[torch.Tensor], shown: Progress) -> Iterator[torch.Tensor]:
+    """Yield chunks of images, and tell how many have been used."""
+    done = 0
+    for chunk in chunks:
+        yield chunk
+        done += len(chunk)
+        shown.update(done)
 
 
 def _write(path: Path, made: tuple[torch.Tensor, list[str]]) -> None:

@@ -24,7 +24,9 @@ from shattering.data.subsets import hold_out as held_out
 from shattering.errors import InputError, printable, reason, shown
 from shattering.identity.files import check_unchanged, files_digest
 from shattering.parameters import Count, Natural, check_arguments
+from shattering.system.progress import Progress
 
+_QUICK = 1.0  # seconds before a line of progress appears
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
 
 
@@ -61,6 +63,7 @@ def load_dataset(
     target: str | None = None,
     targets: Targets | None = None,
     groups: Any = None,
+    progress: bool | None = None,
 ) -> Dataset:
     """Load a dataset whole, or class-balanced subsets of it.
 
@@ -97,6 +100,7 @@ def load_dataset(
         groups: (n,) values that are equal for examples that belong together, such as those of one patient, or the name of a column;
             for four arrays a pair (of the train split, of the test split). A test split is then held out of whole groups. None: the
             examples are independent of each other.
+        progress: see `shattering.system.progress`; shown after a second, while images are decoded.
 
     Raises:
         InputError: for anything unknown, unreadable or inconsistent: labels that are missing or of two kinds, pictures that 8-bit grey
@@ -111,7 +115,7 @@ def load_dataset(
         (100, (1, 8, 8))
     """
     names = ("n_train", "n_test", "seed", "n_validation", "hold_out", "image_size", "skip_corrupt")
-    check_arguments(load_dataset, locals(), *names)
+    check_arguments(load_dataset, locals(), *names, "progress")
     if isinstance(source, str) and not source:
         raise InputError("dataset is '', expected a name or a path")
     check_order(channels)
@@ -125,7 +129,14 @@ def load_dataset(
     elif isinstance(source, (str, Path)):
         said = replace(said, target=None)
     reading = Reading(image_size, skip_corrupt, channels, target)
-    dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), reading, said, name, (n_train, n_test))
+    with Progress("data", 1, progress, after=_QUICK):
+        dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), reading, said, name, (n_train, n_test))
+        return _limited(dataset, reading, n_train, n_test, seed, n_validation)
+
+
+def _limited(dataset: Dataset, reading: Reading, n_train: int | None, n_test: int | None, seed: int, n_validation: int | None) -> Dataset:
+    """Check the images and the classes of a dataset, and return its subsets: in memory if they fit."""
+    image_size, skip_corrupt = reading.size, reading.skip_corrupt
     if image_size and not isinstance(dataset.train.inputs, ImagesOnDisk):
         raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
     if not dataset.train.is_regression:

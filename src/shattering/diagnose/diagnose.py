@@ -13,17 +13,20 @@ from shattering.diagnose.finding import LIKELIHOODS, Finding, most_likely_first
 from shattering.diagnose.network import network_findings
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.wrapped import TrainingFunction, Wrapped
+from shattering.parameters import check
 from shattering.report.answer import FITS
 from shattering.runs.fit import load_data
 from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
+from shattering.system.progress import Progress
 
 TRUE_RATHER = 0.2  # agreement with the true labels minus that with the given ones, from which a model is said to know them
+_QUICK = 1.0  # seconds before a line of progress appears
 _BLOCK = 256  # images that are hashed at a time
 CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the largest probability that this is chance
 
 
-def diagnose(run: Run, objects: Objects | None = None, others: Sequence[Run] = ()) -> list[Finding]:
+def diagnose(run: Run, objects: Objects | None = None, others: Sequence[Run] = (), progress: bool | None = None) -> list[Finding]:
     """Find out why a run on random labels did not fit them.
 
     A rule reports only what it finds in this run's parameters, data, history or weights; see docs/diagnosis.md.
@@ -32,6 +35,7 @@ def diagnose(run: Run, objects: Objects | None = None, others: Sequence[Run] = (
         run: on permuted or random labels.
         objects: the objects that its spec names.
         others: runs of the same model on other permutations of the labels, which tell chance from knowledge of the true labels.
+        progress: see `shattering.system.progress`; shown after a second.
 
     Returns:
         The findings, the likeliest first; empty if the run fits its labels, or is not done.
@@ -43,9 +47,15 @@ def diagnose(run: Run, objects: Objects | None = None, others: Sequence[Run] = (
     """
     if run.status != "done" or run.result["train_accuracy"] >= FITS:
         return []
-    model, train = run.spec.build(objects), load_data(run.spec, objects)[0].train
-    findings = [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, model, others), *too_small(run.result)]
-    findings += network_findings(run, train, objects) if isinstance(model, NetworkClassifier) else limits(model, run.result)
+    check("progress", progress, bool | None)
+    findings: list[Finding] = []
+    with Progress("checks", 3, progress, after=_QUICK) as shown:
+        shown.update(0, "load the data")
+        model, train = run.spec.build(objects), load_data(run.spec, objects)[0].train
+        shown.update(1, "inputs that occur twice")
+        findings += [*duplicates(train, run.result["train_accuracy"]), *_labels_not_used(run, model, others), *too_small(run.result)]
+        shown.update(2, "the model and its training")
+        findings += network_findings(run, train, objects) if isinstance(model, NetworkClassifier) else limits(model, run.result)
     return most_likely_first(findings)
 
 

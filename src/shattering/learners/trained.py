@@ -38,9 +38,10 @@ from shattering.learners.train.optimizers import DEFAULT_RATE, OptimizerName, ch
 from shattering.learners.train.outputs import Call, Forward, Outputs
 from shattering.learners.train.precision import Autocast, Precision
 from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
+from shattering.learners.train.shown import shown_epochs
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
-from shattering.parameters import check_fields
+from shattering.parameters import check, check_fields
 
 _LOOKED_AT = 32  # examples whose outputs are looked at before training
 
@@ -151,6 +152,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         validation: Split | None = None,
         checkpoint: str | Path | None = None,
         on_epoch: Callable[[dict], None] | None = None,
+        progress: bool | None = None,
     ):
         """Train on a Split, or on images (n, c, h, w) or features (n, d) with labels or targets y (n,).
 
@@ -162,6 +164,8 @@ class TrainedNetwork(OwnModel, BaseEstimator):
             checkpoint: a file to resume from and to keep checkpoints in; a resumed fit has the history of an
                 uninterrupted one (bitwise on the CPU).
             on_epoch: called with each row of the history.
+            progress: see `shattering.system.progress`; shown after a second, unless this is a part of a call that has a line of its own.
+                It is no parameter of the model, as those identify its runs.
 
         In a process group of `torch.distributed` all processes train together, each on its part of every batch; of what is written
         and called, rank 0 takes care.
@@ -170,6 +174,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
             InputError: for bad parameters or data.
         """
         self.check_params()
+        check("progress", progress, bool | None)
         inputs, labels = self._training_data(X, y)
         seed = _as_seed(self.random_state)
         watched = [split.inputs for split in (test, validation) if split]
@@ -186,7 +191,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), len(labels), list(inputs.shape[1:])]) if checkpoint else ""
         tracker = self._tracker(X, labels)
-        with self._strategy() as strategy:
+        with self._strategy() as strategy, shown_epochs(self.epochs, progress, on_epoch) as each_epoch:
             state = loop.fit(
                 compiled,
                 self._preprocessing.augmented(clean, inputs, self.augment, hyperparameters.order_seed),
@@ -198,7 +203,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
                 checkpoint=Path(checkpoint) if checkpoint else None,
                 key=key,
                 world_matters=self._world_matters(),
-                on_epoch=on_epoch,
+                on_epoch=each_epoch,
             )
         self._keep(state, clean, tracker)
         return self

@@ -5,6 +5,7 @@ line, and a line that stays for each part that has ended, which a file or a pipe
 """
 
 import contextlib
+import multiprocessing
 import shutil
 import sys
 import time
@@ -27,6 +28,7 @@ class Progress:
         total: how many of them there are to do; None if nobody knows; 1 if nothing is to be counted.
         shown: the parameter `progress` of the function that opens it.
         done: how much was there before.
+        after: seconds before the line is first drawn, for what is often quick.
 
     Example:
         >>> with Progress("fits", total=3, shown=False) as progress:
@@ -34,15 +36,16 @@ class Progress:
         ...         progress.update(fit + 1, "of a forest")
     """
 
-    def __init__(self, what: str, total: float | None = None, shown: bool | None = None, done: float = 0):
+    def __init__(self, what: str, total: float | None = None, shown: bool | None = None, done: float = 0, after: float = 0.0):
         self.what, self.total, self.before, self.done = what, total, done, done
         self.outer = _OPEN.get()
         self.is_silent = shown is False or (self.outer is not None and self.outer.is_silent)
         self.says = shown is True and not self.is_silent
         self.is_drawn = self.outer is None and not self.is_silent and _is_watched()
         self.note = self.part_note = ""
+        self._has_told = False
         self.part = 0.0  # of the next unit of `done`, in 0…1
-        self._start, self._last, self._length = time.monotonic(), 0.0, 0
+        self._start, self._last, self._length, self._after = time.monotonic(), 0.0, 0, after
 
     def __enter__(self) -> Self:
         self._token = _OPEN.set(self)
@@ -50,7 +53,7 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         _OPEN.reset(self._token)
-        if self.outer is not None:
+        if self.outer is not None and self._has_told:
             self.outer.take_part(0.0, "")
         self._erase()
 
@@ -80,6 +83,11 @@ class Progress:
         """Draw the line again, with the time by now."""
         self._draw()
 
+    @staticmethod
+    def is_open() -> bool:
+        """True within a call that has a line of progress, or was asked for none: what happens there is its to tell."""
+        return _OPEN.get() is not None
+
     @property
     def is_seen(self) -> bool:
         """True if the line is drawn here, or in that of the call around this one."""
@@ -103,11 +111,12 @@ class Progress:
 
     def _tell_outer(self) -> None:
         if self.outer is not None and not self.is_silent:
+            self._has_told = True
             self.outer.take_part(self.share or 0.0, "  ".join(filter(None, [self._what(), self.note, self.part_note])))
 
     def _draw(self, at_once: bool = False) -> None:
         now = time.monotonic()
-        if not self.is_drawn or (now - self._last < _EVERY and not at_once):
+        if not self.is_drawn or now - self._start < self._after or (now - self._last < _EVERY and not at_once):
             return
         width = shutil.get_terminal_size().columns if sys.stderr.isatty() else _NOTEBOOK_WIDTH
         line = self.line(now - self._start)
@@ -127,8 +136,8 @@ class Progress:
 
 
 def _is_watched() -> bool:
-    """Return whether a person sees the standard error as it is written: a terminal, or a notebook's cell."""
-    if sys.stderr is None:
+    """Return whether a person sees the standard error of this process as it is written: a terminal, or a notebook's cell."""
+    if sys.stderr is None or multiprocessing.parent_process() is not None:  # the terminal is the first process's
         return False
     with contextlib.suppress(ValueError, AttributeError):  # closed, or something that stands for a file
         if sys.stderr.isatty():
