@@ -1,8 +1,6 @@
 """Parts of the solvers against dense algebra, in tiles and blocks that do not divide n."""
 
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from shattering.linalg.gram import Gaussian, KernelGram, exact_product, linear
 from shattering.linalg.low_rank import Preconditioner, pivoted_cholesky
 from shattering.linalg.stored import StoredGram
 from shattering.linalg.tiles import LowerTiles, NotPositiveDefinite
+from tests.programs import run_program
 
 N = 53
 
@@ -222,7 +221,7 @@ from pathlib import Path
 import numpy as np
 from shattering.learners.kernel import KernelInterpolator
 
-def peak():  # getrusage would begin with the peak of the process that started this one
+def peak():  # that of a fork begins with what it shares; getrusage would begin with the peak of the process that started this one
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1])
 
 X = np.random.default_rng(0).random((2500, 1200), dtype=np.float32)
@@ -239,9 +238,7 @@ print(json.dumps(found))
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the peak of a process is read from /proc")
 def test_a_fit_takes_no_more_memory_than_its_plan_says():
-    child = subprocess.run(
-        [sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
+    child = run_program([sys.executable, "-c", PEAKS], check=True)
     for taken, planned in json.loads(child.stdout):
         assert taken <= planned
     assert max(taken / planned for taken, planned in json.loads(child.stdout)) > 0.2
