@@ -237,7 +237,10 @@ BAD = {
     "one group": (lambda: load_dataset(([[1.0]] * 6, [0, 1] * 3), groups=[1] * 6), "in 1 groups, expected at least two"),
     "an unknown kind": (lambda: load_dataset(([[1.0]] * 6, [0, 1] * 3), kind="graph"), "unknown kind 'graph'; known: images"),
     "an unknown column": (lambda: load_dataset(frame(), target="colours"), "unknown target of the DataFrame: 'colours'"),
-    "no target": (lambda: load_dataset(frame()), "data is a DataFrame, expected target beside it"),
+    "no target": (
+        lambda: load_dataset(frame()),
+        r"the DataFrame has the columns .*, expected target \(--target\), the one with the labels, or \(X, y\)",
+    ),
     "a target of a name": (lambda: load_dataset("digits", targets="classes"), "targets is 'classes', expected none beside the dataset"),
     "negative tokens": (lambda: load_dataset(([[1, -1]] * 6, [0, 1] * 3), kind="tokens"), "has the token -1, expected ids of at least 0"),
     "fractional tokens": (
@@ -298,7 +301,7 @@ def test_images_whose_labels_are_in_a_table_beside_them(tmp_path):
         data = load_dataset(tmp_path, target="breed", hold_out=False)
     assert data.train.y.tolist() == labels["breed"].tolist()
     assert (data.train.inputs.permute(0, 2, 3, 1).numpy() == pictures[:7]).all()
-    with pytest.raises(InputError, match="expected target, the name of the column of labels"):
+    with pytest.raises(InputError, match=r"has the columns 'id', 'breed', 'age', expected target \(--target\), the one with the labels"):
         load_dataset(tmp_path)
 
 
@@ -376,3 +379,10 @@ def test_series_with_another_index_are_taken_by_their_places():
     X = pd.DataFrame({"a": range(6)}, index=list("abcdef"))
     assert load_dataset((X, SERIES), hold_out=False).train.y.tolist() == SERIES.tolist()
     assert load_dataset((X, SERIES.set_axis(X.index)), hold_out=False).train.y.tolist() == SERIES.tolist()
+
+
+def test_a_table_in_a_file_without_target_names_its_columns(tmp_path):
+    pd.DataFrame({f"column {k}": [1, 2] for k in range(14)}).to_csv(tmp_path / "wide.csv", index=False)
+    expected = r"wide.csv has the columns 'column 0', .*'column 11' and 2 more, expected target \(--target\), the one with the labels$"
+    with pytest.raises(InputError, match=expected):
+        load_dataset(tmp_path / "wide.csv")

@@ -18,7 +18,7 @@ from shattering.data.encoded import Encoded, ImageFiles, ParquetRows, open_parqu
 from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.lazy import LARGE, ImagesOnDisk
 from shattering.data.split import Split
-from shattering.data.tables import read_table
+from shattering.data.tables import read_table, without_target
 from shattering.data.targets import check_names, kind_of, plain_labels
 from shattering.errors import InputError, printable, reason
 from shattering.system.machine import available_memory, require_memory
@@ -226,7 +226,7 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     rest = [str(name) for name in frame.columns if name != columns[0]]
     label = target or next((name for name in rest if name.lower() in LABELS), rest[0] if len(rest) == 1 else None)
     if label is None or label not in rest:
-        raise InputError(f"{where} has columns {list(frame.columns)}, expected target, the name of the column of labels")
+        raise without_target(list(frame.columns), where)
     names = frame[columns[0]].astype(str).tolist()
     several = next((name for name in names if len(by_name[name]) > 1), None)
     chosen = [by_name[name][0] for name in names]

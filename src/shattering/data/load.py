@@ -188,7 +188,7 @@ def _by_columns(source: Any, said: Said) -> tuple[tuple[Any, Any], Any]:
             raise InputError(f"target is {said.target!r} for {where}, expected a file that ends in {', '.join(tables.SUFFIXES)}")
         frame = tables.read_table(path)
     if said.target is None:
-        raise InputError("data is a DataFrame, expected target beside it, the name of the column of labels, or (X, y)")
+        raise tables.without_target(list(frame.columns), "the DataFrame", ", or (X, y)")
     X, y, groups = tables.columns_of(frame, said.target, said.groups, where)
     return (X, y), groups
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shattering.data import formats, image_folders
+from shattering.data import formats, image_folders, tables
 from shattering.data.catalog import DATASETS, GIVEN, HUB, HubSource
 from shattering.data.channels import ORDERS
 from shattering.data.dataset import Dataset
@@ -83,7 +83,7 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
         return hold_out(formats.read_labelled_images(path, table, reading.target, reading.size, reading.skip_corrupt), path.name)
     if path.is_file():
         if path.suffix.lower() in (".csv", ".tsv"):
-            raise InputError(f"{where} is a table, expected target beside it, the name of the column of labels")
+            raise tables.without_target(list(tables.read_table(path).columns), where)
         if path.suffix.lower() != ".parquet":
             raise InputError(f"{where} ends in {path.suffix!r}, expected a folder, an .npz or a .parquet file")
         return hold_out(reading.parquet([path])[0], path.stem)

@@ -1,5 +1,6 @@
 """A DataFrame, or a CSV or Parquet file of columns → inputs, labels and groups, by the names of columns."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -43,6 +44,22 @@ def columns_of(frame: pd.DataFrame, target: str, groups: Any = None, where: str 
     if X.shape[1] == 0:
         raise InputError(f"{where} has no columns beside {', '.join(map(repr, names))}, expected features")
     return Columns(X, frame[target], frame[groups] if isinstance(groups, str) else groups)
+
+
+_SHOWN = 12  # names of columns in a message
+
+
+def without_target(columns: Sequence[object], where: str, also: str = "") -> InputError:
+    """Return the error of a table whose column of labels nobody has named.
+
+    Args:
+        columns: names of its columns.
+        where: what has them.
+        also: another remedy, with "or" before it.
+    """
+    names, more = [str(name) for name in columns[:_SHOWN]], len(columns) - _SHOWN
+    known = ", ".join(map(repr, names)) + (f" and {more:,} more" if more > 0 else "")
+    return InputError(f"{where} has the columns {known}, expected target (--target), the one with the labels{also}")
 
 
 def read_table(path: Path) -> pd.DataFrame:

@@ -19,11 +19,11 @@ from shattering.learners.devices import Device
 from shattering.learners.own import FitRecord
 from shattering.learners.preprocessing import Standardize
 from shattering.learners.train import asynchronous, evaluation
+from shattering.learners.train.autocast import Precision
 from shattering.learners.train.batches import Examples
 from shattering.learners.train.epoch import Strategy
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import Outputs
-from shattering.learners.train.precision import Precision
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, NotNegative, Share

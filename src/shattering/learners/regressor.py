@@ -15,9 +15,9 @@ from shattering.learners.devices import Device
 from shattering.learners.own import FitRecord
 from shattering.learners.preprocessing import Standardize
 from shattering.learners.train import evaluation
+from shattering.learners.train.autocast import Precision
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import NumberOutputs, Outputs
-from shattering.learners.train.precision import Precision
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, NotNegative, Share

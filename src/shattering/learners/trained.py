@@ -30,13 +30,13 @@ from shattering.learners.own import OwnModel
 from shattering.learners.preprocessing import Preprocessing, Standardize
 from shattering.learners.tokens import mask_name, padded, vocabulary_of
 from shattering.learners.train import asynchronous, evaluation, loop
+from shattering.learners.train.autocast import Autocast, Precision
 from shattering.learners.train.batches import Examples
 from shattering.learners.train.checkpoint import TrainState
 from shattering.learners.train.epoch import Strategy, Synchronous
 from shattering.learners.train.hyperparameters import Hyperparameters, resolve_decay_steps
 from shattering.learners.train.optimizers import DEFAULT_RATE, OptimizerName, check_optimizer
 from shattering.learners.train.outputs import Call, Forward, Outputs
-from shattering.learners.train.precision import Autocast, Precision
 from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.train.shown import shown_epochs
 from shattering.learners.train.tracker import Tracker

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from shattering.errors import InputError, reason
-from shattering.learners.train.precision import Chosen
+from shattering.learners.train.autocast import Chosen
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import load_plain

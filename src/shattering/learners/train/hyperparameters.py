@@ -10,9 +10,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering.errors import InputError
+from shattering.learners.train.autocast import Autocast, Precision
 from shattering.learners.train.optimizers import OptimizerName, make_optimizer
 from shattering.learners.train.outputs import Call, Forward, Outputs
-from shattering.learners.train.precision import Autocast, Precision
 
 _PAPER_EPOCH = 391  # updates: 50,000 images in batches of 128
 

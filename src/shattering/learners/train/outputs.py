@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering.errors import InputError
-from shattering.learners.train.precision import Autocast
+from shattering.learners.train.autocast import Autocast
 from shattering.networks.forward import first_forward
 
 

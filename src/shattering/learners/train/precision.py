@@ -1,45 +1,22 @@
-"""The precision in which a network computes: float32, or bfloat16 by autocast, where "auto" is the quicker of the two, by a measurement."""
+"""The choice of a precision by a measurement."""
 
 import time
-from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
-from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import nn
 
 from shattering import seeds
+from shattering.learners.train.autocast import Autocast, Chosen
 from shattering.learners.train.batches import Examples
+from shattering.learners.train.hyperparameters import Hyperparameters
 
-if TYPE_CHECKING:
-    from shattering.learners.train.hyperparameters import Hyperparameters
-
-Chosen = Literal["float32", "bfloat16"]
-Precision = Literal["float32", "bfloat16", "auto"]
 _REPEATS = 3
 _WORTH = 0.9  # bfloat16 is taken if it needs at most this share of the time of float32
 
 
-@dataclass(frozen=True)
-class Autocast:
-    """Makes the context in which a network computes its outputs.
-
-    Args:
-        device: type of the device, such as "cpu".
-        precision: "auto", before the choice is made, computes in float32.
-    """
-
-    device: str
-    precision: Precision
-
-    def __call__(self) -> AbstractContextManager:
-        """Return a new context."""
-        return torch.autocast(self.device, torch.bfloat16) if self.precision == "bfloat16" else nullcontext()
-
-
-def choose(network: nn.Module, data: Examples, hyperparameters: "Hyperparameters") -> Chosen:
+def choose(network: nn.Module, data: Examples, hyperparameters: Hyperparameters) -> Chosen:
     """Return the precision in which the updates of a network are quicker on this machine.
 
     On a CPU three forward and backward passes of a batch are timed in each precision, in turn, after one that is not counted; bfloat16 is
@@ -74,9 +51,7 @@ def choose(network: nn.Module, data: Examples, hyperparameters: "Hyperparameters
     return "bfloat16" if bfloat16 <= _WORTH * float32 else "float32"
 
 
-def _seconds(
-    network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, hyperparameters: "Hyperparameters", autocast: Autocast
-) -> float:
+def _seconds(network: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, hyperparameters: Hyperparameters, autocast: Autocast) -> float:
     """Time a forward and a backward pass of a batch."""
     network.zero_grad(set_to_none=True)
     start = time.perf_counter()
