@@ -21,6 +21,9 @@ from shattering.linalg.stored import StoredGram, StoredProducts
 from shattering.system import machine
 from tests import oracles
 
+SIDE = 14  # of the images: as in those of up to 20 pixels, one window pools them whole
+D = 3 * SIDE**2
+
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch):
@@ -32,7 +35,7 @@ def _small_blocks(monkeypatch):
 
 @pytest.fixture
 def images():
-    return np.random.default_rng(0).random((70, 3 * 20 * 20), dtype=np.float32)
+    return np.random.default_rng(0).random((70, D), dtype=np.float32)
 
 
 def fitted(images, n_filters=20, **params):
@@ -40,11 +43,13 @@ def fitted(images, n_filters=20, **params):
 
 
 @pytest.mark.parametrize("recipe", ["a", "b"])
-def test_features_agree_with_the_slow_obvious_version(images, recipe):
+def test_features_agree_with_the_slow_obvious_version(recipe):
+    """On images of 32 pixels, which several windows pool."""
+    images = np.random.default_rng(0).random((6, 3 * 32 * 32), dtype=np.float32)
     features = fitted(images, 3, recipe=recipe, random_state=4)
     patches = features._draw_patches("patches", 0, 500).double().numpy()
     filters = features._draw_patches("filters", 0, 8)[:3].double().numpy()
-    expected = np.stack([oracles.random_conv(x.reshape(3, 20, 20) * 255.0, patches, filters, RECIPES[recipe]) for x in images])
+    expected = np.stack([oracles.random_conv(x.reshape(3, 32, 32) * 255.0, patches, filters, RECIPES[recipe]) for x in images])
     if recipe == "b":
         expected = (expected - expected.mean(0)) / expected.std(0)
     found = features.transform(images)
@@ -92,7 +97,7 @@ def test_more_filters_extend_fewer(images):
 @pytest.mark.parametrize("colour", [0.0, 0.3, 0.7, 1.0])
 def test_a_patch_of_one_colour_has_no_response(images, colour):
     features = fitted(images)
-    flat = torch.full((1, 3 * 20 * 20), colour)
+    flat = torch.full((1, D), colour)
     for number in range(3):
         _, offsets = features._filters[number]
         expected = torch.cat([torch.relu(-offsets - 1), torch.relu(offsets - 1)])  # of a patch of zeros
@@ -106,13 +111,12 @@ def test_a_transform_costs_the_images_it_is_given(images, recipe, monkeypatch):
     z = features.transform(images)
     seen = []
     block = RandomConvFeatures.block
-    monkeypatch.setattr(RandomConvFeatures, "block", lambda self, number, x: seen.append(len(x)) or block(self, number, x))
-    monkeypatch.setattr(RandomConvFeatures, "_draw_patches", lambda *_: pytest.fail("drawn again"))
-    np.testing.assert_array_equal(features.transform(images[60:]), z[60:])
+    with monkeypatch.context() as patch:
+        patch.setattr(RandomConvFeatures, "block", lambda self, number, x: seen.append(len(x)) or block(self, number, x))
+        patch.setattr(RandomConvFeatures, "_draw_patches", lambda *_: pytest.fail("drawn again"))
+        np.testing.assert_array_equal(features.transform(images[60:]), z[60:])
     assert seen == 3 * [10]
-    seen.clear()
     model = RandomConvClassifier(20, recipe=recipe, ridge=0.1)
-    monkeypatch.undo()
     model.fit(images[:60], np.arange(60) % 3)
     other = RandomConvFeatures(20, recipe=recipe).fit(images[:60])
     np.testing.assert_array_equal(model.features_.transform(images[60:]), other.transform(images[60:]))
@@ -283,21 +287,21 @@ def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):
 
 def test_the_plan_has_the_gram_matrix_and_the_features_in_it(images):
     model = RandomConvClassifier(20)
-    plan = model.plan(len(images), 1200, 3)
+    plan = model.plan(len(images), D, 3)
     features = fitted(images)
     a_block = features.block(0, torch.from_numpy(images))
     gram = accumulate_gram(features)
     filters = sum(tensor.numel() for pair in features._filters for tensor in pair)
-    coefficients = 2 * 8 * features.count(1200)[0] * 3
+    coefficients = 2 * 8 * features.count(D)[0] * 3
     assert plan.beside == 4 * (filters + images.size + sum(panel.numel() for panel in gram.panels)) + coefficients
-    assert plan.memory >= max(plan.beside + 4 * 2 * a_block.numel(), features.whitening_memory(1200))
-    assert features.count(1200) == (features.transform(images).shape[1], a_block.shape[1])
+    assert plan.memory >= max(plan.beside + 4 * 2 * a_block.numel(), features.whitening_memory(D))
+    assert features.count(D) == (features.transform(images).shape[1], a_block.shape[1])
     assert RandomConvClassifier(20_000).plan(*images.shape).seconds > plan.seconds
 
 
 def test_the_plan_of_the_kernel_has_the_gram_matrix_and_leaves_the_weights_out(images):
     kernel, linear = (model(20).plan(*images.shape, 3) for model in (RandomConvKernelClassifier, RandomConvClassifier))
-    assert linear.beside - kernel.beside == 2 * 8 * fitted(images).count(1200)[0] * 3
+    assert linear.beside - kernel.beside == 2 * 8 * fitted(images).count(D)[0] * 3
     with pytest.raises(InputError, match=r"of memory, and .* are available: use fewer images"):
         RandomConvKernelClassifier(20, memory_limit=10**5).fit(images, np.arange(70) % 3)
 
@@ -342,13 +346,13 @@ def test_fewer_features_than_images_are_least_squares(images):
     [
         ({"recipe": "c"}, "unknown recipe 'c'; known: a, b"),
         ({"n_filters": 0}, "n_filters is 0, expected a whole number of at least 1"),
-        ({"patch": 21}, r"patch is 21, expected 1…20 for images of 20x20 pixels"),
+        ({"patch": 15}, r"patch is 15, expected 1…14 for images of 14x14 pixels"),
         ({"image_shape": (1, 5, 5)}, "image_shape is"),
         ({"ridge": -1}, "ridge is -1"),
         ({"recipe": ["a"]}, r"unknown recipe \['a'\]"),
         ({"random_state": -1}, "random_state is -1, expected a whole number of at least 0"),
         ({"image_shape": 3}, "image_shape is 3, expected 3 values or none"),
-        ({"image_shape": (-3, -20, 20)}, "image_shape is"),
+        ({"image_shape": (-3, -SIDE, SIDE)}, "image_shape is"),
     ],
 )
 def test_bad_parameters(images, params, message):

@@ -272,7 +272,7 @@ def test_the_next_call_resumes_on_another_cluster_when_the_head_node_is_gone(tmp
     options += ["--set", "checkpoint_every=0", "--engine", "ray", "--address", f"127.0.0.1:{head.port}", "--store", str(tmp_path)]
     command = [sys.executable, "-m", "shattering", "sweep", *options]
     with head:
-        soon = {**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "10"}  # Ray gives up after a minute
+        soon = {**os.environ, "RAY_gcs_rpc_server_reconnect_timeout_s": "5"}  # Ray gives up after a minute
         sweeping = Program(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=soon)
         deadline = time.monotonic() + 200
         while not list(tmp_path.glob("*/checkpoint.pt")):
