@@ -110,7 +110,7 @@ def _chart(runs: list[Run]) -> Chart | None:
     )
     shaded = alt.Chart(data).mark_area(opacity=0.3).encode(x=x, y=alt.Y("test_accuracy:Q"), y2="best:Q", color=models, detail="run:N")
     rules = alt.Chart(theirs).mark_rule().encode(y="accuracy:Q", color=models, strokeDash=dashes)
-    ends = theirs.assign(step=int(data["step"].max()))
+    ends = theirs.assign(step=int(data["step"].to_numpy().max()))
     markers = alt.Chart(pd.concat([some_of(lines, ["run", "split"]), ends])).mark_point().encode(x=x, y=y, **looks)
     return alt.layer(drawn, shaded, rules, markers).properties(**SIZE)
 
