@@ -193,3 +193,11 @@ def test_nothing_is_praised_for_its_rank_where_the_oracle_does_not_rank(simulate
     assert "<strong>No verdicts on ranking.</strong> The control test_error must be" in page
     assert "has the largest Ψ" not in page
     assert "has the largest Ψ" in simulated.to_html()
+
+
+def test_measures_with_the_same_values_are_named(simulated):
+    assert simulated.same == []
+    values = simulated.table["satisfies"]
+    twins = {"copy": values * (1 + 1e-4), "other": values + 0.01 * values.abs(), "gone": values.where(values.index != 3)}
+    found = replace(simulated, table=simulated.table.assign(**twins), measures=[*simulated.measures, *twins])
+    assert found.same == [["satisfies", "copy"]]

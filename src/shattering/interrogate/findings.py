@@ -25,6 +25,7 @@ from shattering.report.charts import Chart, Illustrated
 from shattering.runs.stored import Run
 
 NO_VERDICT = "no verdict"
+SAME = 1e-3  # relative difference up to which values are called the same
 
 
 class Verdict(NamedTuple):
@@ -141,6 +142,17 @@ class Findings(Brief, Illustrated):
         trained = set(self.table.loc[~self.table["condition"].str.startswith("untrained"), "run"])
         missing = self.details[self.details["value"].isna() & self.details["run"].isin(list(trained))]
         return missing.groupby(["measure", "reason"]).agg(runs=("run", "size")).reset_index()
+
+    @cached_property
+    def same(self) -> list[list[str]]:
+        """Groups of measures that have the same values, up to `SAME`, on every run, or are missing there; each counts in corrections."""
+        values = self.table[list(self.measures)].to_numpy(float)
+        groups: list[list[int]] = []
+        for k in range(values.shape[1]):
+            if np.isfinite(values[:, k]).any():
+                own = next((group for group in groups if np.allclose(values[:, group[0]], values[:, k], SAME, 0, equal_nan=True)), None)
+                groups.append([k]) if own is None else own.append(k)
+        return [[self.measures[k] for k in group] for group in groups if len(group) > 1]
 
     def figure(self, measure: str) -> Chart | None:
         """Return the chart of one measure or control: its values over the gap. None if no run has a finite value."""

@@ -45,6 +45,7 @@ def render_interrogation(found: Findings) -> str:
         best=None if found.why_blocked or found.judged.blocked("ranking") else found.judged.best,
         counts=[{**row, "meaning": CONDITIONS[row["condition"]]} for row in found.counts.to_dict("records")],
         reasons=found.reasons.to_dict("records"),
+        same=found.same,
         figures={key: name for key, name in figures.items() if charts[key] is not None},
         leaderboard_caption=_LEADERBOARD,
         thresholds=found.thresholds,
