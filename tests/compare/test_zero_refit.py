@@ -75,17 +75,18 @@ def test_scores_are_those_of_scikit_learn():
 
 @pytest.mark.parametrize("how", ["free", "within", "whole"])
 def test_areas_under_the_roc_curve_are_those_of_scikit_learn(how):
-    """Predictions of which some are equal, labels that are words; whole groups have one label each."""
+    """Predictions of which some are equal, labels that are words; whole groups have one label and one prediction each."""
     rng = np.random.default_rng(1)
     y = np.repeat(rng.permutation(["b", "a"] * 5), 4) if how == "whole" else rng.permutation(["a", "b"] * 20)
-    predicted = np.round((y == "b") + rng.normal(size=40), 1)
+    noise = np.repeat(rng.normal(size=10), 4) if how == "whole" else rng.normal(size=40)
+    predicted = np.round((y == "b") + noise, 1)
     about = {"exchange": how, "groups": None if how == "free" else GROUPS}
     fast = zero_refit(y, predicted, score="roc_auc", **about)
-    slow = zero_refit(y, predicted, score=lambda labels: roc_auc_score(labels, predicted), n_permutations=399, **about)
+    slow = zero_refit(y, predicted, score=lambda labels: roc_auc_score(labels, predicted), n_permutations=149, **about)
     assert fast.score == pytest.approx(slow.score, abs=1e-12)
     assert (fast.n_permutations, fast.admissible) == (9999, slow.admissible)
-    assert fast.null_mean == pytest.approx(slow.null_mean, abs=0.02)
-    assert fast.null_sd == pytest.approx(slow.null_sd, rel=0.15)
+    assert fast.null_mean == pytest.approx(slow.null_mean, abs=0.03)
+    assert fast.null_sd == pytest.approx(slow.null_sd, rel=0.2)
     assert fast.p_value == pytest.approx(slow.p_value, abs=0.03)
     by_function = zero_refit(y, predicted, score="roc_auc", exchange=lambda labels, rng: rng.permutation(labels))
     assert (by_function.score, by_function.n_permutations) == (fast.score, 999)
