@@ -97,9 +97,9 @@ _SPECS: list[Case] = [
     ("RunSpec(fold=3)", lambda: RunSpec(folds=3, fold=3), "fold is 3 of 3 folds, expected one in 0…2"),
     ("RunSpec(object)", lambda: RunSpec(params={"network": object()}), "network is"),
     ("RunSpec(infinite)", lambda: RunSpec(params={"learning_rate": INF}), "learning_rate is inf, expected a"),
-    ("RunSpec.from_json(5)", lambda: RunSpec.from_json(5), "specification is a int, expected an object"),
+    ("RunSpec.from_json(5)", lambda: RunSpec.from_json(5), "specification is an int, expected an object"),
     ("RunSpec.from_json(sed)", lambda: RunSpec.from_json({"sed": 1}), "specification: 'sed'; did you mean 'seed'?"),
-    ("RunSpec.from_json(noise)", lambda: RunSpec.from_json({"randomization": 5}), "randomization is a int, expected an object"),
+    ("RunSpec.from_json(noise)", lambda: RunSpec.from_json({"randomization": 5}), "randomization is an int, expected an object"),
     *wrong(
         "Randomization",
         Randomization,

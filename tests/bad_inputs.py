@@ -458,7 +458,7 @@ _FAILED = [
     ("test model.py:Raises", "Raises failed: OSError: no such file of mine (SHATTERING_TRACEBACK=1 shows the traceback)"),
     ("test model.py:make", "make failed: ZeroDivisionError: cannot be made (SHATTERING_TRACEBACK=1 shows the traceback)"),
     ("test model.py:train", "train failed: ValueError: the loss is no number (traceback in failing/"),
-    ("test model.py:train_to_nothing", "train_to_nothing returned a int, expected a function"),
+    ("test model.py:train_to_nothing", "train_to_nothing returned an int, expected a function"),
     (
         "run --model nearest-neighbors --n-train 50 --set n_neighbors=70",
         "nearest-neighbors failed: ValueError: Expected n_neighbors <= n_samples_fit, but n_neighbors = 70, n_samples_fit = 50",

@@ -20,7 +20,7 @@ class Brief:
 
     def __repr__(self) -> str:
         shown = [(of.name, getattr(self, of.name)) for of in fields(self) if of.repr]  # type: ignore[arg-type]  # it is a dataclass
-        defaults = {of.name: _default(of) for of in fields(self)}  # type: ignore[arg-type]
+        defaults = {of.name: _default(of) for of in fields(self)}  # type: ignore[arg-type]  # it is a dataclass
         parts = [f"{name}={_short(value)}" for i, (name, value) in enumerate(shown) if not (i and _same(value, defaults[name]))]
         return cut(f"{type(self).__name__}({', '.join(parts)})")
 

@@ -100,6 +100,21 @@ def shown(value: object) -> str:
     return printable(short.repr(value))
 
 
+def with_article(name: str) -> str:
+    """Return the name of a type with its article.
+
+    Example:
+        >>> with_article("list"), with_article("object")
+        ('a list', 'an object')
+    """
+    return f"{'an' if name[:1].lower() in set('aeio') else 'a'} {name}"
+
+
+def a_type(value: object) -> str:
+    """Return the name of a value's type with its article: "a list", "an object"."""
+    return with_article(type(value).__name__)
+
+
 def reason(error: BaseException) -> str:
     """Tell an exception in one line: the first line of its message, or its class where there is no message.
 

@@ -19,7 +19,7 @@ import numpy as np
 from shattering import seeds
 from shattering.brief import Brief
 from shattering.data.exchange import Exchange, ExchangeFunction, exchanged_order, permuted_by, shown_exchange
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 from shattering.identity.names import is_object
 from shattering.parameters import Limit, Range, check_fields
 
@@ -255,7 +255,7 @@ class Randomization(Brief):
         values = split.inputs.content.copy()  # type: ignore[union-attr]  # Rows
         if self.pixels not in ("within-class", "columns"):
             raise InputError(
-                f"pixels is {self.pixels!r}, which is not for a {type(values).__name__}, expected 'within-class', 'columns' or 'gaussian'"
+                f"pixels is {self.pixels!r}, which is not for {a_type(values)}, expected 'within-class', 'columns' or 'gaussian'"
             )
         is_sparse = not hasattr(values, "iloc")
         columns = values.tocsc() if is_sparse else values

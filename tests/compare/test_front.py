@@ -382,7 +382,7 @@ def test_loggers_are_told_of_every_fit():
     ("arguments", "message"),
     [
         ({"data": "nonsense"}, "unknown dataset 'nonsense'"),
-        ({"data": 3}, "dataset is a int"),
+        ({"data": 3}, "dataset is an int"),
         ({"randomizations": ["nonsense"]}, "unknown randomization 'nonsense'"),
         ({"randomizations": [Randomization()]}, "randomizes nothing"),
         ({"n_permutations": 0}, "n_permutations is 0"),

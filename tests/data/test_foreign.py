@@ -58,7 +58,7 @@ class Odd(TorchDataset):
 
 
 def test_bad_torch_datasets():
-    with pytest.raises(InputError, match="item 0 of the torch dataset is a int, expected a pair"):
+    with pytest.raises(InputError, match="item 0 of the torch dataset is an int, expected a pair"):
         load_dataset(Odd([3]))
     with pytest.raises(InputError, match="have shapes"):
         load_dataset(Odd([(np.zeros((1, 2, 2)), 0), (np.zeros((1, 3, 2)), 1)]))

@@ -262,7 +262,7 @@ def test_bad_names_and_sizes(tmp_path):
         load_dataset("digits", n_train=5000)
     with pytest.raises(InputError, match=r"n_test is 0, expected a whole number of at least 1 or none"):
         load_dataset("digits", n_test=0)
-    with pytest.raises(InputError, match="dataset is a int"):
+    with pytest.raises(InputError, match="dataset is an int"):
         load_dataset(3)
     with pytest.raises(InputError, match="has neither train/CLASS/ folders nor"):
         load_dataset(tmp_path)

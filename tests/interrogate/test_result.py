@@ -84,7 +84,7 @@ def test_the_command_refuses_in_one_sentence_before_it_trains(options, status, m
         ({"constant": l1_norm}, "measures has 'constant', expected a name"),
         ([], r"measures is \[\], expected a list of names or a mapping from names to functions"),
         (5, "measures is 5, expected a list of names or a mapping"),
-        ({"mine": 5}, "measures has 5 as mine, expected a function of a Fitted"),
+        ({"mine": 5}, "measures has 5 as 'mine', expected a function of a Fitted"),
     ],
 )
 def test_bad_measures_are_refused_before_anything_is_computed(population, measures, message):

@@ -148,7 +148,7 @@ def test_bad_models(what, hyperparameters, message):
 
 def test_bad_results_of_a_training_function():
     data = load_dataset("digits", n_train=50).train
-    with pytest.raises(InputError, match="returned a int, expected a function"):
+    with pytest.raises(InputError, match="returned an int, expected a function"):
         TrainingFunction(lambda split, seed: 3).fit(data)
     for returned, message in (
         (np.zeros(3), r"returned shape \(3,\), expected \(50,\) classes"),

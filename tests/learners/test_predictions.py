@@ -50,7 +50,7 @@ def test_equal_values_are_the_same_label_whatever_their_type_and_shape(predicted
     ("predicted", "labels", "message"),
     [
         (None, NUMBERS, r"predicted a NoneType for 3 examples, expected a label each, of shape \(3,\)"),
-        (2, NUMBERS, "predicted a int for 3"),
+        (2, NUMBERS, "predicted an int for 3"),
         (np.ones((3, 3)), NUMBERS, r"predicted an array of shape \(3, 3\) for 3"),
         (np.ones((1, 3)), NUMBERS, r"predicted an array of shape \(1, 3\) for 3"),
         ([1, 2], NUMBERS, r"predicted an array of shape \(2,\) for 3"),

@@ -136,7 +136,7 @@ MODULE, INPUTS = nn.Linear(3, 3), torch.zeros(4, 3)
     ("model", "given", "message"),
     [
         (MODULE, None, r"data is None, expected what the Linear was trained on"),
-        (object(), data().train, "model is a object, expected a fitted NetworkClassifier, a torch module or a stored run"),
+        (object(), data().train, "model is an object, expected a fitted NetworkClassifier, a torch module or a stored run"),
         (NetworkClassifier(), data().train, "the NetworkClassifier is not fitted"),
         (MODULE, (INPUTS, torch.zeros(3, dtype=torch.int64)), "there are 4 inputs and 3 labels"),
         (MODULE, (INPUTS / torch.tensor([1.0, 1.0, 0.0]), torch.arange(4) % 3), "the inputs of 4 of 4 examples are not finite"),

@@ -108,7 +108,7 @@ def test_a_path_is_identified_by_content_and_named_by_its_stem(tmp_path):
         ({"model": "svm"}, "unknown model 'svm'; known: deep-relu, kernel, logistic-regression"),
         ({"params": {"epoch": 3}}, "unknown parameter of model 'network': 'epoch'; did you mean 'epochs'"),
         ({"params": {"epochs": -3}}, "epochs is -3"),
-        ({"params": {"network": object()}}, "network is a object, expected a value that JSON can hold"),
+        ({"params": {"network": object()}}, "network is an object, expected a value that JSON can hold"),
         ({"params": {"decay": float("inf")}}, "decay is inf, expected a finite number"),
         ({"seed": -1}, "seed is -1, expected a whole number of at least 0"),
         ({"seed": None}, "seed is None"),

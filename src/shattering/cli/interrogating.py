@@ -50,7 +50,7 @@ class Interrogate(Drawn, Swept):
         self.check_from(self.from_, "scale", "data")
         self.check_figures()
         names = None if self.measures is None else split_list(self.measures, "--measures")
-        of_names(names or ())  # an unknown name is refused before hours of training
+        of_names(names or None)  # an unknown name is refused before hours of training
         store, scale = Store(self.store if self.from_ is None else self.from_), find_scale(self.scale or "demo")
         if self.from_ is None:
             self._train(replace(scale, dataset=self.data or scale.dataset), store)

@@ -16,7 +16,7 @@ from shattering.data.labels import is_default, listed
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.rows import Rows
 from shattering.data.split import Split, default_kind
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ class Dataset:
         for name in ("train", "test"):
             split = getattr(self, name)
             if isinstance(split.inputs, Rows):
-                raise InputError(f"inputs are a {type(split.inputs.content).__name__}, expected arrays of numbers, which an .npz holds")
+                raise InputError(f"inputs are {a_type(split.inputs.content)}, expected arrays of numbers, which an .npz holds")
             inputs = split.inputs.numpy()
             arrays[f"x_{name}"] = inputs.transpose(0, 2, 3, 1) if inputs.ndim == 4 else inputs
             arrays[f"y_{name}"] = split.y

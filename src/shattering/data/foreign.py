@@ -13,7 +13,7 @@ from shattering.data.channels import channels_first
 from shattering.data.kinds import Kind
 from shattering.data.pixels import Refused, as_array, deep, plain
 from shattering.data.targets import are_numbers, plain_labels, plain_targets
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 
 
 def is_torch(source: object) -> bool:
@@ -32,7 +32,7 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
     for i in range(len(source)):
         item = source[i]
         if not isinstance(item, Sequence) or isinstance(item, str) or len(item) != 2:
-            raise InputError(f"item {i} of the torch dataset is a {type(item).__name__}, expected a pair (input, label)")
+            raise InputError(f"item {i} of the torch dataset is {a_type(item)}, expected a pair (input, label)")
         pairs.append(tuple(map(_kept, item)))
     if kind in ("tokens", "opaque") or (pairs and all(isinstance(item[0], str) for item in pairs)):
         return [x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x, _ in pairs], plain_or_numbers([y for _, y in pairs])

@@ -21,7 +21,7 @@ from shattering.data.numbers import check_no_other_frame
 from shattering.data.paths import HoldOut, Reading, existing
 from shattering.data.split import Split
 from shattering.data.subsets import hold_out as held_out
-from shattering.errors import InputError, printable, reason, shown
+from shattering.errors import InputError, a_type, printable, reason, shown
 from shattering.identity.files import check_unchanged, files_digest
 from shattering.parameters import Count, Natural, check_arguments
 from shattering.system.progress import Progress
@@ -43,7 +43,7 @@ class Said:
         """Raise InputError if something is said of a source that says it itself."""
         for name, value in vars(self).items():
             if value is not None:
-                what = f"the dataset {source!r}" if isinstance(source, (str, Path)) else f"a {type(source).__name__}"
+                what = f"the dataset {source!r}" if isinstance(source, (str, Path)) else a_type(source)
                 remedy = "it is for (X, y), DataFrames and files of columns"
                 raise InputError(f"{name} is {shown(value)}, expected none beside {what}: {remedy}")
 
@@ -222,7 +222,7 @@ def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name
     if foreign.is_torch(source):
         return hold_out(_from_torch(source, source, reading, said.kind).train, type(source).__name__)
     raise InputError(
-        f"dataset is a {type(source).__name__}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
+        f"dataset is {a_type(source)}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
         "a Dataset, or a torch or Hugging Face dataset"
     )
 

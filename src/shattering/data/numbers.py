@@ -9,7 +9,7 @@ import pandas as pd
 import torch
 from scipy.sparse import issparse
 
-from shattering.errors import InputError, printable
+from shattering.errors import InputError, a_type, printable, with_article
 
 _HINTS = {
     "M": "; turn times into numbers first, such as seconds since the first",
@@ -43,13 +43,13 @@ def plain_numbers(x: Any, where: str) -> torch.Tensor:
         return torch.from_numpy(_of_frame(x, where))
     check_no_other_frame(x, where)
     if isinstance(x, Mapping):
-        raise InputError(f"{where} is a {type(x).__name__}, expected rows: of columns by name, pandas.DataFrame of it")
+        raise InputError(f"{where} is {a_type(x)}, expected rows: of columns by name, pandas.DataFrame of it")
     if isinstance(x, Iterator):
-        raise InputError(f"{where} is a {type(x).__name__}, which can be read once, expected an array or a list: list of it")
+        raise InputError(f"{where} is {a_type(x)}, which can be read once, expected an array or a list: list of it")
     try:
         values = np.asarray(x)
     except ValueError:  # lists of several lengths
-        raise InputError(f"{where} is a {type(x).__name__} of parts of several lengths, expected an array") from None
+        raise InputError(f"{where} is {a_type(x)} of parts of several lengths, expected an array") from None
     if not hasattr(x, "dtype") and values.dtype.kind == "f" and bool((np.abs(values) >= 2**53).any()):
         values = np.asarray(x, dtype=object)  # whole numbers beside fractions, which may have been rounded
     return torch.from_numpy(_of_array(values, where))
@@ -60,9 +60,9 @@ def check_no_other_frame(x: Any, where: str) -> None:
     kind = f"{type(x).__module__.partition('.')[0]} {type(x).__name__}"
     is_pandas = kind.startswith("pandas")
     if hasattr(x, "collect") and hasattr(x, "collect_schema"):
-        raise InputError(f"{where} is a {kind}, expected a pandas DataFrame: its collect().to_pandas()")
+        raise InputError(f"{where} is {with_article(kind)}, expected a pandas DataFrame: its collect().to_pandas()")
     if hasattr(x, "to_pandas") and not is_pandas:
-        raise InputError(f"{where} is a {kind}, expected one of pandas: its to_pandas()")
+        raise InputError(f"{where} is {with_article(kind)}, expected one of pandas: its to_pandas()")
 
 
 def _of_tensor(x: torch.Tensor, where: str) -> torch.Tensor:

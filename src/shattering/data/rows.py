@@ -10,7 +10,7 @@ from pandas.util import hash_pandas_object
 from scipy.sparse import issparse
 from sklearn.utils import _safe_indexing  # private by its name alone: scikit-learn's developer guide offers it to other libraries
 
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 from shattering.identity.digest import digest
 
 
@@ -40,7 +40,7 @@ class Rows:
             try:
                 values = list(values)
             except TypeError:
-                raise InputError(f"{where} is a {type(values).__name__}, expected something that rows can be taken of") from None
+                raise InputError(f"{where} is {a_type(values)}, expected something that rows can be taken of") from None
         self.content: Any = values
         self.dtype = None
 
@@ -84,7 +84,7 @@ class Rows:
     def numbers(self) -> np.ndarray:
         """Return a DataFrame of numbers as (n, features) float64, missing values as NaN. Raises InputError for any other inputs."""
         if not self.is_numbers:
-            raise InputError(f"inputs are a {type(self.content).__name__} with columns that are no numbers, expected numbers alone")
+            raise InputError(f"inputs are {a_type(self.content)} with columns that are no numbers, expected numbers alone")
         return self.content.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
 
     def keys(self) -> list[bytes]:

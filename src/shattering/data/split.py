@@ -15,7 +15,7 @@ from shattering.data.lazy import ImagesOnDisk
 from shattering.data.numbers import plain_numbers
 from shattering.data.preprocess import to_float
 from shattering.data.rows import Rows
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, a_type, unknown
 
 FLOATS = (torch.float16, torch.float32, torch.float64)
 UNSIGNED = (torch.uint16, torch.uint32, torch.uint64)
@@ -198,7 +198,7 @@ def _check_inputs(split: Split) -> None:
         raise unknown("kind", kind, get_args(Kind))
     if isinstance(inputs, Rows):
         if kind in ("images", "sequence"):
-            raise InputError(f"kind is {kind!r}, expected an array of numbers for it, not a {type(inputs.content).__name__}")
+            raise InputError(f"kind is {kind!r}, expected an array of numbers for it, not {a_type(inputs.content)}")
         if len(inputs) == 0:
             raise InputError("inputs have no rows, expected at least one example")
         return

@@ -8,7 +8,8 @@ import pandas as pd
 from shattering.experiments import reference
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
 from shattering.experiments.scales import GAMMA_FACTORS, KernelScale, Scale
-from shattering.experiments.table3 import KERNELS, choice_specs, error, kernel_of, path_specs
+from shattering.experiments.table3 import KERNELS, choice_specs, kernel_of, path_specs
+from shattering.experiments.table3_conv import error
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.spec import RunSpec
 

@@ -10,6 +10,7 @@ from shattering.experiments import table3_conv
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, bars_over, judge
 from shattering.experiments.reference import TABLE_3, Table3Row
 from shattering.experiments.scales import GAMMA_FACTORS, RIDGES, KernelScale, Scale
+from shattering.experiments.table3_conv import error
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.spec import RunSpec
 
@@ -164,12 +165,6 @@ def _sizes(k: KernelScale) -> str:
 
 def _n(k: KernelScale) -> str:
     return "all" if k.n_train is None else f"n = {k.n_train:,}"
-
-
-def error(outcome: Outcome, name: str = "test_accuracy") -> float | None:
-    """Return 1 - an accuracy; None if it is missing."""
-    accuracy = outcome.mean(name)
-    return None if accuracy is None else 1 - accuracy
 
 
 def _most_filters(k: KernelScale, filters: Filters, *ridges: float) -> int:

@@ -92,7 +92,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         Table(
             f"Choices: {k.n_holdout:,} held-out training images, {k.n_select:,} to train on, {k.conv_select:,} filters",
             CHOICES,
-            [{"bandwidth": f"{b:g}"} | {f"{r:g}": _error(choices[b, r], "validation_accuracy") for r in RIDGES} for b in BANDWIDTHS],
+            [{"bandwidth": f"{b:g}"} | {f"{r:g}": error(choices[b, r], "validation_accuracy") for r in RIDGES} for b in BANDWIDTHS],
             "The best without ridge and the best of all are used. Nothing is chosen on test images.",
         ),
     ]
@@ -114,7 +114,8 @@ def _size(k: KernelScale, size: tuple[int | None, int]) -> str:
     return f"{f'n = {size[0]:,}' if size[0] else 'all'} of {k.color}, {size[1]:,} filters"
 
 
-def _error(outcome: Outcome, name: str = "test_accuracy") -> float | None:
+def error(outcome: Outcome, name: str = "test_accuracy") -> float | None:
+    """Return 1 - an accuracy; None if it is missing."""
     accuracy = outcome.mean(name)
     return None if accuracy is None else 1 - accuracy
 
@@ -127,7 +128,7 @@ def _row(k: KernelScale, size: tuple[int | None, int], with_ridge: bool, outcome
         "bandwidth": f"{bandwidth:g}",
         "ridge": f"{ridge:g}",
         "paper": _theirs(with_ridge),
-        "error": _error(outcome),
+        "error": error(outcome),
         "train": outcome.mean("train_accuracy"),
         "norm": outcome.mean("norm"),
         "residual": outcome.mean("residual"),
@@ -141,7 +142,7 @@ def _theirs(with_ridge: bool) -> float:
 
 def _claims(k: KernelScale, sizes: Sizes, size: tuple[int | None, int], linear: Outcome) -> list[Claim]:
     plain, ridged = sizes[size, False], sizes[size, True]
-    errors = {"without ridge": _error(plain), "with ridge": _error(ridged)}
+    errors = {"without ridge": error(plain), "with ridge": error(ridged)}
     n = plain.done[0].result["n_train"] if plain.done else size[0]
     return [
         judge(
@@ -164,7 +165,7 @@ def _claims(k: KernelScale, sizes: Sizes, size: tuple[int | None, int], linear: 
             "the linear model is another",
             "(Ours: table 3 solves the kernel equation; a linear model on the same features needs ridge where the kernel does not.)",
             f"without ridge, the error of the linear model is at least {100 * LINEAR_LOSES:g} points higher than the kernel's",
-            {"linear": _error(linear), "kernel": _error(sizes[k.conv_sizes[-1], False])},
+            {"linear": error(linear), "kernel": error(sizes[k.conv_sizes[-1], False])},
             lambda v: v["linear"] >= v["kernel"] + LINEAR_LOSES,
         ),
     ]
@@ -195,7 +196,7 @@ def _points() -> str:
 
 def _charts(k: KernelScale, sizes: Sizes) -> dict[str, tuple[Any, str]]:
     points = [
-        {"n": o.done[0].result["n_train"], "filters": size[1], "model": "with ridge" if ridge else "without ridge", "error": _error(o)}
+        {"n": o.done[0].result["n_train"], "filters": size[1], "model": "with ridge" if ridge else "without ridge", "error": error(o)}
         for (size, ridge), o in sizes.items()
         if o.done
     ]

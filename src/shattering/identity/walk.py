@@ -9,7 +9,7 @@ from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, get_args
 
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 from shattering.identity.objects import pieces, underlying
 from shattering.identity.pieces import ByValue, Context, Memory, Part, Piece, Unknown, Unordered
 from shattering.identity.values import atom, is_constant
@@ -95,7 +95,7 @@ class Walk:
         elif isinstance(piece, Memory):
             self._write(self._shared(piece))
         elif isinstance(piece, Unknown):
-            sentence = f"{_name(top.path)} (a {type(top.thing).__name__}): {piece.why}"
+            sentence = f"{_name(top.path)} ({a_type(top.thing)}): {piece.why}"
             if self.outer is None or id(top.thing) not in self.visited.unknown:
                 self.visited.unknown[id(top.thing)] = sentence
             self._write(uuid.uuid4().bytes)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from shattering import parameters
-from shattering.errors import InputError, printable, shown, unknown
+from shattering.errors import printable
 from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE, WHY_NONE
 from shattering.interrogate.controls import DATA_CONTROLS, control_columns
 from shattering.interrogate.findings import Findings
@@ -20,6 +20,7 @@ from shattering.interrogate.table import runs_table
 from shattering.interrogate.values import COLUMNS, Function, measured, relate
 from shattering.interrogate.verdicts import Thresholds
 from shattering.measures.catalog import MEASURES
+from shattering.measures.measure import choose
 from shattering.report.page import write_page
 from shattering.runs.store import Store, found_in, of_models
 from shattering.runs.stored import Run
@@ -133,7 +134,7 @@ def interrogate(
     stored, store = found_in(runs)
     found = of_models(stored)
     table, axes = runs_table(found)
-    chosen = _chosen(measures, table)
+    chosen = choose(measures, _KNOWN, {*table.columns, *DATA_CONTROLS, *control_columns(table, [])})
     of_table = {name: of(table, stored) for name, of in OF_THE_TABLE.items() if chosen.get(name) is of}
     functions = {name: function for name, function in chosen.items() if name not in of_table}
     related = relate(table, found)
@@ -148,29 +149,9 @@ def interrogate(
     return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, list(chosen), judged, [one.run for one in related], t)
 
 
-def of_names(names: Sequence[str]) -> dict[str, Callable[..., Any]]:
+def of_names(names: Sequence[str] | None) -> dict[str, Callable[..., Any]]:
     """Return the measures and the quantities of capacity that have these names. Raises InputError for a name that none has."""
-    for name in names:
-        if not isinstance(name, str) or name not in _KNOWN:
-            raise unknown("measure", name, _KNOWN)
-    return {name: _KNOWN[name] for name in names}
-
-
-def _chosen(measures: Mapping[str, Function] | Sequence[str] | None, table: pd.DataFrame) -> dict[str, Callable[..., Any]]:
-    """Return the functions by name. Raises InputError for unknown names, and for names that mean something else in the table of values."""
-    if measures is None:
-        return dict(_KNOWN)
-    if isinstance(measures, str) or not isinstance(measures, (Mapping, Sequence)) or not measures:
-        raise InputError(f"measures is {shown(measures)}, expected a list of names or a mapping from names to functions")
-    if not isinstance(measures, Mapping):
-        return of_names(measures)
-    taken = {*table.columns, *DATA_CONTROLS, *control_columns(table, [])}
-    for name, function in measures.items():
-        if not isinstance(name, str) or name in taken:
-            raise InputError(f"measures has {shown(name)}, expected a name that no column of the values and no control has")
-        if not callable(function):
-            raise InputError(f"measures has {shown(function)} as {name}, expected a function of a Fitted")
-    return dict(measures)
+    return choose(names, _KNOWN)
 
 
 def _told(table: pd.DataFrame, name: str, values: pd.Series) -> pd.DataFrame:

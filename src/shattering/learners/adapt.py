@@ -7,7 +7,7 @@ from typing import Any, Literal, get_args
 from sklearn.base import BaseEstimator, clone
 from torch import nn
 
-from shattering.errors import InputError, blamed, shown, unknown
+from shattering.errors import InputError, a_type, blamed, shown, unknown
 from shattering.learners import MODELS
 from shattering.learners.factories import ModuleFactory, of_instance, required_parameters, size_of, takes_shape_and_classes
 from shattering.learners.network import NetworkClassifier
@@ -59,7 +59,7 @@ def as_model(
         return _named(what, hyperparameters)
     if isinstance(what, nn.Module):
         return _network(type(what).__name__, of_instance(what, start), hyperparameters)
-    _check_no_start(start, f"a {type(what).__name__}")
+    _check_no_start(start, a_type(what))
     if isinstance(what, type) and _is_estimator(what):
         return as_model(_instance(what), hyperparameters, inputs)
     if not isinstance(what, type) and _is_estimator(what):

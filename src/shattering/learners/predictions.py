@@ -9,7 +9,7 @@ from sklearn.base import ClusterMixin, DensityMixin, OutlierMixin, RegressorMixi
 from sklearn.utils import get_tags
 
 from shattering.data.labels import codes_among, listed
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 
 _OTHERS = {
     RegressorMixin: "regressor",
@@ -93,11 +93,11 @@ def as_array(predicted: Any, who: str) -> np.ndarray:
     try:
         return np.asarray(predicted)
     except ValueError:  # lists of several lengths
-        raise InputError(f"{who} predicted a {type(predicted).__name__} of several lengths, expected a label an example") from None
+        raise InputError(f"{who} predicted {a_type(predicted)} of several lengths, expected a label an example") from None
 
 
 def _described(predicted: Any, values: np.ndarray) -> str:
-    return f"an array of shape {values.shape}" if values.ndim else f"a {type(predicted).__name__}"
+    return f"an array of shape {values.shape}" if values.ndim else a_type(predicted)
 
 
 def _is_missing(value: object) -> bool:

@@ -42,6 +42,19 @@ class OnRandomConv(OneHotClassifier, MinimumNorm):
         params, names = self.get_params(), ("n_filters", "recipe", "patch", "image_shape", "random_state")
         return RandomConvFeatures(**{name: params[name] for name in names}, standardize=self.standardize)
 
+    def plan(self, n: int, d: int, n_targets: int = 10) -> SolverPlan:
+        """Plan the fit to n images of d values, see `KernelInterpolator.plan`."""
+        raise NotImplementedError
+
+    def _begin(self, X, y) -> tuple[np.ndarray, SolverPlan, StoredGram, Tensor]:
+        """Check the training images and compute their Gram matrix. Returns (images, plan, Gram matrix, one-hot targets)."""
+        self.check_params()
+        X, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
+        self.classes_, labels = class_codes(y)
+        plan = self.plan(len(X), X.shape[1], len(self.classes_))  # refused before anything is allocated
+        self.features_ = self._features().prepared(X)
+        return X, plan, self._gram(), torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
+
     def _images(self, X) -> Tensor:
         """Return new images (m, c h w) float32, checked."""
         check_is_fitted(self)
@@ -167,15 +180,9 @@ class RandomConvClassifier(OnRandomConv):
 
     def fit(self, X, y):
         """Fit to images X (n, c h w), in 0…1, and class labels y (n,)."""
-        self.check_params()
-        X, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
-        self.classes_, labels = class_codes(y)
-        plan = self.plan(len(X), X.shape[1], len(self.classes_))  # refused before anything is allocated
-        self.features_ = self._features().prepared(X)
-        gram = self._gram()
+        X, plan, gram, targets = self._begin(X, y)
         self.scale_ = gram.scale = len(X) / (float(gram.diagonal().sum()) or 1.0)
         gram.constant = float(self.features_.recipe_.scaled)
-        targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
         coefficients = self._solve(plan, gram, targets, X)
         self.train_predictions_ = self.classes_[self._fitted.argmax(1)]
         self.intercept_ = gram.constant * coefficients.sum(0).cpu().numpy()

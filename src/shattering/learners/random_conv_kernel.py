@@ -6,11 +6,9 @@ from typing import Literal
 
 import numpy as np
 import torch
-from sklearn.utils.validation import validate_data
 
 from shattering import seeds
 from shattering.features.conv_gram import accumulate_products, products_key
-from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device
 from shattering.learners.random_conv import OnRandomConv
 from shattering.linalg.gram import GaussianOfGram, gaussian_of_products, median_distance, slices
@@ -105,17 +103,11 @@ class RandomConvKernelClassifier(OnRandomConv):
 
     def fit(self, X, y):
         """Fit to images X (n, c h w), in 0…1, and class labels y (n,)."""
-        self.check_params()
-        X, y = map(np.asarray, validate_data(self, X, y, dtype=np.float32))
-        self.classes_, labels = class_codes(y)
-        plan = self.plan(len(X), X.shape[1], len(self.classes_))  # refused before anything is allocated
-        self.features_ = self._features().prepared(X)
-        gram = self._gram()
+        X, plan, gram, targets = self._begin(X, y)
         median = median_distance(gram, seeds.generator(self.random_state, "random-conv/bandwidth", 0))
         self.gamma_ = self.bandwidth / (median or 1.0)
         kernel = GaussianOfGram(gram, self.gamma_)
         self._squares = kernel.squares
-        targets = torch.from_numpy(np.eye(len(self.classes_))[labels]).to(self._device())
         self._solve(plan, kernel, targets, X)
         self.train_predictions_ = self.classes_[self._fitted.argmax(1)]
         return self

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, a_type, reason
 from shattering.identity.files import check_unchanged, files_digest
 from shattering.system.files import write_aside
 
@@ -34,10 +34,10 @@ def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
         raise InputError(f"weights {str(path)!r} are neither safetensors nor a torch state dict: {reason(error)}") from None
     check_unchanged(path)
     if not isinstance(tensors, dict) or not tensors:
-        raise InputError(f"weights {str(path)!r} hold a {type(tensors).__name__}, expected names and tensors")
+        raise InputError(f"weights {str(path)!r} hold {a_type(tensors)}, expected names and tensors")
     for name, tensor in tensors.items():
         if not isinstance(tensor, torch.Tensor):
-            raise InputError(f"weights {str(path)!r} have a {type(tensor).__name__} at {name!r}, expected a tensor")
+            raise InputError(f"weights {str(path)!r} have {a_type(tensor)} at {name!r}, expected a tensor")
         if not torch.isfinite(tensor).all():
             raise InputError(f"tensor {name!r} of weights {str(path)!r} has values that are not finite, expected finite numbers")
     return tensors

@@ -16,7 +16,7 @@ from shattering.data.channels import A_SPLIT
 from shattering.data.preprocess import check_float32
 from shattering.data.rows import Rows
 from shattering.data.split import Split, original
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, a_type, reason
 from shattering.learners.on_splits import n_rows
 from shattering.learners.own import OwnModel
 from shattering.learners.predictions import as_array, checked_codes, checked_numbers, kind_of_model
@@ -48,9 +48,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         with seeds.everywhere(self.random_state), _type_named(split):
             self.predict_ = self.train(split.copy(), self.random_state)  # type: ignore[misc]  # a field that holds a function
         if not callable(self.predict_):
-            raise InputError(
-                f"{self.name_in_messages()} returned a {type(self.predict_).__name__}, expected a function: predict(split) → classes"
-            )
+            raise InputError(f"{self.name_in_messages()} returned {a_type(self.predict_)}, expected a function: predict(split) → classes")
         return self
 
     def predict(self, X) -> np.ndarray:

@@ -14,7 +14,7 @@ from torch import nn
 from shattering.data.dataset import Dataset, Split
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.preprocess import to_float
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, a_type, reason
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.preprocessing import Preprocessing
 from shattering.learners.train.batches import Examples, read_from_memory
@@ -77,7 +77,7 @@ def as_fitted(
     """
     if isinstance(model, Fitted) or (isinstance(model, Measurable) and not isinstance(model, (nn.Module, NetworkClassifier))):
         if data is not None:
-            raise InputError(f"data is given beside a {type(model).__name__}, which has its own, expected none")
+            raise InputError(f"data is given beside {a_type(model)}, which has its own, expected none")
         fitted = model if isinstance(model, Fitted) else model.fitted()
         return replace(fitted, twin=twin or fitted.twin, siblings=siblings or fitted.siblings) if twin or siblings else fitted
     if data is None:
@@ -93,7 +93,7 @@ def as_fitted(
             module, prepared = model, _preparation(model, prepare)
             known |= {"make_initial": (lambda: initial) if initial is not None else None, "history": history, "examples": examples}
         else:
-            raise InputError(f"model is a {type(model).__name__}, expected a fitted NetworkClassifier, a torch module or a stored run")
+            raise InputError(f"model is {a_type(model)}, expected a fitted NetworkClassifier, a torch module or a stored run")
         return _assemble(module, data, unlabelled, prepared, known)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
@@ -55,7 +55,7 @@ def measure(
         >>> float(table.loc["n_parameters", "value"]), table.loc["steps", "reason"]
         (610.0, 'the history has no full_train_loss: train with evaluate_train')
     """
-    chosen = _chosen(measures)
+    chosen = choose(measures)
     fitted = as_fitted(model, data, **known)
     rows = {}
     with Progress("measures", len(chosen), progress) as shown:
@@ -65,20 +65,38 @@ def measure(
     return pd.DataFrame.from_dict(rows, orient="index", columns=["value", "reason", "seconds"]).rename_axis("measure")
 
 
-def _chosen(measures: Sequence[str] | Mapping[str, Function] | None) -> Mapping[str, Function]:
+def choose(
+    measures: Sequence[str] | Mapping[str, Function] | None, known: Mapping[str, Function] = MEASURES, taken: Container[str] = ()
+) -> dict[str, Function]:
+    """Return the functions of measures by name.
+
+    Args:
+        measures: names, or functions by name; None: all that are known.
+        known: the functions that names stand for.
+        taken: names that functions of the caller's must not have.
+
+    Raises:
+        InputError: for unknown names, names that are taken, and what is no function.
+
+    Example:
+        >>> list(choose(["n_parameters"]))
+        ['n_parameters']
+    """
     if measures is None:
-        return MEASURES
+        return dict(known)
     if isinstance(measures, str) or not isinstance(measures, (Mapping, Sequence)) or not measures:
         raise InputError(f"measures is {shown(measures)}, expected a list of names or a mapping from names to functions")
-    if isinstance(measures, Mapping):
-        for name, function in measures.items():
-            if not callable(function):
-                raise InputError(f"measures has {shown(function)} as {shown(name)}, expected a function of a Fitted")
-        return measures
-    for name in measures:
-        if not isinstance(name, str) or name not in MEASURES:
-            raise unknown("measure", name, MEASURES)
-    return {name: MEASURES[name] for name in measures}
+    if not isinstance(measures, Mapping):
+        for name in measures:
+            if not isinstance(name, str) or name not in known:
+                raise unknown("measure", name, known)
+        return {name: known[name] for name in measures}
+    for name, function in measures.items():
+        if not isinstance(name, str) or name in taken:
+            raise InputError(f"measures has {shown(name)}, expected a name that no column of the values and no control has")
+        if not callable(function):
+            raise InputError(f"measures has {shown(function)} as {shown(name)}, expected a function of a Fitted")
+    return dict(measures)
 
 
 def _row(name: str, function: Function, fitted: Fitted) -> tuple[float, str, float]:

@@ -87,7 +87,12 @@ def some_of(data: pd.DataFrame, lines: Sequence[str], n: int = 8) -> pd.DataFram
 
 
 def dash(field: str, *names: str) -> alt.StrokeDash:
-    """Tell series apart by dashes alone, beside others that have colours. The first is drawn through; training data always are dashed."""
+    """Tell series apart by dashes alone, beside others that have colours. The first is drawn through; training data always are dashed.
+
+    Example:
+        >>> dash("split", "test", "train").to_dict()["scale"]["range"]
+        [[1, 0], [7, 3]]
+    """
     scale = alt.Scale(domain=list(names), range=[DASHES[1] if name == "train" else DASHES[i] for i, name in enumerate(names)])
     return alt.StrokeDash(f"{field}:N", title=None, scale=scale, legend=alt.Legend(symbolType="stroke", symbolSize=_STROKE))
 
@@ -115,6 +120,10 @@ def reference(name: str, above: float | None = None, **at: float) -> Chart:
         name: what the line is.
         above: of an upright line, how far above the plot the name stands, in pixels; None: inside the plot, at its top.
         at: x or y, and the value.
+
+    Example:
+        >>> reference("chance", y=0.5).to_dict()["layer"][1]["mark"]["type"]
+        'text'
     """
     ((channel, value),) = at.items()
     base = alt.Chart(pd.DataFrame({channel: [value], "name": [name]})).encode(**{channel: f"{channel}:Q"})
@@ -128,7 +137,20 @@ def reference(name: str, above: float | None = None, **at: float) -> Chart:
 
 
 def whiskers(base: alt.Chart, low: str, high: str, channel: str = "y", color: str | None = None) -> alt.Chart:
-    """Return error bars between two columns. channel: "x" or "y". color: None for that of the series; MARK over bars."""
+    """Return error bars between two columns.
+
+    Args:
+        base: the chart whose points get the bars.
+        low: column of their lower ends, see `spread`.
+        high: column of their upper ends.
+        channel: "x" or "y".
+        color: None for that of the series; MARK over bars.
+
+    Example:
+        >>> data = pd.DataFrame({"n": [1, 2], **{name: [value, value] for name, value in spread([1.0, 2.0, 3.0]).items()}})
+        >>> to_spec(alt.layer(whiskers(alt.Chart(data).encode(x="n:Q"), "low", "high")))["layer"][0]["mark"]["type"]
+        'rule'
+    """
     look: dict[str, Any] = {} if color is None else {"color": color}
     mark = base.mark_rule(**look)
     bars = mark.encode(**{channel: f"{low}:Q", f"{channel}2": f"{high}:Q"}, strokeDash=alt.value([1, 0]))
@@ -137,7 +159,12 @@ def whiskers(base: alt.Chart, low: str, high: str, channel: str = "y", color: st
 
 
 def beside(*charts: Chart) -> alt.HConcatChart:
-    """Place charts beside each other, each with its own legend."""
+    """Place charts beside each other, each with its own legend.
+
+    Example:
+        >>> len(beside(test.plot(), test.plot()).hconcat)
+        2
+    """
     return alt.hconcat(*charts, spacing=40).resolve_scale(color="independent", shape="independent", strokeDash="independent")
 
 
@@ -180,6 +207,10 @@ def to_spec(chart: Chart, style: StyleName = "screen") -> dict:
 
     Raises:
         InputError: for an unknown style, and where a picture is needed and the extra figures is not installed.
+
+    Example:
+        >>> to_spec(test.plot())["description"].partition(":")[0]
+        'accuracy (higher is better)'
     """
     looks = find_style(style)
     with alt.data_transformers.enable("default", max_rows=None):

@@ -44,7 +44,12 @@ def run_charts(runs: Sequence[Run]) -> dict[str, Chart | None]:
 
 
 def loss_curves(runs: Sequence[Run]) -> Chart | None:
-    """Draw figure 1a: online training loss over steps, one line per run, one panel per dataset and model. None without histories."""
+    """Draw figure 1a: online training loss over steps, one line per run, one panel per dataset and model. None without histories.
+
+    Example:
+        >>> loss_curves([]) is None
+        True
+    """
     frames = []
     for run in runs:
         title = run.spec.randomization.title
@@ -96,6 +101,10 @@ def error_curves(
 
     Returns:
         The chart; None if there is nothing to draw.
+
+    Example:
+        >>> error_curves([]) is None
+        True
     """
     done = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"] and row["score"] is None]
     rows = [row for subject in by_subject(done) if len({row["labels"] for row in subject["rows"]}) > 1 for row in subject["rows"]]

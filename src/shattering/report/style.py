@@ -163,7 +163,12 @@ STYLES: dict[StyleName, Style] = {
 
 
 def find_style(name: StyleName) -> Style:
-    """Return a style by its name. Raises InputError for an unknown one."""
+    """Return a style by its name. Raises InputError for an unknown one.
+
+    Example:
+        >>> find_style("paper").width / 72, find_style("paper").label
+        (3.25, 8)
+    """
     check("style", name, StyleName)
     return STYLES[name]
 

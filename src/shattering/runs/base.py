@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Self
 
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, a_type, unknown
 from shattering.runs.objects import Objects
 
 
@@ -71,7 +71,7 @@ MODEL_KEY = "learner"  # what identities call the model: the ids of stored runs 
 def known_fields(data: object, of: str, known: Sequence[str]) -> dict:
     """Return a JSON object as it is. Raises InputError for anything else, and `UnknownName` for a field that is not known."""
     if not isinstance(data, dict):
-        raise InputError(f"{of} is {'null' if data is None else f'a {type(data).__name__}'}, expected an object")
+        raise InputError(f"{of} is {'null' if data is None else a_type(data)}, expected an object")
     for name in data:
         if name not in known:
             raise unknown(f"field of {of}:", name, known)
@@ -124,4 +124,4 @@ def canonical(value: object, name: str) -> object:
         return [canonical(v, name) for v in value]
     if value is None or isinstance(value, (str, int)):
         return value
-    raise InputError(f"{name} is a {type(value).__name__}, expected a value that JSON can hold")
+    raise InputError(f"{name} is {a_type(value)}, expected a value that JSON can hold")

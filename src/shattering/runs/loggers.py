@@ -14,7 +14,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from filelock import FileLock
 
-from shattering.errors import InputError, not_installed, printable, reason, unknown
+from shattering.errors import InputError, not_installed, printable, reason, unknown, with_article
 from shattering.learners.weights import load_plain
 
 UPLOAD_SECONDS = 300  # limit of W&B's upload at the end of a run; the rest stays on disk for `wandb sync`
@@ -224,7 +224,7 @@ def logger_names(log: Log) -> tuple[str, ...]:
     for logger in _listed(log):
         if not isinstance(logger, str):
             kind, names = type(logger).__name__, ", ".join(LOGGERS)
-            raise InputError(f"log of a sweep has a {kind}, expected names ({names}): its runs are processes of their own")
+            raise InputError(f"log of a sweep has {with_article(kind)}, expected names ({names}): its runs are processes of their own")
     return tuple(str(logger) for logger in _listed(log))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, replace
 from typing import ClassVar
 
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 from shattering.parameters import Natural, check_fields
 from shattering.runs.base import Spec, known_fields
 from shattering.runs.objects import Objects
@@ -100,7 +100,7 @@ class PermutationsSpec(Spec):
         known = known_fields(data, "the specification of permutations", ("fits", "seeds"))
         seeds = known.get("seeds")
         if not isinstance(seeds, list):
-            raise InputError(f"seeds is a {type(seeds).__name__}, expected a list of whole numbers")
+            raise InputError(f"seeds is {a_type(seeds)}, expected a list of whole numbers")
         return cls(RunSpec.from_json(known.get("fits"), check), tuple(seeds), check=check)
 
     def at(self, seed: int) -> RunSpec:

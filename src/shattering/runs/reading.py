@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from shattering.errors import InputError, UnknownName, reason
+from shattering.errors import InputError, UnknownName, a_type, reason
 from shattering.parameters import describe, is_of
 from shattering.runs import schema
 from shattering.runs.base import Spec
@@ -77,7 +77,7 @@ def read_object(path: Path, remedy: str = REMEDY) -> Fields:
     """Read the object in a JSON file, whose numbers are finite. Raises as `read_bytes` does, and `Damaged` for anything else."""
     data = _parsed(path, _json, remedy)
     if not isinstance(data, dict):
-        raise damaged(path, f"it holds {'null' if data is None else f'a {type(data).__name__}'}, expected an object", remedy)
+        raise damaged(path, f"it holds {'null' if data is None else a_type(data)}, expected an object", remedy)
     fields = Fields(data)
     fields.path = path
     return fields

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 from shattering.learners.train.autocast import Autocast, Precision
 from shattering.learners.train.optimizers import OptimizerName, make_optimizer
 from shattering.learners.train.outputs import Call, Forward, Outputs
@@ -95,7 +95,7 @@ class Hyperparameters:
         """Return the mean or the sum of the user's loss over a batch."""
         value, n = loss(own, self.outputs.targets(own, labels)), len(labels)
         if not isinstance(value, torch.Tensor) or value.shape not in ((), (n,)):
-            found = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
+            found = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else a_type(value)
             raise InputError(f"loss returned {found} for {n} examples, expected one number, or one for each example: ({n},)")
         if value.ndim:
             return value.mean() if reduction == "mean" else value.sum()

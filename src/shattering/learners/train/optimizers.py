@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from shattering.errors import InputError
+from shattering.errors import InputError, a_type
 
 OptimizerName = Literal["sgd", "adamw"]
 _FACTOR = "rate_factor"
@@ -66,7 +66,7 @@ def check_optimizer(optimizer: OptimizerName | Callable, momentum: float, weight
 
 def _check(made: object, trained: list[nn.Parameter]) -> None:
     if not isinstance(made, torch.optim.Optimizer):
-        raise InputError(f"optimizer returned a {type(made).__name__}, expected an optimizer of torch")
+        raise InputError(f"optimizer returned {a_type(made)}, expected an optimizer of torch")
     closure = inspect.signature(type(made).step).parameters.get("closure")
     if closure is not None and closure.default is closure.empty:
         raise InputError(f"optimizer returned {type(made).__name__}, which evaluates the loss by itself, expected one whose step does not")

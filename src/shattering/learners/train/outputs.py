@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.errors import InputError
+from shattering.errors import InputError, with_article
 from shattering.learners.train.autocast import Autocast
 from shattering.networks.forward import first_forward
 
@@ -234,7 +234,7 @@ def _described(output: Any) -> str:
     if output is None:
         return "None (has it a return?)"
     if isinstance(output, Mapping):
-        return f"a {kind} with the keys {', '.join(map(repr, list(output)[:8]))}"
+        return f"{with_article(kind)} with the keys {', '.join(map(repr, list(output)[:8]))}"
     return f"{'an' if kind[0] in 'aeiouAEIOU' else 'a'} {kind}"
 
 
