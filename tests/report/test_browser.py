@@ -3,6 +3,7 @@
 import re
 import shutil
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -250,3 +251,16 @@ def test_the_policy_forbids_requests_and_foreign_scripts(opened, path):
     assert page.evaluate("window.ran") is None
     assert heard, "it can be heard"
     assert "unsafe-eval" not in path.read_text().partition("<title>")[0]
+
+
+def test_the_script_of_the_docs_names_landmarks_and_lists(browser):
+    script = (Path(__file__).parents[2] / "docs" / "_static" / "accessible.js").read_text()
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_content(
+            f"<script>{script}</script><aside class='sidebar-drawer'></aside><aside class='toc-drawer'></aside>"
+            "<dl><dt>f(<dl><dd>x</dd></dl>)</dt><dd>text</dd></dl><div class='highlight'><pre>code</pre></div>"
+        )
+        assert page.locator("dl[role=presentation]").count() == page.locator("dt > dl").count() == 1
+        assert [page.locator("aside").nth(i).get_attribute("aria-label") for i in (0, 1)] == ["Pages", "On this page"]
+        assert page.locator("pre").get_attribute("tabindex") == "0"
