@@ -3,12 +3,6 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
-ifeq ($(shell uname),Linux)
-PROCESSES ?= $(shell nproc)
-SEVERAL = -p tests.forked --forks $(PROCESSES)
-else
-SEVERAL = -n auto --dist loadfile --no-loadscope-reorder
-endif
 export OMP_WAIT_POLICY = PASSIVE
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 unexport PYTHONDONTWRITEBYTECODE
@@ -24,11 +18,16 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/pip install -q --no-compile -c constraints.txt -e ".[dev]"
 	touch $@
 
+# one process compiles what several would compile at the same time
+$(VENV)/.compiled: $(VENV)/.installed
+	$(BIN)/python -m pytest --collect-only -qq >$(VENV)/tests.txt
+	touch $@
+
 demo: $(VENV)/.installed
 	$(BIN)/shattering demo
 
-test: $(VENV)/.installed
-	$(BIN)/python -m pytest $(SEVERAL)
+test: $(VENV)/.compiled
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 check: lint docs
 

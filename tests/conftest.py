@@ -69,10 +69,10 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(autouse=True)
-def _own_cache(pytestconfig, tmp_path_factory, monkeypatch):
+def _own_cache(tmp_path_factory, monkeypatch):
     """No test reads or writes the user's cache. All processes of pytest share one, so that real images are decoded once."""
-    base, is_one_of_several = tmp_path_factory.getbasetemp(), pytestconfig.getoption("forks", 0) or "PYTEST_XDIST_WORKER" in os.environ
-    monkeypatch.setenv("SHATTERING_CACHE", str((base.parent if is_one_of_several else base) / "cache"))
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("SHATTERING_CACHE", str((base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"))
 
 
 @pytest.fixture(autouse=True)

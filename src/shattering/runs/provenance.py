@@ -12,9 +12,10 @@ import torch
 
 def provenance(device: torch.device) -> dict:
     """Return versions, hardware, threads, and the revision of the code. device: that was computed on."""
-    packages = ("shattering", "torch", "numpy", "scikit-learn", "pandas")
+    packages = ("shattering", "numpy", "scikit-learn", "pandas")
+    versions = {"python": platform.python_version(), "torch": torch.__version__}  # with the build, which metadata leave out
     return {
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in packages},
+        "versions": versions | {name: _version(name) for name in packages},
         "platform": platform.platform(),
         "processor": processor(),
         "cores": os.cpu_count(),
