@@ -1,3 +1,4 @@
+import gc
 import importlib.util
 import io
 import os
@@ -66,6 +67,12 @@ def pytest_collection_modifyitems(items):
     """The files that take longest come first, so that no worker is left with one of them at the end."""
     places = {f"tests/{name}.py": place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.nodeid.partition("::")[0], len(places)))
+
+
+def pytest_collection_finish():
+    """Collections of garbage leave out what was imported and collected: a twentieth of the suite's time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
