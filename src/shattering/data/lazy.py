@@ -21,12 +21,11 @@ from shattering.data.row_groups import RowGroups
 from shattering.data.threads import in_order
 from shattering.errors import InputError
 from shattering.system.cache import kept, kept_json
-from shattering.system.progress import Progress
+from shattering.system.progress import QUICK, Progress
 
 LARGE = 4 << 30  # decoded bytes from which images never live in memory
 _CHUNK = 64  # images at most that a thread takes at a time
 _CHUNK_BYTES = 64 << 20  # decoded bytes at most that it makes of them, or one image
-_QUICK = 1.0  # seconds before a line of progress appears
 _READING = 2  # what all that is kept of decoded images depends on: another number when the same bytes give other pixels
 
 Result = TypeVar("Result")
@@ -200,7 +199,7 @@ class ImagesOnDisk:
                 return self._image(i, data)
             return self._decode(i, data, lambda text: notes.setdefault(i, []).append(text)).transpose(2, 0, 1)
 
-        with Progress("images decoded", len(self), after=_QUICK) as shown:
+        with Progress("images decoded", len(self), after=QUICK) as shown:
             for i, pixels in enumerate(self._in_threads(image)):
                 if len(pixels) > out.shape[1]:
                     out = np.repeat(out, len(pixels), axis=1)  # the first colours among grey images
@@ -242,7 +241,7 @@ class ImagesOnDisk:
 
         def compute() -> list[int]:
             found = []
-            with Progress("images tried", len(self), after=_QUICK) as shown:
+            with Progress("images tried", len(self), after=QUICK) as shown:
                 for i, good in enumerate(self._in_threads(is_readable)):
                     found += [] if good else [i]
                     shown.update(i + 1)
@@ -259,7 +258,7 @@ class ImagesOnDisk:
             raise InputError("the images are Gaussian already, expected pixels to take the moments of")
 
         def compute() -> list[list[float]]:
-            with Progress("images measured", len(self), after=_QUICK) as shown:
+            with Progress("images measured", len(self), after=QUICK) as shown:
                 return [values.tolist() for values in channel_moments(_counted(self.in_chunks(), shown))]
 
         def check(found: object) -> bool:
@@ -273,7 +272,7 @@ class ImagesOnDisk:
 
         def compute() -> str:
             digest = hashlib.sha256()
-            with Progress("images read", len(self), after=_QUICK) as shown:
+            with Progress("images read", len(self), after=QUICK) as shown:
                 for i, data in enumerate(self._in_threads(lambda _, data: data)):
                     digest.update(f"{len(data)} ".encode() + data)
                     shown.update(i + 1)

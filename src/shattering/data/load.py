@@ -24,9 +24,8 @@ from shattering.data.subsets import hold_out as held_out
 from shattering.errors import InputError, a_type, printable, reason, shown
 from shattering.identity.files import check_unchanged, files_digest
 from shattering.parameters import Count, Natural, check_arguments
-from shattering.system.progress import Progress
+from shattering.system.progress import QUICK, Progress
 
-_QUICK = 1.0  # seconds before a line of progress appears
 DIGITS_TEST = 500  # of 1,797: scikit-learn gives no test split
 
 
@@ -129,7 +128,7 @@ def load_dataset(
     elif isinstance(source, (str, Path)):
         said = replace(said, target=None)
     reading = Reading(image_size, skip_corrupt, channels, target)
-    with Progress("data", 1, progress, after=_QUICK):
+    with Progress("data", 1, progress, after=QUICK):
         dataset = _load_any(source, partial(_hold_out, seed=seed if hold_out else None), reading, said, name, (n_train, n_test))
         return _limited(dataset, reading, n_train, n_test, seed, n_validation)
 

@@ -18,10 +18,9 @@ from shattering.report.answer import FITS
 from shattering.runs.fit import load_data
 from shattering.runs.objects import Objects
 from shattering.runs.stored import Run
-from shattering.system.progress import Progress
+from shattering.system.progress import QUICK, Progress
 
 TRUE_RATHER = 0.2  # agreement with the true labels minus that with the given ones, from which a model is said to know them
-_QUICK = 1.0  # seconds before a line of progress appears
 _BLOCK = 256  # images that are hashed at a time
 CHANCE = {"certain": 0.001, "likely": 0.05, "possible": 1.0}  # the largest probability that this is chance
 
@@ -49,7 +48,7 @@ def diagnose(run: Run, objects: Objects | None = None, others: Sequence[Run] = (
         return []
     check("progress", progress, bool | None)
     findings: list[Finding] = []
-    with Progress("checks", 3, progress, after=_QUICK) as shown:
+    with Progress("checks", 3, progress, after=QUICK) as shown:
         shown.update(0, "load the data")
         model, train = run.spec.build(objects), load_data(run.spec, objects)[0].train
         shown.update(1, "inputs that occur twice")

@@ -14,6 +14,7 @@ from typing import Self
 
 from shattering.errors import printable
 
+QUICK = 1.0  # seconds before the line appears of what is often done by then
 _EVERY = 0.1  # seconds between two drawings of the line
 _SURE = 1.0  # seconds that must have passed before the time that is left is told
 _NOTEBOOK_WIDTH = 100  # characters

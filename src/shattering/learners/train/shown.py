@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from shattering.system.progress import Progress
+from shattering.system.progress import QUICK, Progress
 
 OnEpoch = Callable[[dict], None]
-_QUICK = 1.0  # seconds before the line appears
 
 
 @contextmanager
@@ -25,7 +24,7 @@ def shown_epochs(epochs: int, progress: bool | None, on_epoch: OnEpoch | None) -
     if Progress.is_open():
         yield on_epoch
         return
-    with Progress("epochs", epochs, progress, after=_QUICK) as shown:
+    with Progress("epochs", epochs, progress, after=QUICK) as shown:
 
         def each_epoch(row: dict) -> None:
             if not shown.done:
