@@ -128,8 +128,8 @@ def test_other_runs_of_a_store_are_left_out(population, tmp_path):
 def test_scales_are_literal_and_their_sizes_are_known():
     sizes = {name: sum(len(list(block.cells())) for block in scale.blocks) for name, scale in SCALES.items()}
     assert sizes["demo"] == 16
-    assert sizes["small"] == 40
-    assert len(natural(SCALES["small"])) == 2 * 40 + 6 * 10 * 2
+    assert sizes["small"] == 32
+    assert len(natural(SCALES["small"])) == 2 * 32 + 6 * 10 * 2
     assert {json.dumps(spec.to_json()) for scale in SCALES.values() if scale.dataset == "digits" for spec in natural(scale)}
     with pytest.raises(InputError, match="unknown scale 'huge'"):
         find_scale("huge")

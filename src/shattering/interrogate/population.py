@@ -68,6 +68,7 @@ class PopulationScale:
     untrained: int = 20
 
 
+_SMALL_MLPS = ("mlp-1x128", "mlp-1x512", "mlp-3x128", "mlp-3x512")
 SCALES = {
     scale.name: scale
     for scale in (
@@ -95,14 +96,9 @@ SCALES = {
             n_test=2000,
             epochs=600,
             blocks=(
-                Block(
-                    networks=("mlp-1x128", "mlp-1x512", "mlp-3x128", "mlp-3x512"),
-                    n_train=1000,
-                    learning_rate=(0.005, 0.01),
-                    batch_size=(32, 128),
-                    weight_decay=(0.0, 1e-4),
-                ),
-                Block(networks=("small-cnn-16", "small-cnn-32"), n_train=250, learning_rate=(0.01, 0.02), batch_size=(32, 128)),
+                Block(networks=_SMALL_MLPS, n_train=1000, learning_rate=(0.005, 0.01), batch_size=(32, 128)),
+                Block(networks=_SMALL_MLPS, n_train=1000, learning_rate=(0.01,), batch_size=(32, 128), weight_decay=(1e-4,)),
+                Block(networks=("small-cnn-8", "small-cnn-16"), n_train=250, learning_rate=(0.01, 0.02), batch_size=(32, 128)),
             ),
             seeds=2,
             corruptions={0.25: 1, 0.5: 1, 0.75: 1},
@@ -172,7 +168,8 @@ def natural(scale: PopulationScale, runs: Sequence[Run] = ()) -> list[RunSpec]:
         for block in scale.blocks
         for cell in block.cells()
     ]
-    return [*trained, *(spec for block in scale.blocks for spec in _untrained(scale, block))]
+    untrained = {spec.run_id: spec for block in scale.blocks for spec in _untrained(scale, block)}  # blocks may share networks
+    return [*trained, *untrained.values()]
 
 
 def randomized(scale: PopulationScale, runs: Sequence[Run]) -> list[RunSpec]:
