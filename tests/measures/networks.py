@@ -66,17 +66,18 @@ def fitted(name: str, dtype: torch.dtype = torch.float32, block: int | None = No
     if block is None and rows is None:
         return made
     train = made.train if rows is None else trained(name).prepared(data().train.subset(rows))
-    return Fitted(**{**_fields(made), "train": train, "block": block})
+    return Fitted(**{**parts(made), "train": train, "block": block})
 
 
-def _fields(made: Fitted) -> dict:
+def parts(made: Fitted) -> dict:
+    """What a network as measures take it was made of."""
     return {name: value for name, value in vars(made).items() if name in Fitted.__dataclass_fields__ and name != "_kept"}
 
 
 @cache
 def _fitted(name: str, dtype: torch.dtype) -> Fitted:
     made = as_fitted(trained(name), data())
-    return Fitted(**{**_fields(made), "module": made.module.to(dtype)}) if dtype != torch.float32 else made
+    return Fitted(**{**parts(made), "module": made.module.to(dtype)}) if dtype != torch.float32 else made
 
 
 def of_module(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor, **known) -> Fitted:

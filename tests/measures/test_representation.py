@@ -45,7 +45,7 @@ def chosen(name: str, dtype: torch.dtype = torch.float64) -> Fitted:
     return of_module(small_relu(sizes=(3, 5, 4, 3)), inputs.to(dtype), labels)
 
 
-@pytest.mark.parametrize("name", ["small", "branches", "normalized"])
+@pytest.mark.parametrize("name", ["small", "branches", "normalized", "alexnet", "inception", "inception-no-bn"])
 def test_clusters_are_those_of_scikit_learn(name):
     """A10: all examples and all classes count, in one batch or many."""
     made = chosen(name)
@@ -78,7 +78,7 @@ def test_a_linear_classifier_that_fits_has_no_mixup_error():
         mixup_error(of_module(linear, inputs[:3], torch.arange(3)))
 
 
-@pytest.mark.parametrize("name", ["small", "branches", "normalized"])
+@pytest.mark.parametrize("name", ["small", "branches", "normalized", "alexnet", "inception", "inception-no-bn"])
 def test_class_distances_in_a_loop(name):
     made = chosen(name)
     phi, y = made.features.numpy(), made.labels.numpy()

@@ -67,7 +67,7 @@ MEASURES: dict[str, Measure] = {
     "hessian_top": Measure(
         "curvature:hessian_top", "largest eigenvalue of H", "Keskar et al. 2017; Ghorbani et al. 2019", "Hv", "about 15 products", version=2
     ),
-    "hessian_trace": Measure("curvature:hessian_trace", "tr H", "Yao et al. 2020", "g Hv", "k B, and 0 or 4 to 100 products", version=3),
+    "hessian_trace": Measure("curvature:hessian_trace", "tr H", "Yao et al. 2020", "g Hv", "k B, and 0 or about 100 products", version=4),
     "fisher_trace": Measure("curvature:fisher_trace", "tr G", "Karakida et al. 2019; Liang et al. 2019", "g", "k B + knP of convolutions"),
     "sam_sharpness": Measure(
         "sharpness:sam_sharpness",
@@ -100,9 +100,9 @@ MEASURES: dict[str, Measure] = {
         "sum over j of θ_j² H_jj",
         "Andriushchenko et al. 2023",
         "g Hv",
-        "k B, and 0 or 4 to 100 products",
+        "k B, and 0 or about 100 products",
         invariance="r",
-        version=3,
+        version=4,
     ),
     "relative_flatness": Measure(
         "curvature:relative_flatness",

@@ -15,6 +15,7 @@ from shattering.measures.sampling import shuffled
 
 PROBES = 100  # random vectors for a trace, at most
 PRECISION = 0.05  # standard error at which no more are drawn, as a share of the trace
+_WORST = 0.25  # standard error above which there is no value, as a share of the trace
 _FEW = 4  # random vectors before the standard error is looked at
 _EXAMPLES = 16  # by which it is told whether logits are linear in a tensor of parameters
 _BASIS, _PRODUCTS = 60, 300  # vectors that Lanczos' method keeps, and products with the Hessian, at most
@@ -87,11 +88,14 @@ def largest_eigenvalue(product: Callable[[torch.Tensor], torch.Tensor], start: t
 def hessian_trace(fitted: Fitted, probes: int = PROBES) -> float:
     """Return tr H = tr G + tr(H - G): the first is exact, the second 0 or the mean of ⟨v, (H - G)v⟩ over vectors v of random signs.
 
-    G is the Gauss-Newton matrix, whose trace is `fisher_trace`. Where the logits are linear in each tensor of parameters by itself, as
-    those of ReLU networks are almost everywhere, H and G have the same diagonal; see `is_linear_by_tensor`. Of other networks, vectors
-    are drawn until the standard error is below 5 % of tr H, 4 to 100 of them (`probes`). Yao et al. ("PyHessian: neural networks through
-    the lens of the Hessian", 2020) estimate all of tr H so, until the running mean no longer changes. Of as many parameters as `probes`
-    or fewer the trace is exact.
+    G is the Gauss-Newton matrix, whose trace is `fisher_trace`. Where the logits are linear in a tensor of parameters while the others
+    stay, as those of ReLU networks are almost everywhere, H and G have the same diagonal there. In each other tensor (`curved_tensors`),
+    vectors that are 0 elsewhere are drawn until the standard error is below 5 % of tr H: at least 4, and `probes` over all tensors. Yao
+    et al. ("PyHessian: neural networks through the lens of the Hessian", 2020) estimate all of tr H by vectors over all parameters,
+    until the running mean no longer changes. Of as many parameters as `probes` or fewer the trace is exact.
+
+    Raises:
+        NotComputable: where the standard error is above a quarter of the trace when the last vector is drawn.
 
     Example:
         >>> print(f"{hessian_trace(fitted):.3g}")
@@ -115,7 +119,7 @@ def weighted_trace(fitted: Fitted, probes: int = PROBES) -> float:
 
 
 def _trace(fitted: Fitted, purpose: str, scale: Vector, probes: int) -> float:
-    """Return Σ_j s_j² H_jj for a scale s, from at most so many random vectors."""
+    """Return Σ_j s_j² H_jj for a scale s, from about so many random vectors at most."""
     _ = fitted.logits  # raises for a diverged network
     if fitted.n_parameters <= probes:
         hessian = derivatives.loss_hessian(fitted)
@@ -123,38 +127,44 @@ def _trace(fitted: Fitted, purpose: str, scale: Vector, probes: int) -> float:
         return derivatives.checked(sum(dot(unit, hessian.product(unit)) for unit in units), "the Hessian")
     diagonal = fitted.once(fisher_diagonal)
     known = sum(float((diagonal[name] * scale[name].double().square()).sum()) for name in scale)
-    if fitted.once(is_linear_by_tensor):
+    curved = fitted.once(curved_tensors)
+    if not curved:
         return derivatives.checked(known, "a gradient")
     generator, rest, found = draws(fitted, purpose), derivatives.residual_hessian(fitted), []
-    while len(found) < probes:
-        vector = {name: part * scale[name] for name, part in signs(fitted, generator).items()}
-        found.append(derivatives.checked(dot(vector, rest.product(vector)), "a product with the Hessian"))
+    zeros = {name: torch.zeros_like(p) for name, p in fitted.parameters.items()}
+    error = np.inf
+    for _ in range(max(_FEW, probes // len(curved))):
+        signed = signs(fitted, generator)
+        blocks = (zeros | {name: signed[name] * scale[name]} for name in curved)
+        found.append(derivatives.checked(sum(dot(block, rest.product(block)) for block in blocks), "a product with the Hessian"))
         error = np.std(found, ddof=1) / len(found) ** 0.5 if len(found) > 1 else np.inf
         if len(found) >= _FEW and error <= PRECISION * abs(known + np.mean(found)):
             break
-    return known + float(np.mean(found))
+    trace = known + float(np.mean(found))
+    if error > _WORST * abs(trace):
+        raise NotComputable(f"{len(found)} draws of random vectors give the trace as {trace:.3g} ± {error:.3g}, too rough to be its value")
+    return trace
 
 
-def is_linear_by_tensor(fitted: Fitted) -> bool:
-    """Return whether the logits are linear in each tensor of parameters while the others stay, around θ, as far as examples show.
+def curved_tensors(fitted: Fitted) -> list[str]:
+    """Return the names of the tensors of parameters in which the logits are not linear while the others stay, as far as examples show.
 
     For up to 16 training examples, a random mixture of the logits is differentiated twice along a random direction in each tensor. Of
     linear layers, convolutions, normalizations in evaluation mode, ReLU and max-pooling the second derivative is 0 to the last digit;
-    of tensors that are used twice, and of curved activations, it is not.
+    of tensors that are used twice, or that come before a curved activation, it is not.
     """
     generator, inputs = draws(fitted, "linear by tensor"), fitted.inputs(shuffled(fitted)[:_EXAMPLES])
-    values = {name: p.clone().requires_grad_() for name, p in fitted.parameters.items()}
+    values, curved = {name: p.clone().requires_grad_() for name, p in fitted.parameters.items()}, []
     with torch.enable_grad():
         logits = fitted.call(values, inputs)
         mixture = torch.randn(logits.shape, generator=generator).to(logits)
         slopes = torch.autograd.grad((logits * mixture).sum(), list(values.values()), create_graph=True, materialize_grads=True)
-        for value, slope, direction in zip(values.values(), slopes, signs(fitted, generator).values(), strict=True):
+        for (name, value), slope, direction in zip(values.items(), slopes, signs(fitted, generator).values(), strict=True):
             along = (slope * direction).sum()
             if along.requires_grad:
                 (second,) = torch.autograd.grad(along, value, retain_graph=True, materialize_grads=True)
-                if bool(second.any()):
-                    return False
-    return True
+                curved += [name] if bool(second.any()) else []
+    return curved
 
 
 def fisher_trace(fitted: Fitted) -> float:
