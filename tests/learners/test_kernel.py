@@ -1,3 +1,5 @@
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,11 @@ from sklearn.metrics.pairwise import laplacian_kernel
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from shattering.errors import InputError
+from shattering.learners import minimum_norm
 from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
 from shattering.system import machine
 from tests import oracles
+from tests.conftest import Terminal
 
 
 @pytest.fixture
@@ -242,3 +246,22 @@ def test_bitwise_the_same_twice(points):
     X, y, _ = points
     a, b = (KernelInterpolator(solver="cg").fit(X, y).dual_coef_ for _ in range(2))
     assert torch.equal(torch.from_numpy(a), torch.from_numpy(b))
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_a_fit_tells_what_it_does(points, solver, monkeypatch):
+    """On a line of progress that is erased at the end, and, with verbose, in lines that stay."""
+    monkeypatch.setattr(minimum_norm, "QUICK", 0.0)
+    monkeypatch.setattr("sys.stderr", shown := Terminal())
+    model = KernelInterpolator(solver=solver).fit(*points[:2])
+    assert shown.getvalue().startswith("\rfit  0 s so far  n = 60 by ")
+    assert shown.getvalue().endswith(" \r")
+    assert "\n" not in shown.getvalue()
+    monkeypatch.setattr("sys.stderr", said := io.StringIO())
+    model.set_params(verbose=1).fit(*points[:2])
+    lines = said.getvalue().splitlines()
+    assert lines[0] == str(model.plan_)
+    assert any(line.startswith("Cholesky: 1 of 1 columns" if solver == "cholesky" else "conjugate gradients: step 1, ") for line in lines)
+    monkeypatch.setattr("sys.stderr", silent := io.StringIO())
+    KernelInterpolator(solver=solver).fit(*points[:2])
+    assert silent.getvalue() == ""

@@ -1,8 +1,8 @@
 """Base classes of all minimum-norm interpolators: they solve the Gram system and report the solution."""
 
-import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 
 import numpy as np
@@ -19,6 +19,7 @@ from shattering.linalg.gram import Gram
 from shattering.linalg.plan import SolverPlan, make_plan
 from shattering.linalg.solve import Solution, solve
 from shattering.parameters import check_fields
+from shattering.system.progress import QUICK, Progress
 
 
 class MinimumNorm(OwnModel, BaseEstimator):
@@ -56,10 +57,9 @@ class MinimumNorm(OwnModel, BaseEstimator):
         """Set the attributes of a fit; the coefficients (n, k). points: (n, d), where coinciding ones are looked for."""
         p = self.get_params()
         self.plan_ = plan
-        say = (lambda text: print(text, file=sys.stderr, flush=True)) if p["verbose"] else None
-        if say:
-            say(str(self.plan_))
-        found = solve(gram, targets, float(p["ridge"]), self.plan_, p["tol"], p["max_steps"], say)
+        with self._saying("fit") as say:
+            say(str(plan))
+            found = solve(gram, targets, float(p["ridge"]), plan, p["tol"], p["max_steps"], say)
         self._keep(found)
         self.converged_ = found.residual <= p["tol"]
         self.interpolated_ = p["ridge"] == 0 and self.converged_
@@ -68,6 +68,17 @@ class MinimumNorm(OwnModel, BaseEstimator):
             self.n_conflicts_ = _count_conflicts(points, targets.cpu().numpy())
             warnings.warn(self._what_failed(found, p["tol"]), ConvergenceWarning, stacklevel=4)
         return found.x
+
+    @contextmanager
+    def _saying(self, what: str) -> Iterator[Callable[[str], None]]:
+        """Give what is to be called with what is being done: a line of progress has it, and with `verbose` it is printed."""
+        with Progress(what, 1, True if self.get_params()["verbose"] else None, after=QUICK) as shown:
+
+            def say(text: str) -> None:
+                shown.update(0, text)
+                shown.say(text)
+
+            yield say
 
     def _keep(self, found: Solution) -> None:
         self.dual_coef_ = found.x.cpu().numpy()

@@ -1,7 +1,5 @@
 """The linear model on random convolutional features, by its Gram matrix (ICLR 2017, section 5 and table 3)."""
 
-import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -76,15 +74,12 @@ class OnRandomConv(OneHotClassifier, MinimumNorm):
         a_pass = n * features.operations(d) / rate(torch.float32, self._device())
         return n * n * count / rate(dtype, self._device()) + passes * a_pass
 
-    def _say(self) -> Callable[[str], None] | None:
-        return (lambda text: print(text, file=sys.stderr, flush=True)) if self.get_params()["verbose"] else None
-
     def _gram(self) -> StoredGram:
         params = self.get_params()
         dtype = getattr(torch, params["precision"])
-        more = {"dtype": dtype, "device": self._device(), "say": self._say(), "memory_limit": params["memory_limit"]}
         path = self._cached(f"{gram_key(self.features_, dtype)}.gram")
-        return accumulate_gram(self.features_, path, **more)
+        with self._saying("fit") as say:
+            return accumulate_gram(self.features_, path, dtype=dtype, device=self._device(), say=say, memory_limit=params["memory_limit"])
 
     def _cached(self, name: str) -> Path | None:
         """Return the path of a file of the cache that may be extended by these features; None where there is no cache or it has more."""

@@ -115,7 +115,8 @@ class RandomConvKernelClassifier(OnRandomConv):
     def _values(self, X) -> np.ndarray:
         images = self._images(X)
         path = self._cached(f"{products_key(self.features_, images)}.products")
-        products = accumulate_products(self.features_, images, path, device=self._device(), say=self._say(), memory_limit=self.memory_limit)
+        with self._saying("prediction") as say:
+            products = accumulate_products(self.features_, images, path, device=self._device(), say=say, memory_limit=self.memory_limit)
         coefficients, values = torch.from_numpy(self.dual_coef_).to(self._device()), []
         for rows in slices(len(images), _AT_ONCE):
             kernel = gaussian_of_products(products.values[rows].double(), products.squares[rows], self._squares, self.gamma_)
