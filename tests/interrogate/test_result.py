@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shattering import InputError
+from shattering import InputError, Store
 from shattering.cli import main
 from shattering.interrogate.controls import DATA_CONTROLS
 from shattering.interrogate.judging import judge_table
@@ -57,10 +57,34 @@ def test_with_one_cell_the_controls_block_the_verdicts_and_the_command_says_so(p
     assert not re.findall(r"<li><strong>n_parameters:", page)
 
 
+def test_values_that_were_stored_are_judged_again_without_the_runs(population, tmp_path, capsys):
+    store, _ = population
+    names = ["n_parameters", "steps", "shatter_point", "seed_dissimilarity"]
+    found = interrogate(names, store)
+    path = found.store(Store(tmp_path), "demo").with_suffix(".parquet")
+    again = interrogate(None, path)
+    assert [vars(answer) for answer in again.answers] == [vars(answer) for answer in found.answers]
+    assert {**again.to_json(), "runs": None} == {**found.to_json(), "runs": None}
+    assert sum(machine["runs"] for machine in again.machines) == len(found.runs)
+    page = again.to_html()
+    assert f"{again.machines[0]['runs']} runs on {again.machines[0]['dataset']}" in page
+    assert "All runs" not in page
+    pd.testing.assert_frame_equal(interrogate(["steps"], path).table[["run", "steps"]], found.table[["run", "steps"]])
+    for measures, message in [({"mine": l1_norm}, "which has values alone, expected a list of names"), (["margin"], "unknown measure")]:
+        with pytest.raises(InputError, match=message):
+            interrogate(measures, path)
+    assert main(["interrogate", "--from", str(path), "--out", str(tmp_path / "page.html")]) == 1
+    assert capsys.readouterr().out.startswith("The control test_error must be")
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match=r"broken\.parquet, expected the values of a stored interrogation: "):
+        interrogate(None, tmp_path / "broken.parquet")
+
+
 @pytest.mark.parametrize(
     ("options", "status", "message"),
     [
-        ("--from STORE/nothing", 1, "--from is STORE/nothing, expected a folder of runs"),
+        ("--from STORE/nothing", 1, "--from is STORE/nothing, expected a folder of runs, or the values of a stored interrogation"),
+        ("--from STORE/values.parquet", 1, "--from is STORE/values.parquet, expected a folder of runs, or the values of a stored"),
         ("--from STORE", 1, "runs has 0 runs of networks, and none trained to a loss on both original and random labels, expected a pop"),
         ("--from STORE --scale small", 2, "--scale is small beside --from, which runs nothing, expected one of the two"),
         ("--from STORE --data digits", 2, "--data is digits beside --from, which runs nothing"),

@@ -36,7 +36,7 @@ class Interrogate(Drawn, Swept):
     jobs: Count | None = None
     """Runs at a time, each in its own process. Default: as many as cores; on Ray as many as fit."""
     from_: str | None = None
-    """Judge the runs of this store, and train nothing."""
+    """Judge the runs of this store, or the values that an interrogation has stored (a Parquet file), and train nothing."""
     out: Path = Path("measures.html")
     """The page to write."""
 
@@ -51,16 +51,13 @@ class Interrogate(Drawn, Swept):
         self.check_figures()
         names = None if self.measures is None else split_list(self.measures, "--measures")
         of_names(names or None)  # an unknown name is refused before hours of training
-        store, scale = Store(self.store if self.from_ is None else self.from_), find_scale(self.scale or "demo")
-        if self.from_ is None:
-            self._train(replace(scale, dataset=self.data or scale.dataset), store)
-        elif not store.refresh():
-            raise InputError(f"--from is {self.from_}, expected a folder of runs")
-        found = interrogate(names, store, jobs=self.jobs or usable_cores(), progress=True)
+        scale = find_scale(self.scale or "demo")
+        judged = self._source(self.from_) if self.from_ else self._trained(replace(scale, dataset=self.data or scale.dataset))
+        found = interrogate(names, judged, jobs=self.jobs or usable_cores(), progress=True)
         found.to_html(self.out)
         written = self.write_figures(lambda: found.charts)
-        if self.from_ is None and self.data is None and names is None:
-            found.store(store, scale.name)
+        if isinstance(judged, Store) and self.from_ is self.data is names is None:
+            found.store(judged, scale.name)
         if self.json:
             print_json({**found.to_json(), "report": where(self.out), **written})
         else:
@@ -69,13 +66,28 @@ class Interrogate(Drawn, Swept):
             self.print_figures(written)
         return 1 if found.why_blocked else 0
 
-    def _train(self, scale: PopulationScale, store: Store) -> None:
-        """Run what is missing of a population, stage by stage, as each depends on what the ones before have reached."""
+    @staticmethod
+    def _source(from_: str) -> Store | Path:
+        """Return what is to be judged. Raises InputError for what has neither runs nor values."""
+        from shattering.runs.store import Store
+
+        if Path(from_).suffix == ".parquet" and Path(from_).is_file():
+            return Path(from_)
+        store = Store(from_)
+        if not store.refresh():
+            raise InputError(f"--from is {from_}, expected a folder of runs, or the values of a stored interrogation (a Parquet file)")
+        return store
+
+    def _trained(self, scale: PopulationScale) -> Store:
+        """Run what is missing of a population, stage by stage, as each depends on what the ones before have reached. Returns its store."""
         from shattering.interrogate.population import STAGES
+        from shattering.runs.store import Store
         from shattering.system.machine import usable_cores
 
+        store = Store(self.store)
         jobs = usable_cores() if self.jobs is None and self.engine == "local" else self.jobs
         runs: list[Run] = []
         for stage in STAGES:
             done: Sequence[Run] = sweep_with_overview(stage(scale, runs), store, jobs, engine=self.chosen_engine())
             runs += done
+        return store

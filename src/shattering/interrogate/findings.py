@@ -49,8 +49,9 @@ class Findings(Brief, Illustrated):
         axes: the hyperparameters that differ between cells.
         measures: names of the measures that are judged.
         judged: what the tests found.
-        runs: the runs of the population.
+        runs: the runs of the population; none where only their values are at hand.
         thresholds: of the verdicts.
+        machines: the environments in which the runs were trained; see `shattering.report.page.environments`.
     """
 
     table: pd.DataFrame
@@ -60,6 +61,7 @@ class Findings(Brief, Illustrated):
     judged: Judged
     runs: Sequence[Run]
     thresholds: Thresholds
+    machines: Sequence[dict] = ()
 
     @property
     def tests(self) -> pd.DataFrame:

@@ -49,6 +49,7 @@ def render_interrogation(found: Findings) -> str:
         figures={key: name for key, name in figures.items() if charts[key] is not None},
         leaderboard_caption=_LEADERBOARD,
         thresholds=found.thresholds,
+        machines=found.machines,
         loss_ratio=_loss_ratio(found),
         epochs=_tried(found),
     )

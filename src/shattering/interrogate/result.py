@@ -4,24 +4,26 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from shattering import parameters
-from shattering.errors import printable
+from shattering.errors import InputError, printable, reason
 from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE, WHY_NONE
 from shattering.interrogate.controls import DATA_CONTROLS, control_columns
 from shattering.interrogate.findings import Findings
 from shattering.interrogate.judging import judge_table
 from shattering.interrogate.page import render_interrogation
+from shattering.interrogate.table import COLUMNS as TABLE_COLUMNS
 from shattering.interrogate.table import runs_table
 from shattering.interrogate.values import COLUMNS, Function, measured, relate
 from shattering.interrogate.verdicts import Thresholds
 from shattering.measures.catalog import MEASURES
 from shattering.measures.measure import choose
-from shattering.report.page import write_page
+from shattering.report.page import environments, write_page
 from shattering.runs.store import Store, found_in, of_models
 from shattering.runs.stored import Run
 from shattering.system.files import write_own
@@ -47,7 +49,7 @@ class Interrogation(Findings):
         """Return everything but values and charts as a JSON object; None for what is not a finite number.
 
         Keys: verdicts, blocked, answers, noise (n_μ/n by measure and architecture), shatter_point (μ over that at the shatter point),
-        survey, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds, runs.
+        survey, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds, machines, runs.
         """
         best = self.judged.best
         return {
@@ -64,22 +66,35 @@ class Interrogation(Findings):
             "counts": _records(self.counts),
             "reasons": _records(self.reasons),
             "thresholds": vars(self.thresholds),
+            "machines": list(self.machines),
             "runs": [run.folder.name for run in self.runs],
         }
 
     def store(self, store: Store, scale: str) -> Path:
-        """Write `to_json` into a store, as the result of the population of a scale, from which the papers' scoreboard judges.
+        """Write `to_json` into a store, from which the papers' scoreboard judges, and all values, which `interrogate` can judge again.
 
         Args:
             store: a folder of runs.
-            scale: "demo", "small" or "full".
+            scale: of the population: "demo", "small" or "full".
 
         Returns:
-            The path of the file, `interrogation-SCALE.json`.
+            The path of the first file, `interrogation-SCALE.json`; `interrogation-SCALE.parquet` is beside it.
         """
         path = store.root / f"interrogation-{scale}.json"
         write_own(path, lambda aside: aside.write_text(json.dumps(self.to_json(), indent=1, allow_nan=False) + "\n"))
+        write_own(path.with_suffix(".parquet"), partial(self.values_table.to_parquet, index=False))
         return path
+
+    @property
+    def values_table(self) -> pd.DataFrame:
+        """One row per run and measure: what the table says of the run, and measure, version, value, reason and seconds.
+
+        Its `attrs` has the axes, the measures that were judged, and the machines on which the runs were trained.
+        """
+        of_runs = self.table.loc[:, list(dict.fromkeys([*TABLE_COLUMNS, *self.axes, "network"]))]
+        rows = of_runs.merge(self.details, on="run").drop(columns=[name for name in self.axes if name not in of_runs])
+        rows.attrs = {"axes": list(self.axes), "measures": list(self.measures), "machines": list(self.machines)}
+        return rows
 
     def __str__(self) -> str:
         lines = (
@@ -110,7 +125,7 @@ def interrogate(
         measures: name → function `Fitted` → float, of which larger values mean "predicted to generalize worse"; or names in `MEASURES`.
             None: all of `MEASURES`, and the quantities of capacity in `shattering.interrogate.capacity`, which have names too.
         runs: a store, its folder, or runs; with studies of stability, where they are to count. Runs that belong to no population are
-            left out.
+            left out. Or the file of values that `Interrogation.store` has written, of which nothing more can be computed.
         thresholds: of the verdicts; None: the defaults.
         jobs: runs that are measured at a time, each in its own process.
         progress: True prints a line for each run that is measured, on standard error, beside the line of progress that None shows in a
@@ -120,7 +135,8 @@ def interrogate(
         Tables, verdicts, charts and page.
 
     Raises:
-        InputError: for an unknown measure, a name that a column or a control has, and runs among which is no population.
+        InputError: for an unknown measure, a name that a column or a control has, runs among which is no population, and a file that
+            holds no values of an interrogation.
 
     Example:
         >>> def l1_norm(fitted):
@@ -131,22 +147,53 @@ def interrogate(
     """
     parameters.check("jobs", jobs, parameters.Count)
     parameters.check("thresholds", thresholds, Thresholds | None)
+    t = thresholds or Thresholds()
+    if isinstance(runs, (str, Path)) and Path(runs).suffix == ".parquet":
+        return _of_values(Path(runs), measures, t)
     stored, store = found_in(runs)
     found = of_models(stored)
     table, axes = runs_table(found)
     chosen = choose(measures, _KNOWN, {*table.columns, *DATA_CONTROLS, *control_columns(table, [])})
     of_table = {name: of(table, stored) for name, of in OF_THE_TABLE.items() if chosen.get(name) is of}
     functions = {name: function for name, function in chosen.items() if name not in of_table}
-    related = relate(table, found)
-    details = measured(related, {**functions, **DATA_CONTROLS}, store, jobs, progress)
-    values = details.pivot_table(index="run", columns="measure", values="value", dropna=False)
-    wide = table.join(values.reindex(columns=[*functions, *DATA_CONTROLS]), on="run")
-    wide = wide.assign(**of_table).join(control_columns(table, axes))
+    details = measured(relate(table, found), {**functions, **DATA_CONTROLS}, store, jobs, progress)
     details = pd.concat([details, *(_told(table, name, of) for name, of in of_table.items())], ignore_index=True)
-    controls = [name for name in wide if name not in table and name not in chosen]
-    t = thresholds or Thresholds()
-    judged = judge_table(wide, axes, list(chosen), controls, t)
-    return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, list(chosen), judged, [one.run for one in related], t)
+    by_id = {run.run_id: run for run in found}
+    members = [by_id[run] for run in table["run"]]
+    return _judged(table, axes, details, list(chosen), members, environments(members), t)
+
+
+def _of_values(path: Path, measures: Any, thresholds: Thresholds) -> Interrogation:
+    """Judge the values that `Interrogation.store` has written, or those of some of its measures."""
+    try:
+        rows = pd.read_parquet(path)
+        axes, known, machines = (rows.attrs[name] for name in ("axes", "measures", "machines"))
+        details = rows.loc[:, ["run", *COLUMNS]]
+        table = rows.loc[:, list(dict.fromkeys([*TABLE_COLUMNS, *axes, "network"]))].drop_duplicates("run", ignore_index=True)
+    except Exception as error:  # whatever a decoder raises
+        raise InputError(f"runs is {path}, expected the values of a stored interrogation: {reason(error)}") from error
+    if isinstance(measures, Mapping):
+        raise InputError(f"measures has functions, and runs is {path}, which has values alone, expected a list of names")
+    chosen = list(choose(measures, dict.fromkeys(known, lambda _: math.nan)))
+    kept = details[details["measure"].isin([*chosen, *DATA_CONTROLS])].reset_index(drop=True)
+    return _judged(table, axes, kept, chosen, [], machines, thresholds)
+
+
+def _judged(
+    table: pd.DataFrame,
+    axes: Sequence[str],
+    details: pd.DataFrame,
+    measures: Sequence[str],
+    runs: Sequence[Run],
+    machines: Sequence[dict],
+    thresholds: Thresholds,
+) -> Interrogation:
+    """Put the values of measures, and the controls, through the tests."""
+    values = details.pivot_table(index="run", columns="measure", values="value", dropna=False)
+    wide = table.join(values.reindex(columns=[*measures, *DATA_CONTROLS]), on="run").join(control_columns(table, axes))
+    controls = [name for name in wide if name not in table and name not in measures]
+    judged = judge_table(wide, axes, measures, controls, thresholds)
+    return Interrogation(wide, details.loc[:, ["run", *COLUMNS]], axes, measures, judged, runs, thresholds, machines)
 
 
 def of_names(names: Sequence[str] | None) -> dict[str, Callable[..., Any]]:

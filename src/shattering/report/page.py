@@ -90,7 +90,7 @@ def render_template(
         title: of the page.
         charts: by name; None for a chart without data.
         filters: of the template, by name.
-        context: values of the template, by name.
+        context: values of the template, by name; with machines, where the runs do not say on which they were trained.
     """
     loader = jinja2.PackageLoader("shattering.report", "templates")
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, finalize=_visible)
@@ -110,8 +110,7 @@ def render_template(
         policy=_policy(scripts),
         runs=[_line(run) for run in runs],
         missing=[run for run in runs if run.status != "done"],
-        machines=_machines(runs),
-        **context,
+        **{"machines": environments(runs), **context},
     )
 
 
@@ -203,7 +202,7 @@ def _line(run: Found) -> dict:
     }
 
 
-def _machines(runs: Sequence[Found]) -> list[dict]:
+def environments(runs: Sequence[Found]) -> list[dict]:
     """Return the distinct environments of the runs that are done, with how many ran in each."""
     machines: dict[str, dict] = {}
     for run in runs:
