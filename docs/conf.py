@@ -85,13 +85,13 @@ def drop_contents(app, doctree):
 
 
 def share_navigation(app, pagename, templatename, context, doctree):
-    """Render the navigation once for all pages of single names and experiments: none of them stands in it, so it is the same for all."""
-    folder = pagename.rpartition("/")[0]
-    if folder in ("api", "results") and "toctree" in context:
+    """Render the navigation once for all pages of single names, experiments and code of one depth: none of them stands in it."""
+    folder, *below = pagename.split("/")
+    if below and folder in ("api", "results", "_modules") and "toctree" in context:
         render = context["toctree"]
 
         def shared(**options):
-            key = folder, *sorted(options.items())
+            key = folder, len(below), *sorted(options.items())
             if key not in NAVIGATION:
                 NAVIGATION[key] = render(**options)
             return NAVIGATION[key]
