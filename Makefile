@@ -9,13 +9,15 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: demo test check lint docs format release clean
 
-# torch comes first and pinned, so that nothing after it can pull in another build. A module is compiled when it is first imported,
-# as a fifth of what is installed ever is; this needs bytecode to be written, whatever the environment says.
+# torch comes first and pinned, so that nothing after it can pull in another build. The rest uv installs, sooner than pip; pip
+# does where uv cannot, as behind a mirror that only pip knows. A module is compiled when it is first imported, as a fifth of what is
+# installed ever is; this needs bytecode to be written, whatever the environment says.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install -q -c constraints.txt -U pip
+	$(BIN)/pip install -q -c constraints.txt uv
 	$(BIN)/pip install -q --no-compile -c constraints.txt $(TORCH)
-	$(BIN)/pip install -q --no-compile -c constraints.txt -e ".[dev]"
+	$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt -e ".[dev]" \
+	  || $(BIN)/pip install -q --no-compile -c constraints.txt -e ".[dev]"
 	touch $@
 
 # one process compiles what several would compile at the same time
