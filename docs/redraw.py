@@ -20,6 +20,8 @@ from shattering.experiments.scales import SCALES
 from shattering.experiments.scoreboard import every_result, scoreboard, scores
 from shattering.experiments.shatter_point import ShatterPoint
 from shattering.experiments.text import table_to_markdown, to_markdown
+from shattering.interrogate.answers import Answer
+from shattering.interrogate.result import interrogate
 from shattering.report import figures
 from shattering.report.charts import beside, save, to_spec
 from shattering.runs.stored import Run
@@ -27,6 +29,7 @@ from shattering.runs.stored import Run
 HERE = Path(__file__).parent
 RESULTS = HERE.parent / "results"
 BITS = RESULTS / "bits"  # the store of docs/run_bits.py
+INTERROGATION = RESULTS / "interrogation-small.json"  # of `shattering interrogate --scale small`
 PAGES = (  # at full scale, what has been run of it
     ("small", find_experiments("all-cifar")),
     ("full", ["table1", "figure1b", "table4"]),
@@ -36,7 +39,7 @@ PAGES = (  # at full scale, what has been run of it
     ("full", ["theorem1", "corollary1"]),
     ("small", find_experiments("all-texts")),
     ("demo", ["table2", "figure2a"]),
-    *([("small", ["survey"])] if (RESULTS / "interrogation-small.json").exists() else []),
+    *([("small", ["survey"])] if INTERROGATION.exists() else []),
 )
 SHATTER_POINTS = {"MLP 1x4": "mlp-1x4", "MLP 1x16": "mlp-1x16", "MLP 1x64": "mlp-1x64", "random forest": "random-forest"}
 MARKS = ("<!-- drawn by docs/redraw.py -->", "<!-- end -->")
@@ -167,6 +170,27 @@ def start_section() -> str:
     return f"{text}\n\n({test['n_test']} test images, seed {test['seed']}; {where}; stored in `results/start.json`.)"
 
 
+def interrogation_section() -> str:
+    """What the stored interrogation of the small population found: verdicts, answers, and the runs that they are of."""
+    found = json.loads(INTERROGATION.read_text())
+    named: dict[str, list[str]] = {}
+    for name, row in found["verdicts"].items():
+        named.setdefault(row["verdict"], []).append(name)
+    rows = [f"| {verdict} | {len(names)} | {', '.join(f'`{name}`' for name in names)} |" for verdict, names in named.items()]
+    answers = [f"- {Answer(**answer)}" for answer in found["answers"]]
+    counts = {row["condition"]: row for row in found["counts"]}
+    cells, machine = counts["natural"]["cells"], found["machines"][0]
+    versions = ", ".join(f"{name} {machine['versions'][name]}" for name in ("python", "torch"))
+    size = f"{len(found['runs'])} networks on {machine['dataset']}, {cells} cells, {counts['natural']['runs'] // cells} seeds"
+    return "\n".join(
+        [
+            "![How each measure ranks over how it tells](images/interrogation-small.png)\n",
+            *("| verdict | measures | which |", "|---|---|---|", *rows, "", *answers, ""),
+            f"({size}; {machine['processor']}, {versions}; stored in `results/{INTERROGATION.name}`, the values beside it.)",
+        ]
+    )
+
+
 def with_section(page: str, section: str) -> str:
     """The page with this section between its two marks."""
     start, _, rest = page.partition(MARKS[0])
@@ -176,6 +200,12 @@ def with_section(page: str, section: str) -> str:
 def main() -> None:
     for path, section in ((HERE / "start.md", start_section()), (HERE.parent / "README.md", answer_section())):
         path.write_text(with_section(path.read_text(), section))
+    if INTERROGATION.exists():
+        page = HERE / "interrogate.md"
+        page.write_text(with_section(page.read_text(), interrogation_section()))
+        leaderboard = interrogate(None, INTERROGATION.with_suffix(".parquet")).leaderboard()
+        if leaderboard is not None:
+            save(leaderboard, HERE / "images" / "interrogation-small.png")
     (HERE / "images" / "demo.png").write_bytes(demo_picture())
     for name, page in result_pages().items():
         (HERE / name).parent.mkdir(exist_ok=True)

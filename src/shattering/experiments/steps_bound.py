@@ -9,6 +9,7 @@ that differs in one example. Its two losses have constants that can be stated, s
   of at most c/t: (1 + 1/(βc)) / (n - 1) · (2 c L²)^(1/(βc + 1)) · T^(βc/(βc + 1)). A constant rate α takes c = α T.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import torch
+from scipy.optimize import brentq
+from torch.nn.functional import one_hot
 
 from shattering import seeds
 from shattering.data.load import load_dataset
@@ -38,7 +41,7 @@ COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(ABC):
     """A loss of a linear model with softmax, on inputs of norm at most 1.
 
     Args:
@@ -53,39 +56,55 @@ class Loss:
     smooth: float
     trivial: float
 
+    @abstractmethod
     def bound(self, steps: float, rate: float, n: int) -> float:
         """Return the theorem's bound of the stability after so many steps at a constant rate, on n examples."""
-        if self is CONVEX:
-            return 2 * self.lipschitz**2 * rate * steps / n
+
+    @abstractmethod
+    def values(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the losses (…, m) of logits (…, m, k) for labels (m,)."""
+
+    @abstractmethod
+    def slopes(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the derivatives (b, k) of the losses in logits (b, k) for labels (b,)."""
+
+    def passes(self, rate: float, n: int) -> float:
+        """Return after how many passes, at most a million, the bound reaches the trivial value."""
+        return float(brentq(lambda passes: self.bound(passes * n, rate, n) - self.trivial, 1e-9, 1e6))
+
+
+class CrossEntropy(Loss):
+    """The cross-entropy, which is convex in the weights: theorem 3.8."""
+
+    def bound(self, steps: float, rate: float, n: int) -> float:
+        return 2 * self.lipschitz**2 * rate * steps / n
+
+    def values(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return -logits.log_softmax(-1).gather(-1, labels.expand(logits.shape[:-1])[..., None])[..., 0]
+
+    def slopes(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return logits.softmax(-1) - one_hot(labels, logits.shape[-1])
+
+
+class SquaredDistance(Loss):
+    """Half the squared distance of the probabilities from the label, which is not convex in the weights: theorem 3.12."""
+
+    def bound(self, steps: float, rate: float, n: int) -> float:
         c = rate * steps
         power = self.smooth * c / (self.smooth * c + 1)
         return (1 + 1 / (self.smooth * c)) / (n - 1) * (2 * c * self.lipschitz**2) ** (1 - power) * steps**power
 
-    def passes(self, rate: float, n: int) -> float:
-        """Return after how many passes the bound reaches the trivial value."""
-        low, high = 0.0, 1.0
-        while self.bound(high * n, rate, n) < self.trivial:
-            low, high = high, 2 * high
-        for _ in range(50):
-            middle = (low + high) / 2
-            low, high = (middle, high) if self.bound(middle * n, rate, n) < self.trivial else (low, middle)
-        return high
-
     def values(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the losses (…, m) of logits (…, m, k) for labels (m,)."""
-        if self is CONVEX:
-            return -logits.log_softmax(-1).gather(-1, labels.expand(logits.shape[:-1])[..., None])[..., 0]
-        return (logits.softmax(-1) - torch.nn.functional.one_hot(labels, logits.shape[-1])).square().sum(-1) / 2
+        return (logits.softmax(-1) - one_hot(labels, logits.shape[-1])).square().sum(-1) / 2
 
     def slopes(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return the derivatives (b, k) of the losses in logits (b, k) for labels (b,)."""
         p = logits.softmax(-1)
-        away = p - torch.nn.functional.one_hot(labels, logits.shape[-1])
-        return away if self is CONVEX else p * (away - (p * away).sum(-1, keepdim=True))
+        away = p - one_hot(labels, logits.shape[-1])
+        return p * (away - (p * away).sum(-1, keepdim=True))
 
 
-CONVEX = Loss("convex", 2**0.5, 0.5, float(np.log(10)))
-OTHER = Loss("not convex", 0.5**0.5, 0.25 + 3 * 0.5**0.5, 1.0)
+CONVEX = CrossEntropy("convex", 2**0.5, 0.5, float(np.log(10)))
+OTHER = SquaredDistance("not convex", 0.5**0.5, 0.25 + 3 * 0.5**0.5, 1.0)
 LOSSES = (CONVEX, OTHER)
 
 
