@@ -20,7 +20,7 @@ function arrange(node) {
     const { y } = rows.encoding;
     node.height = ROW * y.sort.length;
     y.scale = { ...y.scale, paddingInner: .45, paddingOuter: .25 };
-    y.axis = { ...y.axis, labelAlign: "left", labelPadding: -4, labelOffset: -.36 * ROW, labelLimit: 0, domain: false, ticks: false };
+    y.axis = { ...y.axis, labelAlign: "left", labelPadding: -4, labelOffset: -.36 * ROW, labelLimit: 0, domain: false, ticks: false, zindex: 1 };
   }
   if (typeof node.title === "string" && node.title.length > LONG) node.title = node.title.split(/(?<=,) /);
   for (const [key, value] of Object.entries(node)) if (key !== "datasets") arrange(value);
