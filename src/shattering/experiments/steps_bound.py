@@ -17,7 +17,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 import torch
-from scipy.optimize import brentq
+from scipy.optimize import root_scalar
 from torch.nn.functional import one_hot
 
 from shattering import seeds
@@ -70,7 +70,7 @@ class Loss(ABC):
 
     def passes(self, rate: float, n: int) -> float:
         """Return after how many passes, at most a million, the bound reaches the trivial value."""
-        return float(brentq(lambda passes: self.bound(passes * n, rate, n) - self.trivial, 1e-9, 1e6))
+        return root_scalar(lambda passes: self.bound(passes * n, rate, n) - self.trivial, bracket=(1e-9, 1e6)).root
 
 
 class CrossEntropy(Loss):
