@@ -21,8 +21,9 @@ from shattering.data.split import Split
 from shattering.runs import forks
 from tests.programs import Program
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in a shell's background jobs; what tests start would ignore it too
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:  # as in a shell's background jobs, and under nohup; what tests start would ignore it too
+        signal.signal(number, handler)
 _LONGEST = [  # seconds of CPU of each, from 70 to 9; no other takes more
     "runs/test_ray",
     "experiments/test_reproduce",
