@@ -51,14 +51,17 @@ typed in.
 
 At the scale *small* (n = 2,000) test accuracies are far from the paper's, as they must be; what can be compared is who fits what, in which
 order, and where errors end. A claim that these runs cannot decide, because training ended too early or has too few seeds, is
-*inconclusive*. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss.
+*inconclusive*. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss. The rows on measures of the survey (CACM 2021, section 6.1)
+are questions that the papers ask, with no answer of theirs: there, *does not hold* says that the measure does not tell natural from random
+labels with loss and effort held fixed.
 """
 COVERAGE = """# What is reproduced
 
 Everything that the papers say in tables, figures and claims: where, with which command we show it, and its state. This page is drawn
 from the experiments and the stored runs by `python docs/redraw.py`.
 
-- *verified*: the rule is satisfied by runs at a scale that suffices for it, or a test checks it;
+- *verified*: the rule is satisfied by runs at a scale that suffices for it, or a test checks it; of the survey's measures, about which the
+  papers only ask, the runs decide it;
 - *small n only*: judged by runs that are smaller than the paper's, or left open by those there are;
 - *not run*: the command exists, and its runs are not stored;
 - *missing*: there is no command for it;

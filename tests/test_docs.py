@@ -67,7 +67,10 @@ def redraw(results):
     return load_script(ROOT / "docs" / "redraw.py")
 
 
-@pytest.mark.parametrize(("page", "section"), [("docs/start.md", "start_section"), ("README.md", "answer_section")])
+@pytest.mark.parametrize(
+    ("page", "section"),
+    [("docs/start.md", "start_section"), ("README.md", "answer_section"), ("docs/interrogate.md", "interrogation_section")],
+)
 def test_what_is_drawn_is_up_to_date_with_the_results(redraw, page, section):
     text = (ROOT / page).read_text()
     assert redraw.with_section(text, getattr(redraw, section)()) == text, "run python docs/redraw.py"

@@ -9,6 +9,7 @@ import pytest
 from shattering import MEASURES
 from shattering.interrogate import ranks
 from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE
+from shattering.interrogate.controls import control_columns
 from shattering.interrogate.judging import Judged, judge_table
 from shattering.interrogate.ranks import Cells, granulated, not_through_hyperparameters, robust
 from shattering.interrogate.survey import SURVEY, survey_rows
@@ -36,6 +37,15 @@ def _few_permutations():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ranks, "_PERMUTATIONS", 100)
         yield
+
+
+def test_the_usual_order_of_a_cell_is_that_of_its_natural_runs_on_fewer_examples_too():
+    table = simulate()
+    cells = sorted(table["cell"].unique())
+    table["n"] = table["cell"].map({cell: 1000 if cells.index(cell) % 2 else 250 for cell in cells})
+    table.loc[table["condition"] == "fewer", "n"] //= 4
+    orders = control_columns(table, ["n"])["usual_order"].groupby(table["cell"]).unique()
+    assert {cell: list(found) for cell, found in orders.items()} == {cell: [-(cells.index(cell) % 2)] for cell in cells}
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ class Interrogate(Drawn, Swept):
     """
 
     scale: Literal["demo", "small", "full"] | None = None
-    """demo: digits, minutes. small: 1,000 CIFAR-10 images, hours. full: all 50,000, for a GPU. Default: demo."""
+    """demo: digits, minutes. small: 1,000 CIFAR-10 images, two hours. full: all 50,000, for a GPU. Default: demo."""
     data: str | None = None
     """A name or a path in place of the scale's dataset."""
     measures: str | None = None

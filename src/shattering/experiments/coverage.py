@@ -173,7 +173,7 @@ def _of_claim(score: Score) -> Item:
     elif verdict == "inconclusive" or order.index(scale) < order.index(needed):
         state = "small n only"
     else:
-        state = "verified" if verdict == "holds" else "differs"
+        state = "verified" if verdict == "holds" or name == "survey" else "differs"  # what the survey's measures do, the papers only ask
     command = f"shattering {'interrogate' if name == 'survey' else f'paper {name}'} --scale {needed}"
     return Item(place, score.claim.name, command, state, f"{scale}: {score.claim.shown_verdict}")
 

@@ -95,11 +95,13 @@ def _draws(table: pd.DataFrame, purpose: str, normal: bool) -> np.ndarray:
 def _usual_order(table: pd.DataFrame, axes: Sequence[str]) -> np.ndarray:
     """Return the ranks of the hyperparameters, added up: each in the direction in which it is usually thought to generalize worse.
 
-    Jiang et al. (2020) call the like "canonical ordering"; a measure has to rank better than this.
+    Jiang et al. (2020) call the like "canonical ordering"; a measure has to rank better than this. All runs of a cell have that of its
+    natural runs, those on fewer examples too.
     """
     total = np.zeros(len(table))
+    natural = table[table["condition"] == "natural"].drop_duplicates("cell").set_index("cell")
     for axis in axes:
-        codes, values = pd.factorize(table[axis], sort=True)
+        codes, values = pd.factorize(table["cell"].map(natural[axis]).fillna(table[axis]), sort=True)
         total += _WORSE.get(axis, 1) * codes / max(1, len(values) - 1)
     return total
 
