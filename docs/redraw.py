@@ -51,9 +51,9 @@ typed in.
 
 At the scale *small* (n = 2,000) test accuracies are far from the paper's, as they must be; what can be compared is who fits what, in which
 order, and where errors end. A claim that these runs cannot decide, because training ended too early or has too few seeds, is
-*inconclusive*. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss. The rows on measures of the survey (CACM 2021, section 6.1)
-are questions that the papers ask, with no answer of theirs: there, *does not hold* says that the measure does not tell natural from random
-labels with loss and effort held fixed.
+*inconclusive*. CIFAR-10 (JPEG) is all of CIFAR-10, re-encoded as JPEG with loss. The rows on measures of the survey (CACM 2021,
+section 6.1) are questions that the papers ask, with no answer of theirs: there, *does not hold* says that the measure does not tell natural
+from random labels with loss and effort held fixed.
 """
 COVERAGE = """# What is reproduced
 

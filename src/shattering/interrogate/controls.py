@@ -99,9 +99,9 @@ def _usual_order(table: pd.DataFrame, axes: Sequence[str]) -> np.ndarray:
     natural runs, those on fewer examples too.
     """
     total = np.zeros(len(table))
-    natural = table[table["condition"] == "natural"].drop_duplicates("cell").set_index("cell")
+    natural = table.loc[table["condition"] == "natural"].groupby("cell").first()
     for axis in axes:
-        codes, values = pd.factorize(table["cell"].map(natural[axis]).fillna(table[axis]), sort=True)
+        codes, values = pd.factorize(table["cell"].map(natural[axis].to_dict()).fillna(table[axis]), sort=True)
         total += _WORSE.get(axis, 1) * codes / max(1, len(values) - 1)
     return total
 
