@@ -52,7 +52,8 @@ class Interrogate(Drawn, Swept):
         names = None if self.measures is None else split_list(self.measures, "--measures")
         of_names(names or None)  # an unknown name is refused before hours of training
         scale = find_scale(self.scale or "demo")
-        judged = self._source(self.from_) if self.from_ else self._trained(replace(scale, dataset=self.data or scale.dataset))
+        own = replace(scale, dataset=self.data or scale.dataset)
+        judged = self._trained(own) if self.from_ is None else self._source(self.from_)
         found = interrogate(names, judged, jobs=self.jobs or usable_cores(), progress=True)
         found.to_html(self.out)
         written = self.write_figures(lambda: found.charts)

@@ -92,7 +92,7 @@ class Interrogation(Findings):
         Its `attrs` has the axes, the measures that were judged, and the machines on which the runs were trained.
         """
         of_runs = self.table.loc[:, list(dict.fromkeys([*TABLE_COLUMNS, *self.axes, "network"]))]
-        rows = of_runs.merge(self.details, on="run").drop(columns=[name for name in self.axes if name not in of_runs])
+        rows = of_runs.merge(self.details, on="run")
         rows.attrs = {"axes": list(self.axes), "measures": list(self.measures), "machines": list(self.machines)}
         return rows
 
