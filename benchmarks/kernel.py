@@ -56,7 +56,7 @@ def by_ours(solver: str, X: np.ndarray, y: np.ndarray, test: np.ndarray) -> tupl
     model = KernelInterpolatorClassifier(gamma=GAMMA, solver=solver).fit(X, y)
     start = time.perf_counter()
     predicted = model.predict(test)
-    return predicted, {"predict": time.perf_counter() - start, **model.summary_}
+    return predicted, {"predict": time.perf_counter() - start, "stages": model.timings_, **model.summary_}
 
 
 def one(how: str, n: int, dataset: str, out: Path) -> None:

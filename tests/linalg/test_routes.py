@@ -13,11 +13,12 @@ from sklearn.exceptions import ConvergenceWarning
 from shattering.errors import InputError
 from shattering.learners.kernel import KernelInterpolator, KernelInterpolatorClassifier
 from shattering.linalg import spectrum
-from shattering.linalg.gram import KernelGram, linear
+from shattering.linalg.gram import Gaussian, KernelGram, linear
 from shattering.linalg.plan import make_plan
 from shattering.linalg.solve import solve
 from shattering.linalg.stored import StoredGram
 from shattering.linalg.system import System
+from shattering.linalg.tiles import LowerTiles
 
 GENERATOR = np.random.default_rng(0)
 N = 18
@@ -267,3 +268,42 @@ def test_one_point_and_one_class():
     assert (one.predict([[1.0, 2.0]]), one.interpolated_, one.condition_) == (3.0, True, 1.0)
     with pytest.raises(InputError, match="y has 1 class, expected at least two classes"):
         KernelInterpolatorClassifier(gamma=1.0).fit(np.arange(4.0)[:, None], 4 * ["a"])
+
+
+class CountedGram(KernelGram):
+    """A Gram matrix that notes the type of every block it gives."""
+
+    def __init__(self, kernel, points):
+        super().__init__(kernel, points)
+        self.types = []
+
+    def block(self, rows, cols, dtype):
+        self.types.append(dtype)
+        return super().block(rows, cols, dtype)
+
+
+def problem():
+    """Return a matrix of 60 points with condition number 1,000, two targets, and the plan to solve it by a factor in float32."""
+    points, targets = np.random.default_rng(0).normal(size=(60, 3)), np.random.default_rng(1).normal(size=(60, 2))
+    return CountedGram(Gaussian(0.5), torch.from_numpy(points)), torch.from_numpy(targets), make_plan(60, 3, 2, "cholesky")
+
+
+@pytest.mark.parametrize(("tolerance", "passes"), [(1e-4, 1), (1e-9, 2)])
+def test_refinement_passes_over_the_matrix_in_float64_only_where_float32_does_not_do(tolerance, passes):
+    gram, targets, plan = problem()
+    solution = solve(gram, targets, 0.05, plan, tolerance, max_steps=100)
+    assert (solution.how, solution.precision) == ("cholesky", "float32")
+    assert solution.residual <= tolerance
+    assert gram.types == [torch.float32] * 2 + [torch.float64] * passes  # the factor and the first correction; then residuals
+    assert solution.steps == 1 + passes
+    exact = targets - gram.block(slice(60), slice(60), torch.float64) @ solution.x - 0.05 * solution.x
+    assert float(exact.norm() / targets.norm()) == pytest.approx(solution.residual, rel=1e-3, abs=1e-15)
+
+
+def test_a_factor_that_is_too_far_from_the_matrix_for_a_correction_does_for_conjugate_gradients(monkeypatch):
+    right = LowerTiles.solve
+    monkeypatch.setattr(LowerTiles, "solve", lambda self, vectors: 3 * right(self, vectors))
+    gram, targets, plan = problem()
+    solution = solve(gram, targets, 0.05, plan, 1e-9, max_steps=100)
+    assert (solution.how, solution.precision) == ("cholesky", "float32")
+    assert solution.residual <= 1e-9

@@ -15,14 +15,18 @@ from shattering.features import FEATURES
 from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
-from shattering.linalg.gram import Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
+from shattering.linalg.gram import EXACT_BLOCK, Gaussian, Kernel, KernelGram, from_numpy_kernel, linear, slices
 from shattering.linalg.plan import SolverPlan, block_bytes
 from shattering.parameters import Count, NotNegative, Positive
 from shattering.system.machine import available_memory, require_memory
 
 _DTYPES = [np.float64, np.float32]  # what is neither, such as whole numbers, becomes the first, which holds them
 _LARGEST = 1e30  # of features, so that their squares and sums of these are numbers
-_SIDES = (2048, 512, 128)  # rows and columns of a block of the kernel between new points and those of fit: the first that fits into memory
+_SIDES = (
+    EXACT_BLOCK,
+    500,
+    125,
+)  # rows and columns of a block of the kernel of new points: the first that fits into memory
 _SAMPLE = 50  # points at which a kernel is checked to be symmetric
 
 
@@ -170,7 +174,7 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
         solver_: what solved: "cholesky"; "cg"; "low rank", the least squares of least norm, where the Gram matrix is singular; or "eigen",
             all eigenvalues, where it is not but the others did not reach tol.
         precision_: the precision that was enough.
-        steps_: number of steps of conjugate gradients or refinement.
+        steps_: number of steps of conjugate gradients, or of solutions by the Cholesky factor.
         rank_: of a singular Gram matrix, else None: eigenvalues above n times the rounding of float64 of the largest (see
             `shattering.linalg.system.System.cutoff`). The others are taken for zero.
         n_conflicts_: points that coincide with others of different targets (counted where tol is not reached).

@@ -7,15 +7,17 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from shattering.errors import InputError
 
 Kernel = Callable[[Tensor, Tensor], Tensor]  # (a, d), (b, d) → (a, b), of their type and on their device
 
-EXACT_BLOCK = 2048  # rows and columns of a block that is computed in float64 and thrown away
+EXACT_BLOCK = 2000  # rows and columns of a block that is computed in float64 and thrown away: below 32 MiB, its memory is used again
 _FAR = 64.0  # squared distance from the mean, in widths of a Gaussian kernel, from which the rounding of products shows in its values
 _TOO_FAR = 1e15  # from which nothing is left of them
 _RIGHT = {torch.float64: 2e-16, torch.float32: 1e-4}  # error of a value that is left; those in float32 are corrected by residuals
+_WIDTH = {torch.float32: 16, torch.float64: 12}  # columns of a thin matrix, of which products of large matrices with it are fast
 _PAIRS = 2**22  # values of pairs of points at once
 
 
@@ -218,15 +220,22 @@ def lower_blocks(n: int, size: int) -> Iterator[tuple[slice, slice]]:
             yield rows, cols
 
 
+def widened(vectors: Tensor) -> Tensor:
+    """Return vectors (n, k) with zeros as further columns, for a number of columns with which products are several times faster."""
+    k = vectors.shape[1]
+    return pad(vectors, (0, -k % _WIDTH[vectors.dtype])) if k > 1 else vectors
+
+
 def symmetric_product(block: Callable[[slice, slice], Tensor], n: int, size: int, vectors: Tensor) -> Tensor:
     """Return matrix @ vectors from the blocks on and below the diagonal, each used twice. vectors: (n, k)."""
+    k, vectors = vectors.shape[1], widened(vectors)
     out = torch.zeros_like(vectors)
     for rows, cols in lower_blocks(n, size):
         part = block(rows, cols)
         out[rows] += part @ vectors[cols]
         if rows != cols:
             out[cols] += part.T @ vectors[rows]
-    return out
+    return out[:, :k]
 
 
 def exact_product(gram: Gram, vectors: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from shattering.linalg.gram import Gram, slices
+from shattering.linalg.gram import Gram, slices, widened
 
 _BLOCK = 256  # pivots drawn together
 
@@ -81,6 +81,7 @@ class Preconditioner:
 
     def __call__(self, vectors: Tensor) -> Tensor:
         """Apply the preconditioner to vectors (n, k) float64."""
-        inside = (self.factor.T @ vectors.to(self.factor.dtype)).double()
+        inside = (self.factor.T @ widened(vectors.to(self.factor.dtype))).double()
         inside = torch.cholesky_solve(inside, self.inner)
-        return (vectors - (self.factor @ inside.to(self.factor.dtype)).double()) / self.shift
+        near = (self.factor @ inside.to(self.factor.dtype)).double()[:, : vectors.shape[1]]
+        return (vectors - near) / self.shift

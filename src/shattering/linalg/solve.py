@@ -34,7 +34,7 @@ class Solution:
         how: "cholesky"; "cg"; "eigen" (by all eigenvalues); or "low rank" (least squares, by those eigenvalues that are not zero in
             float64).
         precision: the precision that was enough in the end.
-        steps: steps of conjugate gradients or refinement.
+        steps: steps of conjugate gradients, or solutions by the Cholesky factor.
         condition: condition number of gram + ridge I, an estimate from below; for a low rank, that of the eigenvalues used.
         rank: number of eigenvalues used for a low rank, else None.
         complete: True if the other eigenvalues are zero; False if the memory held no more.
@@ -181,10 +181,36 @@ class _Work:
         smallest = 1 / _power_iterations(tiles.solve, targets, plan.dtype, 3)
         if not smallest > (self.system.cutoff(largest) if plan.precision == "float64" else 0.0):
             return None
-        cg = conjugate_gradients(self._exact, targets, tiles.solve, self.tolerance, _REFINEMENTS, self._told("refinement"))
-        rest = self.system.rest(cg.solution)
+        x, rest, steps = self._refined(tiles.solve, plan)
         self._lap("solve")
-        return self._solution(cg.solution, rest, ("cholesky", plan.precision, cg.steps), largest / smallest)
+        return self._solution(x, rest, ("cholesky", plan.precision, steps), largest / smallest)
+
+    def _refined(self, solve: Callable[[Tensor], Tensor], plan: SolverPlan) -> tuple[Tensor, Tensor, int]:
+        """Solve by a factor that is rounded, and refine. solve: v → matrix⁻¹ v by the factor.
+
+        A pass over the matrix in float64 costs more than one in float32, which the first correction does with. Conjugate gradients
+        around the factor go on from the residual in float64, and keep it in float64.
+
+        Returns:
+            The solution, `System.rest` of it, and the number of solutions by the factor.
+        """
+        targets, told = self.system.targets, self._told("refinement")
+        x, steps = solve(targets), 1
+        if plan.precision == "float32":
+            x += solve(targets - self._recomputed(plan.dtype)(x.to(plan.dtype)))
+            steps += 1
+        rest = self.system.rest(x)
+        residual = self.system.relative(rest)
+        told(steps, residual)
+        if residual <= self.tolerance:
+            return x, rest, steps
+        if not residual < 1:  # the factor is too far from the matrix for a correction
+            x, rest, residual, steps = torch.zeros_like(targets), targets, 1.0, 0
+        further = conjugate_gradients(
+            *(self._exact, rest, solve, self.tolerance / residual, _REFINEMENTS),
+            lambda step, left: told(steps + step, left * residual),
+        )
+        return x + further.solution, further.rest, steps + further.steps
 
     def _cg(self, plan: SolverPlan) -> Solution:
         gram, targets, dtype = self.system.gram, self.system.targets, plan.dtype
