@@ -1,6 +1,6 @@
 """
-Rows that go together: like molecules, and patients with several rows
-=====================================================================
+Rows that go together: similar molecules, and patients with several rows
+========================================================================
 
 If several rows are of one patient, of one scaffold of molecules, or of one document,
 single labels are not exchangeable, and a permutation test that trades them finds
@@ -75,7 +75,7 @@ by_strip
 #
 # Labels drawn for whole strips, so that there is nothing to learn. Rows that trade labels
 # one by one make a nearest neighbour look as if it learned: the rows of a strip are alike,
-# and so are the original labels, but not the permuted ones. With the strips said, the
+# and so are the original labels, but not the permuted ones. With ``groups=strips``, the
 # score is what it should be. In simulations nearly every such data set is found
 # "significant", see :doc:`/calibration`.
 

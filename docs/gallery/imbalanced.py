@@ -2,7 +2,7 @@
 Unequal classes: better than what?
 ==================================
 
-Of 1,000 examples 50 are sick. A model that never says "sick" is right 95 % of the time.
+Of 1,000 examples 61 are sick. A model that never says "sick" is right 94 % of the time.
 Every report therefore has the best constant answer beside the score.
 """
 

@@ -109,9 +109,10 @@ error_curves(along).properties(description="Test error over the share of corrupt
 # On the blackboard. The generalization gap of a class of functions is at most about twice
 # its *Rademacher complexity*: how well the best function in it correlates with random
 # signs. Part 2 has measured it: the network fits random labels, so the complexity is
-# about 1, the largest there is, and the bound says nothing. The *VC dimension* is at
-# least 500. *Uniform stability* does not look at the labels, so it cannot tell part 1
-# from part 2.
+# about 1, the largest there is, and the bound says nothing. A *VC dimension* of at least
+# n says that every labelling of some n points is fitted; part 2 makes that plausible for
+# n = 500, though one labelling does not prove it. *Uniform stability* does not look at the
+# labels, so it cannot tell part 1 from part 2.
 #
 # Is it regularization, then? Add weight decay, and see how much it takes to prevent the
 # fit:

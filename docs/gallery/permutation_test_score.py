@@ -2,7 +2,7 @@
 Beside scikit-learn's permutation_test_score
 ============================================
 
-With ``folds``, ``randomization_test`` does what scikit-learn's ``permutation_test_score``
+With ``cv``, ``randomization_test`` does what scikit-learn's ``permutation_test_score``
 does: it permutes all labels, cross-validates on them, and asks how often that scores as
 well as the true labels did. It adds what the model does on its training set, and Ojala
 and Garriga's second test, which permutes features instead of labels.
