@@ -249,7 +249,9 @@ class Randomization(Brief):
             yield np.flatnonzero(true == k), seeds.generator(seed, f"pixels/{part}", k).bit_generator
 
     def _columns_of_rows(self, split: Split, seed: int, part: str) -> Any:
-        """Return a DataFrame or sparse matrix with its columns permuted, or drawn from a normal distribution where they are numbers."""
+        """Return a DataFrame, an array of objects or a sparse matrix with its columns permuted among the rows of each part."""
+        from scipy.sparse import issparse
+
         from shattering.data.rows import Rows
 
         values = split.inputs.content.copy()  # type: ignore[union-attr]  # Rows
@@ -257,13 +259,15 @@ class Randomization(Brief):
             raise InputError(
                 f"pixels is {self.pixels!r}, which is not for {a_type(values)}, expected 'within-class', 'columns' or 'gaussian'"
             )
-        is_sparse = not hasattr(values, "iloc")
+        is_sparse = issparse(values)
         columns = values.tocsc() if is_sparse else values
         for rows, words in self._parts(split, seed, part):
             for column in range(values.shape[1]):
                 order = rows[np.argsort(words.random_raw(len(rows)))]
                 if is_sparse:
                     columns = _permuted_sparse(columns, column, rows, order)
+                elif isinstance(columns, np.ndarray):
+                    columns[rows, column] = columns[order, column]
                 else:
                     columns.isetitem(column, _permuted_column(columns.iloc[:, column], rows, order))
         return Rows(columns.tocsr() if is_sparse else columns)
@@ -415,14 +419,20 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0, fun
         seed: seed of the noise.
         function: what `randomization.exchange` names, if that is a function.
 
+    Raises:
+        InputError: for what is no Dataset, and a randomization that its inputs or labels do not allow.
+
     Example:
         >>> from shattering import load_dataset
         >>> noisy = randomize(load_dataset("digits"), Randomization(labels=1.0), seed=1)
         >>> len(noisy.train) == len(load_dataset("digits").train)
         True
     """
+    from shattering.data.dataset import Dataset
     from shattering.data.kinds import AXES
 
+    if not isinstance(dataset, Dataset):
+        raise InputError(f"dataset is {a_type(dataset)}, expected a Dataset: load_dataset of it")
     r, train, test = randomization, dataset.train, dataset.test
     drawn = r.pixels == "gaussian" and "gaussian" in AXES[train.kind]
     moments = Moments.of(train.inputs) if drawn else Moments(_shape(train), np.zeros(1), np.zeros(1))

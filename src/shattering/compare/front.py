@@ -25,7 +25,8 @@ from shattering.data.dataset import Dataset
 from shattering.data.exchange import EXCHANGES, Exchange, ExchangeFunction, check_exchange, check_function, default_exchange
 from shattering.data.hub import is_stream
 from shattering.data.kinds import Kind
-from shattering.data.load import load_dataset
+from shattering.data.formats import check_targets_differ
+from shattering.data.load import load_dataset, takes_targets
 from shattering.data.split import Split
 from shattering.errors import InputError, unknown
 from shattering.identity.digest import identify, tell
@@ -155,7 +156,7 @@ def randomization_test(
     if y is not None:
         data = (data, y)
     said: dict[str, Any] = {"kind": kind, "target": target, "targets": targets, "groups": groups}
-    if targets is None and kind_of_model(estimator) == "regressor":
+    if targets is None and kind_of_model(estimator) == "regressor" and takes_targets(data, target):
         said["targets"] = "numbers"
     said = {name: value for name, value in said.items() if value is not None}
     source = str(data) if isinstance(data, (str, Path)) and not said else None
@@ -165,6 +166,8 @@ def randomization_test(
     if dataset.train.is_regression:
         name, estimator, params = for_numbers(name, estimator, params)
         scoring = scoring or "r2"
+        if scoring == "r2":
+            check_targets_differ(dataset.test, f"the test split of {dataset.name}")
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     folds, splitter = as_splitter(cv, dataset.limit(n_train if source is None else None, seed=seed), seed)

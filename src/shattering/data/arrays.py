@@ -9,13 +9,14 @@ from scipy.sparse import issparse
 
 from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset
+from shattering.data.groups import group_codes
 from shattering.data.kinds import Kind
 from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.numbers import check_no_other_frame, plain_numbers
 from shattering.data.rows import Rows, as_tokens, is_text
 from shattering.data.split import Split
 from shattering.data.targets import are_numbers, check_names, check_names_differ, kind_of, plain_labels, plain_targets
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, a_type, unknown
 
 Targets = Literal["classes", "numbers"]
 """The kind of the labels: classes (by name or number), or the numbers that a regression predicts."""
@@ -63,6 +64,8 @@ def dataset_from_arrays(
         >>> data.train.classes
         ('a', 'b')
     """
+    if groups is not None and not (isinstance(groups, (tuple, list)) and len(groups) == 2):
+        raise InputError(f"groups is {a_type(groups)}, expected a pair beside four arrays: (of the train split, of the test split)")
     of_groups = groups or (None, None)
     for x, y, group, where in zip((x_train, x_test), (y_train, y_test), of_groups, ("train", "test"), strict=True):
         _check_same_order(x, y, f"y_{where}", f"x_{where}")
@@ -70,7 +73,7 @@ def dataset_from_arrays(
     x = as_inputs(x_train, channels, "x_train", kind)
     inputs = (x, x if x_test is x_train else as_inputs(x_test, channels, "x_test", kind))
     labels, names = _labels(y_train, y_test, classes, label_values, targets)
-    codes = _groups(groups, [len(x) for x in inputs])
+    codes = (None, None) if groups is None else group_codes(groups, [len(x) for x in inputs], ("train", "test"))
     for x, (y, _), where in zip(inputs, labels, ("train", "test"), strict=True):
         if len(x) != len(y):
             raise InputError(f"x_{where} has {len(x)} examples and y_{where} has {len(y)} labels, expected as many")
@@ -86,8 +89,19 @@ def _check_same_order(x: Any, other: Any, what: str, where: str) -> None:
     if not (isinstance(x, (pd.DataFrame, pd.Series)) and isinstance(other, (pd.DataFrame, pd.Series))):
         return
     one, two = x.index, other.index
-    if len(one) == len(two) and not one.equals(two) and one.is_unique and len(one.difference(two, sort=False)) == 0:
+    if len(one) != len(two) or one.equals(two) or not (one.is_unique and two.is_unique):
+        return
+    both = len(one.intersection(two, sort=False))
+    if both == len(one):
         raise InputError(f"{what} has the index of {where} in another order, expected the same: {what}.loc[{where}.index]")
+    if both and not _counts(one) and not _counts(two):
+        remedy = "expected the same index, or arrays, whose rows go together by their places"
+        raise InputError(f"{what} and {where} share {both} of {len(one)} names in their index, and differ in the others: {remedy}")
+
+
+def _counts(index: pd.Index) -> bool:
+    """Return whether an index counts the rows, as that of a new DataFrame does, and names none."""
+    return isinstance(index, pd.RangeIndex) and index.start == 0 and index.step == 1
 
 
 def _index(inputs: Any) -> np.ndarray | None:
@@ -110,20 +124,6 @@ def _labels(
     plain = plain_labels(y_train, "y_train"), plain_labels(y_test, "y_test")
     values, names = _classes(*plain, classes, label_values)
     return [(codes_of(y, values, where), values) for y, where in zip(plain, ("y_train", "y_test"), strict=True)], names
-
-
-def _groups(groups: tuple[Any, Any] | None, sizes: list[int]) -> list[torch.Tensor | None]:
-    """Return the groups of both splits as numbers that are equal where the user's values are."""
-    if groups is None:
-        return [None, None]
-    arrays = [pd.Series(np.asarray(g)) for g in groups]
-    for g, n, where in zip(arrays, sizes, ("train", "test"), strict=True):
-        if len(g) != n:
-            raise InputError(f"groups has {len(g)} values for {n} examples of the {where} split, expected one each")
-        if g.isna().any():
-            raise InputError(f"groups has {int(g.isna().sum())} missing values, expected a group for every example")
-    codes = pd.factorize(pd.concat(arrays), sort=True)[0]
-    return [torch.from_numpy(part.astype(np.int64)) for part in np.split(codes, [sizes[0]])]
 
 
 def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tuple[np.ndarray, tuple[str, ...]]:

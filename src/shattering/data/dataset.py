@@ -50,9 +50,11 @@ class Dataset:
         train, test = self.train, self.test
         if train.kind != test.kind or isinstance(train.inputs, Rows) != isinstance(test.inputs, Rows):
             raise InputError(f"test inputs are {test.kind}, expected {train.kind} as in the train split, of the same type")
+        _check_same_columns(train.inputs, test.inputs)
         if train.input_shape != test.input_shape:
             what = "images" if train.kind == "images" else "inputs"
             raise InputError(f"test {what} have shape {test.input_shape}, expected that of the train {what}, {train.input_shape}")
+        _check_same_scale(train, test)
         if train.is_regression != test.is_regression:
             raise InputError("one split has classes and the other targets of a regression, expected the same of both")
         if train.classes != test.classes:
@@ -115,19 +117,45 @@ class Dataset:
             raise InputError(f"the smallest class of {self.name} has {smallest} examples, expected at least {of} for {of} folds")
 
     def to_npz(self, path: str | Path) -> Path:
-        """Save as an .npz that `load_dataset` reads (channels last, as it says), so that arrays can be named in a run."""
-        arrays: dict[str, Any] = {"channels": np.array("last")} if len(self.train.input_shape) == 3 else {}
+        """Save as an .npz that `load_dataset` reads as the same dataset, so that arrays can be named in a run.
+
+        Images are stored with the channels last, and the file says so.
+
+        Args:
+            path: the file; where it does not end in .npz, this is appended.
+
+        Returns:
+            The file's path.
+
+        Raises:
+            InputError: for what such a file does not hold: inputs that are no arrays of numbers, labels that were randomized (they differ
+                from the true ones), and a validation split.
+        """
+        if self.validation is not None:
+            raise InputError("the dataset has a validation split, which an .npz does not hold: save the dataset without it (n_validation)")
+        arrays: dict[str, Any] = {"targets": np.array("numbers")} if self.train.is_regression else {"classes": np.array(self.classes)}
+        if len(self.train.input_shape) == 3:
+            arrays["channels"] = np.array("last")
         for name in ("train", "test"):
             split = getattr(self, name)
             if isinstance(split.inputs, Rows):
                 raise InputError(f"inputs are {a_type(split.inputs.content)}, expected arrays of numbers, which an .npz holds")
+            if not torch.equal(split.labels, split.true_labels):
+                raise InputError(
+                    "labels differ from true_labels, of which an .npz holds one: save the original data, and randomize them again"
+                )
             inputs = split.inputs.numpy()
             arrays[f"x_{name}"] = inputs.transpose(0, 2, 3, 1) if inputs.ndim == 4 else inputs
             arrays[f"y_{name}"] = split.y
-        if not is_default(self.train.label_values):
+            if split.groups is not None:
+                arrays[f"groups_{name}"] = split.groups.numpy()
+        if self.train.kind not in ("images", "table"):  # which the number of axes tells
+            arrays["kind"] = np.array(self.train.kind)
+        if not self.train.is_regression and not is_default(self.train.label_values):
             arrays["label_values"] = self.train.label_values
-        path = Path(path).with_suffix(".npz")
-        np.savez(path, classes=np.array(self.classes), **arrays)
+        path = Path(path)
+        path = path if path.suffix == ".npz" else path.with_name(f"{path.name}.npz")
+        np.savez(path, **arrays)
         return path
 
     def fingerprint(self) -> str:
@@ -152,3 +180,36 @@ class Dataset:
         if not is_default(values):
             digest.update(f"{values.dtype.kind}{values.dtype.itemsize if values.dtype.kind != 'U' else ''}{values.tolist()!r}".encode())
         return digest.hexdigest()
+
+
+def _check_same_columns(train: Any, test: Any) -> None:
+    """Raise InputError for DataFrames whose columns differ, or stand in another order: models take them by their places."""
+    frames = [inputs.content for inputs in (train, test) if isinstance(inputs, Rows) and hasattr(inputs.content, "columns")]
+    if len(frames) < 2:
+        return
+    one, two = (list(frame.columns) for frame in frames)
+    if one == two:
+        return
+    if len(one) == len(two) and set(one) == set(two):
+        raise InputError(
+            f"the test inputs have the columns {_some(two)}, expected the order of the train inputs, {_some(one)}: x_test[x_train.columns]"
+        )
+    lacking = [name for name in one if name not in two]
+    found = f"lack {lacking[0]!r} of" if lacking else f"have {next((name for name in two if name not in one), two[-1])!r} beside"
+    raise InputError(f"the columns of the test inputs {found} those of the train inputs, {_some(one)}, expected the same")
+
+
+def _some(names: list) -> str:
+    return ", ".join(map(str, names[:8])) + (" …" if len(names) > 8 else "")
+
+
+def _check_same_scale(train: Split, test: Split) -> None:
+    """Raise InputError for images of which one split has bytes (0…255, scaled to 0…1) and the other floats that are not in 0…1."""
+    if train.kind != "images":
+        return
+    for one, other, name in ((train.inputs, test.inputs, "test"), (test.inputs, train.inputs, "train")):
+        if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor) and one.dtype == torch.uint8 and other.is_floating_point():
+            largest = float(other.abs().max()) if other.numel() else 0.0
+            if largest > 1:
+                remedy = "expected one type, or floats in 0…1, to which uint8 is scaled"
+                raise InputError(f"the {name} images are floats of up to {largest:g} where those of the other split are uint8: {remedy}")

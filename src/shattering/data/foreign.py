@@ -13,12 +13,13 @@ from shattering.data.channels import channels_first
 from shattering.data.kinds import Kind
 from shattering.data.pixels import Refused, as_array, deep, plain
 from shattering.data.targets import are_numbers, plain_labels, plain_targets
-from shattering.errors import InputError, a_type
+from shattering.errors import InputError, a_type, reason
 
 
 def is_torch(source: object) -> bool:
     """Return whether it is a torch dataset that can be indexed."""
-    return isinstance(source, torch.utils.data.Dataset) and hasattr(source, "__len__") and hasattr(source, "__getitem__")
+    is_indexed = isinstance(source, torch.utils.data.Dataset) and not isinstance(source, torch.utils.data.IterableDataset)
+    return is_indexed and hasattr(source, "__len__") and hasattr(source, "__getitem__")
 
 
 def read_torch(source: Any, channels: str | None = None, kind: Kind | None = None) -> tuple[Any, np.ndarray]:
@@ -30,7 +31,10 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
     """
     pairs = []
     for i in range(len(source)):
-        item = source[i]
+        try:
+            item = source[i]
+        except IndexError as error:
+            raise InputError(f"the torch dataset has a length of {len(source)}, and no item {i}: {reason(error)}") from None
         if not isinstance(item, Sequence) or isinstance(item, str) or len(item) != 2:
             raise InputError(f"item {i} of the torch dataset is {a_type(item)}, expected a pair (input, label)")
         pairs.append(tuple(map(_kept, item)))
@@ -87,4 +91,11 @@ def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
     if isinstance(image, torch.Tensor):
         image = image.cpu()
         return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
-    return np.array(image)
+    try:
+        values = np.array(image)
+    except (ValueError, TypeError):
+        values = None
+    if values is None or values.dtype.kind not in "biuf":
+        remedy = "a picture, an array or a tensor; kind='opaque' hands on anything else unseen"
+        raise InputError(f"the input of item {i} of the torch dataset is {a_type(image)}, expected {remedy}")
+    return values

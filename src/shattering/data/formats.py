@@ -18,11 +18,12 @@ from shattering.data.encoded import Encoded, ImageFiles, ParquetRows, open_parqu
 from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.lazy import LARGE, ImagesOnDisk
 from shattering.data.split import Split
-from shattering.data.tables import read_table, without_target
+from shattering.data.tables import read_table, read_texts, without_target
 from shattering.data.targets import check_names, kind_of, plain_labels
 from shattering.errors import InputError, printable, reason
 from shattering.system.machine import available_memory, require_memory
 
+_NPZ_ALSO = ("classes", "label_values", "channels", "kind", "targets", "groups_train", "groups_test")
 LABELS = ("label", "labels", "class", "target", "y")  # names of a column of labels
 
 
@@ -178,6 +179,12 @@ def check_no_empty_class(split: Split, where: str) -> None:
         raise InputError(f"{where} has no example of {none} of {split.n_classes} classes (such as {empty[0]!r}), expected some of each")
 
 
+def check_targets_differ(split: Split, where: str) -> None:
+    """Raise InputError if all targets of a regression are one number: nothing can be learned then, and R² is not defined."""
+    if len(split) > 1 and bool((split.labels == split.labels[0]).all()):
+        raise InputError(f"{where} has the target {float(split.labels[0]):g} in all {len(split):,} examples, expected some that differ")
+
+
 def read_image_folder(folder: Path, classes: list[str] | None = None, size: int | None = None, skip_corrupt: bool = False) -> Split:
     """Read images at FOLDER/CLASS/… of any format that Pillow reads: one class per sub-folder, in alphabetical order.
 
@@ -213,13 +220,13 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     target: the column of labels; None: the one of a usual name, or the only other one. size, skip_corrupt: as for `read_parquet`. Raises
     InputError for names of no image, images without a label, and columns that cannot be told.
     """
-    where, frame = printable(str(table)), read_table(table)
+    where, frame, as_text = printable(str(table)), read_table(table), read_texts(table)
     paths = image_folders.all_images(folder)
     by_name: dict[str, list[str]] = {}
     for path in paths:
         for key in {path, os.path.basename(path), os.path.splitext(os.path.basename(path))[0], os.path.splitext(path)[0]}:
             by_name.setdefault(key, []).append(path)
-    columns = [str(name) for name in frame.columns if name != target and set(map(str, frame[name])) <= set(by_name)]
+    columns = [str(name) for name in frame.columns if name != target and set(as_text[name]) <= set(by_name)]
     if len(columns) != 1:
         known = " and ".join(map(repr, columns)) or "none"
         raise InputError(f"{where} has columns {list(frame.columns)}, of which {known} name the images beside it, expected one")
@@ -227,7 +234,7 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     label = target or next((name for name in rest if name.lower() in LABELS), rest[0] if len(rest) == 1 else None)
     if label is None or label not in rest:
         raise without_target(list(frame.columns), where)
-    names = frame[columns[0]].astype(str).tolist()
+    names = as_text[columns[0]].tolist()
     several = next((name for name in names if len(by_name[name]) > 1), None)
     chosen = [by_name[name][0] for name in names]
     if several is not None or len(set(chosen)) < len(chosen):
@@ -251,7 +258,7 @@ def images_of(source: Encoded, size: int | None, skip_corrupt: bool) -> torch.Te
 
 
 def read_npz(path: Path) -> dict[str, np.ndarray]:
-    """Return the arrays of an .npz with x_train, y_train, x_test, y_test (and perhaps classes, label_values and channels); no pickles.
+    """Return the arrays of an .npz with x_train, y_train, x_test, y_test, and perhaps those in `_NPZ_ALSO`; no pickles.
 
     Raises InputError for a file that is none such, or whose arrays would not fit into memory.
     """
@@ -267,7 +274,7 @@ def read_npz(path: Path) -> dict[str, np.ndarray]:
     wanted = ("x_train", "y_train", "x_test", "y_test")
     if any(key not in arrays for key in wanted):
         raise InputError(f"{printable(str(path))} has arrays {sorted(arrays)}, expected {', '.join(wanted)}")
-    rest = sorted(set(arrays) - {*wanted, "classes", "label_values", "channels"})
+    rest = sorted(set(arrays) - {*wanted, *_NPZ_ALSO})
     if rest:
         warnings.warn(f"{path}: the arrays {', '.join(rest)} are not used", stacklevel=2)
     return arrays

@@ -4,7 +4,7 @@ import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +13,15 @@ import torch
 from shattering.data import formats, rows
 from shattering.data.dataset import Dataset
 from shattering.data.encoded import ArrowRows
+from shattering.data.groups import group_codes
 from shattering.data.image_folders import TESTS
 from shattering.data.split import Split
 from shattering.data.targets import are_numbers, plain_targets
 from shattering.errors import InputError, unknown
 
 _TOKENS = "input_ids"  # what tokenizers of the same house call their column
-_BESIDE_TOKENS = ("attention_mask", "token_type_ids", "special_tokens_mask")
+_MASK = "attention_mask"  # 0 where a token is padding
+_BESIDE_TOKENS = (_MASK, "token_type_ids", "special_tokens_mask")
 
 
 @dataclass(frozen=True)
@@ -69,17 +71,24 @@ def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], reading: Hu
     if "train" not in source:
         raise InputError(f"the DatasetDict has splits {list(source)}, expected 'train'")
     name = _name(source["train"])
-    train = _read(_at_hand(source["train"], reading.n_train), reading)
+    splits = {"train": _at_hand(source["train"], reading.n_train)}
+    train = _read(splits["train"], reading)
     rest = [key for key in source if key not in ("train", *TESTS)]
     if rest:
         warnings.warn(f"the DatasetDict: the splits {', '.join(map(repr, rest))} are not used", stacklevel=2)
-    splits = {key: _at_hand(source[key], reading.n_test or reading.n_train) for key in TESTS if key in source}
-    test = next((key for key, rows_of in splits.items() if _has_labels(rows_of, train, reading)), None)
+    tests = [key for key in TESTS if key in source]
+    splits |= {key: _at_hand(source[key], reading.n_test or reading.n_train) for key in tests}
+    test = next((key for key in tests if _has_labels(splits[key], train, reading)), None)
     if test is None:
-        if splits:
-            warnings.warn(f"the DatasetDict: the split {next(iter(splits))!r} has no labels, and is not used", stacklevel=2)
+        if tests:
+            warnings.warn(f"the DatasetDict: the split {tests[0]!r} has no labels, and is not used", stacklevel=2)
         return hold_out(train, name)
-    return Dataset(train, _read(splits[test], reading, train), name)
+    tested = _read(splits[test], reading, train)
+    if reading.groups is None:
+        return Dataset(train, tested, name)
+    columns = [_values(of, reading.groups) for of in (splits["train"], splits[test])]
+    codes = group_codes(columns, [len(train), len(tested)], ["train", test])
+    return Dataset(replace(train, groups=codes[0]), replace(tested, groups=codes[1]), name)
 
 
 def _at_hand(source: Any, n: int | None) -> Any:
@@ -127,7 +136,14 @@ def _columns(source: Any, names: list[str]) -> Any:
     return source.with_format("arrow", columns=names)[:]
 
 
+def _values(source: Any, name: str) -> list:
+    return _columns(source, [name])[name].to_pylist()
+
+
 def _read(source: Any, reading: HubReading, like: Split | None = None) -> Split:
+    if source.format["type"] == "custom":
+        remedy = "apply it with map(), or remove it with reset_format()"
+        raise InputError(f"the Hugging Face dataset has a transform (set_transform), which reading its columns does not apply: {remedy}")
     label = _label_column(source, reading)
     if label is None:
         raise InputError(f"the Hugging Face dataset has columns {source.column_names}, expected one named 'label', or target, its name")
@@ -135,8 +151,7 @@ def _read(source: Any, reading: HubReading, like: Split | None = None) -> Split:
     if reading.groups is not None:
         if reading.groups not in source.column_names:
             raise unknown("groups", reading.groups, source.column_names)
-        codes = _columns(source, [reading.groups])[reading.groups].dictionary_encode().combine_chunks().indices
-        said["groups"] = torch.from_numpy(np.array(codes, dtype=np.int64))
+        said["groups"] = group_codes([_values(source, reading.groups)], [len(source)], ["train"])[0]
     features = {name: feature for name, feature in source.features.items() if name not in (label, reading.groups)}
     images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
     if images:
@@ -159,13 +174,35 @@ def _without_images(source: Any, names: list[str], said: dict[str, Any]) -> Spli
         beside = [name for name in names if name not in (_TOKENS, *_BESIDE_TOKENS)]
         if beside:
             warnings.warn(f"the Hugging Face dataset: the columns {', '.join(map(repr, beside))} are not used", stacklevel=2)
-        tokens = _columns(source, [_TOKENS])[_TOKENS].to_pylist()
+        tokens = _without_padding(_values(source, _TOKENS), _values(source, _MASK)) if _MASK in names else _values(source, _TOKENS)
         return Split(rows.as_tokens(tokens, _TOKENS), kind="tokens", **said)  # type: ignore[arg-type]  # Rows are like a tensor
+    nested = [name for name in names if type(source.features[name]).__name__ not in ("Value", "ClassLabel")]
+    if nested:
+        remedy = "expected numbers, texts or classes; of lists of numbers make an array, and give (X, y)"
+        raise InputError(
+            f"the column {nested[0]!r} of the Hugging Face dataset has {type(source.features[nested[0]]).__name__} values, {remedy}"
+        )
     frame = _columns(source, names).to_pandas()
     texts = frame[names[0]].tolist()
     if len(names) == 1 and rows.is_text(texts):
         return Split(rows.Rows(texts), **said)  # type: ignore[arg-type]  # as above
     return Split(rows.Rows(frame), **said)  # type: ignore[arg-type]  # as above
+
+
+def _without_padding(tokens: list[list[int]], masks: list[list[int]]) -> list[list[int]]:
+    """Return the tokens that the mask does not call padding. Raises InputError for a mask with holes, or of another length."""
+    kept = []
+    for row, (ids, mask) in enumerate(zip(tokens, masks, strict=True)):
+        inside = [i for i, used in enumerate(mask) if used]
+        if len(mask) != len(ids) or (inside and inside[-1] - inside[0] + 1 != len(inside)):
+            raise InputError(
+                f"{_MASK} of row {row} leaves out tokens between others, or is not as long, expected to mark padding at the ends"
+            )
+        kept.append([ids[i] for i in inside])
+    left_out = sum(map(len, tokens)) - sum(map(len, kept))
+    if left_out:
+        warnings.warn(f"the Hugging Face dataset: {left_out:,} tokens that {_MASK} marks as padding are left out", stacklevel=2)
+    return kept
 
 
 def _said_of_labels(source: Any, label: str, reading: HubReading, like: Split | None) -> dict[str, Any]:

@@ -118,6 +118,8 @@ def load_dataset(
     if isinstance(source, str) and not source:
         raise InputError("dataset is '', expected a name or a path")
     check_order(channels)
+    if isinstance(target, (list, dict, set, np.ndarray)):
+        raise InputError(f"target is {shown(target)}, expected the name of one column")
     said, name = Said(kind, target, targets, groups), "arrays"
     if not hub.is_hub(source):
         check_no_other_frame(source, "data")
@@ -138,8 +140,11 @@ def _limited(dataset: Dataset, reading: Reading, n_train: int | None, n_test: in
     image_size, skip_corrupt = reading.size, reading.skip_corrupt
     if image_size and not isinstance(dataset.train.inputs, ImagesOnDisk):
         raise InputError(f"image_size is {image_size}, expected none for {dataset.name}, whose images are not encoded files")
-    if not dataset.train.is_regression:
-        formats.check_no_empty_class(dataset.train, f"the train split of {dataset.name}")
+    where = f"the train split of {dataset.name}"
+    if dataset.train.is_regression:
+        formats.check_targets_differ(dataset.train, where)
+    else:
+        formats.check_no_empty_class(dataset.train, where)
     dataset = dataset.limit(n_train, n_test, seed, n_validation)
     return _in_memory_if_it_fits(_without_unreadable(dataset) if skip_corrupt else dataset)
 
@@ -171,6 +176,14 @@ def _in_memory_if_it_fits(dataset: Dataset) -> Dataset:
     return replace(dataset, **{name: replace(split, inputs=split.inputs.load()) for name, split in on_disk.items()})  # type: ignore[arg-type]  # those on disk
 
 
+def takes_targets(source: Any, target: str | None) -> bool:
+    """Return whether `targets` may be said of a source, which does not say itself whether its labels are numbers. target: as it is said."""
+    if isinstance(source, (str, Path)):
+        return target is not None
+    parts = source if isinstance(source, (tuple, list)) else [source]
+    return not any(isinstance(part, Dataset) or foreign.is_torch(part) for part in parts)
+
+
 def _is_folder_of_images(source: str | Path) -> bool:
     """Return whether a source is a folder of images whose labels are in a table beside them."""
     path = Path(source) if source in DATASETS else existing(Path(source))
@@ -179,7 +192,7 @@ def _is_folder_of_images(source: str | Path) -> bool:
 
 def _by_columns(source: Any, said: Said) -> tuple[tuple[Any, Any], Any]:
     """Return (X, y) and groups of a DataFrame, or of a file of columns."""
-    where, frame = "the DataFrame", source
+    where, frame, path = "the DataFrame", source, None
     if not isinstance(source, pd.DataFrame):
         path = existing(Path(source))
         where = printable(str(path))
@@ -189,6 +202,11 @@ def _by_columns(source: Any, said: Said) -> tuple[tuple[Any, Any], Any]:
     if said.target is None:
         raise tables.without_target(list(frame.columns), "the DataFrame", ", or (X, y)")
     X, y, groups = tables.columns_of(frame, said.target, said.groups, where)
+    if path is not None and path.suffix.lower() != ".parquet":
+        if said.targets != "numbers":
+            tables.check_written_alike(path, y, ", or targets='numbers' (--targets numbers) for a regression")
+        if isinstance(said.groups, str):
+            tables.check_written_alike(path, groups)
     return (X, y), groups
 
 
@@ -197,6 +215,9 @@ def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name
         replace(said, kind=None).check_nothing(source)
     elif not (isinstance(source, (tuple, list)) and len(source) in (2, 4)) and not hub.is_hub(source):
         said.check_nothing(source)
+    if said.target is not None and isinstance(source, (tuple, list)):
+        remedy = "y has the labels; take the column out of X, or give the DataFrame alone"
+        raise InputError(f"target is {shown(said.target)}, expected none beside (X, y): {remedy}")
     if isinstance(source, Dataset):
         reading.no_arrays(source.name)
         size = getattr(source.train.inputs, "size", None)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,7 +76,12 @@ def load_path(path: Path, hold_out: HoldOut, reading: Reading, from_arrays: Call
     if path.is_file() and path.suffix.lower() == ".npz":
         arrays = formats.read_npz(path)
         four = (arrays[key] for key in ("x_train", "y_train", "x_test", "y_test"))
-        named = {name: arrays.get(name) for name in ("classes", "label_values")}
+        named: dict[str, Any] = {name: arrays.get(name) for name in ("classes", "label_values")}
+        named |= {name: str(arrays[name]) for name in ("kind", "targets") if name in arrays}
+        groups = [arrays[key] for key in ("groups_train", "groups_test") if key in arrays]
+        if len(groups) == 1:
+            raise InputError(f"{printable(str(path))} has groups of one split, expected groups_train and groups_test, or neither")
+        named["groups"] = tuple(groups) or None
         return from_arrays(*four, **named, channels=_one_order(reading.channels, arrays, path), name=path.stem)
     where = printable(str(path))
     reading.no_arrays(where)

@@ -96,6 +96,8 @@ class Rows:
             except TypeError:  # objects that cannot be hashed
                 values = values.to_numpy()
         if issparse(values):
+            values = values.copy()
+            values.sum_duplicates()  # which sorts the indices, too: equal rows may be stored in several ways
             values = [(row.indices.tobytes(), row.data.tobytes()) for row in (values[[i]] for i in range(len(self)))]
         return [row.encode("utf-8", "surrogatepass") if isinstance(row, str) else digest(row).encode() for row in values]
 
@@ -114,6 +116,9 @@ def as_tokens(values: Any, where: str) -> "torch.Tensor | Rows":
 
     Raises InputError for what is not whole numbers of at least 0.
     """
+    if isinstance(values, np.ma.MaskedArray) and np.ma.getmaskarray(values).any():
+        masked = int(np.ma.getmaskarray(values).sum())
+        raise InputError(f"{where} has {masked} masked tokens, expected none: lists of the tokens alone, which may have several lengths")
     array = _as_array(values)
     if array is not None:
         _check_tokens(array, 2, where)

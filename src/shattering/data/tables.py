@@ -1,16 +1,25 @@
 """A DataFrame, or a CSV or Parquet file of columns → inputs, labels and groups, by the names of columns."""
 
+import re
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pandas.api.types import is_numeric_dtype
 
 from shattering.errors import InputError, printable, reason, unknown
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+_EXACT = 2**53  # whole numbers below it are exact as float64
+_NAMELESS = re.compile(r"Unnamed: \d+")
+_WHOLE = re.compile(r"[+-]?\d+")
+_SIGNS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+_OTHERS = ("\t", ";", "|")
 
 
 class Columns(NamedTuple):
@@ -43,6 +52,10 @@ def columns_of(frame: pd.DataFrame, target: str, groups: Any = None, where: str 
     X = frame.drop(columns=names)
     if X.shape[1] == 0:
         raise InputError(f"{where} has no columns beside {', '.join(map(repr, names))}, expected features")
+    nameless = next((name for name in X.columns if _NAMELESS.fullmatch(str(name))), None)
+    if nameless is not None:
+        text = f"{where} has the column {nameless!r}, as pandas calls one without a name, such as row numbers: it is a feature here"
+        warnings.warn(f"{text}; drop it if it should be none", stacklevel=2)
     return Columns(X, frame[target], frame[groups] if isinstance(groups, str) else groups)
 
 
@@ -59,15 +72,125 @@ def without_target(columns: Sequence[object], where: str, also: str = "") -> Inp
     """
     names, more = [str(name) for name in columns[:_SHOWN]], len(columns) - _SHOWN
     known = ", ".join(map(repr, names)) + (f" and {more:,} more" if more > 0 else "")
-    return InputError(f"{where} has the columns {known}, expected target (--target), the one with the labels{also}")
+    return InputError(f"{where} has the columns {known}, expected target (--target of shattering test), the one with the labels{also}")
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file (by its first line's names) or a Parquet file of columns. Raises InputError for one that cannot be read."""
+    """Read a CSV file (by its first line's names) or a Parquet file of columns, values as they are written.
+
+    Raises:
+        InputError: for a file that cannot be read; for columns without a name or with one name, rows that are longer than the first line,
+            and whole numbers that an empty cell beside them would change.
+
+    Warns:
+        UserWarning: for words, such as None, that are taken for missing values among texts.
+    """
+    where = printable(str(path))
+    if path.suffix.lower() == ".parquet":
+        try:
+            table = pq.read_table(path)
+            _check_whole_numbers(table, where)
+            return table.to_pandas()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise InputError(f"{where} is not a readable PARQUET file: {reason(error)}") from None
+    _check_header(path, where)
+    frame = _parsed(path, index_col=False)
+    kinds = {str(name): kind for name, kind in frame.dtypes.items()}
+    rounded = [name for name, kind in kinds.items() if kind == np.float64 and bool((frame[name].abs() >= _EXACT).any())]
+    words = [name for name in kinds if name not in rounded and frame[name].isna().any() and not is_numeric_dtype(kinds[name])]
+    if rounded or words:
+        texts = read_texts(path, [*rounded, *words])
+        for name in rounded:
+            _check_unchanged(frame[name], texts[name], where)
+        for name in words:
+            _tell_missing(frame[name], texts[name], where)
+    return frame
+
+
+def check_written_alike(path: Path, values: pd.Series, also: str = "") -> None:
+    """Raise InputError for a column of a CSV file in which several texts, such as 1 and 01, have been read as one number.
+
+    Args:
+        path: the file.
+        values: the column as it was read.
+        also: another remedy, with "or" before it.
+    """
+    if not is_numeric_dtype(values.dtype):
+        return
+    texts = read_texts(path, [str(values.name)])[values.name].str.strip()
+    pairs = pd.DataFrame({"text": texts, "value": values}).dropna().drop_duplicates()
+    twice = pairs[pairs["value"].duplicated(keep=False)].sort_values("value", kind="stable")["text"].tolist()
+    if twice:
+        where = printable(str(path))
+        raise InputError(
+            f"column {values.name!r} of {where} has {twice[0]!r} and {twice[1]!r}, one number, expected one way to write it{also}"
+        )
+
+
+def read_texts(path: Path, names: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return columns of a CSV file as the texts that are written there: (n, columns), empty cells as "". names: of them; None: all."""
+    return _parsed(path, index_col=False, dtype=str, keep_default_na=False, usecols=names)
+
+
+def _parsed(path: Path, **how: Any) -> pd.DataFrame:
+    """Read a CSV file. Raises InputError for one that cannot be read, and for rows of several lengths."""
     where = printable(str(path))
     try:
-        if path.suffix.lower() == ".parquet":
-            return pq.read_table(path).to_pandas()
-        return pd.read_csv(path, sep="\t" if path.suffix.lower() == ".tsv" else ",")
-    except (pa.ArrowException, OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors of parsing are ValueErrors
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            return pd.read_csv(path, sep=_separator(path), **how)
+    except pd.errors.ParserWarning:
+        raise InputError(f"{where} has rows with more cells than the first line has names, expected as many") from None
+    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors of parsing are ValueErrors
         raise InputError(f"{where} is not a readable {path.suffix[1:].upper()} file: {reason(error)}") from None
+
+
+def _separator(path: Path) -> str:
+    return "\t" if path.suffix.lower() == ".tsv" else ","
+
+
+def _check_header(path: Path, where: str) -> None:
+    """Raise InputError for a first line in which a name is missing or stands twice, or that another sign seems to separate."""
+    first = _parsed(path, header=None, nrows=1, dtype=str, keep_default_na=False)
+    names = first.iloc[0].tolist()
+    for place, name in enumerate(names):
+        if not name.strip():
+            row_numbers = "; a column of row numbers is left out by to_csv(index=False)" if place == 0 else ""
+            raise InputError(f"{where} has no name for column {place + 1}, expected one for each{row_numbers}")
+        if names.count(name) > 1:
+            raise InputError(f"{where} has the column {printable(name)!r} {names.count(name)} times, expected every name once")
+    other = next((sign for sign in _OTHERS if len(names) == 1 and sign in names[0]), None)
+    if other:
+        raise InputError(
+            f"{where} has one column, {printable(names[0])!r}, expected columns between {_SIGNS[_separator(path)]}, not {_SIGNS[other]}"
+        )
+
+
+def _check_unchanged(numbers: pd.Series, texts: pd.Series, where: str) -> None:
+    """Raise InputError if a column of floats has whole numbers in the file that floats do not hold."""
+    large = numbers.abs() >= _EXACT
+    for text, number in zip(texts[large].str.strip(), numbers[large], strict=True):
+        if _WHOLE.fullmatch(text) and np.isfinite(number) and int(text) != int(number):
+            remedy = "expected no empty cells beside such numbers, or text"
+            raise InputError(f"column {numbers.name!r} of {where} has {text}, which would become {int(number)}: {remedy}")
+
+
+def _check_whole_numbers(table: pa.Table, where: str) -> None:
+    """Raise InputError for whole numbers of a Parquet file that would become others, as floats, since cells beside them are empty."""
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_integer(column.type) and column.null_count:
+            whole = column.drop_null().to_pylist()
+            number = next((value for value in whole if int(float(value)) != value), None)
+            if number is not None:
+                remedy = "expected no empty cells beside such numbers, or text"
+                raise InputError(f"column {name!r} of {where} has {number}, which would become {int(float(number))}: {remedy}")
+
+
+def _tell_missing(values: pd.Series, texts: pd.Series, where: str) -> None:
+    """Warn of words that were taken for missing values in a column that is not of numbers."""
+    read = texts[values.isna()].str.strip()
+    found = [word for word in read.unique().tolist() if word]
+    if found:
+        count = int((read != "").sum())
+        text = f"{where}: column {values.name!r} has {', '.join(map(repr, found[:3]))} in {count:,} rows, which counts as missing"
+        warnings.warn(text, stacklevel=2)

@@ -23,7 +23,7 @@ def plain_labels(labels: Any, where: str) -> np.ndarray:
         InputError: for labels that are missing (None, NaN, NA, NaT, masked, empty text), of several kinds (1 and "1"), fractional,
             infinite, too large to be exact, or no labels at all (lists, dates, objects); and for other shapes.
     """
-    values, missing = _as_array(labels)
+    values, missing = as_values(labels)
     if values.ndim == 2 and values.shape[1] == 1:
         values, missing = values[:, 0], missing[:, 0]
     if values.ndim != 1 or len(values) == 0:
@@ -50,14 +50,14 @@ def plain_targets(targets: Any, where: str) -> np.ndarray:
     Raises:
         InputError: for targets that are missing, infinite, text or other objects, or too large to be exact, and for other shapes.
     """
-    values, missing = _as_array(targets)
+    values, missing = as_values(targets)
     if values.ndim == 2 and values.shape[1] == 1:
         values, missing = values[:, 0], missing[:, 0]
     if values.ndim != 1 or len(values) == 0:
         raise InputError(f"{where} has shape {values.shape}, expected one target an example, and at least one")
     if missing.any():
         raise InputError(f"{where} has {missing.sum()} rows without a target (first: row {missing.argmax()}), expected none")
-    kinds = {_kind(value) for value in values.tolist()}
+    kinds = {str(values.dtype)} if values.dtype.kind in "mM" else {kind_of_value(value) for value in values.tolist()}
     if kinds != {"numbers"}:
         raise InputError(f"{where} has targets of type {' and '.join(sorted(kinds))}, expected numbers for a regression")
     numbers = np.array(values.tolist(), dtype=np.float64)
@@ -70,7 +70,7 @@ def plain_targets(targets: Any, where: str) -> np.ndarray:
 
 def are_numbers(labels: Any) -> bool:
     """Return whether labels are fractional numbers, which can be no classes: the targets of a regression."""
-    values, missing = _as_array(labels)
+    values, missing = as_values(labels)
     if missing.any() or values.size == 0 or values.ndim > 2:
         return False
     if values.dtype.kind == "O" and all(isinstance(value, Real) for value in values.ravel().tolist()):
@@ -99,8 +99,11 @@ def check_names(names: Sequence[str], where: str) -> None:
             raise InputError(f"{where} has the class {printable(name)}, expected names in UTF-8")
 
 
-def _as_array(labels: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return values, and a mask of the missing ones. Values without a common type are read one by one: NumPy makes text of [1, "1"]."""
+def as_values(labels: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return values as an array, and a mask of the missing ones.
+
+    Values without a common type stay objects, one by one: NumPy would make text of [1, "1"].
+    """
     if isinstance(labels, torch.Tensor):
         labels = labels.detach().cpu()
         labels = labels.float() if labels.dtype == torch.bfloat16 else labels
@@ -122,7 +125,7 @@ def _of_one_kind(values: np.ndarray, where: str) -> np.ndarray:
     items = values.tolist()
     first: dict[str, int] = {}
     for row, value in enumerate(items):
-        first.setdefault(_kind(value), row)
+        first.setdefault(kind_of_value(value), row)
     if len(first) > 1:
         found = " and ".join(f"{kind} (row {row}: {printable(repr(items[row]))[:40]})" for kind, row in list(first.items())[:2])
         raise InputError(f"{where} mixes {found}, expected labels of one kind")
@@ -140,7 +143,8 @@ def _of_one_kind(values: np.ndarray, where: str) -> np.ndarray:
     return _numbers(np.array([float(value) for value in items]), where)
 
 
-def _kind(value: object) -> str:
+def kind_of_value(value: object) -> str:
+    """Return "booleans", "numbers", "text" or "bytes", or the name of any other type."""
     if isinstance(value, (bool, np.bool_)):
         return "booleans"
     kinds = ((Real, "numbers"), (str, "text"), (bytes, "bytes"))

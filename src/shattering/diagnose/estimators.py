@@ -121,7 +121,7 @@ LIMITS = (
         FORESTS,
         "max_samples",
         lambda v, f: _if(v not in (None, 1.0)),
-        lambda v, f: "each member is fitted to this many examples",
+        lambda v, f: f"each member is fitted to {f'{v:.0%} of the' if isinstance(v, float) else v} examples",
         "None (or 1.0)",
     ),
     Restriction(

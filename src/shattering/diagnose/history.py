@@ -111,7 +111,7 @@ def recent(history: pd.DataFrame) -> pd.DataFrame:
 
 
 def too_few_epochs(history: pd.DataFrame) -> Iterator[Finding]:
-    """Report a loss that was still falling when training stopped; likely if the accuracy was rising, too."""
+    """Report a loss that was still falling when training stopped: likely if `epochs_needed` is known, or below three epochs."""
     half, n_epochs = recent(history), len(history)
     losses, accuracies = half["train_loss"].to_numpy(), half["train_accuracy"].to_numpy()
     cause, remedy = "too few epochs", f"Train for more than {n_epochs} epochs, or with a higher learning rate."

@@ -1,4 +1,4 @@
-"""Memory in bits: how many bits of its training labels a model carries, and the most over the number of examples."""
+"""Memory in bits: how many bits of its training labels a model carries, and the largest such number, whatever the number of examples."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -36,13 +36,13 @@ from shattering.system.temporary import TemporaryFolder
 
 Labels = Literal["random", "true"]
 Fit = Run[StudySpec]
-FULL = 0.95  # of the bits of the labels, from which a model carries nearly all
+FULL = 0.95  # a model carries nearly all bits of its labels from this share of them on
 PATIENCE = 2  # doublings of n without more bits, after which a search ends
 
 
 @dataclass(frozen=True, repr=False)
 class BitCapacity(Brief):
-    """The most bits of its training labels that a model carries, over the number of examples: a lower bound for its hyperparameters.
+    """The most bits of its training labels that a model carries at any number of examples tried: a lower bound for its hyperparameters.
 
     Args:
         labels: "random" or "true".
@@ -79,7 +79,7 @@ class BitCapacity(Brief):
 
     @property
     def bits(self) -> float | None:
-        """The most bits over n, on average over the seeds; None without fits."""
+        """The largest number of bits at any n, a mean over the seeds (each at its own best n); None without fits."""
         return fmean(row["bits"] for row in self.best.values()) if self.best else None
 
     @property
@@ -249,10 +249,11 @@ def bit_capacity(
     store: str | Path | Store | None = None,
     progress: bool | None = None,
 ) -> BitCapacity:
-    """Find the most bits of its training labels that a model carries, over the number of examples.
+    """Find the most bits of its training labels that a model carries, at whatever number of examples that is.
 
-    The search is over the numbers n_min 2^(k / steps), rounded. n is doubled until `PATIENCE` doublings have not given more bits, or
-    n_max is reached; then the numbers around the best are tried. Every fit is stored: another search reuses it, and a search that was
+    The search is over the numbers n_min 2^(k / steps), rounded. n is doubled until two doublings have not given more bits, or n_max is
+    reached. If n_min is the best of these, n is halved in the same way, down to the number of classes. Then the numbers around the best
+    are tried. Every fit is stored: another search reuses it, and a search that was
     interrupted continues. For each seed other examples, labels and initial weights are drawn.
 
     The measure is `bits_memorized`: for any fit a lower bound (in expectation) of the information that the model has about random labels.
@@ -263,7 +264,7 @@ def bit_capacity(
         data: any data, as `randomization_test` takes them. Only the train split is used.
         labels: "random", or "true": the labels of the data.
         hyperparameters: parameters of the model.
-        n_min: where the search begins.
+        n_min: where the search begins, at least the number of classes; smaller numbers are tried if it is the best.
         n_max: the most examples to try; None: all training examples.
         steps: how many numbers to try per doubling of n, near the best.
         n_seeds: fits for each number. An interval needs three.

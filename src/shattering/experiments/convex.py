@@ -115,7 +115,8 @@ def _claims(numbers: dict) -> list[Claim]:
         judge(
             "early stopping regularizes convex problems",
             "Early stopping was shown to implicitly regularize on some convex learning problems.",
-            f"descent stopped at its best step has at most {AS_GOOD:g} times the excess test error of the best ridge",
+            f"descent stopped at its best step has at most {AS_GOOD:g} times the excess test error of the best ridge, "
+            "and less than without regularization",
             {way: numbers.get(way) for way in WAYS},
             lambda v: v["early stopping"] <= AS_GOOD * v["ridge"] and v["early stopping"] < v["none"],
             "{:.3f}",

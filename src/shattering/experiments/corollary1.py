@@ -134,8 +134,8 @@ def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
         ),
         judge(
             "depth helps float64",
-            "(Ours: clipped to its group, no layer has terms as large as a single one needs.)",
-            "the deepest network's error is below a tenth of the shallow one's",
+            "(Ours: where each layer computes one group of points, its terms, and so its rounding errors, are smaller than in one layer.)",
+            "the least error of any depth is below a tenth of the error at depth 2",
             per_depth(lambda _, row: row["max_error"]),
             lambda v: all(
                 min(x for key, x in v.items() if key.startswith(data)) < 0.1 * v[f"{data}, depth 2"]

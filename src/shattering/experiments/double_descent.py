@@ -36,8 +36,9 @@ def run_study(
 ) -> tuple[dict, pd.DataFrame]:
     """Compute the test error over the number of random features, through the interpolation threshold at n features.
 
-    Features are relu(<w, x>) with Gaussian w; fewer features are the first of more. Images are standardized per pixel, with
-    a constant appended. Each model is the least-squares solution of least norm for one-hot targets.
+    Features are relu(<w, x>) with Gaussian w; fewer features are the first of more. Pixels are standardized
+    and divided by the root of their number, and a constant of 0.1 is appended. Each model is the least-squares solution of least norm
+    for one-hot targets.
 
     Args:
         seed: of the subset, the label corruption and the features.

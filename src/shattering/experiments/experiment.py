@@ -261,7 +261,7 @@ def not_annealed(runs: Sequence[Run]) -> str | None:
         if run.status == "done" and "learning_rate" in run.history and len(run.history) > 1:
             rates = run.history["learning_rate"].to_numpy()
             if rates[-1] > ANNEALED * rates.max():
-                return f"the learning rate ended at {rates[-1] / rates.max():.0%} of where it began, so the last accuracies scatter"
+                return f"the learning rate ended at {rates[-1] / rates.max():.0%} of its largest value, so the last accuracies scatter"
     return None
 
 

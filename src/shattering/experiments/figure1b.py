@@ -19,7 +19,7 @@ TITLE = "Figure 1b: convergence slowdown over label corruption"
 PLACE = ("ICLR 2.1, figure 1b", "full")
 NETWORKS = ("inception", "alexnet", "mlp-1x512")
 OVERFIT = 0.95  # a network has overfit once its online training accuracy over an epoch is at least this
-SMALL_FACTOR = 10.0
+SMALL_FACTOR = 10.0  # the largest factor by which the time to overfit may grow and still count as a small one
 MLPS = ("mlp-1x512", "mlp-3x512")
 FACTORS = (
     Column("model", "model"),
@@ -126,7 +126,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         f"Time to overfit random labels, relative to original ones, {runs.size}",
         FACTORS,
         [_factor_row(network, of_network) for network, of_network in found.items() if of_network],
-        "The interval is Student's t over seeds, and at least as wide as times are known, which are those of the ends of epochs.",
+        "A time is known only up to its epoch; the interval covers that, and with two seeds or more Student's t interval over seeds.",
     )
     caption = (
         f"Updates until the online training accuracy over an epoch first reaches {OVERFIT:.0%}, relative to original labels, "
@@ -180,7 +180,7 @@ def _claim(ratios: dict[tuple[str, float], float | None], found: dict[str, list[
     return judge(
         "time to overfit grows by a small factor",
         "Label noise slows convergence down, by a small constant factor.",
-        f"from no corruption to random labels, every network takes longer, and at most {SMALL_FACTOR:g} times as long, for sure",
+        f"random labels take every network longer than original ones, at most {SMALL_FACTOR:g} times as long, by the whole interval",
         {MODEL_NAMES[network]: ratios[network, 1.0] for network in NETWORKS},
         _is_small,
         "{:.2f} times",
@@ -194,7 +194,7 @@ def _mlp_claim(found: dict[str, list[tuple[Run, Run]]]) -> Claim:
     return judge(
         "time to overfit grows by a small factor, MLPs",
         "Label noise slows convergence down, by a small constant factor.",
-        f"from no corruption to random labels, both MLPs take longer, and at most {SMALL_FACTOR:g} times as long, for sure",
+        f"random labels take both MLPs longer than original ones, at most {SMALL_FACTOR:g} times as long, by the whole interval",
         {MODEL_NAMES[network]: _factor(of_network) for network, of_network in of_mlps.items()},
         _is_small,
         "{:.2f} times",

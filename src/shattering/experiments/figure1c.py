@@ -72,8 +72,8 @@ def _claim(rows: list[dict]) -> Claim:
     return judge(
         "test error rises steadily to chance",
         "As the noise level approaches 1, the generalization errors converge to 90 %, random guessing.",
-        f"every network's test error rises from each corruption to the next (by more than −{100 * NEAR:.0f} points) and ends within "
-        f"{100 * NEAR:.0f} points of {chance:.0%}",
+        f"no network's test error falls by {100 * NEAR:.0f} points or more from one corruption to the next; it ends higher than it began, "
+        f"within {100 * NEAR:.0f} points of {chance:.0%}",
         errors,
         holds,
     )

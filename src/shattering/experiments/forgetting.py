@@ -22,7 +22,7 @@ TITLE = "Section 6.1: forgetting and memorization, on original and on random lab
 PLACE = ("CACM 6.1", "demo")
 LABELS = {"original": 0.0, "random": 1.0}
 SEEDS = 3
-MORE = 2.0  # examples are forgotten more often if they are so at least this many times as often
+MORE = 2.0  # how many times as often examples have to be forgotten on random labels for the claim to hold
 COLUMNS = (
     Column("labels", "labels"),
     Column("events", "forgetting events per example", "number"),
@@ -143,7 +143,7 @@ def _claims(records: list[Run[StudySpec]]) -> list[Claim]:
         judge(
             "natural data have examples that are easy for all",
             "Networks learn patterns first on natural data; random labels are memorized in another order each time (Arpit et al.).",
-            "which examples are right after one epoch correlates between trainings more with original labels, by 0.1, than with random",
+            "trainings agree more, by at least 0.1, on which examples are right after one epoch with original labels than with random ones",
             values("agreement"),
             lambda v: v["original"] >= v["random"] + 0.1,
             "{:.2f}",

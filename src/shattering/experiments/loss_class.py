@@ -12,7 +12,7 @@ from shattering.runs.study import StudySpec
 
 TITLE = "Section 2.2: the Rademacher complexity of the loss class"
 PLACE = ("CACM 2.2", "demo")
-LOSSES = {  # of (margins y h(x)) and its Lipschitz constant
+LOSSES = {  # name → the loss as a function of the margins y h(x), and its Lipschitz constant
     "logistic": (lambda m: np.logaddexp(0, -m), 1.0),
     "hinge": (lambda m: np.maximum(0, 1 - m), 1.0),
     "ramp, half as wide": (lambda m: np.clip(1 - 2 * m, 0, 1), 2.0),

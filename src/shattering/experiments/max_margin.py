@@ -27,8 +27,8 @@ COLUMNS = (
 def run_study(seed: int, *, n: int = 40, d: int = 10, steps: int = STEPS[-1], repeats: int = 10) -> tuple[dict, pd.DataFrame]:
     """Descend on the logistic loss of separable points without regularization, and compare with the plane of largest margin.
 
-    The steps are along the gradient, of the length rate / loss, so that the norm of the weights grows as fast as theirs can; without this
-    scaling the direction has the same limit, and takes exponentially many steps.
+    A step is minus the gradient, times a constant rate, divided by the loss, so that its length does not vanish with the loss and the norm
+    of the weights grows linearly. At a constant rate alone the direction has the same limit, but takes exponentially many steps.
 
     Args:
         seed: of the points.

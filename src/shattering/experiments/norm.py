@@ -35,7 +35,7 @@ GAMMAS = (
     Column("error", "hold-out error %", "percent"),
 )
 NEAR = 0.05  # a norm within this share of the paper's is the paper's
-LITTLE = 0.001  # of an error above the paper's
+LITTLE = 0.001  # how far above the paper's an error may be
 N_TRAIN = 60_000  # training images of the paper's norms
 
 
@@ -114,7 +114,7 @@ def _claim_of_norms(near: dict[str, Outcome], theirs: dict[str, reference.Table3
     return judge(
         "norms of about 220 and 390",
         "The norm is about 220 on raw pixels, and 390 with the Gabor wavelets.",
-        f"at one bandwidth each, the norms are within {NEAR:.0%} of these, and the errors at most the paper's and {LITTLE:.1%}",
+        f"at one bandwidth each, the norms are within {NEAR:.0%} of these, the errors at most {100 * LITTLE:g} points above the paper's",
         {f"{KERNELS[key].title}, {what}": value for key, outcome in near.items() for what, value in _both(outcome).items()},
         lambda v: all(
             abs(v[f"{title}, norm"] / row.norm - 1) <= NEAR and v[f"{title}, error"] <= row.test_error / 100 + LITTLE

@@ -46,8 +46,8 @@ NOTE = (
     "confidence) follows from the share of labelings that training fits, by Sauer and Shelah; it is about n/2 if all draws are fitted."
 )
 CLASS_NOTE = (
-    "Suprema in closed form, radius 1. The radius needed is that of the smallest ball with a function that takes the signs of a draw; "
-    "a class of that radius or more has a complexity of at least 1."
+    "Suprema in closed form. The radius needed is that of the smallest ball with a function that takes the signs of the first draw, in "
+    "units of the class's own radius; on that draw a ball of this radius has a correlation of at least 1."
 )
 
 

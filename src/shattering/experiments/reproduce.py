@@ -173,7 +173,8 @@ def write_result(result: Result, folder: Path, style: StyleName = "screen") -> l
 
     Example:
         >>> from shattering import Store
-        >>> write_result(make_result("figure2", "demo", Store("runs")), Path("figures"))  # doctest: +SKIP
+        >>> from shattering.experiments.scales import SCALES
+        >>> write_result(make_result("figure1a", SCALES["demo"], Store("runs")), Path("figures"))  # doctest: +SKIP
     """
     check("style", style, StyleName)
     page = write_page(render_result(result), folder / f"{result.name}-{result.scale}.html")

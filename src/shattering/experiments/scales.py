@@ -103,7 +103,8 @@ class KernelScale:
         n_select: training images for the choices.
         n_holdout: held-out images for the choices.
         gammas: of the Gaussian kernel on raw grey pixels ("raw"), on their Gabor features ("gabor"), and on raw pixels of
-            the color dataset ("color"). The first is the first author's for MNIST; the others are the best on the hold-out.
+            the color dataset ("color"). The first is a choice of ours for
+            MNIST, for the papers name none; the others are the best on the hold-out.
         norm_gammas: bandwidths "raw" and "gabor" at which all of MNIST has about the paper's norms; empty: none is tried. "raw" is
             1 / (784 times the variance of a pixel): the kernel exp(-‖x - z‖² / 784) on standardized pixels.
         filters: numbers of random filters, ascending.

@@ -66,14 +66,14 @@ def every_result(store: Store, names: Sequence[str] = EXPERIMENTS) -> list[Resul
 
     Args:
         store: where the runs are.
-        names: of experiments. ImageNet's are left out at the scale full, which needs images that the user names.
+        names: of experiments. ImageNet's are left out at the scale small, for which the user has to name the images.
     """
     without = {scale.name: GROUPS["all-imagenet"][1] if scale.imagenet.dataset is None else () for scale in SCALES.values()}
     return [make_result(name, scale, store) for name in names for scale in SCALES.values() if name not in without[scale.name]]
 
 
 def scores(results: Iterable[Result]) -> list[Score]:
-    """Choose for every claim the result that tells most: the last that judges it, else the last with all its runs, else the first.
+    """Choose for every claim the result that tells most: the last that judges it, else the last that is not "missing", else the first.
 
     Args:
         results: of any experiments and scales; those of one experiment from the smallest scale to the largest.

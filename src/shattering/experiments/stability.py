@@ -300,7 +300,7 @@ def _claims(rows: list[dict]) -> list[Claim]:
         judge(
             "a measure that depends on the labels tells them apart",
             "(Ours: the loss at the replaced example itself, averaged over examples, depends on the data.)",
-            "for each model that interpolates, it changes more often on random labels than on original ones, by a 95 % interval",
+            "for each model that interpolates, it changes more often on random than on original labels, with a 95 % interval above 0",
             {f"{model}, difference": value for model, value in gap.items()},
             lambda v: min(v.values()) > 0,
             doubts=[contains_zero(interval, "{:.0%}") for interval in apart],

@@ -172,7 +172,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     numbers, size = record.result, record.result.get("data", "missing")
     rows = record.table.to_dict("records") if numbers else []
     note = (
-        "A linear model with softmax, SGD with one example per step; cross-entropy, which is convex, and the squared distance of the "
+        "A linear model with softmax, SGD with one example per step; cross-entropy, which is convex, and half the squared distance of the "
         "probabilities from the label, which is not. Measured: the largest difference of the losses over replaced examples "
         "and test images, mean over orders, a lower bound. Bound: theorems 3.8 and 3.12 of Hardt, Recht and Singer (2016)."
     )

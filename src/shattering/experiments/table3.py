@@ -150,7 +150,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         f"Choices, on {k.n_holdout:,} held-out training images, with {k.n_select:,} to train on",
         CHOICES,
         [_choice_row(k, at, outcome) for at, outcome in choices.items()],
-        "The bandwidth on MNIST's pixels is the first author's, not the best on the hold-out. Nothing is chosen on test images.",
+        "The bandwidth on MNIST's pixels is our choice (the papers name none), not the hold-out's best. Nothing is chosen on test images.",
     )
     all_runs = [o.runs[0] for group in (*paths.values(), filters, choices) for o in group.values()]
     all_runs += [outcome.runs[0] for outcome in table3_conv.outcomes(k, runs).values()]

@@ -25,7 +25,7 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
         pool: standard deviation of the averaging window, in pixels; its stride is the next whole number.
         image_shape: (c, h, w) of a row; None: square, with one channel or three.
 
-    The transform has c (1 + wavelengths x orientations) averages on a grid; each image's are scaled to unit norm.
+    A row of the transform has c (1 + number of wavelengths x orientations) averages for each cell of a grid, scaled to unit norm.
 
     Example:
         >>> GaborFeatures().fit_transform(np.random.default_rng(0).random((5, 64))).shape

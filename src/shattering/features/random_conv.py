@@ -121,7 +121,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return self._joined(len(train), lambda number: self.scaled_block(number, train))
 
     def prepared(self, X) -> "RandomConvFeatures":
-        """Fit all but what features are standardized by, which `scaled_block` finds, for those who compute the blocks in any case."""
+        """Fit all but the means and deviations of features, which `scaled_block` finds: for callers that compute every block anyway."""
         self.check_params()
         X = np.asarray(validate_data(self, X, dtype=np.float32))
         n, d = X.shape
@@ -190,7 +190,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return out
 
     def scaled_block(self, number: int, train: Tensor) -> Tensor:
-        """Return a block of the training images, standardized where the recipe says so; by what, is kept for other images."""
+        """Return a block of the training images, standardized where the recipe says so; means and deviations are kept for other images."""
         features = self.block(number, train)
         if self.recipe_.scaled:
             mean, deviation = torch.empty((2, features.shape[1]), dtype=torch.float64, device=features.device)
@@ -246,7 +246,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         return torch.cat([part.transpose(1, 2).flatten(1) for part in pooled], 1)
 
     def _pooling(self) -> Tensor:
-        """Return (cells of the grid, places of a patch): what a pooled feature is made of."""
+        """Return weights (cells of the grid, places of a patch): their product with the responses gives the pooled features."""
         r, sides = self.recipe_, []
         for cells, pool, side in zip(self.grid_, self.pool_, self.image_shape_[1:], strict=True):
             starts = r.stride * torch.arange(cells)[:, None]
@@ -277,7 +277,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
 
 
 def _in_threads(work: Callable[[slice], None], parts: Sequence[slice], threads: int) -> None:
-    """Call work with every part, each in one of these threads: within operations so small threads would wait for each other."""
+    """Call work with every part, each in one of `threads` threads: threads within operations this small would wait for each other."""
     if threads == 1:
         for part in parts:
             work(part)

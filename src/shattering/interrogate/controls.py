@@ -93,10 +93,11 @@ def _draws(table: pd.DataFrame, purpose: str, normal: bool) -> np.ndarray:
 
 
 def _usual_order(table: pd.DataFrame, axes: Sequence[str]) -> np.ndarray:
-    """Return the ranks of the hyperparameters, added up: each in the direction in which it is usually thought to generalize worse.
+    """Return the ranks of the hyperparameters, added up, each with its sign in `_WORSE`: a larger sum is usually thought to be worse.
 
-    Jiang et al. (2020) call the like "canonical ordering"; a measure has to rank better than this. All runs of a cell have that of its
-    natural runs, those on fewer examples too.
+    A hyperparameter that `_WORSE` lacks, such as the family, counts upwards in sorted order. Jiang et al. (2020) call the like
+    "canonical ordering"; a measure has to rank better than this. All runs of a cell have that of its natural runs, those on fewer examples
+    too.
     """
     total = np.zeros(len(table))
     natural = table.loc[table["condition"] == "natural"].groupby("cell").first()
@@ -130,7 +131,7 @@ def check_controls(judgements: Mapping[str, Judgement], thresholds: Thresholds) 
 
     Args:
         judgements: control → its judgement.
-        thresholds: see there.
+        thresholds: of the verdicts.
     """
 
     def row(name: str, must: str, ok: Callable[[Judgement], bool], blocks: str = "all") -> list[Control]:

@@ -61,8 +61,8 @@ def judge_table(
 ) -> Judged:
     """Run the tests T0 to T6 on every measure and control of a table of runs.
 
-    P-values are corrected by Holm's procedure within each test, over the measures; those of a control as if it were one more measure, by
-    Bonferroni. Where the oracle does not rank, or a random number does, no verdict says that a measure ranks.
+    P-values are corrected by Holm's procedure within each test, over the measures; that of a control is multiplied by the number of
+    measures (Bonferroni). Where the oracle does not rank, or a random number does, no verdict says that a measure ranks.
 
     Args:
         table: one row per run, see `shattering.interrogate.table.COLUMNS`, and one column per measure and control, NaN where

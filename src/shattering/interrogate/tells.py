@@ -249,7 +249,8 @@ def compare(cell: np.ndarray, natural: np.ndarray, random: np.ndarray, purpose: 
         natural: (pairs,) a measure on one side; a pair with NaN on either side is left out.
         random: (pairs,) the measure on the other side.
         purpose: names the resamples.
-        over_pairs: count pairs in the place of cells, for networks that share nothing but their architecture.
+        over_pairs: count pairs in the place of cells, for untrained networks. Pairs of one seed may share their images, so that
+            for a measure that reads the data alone p is too small and the interval too narrow.
     """
     known = ~np.isnan(natural) & ~np.isnan(random)
     if not known.any():

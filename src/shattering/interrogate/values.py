@@ -41,7 +41,7 @@ def version_of(name: str, function: Function) -> str:
 
 
 def relate(table: pd.DataFrame, runs: Sequence[Run]) -> list[Related]:
-    """Find the relatives of each run of the table: random labels of the same cell, seed and size; other seeds of the same treatment.
+    """Find the relatives of each run of the table: random labels of the same cell, seed and size; one run of another seed.
 
     A run on random labels is its own twin, so that what is compared with the twin is 1 for it, by definition.
     """

@@ -90,7 +90,7 @@ def judge(
     thresholds: Thresholds,
     can_rank: bool = True,
 ) -> Judgement:
-    """Judge a measure by the rules of the design, the first that applies.
+    """Judge a measure by the rules that docs/interrogate.md lists, the first that applies.
 
     Args:
         name: of the measure.
@@ -137,7 +137,7 @@ def _reads(j: Judgement, t: Thresholds) -> bool:
 
 
 def is_below(outcome: Tested, t: Thresholds) -> bool:
-    """Return whether a measure certainly does not tell: a share below the threshold by its whole interval, or equal in every cell."""
+    """Return whether a measure certainly does not tell: its share of cells lies below the threshold with its whole interval."""
     return outcome.cells > 0 and outcome.statistic < t.tells and outcome.high < t.tells
 
 

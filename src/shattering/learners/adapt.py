@@ -31,13 +31,14 @@ def as_model(
         what: a name in `MODELS` or `NETWORKS`; "module:name" or "file.py:name"; a scikit-learn classifier, its class, or a
             pipeline; a skorch net; a torch module as a class, a factory (image_shape, n_classes) → module (or without
             arguments), or an instance, see `start`; a training function with a parameter `seed`, (split, seed) → predict, where
-            predict takes a `Split` and returns classes (n,) or scores (n, k); or a function without parameters that returns
-            one of these.
+            predict takes a `Split` and returns classes (n,), as the numbers 0…k-1, or scores (n, k); or a function without
+            parameters that returns one of these.
         hyperparameters: parameters of the estimator; for torch modules those of `NetworkClassifier`, which trains them.
         inputs: what scikit-learn's and skorch's estimators are given: "table" (n, features), "images" (n, c, h, w)
             float32 in 0…1; "auto": images for skorch, a table for others.
         start: what every fit of an instance of a torch module starts from: "reinitialized", the same module with weights that its
-            layers draw anew; "given", the weights that it has. None: "reinitialized", or nothing of the kind for other models.
+            layers draw anew; "given", the weights that it has. None: "reinitialized". For any
+            other model it has to be None.
 
     Raises:
         InputError: for anything else.

@@ -82,12 +82,12 @@ def size_of(name: str) -> str:
 
 
 def takes_shape_and_classes(required: list[str]) -> bool:
-    """Return whether two parameters are (image_shape, n_classes): by their names, or as these say nothing else."""
+    """Return whether the parameters are two that stand for (image_shape, n_classes): their names say so, or say nothing else."""
     return [size_of(name) for name in required] in (["image_shape", "n_classes"], ["image_shape", ""], ["", ""])
 
 
 def remedy(name: str, other: str) -> str:
-    """Say how a function or class of this name can be given that has another parameter."""
+    """Return the end of a message: how a function or class of this name, with the parameter `other` that is no size, can be given."""
     return (
         f"such as lambda image_shape, n_classes: {name.rpartition('.')[2]}({other}=…), or parameters named {', '.join(map(_first, SIZES))}"
     )
@@ -159,7 +159,7 @@ class Reinitialized(OfInstance):
     """A factory that copies a module and has its layers initialize themselves anew, each layer after those that it consists of.
 
     Parameters that are not trained (requires_grad=False) keep the values that they were given with, and so do the buffers of layers
-    that have no others: whoever froze them meant these values.
+    all of whose parameters are frozen: whoever froze them meant these values.
 
     Raises InputError for a module with a parameter that no layer initializes.
     """

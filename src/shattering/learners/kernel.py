@@ -173,7 +173,7 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
         interpolated_: True if ridge is 0 and the residual at most tol.
         solver_: what solved: "cholesky"; "cg"; "low rank", the least squares of least norm, where the Gram matrix is singular; or "eigen",
             all eigenvalues, where it is not but the others did not reach tol.
-        precision_: the precision that was enough.
+        precision_: the precision of the factor or the products that gave the coefficients: that asked for, or float64 where it followed.
         steps_: number of steps of conjugate gradients, or of solutions by the Cholesky factor.
         rank_: of a singular Gram matrix, else None: eigenvalues above n times the rounding of float64 of the largest (see
             `shattering.linalg.system.System.cutoff`). The others are taken for zero.

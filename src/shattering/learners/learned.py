@@ -1,4 +1,4 @@
-"""Count the numbers of a fitted model that its training labels have set: its parameters, where "parameters" are not defined."""
+"""Count the numbers of a fitted model that its training labels have set, for any kind of model, as networks count their parameters."""
 
 from collections.abc import Callable
 from typing import Any
@@ -29,8 +29,9 @@ def count_learned(model: Any) -> int | None:
 
     Of a network these are its trainable parameters; of a linear model and of scikit-learn's MLPs the weights and intercepts. A
     tree has two for each inner node, the feature and the threshold, and k - 1 for each leaf: the shares of k classes, which add
-    up to 1. Of an ensemble of trees all trees count, of k nearest neighbors one label per stored example (the inputs do not come from the
-    labels), and of a pipeline the last step.
+    up to 1; a regression tree has one value for each leaf. Of an ensemble (a forest, bagging, voting, gradient boosting) all members
+    count, of k nearest neighbors one label per stored example (the inputs do not come from the labels), of a pipeline the last step,
+    and of a search its best estimator.
 
     The count says nothing of how many bits a number has. The size of a pickled model in bytes would; but it depends on what a
     library stores beside what its predictions need, and in which version.

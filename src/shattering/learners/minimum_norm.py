@@ -54,7 +54,7 @@ class MinimumNorm(OwnModel, BaseEstimator):
             raise InputError(f"device is {str(device)!r}, expected 'auto', 'cpu' or a CUDA device, which have float64")
 
     def _solve(self, plan: SolverPlan, gram: Gram, targets: Tensor, points: np.ndarray) -> Tensor:
-        """Set the attributes of a fit; the coefficients (n, k). points: (n, d), where coinciding ones are looked for."""
+        """Set the attributes of a fit, and return the coefficients (n, k). points: (n, d), among which coinciding ones are looked for."""
         p = self.get_params()
         self.plan_ = plan
         with self._saying("fit") as say:
@@ -71,7 +71,7 @@ class MinimumNorm(OwnModel, BaseEstimator):
 
     @contextmanager
     def _saying(self, what: str) -> Iterator[Callable[[str], None]]:
-        """Give what is to be called with what is being done: a line of progress has it, and with `verbose` it is printed."""
+        """Give a function to call with a text that says what is being done: the line of progress shows it; with `verbose` it is printed."""
         with Progress(what, 1, True if self.get_params()["verbose"] else None, after=QUICK) as shown:
 
             def say(text: str) -> None:

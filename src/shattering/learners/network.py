@@ -84,16 +84,16 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         sync_batch_norm: where several processes train together, take the moments of batch normalization over the whole batch, as one
             process would. False is quicker; the result then depends on the number of processes.
         asynchronous: workers that compute gradients on Ray, from parameters that are some updates old, as in the papers' training of
-            Inception V3 (50 workers; ICLR 2017, appendix A); 0: none, synchronous SGD. On CPUs. For what it does to the training, not
-            for speed.
+            Inception V3 (50 workers; ICLR 2017, appendix A); 0: none, synchronous SGD. They compute on CPUs. The purpose is to see what
+            it does to the training, not speed.
         staleness: how many updates later a gradient is applied to the parameters (where as many have been made); None: asynchronous − 1,
             as where each worker in turn goes on from the parameters that its last gradient gave. The result depends on it alone, not
             on the number of workers.
         compile: use torch.compile.
         device: "auto" (CUDA, else MPS, else CPU), or a torch device.
         workers: processes that read, decode and randomize images on disk; None: one per core, at most 16. The result does not depend on it.
-        checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them; 0: after every epoch. They are also written
-            within epochs, and go on at the very batch.
+        checkpoint_every: least seconds between checkpoints, if `fit` is given a file for them. They are also written within epochs, and a
+            resumed training goes on at the very batch. 0: a checkpoint after every epoch, and none within.
         order_seed: seed of the batch order, dropout and augmentation; None: random_state.
         random_state: seed of the initialization and of the batch order.
 

@@ -39,6 +39,17 @@ def _given(model: Any, split: Split) -> Split:
     return split if is_exactly_ours(model) else split.copy()
 
 
+_NO_NUMBERS = "|".join(
+    (  # what NumPy, pandas and scikit-learn say of values that are no numbers
+        "could not convert string to float",
+        "could not be promoted.*DateTime64",
+        "argument must be a string or a real number",
+        "[Cc]annot (cast|convert|interpret)",
+        "setting an array element with a sequence",
+    )
+)
+
+
 def _fit_table(model: Any, split: Split) -> None:
     try:
         model.fit(split.X, split.y)
@@ -46,7 +57,7 @@ def _fit_table(model: Any, split: Split) -> None:
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
             raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
-        if re.search("could not convert string to float|could not be promoted.*DateTime64", str(error), re.DOTALL):
+        if re.search(_NO_NUMBERS, str(error), re.DOTALL):
             raise InputError(f"{name_of(model)}: {reason(error).partition('. ')[0].rstrip('.')}; {_without_texts(split.X)}") from None
         if "class_weight" not in str(error):
             raise
@@ -106,7 +117,9 @@ def _predict(model: Any, split: Split) -> Any:
 
 
 def predict_with_top5(model: Any, split: Split, name: str, labels: torch.Tensor) -> tuple[np.ndarray, dict[str, float]]:
-    """Return predicted labels as `predict_split`, and for a network on more than five classes NAME_top5_accuracy against labels (n,).
+    """Return (the labels that `predict_split` gives, {"NAME_top5_accuracy": share in 0…1 against labels (n,)}).
+
+    The dictionary is empty for a model that is no network, and for five classes or fewer.
 
     name: of the split; "train" for the one that the model was fitted to.
     """

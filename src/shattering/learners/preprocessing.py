@@ -130,7 +130,7 @@ class Preprocessing:
         if not augment:
             return clean
         if self.kind != "images":
-            raise InputError(f"augment is {shown(augment)} for inputs of kind {self.kind!r}, expected none: it is of images")
+            raise InputError(f"augment is {shown(augment)} for inputs of kind {self.kind!r}, expected none: only images are augmented")
         augmentation = Augmentation(strengths(augment), self.image_shape[1:])
         augmentation.check(self.raw_shape)
         memory_format = torch.channels_last if self.channels_last else torch.contiguous_format
@@ -149,7 +149,7 @@ class Preprocessing:
 def _check_as_given(kind: Kind, crop: int | str | None, standardize: Standardize) -> None:
     """Raise InputError for what is done to the pixels of images, and for standardized tokens."""
     if crop not in ("auto", None):
-        raise InputError(f"crop is {crop} for inputs of kind {kind!r}, expected none: it is of images")
+        raise InputError(f"crop is {crop} for inputs of kind {kind!r}, expected none: only images are cropped")
     allowed = ("auto", "none") if kind == "tokens" else ("auto", "none", "feature", "image")
     if standardize not in allowed:
         raise InputError(f"standardize is {standardize!r} for inputs of kind {kind!r}, expected {' or '.join(map(repr, allowed))}")

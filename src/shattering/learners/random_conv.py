@@ -63,7 +63,7 @@ class OnRandomConv(OneHotClassifier, MinimumNorm):
         params, dtype, features = self.get_params(), getattr(torch, self.get_params()["precision"]), self._features()
         kept = features.memory(d) + 4 * n * d
         before = kept + max(features.whitening_memory(d), gram_bytes(n, features.count(d)[1], dtype))
-        advice = "use fewer images, or patches (n_patches)"
+        advice = "use fewer images, or a smaller patch"
         require_memory(before, f"the Gram matrix of {n:,} images", advice, self._device(), params["memory_limit"])
         return kept, before
 

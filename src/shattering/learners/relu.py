@@ -169,10 +169,10 @@ def _rows(estimator, X, reset: bool) -> Points:
 class ReluInterpolator(RegressorMixin, _ReluInterpolation):
     """The ReLU network with 2n + d weights, or a deeper one, that takes any real targets on n distinct points.
 
-    A direction along which the points lie well apart, a hinge at every point, and weights in closed form. Depth 2 is theorem 1's
-    network; from depth 3 on it is corollary 1's, with O(n / depth) units in the widest layer. The time is O(n d + n log n), with one
-    pass over the data and, per round of turning the direction, a least-norm problem of at most 2,500 pairs. The memory beside the
-    data is O(n): the data are read in blocks.
+    It is built from a direction along which the points lie well apart, a hinge at every point, and weights in closed form. Depth 2 is
+    theorem 1's network; from depth 3 on it is corollary 1's, with O(n / depth) units in the widest layer. The time is O(n d + n log n).
+    The data are passed over twice, and once more in each round of turning the direction, which also solves a least-norm problem of at
+    most 2,500 pairs. The memory beside the data is O(n): the data are read in blocks.
 
     X is an array, or anything with shape (n, d), a dtype, and rows by slices and ascending numbers (an HDF5 or Zarr array), which is
     read a block at a time.
@@ -188,16 +188,17 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
         direction_: (d,) float64.
         hinges_: the points along the direction, with thresholds, weights and slopes.
         n_points_: number of distinct points; equal rows with equal targets are one point.
-        n_parameters_: parameters of `module()`, counted: with n points 2n + d in depth 2, and 2n + d + 2 (depth - 3) + 2 from depth 3 on.
+        n_parameters_: parameters of `module()`, counted: with n points 2n + d in depth 2, and
+            2n + d + 2 + 2 min(depth - 3, n) from depth 3 on.
         smallest_gap_: smallest distance of neighbours on the line, as a share of the range of all.
         smallest_eigenvalue_: lemma 1's min_i x_i - b_i.
         weight_bound_: the bound that follows from it for the weights (`shattering.relu.hinges.weight_bound`).
         largest_weight_: largest weight in absolute value.
         max_error_: error of the plain float64 forward pass of `module()` at `n_checked_` points: all of them, or, where n is large,
-            the steepest and a random rest.
+            the steepest, the last and a random rest. In units of the targets.
         exact_projections_: True if <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255.
         rounds_: how often the direction was turned.
-        interpolated_: True if the error is within tol.
+        interpolated_: True if max_error_ is at most tol times the targets' range.
         timings_: seconds per stage.
 
     Raises:
@@ -237,7 +238,7 @@ class ReluInterpolatorClassifier(ClassifierMixin, _ReluInterpolation):
 
     Attributes:
         classes_: (k,) the classes.
-        interpolated_: True if the plain forward pass of `module()` gives every label.
+        interpolated_: True if the plain forward pass of `module()` gives the label of each of the `n_checked_` points.
 
     Example:
         >>> model = ReluInterpolatorClassifier().fit([[0], [1], [2]], ["a", "b", "a"])

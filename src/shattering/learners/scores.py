@@ -13,7 +13,10 @@ def top5_accuracy(scores: torch.Tensor, labels: torch.Tensor) -> dict[str, float
 
 
 def top5_hits(scores: torch.Tensor, labels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (labels among the five classes of the highest scores, labels): zeros for five classes or fewer, and for numbers (n,)."""
+    """Return two counts: of labels among the five classes of the highest scores (n, classes), and of all labels.
+
+    Both are 0 for five classes or fewer, and for numbers (n,).
+    """
     if scores.ndim == 1 or scores.shape[1] <= 5:
         return (none := torch.zeros((), dtype=torch.int64, device=labels.device)), none
     hits = (scores.topk(5, dim=1).indices == labels[:, None]).any(1)

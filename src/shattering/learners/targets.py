@@ -1,4 +1,4 @@
-"""`import_target`: "module:name" or "file.py:name" → the object. Importing it is the only code of the user's that runs."""
+"""`import_target`: "module:name" or "file.py:name" → the object. Only the code that runs at its import is executed."""
 
 import importlib
 import importlib.util

@@ -328,7 +328,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
 
     @property
     def _called(self) -> str:
-        return {"sequence": "sequences", "tokens": "tokens"}.get(self._kind, "images")
+        return {"sequence": "sequences", "tokens": "tokens", "table": "rows"}.get(self._kind, "images")
 
     def _input_arrays(self, X) -> torch.Tensor:
         if self._kind == "tokens":

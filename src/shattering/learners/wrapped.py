@@ -52,7 +52,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         return self
 
     def predict(self, X) -> np.ndarray:
-        """Return the labels (n,), of classes or scores that the function gives. Raises InputError for anything else."""
+        """Return the labels (n,) of the classes 0…k-1 (n,) or scores (n, k) that the function gives. Raises InputError for others."""
         split = X.copy() if isinstance(X, Split) else _unlabelled(X, self._first)
         with torch.no_grad():
             found = self.predict_(split)
@@ -63,7 +63,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         if found.ndim == 2 and len(found) == n and found.shape[1] >= max(k, 2):
             return self.classes_[self._largest(found)]
         if found.shape not in ((n,), (n, 1)):
-            raise InputError(f"{self._what} returned shape {found.shape}, expected ({n},) classes or ({n}, {k}) scores")
+            raise InputError(f"{self._what} returned shape {found.shape}, expected ({n},) classes 0…{k - 1} or ({n}, {k}) scores")
         return self.classes_[checked_codes(found, np.arange(k), n, self.name_in_messages())]
 
     def _largest(self, scores: np.ndarray) -> np.ndarray:

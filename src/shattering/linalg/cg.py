@@ -47,8 +47,8 @@ def conjugate_gradients(
         max_steps: products at most.
         on_step: called with the step and the residual.
         rest: x → targets - matrix @ x in the precision of the targets: from time to time, and at the end, the recurrence's
-            residual is replaced by the one that this gives, without a new start (van der Vorst and Ye, 2000). Ends where
-            that does not get smaller; the solution is that of the smallest. None: product is exact.
+            residual is replaced by the one that this gives, without a new start (van der Vorst and Ye, 2000). The
+            iteration ends where that does not get smaller, and the result is that of the smallest. None: product is exact.
 
     Example:
         >>> matrix, targets = torch.diag(torch.tensor([2.0, 4.0])).double(), torch.ones(2, 1).double()

@@ -33,7 +33,7 @@ class Solution:
         residual: ‖targets - (gram + ridge I) x‖ / ‖targets‖ in the Frobenius norm, with the matrix in float64.
         how: "cholesky"; "cg"; "eigen" (by all eigenvalues); or "low rank" (least squares, by those eigenvalues that are not zero in
             float64).
-        precision: the precision that was enough in the end.
+        precision: the precision of the factor or the products that gave x.
         steps: steps of conjugate gradients, or solutions by the Cholesky factor.
         condition: condition number of gram + ridge I, an estimate from below; for a low rank, that of the eigenvalues used.
         rank: number of eigenvalues used for a low rank, else None.

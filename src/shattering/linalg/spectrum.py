@@ -11,10 +11,10 @@ from shattering.linalg.gram import Gram, slices
 from shattering.linalg.low_rank import pivoted_cholesky
 from shattering.linalg.system import System
 
-DENSE = 2048  # points up to which all eigenvalues are computed, which takes seconds
+DENSE = 2048  # points up to which all eigenvalues are computed, which takes seconds; with noise in the entries, for any number
 _ROUNDING = 1e-13  # share of the trace below which a factor in float64 has rounding alone
 _ROWS = 2048
-_INDEFINITE = 1e-6  # share of the largest eigenvalue: of negative ones that are no rounding, even that of a kernel in float32
+_INDEFINITE = 1e-6  # share of the largest eigenvalue by which one below zero is more than rounding, even that of a kernel in float32
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def _save(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> N
 
 def _check_key(path: Path, metadata: dict[str, str], key: str) -> None:
     if metadata["key"] != key:
-        raise InputError(f"{path} holds the Gram matrix of something else; remove it, or name another file")
+        raise InputError(f"{path} holds the products of other features, images or precision; remove it, or name another file")
 
 
 def _name(panel: int) -> str:
@@ -201,4 +201,4 @@ def _opened(path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
     except InputError:
         raise
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} is not a stored Gram matrix, or is damaged; remove it to start anew: {reason(error)}") from None
+        raise InputError(f"{path} does not hold products of features, or is damaged; remove it to start anew: {reason(error)}") from None

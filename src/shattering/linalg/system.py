@@ -34,7 +34,7 @@ class System:
         return rest.norm().item() / size if size else 0.0
 
     def cutoff(self, largest: float) -> float:
-        """Return the eigenvalue of the matrix up to which it cannot be told from zero, its largest being this one.
+        """Return the size up to which an eigenvalue of the matrix cannot be told from zero. largest: the largest eigenvalue.
 
         That is n times the rounding of float64 of the largest, as for `numpy.linalg.lstsq` and `scipy.linalg.pinvh`; or, where
         the entries of the Gram matrix themselves are rounded more, about the size (the spectral norm) of that noise.

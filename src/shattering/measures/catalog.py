@@ -28,11 +28,11 @@ class Measure(Brief):
         needs: what it reads: W weights, W0 initial weights, X training inputs, Y training labels, g gradients per example, Hv products
             with the Hessian, T the history of the training, Q further training steps, R other runs, U unlabelled inputs.
         cost: E: an evaluation of the training set, B: its gradient (about 3 E), P: a pass over the parameters, product: with the
-            Hessian (2 to 3 B). Of gradients per example:
-            what convolutions take, and layers of other kinds, is beside what linear layers take. Measured: docs/benchmarks.md.
+            Hessian (2 to 3 B). "nP of convolutions" is what gradients per example take in convolutions and layers of other kinds, where
+            they are written out, n gradients of P numbers; linear layers need no more than B. Measured: docs/benchmarks.md.
         sign: "+", or "-" for a quantity that is larger where a network should generalize better.
         invariance: f: depends on the logits as a function of inputs alone; r: unchanged by rescaling consecutive layers of a ReLU
-            network; s: unchanged if all logits are multiplied; rs: both; 0: none of these.
+            network; s: unchanged if all logits are multiplied by a number above 0; fs, rs: both of them; 0: none.
         version: of the function; it rises when the same network gets another value.
 
     Example:
@@ -152,7 +152,7 @@ MEASURES: dict[str, Measure] = {
     "parameter_norm": Measure("norms:parameter_norm", "sum_l ‖W_l‖_F²", "Jiang et al. 2020, eq. 42", "W", "P"),
     "distance": Measure("norms:distance", "sum_l ‖W_l − W_l⁰‖_F²", "Jiang et al. 2020, eq. 40; Nagarajan & Kolter 2019", "W W0", "P"),
     "angular_distance": Measure(
-        "norms:angular_distance", "distance of weights scaled to norm 1", "of distance", "W W0", "P", invariance="r"
+        "norms:angular_distance", "distance of weights scaled to norm 1", "this package, after distance", "W W0", "P", invariance="r"
     ),
     "log_frobenius_product": Measure(
         "norms:log_frobenius_product", "sum_l log ‖W_l‖_F²", "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015", "W", "P", invariance="r"

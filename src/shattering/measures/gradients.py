@@ -65,7 +65,7 @@ def gradient_variance(fitted: Fitted) -> float:
 
 
 def gradient_coherence(fitted: Fitted) -> float:
-    """Return -‖ḡ‖² / tr C, from -1 for equal gradients to -1/n for orthogonal ones.
+    """Return -‖ḡ‖² / tr C, in -1…0: -1 for equal gradients, -1/n for orthogonal ones, 0 for those that cancel.
 
     Times n it is the coherence α of Chatterjee & Zielinski ("Making coherence out of nothing at all", 2020), negated since
     coherent gradients should generalize.

@@ -22,13 +22,13 @@ Slope = Callable[[torch.Tensor, int], tuple[float, list[torch.Tensor]]]  # (poin
 
 
 def local_learning_coefficient(fitted: Fitted, chains: int = CHAINS, steps: int = STEPS) -> float:
-    """Return nβ (E[L(w)] - L(θ)), with w from the posterior around θ at the temperature nβ = n / log n.
+    """Return nβ (E[L(w)] - L(θ)), with w from the posterior around θ at the inverse temperature β = 1 / log n.
 
     Lau, Furman, Wang, Murfet & Wei ("The local learning coefficient: a singularity-aware complexity measure", AISTATS 2025) with
     the localization γ = 100 and stochastic gradient Langevin dynamics: chains of 200 steps of 64 examples, of which the first half is
-    left out; two chains, and up to four until the standard error of their mean is below 5 %. The step is 1 / 2(nβ λ + γ), with λ the
+    left out; two chains, and up to four until the standard error of their mean is below 5 %. The step is 1 / (2 (nβ λ + γ)), with λ the
     largest eigenvalue of the Hessian, and a quarter of it wherever a chain diverges, at most six times. nβ does not depend on the size
-    of a batch, and L(w) - L(θ) is always taken on the same examples (appendix A14).
+    of a batch, and L(w) - L(θ) is always taken on the same examples.
 
     Example:
         >>> print(f"{local_learning_coefficient(fitted):.3g}")
@@ -88,7 +88,7 @@ def learning_coefficient(
         steps: of each; the first half of them is left out of the mean.
 
     Raises:
-        NotComputable: where chains leave the numbers with every step.
+        NotComputable: where a chain diverges at the first step size and at all six finer ones.
     """
     means: list[float] = []
     for _ in range(_TIMES + 1):

@@ -1,7 +1,7 @@
 """Margins of logits, inputs and hidden layers, and norms of weights over margins.
 
-γ is the tenth percentile of the margins: the ⌈n/10⌉-th smallest. It is negative where more than a tenth of the examples is misclassified:
-then measures that divide by it are infinite, which ranks last, and never are those of |γ|.
+γ is the tenth percentile of the margins: the ⌈n/10⌉-th smallest. It is negative where a tenth of the examples or more is misclassified:
+then measures that divide by it are infinite, which ranks last. They never take |γ|.
 """
 
 import math

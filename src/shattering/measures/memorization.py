@@ -150,7 +150,7 @@ def memorization_start(history: pd.DataFrame) -> Moment | None:
 
 
 def peak(history: pd.DataFrame) -> Moment | None:
-    """Return the first epoch in which the true class of most corrupted labels is predicted, which early stopping would exploit.
+    """Return the first epoch of the largest share of corrupted examples predicted as their true class, which early stopping would exploit.
 
     None if no labels are corrupted.
 

@@ -2,8 +2,9 @@
 
 The parameters are θ + b + σ a for each draw (a, b), so the outputs of the first layer are linear in σ: its products with the
 inputs are computed once, whatever sizes are tried. In a fully connected network that is nearly all of the work. Draws come in pairs,
-a and -a, so that what changes sign with the noise drops out of a mean, and both need one product. The draws of b, which are small
-beside σ a, are four in turn. Each draw has the distribution that is asked for.
+a and -a, so that what changes sign with the noise drops out of a mean, and both need one product. b is 0; of noise
+relative to θ it is normal with standard deviation 10⁻³, small beside σ a, and has four draws in turn. Each draw has the distribution that
+is asked for.
 """
 
 from collections.abc import Iterable, Iterator

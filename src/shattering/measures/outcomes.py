@@ -40,7 +40,7 @@ def susceptibility(fitted: Fitted) -> float:
 
     Forouzesh, Sedghi & Thiran ("Leveraging unlabeled data to track memorization", ICLR 2023). Each step starts from the trained
     network: plain gradient descent at the rate of the run's last update, with its size of batches. Examples and labels are drawn from
-    the seed; none is a training example (appendix A20).
+    the seed; none is a training example.
     """
     _ = fitted.logits  # raises for a diverged network
     if fitted.rate is None:
@@ -144,7 +144,7 @@ def _confidence(logits: torch.Tensor) -> torch.Tensor:
 
 
 def thresholded_confidence(fitted: Fitted) -> float:
-    """Return -(share of U whose confidence is at least t), t: that below which a share of labelled examples lies that is their error.
+    """Return -(share of U whose confidence is at least t), t such that the labelled examples below it are as many as are misclassified.
 
     Garg, Balakrishnan, Lipton, Neyshabur & Sedghi ("Leveraging unlabeled data to predict out-of-distribution performance", ICLR 2022, eq.
     1 and 2), with the largest probability. The labelled examples are those held out; without them, the training examples.

@@ -21,7 +21,7 @@ def davies_bouldin(fitted: Fitted) -> float:
 
     μ_c: mean of class c, s_c: mean distance to it (Davies & Bouldin, "A cluster separation measure", 1979); Natekar & Sharma
     ("Representation based complexity measures for predicting generalization in deep learning", 2020), with the hidden
-    layer max-pooled to 4 by 4. All examples and all classes count, none by the batch (appendix A10).
+    layer max-pooled to 4 by 4. All examples and all classes count, in whatever blocks they are evaluated.
 
     Example:
         >>> print(f"{davies_bouldin(fitted):.3g}")

@@ -48,6 +48,6 @@ def by_class(fitted: Fitted) -> list[torch.Tensor]:
 
 
 def balanced(fitted: Fitted, size: int) -> torch.Tensor:
-    """Return at most `size` training rows with as many of each class as there are, shuffled, class by class in turn."""
+    """Return at most `size` training rows, shuffled, taken from the classes in turn: equally many of each, as far as a class has them."""
     places = [(place, c, int(row)) for c, rows in enumerate(by_class(fitted)) for place, row in enumerate(rows[:size])]
     return torch.tensor([row for _, _, row in sorted(places)[:size]], device=fitted.device)

@@ -18,7 +18,7 @@ def sam_sharpness(fitted: Fitted, radius: float = SAM_RADIUS) -> float:
     """Return the maximum of L(θ + u) - L(θ) over ‖u‖ ≤ 0.05, found by up to 20 steps of ascent.
 
     What sharpness-aware minimization minimizes (Foret, Kleiner, Mobahi & Neyshabur, ICLR 2021). The loss rises in every step,
-    never falls (appendix A8), and what is returned is the rise, not the radius.
+    never falls, and what is returned is the rise, not the radius.
 
     Example:
         >>> print(f"{sam_sharpness(fitted):.3g}")
@@ -49,7 +49,7 @@ def adaptive_sharpness(fitted: Fitted, radius: float = ADAPTIVE_RADIUS) -> float
 def adaptive_average_sharpness(fitted: Fitted, radius: float = AVERAGE_RADIUS) -> float:
     """Return the mean of L(θ + u) - L(θ) for u_j ~ N(0, (0.1 θ_j)²), over 32 draws: 16 and their negatives.
 
-    Andriushchenko et al. (ICML 2023) with their c = abs(θ). 0.1 is the standard deviation, not the variance (appendix A1).
+    Andriushchenko et al. (ICML 2023) with their c = abs(θ). 0.1 is the standard deviation in units of θ_j, not the variance.
 
     Example:
         >>> print(f"{adaptive_average_sharpness(fitted):.3g}")

@@ -1,4 +1,4 @@
-"""The tangent kernel K_ij = ⟨∇ Σ_c z_c(x_i), ∇ Σ_c z_c(x_j)⟩ / k of at most 300 training examples, as many of each class as there are.
+"""The tangent kernel K_ij = ⟨∇ Σ_c z_c(x_i), ∇ Σ_c z_c(x_j)⟩ / k of at most 300 training examples, equally many of a class.
 
 Logits are summed, so K is n_G by n_G, not the kernel of n_G k by n_G k that keeps them apart.
 """

@@ -16,8 +16,8 @@ _OF_ARGUMENTS = re.compile(r"forward\(\) (missing|takes|got)")
 def first_forward(module: nn.Module, inputs: torch.Tensor, name: str, call: Callable | None = None) -> Any:
     """Return what a network's forward returns for a batch of inputs (b, …).
 
-    name: what messages call the network. call: calls it with inputs; None: with these alone. Raises InputError for inputs that it does
-    not take: of another shape or type than it expects.
+    name: what messages call the network. call: a function of the inputs that calls it, such as with a mask; None: it is
+    called with the inputs alone. Raises InputError for inputs of another shape or type than it expects.
     """
     shape, kind = tuple(inputs.shape), str(inputs.dtype).removeprefix("torch.")
     try:

@@ -76,7 +76,7 @@ def on_grid(direction: np.ndarray, largest: float | None) -> np.ndarray:
 
 
 def turned(rows: Points, targets: np.ndarray, start: Projection, largest: float | None, rounds: int = ROUNDS) -> Projection:
-    """Return the least steep direction found while turning it, until no pair is steeper than what can be reached."""
+    """Return the least steep direction met in at most `rounds` turns. They end early where `_change` finds nothing to change."""
     best = now = start
     for step in range(rounds):
         change = _change(rows, targets, now.points)

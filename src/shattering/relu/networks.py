@@ -63,9 +63,9 @@ class ReluNetwork(nn.Module):
 
 class DeepReluNetwork(nn.Module):
     """Corollary 1's network of depth k >= 3: width at most ceil(n / max(k - 3, 1)) + 4, and
-    2n + d + 2 max(k - 3, 0) + 2 parameters.
+    2n + d + 2 min(k - 3, n) + 2 parameters.
 
-    The points on the line are divided into k - 3 groups. Every hidden layer passes on the coordinate t and the sum so far,
+    The points on the line are divided into k - 3 groups, at most n. Every hidden layer passes on the coordinate t and the sum so far,
     clips t to the interval of a group to come (in two layers, of one unit each), and has the hinges of one group on its
     clipped coordinate, which add the group's part to the sum. So no term is larger than what a group needs. (The papers'
     proof has a multiplexer instead, which picks one of k functions.) All other connections are 1 or -1. A network of

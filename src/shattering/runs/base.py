@@ -1,4 +1,4 @@
-"""`Spec`: what the two specifications of runs have in common, and how an identity is written."""
+"""`Spec`: what the specifications of runs have in common, and how an identity is written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shattering.runs.objects import Objects
 
 
 class Spec(ABC):
-    """The specification of a run: of a model on data (`RunSpec`), or of another computation (`StudySpec`).
+    """The specification of a run: of a model (`RunSpec`), of fits to randomized copies (`PermutationsSpec`), or of a study (`StudySpec`).
 
     table: name of the table that every finished run of this kind has: "history" or "table".
     """

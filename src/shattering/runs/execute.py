@@ -67,9 +67,11 @@ def run(
             left out with a warning; the run goes on.
         objects: the objects that the spec names.
         wait: True waits for another process that executes the run; False raises `Busy`.
-        progress: False shows nothing. None shows a line with the time that is left, in a terminal or a notebook.
+        progress: see `shattering.system.progress`. None and True show a line with the time that is left, in a terminal or a notebook;
+            False shows nothing.
 
     Raises:
+        Busy: with wait=False, if another process executes the run.
         InputError: for bad input. Input that is found to be bad before training leaves the store as it was; later the run is marked as
             failed. For an unknown logger, or one whose library is not installed, before anything is stored.
         ExitError: where the model's code calls sys.exit; the run is marked as failed.

@@ -238,8 +238,8 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float | None:
 
 
 def _on_changed(predicted: np.ndarray, split: Split) -> dict:
-    """Train accuracy on the examples with their true label, and on those with a wrong one; and how many of these are predicted as their
-    true class. Empty if no label is wrong."""
+    """Return the training accuracy on the examples with their true label and on those with a wrong one, and the share of the latter that
+    are predicted as their true class. Empty if no label is wrong, or every label is."""
     labels, true = split.labels.numpy(), split.true_labels.numpy()
     changed = labels != true
     if not changed.any() or changed.all():

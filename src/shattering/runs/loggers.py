@@ -40,7 +40,7 @@ class Logger(Protocol):
         """Log a row of the history; row["epoch"] counts from 1. A resumed run logs its earlier rows again."""
 
     def finish(self, results: Mapping[str, float] | None, picture: Path | None) -> None:
-        """End the run. results: those that are numbers; picture: the PNG of its examples. Both are None if it was cut short."""
+        """End the run. results: those that are numbers; picture: the PNG of its examples, if any. Both are None if it was cut short."""
 
 
 Log = str | Logger | Sequence[str | Logger] | None

@@ -1,6 +1,6 @@
 """`PermutationsSpec`: the scores of a model on several randomized copies of its data, stored together.
 
-A stored run of every fit costs about 20 ms, which fast estimators do not take to be fitted. So of many permutations the first are
+To store a run costs about 20 ms, more than fast estimators take to be fitted. So of many permutations the first are
 runs of their own, and the rest are computed in batches of which the scores alone are kept. A batch is executed, resumed, swept and shown
 as runs are.
 """

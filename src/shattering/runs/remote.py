@@ -57,7 +57,7 @@ class Remote:
         return bool(listing)
 
     def fetch(self, folder: Path, checkpoint: bool = False) -> None:
-        """Update one run, with its checkpoint unless the local one is newer. A run whose upload was cut short is uploaded."""
+        """Update one run; with `checkpoint` also that file, unless the local one is newer. A run whose upload was cut short is uploaded."""
         self.make_mirror()
         names = self._list(folder.name).get(folder.name, set())
         wanted = checkpoint and _CHECKPOINT in names and not self._is_newer_here(folder / _CHECKPOINT)

@@ -96,7 +96,7 @@ FILES = {
         File("examples.parquet", "a network with track_examples", "One row per training example: its label, and when it was learned."),
         File("predictions.parquet", "a model on original data, no folds", "What the model predicts of each test example."),
         File("measures.parquet", "a network that was interrogated", "One row per measure: version of its code, value, reason, seconds."),
-        File("examples.png", "a model on images", "The first example of each class, as the model was given it."),
+        File("examples.png", "a model on images", "The first example of each of the first ten classes, as the model was given it."),
         File("model.safetensors", "a network that is done", "The fitted weights, which `Run.model` loads."),
         File(
             "table.parquet", "a study or permutations", "The table that the study returned; or one row per permutation: seed, score, error."
@@ -166,7 +166,7 @@ RESULT = (
     ),
     Field("skipped_corrupt", Counts, "a spec with skip_corrupt", "Encoded images left out, by split."),
     Field("notes", Texts, "networks of which something has to be known", "What has to be known of the fit, in sentences."),
-    Field("examples", Examples, "always", "The first example of each class: id, label and true_label.", required=True),
+    Field("examples", Examples, "always", "The first example of each of the first ten classes: id, label, true_label.", required=True),
     Field("precision", str, "networks with precision auto", "In which the network was trained: float32 or bfloat16, by a measurement."),
     Field("mean_staleness", Number, "asynchronous training", "Updates by which a gradient was late, on average."),
     Field("max_staleness", Number, "asynchronous training", "Updates by which a gradient was late, at most."),
@@ -182,7 +182,7 @@ RESULT = (
     Field("rank", Whole, "minimum-norm models", "Numerical rank of the system, where it was computed."),
     Field("conflicts", Whole, "minimum-norm models", "Equal points with different labels, which nothing can fit."),
     Field("n_points", Whole, "ReLU interpolators", "Distinct training points."),
-    Field("smallest_gap", Number, "ReLU interpolators", "Smallest distance between two projections."),
+    Field("smallest_gap", Number, "ReLU interpolators", "Smallest distance between two projections, as a share of their range."),
     Field("smallest_eigenvalue", Number, "ReLU interpolators", "Smallest eigenvalue of the matrix of hinges."),
     Field("weight_bound", Number, "ReLU interpolators", "Bound on the largest weight."),
     Field("largest_weight", Number, "ReLU interpolators", "Largest absolute weight."),

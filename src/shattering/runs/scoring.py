@@ -33,9 +33,9 @@ def scorer_of(scoring: str, objects: Objects | None = None) -> Scorer:
 def scores(spec: RunSpec, model, data: Dataset, randomized: torch.Tensor, objects: Objects | None = None) -> dict[str, float | None]:
     """Return train_score, test_score (against the true test labels) and test_score_on_corrupted_labels; higher is better.
 
-    The dictionary is empty without `scoring`; the score of a regression then is R². The score against the labels that stratify the
-    test split (the true labels; in folds the labels of the training) has to exist. The score against the other labels, which may lack
-    classes there, may be None.
+    Without `scoring` the dictionary is empty for classes, and the score of a regression is R². The train score has to exist, and so has
+    the score against the labels that stratify the test split (the true labels; in folds the labels of the training). The score against
+    the other labels, which may lack classes there, may be None.
 
     Args:
         spec: the specification of the run.

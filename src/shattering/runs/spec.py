@@ -48,7 +48,8 @@ class RunSpec(Brief, Spec):
         cv: the name of an object that cuts the folds in place of the default: a splitter of scikit-learn's, which is given the
             (randomized) labels and the groups; `folds` is how many it makes. None: stratified folds, of whole groups if there are any.
         scoring: a name in scikit-learn's `get_scorer_names`, or the name of an object (estimator, X, y) → score. Its score on the
-            train and test split is stored beside the accuracies; higher is always better. None: no score.
+            train and test split is stored beside the accuracies; higher is always better. None: no score, or R² where the labels are
+            numbers.
         image_size: side in pixels of the squares that encoded images are brought to; None: all images have one size.
         skip_corrupt: True leaves out encoded images that cannot be decoded, and counts them in the result; False raises an error.
         hold_out: True holds a fifth of a dataset without a test split out; False tests on the training images, with their true

@@ -45,7 +45,7 @@ def evaluate(
         data: the examples.
         forward: computes its logits.
         ranks: the processes that share the work.
-        predictions: (n,) int64 zeros on the device, which the predicted classes replace.
+        predictions: (n,) zeros of the labels' type on the device, which the predicted classes, or numbers of a regression, replace.
 
     Returns:
         loss: mean cross-entropy in nats; accuracy in 0…1; top5_accuracy in 0…1 if there are more than five classes. Of a regression, loss

@@ -74,6 +74,6 @@ def _check(made: object, trained: list[nn.Parameter]) -> None:
     wanted = {id(parameter) for parameter in trained}
     if own != wanted:
         raise InputError(
-            f"optimizer returned one of {len(own & wanted)} of the {len(wanted)} parameters that are trained, and of {len(own - wanted)} "
-            "others, expected all and no others (requires_grad=False keeps a parameter as it is)"
+            f"optimizer returned an optimizer of {len(own & wanted)} of the {len(wanted)} parameters that are trained and of "
+            f"{len(own - wanted)} others, expected one of all and no others (requires_grad=False keeps a parameter as it is)"
         )
