@@ -164,7 +164,7 @@ _TYPES = [
         (f"run --labels {text}", f"--labels is '{text}', expected a probability")
         for text in ("2", "-0.1", "nan", "inf", "half", "50%", "0,5", "true")
     ),
-    ("run --pixels noise", "unknown --pixels 'noise'; known: gaussian, random, shuffled, true, within-class"),
+    ("run --pixels noise", "unknown --pixels 'noise'; known: columns, gaussian, random, shifted, shuffled, true, uniform, unigram, within-class"),
     ("run --pixels shufled", "did you mean 'shuffled'?"),
     ("run --pixels ''", "--pixels ''"),
     ("run --label-mode swap", "unknown --label-mode 'swap'; known: flip, permute, redraw"),
@@ -421,6 +421,7 @@ _SHOWING = [
     ("paper table1 --from missing", "--from is missing, expected a folder of runs"),
     ("paper table1 --from notes.txt", "store notes.txt is a file"),
     ("paper table1 --from ''", "--from is ''"),
+    ("interrogate --from runs --data local", "--data is local beside --from, which runs nothing"),
     ("paper table1 --out notes.txt", "--out is notes.txt, which is a file, expected a folder"),
     ("paper table2 --data nope", "unknown dataset 'nope'"),
     ("demo --out a-folder", "--out is a-folder, which is a folder, expected a file"),

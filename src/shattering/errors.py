@@ -73,7 +73,8 @@ def meant(name: str, names: Sequence[str], also: str = "") -> str:
 def nearest(name: str, names: Sequence[str]) -> str | None:
     """Return the known name that `name` is likely to mean; or None.
 
-    The only one that begins with it or has it as a word, or the only one that it begins with, or one with few other letters.
+    That is the same name, whatever its case; else the only known name that begins with `name` or has it as one of its words; else the
+    only known name with which `name` begins; else the known name that is spelled most like it.
 
     Example:
         >>> nearest("dataset", ["data", "data-seed"]), nearest("label", ["labels", "seed"])
@@ -158,7 +159,7 @@ def blamed(what: str, folder: Path | None = None) -> Iterator[None]:
 def failure(error: Exception) -> str:
     """Tell an exception that is no `InputError` in one sentence: what failed, by what, and where the traceback is.
 
-    An `OSError` that nobody is to blame for says what it is of.
+    An `OSError` that `blamed` has not marked is told by its reason and the file that it is about.
     """
     told = named(error)
     if hasattr(error, _MARK):

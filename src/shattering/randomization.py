@@ -64,8 +64,8 @@ class Randomization(Brief):
             distribution within a class; the dependence between pixels is destroyed; Ojala and Garriga 2010, test 2). Each kind of
             inputs has its own words for pixels, and its own values, see `shattering.data.kinds.AXES`: of a table "columns" permutes
             each feature among all examples; of sequences pixels are time steps, and "shifted" rotates each by a random time; of tokens
-            "shuffled" is one permutation of the positions, "random" another for each document, "uniform" draws each token from the
-            whole vocabulary, and "unigram" from the tokens of the training documents.
+            "shuffled" is one permutation of the positions, "random" another for each document, "uniform" draws each token from
+            0 to the largest token of the training documents, and "unigram" from their tokens, by frequency.
         label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the
             same, so about labels (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or
             "permute" (the corrupted labels are permuted among themselves, which keeps class counts). Targets of a regression are
@@ -95,7 +95,8 @@ class Randomization(Brief):
         object.__setattr__(self, "labels", float(self.labels))
         object.__setattr__(self, "permute_channels", bool(self.permute_channels))
         if self.exchange != "free" and (self.label_mode != "permute" or not self.labels):
-            raise InputError(f"exchange is {self.exchange!r} beside label_mode {self.label_mode!r}, expected permuted labels")
+            beside = f"label_mode {self.label_mode!r} and labels {self.labels:g}"
+            raise InputError(f"exchange is {self.exchange!r} beside {beside}, expected label_mode 'permute' and labels above 0")
         if self.exchange not in ("free", "within") and self.labels < 1:
             raise InputError(
                 f"exchange is {self.exchange!r} and labels is {self.labels:g}, expected 1: it exchanges complete label vectors"
@@ -126,8 +127,8 @@ class Randomization(Brief):
             function: what `exchange` names, if that is a function.
 
         Raises:
-            InputError: for targets of a regression that are to be flipped, for a split without the groups that `exchange` needs, and
-                for a function that is not there or does not permute labels.
+            InputError: for targets of a regression that are to be flipped, for ids that repeat where labels are to be permuted, for a
+                split without the groups that `exchange` needs, and for a function that is not there or does not permute labels.
         """
         import torch
 

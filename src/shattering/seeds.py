@@ -1,9 +1,9 @@
 """Independent random streams from one seed: (seed, purpose, index) → generator.
 
-Every stream is counter-based or freshly seeded, so adding a draw to one never shifts another, and
-no global generator is touched. A purpose is any text that no other stream of the same computation has. The stored runs of
-models depend on these: "data" (subset, hold-out and folds), "labels/train", "labels/test", "pixels/train", "pixels/test",
-"pixels/shared" (noise), "init" and "order" (training).
+Every stream is counter-based or freshly seeded, so adding a draw to one never shifts another. No global generator is touched, but
+by `everywhere`, which puts them back. A purpose is any text that no other stream of the same computation has. The stored runs of
+models depend on purposes that begin with: "data/" (subset, hold-out and folds), "labels/", "pixels/" and "exchange/" (noise), "init",
+"order", "augment" and "dropout" (training), and "random-conv/" (features).
 """
 
 import hashlib

@@ -151,7 +151,7 @@ def sequential_test(score: float, null_scores: Sequence[float | None], stop_afte
         stop_after: h, chosen before the test; None: all permutations count.
 
     Returns:
-        The numbers that count.
+        How many permutations count, how many of them are at least as good, and whether the test stopped.
 
     Raises:
         InputError: without permutations, and for scores that are NaN or infinite.

@@ -18,7 +18,7 @@ def test_times(text, seconds):
     assert parse_budget(text) == seconds
 
 
-@pytest.mark.parametrize("text", ["", "soon", "0s", "-5min", "5 days", "1.2.3s", float("nan"), float("inf")])
+@pytest.mark.parametrize("text", ["", "soon", "0s", "500ms", "-5min", "5 days", "1.2.3s", float("nan"), float("inf")])
 def test_bad_times(text):
     with pytest.raises(InputError, match="budget is"):
         parse_budget(text)

@@ -141,7 +141,7 @@ def test_the_default_exchange_is_whole_where_groups_have_one_label():
     assert (whole.label_test.exchange, whole.admissible) == ("whole", 924)
     assert whole.title(whole.randomizations[0]) == "random labels (exchanged between groups)"
     assert whole.of("permuted-labels") == whole.of(LABEL_TEST) == whole.of(whole.randomizations[0])
-    assert whole.summary[1].startswith("12 groups have examples in training and test examples of a fold")
+    assert whole.summary[1].startswith("12 groups have examples in the training part and in the test part of a fold")
     assert "924 admissible permutations" in str(whole)
     few = randomization_test(KNeighborsClassifier(1), X[:20], y[:20], groups=GROUPS[:20], cv=2, **QUICK)
     assert any(sentence.startswith("No verdict on whether it learns") for sentence in few.summary)
@@ -232,7 +232,17 @@ def test_a_batch_ends_with_the_budget_and_keeps_its_scores(monkeypatch):
         ({"exchange": "blocks"}, "unknown exchange 'blocks'"),
         ({"exchange": between_neighbours}, "the train split has only some of the rows of its source"),
         ({"exchange": between_neighbours, "cv": 3, "n_train": 30}, "the train split has only some of the rows"),
+        ({"exchange": ""}, "unknown exchange ''"),
+        (
+            {"randomizations": [Randomization(labels=1, label_mode="permute", exchange="shift")]},
+            "randomizations has labels exchanged by 'shift' in a test with exchange 'free', expected one",
+        ),
+        (
+            {"randomizations": ["permuted-labels", Randomization(labels=1, label_mode="permute", exchange="shift")], "exchange": "shift"},
+            r"randomizations has 'random labels \(shifted\)' twice",
+        ),
         ({"cv": "five"}, "cv is 'five', expected a number, a splitter"),
+        ({"cv": [0, 1, 2]}, r"cv is \[0, 1, 2\], expected a list of \(training rows, test rows\)"),
         ({"cv": [(np.arange(40), np.arange(30, 60))]}, "has 10 examples on both sides of fold 0"),
         ({"cv": [(np.arange(40), np.arange(50, 70))]}, r"gave rows in 50…69, expected some of 0…59"),
         ({"cv": [(np.arange(40), np.array([]))]}, "expected different row numbers"),
@@ -243,7 +253,7 @@ def test_a_batch_ends_with_the_budget_and_keeps_its_scores(monkeypatch):
 )
 def test_bad_arguments(arguments, said):
     with pytest.raises(InputError, match=said):
-        randomization_test(GaussianNB(), *grouped(), **QUICK, **arguments)
+        randomization_test(GaussianNB(), *grouped(), **(QUICK | arguments))
 
 
 def test_a_randomization_says_how_labels_are_exchanged():

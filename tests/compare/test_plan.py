@@ -92,6 +92,6 @@ def test_numbers_of_repeats():
     assert list(count_repeats(r, 99).values()) == [99, 3]
     assert list(count_repeats(r, 2).values()) == [2, 2]
     assert list(count_repeats(r, {"permuted-labels": 9}).values()) == [9, 3]
-    for bad in (0, True, 1.5, {"permuted-labels": 0}, {"nonsense": 3}):
+    for bad in (0, True, 1.5, {"permuted-labels": 0}, {"nonsense": 3}, {"within-class": 9}):
         with pytest.raises(InputError, match="n_permutations"):
             count_repeats(r, bad)  # type: ignore[arg-type]  # that is what is refused

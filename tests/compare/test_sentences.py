@@ -21,8 +21,8 @@ def labels(scores, **kwargs):
 @pytest.mark.parametrize(
     ("nulls", "expected", "p"),
     [
-        ([0.1] * 19, "It learns from the labels", "p = 0.05, the smallest possible with 19 permutations"),
-        ([0.1] * 18, "Too few refits to judge", "p = 0.0526, the smallest possible with 18 permutations"),
+        ([0.1] * 19, "It learns from the labels", "p = 0.05, the smallest possible: none of 19 permutations scored as high"),
+        ([0.1] * 18, "Too few refits to judge", "p = 0.0526, the smallest possible: none of 18 permutations scored as high"),
         ([0.1] * 18 + [0.9], "No evidence that it learns", "p = 0.1: 1 of 19 permutations scored at least as high"),
         ([0.1] * 38 + [0.9], "It learns from the labels", "p = 0.05: 1 of 39"),
         ([0.1] * 37 + [0.95, 0.9], "No evidence that it learns", "p = 0.075: 2 of 39"),
@@ -53,6 +53,15 @@ def test_capacity(accuracy, expected):
 )
 def test_time(epochs, expected):
     assert expected in text(fake_repeat(epochs=60, epochs_to_fit=10), *labels([0.1] * 19, epochs=60, epochs_to_fit=epochs))
+
+
+def test_a_stopped_test_of_features_is_judged():
+    original = fake_repeat(test=0.5)
+    within = [fake_repeat(FEATURE_TEST, number, test=0.9) for number in range(2)]
+    learned = labels([0.1] * 19)
+    assert "Too few permutations to judge whether it relies" in text(original, *learned, *within)
+    stopped = " ".join(fake_test(original, *learned, *within, stop_after=2).summary)
+    assert "No evidence that it relies on interactions" in stopped
 
 
 def test_time_is_not_compared_where_something_was_not_fitted():

@@ -131,3 +131,9 @@ def test_labels_that_a_model_never_predicts_count():
 def test_a_bad_exchange_is_refused():
     with pytest.raises(InputError, match="exchange is 'whole' without groups"):
         zero_refit(np.arange(4) % 2, np.arange(4) % 2, exchange="whole")
+
+
+@pytest.mark.parametrize("exchange", ["free", lambda labels, generator: generator.permutation(labels)])
+def test_an_unknown_score_is_refused(exchange):
+    with pytest.raises(InputError, match="unknown score 'f1_micro'"):
+        zero_refit(np.array([0, 1] * 5), np.array([0, 1] * 5), score="f1_micro", exchange=exchange)

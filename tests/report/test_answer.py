@@ -7,13 +7,13 @@ from shattering.compare.page import _card
 from shattering.report.answer import Card, answer_runs, conclude, memorized
 from shattering.report.charts import to_spec
 from shattering.report.scores import MOST_PANELS, run_scores
-from shattering.report.tables import summary_rows
+from shattering.report.tables import summary_rows, verdicts
 
 
 def row(model="mlp", labels=0.0, train=1.0, test=0.9, pixels="true", **others):
     where = {"dataset": "digits", "model": model, "hyperparameters": "", "n_train": 1000, "setting": "", "subject": model}
     values = {"train_accuracy": train, "test_accuracy": test, "n_test": 500, "chance": 0.1, "majority_share": 0.1}
-    return {**where, "pixels": pixels, "labels": labels, "seeds": 1, "score": None, **values, **others}
+    return {**where, "pixels": pixels, "labels": labels, "label_mode": "redraw", "seeds": 1, "score": None, **values, **others}
 
 
 def test_one_model_is_it():
@@ -84,3 +84,18 @@ def test_the_chart_of_runs_has_a_panel_per_configuration_with_every_run(store):
     assert "chance" in {row.get("name") for data in spec["datasets"].values() for row in data}
     assert "vconcat" not in spec
     assert MOST_PANELS > 1
+
+
+def test_label_modes_are_told_apart():
+    noise = [row(labels=1.0, label_mode=mode, train=train) for mode, train in (("permute", 1.0), ("redraw", 0.2))]
+    wrong = [row(labels=0.2, label_mode=mode, test=test) for mode, test in (("flip", 0.8), ("redraw", 0.85))]
+    cards = answer_runs([row(), *noise, *wrong]).cards
+    assert cards[1].said == "all"
+    assert cards[2].said == "20% wrong labels cost 10.0 points of test accuracy"
+    said = verdicts([one | {"runs": 1, "fitted": int(one["train_accuracy"] == 1)} for one in (row(), *noise)])
+    assert [sentence.split(" on 1,000")[0] for sentence in said] == ["mlp fits permuted labels", "mlp does not fit all random labels (20.0% of them)"]
+
+
+def test_constant_answers_are_in_the_order_of_their_numbers():
+    models = [row(f"m{i}", majority_share=share) for i, share in enumerate((0.5, 0.05, 0.1))]
+    assert "a constant answer 5.0% to 50.0%" in answer_runs(models).cards[0].text

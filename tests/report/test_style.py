@@ -138,6 +138,13 @@ def test_a_slide_is_as_wide_as_16_to_its_9_and_a_screen_as_drawn(chart, tmp_path
         assert screen.width < 1000
     with pytest.raises(InputError, match="unknown style 'papper'; did you mean 'paper'"):
         save(chart, tmp_path / "no.png", "papper")
+    with pytest.raises(InputError, match=r"the picture is '.*no.jpg', expected a name that ends in .pdf, .svg, .png"):
+        save(chart, tmp_path / "no.jpg")
+    assert save(chart, tmp_path / "loud.PNG").read_bytes().startswith(b"\x89PNG")
+
+
+def test_training_data_alone_have_their_dash():
+    assert dash("split", "train", "test", "validation").to_dict()["scale"]["range"] == [[7, 3], [1, 0], [3, 3]]
 
 
 def test_a_chart_with_colours_alone_is_found():

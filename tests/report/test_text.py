@@ -156,7 +156,7 @@ def test_groups_without_a_finished_run_are_shown_loudly(tmp_path):
     assert "None of these runs is done" in found
     assert "no finished run" in found
     assert "(1 interrupted, 1 running, 1 failed)" in found or "1 running" in found
-    assert found.count("<h3>nearest-neighbors on digits, 50 training images</h3>") == 1
+    assert found.count("<h3>nearest-neighbors on digits, 50 training examples</h3>") == 1
     assert "3 of 3 runs are not done" in found
     other = RunSpec("digits", n_train=60, model="nearest-neighbors")
     run(other, store)

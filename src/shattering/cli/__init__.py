@@ -79,7 +79,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     An error is one sentence on the standard error, below the traceback if SHATTERING_TRACEBACK is set.
 
-    Returns the exit status: 0, 1 for bad input or failed runs, 2 for a bad command line; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
+    Returns the exit status: 0; 2 for a bad command line; 1 for any other error, for failed runs, and where the reader of the output has
+    ended; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
     with signals.handled(guarded=arguments is None) as ending:

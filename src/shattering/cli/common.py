@@ -60,7 +60,7 @@ class Swept(Stored):
     def check_from(self, from_: str | None, *fields: str) -> None:
         """Raise UsageError for options of runs beside --from, which runs nothing: those of the engine, and these fields."""
         given = {name: getattr(self, name) for name in (*fields, "engine", "address", "cpus_per_run", "gpus_per_run")}
-        given = {name: value for name, value in given.items() if value not in (None, "local")}
+        given = {name: value for name, value in given.items() if value is not None and (name, value) != ("engine", "local")}
         if from_ is not None and given:
             name, value = next(iter(given.items()))
             raise UsageError(f"--{name.replace('_', '-')} is {value} beside --from, which runs nothing, expected one of the two")
@@ -74,7 +74,7 @@ class Drawn:
     """Size of the pictures. paper: 3.25 inches, 8 points. slides: 16 : 9, large type."""
 
     def check_figures(self) -> None:
-        """Raise InputError, before anything is computed, if the pictures cannot be written, or if none are to be."""
+        """Raise InputError, before anything is computed, if the pictures cannot be written, or if --style is given without --figures."""
         if self.figures is not None:
             from shattering.report.charts import load_drawer
 

@@ -86,12 +86,12 @@ class RunOne(Stored):
     skip_corrupt: bool = False
     """Leave out images that cannot be decoded, and count them."""
     hold_out: bool = True
-    """Without a test split, hold out a fifth; if not, test on the training images."""
+    """Test on the training images where the dataset has no test split. Default: a fifth is held out."""
     channels: Literal["first", "last"] | None = None
     """Order of the axes in arrays of images. Default: by their lengths."""
     labels: Annotated[float, "a probability of corruption", Range(0, 1)] = 0.0
     """Probability of label corruption, 0 to 1."""
-    pixels: Literal["true", "shuffled", "random", "gaussian", "within-class"] = "true"
+    pixels: Literal["true", "shuffled", "random", "gaussian", "within-class", "columns", "shifted", "uniform", "unigram"] = "true"
     """Randomization of the pixels."""
     label_mode: Literal["redraw", "flip", "permute"] = "redraw"
     """Way of corrupting labels."""
@@ -152,7 +152,7 @@ class Sweep(Swept):
     file: Positional[Path | None] = None
     """Axes and values, e.g. labels = [0, 0.5, 1]; parameters of the model under [set]."""
     data: str | None = None
-    """Names or paths."""
+    """Names of datasets (see `list datasets`), or paths."""
     n_train: str | None = None
     """Sizes of training sets."""
     n_test: str | None = None
@@ -162,23 +162,23 @@ class Sweep(Swept):
     image_size: str | None = None
     """Sides of the squares that images are brought to."""
     skip_corrupt: str | None = None
-    """true, false."""
+    """true or false: leave out images that cannot be decoded, and count them."""
     hold_out: str | None = None
-    """true, false."""
+    """true or false: hold out a fifth where the dataset has no test split, or test on the training images."""
     channels: str | None = None
-    """first, last."""
+    """first or last: order of the axes in arrays of images."""
     labels: str | None = None
     """Probabilities of label corruption."""
     pixels: str | None = None
-    """true, shuffled, random, gaussian."""
+    """true, shuffled, random, gaussian, within-class; of tables also columns."""
     label_mode: str | None = None
-    """redraw, flip, permute."""
+    """Ways of corrupting labels: redraw, flip, permute."""
     permute_channels: str | None = None
-    """true, false."""
+    """true or false: permute all values of an image, not its pixels."""
     exchange: str | None = None
-    """free, within, whole, shift."""
+    """Permutations that the label mode permute makes: free, within, whole, shift."""
     model: str | None = None
-    """Names."""
+    """Names of models (see `list models`)."""
     set: Repeated = ()
     """A parameter of the model, as name=value,value."""
     seed: str | None = None

@@ -1,6 +1,6 @@
 """The answer of a randomization test in words: whether the model learns, what it can memorize, what label noise costs it.
 
-Each verdict has a threshold, named here and in `shattering.compare.sentences`, and tested.
+Each verdict has a threshold, named in `shattering.report.answer` or in `shattering.compare.sentences`, and tested.
 """
 
 import textwrap
@@ -161,7 +161,10 @@ def _memorizes(test: Comparison) -> Iterator[AnswerLine]:
 
 
 def _label_noise(test: Comparison, m: Memorization) -> AnswerLine:
-    cost = test.original_score() - fmean(test.test_scores(m.randomization))
+    scores = test.test_scores(m.randomization)
+    if not scores:
+        return AnswerLine("Label noise", "", f"{percent(m.memorized)} of {m.corrupted:.0%} wrong labels are reproduced")
+    cost = test.original_score() - fmean(scores)
     is_share = test.scoring == "accuracy"
     size = f"{100 * abs(cost):.1f} points of" if is_share else f"{abs(cost):.2g} of"
     wrong = f"{m.corrupted:.0%} wrong labels"

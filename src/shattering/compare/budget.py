@@ -40,7 +40,8 @@ def parse_budget(budget: str | float | None) -> float | None:
         return None
     match = re.fullmatch(r"\s*([0-9]+\.?[0-9]*|\.[0-9]+)\s*([a-z]*?)\s*", str(budget).lower())
     unit = (match[2] or "s") if match else ""
-    seconds = float(match[1]) * _UNITS.get(unit, _UNITS.get(unit.removesuffix("s"), math.nan)) if match else math.nan
+    single = unit.removesuffix("s") if len(unit) > len("ms") else unit  # milliseconds are no minutes
+    seconds = float(match[1]) * _UNITS.get(unit, _UNITS.get(single, math.nan)) if match else math.nan
     if not (math.isfinite(seconds) and seconds > 0):
         raise InputError(f"budget is {shown(budget)}, expected a time such as '90s', '5min' or '1h'")
     return seconds

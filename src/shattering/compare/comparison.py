@@ -41,7 +41,7 @@ class Comparison(Brief):
         batched: the permutations that have no run of their own, as they are stored together.
         zero_refit: the zero-refit test of the original fit; None with folds, or if its predictions are not stored.
         admissible: the number of label vectors that the admissible permutations give; None if it is not known.
-        stop_after: permutations as good as the original data at which the permutation tests stopped; None: they did all.
+        stop_after: number of permutations as good as the original data at which a permutation test stops; None: all are done.
         has_groups: True if examples belong to groups, and are not said to be independent by exchange="free".
         best_constant: the best score of a constant answer on the test labels; None if it is not defined.
 
@@ -162,8 +162,9 @@ class Comparison(Brief):
         """The permutation tests of Ojala and Garriga (2010): test 1 permutes labels, test 2 features within each class.
 
         Other randomizations have no p-value: their repeats are not exchangeable with the original data under any null hypothesis.
-        A test is left out if none of its permutations has a score, and all are if the test split is the train split. Test 2 supposes
-        independent examples, so it is left out of data with groups.
+        A test is left out if none of its permutations has a score, and all are if the test split is the train split. Test 1 is left
+        out, too, if it permutes labels by "whole" or "shift" and some groups are both in the train and in the test split. Test 2
+        supposes independent examples, so it is left out of data with groups.
         """
         if self.duplicates and self.duplicates.whole:
             return {}

@@ -76,7 +76,7 @@ def find_shared_groups(dataset: Dataset, exchange: str, cuts: Cuts | None = None
     shared = max(len(np.intersect1d(a.numpy(), b.numpy())) for a, b in sides if b is not None)
     if not shared:
         return None
-    where = "the train and in the test split" if cuts is None else "training and test examples of a fold"
+    where = "the train and in the test split" if cuts is None else "the training part and in the test part of a fold"
     told = (
         f"{shared:,} groups have examples in {where}: what the model learns of a group tells it the labels of that group's other "
         "examples, so scores are too high for new groups."

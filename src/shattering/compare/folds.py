@@ -1,6 +1,7 @@
 """`as_splitter`: turn a user's `cv` into a number of folds and a splitter that makes them."""
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -39,8 +40,16 @@ def as_splitter(cv: Any, dataset: Dataset, seed: int) -> tuple[int | None, Any]:
         return int(cv), None
     if isinstance(cv, str) or not (hasattr(cv, "split") or hasattr(cv, "__iter__")):
         raise InputError(f"cv is {shown(cv)}, expected a number, a splitter, or a list of (training rows, test rows)")
-    splitter = _seeded(cv, seed) if hasattr(cv, "split") else check_cv([(np.asarray(a), np.asarray(b)) for a, b in cv])  # type: ignore[arg-type]  # the stub knows numbers alone
+    splitter = _seeded(cv, seed) if hasattr(cv, "split") else _listed(cv)
     return len(cut(dataset.train, splitter)), splitter
+
+
+def _listed(cv: Iterable) -> Any:
+    """Return the splitter of listed folds. Raises InputError for what are no pairs of rows."""
+    folds = list(cv)
+    if not folds or not all(isinstance(fold, (tuple, list)) and len(fold) == 2 for fold in folds):
+        raise InputError(f"cv is {shown(folds)}, expected a list of (training rows, test rows)")
+    return check_cv([(np.asarray(train), np.asarray(test)) for train, test in folds])  # type: ignore[arg-type]  # the stub knows numbers alone
 
 
 def _seeded(splitter: Any, seed: int) -> Any:

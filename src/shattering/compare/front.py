@@ -16,16 +16,16 @@ from shattering.compare.duplicates import find_duplicates, find_shared_groups
 from shattering.compare.execution import Execution
 from shattering.compare.folds import as_splitter
 from shattering.compare.permutation import read_permutations, read_repeat
-from shattering.compare.plan import Plan, count_repeats, exchanged, find_randomizations
+from shattering.compare.plan import Plan, count_repeats, exchanged_all, find_randomizations
 from shattering.compare.repeat import Repeat
 from shattering.compare.result import RandomizationTest
 from shattering.compare.stored_scores import admissible_orders, best_constant, zero_refit_of
 from shattering.data.arrays import Targets
 from shattering.data.dataset import Dataset
 from shattering.data.exchange import EXCHANGES, Exchange, ExchangeFunction, check_exchange, check_function, default_exchange
+from shattering.data.formats import check_targets_differ
 from shattering.data.hub import is_stream
 from shattering.data.kinds import Kind
-from shattering.data.formats import check_targets_differ
 from shattering.data.load import load_dataset, takes_targets
 from shattering.data.split import Split
 from shattering.errors import InputError, unknown
@@ -95,11 +95,12 @@ def randomization_test(
         kind: what the inputs are: "images", "table", "sequence", "tokens" or "opaque". None: as their type says.
         target: the name of the column of labels in a DataFrame, or in a CSV or Parquet file.
         targets: "classes" or "numbers". None: numbers for regressors, and where the labels have fractions.
-        randomizations: names in `shattering.compare.plan.RANDOMIZATIONS`, or instances of `Randomization`. Default: permuted
-            labels, 20 % corrupted labels, Gaussian features and features permuted within classes; for images also shuffled and
-            random pixels.
+        randomizations: names in `shattering.compare.plan.RANDOMIZATIONS`, or instances of `Randomization`. None: those that
+            `shattering.compare.plan.default_randomizations` gives for inputs and labels of this kind; for a table of numbers with
+            classes these are permuted labels, 20 % corrupted labels, Gaussian features and features permuted within classes.
         n_permutations: permutations of each of the two permutation tests; other randomizations get as many repeats, but at most
-            3. Or a mapping from names of randomizations to numbers. The smallest possible p-value is 1 / (n_permutations + 1).
+            3. Or a mapping from names of randomizations to numbers; those that it does not name, permutation tests too, get 3. The
+            smallest possible p-value is 1 / (n_permutations + 1).
         exchange: which permutations of the labels are as likely as the labels, if these do not depend on the inputs: "free" (any;
             examples are independent), "within" (inside each group), "whole" (groups of one size exchange their complete label vectors),
             "shift" (the labels of each group, or of all, are rolled by a random time; approximate). Or a function (labels, generator) →
@@ -127,8 +128,8 @@ def randomization_test(
         budget: the time that the call may take, such as "5min" or seconds. Repeats are run in rounds until it is used up; if
             necessary on fewer training examples, and as a last resort for fewer epochs. The result says what was left out. A
             fit that does not report its epochs is never interrupted; it is not begun if it would end too late. None: no limit.
-        jobs: fits at a time; more than one run in separate processes. Default: 1; on Ray as many as the cluster has room for, but
-            with a budget it has to be given.
+        jobs: how many fits are made at a time; if more than one, each in a process of its own. None: 1; on Ray as many as the cluster
+            has room for, but with a budget it has to be given.
         store: a folder or URL that keeps the runs (on Ray one that all machines see); the same call finds them there and runs
             only what is missing. None: they are kept as long as the result.
         log: loggers that follow every fit, such as "tensorboard:FOLDER"; see `shattering.runs.execute.run`.
@@ -171,7 +172,8 @@ def randomization_test(
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     folds, splitter = as_splitter(cv, dataset.limit(n_train if source is None else None, seed=seed), seed)
-    exchange = exchange or default_exchange(dataset.train.true_labels.numpy(), dataset.train.group_codes)
+    if exchange is None:
+        exchange = default_exchange(dataset.train.true_labels.numpy(), dataset.train.group_codes)
     _check_exchange(exchange, dataset if source is not None else dataset.limit(n_train, n_test, seed), folds is not None)
     others = {"cv": splitter, "scoring": scoring, "exchange": exchange}
     by_name, spec, unidentified = name_objects(name, estimator, source, dataset, others)
@@ -180,10 +182,13 @@ def randomization_test(
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test)
     counts = count_repeats(find_randomizations(randomizations, dataset.train), n_permutations)
-    counts = {exchanged(r, how): n for r, n in counts.items()}
+    counts = exchanged_all(counts, how)
     base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
     if callable(exchange) and base.n_train != n_train:
-        raise InputError(f"budget leaves time for {base.n_train:,} training examples, and exchange is a function of all: expected more")
+        raise InputError(
+            f"budget leaves time for {base.n_train:,} training examples, and exchange, a function, needs all of them: expected a larger "
+            "budget, or none"
+        )
     plan = Plan(base, counts)
     folder = None
     if store is None:

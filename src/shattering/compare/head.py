@@ -51,7 +51,8 @@ def count(admissible: float | None) -> str:
         return "an unknown number of"
     if not isfinite(admissible):
         return "more than 10^300"
-    return f"{int(admissible):,}" if admissible < 1e6 else f"about {admissible:.0e}".replace("e+", " x 10^")
+    digit, _, exponent = f"{admissible:.0e}".partition("e")
+    return f"{int(admissible):,}" if admissible < 1e6 else f"about {digit} x 10^{int(exponent)}"
 
 
 def show(test: Comparison, value: float) -> str:

@@ -26,7 +26,8 @@ class Memorization(Brief):
         as_true: the fraction of the examples with corrupted labels whose true class is predicted.
         start: when memorization starts in the first repeat (`measures.memorization_start`); None if it does not, or if the model
             has no tracked epochs.
-        peak: when the true class of most corrupted labels is predicted in the first repeat; None likewise.
+        peak: the epoch of the first repeat in which the largest share of the corrupted labels has its true class predicted; None
+            likewise.
         precision: of the ranking by mean loss at k = the number of corrupted labels, in the first repeat; None likewise.
     """
 

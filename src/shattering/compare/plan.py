@@ -65,6 +65,23 @@ def exchanged(r: Randomization, exchange: str) -> Randomization:
     return replace(r, exchange=exchange) if is_plain else r
 
 
+def exchanged_all(counts: Mapping[Randomization, int], exchange: str) -> dict[Randomization, int]:
+    """Return randomizations, with their numbers of repeats, whose labels are exchanged in this way; see `exchanged`.
+
+    Raises:
+        InputError: for one that says another exchange itself, as a test has one, and for two that become the same.
+    """
+    out: dict[Randomization, int] = {}
+    for r, n in counts.items():
+        if r.label_mode == "permute" and r.labels == 1 and r.exchange not in ("free", exchange):
+            raise InputError(f"randomizations has labels exchanged by {r.exchange!r} in a test with exchange {exchange!r}, expected one")
+        r = exchanged(r, exchange)
+        if r in out:
+            raise InputError(f"randomizations has {r.title!r} twice, expected each once")
+        out[r] = n
+    return out
+
+
 def default_randomizations(split: Split) -> list[str]:
     """Return the names of the randomizations that make sense for inputs and labels of this kind, and are compared by default."""
     names = list(DEFAULT[split.kind])
@@ -183,16 +200,21 @@ def count_repeats(randomizations: Sequence[Randomization], n_permutations: int |
 
     Args:
         randomizations: the ones to compare.
-        n_permutations: for the two permutation tests; the others get at most `FEW`. Or a mapping from names to numbers.
+        n_permutations: for the two permutation tests; the others get at most `FEW`. Or a mapping from names to numbers; what it does
+            not name, a permutation test too, gets `FEW`.
 
     Raises:
-        InputError: for an unknown name, and a number below 1.
+        InputError: for an unknown name, the name of one that is not compared, and a number below 1.
     """
     if isinstance(n_permutations, Mapping):
         for name in n_permutations:
             if name not in RANDOMIZATIONS:
                 raise unknown("randomization in n_permutations:", name, RANDOMIZATIONS)
         by_randomization = {RANDOMIZATIONS[name]: n for name, n in n_permutations.items()}
+        compared = {without_exchange(r) for r in randomizations}
+        stranger = next((name for name in n_permutations if RANDOMIZATIONS[name] not in compared), None)
+        if stranger is not None:
+            raise InputError(f"n_permutations has {stranger!r}, which is not compared here, expected names of randomizations that are")
         counts = {r: by_randomization.get(without_exchange(r), FEW) for r in randomizations}
     else:
         check("n_permutations", n_permutations, Count)

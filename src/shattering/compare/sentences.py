@@ -92,7 +92,7 @@ def _p(tested: PermutationTest) -> str:
     if tested.sequential and tested.sequential.stopped:
         return f"{p}: stopped at the permutation that made {tested.n_as_good} of {n} as good, {tested.formula}"
     if not tested.n_as_good:
-        return f"{p}, the smallest possible with {permutations}"
+        return f"{p}, the smallest possible: none of {permutations} scored as high"
     failed = f", counting the {tested.n_failed} without a score" if tested.n_failed else ""
     return f"{p}: {tested.n_as_good} of {permutations} scored at least as high{failed}"
 
@@ -148,7 +148,7 @@ def _features(test: Comparison) -> Iterator[str]:
     nulls = show(test, fmean(tested.null_scores))
     scores = f"{show(test, tested.score)}, against {nulls} where each feature is permuted within its class"
     relies = "it relies on interactions between features within a class"
-    if tested.floor > LEVEL:
+    if tested.floor > LEVEL and tested.p_value > LEVEL and not (tested.sequential and tested.sequential.stopped):
         yield f"Too few permutations to judge whether {relies}: {scores} ({_p(tested)})."
     elif tested.p_value <= LEVEL:
         yield f"{relies.capitalize()}: {scores} ({_p(tested)})."

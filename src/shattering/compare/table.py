@@ -88,7 +88,7 @@ def _interval(original: Repeat, score: float, others: Sequence[float]) -> tuple[
     """
     if len(others) < 2:
         return None, None
-    if original.runs[0].spec.scoring is None:
+    if original.runs[0].spec.scoring in (None, "accuracy"):
         own = stats.accuracy_interval([score], original.n_test)
         spread = stats.accuracy_interval(others, original.n_test)
     else:
@@ -98,7 +98,7 @@ def _interval(original: Repeat, score: float, others: Sequence[float]) -> tuple[
 
 
 def make_records(test: Comparison) -> pd.DataFrame:
-    """Return the table of `RandomizationTest.records`, one row per run."""
+    """Return the table of `RandomizationTest.records`: one row per run, and one per permutation that is stored with others."""
     rows = [_record(test, repeat, run) for repeat in test.repeats for run in repeat.runs]
     return pd.DataFrame([*rows, *(_record_of_score(test, p) for p in test.batched)]).convert_dtypes()
 

@@ -24,6 +24,7 @@ from shattering.data.exchange import (
     shown_function,
     shown_orders,
 )
+from shattering.errors import unknown
 from shattering.seeds import quick_generator
 
 N_PERMUTATIONS = 9999
@@ -113,7 +114,7 @@ def zero_refit(
         The test.
 
     Raises:
-        InputError: for a bad exchange, and for a score that is not finite.
+        InputError: for a bad exchange, and for a score that is unknown or not finite.
 
     Example:
         >>> y, predicted = np.array([0, 1] * 20), np.array([0, 1] * 15 + [1, 0] * 5)
@@ -121,6 +122,8 @@ def zero_refit(
         >>> test.score, test.p_value < 0.01, round(test.null_mean, 2)
         (0.75, True, 0.5)
     """
+    if not callable(score) and score not in (*CLASS_SCORES, *_SCORES):
+        raise unknown("score", score, (*_SCORES, *CLASS_SCORES), "a function")
     rng = quick_generator(seed, "zero-refit")
     if callable(exchange):
         return _by_function(y, score if callable(score) else _plain(score, y, predicted), exchange, rng, n_permutations or BY_SCORER)
@@ -280,10 +283,8 @@ def _shuffled_sums(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: n
 def _diagonal_sums(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray, total: int, rng: np.random.Generator, n: int) -> np.ndarray:
     """Return (n,) draws of the sum of weights of those of `total` permuted labels that meet a row of their own class.
 
-    Each takes k log2 k hypergeometric numbers.
-
     A random table's diagonal needs no whole table: the labels that fall on the rows of one half of the classes are drawn, then each half is
-    halved in the same way.
+    halved in the same way. So a draw takes k log2 k hypergeometric numbers.
 
     rows: (k,) how many rows each class is predicted for. labels: (k,) how many labels each class has. weights: (k,) what each of its
     matches adds. Classes without rows or labels are left out, but count in total.

@@ -67,7 +67,7 @@ class Augmentation:
     Args:
         strengths: of the augmentations that are on, as `strengths` gives them.
         size: (height, width) of what comes out. "crop" cuts it at a random place; the others leave it at the centre.
-            By default "crop" pads images that are no larger than it with zeros, an eighth of their side.
+            By default "crop" pads images that are no larger than `size` with zeros: an eighth of their side, on each side.
             "resized-crop" cuts a window at a random place within the image (or its padding, with "crop") and resizes it to
             this size. The window's share of the area is even between the strength and 1. It has the shape of `size`;
             with "stretch" the logarithm of the change of its aspect ratio is even over what fits into the image.

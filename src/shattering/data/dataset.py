@@ -27,9 +27,13 @@ class Dataset:
         train: the split that models are trained on.
         test: the split that they are tested on.
         name: name of the dataset.
-        variant: the name with what figures from it must say, e.g. "cifar10 (JPEG)". Default: name.
-        validation: examples held out of the train split, with its noise, to choose by; None: none.
+        variant: the name as tables and figures show it, with what they must say of the data, e.g. "cifar10 (JPEG)". Default: name.
+        validation: examples held out of the train split, with its noise, to choose hyperparameters or epochs by; None: there are none.
         skipped: number of unreadable images that were left out, by split.
+
+    Raises:
+        InputError: for splits that differ in the kind, type, columns, shape or scale of their inputs, or in their classes or label
+            values, and for one of classes beside one of a regression.
 
     Example:
         >>> split = Split(torch.zeros(2, 1, 8, 8), torch.tensor([0, 1]), ("cat", "dog"))
@@ -74,12 +78,15 @@ class Dataset:
     def limit(self, n_train: int | None = None, n_test: int | None = None, seed: int = 0, n_validation: int | None = None) -> "Dataset":
         """Return class-balanced, seeded subsets of the splits; None keeps a split whole.
 
-        n_validation: examples of the train split to hold out, beside the n_train that stay (None: what is left).
-        The training examples of a given n_train are the same with and without a validation split.
+        n_validation: size of a validation split that is held out of the train split, beside the n_train examples that stay in it (n_train
+        None: all the others). The training examples of a given n_train are the same with and without a validation split. Raises
+        InputError for sizes that the splits do not have.
         """
         test = subsets.balanced_subset(self.test, n_test, seed, "test")
         if n_validation is None:
             return replace(self, train=subsets.balanced_subset(self.train, n_train, seed, "train"), test=test)
+        if self.train.groups is not None:
+            raise InputError(f"n_validation is {n_validation}, expected none for examples in groups, which it would cut apart")
         room = len(self.train) - (n_train or 1)
         if not 1 <= n_validation <= room:
             raise InputError(f"n_validation is {n_validation}, expected 1…{room}, which n_train leaves")
@@ -107,7 +114,7 @@ class Dataset:
         return replace(self, train=train.subset(torch.from_numpy(rest)), test=train.subset(torch.from_numpy(held_out)), validation=None)
 
     def check_folds(self, of: int) -> None:
-        """Raise InputError if a true class of the train split, or all of a regression, is smaller than the number of folds."""
+        """Raise InputError if a true class of the train split has fewer examples than folds; of a regression, if the whole split has."""
         if self.train.is_regression:
             if len(self.train) < of:
                 raise InputError(f"{self.name} has {len(self.train)} examples, expected at least {of} for {of} folds")
@@ -159,9 +166,10 @@ class Dataset:
         return path
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of images, labels, ids and class names; of images on disk, as `ImagesOnDisk.fingerprint` says.
+        """Return the SHA-256 of inputs, labels, ids and class names; of images on disk, as `ImagesOnDisk.fingerprint` says.
 
-        What is at its default is left out: labels that are true, and label values 0…k-1 of int64.
+        It also covers true labels that differ from the labels, groups, a kind that is not the default of the inputs, and label values
+        other than 0…k-1 of int64.
         """
         is_plain = not any("\0" in name or "torch." in name for name in self.classes)
         digest = hashlib.sha256(("\0".join(self.classes) if is_plain else json.dumps(self.classes)).encode())

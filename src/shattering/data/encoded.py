@@ -179,7 +179,7 @@ def kind_of(status: os.stat_result) -> str:
 
 
 def open_parquet(path: Path) -> pq.ParquetFile:
-    """Raises InputError for what is no file, without waiting for it, and for a file that cannot be read."""
+    """Return a Parquet file, opened. Raises InputError for what is no file, without waiting for it, and for one that cannot be read."""
     try:
         if not stat.S_ISREG((status := path.stat()).st_mode):
             raise InputError(f"{printable(str(path))} is {kind_of(status)}, expected a Parquet file")

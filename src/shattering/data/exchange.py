@@ -24,7 +24,7 @@ _WORDS = {
     "free": "among all examples",
     "within": "within groups",
     "whole": "as complete label vectors between groups of one size",
-    "shift": "by a circular shift of each session (approximate)",
+    "shift": "by a circular shift of each group's labels, or of all without groups (approximate)",
 }
 UNKNOWN = "unknown"  # in place of a number of orders
 _EXACT = 10_000  # up to this many labels, permutations are counted in whole numbers

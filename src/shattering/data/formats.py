@@ -41,7 +41,7 @@ def read_parquet(
     memory, they are left on disk.
 
     Returns the split and the encoding of its images ("JPEG", "PNG", …). Raises InputError for files that
-    cannot be read or do not go together, columns that cannot be found, and labels with holes.
+    cannot be read or do not go together, columns that cannot be found, and missing labels.
     """
     schema = _common_schema(files)
     image_column, label_column = _columns(schema, files[0], label_column)
@@ -188,8 +188,8 @@ def check_targets_differ(split: Split, where: str) -> None:
 def read_image_folder(folder: Path, classes: list[str] | None = None, size: int | None = None, skip_corrupt: bool = False) -> Split:
     """Read images at FOLDER/CLASS/… of any format that Pillow reads: one class per sub-folder, in alphabetical order.
 
-    classes: the classes of the train split, for a test split. size, skip_corrupt: as for `read_parquet`. Raises InputError for none,
-    empty or unknown ones, and for files that are no images.
+    classes: the classes of the train split, for a test split. size, skip_corrupt: as for `read_parquet`. Raises InputError for a folder
+    without images, fewer than two classes, classes that the train split lacks, and files that are no images.
     """
     where = printable(str(folder))
     known = image_folders.annotated(folder) if classes else None
@@ -221,12 +221,13 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     InputError for names of no image, images without a label, and columns that cannot be told.
     """
     where, frame, as_text = printable(str(table)), read_table(table), read_texts(table)
-    paths = image_folders.all_images(folder)
+    paths = image_folders.all_images(folder, table.name)
     by_name: dict[str, list[str]] = {}
     for path in paths:
         for key in {path, os.path.basename(path), os.path.splitext(os.path.basename(path))[0], os.path.splitext(path)[0]}:
             by_name.setdefault(key, []).append(path)
     columns = [str(name) for name in frame.columns if name != target and set(as_text[name]) <= set(by_name)]
+    columns = [name for name in columns if as_text[name].is_unique] or columns  # labels may look like names, too
     if len(columns) != 1:
         known = " and ".join(map(repr, columns)) or "none"
         raise InputError(f"{where} has columns {list(frame.columns)}, of which {known} name the images beside it, expected one")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 
 from shattering.data import formats, rows
@@ -61,8 +60,8 @@ def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], reading: Hu
     """Load a Hugging Face dataset with one column of labels.
 
     Its inputs are images, if it has one column of them; tokens, if it has input_ids; texts, if it has one column of text and no other;
-    else all columns together are a table. A `DatasetDict` needs a "train" split, and may have "test" or "validation", of which the
-    first that has labels is the test split; otherwise `hold_out` makes it. Of a stream the first rows are read, as many as n_train
+    else all columns together are a table. A `DatasetDict` needs a "train" split, and may have "test", "validation" or "val":
+    the first that has labels is the test split; otherwise `hold_out` makes it. Of a stream the first rows are read, as many as n_train
     and n_test need. Raises InputError for columns that cannot be found, and for a stream without n_train.
     """
     if not isinstance(source, Mapping):

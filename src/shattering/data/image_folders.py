@@ -68,10 +68,10 @@ def annotated(folder: Path) -> dict[str, str] | None:
     try:
         lines = [line.split("\t") for line in (folder / _ANNOTATIONS).read_text().splitlines() if line.strip()]
     except (OSError, ValueError):
-        raise InputError(f"{_name(folder / _ANNOTATIONS)} is not a readable text, expected a name and a class a line") from None
+        raise InputError(f"{_name(folder / _ANNOTATIONS)} is not a readable text, expected a name and a class in each line") from None
     bad = next((number for number, line in enumerate(lines, 1) if len(line) < 2), None)
     if bad:
-        raise InputError(f"line {bad} of {_name(folder / _ANNOTATIONS)} has no tab, expected a name and a class a line")
+        raise InputError(f"line {bad} of {_name(folder / _ANNOTATIONS)} has no tab, expected a name, a tab and a class in each line")
     (images,) = find_images(folder, ["images"], _ANNOTATIONS)
     known = {f"images/{line[0]}": line[1] for line in lines}
     if set(known) != set(images):
@@ -94,17 +94,21 @@ def labelled_by_table(folder: Path) -> Path | None:
     return tables[0] if has_images else None
 
 
-def all_images(folder: Path) -> list[str]:
-    """Return the images of a folder and of the folders in it, as names below it, in order. Raises InputError as `find_images` does."""
+def all_images(folder: Path, read: str = "") -> list[str]:
+    """Return the images of a folder and of the folders in it, as names below it, in order.
+
+    read: the name of a file in the folder that the caller reads; other notes are told in a warning. Raises InputError as
+    `find_images` does.
+    """
     names = FolderContents()
     for entry in _entries(folder):
         if is_litter(entry.name):
             continue
         if _is_folder(entry):
             _look(folder, entry.name, names)
-        else:
+        elif entry.name != read:
             _sort_in(entry, entry.name, names)
-    _tell(folder, [], names.others)
+    _tell(folder, names.notes, names.others)
     return sorted(names.images)
 
 

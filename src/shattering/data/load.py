@@ -248,7 +248,8 @@ def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name
 
 
 def _of_hub(reading: Reading, said: Said, sizes: tuple[int | None, int | None]) -> hub.HubReading:
-    Said(kind=said.kind).check_nothing("of the hub")
+    if said.kind is not None:
+        raise InputError(f"kind is {shown(said.kind)}, expected none beside a Hugging Face dataset, whose columns say it")
     if said.groups is not None and not isinstance(said.groups, str):
         raise InputError(f"groups is {shown(said.groups)}, expected the name of a column of the Hugging Face dataset")
     numbers = None if said.targets is None else said.targets == "numbers"

@@ -8,6 +8,8 @@ _ENTRIES = 2**24  # of a part of a table, 128 MiB in float64
 
 MeanStd = tuple[torch.Tensor, torch.Tensor]
 
+_ROUNDED = 1e-6  # of the squared mean: a variance below it is not computed from squares
+
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
     """Return images (n, c, h, w) of uint8 as float32 in 0…1, and images of floats and other inputs as they are.
@@ -49,12 +51,17 @@ def channel_moments(chunks: Iterable[torch.Tensor]) -> MeanStd:
 
     Bytes of images count as 0…1.
     """
-    n, total, squares = 0, torch.zeros((), dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    n, first = 0, None
+    total = squares = near = near_squares = torch.zeros((), dtype=torch.float64)
     for chunk in chunks:
         values = to_float(chunk).double()
-        n += values[:, 0].numel()
         others = [axis for axis in range(values.ndim) if axis != 1]
-        total = total + values.sum(others)
-        squares = squares + values.square().sum(others)
-    mean = total / n
-    return mean, (squares / n - mean.square()).clamp(min=0).sqrt()
+        if first is None:
+            first = values.mean(others, keepdim=True)
+        n += values[:, 0].numel()
+        total, squares = total + values.sum(others), squares + values.square().sum(others)
+        values = values - first
+        near, near_squares = near + values.sum(others), near_squares + values.square().sum(others)
+    mean, variance = total / n, squares / n - (total / n).square()
+    of_near = near_squares / n - (near / n).square()  # of values far from 0, of whose squares the difference is rounding
+    return mean, torch.where(variance < _ROUNDED * mean.square(), of_near, variance).clamp(min=0).sqrt()

@@ -168,7 +168,7 @@ def _load_parquet(
     label: str | None = None,
     tests: Sequence[str] = TESTS,
 ) -> tuple[Dataset, str]:
-    """Load Parquet files by split, and the encoding of the images. The test split is the first of `tests` that has labels."""
+    """Return the dataset of Parquet files by split, and the encoding of its images. The test split is the first of `tests` with labels."""
     where = printable(str(path))
     rest = [name for name in parts if name not in ("train", *tests)]
     alike = next((name for name in rest if name.startswith(("train", "test", "val"))), None)
@@ -212,5 +212,5 @@ def _one_order(channels: str | None, arrays: dict[str, np.ndarray], path: Path) 
     """Return the order of channels that is asked for, or that the archive says of its own."""
     said = str(arrays["channels"]) if "channels" in arrays else None
     if said is not None and (said not in ORDERS or said != (channels or said)):
-        raise InputError(f"channels is {channels!r}, and {said!r} in {path}, expected 'first' or 'last', and no two of them")
+        raise InputError(f"channels is {channels!r}, and {said!r} in {path}, expected 'first' or 'last', the same in both")
     return said or channels

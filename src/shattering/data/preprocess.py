@@ -54,11 +54,11 @@ def _is_lost(values: torch.Tensor) -> torch.Tensor:
 
 
 def center_crop(images: torch.Tensor, size: int | None) -> torch.Tensor:
-    """Return the central size x size pixels of (n, c, h, w) images; None leaves them whole.
+    """Return the central size x size pixels of images (n, c, h, w); size None leaves images, and tables, whole.
 
     Raises InputError if the images are smaller.
     """
-    if size is None or images.ndim == 2:
+    if size is None:
         return images
     height, width = images.shape[2:]
     if not 1 <= size <= min(height, width):

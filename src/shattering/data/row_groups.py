@@ -28,7 +28,7 @@ class RowGroups:
         return {**vars(self), "kept": OrderedDict(), "kept_bytes": 0}
 
     def read(self, row: int) -> bytes:
-        """Return the bytes of a row, none where there are none. Raises InputError if they cannot be read."""
+        """Return the encoded bytes of a row, b"" where it has none. Raises InputError if they cannot be read."""
         group = int(self.source.group_of(row))
         rows, values = self.kept.get(group) or self._keep(group)
         self.kept.move_to_end(group)

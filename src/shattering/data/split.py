@@ -105,7 +105,8 @@ class Split:
     def X(self) -> Any:
         """The inputs for estimators: a copy, which they may change.
 
-        Inputs in the user's own type; images as a table (n, features) in original units, so that uint8 becomes float32 in 0…1.
+        Inputs in the user's own type; images as a table (n, features) in original units, so that uint8 becomes float32 in 0…1. Raises
+        InputError for images on disk, which are no array.
         """
         if isinstance(self.inputs, Rows):
             return self.inputs.given()
@@ -131,12 +132,12 @@ class Split:
     def with_numbers(self) -> "Split":
         """Return the same with the inputs as a tensor, for models that compute with them; images on disk stay there.
 
-        Raises InputError for inputs that are no numbers, and for missing values.
+        Raises InputError for inputs that are no numbers in rows of one length, and for missing or infinite values.
         """
         inputs = self.inputs
         if isinstance(inputs, Rows):
             if not inputs.is_table:
-                raise InputError(f"inputs are {self.kind}, expected numbers: turn them into numbers or tokens first")
+                raise InputError(f"inputs are {self.kind} without columns, expected rows of numbers: encode them, or pad them, first")
             inputs = plain_numbers(inputs.content, "the table")
         if isinstance(inputs, torch.Tensor) and inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):
             bad = int((~torch.isfinite(inputs.flatten(1))).any(1).sum())
@@ -213,7 +214,7 @@ def _check_inputs(split: Split) -> None:
     if kind == "images" and inputs.dtype not in (torch.uint8, *FLOATS):
         raise InputError(f"images have type {inputs.dtype}, expected uint8 (0…255) or floats")
     if kind == "tokens" and (inputs.dtype != torch.int64 or int(inputs.min()) < 0):
-        raise InputError(f"tokens have type {inputs.dtype}, expected int64 of at least 0")
+        raise InputError(f"tokens have type {inputs.dtype}, expected int64, with no value below 0")
     if inputs.dtype not in (*FLOATS, *WHOLE):
         raise InputError(f"{_called(kind)} have type {inputs.dtype}, expected booleans, whole numbers or floats of 16, 32 or 64 bits")
     if kind == "images" and isinstance(inputs, torch.Tensor) and inputs.is_floating_point() and not bool(torch.isfinite(inputs).all()):

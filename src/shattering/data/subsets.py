@@ -71,7 +71,8 @@ def _rows_of_groups(groups: np.ndarray, n_test: int, seed: int) -> np.ndarray:
     order = seeds.generator(seed, "data/hold-out").permutation(len(names))
     n_groups = int(np.searchsorted(np.cumsum(sizes[order]), n_test)) + 1
     if n_groups >= len(names):
-        raise InputError(f"the examples are in {len(names)} groups, expected at least two, one of them to be held out whole")
+        need = f"one more than it takes to hold out {n_test} examples in whole groups"
+        raise InputError(f"the examples are in {len(names)} groups, expected at least two, and {need}: give more or smaller groups")
     return np.flatnonzero(np.isin(groups, names[order[:n_groups]]))
 
 

@@ -40,7 +40,7 @@ def columns_of(frame: pd.DataFrame, target: str, groups: Any = None, where: str 
         where: what the table is called in messages.
 
     Raises:
-        InputError: for names of no column, or of two, and a table without other columns.
+        InputError: for a name that no column or several columns have, and for a table without other columns.
     """
     names = [target, *([groups] if isinstance(groups, str) else [])]
     for name, what in zip(names, ("target", "groups"), strict=False):

@@ -16,7 +16,7 @@ def in_order(n: int, chunk: int, read: Callable[[int], Given], work: Callable[[i
 
     Args:
         n: how many items there are.
-        chunk: that a thread takes at a time. As many chunks as threads, and one, are held.
+        chunk: how many items a thread takes at a time. One chunk more than there are threads is held in memory.
         read: gives an item.
         work: is done by the threads.
         read_here: whether this thread reads, in order; else those that work do.

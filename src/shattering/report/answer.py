@@ -11,6 +11,7 @@ from shattering.stats import accuracy_interval, percent
 
 FITS = 0.99  # training accuracy from which labels count as fitted (the papers fit exactly)
 PARTLY = 0.1  # random labels are partly memorized from this share of the way from the accuracy of a constant answer to 1
+_MADE = {"redraw": "random", "flip": "wrong", "permute": "permuted"}  # label modes, in a word
 _LISTED = 3  # models of which a card gives each number; of more it gives the least and the largest
 
 Extent = Literal["all", "nearly all", "part", "hardly"]
@@ -129,7 +130,7 @@ def answer_runs(rows: Iterable[dict]) -> RunAnswer:
     if any(memorizes in ("all", "nearly all") for _, memorizes in verdicts.values()):
         parts.append("that it has memorized the original labels (it only could)")
     if any(row["seeds"] == 1 for subject in subjects for row in subject.rows):
-        parts.append("how much the numbers depend on the seed, where there is one")
+        parts.append("how much the numbers depend on the seed, where there is only one")
     return RunAnswer([card for card in cards if card], conclude(verdicts), [*parts, "how it does on data from elsewhere"])
 
 
@@ -152,11 +153,13 @@ class _Subject:
             subject["hyperparameters"],
             subject["setting"],
         )
-        self.by_labels = {row["labels"]: row for row in self.rows if row["pixels"] == "true"}
+        plain = [row for row in self.rows if row["pixels"] == "true"]
+        self.original = next((row for row in plain if row["labels"] == 0), None)
+        self.by_noise = {(row["labels"], row["label_mode"]): row for row in plain if row["labels"]}
 
     @property
     def learns(self) -> _Judged | None:
-        if (row := self.by_labels.get(0)) is None:
+        if (row := self.original) is None:
             return None
         low, _ = accuracy_interval([row["test_accuracy"]], row["n_test"])
         constant = _constant(row)
@@ -164,19 +167,20 @@ class _Subject:
 
     @property
     def memorizes(self) -> _Judged | None:
-        if (row := self.by_labels.get(1)) is None:
+        row = next((self.by_noise[1, mode] for mode in ("permute", "redraw", "flip") if (1, mode) in self.by_noise), None)
+        if row is None:
             return None
         constant = _constant(row)
         return _Judged(memorized(row["train_accuracy"], constant), row["train_accuracy"], constant)
 
     @property
-    def noise(self) -> tuple[float, float] | None:
-        """The least corruption, and what it costs of the test accuracy."""
-        partial = [labels for labels in self.by_labels if 0 < labels < 1]
-        if not partial or 0 not in self.by_labels:
+    def noise(self) -> tuple[float, str, float] | None:
+        """The least corruption, how its labels are made in a word, and what it costs of the test accuracy."""
+        partial = [noise for noise in self.by_noise if noise[0] < 1]
+        if not partial or self.original is None:
             return None
         least = min(partial)
-        return least, self.by_labels[0]["test_accuracy"] - self.by_labels[least]["test_accuracy"]
+        return least[0], _MADE[least[1]], self.original["test_accuracy"] - self.by_noise[least]["test_accuracy"]
 
 
 def _names(keys: Sequence[tuple[str, ...]]) -> list[str]:
@@ -205,7 +209,7 @@ def _card(asked: str, judged: Mapping[str, _Judged | None], what: str) -> Card |
         return None
     words = [one.verdict for one in known.values()]
     said = ", ".join(f"{word}: {words.count(word)} of {len(words)}" for word in dict.fromkeys(words)) if len(set(words)) > 1 else words[0]
-    constants = sorted({percent(one.constant) for one in known.values()})
+    constants = list(dict.fromkeys(percent(value) for value in sorted(one.constant for one in known.values())))
     constant = constants[0] if len(constants) == 1 else f"{constants[0]} to {constants[-1]}"
     return Card(asked, said, f"{_values({name: one.value for name, one in known.items()}, percent)} {what}; a constant answer {constant}")
 
@@ -214,15 +218,17 @@ def _noise_card(named: Mapping[str, _Subject]) -> Card | None:
     found = {name: noise for name, subject in named.items() if (noise := subject.noise)}
     if not found:
         return None
-    shares = sorted({labels for labels, _ in found.values()})
-    costs = {name: cost for name, (_, cost) in found.items()}
-    which = f"{shares[0]:.0%}" if len(shares) == 1 else f"{shares[0]:.0%} to {shares[-1]:.0%}"
+    shares = sorted({labels for labels, _, _ in found.values()})
+    made = {word for _, word, _ in found.values()}
+    costs = {name: cost for name, (_, _, cost) in found.items()}
+    share = f"{shares[0]:.0%}" if len(shares) == 1 else f"{shares[0]:.0%} to {shares[-1]:.0%}"
+    which = f"{share} {made.pop() if len(made) == 1 else 'corrupted'} labels"
     most = max(costs.values())
     if most <= 0:
-        return Card("Label noise", f"{which} random labels cost no test accuracy", "")
+        return Card("Label noise", f"{which} cost no test accuracy", "")
     up_to = "" if len(costs) == 1 else "up to "
     text = "" if len(costs) == 1 else f"{_values(costs, lambda cost: f'{100 * cost:.1f}')}"
-    return Card("Label noise", f"{which} random labels cost {up_to}{100 * most:.1f} points of test accuracy", text)
+    return Card("Label noise", f"{which} cost {up_to}{100 * most:.1f} points of test accuracy", text)
 
 
 def _values(values: Mapping[str, float], show: Callable[[float], str]) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from shattering.errors import not_installed
+from shattering.errors import InputError, not_installed, printable
 from shattering.report.describe import describe
 from shattering.report.sizing import sized
 from shattering.report.style import DASHES, PAGE, REFERENCE_DASH, RULE, Style, StyleName, config, find_style, looks_of
@@ -93,7 +93,8 @@ def dash(field: str, *names: str) -> alt.StrokeDash:
         >>> dash("split", "test", "train").to_dict()["scale"]["range"]
         [[1, 0], [7, 3]]
     """
-    scale = alt.Scale(domain=list(names), range=[DASHES[1] if name == "train" else DASHES[i] for i, name in enumerate(names)])
+    others = iter([DASHES[0], *DASHES[2:]] if "train" in names else DASHES)
+    scale = alt.Scale(domain=list(names), range=[DASHES[1] if name == "train" else next(others) for name in names])
     return alt.StrokeDash(f"{field}:N", title=None, scale=scale, legend=alt.Legend(symbolType="stroke", symbolSize=_STROKE))
 
 
@@ -233,13 +234,16 @@ def save(chart: Chart, path: Path, style: StyleName = "screen") -> Path:
         The path.
 
     Raises:
-        InputError: for an unknown style, and where a picture is needed and the extra figures is not installed.
+        InputError: for an unknown style, a path that ends otherwise, and where a picture is needed and the extra figures is not installed.
 
     Example:
         >>> from shattering.report.figures import loss_curves
         >>> from shattering import Store
         >>> save(loss_curves(Store("runs").runs()), Path("losses.pdf"), "paper")  # doctest: +SKIP
     """
+    if path.suffix.lower()[1:] not in PICTURES:
+        endings = ", ".join(f".{kind}" for kind in PICTURES)
+        raise InputError(f"the picture is {printable(str(path))!r}, expected a name that ends in {endings}")
     return _write(to_spec(chart, style), path, find_style(style))
 
 
@@ -269,7 +273,7 @@ def save_all(charts: Mapping[str, Chart | None], folder: Path, style: StyleName 
 
 
 def _write(spec: dict, path: Path, looks: Style) -> Path:
-    drawer, kind = load_drawer(f"picture {path}"), path.suffix[1:]
+    drawer, kind = load_drawer(f"picture {path}"), path.suffix[1:].lower()
     if kind == "svg":
         head, end, body = drawer.vegalite_to_svg(spec).partition(">")
         head = re.sub(r' (width|height)="([\d.]+)"', r' \1="\2pt"', head)  # its pixels are points
@@ -301,7 +305,7 @@ class Illustrated:
             The paths of the files.
 
         Raises:
-            InputError: for an unknown style.
+            InputError: for an unknown style, and if the package that draws pictures is not installed (the extra "figures").
 
         Example:
             >>> files = test.save_figures("figures", style="paper")  # doctest: +SKIP

@@ -46,6 +46,7 @@ def write_report(runs: Sequence[Found], path: Path, title: str = "Randomization 
 
     Raises:
         OSError: if the page cannot be written.
+        InputError: for the path of a folder, or one below a file.
 
     Example:
         >>> path = write_report(test.runs, Path("report.html"))

@@ -17,6 +17,7 @@ from shattering.runs.stored import Run
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
 _SUBJECT = ("dataset", "model", "hyperparameters", "n_train", "setting")  # the configuration whose randomizations are compared
+_RANDOM = {"redraw": "random", "flip": "flipped", "permute": "permuted"}  # all labels of a label mode, in a word
 _SETTING = ("n_validation", "image_size", "folds", "scoring", "skip_corrupt", "hold_out")  # further fields of a specification
 _RESULTS = (
     "train_accuracy",
@@ -224,7 +225,7 @@ def subject_title(subject: dict) -> str:
     """Return the title of a group of `by_subject`."""
     n = "all" if subject["n_train"] is None else f"{subject['n_train']:,}"
     setting = f" ({subject['setting']})" if subject["setting"] else ""
-    return f"{subject['model']} on {subject['dataset']}, {n} training images{setting}"
+    return f"{subject['model']} on {subject['dataset']}, {n} training examples{setting}"
 
 
 def verdicts(rows: Iterable[dict]) -> list[str]:
@@ -234,14 +235,15 @@ def verdicts(rows: Iterable[dict]) -> list[str]:
     """
     out = []
     for subject in by_subject(rows):
-        plain = {row["labels"]: row for row in subject["rows"] if row["pixels"] == "true" and row["seeds"] and row["score"] is None}
-        if 0 not in plain or 1 not in plain:
-            continue
-        true, random = plain[0], plain[1]
-        fits = random["fitted"] == random["runs"]
-        what = "fits random labels" if fits else f"does not fit all random labels ({random['train_accuracy']:.1%} of them)"
-        out.append(
-            f"{subject['model']} {what} on {subject['n_train']:,} images of {subject['dataset']}: test accuracy "
-            f"{random['test_accuracy']:.1%} (chance {random['chance']:.1%}), against {true['test_accuracy']:.1%} on the original data."
-        )
+        plain = [row for row in subject["rows"] if row["pixels"] == "true" and row["seeds"] and row["score"] is None]
+        true = next((row for row in plain if row["labels"] == 0), None)
+        all_random = [row for row in plain if row["labels"] == 1]
+        for random in all_random if true else []:
+            name = "random labels" if len(all_random) == 1 else f"{_RANDOM[random['label_mode']]} labels"
+            fits = random["fitted"] == random["runs"]
+            what = f"fits {name}" if fits else f"does not fit all {name} ({random['train_accuracy']:.1%} of them)"
+            out.append(
+                f"{subject['model']} {what} on {subject['n_train']:,} examples of {subject['dataset']}: test accuracy "
+                f"{random['test_accuracy']:.1%} (chance {random['chance']:.1%}), against {true['test_accuracy']:.1%} on the original data."
+            )
     return out

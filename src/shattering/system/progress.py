@@ -86,7 +86,7 @@ class Progress:
 
     @staticmethod
     def is_open() -> bool:
-        """True within a call that has a line of progress, or was asked for none: what happens there is its to tell."""
+        """True within a call that has opened a `Progress`, drawn or not: that call tells what happens within it."""
         return _OPEN.get() is not None
 
     @property

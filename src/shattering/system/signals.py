@@ -75,7 +75,7 @@ def _is_of_a_handler(error: BaseException) -> bool:
 
 @contextlib.contextmanager
 def handled(guarded: bool = False) -> Iterator[Ending]:
-    """Have these signals raise KeyboardInterrupt while a command executes, and end the process at most `PATIENCE` seconds later.
+    """Have Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt in a command, and end the process at most `PATIENCE` seconds later.
 
     Signals that are ignored, as SIGHUP under nohup, or that the program has a handler for, stay so.
 
