@@ -310,3 +310,9 @@ def test_images_whose_table_names_them_by_digits(tmp_path):
     with pytest.warns(UserWarning, match="boxes.json"):
         split = load_dataset(tmp_path, hold_out=False).train
     assert (split.inputs.permute(0, 2, 3, 1).numpy() == pictures[[3, 4, 5, 0, 1, 2]]).all()
+
+
+def test_a_regression_refuses_what_only_networks_of_classes_have():
+    with pytest.raises(InputError, match="track_examples is True where the labels are numbers, expected it for classes alone"):
+        randomization_test("mlp-1x4", (X, X[:, 0]), hyperparameters={"track_examples": True, "epochs": 1}, **QUICK)
+    randomization_test("mlp-1x4", (X, X[:, 0]), hyperparameters={"epochs": 1, "batch_size": 8}, **QUICK)

@@ -1,8 +1,11 @@
 """Rows of the table of limiting parameters, on both sides of each condition."""
 
+import sys
+
 import numpy as np
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
-from sklearn.linear_model import LogisticRegression
+import pytest
+from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.linear_model import LogisticRegression, SGDClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
@@ -29,3 +32,34 @@ def test_rows_of_the_table():
     assert "early_stopping of HistGradientBoostingClassifier" in listed(HistGradientBoostingClassifier(), n=10_001)
     assert "too few parameters" in listed(MLPClassifier((7,)))  # 9 * 7 + 8 * 3 = 87
     assert "too few parameters" not in listed(MLPClassifier((9,)))  # 111
+
+
+def evidence(estimator, parameter, n=100):
+    found = limits(estimator, {"n_train": n, "n_classes": 3, "image_shape": [8]})
+    return [(f.evidence, f.likelihood) for f in found if f.cause.startswith(f"{parameter} of")]
+
+
+@pytest.mark.filterwarnings("ignore:'penalty' was deprecated:FutureWarning")
+def test_weights_without_a_penalty_are_not_said_to_be_penalized():
+    assert "C of LogisticRegression" in listed(LogisticRegression())
+    assert "C of LogisticRegression" not in listed(LogisticRegression(penalty=None))
+    assert "alpha of SGDClassifier" in listed(SGDClassifier())
+    assert "alpha of SGDClassifier" not in listed(SGDClassifier(penalty=None))
+    assert "alpha of MLPClassifier" in listed(MLPClassifier())
+
+
+@pytest.mark.parametrize("cls", [DecisionTreeClassifier, GradientBoostingClassifier])
+def test_a_depth_of_any_size_is_written(cls):
+    for depth, leaves in ((3, "8"), (20_000, "2^20,000"), (sys.maxsize, f"2^{sys.maxsize:,}")):
+        ((said, likelihood),) = evidence(cls(max_depth=depth), "max_depth")
+        assert f"a tree has at most {leaves} leaves" in said
+        assert likelihood == ("likely" if depth == 3 and cls is DecisionTreeClassifier else "possible")
+
+
+def test_the_samples_of_members():
+    assert evidence(BaggingClassifier(max_samples=1.0), "max_samples") == evidence(BaggingClassifier(max_samples=100), "max_samples") == []
+    ((said, _),) = evidence(BaggingClassifier(max_samples=1), "max_samples")
+    assert "each member is fitted to 1 of the 100 examples" in said
+    for max_samples, share in ((None, "63%"), (1.0, "63%"), (0.5, "39%"), (1, "1%")):
+        ((said, _),) = evidence(RandomForestClassifier(max_samples=max_samples), "bootstrap")
+        assert f"each example is in about {share} of the resamples" in said

@@ -174,12 +174,12 @@ def test_blocks_spread_over_machines_add_up(images, tmp_path):
 def test_files_that_do_not_fit_are_refused(images, tmp_path):
     path = tmp_path / "a.gram"
     accumulate_gram(fitted(images), path)
-    with pytest.raises(InputError, match="holds the Gram matrix of something else"):
+    with pytest.raises(InputError, match="holds the products of other features, images or precision"):
         accumulate_gram(fitted(images, random_state=1), path)
     with pytest.raises(InputError, match="has filter block 1, which is not among those asked for"):
         accumulate_gram(fitted(images, 8), path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match="not a stored Gram matrix, or is damaged"):
+    with pytest.raises(InputError, match="does not hold products of features, or is damaged"):
         accumulate_gram(fitted(images), path)
 
 
@@ -257,7 +257,7 @@ def test_a_kill_resumes_to_the_same_products(images, tmp_path):
     z, new_z = features.transform(images[:60]), features.transform(images[60:])
     np.testing.assert_allclose(whole.values, new_z @ z.T, rtol=1e-4, atol=1e-2)
     np.testing.assert_allclose(whole.squares, (new_z.astype(np.float64) ** 2).sum(1), rtol=1e-5)
-    with pytest.raises(InputError, match="holds the Gram matrix of something else"):
+    with pytest.raises(InputError, match="holds the products of other features, images or precision"):
         accumulate_products(features, new[:5], path)
     with pytest.raises(InputError, match="has filter block 1, which is not among those asked for"):
         accumulate_products(fitted(images[:60], 8, standardize=True), new, path)
@@ -270,6 +270,33 @@ def test_standardized_features_have_a_gram_matrix_of_their_own(images):
     z = standardized.transform(images)
     np.testing.assert_allclose(z.mean(0), 0, atol=1e-4)
     np.testing.assert_allclose(z.std(0)[z.std(0) > 0], 1, atol=1e-4)
+
+
+def test_images_of_another_shape_have_a_gram_matrix_of_their_own(images):
+    """The same numbers in another order of pixels and channels."""
+    assert gram_key(fitted(images)) == gram_key(fitted(images, image_shape=(3, SIDE, SIDE)))
+    assert gram_key(fitted(images)) != gram_key(fitted(images, image_shape=(1, SIDE, 3 * SIDE)))
+
+
+def test_whole_numbers_of_numpy_are_those_of_python(images, tmp_path):
+    params = {"patch": 3, "random_state": 2, "image_shape": (3, SIDE, SIDE)}
+    numpys = {name: tuple(map(np.int64, value)) if name == "image_shape" else np.int64(value) for name, value in params.items()}
+    for n_filters, given in ((8, params), (np.int64(8), numpys)):
+        RandomConvClassifier(n_filters, ridge=0.1, cache=tmp_path, **given).fit(images, np.arange(70) % 3)
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("most", [16, 255])
+def test_pixels_of_another_scale_are_refused_and_gaussian_ones_are_not(images, most):
+    model, expected = RandomConvClassifier(8, ridge=0.1), rf"X has a pixel of {most}, expected pixels in 0…1: divide X by the most that"
+    with pytest.raises(InputError, match=expected):
+        model.fit(np.round(most * images / images.max()), np.arange(70) % 3)
+    noise = np.random.default_rng(0).normal(0.5, 0.5, images.shape)
+    model.fit(noise, np.arange(70) % 3)
+    for call in (model.predict, model.features_.transform):
+        call(noise)
+        with pytest.raises(InputError, match=expected):
+            call(np.round(most * images / images.max()))
 
 
 def test_a_cache_is_used_extended_and_never_spoiled(images, tmp_path):

@@ -1,5 +1,7 @@
 """Networks on sequences, tokens and numbers: inputs as they are given, and one sentence where they do not fit."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -180,6 +182,24 @@ def test_r2_stands_where_the_accuracy_stood(regressor, tmp_path):
     assert not regressor.interpolated_
     regressor.save(tmp_path / "m")
     assert (NetworkRegressor("mlp-1x32").load(tmp_path / "m").predict(X) == predicted).all()
+
+
+def test_targets_beside_a_split_are_refused(regressor):
+    for call in (NetworkRegressor(**QUICK).fit, regressor.score):
+        with pytest.raises(InputError, match="y is a ndarray beside a Split, which has labels of its own, expected none"):
+            call(NUMBERS, Y)
+
+
+@pytest.mark.parametrize("name", ["test", "validation"])
+def test_a_watched_split_has_the_labels_of_the_training(name):
+    other = replace(SEQUENCES, label_values=["no", "yes"])
+    with pytest.raises(InputError, match=rf"^{name} classes are \['no', 'yes'\], expected those of fit, \[0, 1\]$"):
+        NetworkClassifier(ModuleFactory(Conv), **QUICK).fit(SEQUENCES, **{name: other})
+    table = Split(NUMBERS.inputs, torch.arange(120) % 2, ("a", "b"))
+    with pytest.raises(InputError, match=f"^{name} labels are numbers, expected classes as in fit$"):
+        NetworkClassifier("mlp-1x8", **QUICK).fit(table, **{name: NUMBERS})
+    with pytest.raises(InputError, match=f"^{name} labels are classes, expected numbers as in fit$"):
+        NetworkRegressor("mlp-1x8", **QUICK).fit(NUMBERS, **{name: table})
 
 
 def test_the_unit_of_targets_does_not_matter_and_scaling_can_be_left_out(regressor):

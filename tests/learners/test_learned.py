@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.neighbors import KNeighborsClassifier
@@ -32,6 +32,7 @@ Y = np.array([0, 1, 2, 0, 1, 2])
         (MLPClassifier((4,), solver="lbfgs", max_iter=500), (2 + 1) * 4 + (4 + 1) * 3),
         (DecisionTreeClassifier(), 5 * 2 + 6 * 2),
         (RandomForestClassifier(3, bootstrap=False), 3 * (5 * 2 + 6 * 2)),
+        (BaggingClassifier(make_pipeline(StandardScaler(), KNeighborsClassifier(1)), 2, random_state=0), 2 * 6),
         (GradientBoostingClassifier(n_estimators=2, max_depth=1), 2 * 3 * (2 + 2)),
         (KNeighborsClassifier(1), 6),
         (DummyClassifier(), None),

@@ -164,6 +164,22 @@ def test_bad_data():
         NetworkClassifier().fit(np.array([[np.nan, 1.0], [0.0, 1.0]]), [0, 1])
 
 
+def test_labels_beside_a_split_are_refused():
+    split, y = make_split(), np.zeros(40, int)
+    net = NetworkClassifier(epochs=1).fit(split)
+    for call in (net.fit, net.score, net.prepared):
+        with pytest.raises(InputError, match="y is a ndarray beside a Split, which has labels of its own, expected none"):
+            call(split, y)
+
+
+def test_a_crop_of_a_table_is_refused():
+    x, y = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20) % 2
+    with pytest.raises(InputError, match="crop is 5 for inputs of kind 'table', expected none: only images are cropped"):
+        NetworkClassifier(epochs=1, crop=5).fit(x, y)
+    for standardize in ("auto", "range", "image"):
+        NetworkClassifier("mlp-1x4", epochs=1, crop=None, standardize=standardize).fit(x, y)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("network", ["mlp-1x512", "small-cnn", "inception"])
 def test_cuda_agrees_with_the_cpu(network):

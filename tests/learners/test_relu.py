@@ -158,6 +158,26 @@ def test_what_float64_cannot_hold_is_said():
     assert model.max_error_ > 1e-4
 
 
+@pytest.mark.parametrize("unit", [2.0**50, 1e17, 1e300])
+def test_whole_numbers_that_leave_no_grid_keep_the_direction(unit):
+    model = ReluInterpolator().fit(unit / 4 * np.array([[1.0], [2.0], [3.0]]), [0, 1, 5])
+    assert not model.exact_projections_
+    np.testing.assert_allclose(model.hinges_.values, [0, 1, 5])
+    X = unit * np.random.default_rng(0).integers(0, 9, (30, 4)) / 64
+    y = np.arange(30.0)
+    np.testing.assert_allclose(ReluInterpolator().fit(X, y).predict(X), y, atol=1e-4)
+
+
+def test_the_tolerance_of_the_classifier_is_in_units_of_the_range_of_its_targets():
+    X, y = np.random.default_rng(0).normal(size=(200, 3)), np.arange(200) % 2
+    error = ReluInterpolatorClassifier().fit(X, y).max_error_
+    assert error > 0
+    with pytest.warns(ConvergenceWarning, match="of the distance between two classes"):
+        ReluInterpolatorClassifier(tol=error / 1.5).fit(X, y)
+    with warnings.catch_warnings(action="error"):
+        ReluInterpolatorClassifier(tol=error).fit(X, y)
+
+
 def test_duplicates():
     generator = np.random.default_rng(0)
     X, y = generator.integers(0, 256, (50, 9), dtype=np.uint8), generator.integers(0, 3, 50)

@@ -55,6 +55,28 @@ def test_the_last_layer_of_another_number_of_classes_stays_as_it_was_initialized
         assert torch.equal(tensor, fresh[name] if name in last else other[name])
 
 
+def test_a_layer_that_keeps_its_initialization_is_noted(tmp_path):
+    split = make_split(n=12, shape=(3, 8, 8))
+    noted = [NetworkClassifier("small-cnn", weights=save(state(k), tmp_path / f"{k}.pth"), **RECIPE).fit(split).notes_ for k in (4, 9)]
+    assert noted == [(), ("The layer '8.3' keeps its initialization: the weights have 9 outputs there, not 4.",)]
+
+
+class Gated(nn.Module):
+    """What follows the hidden layer takes any number of its units."""
+
+    def __init__(self, units, n_classes=4):
+        super().__init__()
+        self.gate, self.last = nn.Linear(192, units), nn.Linear(192, n_classes)
+
+
+def test_a_hidden_layer_with_as_many_units_as_classes_is_not_kept(tmp_path):
+    path = save(dict(Gated(5).state_dict()), tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"'gate.weight' of weights .* has shape \(5, 192\), expected \(4, 192\)"):
+        start_from(Gated(4), path, 4)
+    assert start_from(Gated(5, 7), path, 7) == "The layer 'last' keeps its initialization: the weights have 4 outputs there, not 7."
+    assert start_from(Gated(5), path, 4) == ""
+
+
 def test_published_weights_fit_with_and_without_the_auxiliary_classifier(tmp_path):
     """As torchvision's: with the auxiliary classifier; in half precision here, and without counters of batches as in its first version."""
     plain, whole = (build_network("inception-v3", (3, 75, 75), 10, seed, auxiliary=seed == 1) for seed in (0, 1))
@@ -200,8 +222,8 @@ def test_files_that_are_no_weights(tmp_path):
 
 
 def test_a_layer_in_the_middle_is_never_kept_silently(tmp_path):
-    """A hidden layer as wide as there are classes, in a file where it is not: what follows it cannot fit either."""
+    """A hidden layer as wide as there are classes, in a file where it is not."""
     other = nn.Sequential(nn.Flatten(), nn.Linear(192, 5), nn.ReLU(), nn.Linear(5, 4))
     path = save(dict(other.state_dict()), tmp_path / "w.pth")
-    with pytest.raises(InputError, match=r"'3.weight' of weights .* has shape \(4, 5\), expected \(4, 4\)"):
+    with pytest.raises(InputError, match=r"'1.weight' of weights .* has shape \(5, 192\), expected \(4, 192\)"):
         start_from(nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU(), nn.Linear(4, 4)), path, 4)

@@ -90,6 +90,17 @@ def test_what_differs_from_time_to_time_is_in_the_provenance_alone(tmp_path, mod
     assert all(seconds >= 0 for seconds in runs[0].provenance.get("timings", {}).values())
 
 
+def test_test_accuracies_along_the_way_are_against_true_labels_in_folds_too(tmp_path):
+    """Folds are cut from randomized data, so that the labels of their test splits are randomized."""
+    permuted = Randomization(0.5, label_mode="permute")
+    done = run(RunSpec("digits", 200, randomization=permuted, params=PARAMS, folds=4, fold=0), Store(tmp_path))
+    last, result = done.history.iloc[-1], done.result
+    assert result["test_accuracy"] != result["test_accuracy_on_corrupted_labels"]
+    assert last["test_accuracy"] == pytest.approx(result["test_accuracy"])
+    assert last["test_top5_accuracy"] == pytest.approx(result["test_top5_accuracy"])
+    assert result["best_test_accuracy"] == done.history["test_accuracy"].max()
+
+
 SMALL = {
     "random-conv": {"n_filters": 64, "patch": 3},
     "random-conv-kernel": {"n_filters": 64, "patch": 3},

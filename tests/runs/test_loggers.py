@@ -16,6 +16,7 @@ import pytest
 from shattering import InputError, Randomization, RunSpec, Store, run, sweep
 from shattering.cli import main
 from shattering.runs.loggers import LOGGERS, logger_names
+from shattering.runs.permutations import PermutationsSpec
 from shattering.runs.study import StudySpec
 
 PARAMS = {"epochs": 4, "batch_size": 50, "device": "cpu", "checkpoint_every": 0}
@@ -283,6 +284,14 @@ def test_a_run_that_fails_is_finished_without_results(tmp_path):
         run(replace(SPEC, n_train=5000), Store(tmp_path), log=memory)
     assert memory.events == ["start", "finish"]
     assert memory.results is memory.picture is None
+
+
+def test_rows_without_an_epoch_are_not_logged(tmp_path):
+    memory, rows = Memory(), []
+    fits = RunSpec("digits", 60, 30, model="nearest-neighbors", randomization=Randomization(1, label_mode="permute"), data_seed=0)
+    done = run(PermutationsSpec(fits, (1, 2)), Store(tmp_path), log=memory, on_epoch=rows.append)
+    assert (memory.events, memory.rows, len(rows)) == (["start", "finish"], [], 2)
+    assert memory.results["mean_score"] == done.result["mean_score"]
 
 
 def test_a_server_that_cannot_be_reached(offline, tmp_path, monkeypatch):

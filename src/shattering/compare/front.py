@@ -153,7 +153,7 @@ def randomization_test(
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
-    name, estimator, params = tracked(*as_model(model, hyperparameters, inputs, start))
+    name, estimator, params = as_model(model, hyperparameters, inputs, start)
     if y is not None:
         data = (data, y)
     said: dict[str, Any] = {"kind": kind, "target": target, "targets": targets, "groups": groups}
@@ -169,6 +169,8 @@ def randomization_test(
         scoring = scoring or "r2"
         if scoring == "r2":
             check_targets_differ(dataset.test, f"the test split of {dataset.name}")
+    else:
+        name, estimator, params = tracked(name, estimator, params)
     if not torch.equal(dataset.train.labels, dataset.train.true_labels):
         raise InputError("data are randomized already (labels differ from true_labels), expected original data")
     folds, splitter = as_splitter(cv, dataset.limit(n_train if source is None else None, seed=seed), seed)

@@ -18,6 +18,7 @@ LINEAR = ("LogisticRegression", "LinearSVC", "SGDClassifier", "Perceptron", "Rid
 NEIGHBORS = ("KNeighborsClassifier", "RadiusNeighborsClassifier")
 KERNELS = ("KernelInterpolatorClassifier", "RandomConvClassifier", "RandomConvKernelClassifier")
 ITERATIVE = ("LogisticRegression", "LinearSVC", "SGDClassifier", "Perceptron", "MLPClassifier", "HistGradientBoostingClassifier")
+_WRITTEN_OUT = 63  # largest depth of a tree whose number of leaves is written out
 _LIBRARIES = ("sklearn", "skorch", "shattering")
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler", "RobustScaler")  # steps that keep the number of features
 
@@ -73,6 +74,22 @@ def _share(value: Any, fit: Fit) -> float:
     return math.ceil(value * fit.n) if isinstance(value, float) else value
 
 
+def _leaves(depth: int) -> str:
+    """Return the most leaves of a tree, in words."""
+    return f"{2**depth:,}" if depth <= _WRITTEN_OUT else f"2^{depth:,}"
+
+
+def _seen(fit: Fit) -> str:
+    """Return the share of the resamples of an ensemble that an example is in, in percent."""
+    drawn = fit.param("max_samples")
+    return f"{100 * (1 - math.exp(-(fit.n if drawn is None else _share(drawn, fit)) / fit.n)):.2g}%"
+
+
+def _is_penalized(fit: Fit) -> bool:
+    """Return whether an estimator penalizes its weights at all: some have a `penalty`, which may be None."""
+    return fit.estimator.get_params(deep=False).get("penalty", "l2") is not None
+
+
 def _early(value: Any, fit: Fit) -> bool:
     return value is True or (value == "auto" and fit.n > 10_000)  # "auto": HistGradientBoostingClassifier's
 
@@ -82,11 +99,11 @@ LIMITS = (
     Restriction(
         TREES,
         "max_depth",
-        lambda v, f: v and _few(2**v, f),
-        lambda v, f: f"a tree has at most {2**v:,} leaves for {f.n:,} examples",
+        lambda v, f: v and _few(2 ** min(v, _WRITTEN_OUT), f),
+        lambda v, f: f"a tree has at most {_leaves(v)} leaves for {f.n:,} examples",
         "None",
     ),
-    Restriction(BOOSTED, "max_depth", lambda v, f: v and "possible", lambda v, f: f"a tree has at most {2**v:,} leaves", "None"),
+    Restriction(BOOSTED, "max_depth", lambda v, f: v and "possible", lambda v, f: f"a tree has at most {_leaves(v)} leaves", "None"),
     Restriction(
         TREES,
         "min_samples_leaf",
@@ -120,15 +137,15 @@ LIMITS = (
     Restriction(
         FORESTS,
         "max_samples",
-        lambda v, f: _if(v not in (None, 1.0)),
-        lambda v, f: f"each member is fitted to {f'{v:.0%} of the' if isinstance(v, float) else v} examples",
+        lambda v, f: _if(v < (1 if isinstance(v, float) else f.n)),
+        lambda v, f: f"each member is fitted to {f'{v:.0%}' if isinstance(v, float) else v} of the {f.n:,} examples",
         "None (or 1.0)",
     ),
     Restriction(
         FORESTS,
         "bootstrap",
         lambda v, f: _if(v, "possible"),
-        lambda v, f: f"each example is in about 63% of the resamples of the {f.param('n_estimators')} members, which vote",
+        lambda v, f: f"each example is in about {_seen(f)} of the resamples of the {f.param('n_estimators')} members, which vote",
         "False",
     ),
     Restriction(
@@ -141,7 +158,7 @@ LIMITS = (
     Restriction(
         ("LogisticRegression", "LinearSVC"),
         "C",
-        lambda v, f: _if(math.isfinite(v), "possible" if f.d is None or f.d + 1 < f.n else "likely"),
+        lambda v, f: _if(math.isfinite(v) and _is_penalized(f), "possible" if f.d is None or f.d + 1 < f.n else "likely"),
         lambda v, f: "the weights are penalized, more so for smaller C",
         "a thousand times as much",
     ),
@@ -149,7 +166,7 @@ LIMITS = (
     Restriction(
         ("RidgeClassifier", "SGDClassifier", "MLPClassifier"),
         "alpha",
-        lambda v, f: _if(v > 0, "likely" if v >= 0.01 else "possible"),
+        lambda v, f: _if(v > 0 and _is_penalized(f), "likely" if v >= 0.01 else "possible"),
         lambda v, f: "the weights are penalized",
         "0",
     ),

@@ -17,9 +17,11 @@ _SAVE_EVERY = 300.0  # seconds
 
 
 def gram_key(features: RandomConvFeatures, dtype: torch.dtype = torch.float32) -> str:
-    """Return a key of what the blocks of fitted features depend on: images, hyperparameters, seed, type; not the number of filters."""
+    """Return a key of what the blocks of fitted features depend on: images and their shape, hyperparameters, seed, type; not the number
+    of filters."""
     images = hashlib.sha256(features.training_images_.numpy().data).hexdigest()
-    parts = [images, features.recipe, features.patch, features.n_patches, features.random_state, FILTERS, str(dtype)]
+    numbers = [int(number) for number in (features.patch, features.n_patches, features.random_state, *features.image_shape_)]
+    parts = [images, features.recipe, *numbers, FILTERS, str(dtype)]
     if features.recipe_ != RECIPES[features.recipe]:
         parts.append(f"standardize={features.standardize}")
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
@@ -33,7 +35,7 @@ def products_key(features: RandomConvFeatures, images: torch.Tensor) -> str:
 
 def gram_parts(features: RandomConvFeatures) -> list[tuple[int, int]]:
     """Return the blocks of filters as a stored Gram matrix names them: (number, filters)."""
-    return [(number, piece.stop - piece.start) for number, piece in enumerate(features.blocks())]
+    return [(number, int(piece.stop - piece.start)) for number, piece in enumerate(features.blocks())]
 
 
 def gram_bytes(n: int, in_a_block: int, dtype: torch.dtype) -> int:

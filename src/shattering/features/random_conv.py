@@ -6,7 +6,7 @@ After Coates and Ng (2012), with filters picked at random instead of learned, as
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from shattering.system.machine import require_memory
 FILTERS = 256  # of a block: what is computed, and drawn, at once
 _IMAGES = 2  # at once: so that what is between patches and pooling stays in a core's cache
 _IMAGES_ON_A_GPU = 256  # so that it is busy
+_BRIGHTEST = 4.0  # of a pixel; Gaussian noise with the moments of pixels in 0…1 stays below it
 _FLAT = 0.01  # sum of squared deviations up to which a patch is of one colour; with two levels of 8 bits it is at least 0.97
 
 
@@ -107,7 +108,8 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         check_fields(self)
 
     def fit(self, X, y=None):
-        """Learn the whitening from patches of X (n, c h w), in 0…1. Raises InputError for bad parameters or rows that are no images."""
+        """Learn the whitening from patches of X (n, c h w), in 0…1. Raises InputError for bad parameters, rows that are no images, and
+        pixels of another scale."""
         self.prepared(X)
         if self.recipe_.scaled:
             for number in range(len(self.blocks())):
@@ -127,7 +129,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         n, d = X.shape
         needed = 4 * n * d + self.memory(d) + self.whitening_memory(d)
         require_memory(needed, f"the whitening of {self.n_patches:,} patches", "use fewer patches (n_patches), filters or images")
-        X = np.array(X)
+        X = checked_pixels(X)
         recipe = RECIPES[self.recipe]
         self.recipe_ = recipe if self.standardize is None else replace(recipe, scaled=self.standardize)
         self.image_shape_, self.pool_, self.grid_ = self._geometry(X.shape[1])
@@ -206,7 +208,7 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
     def transform(self, X) -> np.ndarray:
         """Return the features (n, features) float32, all at once: for few filters or few images."""
         check_is_fitted(self)
-        X = torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
+        X = torch.from_numpy(checked_pixels(validate_data(self, X, dtype=np.float32, reset=False)))
         return self._joined(len(X), lambda number: self.new_block(number, X))
 
     def _scaled(self, number: int, features: Tensor) -> Tensor:
@@ -274,6 +276,15 @@ class RandomConvFeatures(TransformerMixin, BaseEstimator):
         cols = torch.from_numpy(left)[:, None, None, None] + torch.arange(self.patch)
         channels = torch.arange(self.image_shape_[0])[:, None, None]
         return self.training_images_[torch.from_numpy(which)[:, None, None, None], channels, rows, cols].flatten(1) * 255
+
+
+def checked_pixels(X: Any) -> np.ndarray:
+    """Return a copy of images as rows. Raises InputError for pixels that cannot be in 0…1, nor Gaussian noise in place of such pixels."""
+    X = np.array(X)
+    brightest = float(X.max())
+    if brightest > _BRIGHTEST:
+        raise InputError(f"X has a pixel of {brightest:g}, expected pixels in 0…1: divide X by the most that a pixel can be, such as 255")
+    return X
 
 
 def _in_threads(work: Callable[[slice], None], parts: Sequence[slice], threads: int) -> None:

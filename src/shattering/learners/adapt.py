@@ -88,7 +88,7 @@ def tracked(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[s
 
 
 def for_numbers(name: str, estimator: BaseEstimator | None, params: dict) -> tuple[str, BaseEstimator | None, dict]:
-    """Return what `as_model` and `tracked` gave, for data whose labels are numbers: a network becomes a `NetworkRegressor`.
+    """Return what `as_model` gave, for data whose labels are numbers: a network becomes a `NetworkRegressor`.
 
     Raises InputError for parameters that this does not have.
     """
@@ -97,7 +97,6 @@ def for_numbers(name: str, estimator: BaseEstimator | None, params: dict) -> tup
         return name, estimator, params
     defaults = NetworkClassifier().get_params()
     chosen = params if estimator is None else {key: value for key, value in estimator.get_params().items() if value != defaults[key]}
-    chosen = {key: value for key, value in chosen.items() if key != "track_examples"}
     others = [key for key in chosen if key not in NetworkRegressor().get_params()]
     if others:
         raise InputError(f"{others[0]} is {shown(chosen[others[0]])} where the labels are numbers, expected it for classes alone")

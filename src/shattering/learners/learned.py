@@ -81,7 +81,8 @@ def _tree(model: Any) -> int:
 
 
 def _ensemble(model: Any) -> int | None:
-    counts = [count_learned(member) for member in np.ravel(np.array(model.estimators_, dtype=object))]
+    members = model.estimators_.ravel() if isinstance(model.estimators_, np.ndarray) else model.estimators_
+    counts = [count_learned(member) for member in members]
     return None if None in counts else sum(counts)  # type: ignore[arg-type]  # without None they are numbers
 
 

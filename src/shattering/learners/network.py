@@ -25,7 +25,7 @@ from shattering.learners.train.epoch import Strategy
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import Outputs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.trained import TrainedNetwork
+from shattering.learners.trained import TrainedNetwork, check_no_labels_beside
 from shattering.parameters import Count, Natural, NotNegative, Share
 
 
@@ -282,6 +282,7 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return the accuracy in 0…1 on a Split, or on images with labels y."""
+        check_no_labels_beside(X, y)
         return super().score(X, X.y if isinstance(X, Split) else y, sample_weight)
 
     def prepared(self, X, y=None) -> Examples:
@@ -289,16 +290,16 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
 
         Args:
             X: a Split, or images (n, c, h, w) or features (n, d).
-            y: (n,) labels, values in `classes_`, unless X is a Split; None: all labels are 0.
+            y: (n,) labels, values in `classes_`; None: those of a Split, and for arrays all labels are 0.
 
         Raises:
-            InputError: for images of another shape than in `fit`, or labels that are not in `classes_`.
+            InputError: for images of another shape than in `fit`, labels that are not in `classes_`, and labels y beside a Split.
         """
-        if isinstance(X, Split) and X.label_values.tolist() != self.classes_.tolist():
-            raise InputError(f"classes are {X.label_values.tolist()}, expected those of fit, {self.classes_.tolist()}")
-        data = self._unlabelled(X)
+        check_no_labels_beside(X, y)
         if isinstance(X, Split):
-            return replace(data, labels=X.labels.to(self.device_))
+            labels = self._evaluated_labels(X, "")
+            return replace(self._unlabelled(X), labels=labels.to(self.device_))
+        data = self._unlabelled(X)
         return data if y is None else replace(data, labels=self._codes(plain_labels(y, "y"), len(data.labels)).to(self.device_))
 
     def _codes(self, y: np.ndarray, n: int) -> torch.Tensor:
@@ -341,7 +342,11 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         self.classes_, codes = class_codes(np.asarray(y if is_checked else plain_labels(y, "y")))
         return torch.from_numpy(codes.astype(np.int64))
 
-    def _evaluated_labels(self, split: Split) -> torch.Tensor:
+    def _evaluated_labels(self, split: Split, whose: str) -> torch.Tensor:
+        if split.is_regression:
+            raise InputError(f"{whose}labels are numbers, expected classes as in fit")
+        if split.label_values.tolist() != self.classes_.tolist():
+            raise InputError(f"{whose}classes are {split.label_values.tolist()}, expected those of fit, {self.classes_.tolist()}")
         return split.labels
 
     def _no_labels(self, n: int) -> torch.Tensor:

@@ -49,7 +49,7 @@ class Preprocessing:
                 alone.
         """
         shape = tuple(inputs.shape[1:])
-        if kind in ("sequence", "tokens"):
+        if kind != "images":
             _check_as_given(kind, crop, standardize)
         if crop == "auto":
             crop = 28 if len(shape) == 3 and shape[1:] == (32, 32) else None
@@ -151,5 +151,5 @@ def _check_as_given(kind: Kind, crop: int | str | None, standardize: Standardize
     if crop not in ("auto", None):
         raise InputError(f"crop is {crop} for inputs of kind {kind!r}, expected none: only images are cropped")
     allowed = ("auto", "none") if kind == "tokens" else ("auto", "none", "feature", "image")
-    if standardize not in allowed:
+    if kind != "table" and standardize not in allowed:
         raise InputError(f"standardize is {standardize!r} for inputs of kind {kind!r}, expected {' or '.join(map(repr, allowed))}")

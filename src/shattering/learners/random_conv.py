@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from torch import Tensor
 
 from shattering.features.conv_gram import accumulate_gram, gram_bytes, gram_key, gram_parts
-from shattering.features.random_conv import RandomConvFeatures
+from shattering.features.random_conv import RandomConvFeatures, checked_pixels
 from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device
 from shattering.learners.minimum_norm import MinimumNorm, OneHotClassifier
@@ -56,7 +56,7 @@ class OnRandomConv(OneHotClassifier, MinimumNorm):
     def _images(self, X) -> Tensor:
         """Return new images (m, c h w) float32, checked."""
         check_is_fitted(self)
-        return torch.from_numpy(np.array(validate_data(self, X, dtype=np.float32, reset=False)))
+        return torch.from_numpy(checked_pixels(validate_data(self, X, dtype=np.float32, reset=False)))
 
     def _bytes_before_solving(self, n: int, d: int) -> tuple[int, int]:
         """Return the bytes kept beside the Gram matrix, and those taken until it is there. Raises InputError where memory would not do."""
@@ -120,7 +120,7 @@ class RandomConvClassifier(OnRandomConv):
         classes_, dual_coef_, norm_, norms_, residual_, condition_, interpolated_, plan_, …: as in `KernelInterpolator`.
 
     Raises:
-        InputError: (fit) for bad parameters, rows that are no images, and where memory would not do.
+        InputError: (fit) for bad parameters, rows that are no images in 0…1, and where memory would not do.
 
     Warns:
         ConvergenceWarning: if tol is not reached, as with fewer features than images.
@@ -128,7 +128,7 @@ class RandomConvClassifier(OnRandomConv):
     Example:
         >>> from shattering import load_dataset
         >>> train = load_dataset("digits", n_train=50).train
-        >>> model = RandomConvClassifier(64, patch=3).fit(train.inputs.flatten(1).numpy(), train.y)
+        >>> model = RandomConvClassifier(64, patch=3).fit(train.X, train.y)
         >>> len(model.classes_)
         10
     """

@@ -45,7 +45,7 @@ class RandomConvKernelClassifier(OnRandomConv):
         classes_, dual_coef_, norm_, norms_, residual_, condition_, interpolated_, plan_, …: as in `KernelInterpolator`.
 
     Raises:
-        InputError: (fit) for bad parameters, rows that are no images, and where memory would not do.
+        InputError: (fit) for bad parameters, rows that are no images in 0…1, and where memory would not do.
 
     Warns:
         ConvergenceWarning: if tol is not reached.
@@ -53,7 +53,7 @@ class RandomConvKernelClassifier(OnRandomConv):
     Example:
         >>> from shattering import load_dataset
         >>> train = load_dataset("digits", n_train=50).train
-        >>> model = RandomConvKernelClassifier(64, patch=3).fit(train.inputs.flatten(1).numpy(), train.y)
+        >>> model = RandomConvKernelClassifier(64, patch=3).fit(train.X, train.y)
         >>> model.interpolated_
         True
     """

@@ -19,7 +19,7 @@ from shattering.learners.train.autocast import Precision
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import NumberOutputs, Outputs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.trained import TrainedNetwork
+from shattering.learners.trained import TrainedNetwork, check_no_labels_beside
 from shattering.parameters import Count, Natural, NotNegative, Share
 
 
@@ -141,6 +141,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return R² on a Split, or on inputs with targets y."""
+        check_no_labels_beside(X, y)
         return super().score(X, X.y if isinstance(X, Split) else y, sample_weight)
 
     def _in_unit(self, outputs: torch.Tensor) -> np.ndarray:
@@ -183,7 +184,9 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         self._scale = (float(targets.mean()), spread or 1.0) if self.scale_targets else (0.0, 1.0)
         return self._scaled(targets)
 
-    def _evaluated_labels(self, split: Split) -> torch.Tensor:
+    def _evaluated_labels(self, split: Split, whose: str) -> torch.Tensor:
+        if not split.is_regression:
+            raise InputError(f"{whose}labels are classes, expected numbers as in fit")
         return self._scaled(split.labels)
 
     def _no_labels(self, n: int) -> torch.Tensor:

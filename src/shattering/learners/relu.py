@@ -196,7 +196,8 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
         largest_weight_: largest weight in absolute value.
         max_error_: error of the plain float64 forward pass of `module()` at `n_checked_` points: all of them, or, where n is large,
             the steepest, the last and a random rest. In units of the targets.
-        exact_projections_: True if <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255.
+        exact_projections_: True if <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255, and not so
+            large that float64 does not hold their sums.
         rounds_: how often the direction was turned.
         interpolated_: True if max_error_ is at most tol times the targets' range.
         timings_: seconds per stage.
@@ -254,7 +255,7 @@ class ReluInterpolatorClassifier(ClassifierMixin, _ReluInterpolation):
         self.classes_, codes = class_codes(labels)
         self._build(rows, codes.astype(np.float64))
         self.interpolated_ = self.max_error_ < 0.5
-        if not self.interpolated_ or self.max_error_ > self.tol * len(self.classes_):
+        if not self.interpolated_ or self.max_error_ > self.tol * max(1, len(self.classes_) - 1):
             self._warn(self.max_error_, " of the distance between two classes")
         return self
 

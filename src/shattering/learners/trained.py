@@ -1,5 +1,6 @@
 """`TrainedNetwork`: the base of the models that train a torch module, whatever its outputs stand for."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,9 +21,10 @@ from shattering.data.arrays import as_images
 from shattering.data.augment import strengths
 from shattering.data.channels import A_SPLIT
 from shattering.data.kinds import Kind
+from shattering.data.lazy import ImagesOnDisk
 from shattering.data.rows import Rows, as_tokens
 from shattering.data.split import Split
-from shattering.errors import InputError, reason
+from shattering.errors import InputError, a_type, reason
 from shattering.identity.digest import identify
 from shattering.learners.devices import Device, resolve_device
 from shattering.learners.factories import ModuleFactory, own_training
@@ -158,7 +160,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
 
         Args:
             X: a Split, or arrays.
-            y: labels or targets, unless X is a Split.
+            y: labels or targets; None where X is a Split, which has them.
             test: a split to evaluate after every epoch, against its labels.
             validation: another one, to choose by.
             checkpoint: a file to resume from and to keep checkpoints in; a resumed fit has the history of an
@@ -181,15 +183,14 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         self.vocabulary_ = vocabulary_of(inputs, *watched) if self._kind == "tokens" else None
         self._prepare(inputs, seed)
         module = self.module_
-        if self.weights is not None:
-            start_from(module, self.weights, self._n_outputs)
+        kept = "" if self.weights is None else start_from(module, self.weights, self._n_outputs)
         if self.sync_batch_norm and Ranks.current().world > 1:
             synchronize_batch_norm(module)
         clean = self._examples(inputs, labels, persistent=True)
         hyperparameters = self.hyperparameters(len(labels), seed, self._n_outputs)
-        self._look(clean, hyperparameters)
+        self.notes_ = tuple(text for text in (kept, self._look(clean, hyperparameters), own_training(module)) if text)
         compiled: nn.Module = self._compiled(module) if self.compile else module
-        key = json.dumps([repr(self._identity()), len(labels), list(inputs.shape[1:])]) if checkpoint else ""
+        key = json.dumps([repr(self._identity()), _digest(inputs, labels)]) if checkpoint else ""
         tracker = self._tracker(X, labels)
         with self._strategy() as strategy, shown_epochs(self.epochs, progress, on_epoch) as each_epoch:
             state = loop.fit(
@@ -208,14 +209,14 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         self._keep(state, clean, tracker)
         return self
 
-    def _look(self, clean: Examples, hyperparameters: Hyperparameters) -> None:
-        """Look at the outputs for the first examples before any training, and keep notes of what was found."""
+    def _look(self, clean: Examples, hyperparameters: Hyperparameters) -> str:
+        """Look at the outputs for the first examples before any training. Returns a sentence on what was found, or nothing."""
         n = min(len(clean.labels), self.batch_size, _LOOKED_AT)
         inputs = next(clean.in_order(0, n, n))
         own, note = hyperparameters.forward.look(self.module_, inputs)
         if hyperparameters.loss is not None:
             hyperparameters.losses(own, clean.labels[:n])
-        self.notes_ = tuple(text for text in (note, own_training(self.module_)) if text)
+        return note
 
     def _keep(self, state: TrainState, clean: Examples, tracker: Tracker | None) -> None:
         """Set the attributes of a fit from the state at its end."""
@@ -273,6 +274,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
 
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
         """Return raw inputs, and what is trained on the labels; set what is known of both (and n_features_in_ for tables)."""
+        check_no_labels_beside(X, y)
         if isinstance(X, Split):
             labels = self._labels_of_split(X)
             self._kind, self._is_ragged = X.kind, X.kind == "tokens" and isinstance(X.inputs, Rows)
@@ -311,7 +313,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
                 inputs = self._numbers(split, shape[-1])
                 if not self._has_shape(inputs):
                     raise InputError(f"{name} {self._called} have shape {tuple(inputs.shape[1:])}, expected {shape} as in the train split")
-                examples[name] = self._examples(inputs, self._evaluated_labels(split))
+                examples[name] = self._examples(inputs, self._evaluated_labels(split, f"{name} "))
         return examples
 
     def _unlabelled(self, X) -> Examples:
@@ -453,8 +455,8 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         """
         raise NotImplementedError
 
-    def _evaluated_labels(self, split: Split) -> torch.Tensor:
-        """Return the labels of another split as they are trained on."""
+    def _evaluated_labels(self, split: Split, whose: str) -> torch.Tensor:
+        """Return the labels of another split as they are trained on. Raises InputError, which says `whose`, for others than in fit."""
         raise NotImplementedError
 
     def _no_labels(self, n: int) -> torch.Tensor:
@@ -472,6 +474,23 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     def _keep_measured(self, final: dict[str, float], predictions: torch.Tensor | None, tracker: Tracker | None) -> None:
         """Set the attributes of what is predicted, from the last evaluation on the training set and its predictions, if these are kept."""
         raise NotImplementedError
+
+
+def check_no_labels_beside(X: Any, y: Any) -> None:
+    """Raise InputError for labels y that are given beside a Split."""
+    if isinstance(X, Split) and y is not None:
+        remedy = "dataclasses.replace(split, labels=…) makes a Split with others"
+        raise InputError(f"y is {a_type(y)} beside a Split, which has labels of its own, expected none: {remedy}")
+
+
+def _digest(inputs: torch.Tensor, labels: torch.Tensor) -> str:
+    """Return a digest of what a network is trained on; of images on disk, as `ImagesOnDisk.fingerprint` says."""
+    on_disk = isinstance(inputs, ImagesOnDisk)
+    digest = hashlib.sha256(inputs.fingerprint().encode() if on_disk else b"")
+    for tensor in (labels,) if on_disk else (labels, inputs):
+        digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()
 
 
 def _as_seed(random_state: int | np.random.RandomState | None) -> int:

@@ -13,7 +13,8 @@ from shattering.errors import InputError, a_type, reason
 from shattering.identity.files import check_unchanged, files_digest
 from shattering.system.files import write_aside
 
-_MAY_BE_LEFT = ("AuxLogits.", "_feature_mean", "_feature_std")  # an auxiliary classifier, and what `NetworkClassifier.save` adds
+_AUXILIARY = "AuxLogits."
+_MAY_BE_LEFT = (_AUXILIARY, "_feature_mean", "_feature_std")  # an auxiliary classifier, and what `NetworkClassifier.save` adds
 
 
 def read_weights(path: str | Path) -> dict[str, torch.Tensor]:
@@ -62,13 +63,15 @@ def load_plain(path: Path) -> object:
         raise ValueError(why) from None
 
 
-def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
+def start_from(module: nn.Module, path: str | Path, n_classes: int) -> str:
     """Give a module the weights of a file, by name.
 
     Every tensor of the module has to be there, and no others but these: an auxiliary classifier that the module does not
-    have ("AuxLogits."), and what `NetworkClassifier.save` adds. A linear layer with an output for each class keeps its
-    initialization if the file's is for another number of classes. Weights that layers share need one of their names. Counters of
-    batches, which old files lack, may be missing.
+    have ("AuxLogits."), and what `NetworkClassifier.save` adds. The last linear layer with an output for each class, and that of an
+    auxiliary classifier, keep their initialization if the file's are for another number of classes. Weights that layers share need one
+    of their names. Counters of batches, which old files lack, may be missing.
+
+    Returns a sentence on each layer that has kept its initialization, or nothing.
 
     Raises InputError, before anything is changed, for a file or tensors that do not fit.
 
@@ -76,14 +79,13 @@ def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
         >>> trained, network = nn.Linear(4, 3), nn.Linear(4, 3)
         >>> torch.save(trained.state_dict(), "weights.pt")
         >>> start_from(network, "weights.pt", n_classes=3)
+        ''
         >>> torch.equal(network.weight, trained.weight)
         True
     """
     own, found = module.state_dict(), read_weights(path)
     found = {name: tensor for name, tensor in found.items() if name in own or not name.startswith(_MAY_BE_LEFT)}
-    for name, layer in module.named_modules():
-        if isinstance(layer, nn.Linear) and layer.out_features == n_classes:
-            _keep_if_other_classes(name, own, found)
+    kept = [note for name in _classifying(module, n_classes) if (note := _keep_if_other_classes(name, own, found))]
     for name, tensor in own.items():  # of weights that layers share, a file may have one name
         shared = next((other for other in found if other in own and _is_same(own[other], tensor)), None)
         if name not in found and shared is not None:
@@ -97,18 +99,29 @@ def start_from(module: nn.Module, path: str | Path, n_classes: int) -> None:
             shapes = f"has shape {tuple(found[name].shape)}, expected {tuple(own[name].shape)}"
             raise InputError(f"tensor {name!r} of weights {str(path)!r} {shapes}")
     module.load_state_dict(own | found)
+    return " ".join(kept)
+
+
+def _classifying(module: nn.Module, n_classes: int) -> list[str]:
+    """Return the names of the last linear layers with an output for each class: that of the module, and of an auxiliary classifier."""
+    linear = [name for name, layer in module.named_modules() if isinstance(layer, nn.Linear) and layer.out_features == n_classes]
+    auxiliary = [name for name in linear if name.startswith(_AUXILIARY)]
+    return [*[name for name in linear if name not in auxiliary][-1:], *auxiliary[-1:]]
 
 
 def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
     return one.data_ptr() == other.data_ptr() and one.shape == other.shape and one.stride() == other.stride()
 
 
-def _keep_if_other_classes(layer: str, own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> None:
-    """Put a linear layer's own tensors in place of those found, if these differ in the number of outputs alone."""
+def _keep_if_other_classes(layer: str, own: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:
+    """Put a linear layer's own tensors in place of those found, if these differ in the number of outputs alone, and return a sentence."""
     names = [name for name in (f"{layer}.weight", f"{layer}.bias") if name in own and name in found]
     shapes = [(found[name].shape, own[name].shape) for name in names]
-    if all(theirs[1:] == ours[1:] and len(theirs) == len(ours) for theirs, ours in shapes):
-        found |= {name: own[name] for name, (theirs, ours) in zip(names, shapes, strict=True) if theirs != ours}
+    others = [(len(found[name]), len(own[name])) for name, (theirs, ours) in zip(names, shapes, strict=True) if theirs != ours]
+    if not others or any(theirs[1:] != ours[1:] or len(theirs) != len(ours) for theirs, ours in shapes):
+        return ""
+    found |= {name: own[name] for name in names}
+    return f"The layer {layer!r} keeps its initialization: the weights have {others[0][0]:,} outputs there, not {others[0][1]:,}."
 
 
 def file_identity(path: str | Path) -> str:

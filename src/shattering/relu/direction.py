@@ -18,6 +18,7 @@ CANDIDATES = 16  # random directions, of which the best is kept
 ROUNDS = 8  # of turning it at most
 _PAIRS = 2500  # pairs held at most; fewer where there are fewer dimensions
 _MARGIN = 2.0  # pairs held are those up to this many times less steep than allowed
+_FEWEST_BITS = 29  # of the grid; rounding to coarser ones adds more to an entry than `on_grid` allows for, and loses the direction
 _BEYOND = 1.25  # pairs are moved this much further apart than needed
 
 
@@ -30,7 +31,7 @@ class Projection:
         points: (n,) float64, the place of each point along it.
         steepness: see `steepness`.
         exact: True if the points' places are free of rounding, in any order of summation: the points are whole numbers, and the
-            direction's entries are on a grid that is coarse enough.
+            direction's entries are on a grid that is coarse enough. Of numbers so large that no direction would be left it is False.
         rounds: how often the direction was turned.
     """
 
@@ -54,25 +55,30 @@ def steepness(values: np.ndarray, targets: np.ndarray) -> float:
 
 
 def best_of(rows: Points, targets: np.ndarray, largest: float | None, generator: np.random.Generator, candidates: int) -> Projection:
-    """Return the least steep of random directions. largest: see `survey`; with it directions are on a grid."""
+    """Return the least steep of random directions. largest: see `survey`; with it directions are on a grid, see `on_grid`."""
     d = rows.shape[1]
     directions = generator.normal(size=(d, candidates)) if d > 1 else np.ones((1, 1))
-    directions = np.stack([on_grid(a, largest) for a in directions.T], axis=1)
+    found, exact = zip(*(on_grid(a, largest) for a in directions.T), strict=True)
+    directions = np.stack(found, axis=1)
     values = project(rows, directions)
     slopes = [steepness(column, targets) for column in values.T]
     best = int(np.argmin(slopes))
-    return Projection(directions[:, best].copy(), values[:, best].copy(), slopes[best], largest is not None)
+    return Projection(directions[:, best].copy(), values[:, best].copy(), slopes[best], exact[best])
 
 
-def on_grid(direction: np.ndarray, largest: float | None) -> np.ndarray:
-    """Return the direction scaled to entries of at most 1, and, given the largest absolute value of whole-numbered points, rounded
-    so that every sum of products is exact in float64."""
+def on_grid(direction: np.ndarray, largest: float | None) -> tuple[np.ndarray, bool]:
+    """Return the direction scaled to entries of at most 1, and whether every sum of products is exact in float64.
+
+    That is so, by rounding the direction, given the largest absolute value of whole-numbered points, unless that is too large.
+    """
     direction = direction / np.abs(direction).max()
     if largest is None:
-        return direction
-    total = np.abs(direction).sum() + len(direction) * 2.0**-30
-    bits = math.floor(53 - math.log2(total * max(largest, 1.0)))
-    return np.rint(direction * 2.0**bits) * 2.0**-bits
+        return direction, False
+    total = float(np.abs(direction).sum()) + len(direction) * 2.0**-30
+    bits = 53 - math.log2(total * max(largest, 1.0))
+    if bits < _FEWEST_BITS:
+        return direction, False
+    return np.rint(direction * 2.0 ** math.floor(bits)) * 2.0 ** -math.floor(bits), True
 
 
 def turned(rows: Points, targets: np.ndarray, start: Projection, largest: float | None, rounds: int = ROUNDS) -> Projection:
@@ -82,9 +88,9 @@ def turned(rows: Points, targets: np.ndarray, start: Projection, largest: float 
         change = _change(rows, targets, now.points)
         if change is None:
             break
-        direction = on_grid(now.direction + change, largest)
+        direction, exact = on_grid(now.direction + change, largest)
         values = project(rows, direction[:, None])[:, 0]
-        now = Projection(direction, values, steepness(values, targets), start.exact, step + 1)
+        now = Projection(direction, values, steepness(values, targets), exact, step + 1)
         if now.steepness < best.steepness:
             best = now
     return best

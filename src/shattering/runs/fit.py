@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -126,8 +126,9 @@ def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Evaluate
         model = spec.build(objects)
         check_kind(model, data.train.is_regression)
     with _noted(before_training=False):  # whatever the model's code has called
+        test = replace(data.test, labels=data.test.true_labels)  # as for test_accuracy; those of folds are randomized
         clock = time.perf_counter()
-        fit_split(model, data.train, test=data.test, validation=data.validation, **watch)
+        fit_split(model, data.train, test=test, validation=data.validation, **watch)
         fit_seconds = time.perf_counter() - clock
         result, predicted = _result(spec, data, model, record_of(model), objects)
         fitted = Evaluated(data, fingerprint, model, result, fit_seconds, predicted)

@@ -249,7 +249,8 @@ def followed(
                 warnings.warn(printable(text), stacklevel=2)
 
     def each_epoch(row: dict) -> None:
-        tell("epoch", _row(row))
+        if "epoch" in row:  # permutations report rows without
+            tell("epoch", _row(row))
         if on_epoch:
             on_epoch(row)
 

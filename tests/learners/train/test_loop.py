@@ -1,6 +1,7 @@
 import math
 import os
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -173,6 +174,16 @@ def test_checkpoints_of_something_else_or_damaged_are_refused(tmp_path):
 
 def without(content, name):
     return {key: value for key, value in content.items() if key != name}
+
+
+def test_a_checkpoint_of_other_labels_or_inputs_is_refused(tmp_path):
+    split, path = make_split(), tmp_path / "c.pt"
+    net = NetworkClassifier(epochs=1, checkpoint_every=0)
+    net.fit(split.inputs, split.labels, checkpoint=path)
+    for other in (replace(split, labels=split.labels.flip(0)), replace(split, inputs=split.inputs.flip(0))):
+        with pytest.raises(InputError, match="belongs to other data or parameters"):
+            net.fit(other, checkpoint=path)
+    assert len(net.fit(split, checkpoint=path).history_) == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")

@@ -144,7 +144,10 @@ class Learnable(nn.Module):
         ({"optimizer": torch.optim.Adam, "momentum": 0.5}, "momentum is 0.5 beside an optimizer of your own"),
         ({"optimizer": lambda p, lr: "adam"}, "optimizer returned a str, expected an optimizer of torch"),
         ({"optimizer": torch.optim.LBFGS}, "optimizer returned LBFGS, which evaluates the loss by itself"),
-        ({"optimizer": lambda p, lr: torch.optim.Adam(p[:1], lr)}, "optimizer returned one of 1 of the 2 parameters that are trained"),
+        (
+            {"optimizer": lambda p, lr: torch.optim.Adam(p[:1], lr)},
+            "optimizer returned an optimizer of 1 of the 2 parameters that are trained",
+        ),
         ({"optimizer": "adamw", "asynchronous": 2}, "optimizer is 'adamw' where asynchronous is 2, expected 'sgd' beside it"),
         ({"loss": F.mse_loss, "asynchronous": 2}, "loss is .* where asynchronous is 2, expected none of your own beside it"),
         ({"loss": F.cross_entropy, "label_smoothing": 0.1}, "label_smoothing is 0.1 beside a loss of your own"),
