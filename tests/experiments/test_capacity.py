@@ -1,7 +1,10 @@
 """Section 2.2's experiments and theorem 1, run whole at a tiny scale."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from shattering import Store, sweep
@@ -10,8 +13,10 @@ from shattering.experiments import corollary1, rademacher, reproduce, stability,
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.theorem1 import BUILDS
+from shattering.runs.stored import Run
 from tests.experiments.conftest import TINY, written
 
+TRAINED = ("built_train", "trained_train", "built_test", "trained_test")
 CAPACITY = find_experiments("all-capacity")
 
 
@@ -68,12 +73,15 @@ def test_rules_can_fail(store):
     closed, *trained = Runs(store, TINY).records(rademacher.specs(TINY))
     weak = {"MLP": trained[-1]}
     assert weak["MLP"].result["value"] < 0.99
-    assert not rademacher.make_result("rademacher", "tiny", weak, closed).claims[0].holds
+    claim = rademacher.make_result("rademacher", "tiny", weak, closed).claims[0]
+    assert (claim.verdict, claim.why[:19]) == ("inconclusive", "MLP: training found"), "a lower bound refutes nothing"
     rows = [
         {"model": "x", "labels": labels, "uniform": uniform, "own": own, "own_bounds": (own - 0.02, own + 0.02)}
         for labels, uniform, own in (("original labels", 1.0, 0.5), ("random labels", 0.0, 0.4))
     ]
-    assert [claim.holds for claim in stability._claims(rows)] == [False, False]
+    found = stability._claims(rows)
+    assert [claim.verdict for claim in found] == ["inconclusive", "does not hold"], "that no change was seen refutes nothing"
+    assert found[0].why == "x, random labels: no change seen, and others may show one"
     for own, verdict in ((0.6, "holds"), (0.51, "inconclusive")):
         rows[1] |= {"uniform": 1.0, "own": own, "own_bounds": (own - 0.02, own + 0.02)}
         assert [claim.verdict for claim in stability._claims(rows)] == ["holds", verdict]
@@ -81,7 +89,32 @@ def test_rules_can_fail(store):
     records = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
     broken = records[0]
     broken.table.loc[len(broken.table) - 1, ["max_error", "labels_right"]] = [0.3, 0.99]
-    assert [claim.holds for claim in theorem1._claims([broken], [trained_row])] == [False, False, False, False]
+    assert [claim.holds for claim in theorem1._claims([broken], [trained_row], [])] == [False, False, False, False]
+
+
+def test_a_training_that_ended_too_early_does_not_show_that_it_cannot_fit():
+    row = {"n": 5, "built_train": 1.0, "trained_train": 0.4, "built_test": 0.1, "trained_test": 0.1}
+
+    def verdict(losses):
+        (spec,) = TINY.cifar.specs("alexnet")
+        run = Run(spec, Path("run"), "done", {"train_accuracy": 0.4}, {})
+        run.__dict__["history"] = pd.DataFrame({"train_loss": losses})
+        return {claim.name: claim.verdict for claim in theorem1._claims([], [row], [run])}["existence is not trainability"]
+
+    assert verdict([2.0] * 8) == "holds"
+    assert verdict([2.0, 2.0, 1.8, 1.8, 1.5, 1.5, 1.2, 1.2]) == "inconclusive"
+
+
+def test_more_points_than_the_rule_is_for_are_not_missing_from_it(store):
+    done, _, missing = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
+
+    def verdicts(n):
+        spec = replace(missing.spec, params={**missing.spec.params, "n": n})
+        found = theorem1._claims([done, Run(spec, Path("run"), "missing", {}, {})], [{"n": 5, **dict.fromkeys(TRAINED)}], [])
+        return [claim.verdict for claim in found[:2]]
+
+    assert verdicts(200_000) == ["missing", "holds"]
+    assert verdicts(50_000) == ["missing", "missing"]
 
 
 @pytest.mark.parametrize(

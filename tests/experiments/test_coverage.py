@@ -30,7 +30,8 @@ def state_of_row(scale, verdict, name="table1"):
         ("full", "train ≥ 99%: no (paper: yes)", "differs"),
         ("full", "train ≥ 99%: no (paper: no)", "verified"),
         ("full", "train ≥ 99%: yes (paper: no)", "differs"),
-        ("full", "inconclusive: the training of x ended while its loss still fell", "small n only"),
+        ("full", "inconclusive: the training of x ended while its loss still fell", "open"),
+        ("small", "inconclusive: the training of x ended while its loss still fell", "small n only"),
         ("small", "train ≥ 99%: yes; test within 3 points: no", "small n only"),
         ("full", "missing", "not run"),
         ("demo", "not comparable: one image per class", "not run"),
@@ -54,6 +55,20 @@ def test_the_state_of_a_claim(experiment, scale, value, state):
     claim = judge("it fits", "It fits.", "above half", {"train": value}, lambda v: v["train"] > 0.5)
     found = coverage([Result(experiment, "T", scale, "n", [], [Table("t", (), [])], claims=[claim])])
     assert [item.state for item in found if item.item == "it fits"] == [state]
+
+
+@pytest.mark.parametrize(("experiment", "scale", "state"), [("table1", "full", "open"), ("table1", "small", "small n only")])
+def test_a_claim_is_open_only_at_the_scale_that_it_needs(experiment, scale, state):
+    claim = judge("it fits", "It fits.", "above half", {"train": 0.9}, lambda v: v["train"] > 0.5, doubts=["one seed"])
+    found = coverage([Result(experiment, "T", scale, "n", [], [Table("t", (), [])], claims=[claim])])
+    assert [item.state for item in found if item.item == "it fits"] == [state]
+    assert f"{state} 1" in coverage_table(found[:1]).title
+
+
+def test_no_command_is_named_for_what_it_does_not_run():
+    (item,) = (item for item in ITEMS if "32,000 filters" in item.item)
+    assert max(filters for _, filters in SCALES["full"].kernels.conv_sizes) < 32_000
+    assert (item.state, item.command) == ("missing", "")
 
 
 def test_a_row_that_was_run_hides_those_that_were_not():

@@ -25,6 +25,7 @@ from shattering.runs.stored import Run
 
 IMAGENET = find_experiments("all-imagenet")
 SMALL = replace(SCALES["small"], imagenet=replace(SCALES["small"].imagenet, dataset="photos"))
+THREE = replace(SMALL, imagenet=replace(SMALL.imagenet, seeds=3))  # as many as comparisons of test accuracies need
 PROVENANCE = {
     "started": "now",
     "seconds": 1.0,
@@ -40,23 +41,24 @@ PROVENANCE = {
 class Made(Runs):
     """Runs with made-up results, or None: missing."""
 
-    def __init__(self, make, scale=SMALL):
+    def __init__(self, make, scale=SMALL, **history):
         super().__init__(Store(Path("nowhere")), scale)
-        self.make = make
+        self.make, self.history = make, history
 
     def _find(self, spec):
         made = self.make(spec)
         found = Run(spec, Path(spec.folder_name), "missing" if made is None else "done", made or {}, PROVENANCE)
         tests = [0.3, (made or {}).get("best_test_accuracy", 0.3), (made or {}).get("test_accuracy", 0.3)]
         columns = {"train_accuracy": [0.1, 0.5, 0.9], "test_accuracy": tests}
-        found.__dict__["history"] = pd.DataFrame({"epoch": [1, 2, 3], "step": [10, 20, 30], **columns})
+        table = pd.DataFrame({"epoch": [1, 2, 3], "step": [10, 20, 30], **columns})
+        found.__dict__["history"] = pd.DataFrame(self.history) if self.history else table
         self.seen[spec.run_id] = found
         return found
 
 
 def row_of(spec):
     """The paper's row of a run."""
-    return next(row for row in TABLE_2 if table2.row_specs(SMALL, row)[0].run_id == replace(spec, dataset="photos").run_id)
+    return next(row for row in TABLE_2 if table2.row_specs(SMALL, row)[0].run_id == replace(spec, dataset="photos", seed=0).run_id)
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +88,7 @@ def as_in_the_paper(spec):
     }
 
 
-def claims(make, scale=SMALL):
+def claims(make, scale=THREE):
     return {c.name: c.holds for name in IMAGENET for c in reproduce.find_experiment(name).result(scale, Made(make, scale)).claims}
 
 
@@ -123,6 +125,27 @@ def test_the_papers_own_numbers_satisfy_every_claim_and_spoiled_ones_do_not():
     for name, change in spoil.items():
         assert claims(lambda spec, change=change: as_in_the_paper(spec) | change(spec))[name] is False, name
     assert set(claims(lambda spec: None).values()) == {None}
+
+
+def test_a_training_that_ended_too_early_does_not_show_that_it_cannot_fit():
+    def claim_and_row(losses):
+        runs = Made(lambda spec: as_in_the_paper(spec) | {"train_accuracy": 0.5}, train_loss=losses)
+        found = table2.result(SMALL, runs)
+        return [claim.verdict for claim in found.claims[:2]], found.tables[0].rows[-1]["verdict"]
+
+    assert claim_and_row([7.0] * 8) == (["does not hold"] * 2, "train ≥ 87%: no (paper: yes)")
+    short = "inconclusive: the training of inception-v3 ended while its loss still fell"
+    assert claim_and_row([7.0, 7.0, 6.0, 6.0, 5.0, 5.0, 4.0, 4.0]) == (["inconclusive"] * 2, short)
+
+
+def test_early_stopping_is_not_judged_on_one_seed_or_at_a_high_learning_rate():
+    (one,) = figure2a.result(SMALL, Made(as_in_the_paper)).claims
+    assert (one.verdict, one.why) == ("inconclusive", "1 seed for some of the numbers, fewer than 3")
+    columns = {"step": [1, 2], "epoch": [1, 2], "train_accuracy": [0.1, 0.2], "test_accuracy": [0.1, 0.2]}
+    (high,) = figure2a.result(THREE, Made(as_in_the_paper, THREE, learning_rate=[1.0, 0.9], **columns)).claims
+    assert (high.verdict, high.why[:27]) == ("inconclusive", "the learning rate ended at ")
+    (annealed,) = figure2a.result(THREE, Made(as_in_the_paper, THREE, learning_rate=[1.0, 0.1], **columns)).claims
+    assert annealed.verdict == "holds"
 
 
 def test_accuracies_of_fewer_images_are_not_compared_with_the_papers():

@@ -121,6 +121,24 @@ def test_a_gain_that_other_test_images_might_not_show_decides_nothing():
 
 
 @pytest.mark.parametrize(
+    ("pixels", "gabor", "verdict"),
+    [
+        ([(45, 0.025), (60, 0.03)], [(30, 0.05), (40, 0.01)], "holds"),
+        ([(45, 0.025), (60, 0.03)], [(30, 0.05), (50, 0.01)], "does not hold"),
+        ([(45, 0.025), (60, 0.03)], [(None, None), (40, 0.01)], "holds"),
+        ([(45, 0.025), (60, 0.03)], [(None, None), (50, 0.01)], "missing"),
+        ([(45, 0.025), (None, None)], [(30, 0.05), (40, 0.01)], "missing"),
+    ],
+    ids=["not at the least norm", "at none", "at one of those done", "perhaps at another", "than pixels at any"],
+)
+def test_any_bandwidth_of_wavelets_may_show_it(pixels, gabor, verdict):
+    titles = [table3.KERNELS[key].title for key in norm.KEYS]
+    pairs = zip(titles, (pixels, gabor), strict=True)
+    grid = [{"model": title, "norm": size, "error": error} for title, found in pairs for size, error in found]
+    assert norm._claim_of_reversal(grid).verdict == verdict
+
+
+@pytest.mark.parametrize(
     ("without", "ridged", "verdict"),
     [
         (0.17, 0.15, "holds"),

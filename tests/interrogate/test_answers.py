@@ -50,6 +50,23 @@ def test_a_size_is_found_only_on_a_ladder_that_rises_or_falls_throughout(rungs, 
     assert (None if np.isnan(size) else round(size), status) == found
 
 
+@pytest.mark.parametrize(
+    ("effect", "verdict"),
+    [
+        (Effect(0.3, 0.1, 0.5), "holds"),
+        (Effect(-0.3, -0.5, 0.05), "does not hold"),
+        (Effect(0.3, -0.1, 0.5), "inconclusive"),
+        (Effect(0.3), "inconclusive"),
+        (Effect(-0.3, high=0.05), "inconclusive"),
+        (Effect(), "inconclusive"),
+    ],
+)
+def test_an_effect_without_an_interval_decides_nothing(effect, verdict):
+    found = decide("Q2", "Larger is worse.", effect, "")
+    assert found.verdict == verdict
+    assert (found.why != "") == (verdict == "inconclusive")
+
+
 @pytest.fixture(scope="module")
 def planted() -> pd.DataFrame:
     """A population with fully connected and convolutional cells, and measures that are known functions of random labels and gap.

@@ -233,10 +233,27 @@ def test_information_of_random_measures_is_none_on_average_however_few_cells():
     assert np.mean([one.p < 0.05 for one in found]) <= 0.125
 
 
+def test_sign_errors_are_per_environment_not_the_worst_of_each_hyperparameter():
+    """One hyperparameter of five values has ten environments, in one of which, from its third value to its fourth, the measure is wrong."""
+    cells = _cells(lambda c: c @ [0.8, 0.4, 0.2, 0.1], lambda c: c @ [0.8, 0.4, 0.2, 0.1])
+    p = np.arange(5).repeat(8)
+    table = pd.DataFrame({"p": p, "q": np.tile(np.arange(8), 5), "gap": 0.1 * p, "error": 0.0, "n_test": 1e6})
+    first, second = (np.array(side, dtype=int) for side in np.triu_indices(len(table), 1))
+    along = {"p": (table["q"].to_numpy()[first] == table["q"].to_numpy()[second])}
+    ranks = np.array([0.0, 1.0, 3.0, 2.0, 4.0])[p]
+    runs = pd.DataFrame({"cell": np.arange(len(table)), "value": ranks})
+    made = dataclasses.replace(cells, runs=runs, table=table, axes=["p"], first=first, second=second, along=along)
+    found = robust(made, "value")
+    assert found.pairs == 10
+    assert found.note == "worst along p, 1.00; mean 0.10; 0 environments dropped"
+    assert found.statistic == pytest.approx(0.1), "the 90th percentile of nine zeros and a one, between the ninth and the tenth"
+
+
 def test_a_reversal_along_one_hyperparameter_is_a_sign_error_there():
     cells = _cells(lambda c: c @ [0.8, 0.4, 0.2, 0.1], lambda c: c @ [0.8, -0.4, 0.2, 0.1])
     found = robust(cells, "value")
     assert found.note.startswith("worst along q, 1.00; mean 0.25; 0 environments dropped")
     assert found.statistic == pytest.approx(0.7)  # the 90th percentile of 0, 0, 0, 1
+    assert found.pairs == 4
     unsure = robust(dataclasses.replace(cells, table=cells.table.assign(n_test=5)), "value")
     assert np.isnan(unsure.statistic)

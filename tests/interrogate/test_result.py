@@ -13,6 +13,7 @@ from shattering.interrogate.judging import judge_table
 from shattering.interrogate.population import SCALES
 from shattering.interrogate.result import Interrogation, interrogate
 from shattering.interrogate.verdicts import ROBUST, Thresholds
+from shattering.report.charts import to_spec
 from tests.interrogate.conftest import TINY
 from tests.interrogate.simulated import AXES, simulate, with_measures
 
@@ -163,6 +164,13 @@ def test_a_page_has_a_sentence_per_verdict_and_needs_nothing_from_outside(simula
         "measure-infinite",
         "measure-cannot_be_computed",
     }
+
+
+def test_the_line_of_telling_is_at_the_threshold(simulated):
+    other = replace(simulated, thresholds=replace(simulated.thresholds, tells=0.75))
+    for found, at in ((simulated, 0.9), (other, 0.75)):
+        drawn = [row for rows in to_spec(found.leaderboard())["datasets"].values() for row in rows]
+        assert [row["x"] for row in drawn if row.get("name") == "tells"] == [at]
 
 
 def test_the_result_is_frozen_and_its_json_is_json(simulated):

@@ -94,6 +94,26 @@ def test_a_stored_run(tmp_path):
         store.of(RunSpec("digits", n_train=41)).fitted()
 
 
+def test_what_is_given_beside_a_fitted_network_goes_before_its_own(tmp_path):
+    made = of_module(small_relu(), *small_data())
+    assert as_fitted(made) is made
+    initial, history = small_relu(1), pd.DataFrame({"epoch": [1, 2], "learning_rate": [0.1, 0.05]})
+    examples = pd.DataFrame({"forgotten": [0] * made.n})
+    given = as_fitted(made, initial=initial, history=history, examples=examples, seed=3, block=7, twin=made, siblings=[made])
+    assert given.history is history
+    assert given.examples is examples
+    assert all(torch.equal(given.initial_parameters[name], value) for name, value in initial.named_parameters())
+    assert (given.seed, given.block, given.rate, given.twin, given.siblings) == (3, 7, 0.05, made, (made,))
+    assert as_fitted(given, block=8).seed == 3, "what is not given stays"
+    for wrong in ({"unlabelled": small_data()[0]}, {"prepare": lambda inputs: inputs}, {"data": small_data()}):
+        with pytest.raises(InputError, match=f"{next(iter(wrong))} is given beside a Fitted, which has its own, expected none"):
+            as_fitted(made, **wrong)
+    done = run(RunSpec("digits", n_train=40, n_test=20, seed=2, params={"network": "mlp-1x6", "epochs": 2}), Store(tmp_path))
+    assert (as_fitted(done).seed, as_fitted(done, block=5).seed, as_fitted(done, seed=0).seed) == (2, 2, 0)
+    with pytest.raises(InputError, match="prepare is given beside a Run, which has its own"):
+        as_fitted(done, prepare=lambda inputs: inputs)
+
+
 def test_margins():
     logits = torch.tensor([[1.0, 3.0, 2.0], [0.0, 0.5, 0.5]])
     assert margins_of(logits, torch.tensor([1, 0])).tolist() == [1.0, -0.5]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from copy import deepcopy
 
 import numpy as np
 import pytest
@@ -68,6 +69,19 @@ def test_the_complexity_of_a_linear_classifier_by_hand():
     inputs = torch.tensor([[1.0, 0.0]]).double().repeat(10, 1)
     made = of_module(linear, inputs, torch.zeros(10, dtype=torch.int64), initial=zero)
     assert margins.spectral_complexity(made) == pytest.approx(math.log(7 * math.sqrt(10) / (10 * 3)))
+
+
+def test_the_rows_of_a_transposed_convolution_are_its_outputs():
+    """W is (2 inputs, 1 output, 1, 2): the one output has the norm 5; a norm for each input would be 3 and 4."""
+    module = nn.Sequential(nn.ConvTranspose2d(2, 1, (1, 2), bias=False), nn.Flatten(), nn.Linear(2, 2, bias=False)).double()
+    zero = deepcopy(module)
+    zero[0].weight.data.zero_()
+    module[0].weight.data = torch.tensor([[[[3.0, 0.0]]], [[[0.0, 4.0]]]]).double()
+    module[2].weight.data = zero[2].weight.data = torch.tensor([[1.0, 0.0], [0.0, 0.0]]).double()
+    inputs = torch.tensor([1.0, 0.0]).double().view(1, 2, 1, 1).repeat(10, 1, 1, 1)
+    made = of_module(module, inputs, torch.zeros(10, dtype=torch.int64), initial=zero)
+    # the operator (x, y) ↦ (3x, 4y) has norm 4 and the head 1; the first layer changed by a row of norm 5, and the margin is 3
+    assert margins.spectral_complexity(made) == pytest.approx(math.log(4 * (5 / 4) * math.sqrt(10) / (10 * 3)))
 
 
 def test_stable_ranks_of_rank_one_and_of_the_identity():

@@ -100,12 +100,17 @@ class BitCapacity(Brief):
     @property
     def is_open(self) -> bool:
         """True if a seed has the most bits at the largest n that was tried: more examples may give more."""
-        return any(row["n"] == self.rows[-1]["n"] for row in self.best.values())
+        return bool(self._at_largest)
 
     @property
     def is_full(self) -> bool:
         """True if a seed carries nearly all bits of its labels at the largest n, so that only n limits what is measured."""
-        return self.is_open and any(row["bits"] >= FULL * row["most"] for row in self.best.values())
+        return any(row["bits"] >= FULL * row["most"] for row in self._at_largest)
+
+    @property
+    def _at_largest(self) -> list[dict[str, Any]]:
+        """The rows of the seeds that have the most bits at the largest n."""
+        return [row for row in self.best.values() if row["n"] == self.rows[-1]["n"]]
 
     @property
     def _ratios(self) -> list[float]:

@@ -192,6 +192,7 @@ def judge(
     form: str = "{:.1%}",
     doubts: Sequence[str | None] = (),
     unlike: str | None = None,
+    lacking: Mapping[str, str] | None = None,
 ) -> Claim:
     """Judge a claim on named values.
 
@@ -204,10 +205,12 @@ def judge(
         form: how a value is written.
         doubts: reasons why the runs cannot decide the claim; None for those that do not apply. One reason is enough.
         unlike: why the rule is not for such data, whatever the runs give; None if it is.
+        lacking: names of values that are None although the runs are done, with the reasons; they too are reasons to leave it open.
     """
-    missing = not values or None in values.values()
-    shown = {key: "missing" if value is None else form.format(value) for key, value in values.items()}
-    why = unlike or ("" if missing else "; ".join(dict.fromkeys(doubt for doubt in doubts if doubt)))
+    lacking = lacking or {}
+    missing = not values or any(value is None and name not in lacking for name, value in values.items())
+    shown = {name: form.format(value) if value is not None else "none" if name in lacking else "missing" for name, value in values.items()}
+    why = unlike or ("" if missing else "; ".join(dict.fromkeys(doubt for doubt in (*lacking.values(), *doubts) if doubt)))
     verdict = UNLIKE if unlike else MISSING if missing else OPEN if why else HOLDS if holds(values) else FAILS
     return Claim(name, says, rule, verdict, _text(shown), why, _short(shown, {k: v for k, v in values.items() if v is not None}))
 
@@ -236,19 +239,24 @@ def contains_zero(interval: tuple[float, float] | None, form: str = "{:.1%}") ->
     return f"the 95 % interval of the difference, {form.format(interval[0])} to {form.format(interval[1])}, contains 0"
 
 
-def cut_short(runs: Sequence[Run]) -> str | None:
+def cut_short(runs: Sequence[Run], online: bool = False) -> str | None:
     """Name the runs that used up their epochs while their training loss still fell; None if none did.
 
     The loss still fell if its mean over the last quarter of the epochs is less than `STILL_FALLING` times its mean over the
     quarter before. A longer run might have fit, so such a run does not show that a model cannot.
+
+    Args:
+        runs: of any configurations.
+        online: what has to be fitted are the augmented images of the last epoch, not the images themselves.
     """
-    names = [run.spec.model_name for run in runs if run.status == "done" and _is_cut_short(run.history, run.result)]
+    names = [run.spec.model_name for run in runs if run.status == "done" and _is_cut_short(run.history, run.result, online)]
     return f"the training of {', '.join(dict.fromkeys(names))} ended while its loss still fell" if names else None
 
 
-def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any]) -> bool:
+def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any], online: bool) -> bool:
     quarter = len(history) // 4
-    fitted = result.get("epochs_to_fit") is not None or result.get("train_accuracy", 0) >= FITS
+    seen = None if online else result.get("epochs_to_fit")  # by the images themselves
+    fitted = seen is not None or result.get("online_train_accuracy" if online else "train_accuracy", 0) >= FITS
     if not quarter or fitted or result.get("diverged"):
         return False
     losses = history["train_loss"].to_numpy()
@@ -266,20 +274,24 @@ def not_annealed(runs: Sequence[Run]) -> str | None:
 
 
 def few_seeds(runs: Sequence[Run[Any]], least: int = 3) -> str | None:
-    """Report that a configuration among the runs has fewer than `least` seeds, too few to know their spread; or None."""
+    """Report that a configuration among the runs has fewer than `least` seeds done, too few to know their spread; or None.
+
+    A configuration without any is left out: its numbers are missing.
+    """
     fewest = min(_numbers_of_seeds(runs), default=least)
     return None if fewest >= least else f"{fewest} seed{'s' * (fewest > 1)} for some of the numbers, fewer than {least}"
 
 
 def seeds_of(runs: Sequence[Run[Any]]) -> str:
     """Return how many seeds of each configuration are done: "3", "1 to 3", or "none"."""
-    numbers = sorted(set(_numbers_of_seeds([run for run in runs if run.status == "done"])))
+    numbers = sorted(set(_numbers_of_seeds(runs)))
     return "none" if not numbers else str(numbers[0]) if len(numbers) == 1 else f"{numbers[0]} to {numbers[-1]}"
 
 
 def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
+    """Return the number of seeds that are done of each configuration with any."""
     seeds: dict[str, set[int]] = {}
-    for run in runs:
+    for run in (run for run in runs if run.status == "done"):
         key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
         seeds.setdefault(key, set()).add(run.spec.seed)
     return [len(numbers) for numbers in seeds.values()]

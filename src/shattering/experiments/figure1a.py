@@ -97,27 +97,40 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 
 def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:
+    accuracies = {name: outcome.mean("train_accuracy") for name, outcome in outcomes.items()}
+    not_fitting = [run for name, outcome in outcomes.items() if (accuracies[name] or 0) < FITS for run in outcome.runs]
+    compared = {name: outcomes[name] for name in ("random pixels", "Gaussian pixels", "random labels")}
     return [
         judge(
             "noise is fitted",
             "Networks fit random labels, shuffled pixels, random pixels and Gaussian noise.",
             f"train accuracy is at least {FITS:.0%} on each",
-            {name: outcome.mean("train_accuracy") for name, outcome in outcomes.items()},
+            accuracies,
             lambda v: all(value >= FITS for value in v.values()),
+            doubts=[cut_short(not_fitting)],
         ),
         judge(
             "noise pixels converge before random labels",
             "Random pixels and Gaussian start converging faster than random labels.",
             "both fall below half of the guessing loss in fewer steps than random labels do",
-            {name: _converging(outcomes[name]) for name in ("random pixels", "Gaussian pixels", "random labels")},
+            {name: _converging(outcome) for name, outcome in compared.items()},
             lambda v: max(v["random pixels"], v["Gaussian pixels"]) < v["random labels"],
             "{:,.0f} steps",
+            lacking={name: never for name, outcome in compared.items() if (never := _never(name, outcome))},
         ),
         _quick_claim(outcomes["random labels"]),
     ]
 
 
+def _never(name: str, outcome: Outcome) -> str | None:
+    """Report that a finished run never started to converge; None if all did, or if none is done."""
+    if not outcome.done or _converging(outcome) is not None:
+        return None
+    return f"the loss on {name} never fell below half of that of guessing"
+
+
 def _quick_claim(random: Outcome) -> Claim:
+    never = _never("random labels", random)
     unfitted = [run for run in random.done if time_to_overfit(run.history) is None]
     return judge(
         "once fitting starts, it converges quickly",
@@ -127,4 +140,5 @@ def _quick_claim(random: Outcome) -> Claim:
         lambda v: v["from there"] <= v["before"] and not unfitted,
         "{:,.0f} steps",
         doubts=[cut_short(unfitted)],
+        lacking={"before": never, "from there": never} if never else None,
     )

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, judge
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, few_seeds, judge, not_annealed
 from shattering.experiments.figure2b import best_so_far
 from shattering.experiments.reference import TABLE_2, Table2Row
 from shattering.experiments.scales import Scale
@@ -97,13 +97,16 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
         best, final = tested(scale, outcome, "best_test_accuracy"), tested(scale, outcome, "test_accuracy")
         return None if best is None or final is None else best - final
 
+    plain = {row: outcome for row, outcome in outcomes.items() if not row.augmentation}
+    compared = [run for outcome in plain.values() for run in outcome.runs]
     return [
         judge(
             "early stopping could help",
             "Early stopping could potentially improve the generalization performance (best test accuracy along the way, in table 2).",
             "without augmentation and dropout, the best test accuracy along the way is at least 1 point above the last",
-            {regularizers(row): gain(outcome) for row, outcome in outcomes.items() if not row.augmentation},
+            {regularizers(row): gain(outcome) for row, outcome in plain.items()},
             lambda v: min(v.values()) >= 0.01,
+            doubts=[few_seeds(compared), not_annealed(compared)],
             unlike=undecided(scale),
         )
     ]

@@ -29,13 +29,17 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """List all runs of the figure, and the same with a validation split."""
-    return [spec for validation in (False, True) for network in NETWORKS for spec in scale.cifar.specs(network, validation=validation)]
+    return [spec for validation in (False, True) for network in NETWORKS for spec in _specs(scale, network, validation)]
+
+
+def _specs(scale: Scale, network: str, validation: bool) -> list[RunSpec]:
+    return scale.cifar.specs(network, validation=validation, least=scale.cifar.compared_seeds)
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the figure, its table and its claims from stored runs."""
-    plain = {network: runs.outcome(scale.cifar.specs(network)) for network in NETWORKS}
-    held_out = {network: runs.outcome(scale.cifar.specs(network, validation=True)) for network in NETWORKS}
+    plain = {network: runs.outcome(_specs(scale, network, False)) for network in NETWORKS}
+    held_out = {network: runs.outcome(_specs(scale, network, True)) for network in NETWORKS}
     table = Table(
         f"Early stopping, {runs.size}",
         COLUMNS,

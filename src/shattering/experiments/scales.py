@@ -27,6 +27,7 @@ class CifarScale:
         long_epochs: the budget of Inception with augmented images and random labels, where the learning rate hardly decays.
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
+        compared_seeds: the least number of seeds where test accuracies on original labels are compared: in table 1 and figure 2b.
         precision: of the convolutional networks.
 
     Example:
@@ -43,9 +44,12 @@ class CifarScale:
     long_epochs: int = 200
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
+    compared_seeds: int = 1
     precision: str = "float32"
 
-    def specs(self, network: str, labels: float = 0.0, pixels: Pixels = "true", validation: bool = False, **params) -> list[RunSpec]:
+    def specs(
+        self, network: str, labels: float = 0.0, pixels: Pixels = "true", validation: bool = False, least: int = 1, **params
+    ) -> list[RunSpec]:
         """List the runs of a configuration, one per seed.
 
         Args:
@@ -53,6 +57,7 @@ class CifarScale:
             labels: the probability that a label is corrupted, in 0…1.
             pixels: how the images are randomized.
             validation: hold out n_validation images.
+            least: the least number of seeds.
             params: further parameters of the model.
         """
         common: dict[str, object] = {"network": network, "epochs": self.epochs.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
@@ -65,7 +70,7 @@ class CifarScale:
             params=common | params,
             n_validation=self.n_validation if validation else None,
         )
-        return [replace(spec, seed=seed) for seed in range(self.seeds.get(network, 1))]
+        return [replace(spec, seed=seed) for seed in range(max(least, self.seeds.get(network, 1)))]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +83,7 @@ class ImageNetScale:
         n_test: test images; None: all.
         hold_out: hold out a fifth of a dataset that has no test split; see `RunSpec`.
         params: parameters of the network's training.
+        seeds: how many seeds of every row.
 
     Example:
         >>> ImageNetScale(dataset="digits", image_size=75, params={"epochs": 1}).hold_out
@@ -89,6 +95,7 @@ class ImageNetScale:
     n_test: int | None = None
     hold_out: bool = True
     params: Mapping[str, object]
+    seeds: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -304,6 +311,7 @@ FULL = Scale(
     cifar=CifarScale(
         epochs=dict.fromkeys(CONVOLUTIONAL, 60),
         seeds={"mlp-1x512": 2, "mlp-3x512": 2},
+        compared_seeds=3,
         precision="bfloat16",
     ),
     imagenet=ImageNetScale(

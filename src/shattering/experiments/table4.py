@@ -101,8 +101,15 @@ def _row(row: Table4Row, outcome: Outcome) -> dict:
         "clean": outcome.mean("train_accuracy"),
         "seeds": outcome.seeds,
         "epochs": outcome.mean("epochs"),
-        "verdict": "missing" if train is None else answers((f"train ≥ {FITS:.0%}", train >= FITS)) + f" (paper: {_theirs(row)})",
+        "verdict": _verdict(train, outcome, f" (paper: {_theirs(row)})", row.online),
     }
+
+
+def _verdict(train: float | None, outcome: Outcome, theirs: str = "", online: bool = False) -> str:
+    if train is None:
+        return "missing"
+    short = cut_short(outcome.runs, online)
+    return f"inconclusive: {short}" if train < FITS and short else answers((f"train ≥ {FITS:.0%}", train >= FITS)) + theirs
 
 
 def _theirs(row: Table4Row) -> str:
@@ -117,7 +124,7 @@ def _alexnet_row(weight_decay: float, outcome: Outcome) -> dict:
         "loss": outcome.mean_of(lambda run: float(run.history["train_loss"].iloc[-1])),
         "seeds": outcome.seeds,
         "epochs": outcome.mean("epochs"),
-        "verdict": "missing" if train is None else answers((f"train ≥ {FITS:.0%}", train >= FITS)),
+        "verdict": _verdict(train, outcome),
     }
 
 
@@ -126,6 +133,7 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome], unl
     decayed = {name: value for name, value in fitted.items() if name.endswith(", weight decay")}
     plain, default = "AlexNet, no regularizer", "AlexNet, weight decay"
     alexnet = {name: sweep[c].mean("train_accuracy") for name, c in ((plain, 0.0), (default, WEIGHT_DECAY))}
+    shorts = {row: cut_short(o.runs, row.online) for row, o in outcomes.items() if (_train(row, o) or 0) < FITS}
     return [
         judge(
             "regularizers do not prevent fitting",
@@ -133,6 +141,7 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome], unl
             f"every row that the paper's model fits reaches at least {FITS:.0%} train accuracy",
             fitted,
             lambda v: all(value >= FITS for value in v.values()),
+            doubts=[short for row, short in shorts.items() if row.train is not None],
         ),
         judge(
             "AlexNet alone fails with weight decay",
@@ -140,7 +149,7 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome], unl
             f"with the same coefficient, the others reach {FITS:.0%} train accuracy and AlexNet does not, which it does without",
             {**alexnet, **decayed},
             lambda v: v[default] < FITS <= min(value for name, value in v.items() if name != default),
-            doubts=[cut_short(sweep[WEIGHT_DECAY].runs)],
+            doubts=[cut_short(sweep[0.0].runs), *(short for row, short in shorts.items() if row.regularizer == "weight decay")],
             unlike=unlike,
         ),
     ]

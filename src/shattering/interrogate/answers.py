@@ -71,7 +71,7 @@ def decide(
     """Judge the hypothesis that an effect lies above a number.
 
     It holds if the whole interval lies above; it does not if the whole interval lies below the number plus a margin, so that an effect of
-    that size is excluded; else these runs cannot decide.
+    that size is excluded; else, and without an interval, these runs cannot decide.
 
     Args:
         question: see `Answer`.
@@ -84,6 +84,8 @@ def decide(
     """
     if not why and effect.statistic != effect.statistic:
         why = "there is nothing to compare"
+    elif not why and not (effect.low <= effect.high):
+        why = "no resample has this number, so that it has no interval"
     elif not why and effect.low <= above and effect.high >= above + margin:
         why = f"the 95 % interval, {effect.low:.2f} to {effect.high:.2f}, has {above:g} in it as well as effects that count"
     verdict = OPEN if why else HOLDS if effect.low > above else FAILS

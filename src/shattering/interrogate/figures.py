@@ -120,13 +120,14 @@ def worth_chart(medians: pd.DataFrame) -> Chart | None:
     return alt.layer(points, ranges).properties(width=420, height=16 * len(order) + 20)
 
 
-def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str, float]) -> Chart | None:
+def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str, float], telling: float) -> Chart | None:
     """Draw how every measure ranks over how it tells: K̃ over the smallest share of T1a, T1b and T1c.
 
     Args:
         judged: what `judge_table` found.
         controls: names that are drawn as landmarks, with their names.
         seconds: measure → mean seconds per run.
+        telling: the share from which a measure tells, where a line is drawn.
 
     Returns:
         The chart; None if nothing was compared.
@@ -163,7 +164,7 @@ def leaderboard_chart(judged: Judged, controls: list[str], seconds: Mapping[str,
             alt.Tooltip("seconds:Q", format=".3g"),
         ],
     )
-    return alt.layer(points, *_landmarks(rows), reference("tells", x=0.9)).properties(width=620, height=360)
+    return alt.layer(points, *_landmarks(rows), reference("tells", x=telling)).properties(width=620, height=360)
 
 
 def _landmarks(rows: list[dict]) -> list[alt.Chart]:

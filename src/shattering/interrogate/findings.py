@@ -170,7 +170,8 @@ class Findings(Brief, Illustrated):
 
     def leaderboard(self) -> Chart | None:
         """Return the chart of all measures and controls: how each ranks over how it tells."""
-        return leaderboard_chart(self.judged, [name for name in self.judged.judgements if name not in self.measures], self.seconds)
+        controls = [name for name in self.judged.judgements if name not in self.measures]
+        return leaderboard_chart(self.judged, controls, self.seconds, self.thresholds.tells)
 
 
 def measure_key(measure: str) -> str:

@@ -242,7 +242,7 @@ def robust(cells: Cells, measure: str) -> Tested:
         >>> robust(cells, "satisfies").statistic
         0.0
     """
-    ranks, errors, dropped = cells.ranks(measure), {}, 0
+    ranks, errors, dropped = cells.ranks(measure), {}, 0  # errors: (axis, a, b) → sign error
     gaps, n = cells.table["gap"].to_numpy(float), cells.table["n_test"].to_numpy(float)
     for axis, along in cells.along.items():
         values = pd.factorize(cells.table[axis], sort=True)[0]
@@ -257,11 +257,11 @@ def robust(cells: Cells, measure: str) -> Tested:
                 dropped += 1
                 continue
             wrong = (1 - sign_of(ranks[a[here]], ranks[b[here]]) * np.sign(difference)) / 2
-            errors[axis] = max(errors.get(axis, 0.0), float(weights @ wrong / weights.sum()))
+            errors[axis, low, high] = float(weights @ wrong / weights.sum())
     if not errors:
         return Tested(float("nan"), cells=len(cells.table), note=f"{dropped} environments dropped: no certain difference of the gap")
-    worst = max(errors, key=lambda axis: errors[axis])
-    note = f"worst along {worst}, {errors[worst]:.2f}; mean {np.mean(list(errors.values())):.2f}; {dropped} environments dropped"
+    worst = max(errors, key=errors.__getitem__)
+    note = f"worst along {worst[0]}, {errors[worst]:.2f}; mean {np.mean(list(errors.values())):.2f}; {dropped} environments dropped"
     return Tested(float(np.quantile(list(errors.values()), 0.9)), cells=len(cells.table), pairs=len(errors), note=note)
 
 

@@ -232,6 +232,7 @@ MEASURES: dict[str, Measure] = {
         "W W0 X Y",
         "E",
         invariance="s",
+        version=2,
     ),
     "path_norm_over_margin": Measure(
         "margins:path_norm_over_margin", "log path norm − 2 log γ", "Jiang et al. 2020, eq. 43", "W X Y", "E", invariance="rs"

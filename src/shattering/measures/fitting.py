@@ -44,24 +44,25 @@ def as_fitted(
     prepare: Prepare | None = None,
     twin: Fitted | None = None,
     siblings: Sequence[Fitted] = (),
-    seed: int = 0,
+    seed: int | None = None,
     block: int | None = None,
 ) -> Fitted:
     """Put a trained network together with what it was trained on. The caller's network and data are left as they are.
 
     Args:
-        model: a fitted `NetworkClassifier`, a torch module that gives logits (b, k), a stored `Run`, or a `Fitted`, which is returned.
+        model: a fitted `NetworkClassifier`, a torch module that gives logits (b, k), a stored `Run`, or a `Fitted`, which is returned. What
+            else is given goes before what these two know, but for data, unlabelled and prepare: their inputs are prepared already.
         data: what it was trained on, with the labels that it was trained on: a Dataset (its test images are then the unlabelled
             examples, its validation split what was held out), a Split, or (inputs, labels). Inputs of a pair are as the module
             takes them; images of a split reach a module as floats in 0…1. None for a run, which knows its data.
         unlabelled: a Split, or inputs, of the same kind; labels are not looked at. None: the test images of a Dataset.
         initial: the module before it was trained. None: a `NetworkClassifier` rebuilds it from its seed.
-        history: one row per epoch, as `NetworkClassifier.history_`. None: that of a `NetworkClassifier`.
-        examples: one row per example, as `NetworkClassifier.examples_`. None: that of a `NetworkClassifier`.
+        history: one row per epoch, as `NetworkClassifier.history_`. None: that of a `NetworkClassifier`, as a run has it too.
+        examples: one row per example, as `NetworkClassifier.examples_`. None: that of a `NetworkClassifier`, as a run has it too.
         prepare: for a module, turns floats (b, …) of the data into its inputs, such as a standardization.
         twin: the same network trained on random labels.
         siblings: the same network trained from other seeds.
-        seed: of what measures draw.
+        seed: of what measures draw. None: that of a run or a `Fitted`, else 0.
         block: examples per block of an evaluation. None: 256 on a CPU, 1,024 elsewhere. It bounds memory and changes no value.
 
     Returns:
@@ -76,13 +77,17 @@ def as_fitted(
         3
     """
     if isinstance(model, Fitted) or (isinstance(model, Measurable) and not isinstance(model, (nn.Module, NetworkClassifier))):
-        if data is not None:
-            raise InputError(f"data is given beside {a_type(model)}, which has its own, expected none")
+        for name, own in (("data", data), ("unlabelled", unlabelled), ("prepare", prepare)):
+            if own is not None:
+                raise InputError(f"{name} is given beside {a_type(model)}, which has its own, expected none")
+        more = {"history": history, "examples": examples, "twin": twin, "siblings": tuple(siblings) or None, "seed": seed, "block": block}
+        more |= {"make_initial": None if initial is None else lambda: initial, "rate": _last_rate(history)}
+        given = {name: value for name, value in more.items() if value is not None}
         fitted = model if isinstance(model, Fitted) else model.fitted()
-        return replace(fitted, twin=twin or fitted.twin, siblings=siblings or fitted.siblings) if twin or siblings else fitted
+        return replace(fitted, **given) if given else fitted
     if data is None:
         raise InputError(f"data is None, expected what the {type(model).__name__} was trained on: a Dataset, a Split, or (inputs, labels)")
-    known = {"twin": twin, "siblings": tuple(siblings), "seed": seed, "block": block}
+    known = {"twin": twin, "siblings": tuple(siblings), "seed": seed or 0, "block": block}
     with torch.inference_mode(False), torch.enable_grad():
         if isinstance(model, NetworkClassifier):
             if prepare is not None:
@@ -144,8 +149,15 @@ def _known(model: NetworkClassifier, initial: nn.Module | None, history: pd.Data
         "history": history,
         "examples": getattr(model, "examples_", None) if examples is None else examples,
         "batch_size": model.batch_size,
-        "rate": float(history["learning_rate"].iloc[-1]) if history is not None and len(history) else None,
+        "rate": _last_rate(history),
     }
+
+
+def _last_rate(history: pd.DataFrame | None) -> float | None:
+    """Return the learning rate of the last epoch; None where there is none."""
+    if history is None or not len(history) or "learning_rate" not in history:
+        return None
+    return float(history["learning_rate"].iloc[-1])
 
 
 def _preparation(module: nn.Module, prepare: Prepare | None) -> Callable[..., Examples]:

@@ -19,7 +19,8 @@ from torch.nn.utils.parametrize import is_parametrized
 from shattering import seeds
 from shattering.learners.train.outputs import taken
 
-_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d, *_TRANSPOSED)
 LINEAR = (nn.Linear, *_CONVOLUTIONS)
 BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _NORMS = (nn.modules.batchnorm._NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -53,9 +54,7 @@ class Layer:
     @property
     def matrix(self) -> torch.Tensor:
         """The weights as a matrix, float64: (outputs, inputs) of a linear layer, (c_out, c_in k_h k_w) of a convolution."""
-        transposed = isinstance(self.module, (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d))
-        weight = self.weight.transpose(0, 1) if transposed else self.weight
-        return weight.flatten(1)
+        return by_output(self.module, self.weight)
 
     @cached_property
     def norm(self) -> float:
@@ -66,6 +65,11 @@ class Layer:
     def kernel_norm(self) -> float:
         """The largest singular value of `matrix`: for a convolution not that of the operator, but what the literature often takes."""
         return spectral_norm(self.matrix)
+
+
+def by_output(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
+    """Return weights of a layer as a matrix with a row for each output: those of a transposed convolution have the inputs first."""
+    return (weight.transpose(0, 1) if isinstance(layer, _TRANSPOSED) else weight).flatten(1)
 
 
 def record(network: nn.Module, inputs: torch.Tensor) -> list[Layer]:

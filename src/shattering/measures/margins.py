@@ -13,6 +13,7 @@ from scipy.spatial.distance import cdist
 
 from shattering import seeds
 from shattering.measures.fitted import Fitted, NotComputable, margins_of
+from shattering.measures.layers import by_output
 from shattering.measures.norms import log_frobenius_product, log_path_norm, log_spectral_product, pairs, squared
 
 _LARGEST_CLASS = 250  # examples of a class between which transport is computed: it costs their cube
@@ -92,7 +93,8 @@ def spectral_complexity(fitted: Fitted) -> float:
         >>> print(f"{spectral_complexity(fitted):.3g}")
         5.18
     """
-    rows = [float(_rows(now - then).norm(dim=1).sum()) for now, then in pairs(fitted)]
+    changes = zip(fitted.layers, pairs(fitted), strict=True)
+    rows = [float(by_output(layer.module, now - then).norm(dim=1).sum()) for layer, (now, then) in changes]
     ratio = sum((row / norm) ** (2 / 3) for row, norm in zip(rows, _unfolded_norms(fitted), strict=True))
     if not ratio:
         return -math.inf
@@ -168,10 +170,6 @@ def _minus_two_log(fitted: Fitted) -> float:
     """Return −2 log γ, and +∞ for γ ≤ 0."""
     gamma = margin(fitted)
     return -2 * math.log(gamma) if gamma > 0 else math.inf
-
-
-def _rows(weight: torch.Tensor) -> torch.Tensor:
-    return weight.flatten(1)
 
 
 def _unfolded_norms(fitted: Fitted) -> list[float]:
