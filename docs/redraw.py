@@ -62,7 +62,8 @@ from the experiments and the stored runs by `python docs/redraw.py`.
 
 - *verified*: the rule is satisfied by runs at a scale that suffices for it, or a test checks it; of the survey's measures, about which the
   papers only ask, the runs decide it;
-- *small n only*: judged by runs that are smaller than the paper's, or left open by those there are;
+- *small n only*: judged by runs that are smaller than the paper's;
+- *open*: judged by runs as large as it needs, and inconclusive;
 - *not run*: the command exists, and its runs are not stored;
 - *missing*: there is no command for it;
 - *differs*: ours is otherwise than the papers say.
