@@ -164,7 +164,10 @@ _TYPES = [
         (f"run --labels {text}", f"--labels is '{text}', expected a probability")
         for text in ("2", "-0.1", "nan", "inf", "half", "50%", "0,5", "true")
     ),
-    ("run --pixels noise", "unknown --pixels 'noise'; known: columns, gaussian, random, shifted, shuffled, true, uniform, unigram, within-class"),
+    (
+        "run --pixels noise",
+        "unknown --pixels 'noise'; known: columns, gaussian, random, shifted",
+    ),
     ("run --pixels shufled", "did you mean 'shuffled'?"),
     ("run --pixels ''", "--pixels ''"),
     ("run --label-mode swap", "unknown --label-mode 'swap'; known: flip, permute, redraw"),

@@ -255,13 +255,13 @@ class Randomization(Brief):
 
         from shattering.data.rows import Rows
 
-        values = split.inputs.content.copy()  # type: ignore[union-attr]  # Rows
+        values: Any = split.inputs.content.copy()  # type: ignore[union-attr]  # Rows
         if self.pixels not in ("within-class", "columns"):
             raise InputError(
                 f"pixels is {self.pixels!r}, which is not for {a_type(values)}, expected 'within-class', 'columns' or 'gaussian'"
             )
         is_sparse = issparse(values)
-        columns = values.tocsc() if is_sparse else values
+        columns: Any = values.tocsc() if is_sparse else values
         for rows, words in self._parts(split, seed, part):
             for column in range(values.shape[1]):
                 order = rows[np.argsort(words.random_raw(len(rows)))]
@@ -271,7 +271,7 @@ class Randomization(Brief):
                     columns[rows, column] = columns[order, column]
                 else:
                     columns.isetitem(column, _permuted_column(columns.iloc[:, column], rows, order))
-        return Rows(columns.tocsr() if is_sparse else columns)
+        return Rows(columns)  # a sparse matrix becomes CSR again
 
     def _gaussian_rows(self, split: Split, seed: int, part: str, moments: Moments) -> Any:
         """Return a DataFrame of normal values in place of one of numbers."""

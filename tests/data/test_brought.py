@@ -58,7 +58,7 @@ def test_a_csv_file_that_would_change_is_refused(tmp_path, text, said):
 
 def test_groups_and_numbers_of_a_csv_file(tmp_path):
     written = "a,g,y\n" + "".join(f"{i},{['1', '01', '2'][i % 3]},{i % 2}\n" for i in range(N))
-    with pytest.raises(InputError, match="column 'g' .* has '1' and '01', one number, expected one way to write it$"):
+    with pytest.raises(InputError, match=r"column 'g' .* has '1' and '01', one number, expected one way to write it$"):
         csv(tmp_path, written, groups="g")
     assert csv(tmp_path, column(["1.10", "1.1", "1.2"]), targets="numbers").is_regression
     assert csv(tmp_path, column(["9007199254740992", "", "3"], "b").replace("a,b", "y,b"), targets="numbers").X["b"].max() == 2.0**53
@@ -74,7 +74,7 @@ def test_words_that_count_as_missing_are_reported(tmp_path):
 
 def test_whole_numbers_beside_empty_cells_of_a_parquet_file(tmp_path):
     pd.DataFrame({"b": pd.array([2**53 + 1, None] * 20, dtype="Int64"), "y": Y}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(InputError, match="column 'b' .* has 9007199254740993, which would become 9007199254740992"):
+    with pytest.raises(InputError, match=r"column 'b' .* has 9007199254740993, which would become 9007199254740992"):
         load_dataset(tmp_path / "t.parquet", target="y")
 
 
@@ -211,7 +211,7 @@ def test_targets_that_are_no_numbers_or_all_the_same():
         load_dataset((X, times), targets="numbers")
     with pytest.raises(InputError, match="has the target 1 in all 32 examples, expected some that differ"):
         load_dataset((X, np.ones(N)), targets="numbers")
-    with pytest.raises(InputError, match="the test split of arrays has the target 0.5 in all 40 examples"):
+    with pytest.raises(InputError, match=r"the test split of arrays has the target 0\.5 in all 40 examples"):
         randomization_test(Ridge(), (X, X[:, 0], X, np.full(N, 0.5)), **QUICK)
 
 
@@ -305,7 +305,9 @@ def test_images_whose_table_names_them_by_digits(tmp_path):
     pictures = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 3), dtype=np.uint8)
     for name, picture in zip(("0", "1", "2", "00", "01", "02"), pictures, strict=True):
         (tmp_path / f"{name}.png").write_bytes(encode(picture))
-    (tmp_path / "labels.csv").write_text("id,label\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(("00", "01", "02", "0", "1", "2"))))
+    (tmp_path / "labels.csv").write_text(
+        "id,label\n" + "".join(f"{name},{i % 2}\n" for i, name in enumerate(("00", "01", "02", "0", "1", "2")))
+    )
     (tmp_path / "boxes.json").write_text("{}")
     with pytest.warns(UserWarning, match="boxes.json"):
         split = load_dataset(tmp_path, hold_out=False).train

@@ -93,7 +93,10 @@ def test_label_modes_are_told_apart():
     assert cards[1].said == "all"
     assert cards[2].said == "20% wrong labels cost 10.0 points of test accuracy"
     said = verdicts([one | {"runs": 1, "fitted": int(one["train_accuracy"] == 1)} for one in (row(), *noise)])
-    assert [sentence.split(" on 1,000")[0] for sentence in said] == ["mlp fits permuted labels", "mlp does not fit all random labels (20.0% of them)"]
+    assert [sentence.split(" on 1,000")[0] for sentence in said] == [
+        "mlp fits permuted labels",
+        "mlp does not fit all random labels (20.0% of them)",
+    ]
 
 
 def test_constant_answers_are_in_the_order_of_their_numbers():

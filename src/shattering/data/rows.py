@@ -89,7 +89,7 @@ class Rows:
 
     def keys(self) -> list[bytes]:
         """Return (n,) bytes that are equal for equal rows."""
-        values = self.content
+        values: Any = self.content
         if isinstance(values, (pd.DataFrame, pd.Series)):
             try:
                 return [int(key).to_bytes(8, "little") for key in hash_pandas_object(values, index=False)]  # type: ignore[operator]  # the stub lacks it

@@ -95,15 +95,11 @@ def read_table(path: Path) -> pd.DataFrame:
             raise InputError(f"{where} is not a readable PARQUET file: {reason(error)}") from None
     _check_header(path, where)
     frame = _parsed(path, index_col=False)
-    kinds = {str(name): kind for name, kind in frame.dtypes.items()}
-    rounded = [name for name, kind in kinds.items() if kind == np.float64 and bool((frame[name].abs() >= _EXACT).any())]
-    words = [name for name in kinds if name not in rounded and frame[name].isna().any() and not is_numeric_dtype(kinds[name])]
-    if rounded or words:
-        texts = read_texts(path, [*rounded, *words])
-        for name in rounded:
-            _check_unchanged(frame[name], texts[name], where)
-        for name in words:
-            _tell_missing(frame[name], texts[name], where)
+    columns = dict(frame.items())
+    rounded = [name for name, column in columns.items() if column.dtype == np.float64 and (column.abs() >= _EXACT).any()]
+    words = [name for name, column in columns.items() if not is_numeric_dtype(column.dtype) and column.isna().any()]
+    for name, texts in read_texts(path, [*rounded, *words]).items() if rounded or words else ():
+        (_check_unchanged if name in rounded else _tell_missing)(columns[name], texts, where)
     return frame
 
 
@@ -118,8 +114,8 @@ def check_written_alike(path: Path, values: pd.Series, also: str = "") -> None:
     if not is_numeric_dtype(values.dtype):
         return
     texts = read_texts(path, [str(values.name)])[values.name].str.strip()
-    pairs = pd.DataFrame({"text": texts, "value": values}).dropna().drop_duplicates()
-    twice = pairs[pairs["value"].duplicated(keep=False)].sort_values("value", kind="stable")["text"].tolist()
+    pairs = pd.DataFrame({"text": texts, "value": values}).dropna().drop_duplicates().sort_values(by="value", kind="stable")
+    twice = pairs.loc[pairs["value"].duplicated(keep=False), "text"].tolist()
     if twice:
         where = printable(str(path))
         raise InputError(
@@ -127,7 +123,7 @@ def check_written_alike(path: Path, values: pd.Series, also: str = "") -> None:
         )
 
 
-def read_texts(path: Path, names: Sequence[str] | None = None) -> pd.DataFrame:
+def read_texts(path: Path, names: Sequence[Any] | None = None) -> pd.DataFrame:
     """Return columns of a CSV file as the texts that are written there: (n, columns), empty cells as "". names: of them; None: all."""
     return _parsed(path, index_col=False, dtype=str, keep_default_na=False, usecols=names)
 
@@ -169,7 +165,7 @@ def _check_header(path: Path, where: str) -> None:
 def _check_unchanged(numbers: pd.Series, texts: pd.Series, where: str) -> None:
     """Raise InputError if a column of floats has whole numbers in the file that floats do not hold."""
     large = numbers.abs() >= _EXACT
-    for text, number in zip(texts[large].str.strip(), numbers[large], strict=True):
+    for text, number in zip(texts.str.strip()[large], numbers[large], strict=True):
         if _WHOLE.fullmatch(text) and np.isfinite(number) and int(text) != int(number):
             remedy = "expected no empty cells beside such numbers, or text"
             raise InputError(f"column {numbers.name!r} of {where} has {text}, which would become {int(number)}: {remedy}")
@@ -188,7 +184,7 @@ def _check_whole_numbers(table: pa.Table, where: str) -> None:
 
 def _tell_missing(values: pd.Series, texts: pd.Series, where: str) -> None:
     """Warn of words that were taken for missing values in a column that is not of numbers."""
-    read = texts[values.isna()].str.strip()
+    read = texts.str.strip()[values.isna()]
     found = [word for word in read.unique().tolist() if word]
     if found:
         count = int((read != "").sum())

@@ -238,7 +238,9 @@ def verdicts(rows: Iterable[dict]) -> list[str]:
         plain = [row for row in subject["rows"] if row["pixels"] == "true" and row["seeds"] and row["score"] is None]
         true = next((row for row in plain if row["labels"] == 0), None)
         all_random = [row for row in plain if row["labels"] == 1]
-        for random in all_random if true else []:
+        if true is None:
+            continue
+        for random in all_random:
             name = "random labels" if len(all_random) == 1 else f"{_RANDOM[random['label_mode']]} labels"
             fits = random["fitted"] == random["runs"]
             what = f"fits {name}" if fits else f"does not fit all {name} ({random['train_accuracy']:.1%} of them)"
