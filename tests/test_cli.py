@@ -196,7 +196,7 @@ def test_demo(cli, tmp_path, monkeypatch):
     assert code == 0
     assert f"Report: {tmp_path / 'demo.html'}" in out
     for network in ("mlp-1x512", "small-cnn"):
-        assert f"{network} fits random labels on 1,000 images of digits" in out
+        assert f"{network} fits random labels on 1,000 examples of digits" in out
     runs = json.loads(cli("status", "--json")[1])
     assert len(runs) == 8
     assert all(r["result"]["interpolated"] for r in runs), [r["folder"] for r in runs if not r["result"]["interpolated"]]

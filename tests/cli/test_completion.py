@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+from typing import get_args
 
 import pytest
 
 from shattering.cli import COMMANDS, main
 from shattering.data.catalog import DATASETS
 from shattering.experiments.catalogue import NAMES
+from shattering.randomization import Pixels
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +46,7 @@ def ask(shell, script, words):
         ([""], set(COMMANDS)),
         (["stat"], {"status"}),
         (["capacity", ""], set(COMMANDS["capacity"])),
-        (["run", "--pixels", ""], {"true", "shuffled", "random", "gaussian", "within-class"}),
+        (["run", "--pixels", ""], set(get_args(Pixels))),
         (["run", "--data", "cifar"], {"cifar10", "cifar100"}),
         (["list", ""], {"datasets", "networks", "models", "measures"}),
         (["paper", "figure1"], {"figure1", "figure1a", "figure1b", "figure1c"}),
