@@ -33,6 +33,32 @@ def test_extremes_and_levels():
         accuracy_interval([], 5)
 
 
+@pytest.mark.parametrize("level", [95, 1, 0, -0.5, float("nan"), "0.95", True])
+def test_a_level_is_between_0_and_1(level):
+    for interval in (lambda: mean_interval([0.5, 0.6], 0, 1, level), lambda: accuracy_interval([0.5], 10, level)):
+        with pytest.raises(InputError, match=r"^level is .*, expected a number above 0 and below 1, such as 0\.95$"):
+            interval()
+
+
+def test_counts_and_intervals_are_the_right_way_round():
+    with pytest.raises(InputError, match="n_permutations is -1, expected a whole number of at least 0"):
+        p_floor(-1)
+    with pytest.raises(InputError, match=r"an interval is \(0\.95, 0\.8\), expected its lower end first"):
+        difference_interval(0.9, (0.95, 0.8), 0.5, (0.4, 0.6))
+
+
+def test_accuracies_are_shares():
+    for accuracies in ([50, 60], [0.5, 0.6, 60], [-0.1]):
+        with pytest.raises(InputError, match=r"^accuracies has (50|60|-0\.1), expected numbers in 0…1$"):
+            accuracy_interval(accuracies, 10)
+    with pytest.raises(InputError, match="n_test is 0, expected a whole number of at least 1"):
+        accuracy_interval([0.5], 0)
+    with pytest.raises(InputError, match="values has 2, expected numbers in 0…1"):
+        mean_interval([0.5, 2], 0, 1)
+    assert accuracy_interval(np.array([0.4, 0.6]), 50) == accuracy_interval([0.4, 0.6], 50)
+    assert mean_interval([1 + 1e-12, 1.0], 0, 1)[1] == 1, "rounding is no fault"
+
+
 def test_permutation_p_values():
     assert permutation_p_value(0.9, [0.5] * 19) == 0.05
     assert permutation_p_value(0.5, [0.5] * 19) == 1

@@ -5,30 +5,51 @@ from dataclasses import dataclass
 from math import hypot, inf, isfinite
 from numbers import Real
 from statistics import fmean
+from typing import Annotated, Any
 
 import numpy as np
 from scipy import stats
 
 from shattering.errors import InputError
-from shattering.parameters import Count, Natural, check
+from shattering.parameters import Count, Limit, Natural, check
 
 ROUNDING = 1e-9  # of the largest score: differences up to this are taken for rounding errors
+
+
+class _Between(Limit):
+    """Numbers between 0 and 1, without these two."""
+
+    def __contains__(self, value: object) -> bool:
+        number: Any = value
+        return bool(0 < number < 1)
+
+    def __str__(self) -> str:
+        return "above 0 and below 1, such as 0.95"
+
+
+Level = Annotated[float, _Between()]  # of confidence
 
 
 def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0.95) -> tuple[float, float]:
     """Return a confidence interval for an accuracy, from one accuracy in 0…1 per seed, each on n_test examples.
 
     Three seeds or more: Student's t over the seeds. Fewer say little about their spread: Wilson's interval for the
-    drawing of the test examples alone, all seeds pooled. Raises InputError without accuracies, and for NaN.
+    drawing of the test examples alone, all seeds pooled.
+
+    Raises:
+        InputError: without accuracies, for those that are not in 0…1, for n_test below 1, and for a level that is not between 0 and 1.
 
     Example:
         >>> low, high = accuracy_interval([0.9], n_test=100)
         >>> round(low, 3), round(high, 3)
         (0.826, 0.945)
     """
-    if not accuracies:
+    if not len(accuracies):
         raise InputError("accuracies is empty, expected one per seed")
+    check("n_test", n_test, Count)
+    check("level", level, Level)
     check_finite("accuracies", accuracies)
+    _check_within("accuracies", accuracies, 0, 1)
     if len(accuracies) < 3:
         n = n_test * len(accuracies)
         pooled = stats.binomtest(round(fmean(accuracies) * n), n).proportion_ci(level, method="wilson")
@@ -37,14 +58,19 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
 
 
 def mean_interval(values: Sequence[float], low: float, high: float, level: float = 0.95) -> tuple[float, float] | None:
-    """Compute Student's t interval for the mean of values that lie in low…high; None for fewer than two. Raises InputError for NaN.
+    """Compute Student's t interval for the mean of values that lie in low…high; None for fewer than two.
+
+    Raises:
+        InputError: for values that are NaN, infinite, or not in low…high, and for a level that is not between 0 and 1.
 
     Example:
         >>> low, high = mean_interval([1.0, 2.0, 3.0], -10.0, 10.0)
         >>> round(low, 2), round(high, 2)
         (-0.48, 4.48)
     """
+    check("level", level, Level)
     check_finite("values", values)
+    _check_within("values", values, low, high)
     if len(values) < 2:
         return None
     half = stats.sem(values) * stats.t.ppf((1 + level) / 2, len(values) - 1)
@@ -57,6 +83,13 @@ def check_finite(name: str, values: Sequence[float]) -> None:
     if bad:
         which = f"has {bad[0]!r} ({len(bad)} of {len(values)} are no finite numbers)" if len(values) > 1 else f"is {bad[0]!r}"
         raise InputError(f"{name} {which}, expected finite numbers, which can be compared")
+
+
+def _check_within(name: str, values: Sequence[float], low: float, high: float) -> None:
+    """Raise InputError if a value is not in low…high, but for rounding."""
+    strange = [value for value in values if not low - ROUNDING <= value <= high + ROUNDING]
+    if strange:
+        raise InputError(f"{name} has {strange[0]!r}, expected numbers in {low:g}…{high:g}")
 
 
 def n_as_good(score: float, null_scores: Sequence[float]) -> int:
@@ -112,6 +145,7 @@ def p_floor(n_permutations: int, admissible: float | None = inf) -> float:
         >>> p_floor(19), p_floor(999, admissible=6)
         (0.05, 0.16666666666666666)
     """
+    check("n_permutations", n_permutations, Natural)
     return float(1 / min(n_permutations + 1, inf if admissible is None else admissible))
 
 
@@ -183,7 +217,7 @@ def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_i
     """Return a confidence interval for the difference a - b of independent estimates, from an interval of each at that level.
 
     The square-and-add rule (Newcombe 1998, method 10; MOVER: Zou and Donner 2008), which keeps the asymmetry of the intervals.
-    Raises InputError for NaN.
+    Raises InputError for NaN, and for an interval whose ends are the wrong way round.
 
     Example:
         >>> low, high = difference_interval(0.9, (0.8, 0.95), 0.5, (0.4, 0.6))
@@ -191,6 +225,9 @@ def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_i
         (0.259, 0.512)
     """
     check_finite("estimates and intervals", [a, *a_interval, b, *b_interval])
+    for low, high in (a_interval, b_interval):
+        if low > high:
+            raise InputError(f"an interval is {(low, high)}, expected its lower end first")
     difference = a - b
     below = hypot(a - a_interval[0], b_interval[1] - b)
     above = hypot(a_interval[1] - a, b - b_interval[0])

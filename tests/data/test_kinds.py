@@ -385,8 +385,6 @@ def test_series_with_another_index_are_taken_by_their_places():
 
 def test_a_table_in_a_file_without_target_names_its_columns(tmp_path):
     pd.DataFrame({f"column {k}": [1, 2] for k in range(14)}).to_csv(tmp_path / "wide.csv", index=False)
-    expected = (
-        r"wide.csv has the columns 'column 0', .*'column 11' and 2 more, expected target \(--target .*\), the one with the labels$"
-    )
+    expected = r"wide.csv has the columns 'column 0', .*'column 11' and 2 more, expected target \(--target .*\), the one with the labels$"
     with pytest.raises(InputError, match=expected):
         load_dataset(tmp_path / "wide.csv")

@@ -145,6 +145,19 @@ def of_network(store, make, **hyperparameters):
     return diagnose(run(spec, store, objects=given), given)
 
 
+def of_zeros(image_shape, n_classes):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(math.prod(image_shape), 8), nn.Tanh(), nn.Linear(8, n_classes))
+    for parameter in net.parameters():
+        nn.init.zeros_(parameter)
+    return net
+
+
+def test_weights_that_were_zero_before_training(store):
+    found = of_network(store, of_zeros, epochs=10, batch_size=32, learning_rate=0.1)
+    (finding,) = [finding for finding in found if finding.cause == "weights initialized to zero"]
+    assert "All weights were zero before training, and the loss stays at" in finding.evidence
+
+
 def test_batch_normalization_in_small_batches(store):
     small = {"epochs": 40, "batch_size": 2, "learning_rate": 0.005}
     found = of_network(store, with_batch_norm, **small)

@@ -3,9 +3,11 @@ import pytest
 from scipy import stats
 from sklearn.dummy import DummyClassifier
 from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
 
 from shattering import InputError, NetworkClassifier
 from shattering.experiments.rademacher_complexity import (
+    Rademacher,
     empirical_rademacher,
     kernel_class_bound,
     of_kernel_class,
@@ -72,6 +74,39 @@ def test_vc_bound_against_sauer_and_shelah(n):
         assert v == 0 or sum(comb(n, i) for i in range(v)) < share * 2**n
         assert v <= n
     assert 0.45 * n - 1 <= vc_lower_bound(n, 10, 10)
+
+
+SIGNS = random_signs(4, 3, 0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: of_linear_class(np.eye(4), 1.0, (SIGNS + 1) // 2), "signs has 0, expected -1 and 1 only"),
+        (lambda: of_linear_class(np.eye(4), 1.0, SIGNS[:, :3]), r"signs has shape \(3, 3\), expected \(draws, 4\)"),
+        (lambda: of_linear_class(np.eye(4), -1, SIGNS), "radius is -1, expected a number of at least 0"),
+        (lambda: of_linear_class(np.full((4, 2), np.nan), 1, SIGNS), "X has shape .*, expected finite numbers"),
+        (lambda: of_kernel_class(np.triu(np.ones((4, 4))), 1, SIGNS), "K of shape .* is not symmetric"),
+        (lambda: of_kernel_class(np.ones((4, 3)), 1, SIGNS), "K of shape .* is not symmetric"),
+        (lambda: of_kernel_class(-np.eye(4), 1, SIGNS), "K has negative eigenvalues"),
+        (lambda: of_kernel_class(np.eye(4), -1, SIGNS), "radius is -1"),
+        (lambda: of_kernel_class(np.eye(4), 1, (SIGNS + 1) // 2), "signs has 0"),
+        (lambda: kernel_class_bound(np.array([1, -0.5]), 1), "diagonal has -0.5, expected numbers from 0"),
+        (lambda: kernel_class_bound(np.ones(2), -1), "radius is -1"),
+        (lambda: vc_lower_bound(100, 5, 5, level=95), "level is 95, expected a number above 0 and below 1"),
+        (lambda: empirical_rademacher(nn.Linear(4, 2), np.ones((4, 4)), 1), "model is Linear.*, expected a scikit-learn classifier"),
+        (lambda: empirical_rademacher("nearest-neighbors", np.ones((4, 4)), 1), "model is 'nearest-neighbors', expected a scikit-learn"),
+        (lambda: empirical_rademacher(DummyClassifier, np.ones((4, 4)), 1), "model is <class .*, expected a scikit-learn"),
+    ],
+)
+def test_what_is_out_of_range_is_one_sentence(call, message):
+    with pytest.raises(InputError, match=message):
+        call()
+
+
+def test_an_interval_contains_the_value_where_correlations_exceed_1():
+    low, high = Rademacher((3.0, 3.2, 3.1)).interval
+    assert low < 3.1 < high
 
 
 @pytest.mark.parametrize("bad", [(0, 1, 1), (5, 2, 1), (5, -1, 1), (5, 0, 0)])

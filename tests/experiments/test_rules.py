@@ -37,6 +37,11 @@ def history(accuracies, losses=None, tests=None, step=10):
     )
 
 
+def test_an_accuracy_to_overfit_is_a_share():
+    with pytest.raises(InputError, match="accuracy is 95, expected a number in 0…1"):
+        figure1b.time_to_overfit(history([0.2, 0.96]), accuracy=95)
+
+
 def test_time_to_overfit_is_the_end_of_the_first_epoch_at_95_percent():
     assert figure1b.time_to_overfit(history([0.2, 0.9499, 0.95, 0.3, 1.0])) == 30
     assert figure1b.time_to_overfit(history([0.96])) == 10

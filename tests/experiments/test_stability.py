@@ -44,3 +44,11 @@ def test_no_more_examples_are_replaced_than_there_are():
     split = make_split(n=12)
     with pytest.raises(InputError, match="n_replaced"):
         replace_one(DummyClassifier(), split, split, split, 13)
+    with pytest.raises(InputError, match=r"n_replaced is 2\.5, expected a whole number of at least 1"):
+        replace_one(DummyClassifier(), split, split, split, 2.5)
+
+
+def test_a_module_is_no_model():
+    split = make_split(n=12)
+    with pytest.raises(InputError, match=r"model is Linear.*, expected a scikit-learn classifier"):
+        replace_one(torch.nn.Linear(4, 2), split, split, split, 2)

@@ -1,18 +1,22 @@
 import textwrap
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
+from shattering.data.arrays import dataset_from_arrays
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
 from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
+from shattering.learners.own import record_of
 from shattering.learners.wrapped import TrainingFunction, Wrapped
 from shattering.runs.objects import with_seed
 
@@ -117,6 +121,93 @@ def test_a_users_own_random_state_stays():
     nested = with_seed(make_pipeline(StandardScaler(), RandomForestClassifier()), 7)
     assert nested.get_params()["randomforestclassifier__random_state"] == 7
     assert with_seed(NetworkClassifier(), 7).random_state == 7  # type: ignore[attr-defined]  # the network has one
+    network = with_seed(make_pipeline(NetworkClassifier()), 7).get_params()["networkclassifier__random_state"]
+    assert network == 7, "the default of the nested estimator's own class counts"
+    assert with_seed(make_pipeline(NetworkClassifier(random_state=3)), 7).get_params()["networkclassifier__random_state"] == 3
+
+
+def swapped(seed, split):
+    return nearest_mean(split, seed)
+
+
+def of_arrays(X, y, seed):
+    return None
+
+
+def test_the_seed_reaches_a_training_function_by_its_name():
+    seen = []
+
+    def train(split, epochs=3, seed=0):
+        seen.append((epochs, seed))
+        return nearest_mean(split, seed)
+
+    def by_keyword(split, *, seed):
+        seen.append((3, seed))
+        return nearest_mean(split, seed)
+
+    data = load_dataset("digits", n_train=50).train
+    for function in (train, by_keyword):
+        fit_split(with_seed(as_model(function)[1], 7), data)
+    assert seen == [(3, 7), (3, 7)]
+
+
+SHARED = nn.Linear(64, 10)
+TABLE, LOG = np.eye(10), []
+
+
+def spoil(split):
+    with torch.no_grad():
+        SHARED.weight += split.inputs.float().flatten(1).mean()
+
+
+def continuing(split, seed):
+    spoil(split)
+    return lambda new: SHARED(new.inputs.float().flatten(1))
+
+
+def logging(split, seed):
+    LOG.append(TABLE[0])
+    return nearest_mean(split, seed)
+
+
+def test_a_training_function_that_goes_on_from_the_fit_before_is_told():
+    data = load_dataset("digits", n_train=50).train
+    (note,) = record_of(TrainingFunction(continuing).fit(data)).notes
+    assert note == (
+        "The training function continuing has changed SHARED, from outside of it, so that its fits are not independent: make such things "
+        "inside of it."
+    )
+    for clean in (logging, nearest_mean):
+        assert record_of(TrainingFunction(clean).fit(data)).notes == ()
+
+
+def test_the_predict_function_gets_no_labels():
+    data = load_dataset("digits", n_train=50).train
+    seen = []
+    fitted = TrainingFunction(lambda split, seed: lambda new: seen.append(new) or new.labels).fit(data)
+    assert not fitted.predict(data).any()
+    assert not seen[0].true_labels.any()
+    assert not seen[0].y.any()
+    assert bool(data.labels.any()), "the user's own split keeps its labels"
+
+
+def test_scores_in_a_dataframe_are_read_by_their_columns():
+    data = dataset_from_arrays(np.eye(4), ["a", "b"] * 2, np.eye(4), ["a", "b"] * 2).train
+    of = np.array([[0.1, 0.9], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]])  # the first column is of the second class
+    for columns in (["b", "a"], [1, 0]):
+        table = pd.DataFrame(of, columns=columns)
+        assert TrainingFunction(lambda split, seed, table=table: lambda new: table).fit(data).predict(data).tolist() == ["a", "b", "a", "b"]
+    truths = dataset_from_arrays(np.eye(4), [False, True] * 2, np.eye(4), [False, True] * 2).train
+    table = pd.DataFrame(of, columns=[True, False])
+    fitted = TrainingFunction(lambda split, seed: lambda new: table).fit(truths)
+    assert fitted.predict(truths).tolist() == [False, True, False, True]
+    plain = pd.DataFrame(of)
+    assert TrainingFunction(lambda split, seed: lambda new: plain).fit(data).predict(data).tolist() == ["b", "a", "b", "a"]
+    other = pd.DataFrame(of, columns=["no", "yes"])
+    with pytest.raises(
+        InputError, match=r"^the predict function of .* returned scores with the columns \['no', 'yes'\], expected the labels"
+    ):
+        TrainingFunction(lambda split, seed: lambda new: other).fit(data).predict(data)
 
 
 class NoReset(nn.Module):
@@ -138,6 +229,10 @@ class NoReset(nn.Module):
         (Net, {"epochs": 0}, "epochs is 0"),
         (nearest_mean, {"epochs": 3}, "expected none beside a training function"),
         (lambda a, b, c: None, {}, "function <lambda> takes a, b, c"),
+        (swapped, {}, "training function swapped takes seed, split; expected a split first, a parameter named seed, and no others"),
+        (of_arrays, {}, "training function of_arrays takes X, y, seed; expected a split first"),
+        (FrozenEstimator(KNeighborsClassifier()), {}, r"model is a FrozenEstimator, which .* the estimator that it holds \(KNeighbors"),
+        (make_pipeline(FrozenEstimator(StandardScaler()), KNeighborsClassifier()), {}, "model Pipeline has a FrozenEstimator at frozen"),
         (StandardScaler(), {}, "model StandardScaler is a transformer, expected a classifier"),
     ],
 )
@@ -148,8 +243,13 @@ def test_bad_models(what, hyperparameters, message):
 
 def test_bad_results_of_a_training_function():
     data = load_dataset("digits", n_train=50).train
-    with pytest.raises(InputError, match="returned an int, expected a function"):
-        TrainingFunction(lambda split, seed: 3).fit(data)
+    for wrong, message in (
+        (3, "returned an int, expected a function"),
+        (nn.Linear(64, 10), "returned a Linear, which is a torch module, expected a function of a split"),
+        (FixedNet, "returned the class FixedNet, expected a function"),
+    ):
+        with pytest.raises(InputError, match=message):
+            TrainingFunction(lambda split, seed: wrong).fit(data)  # noqa: B023
     for returned, message in (
         (np.zeros(3), r"returned shape \(3,\), expected \(50,\) classes"),
         (

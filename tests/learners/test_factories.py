@@ -130,6 +130,15 @@ def test_a_module_that_would_keep_trained_weights_is_refused_with_the_remedy(mod
     Given(module)
 
 
+@pytest.mark.parametrize("start", ["given", "reinitialized"])
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
+def test_instances_whose_copies_would_not_be_their_own_are_refused(start):
+    with pytest.raises(InputError, match=r"^the module is TorchScript .*, whose copies compute with its own weights, expected"):
+        as_model(torch.jit.script(nn.Linear(4, 2)), start=start)
+    with pytest.raises(InputError, match=r"^weight of Linear is on the meta device, where tensors have no values, expected"):
+        as_model(nn.Linear(4, 2, device="meta"), start=start)
+
+
 def test_start_is_for_instances_alone():
     for what in (nn.Identity, "mlp-1x16", NetworkClassifier(), lambda split, seed: None):
         with pytest.raises(InputError, match=r"start is 'given' beside .*, expected it beside an instance of a torch module alone"):

@@ -30,6 +30,57 @@ def test_it_fits_random_labels_and_says_so(seed):
     assert 0.0 <= net.score(data.test) < 0.25
 
 
+class Draws(nn.Module):
+    """Draws a tensor that is not stored with its weights: with torch, or with NumPy, which a network's seed does not seed."""
+
+    def __init__(self, source="torch"):
+        super().__init__()
+        self.last = nn.Linear(64, 10)
+        self.register_buffer("scale", torch.rand(64), persistent=False)
+        self.shift = torch.rand(64) if source == "torch" else torch.from_numpy(np.random.rand(64).astype(np.float32))  # noqa: NPY002
+
+    def forward(self, images):
+        return self.last(images.flatten(1) * self.scale + self.shift)
+
+
+def test_what_a_constructor_draws_is_the_same_in_a_loaded_network_or_is_told(tmp_path):
+    data = load_dataset("digits", n_train=50)
+    net = NetworkClassifier(lambda shape, k: Draws(), epochs=1, random_state=3).fit(data.train)
+    net.save(tmp_path / "m")
+    again = NetworkClassifier(lambda shape, k: Draws(), epochs=1, random_state=3).load(tmp_path / "m")
+    assert torch.equal(again.logits(data.test), net.logits(data.test))
+    assert net.notes_ == ()
+    (note,) = NetworkClassifier(lambda shape, k: Draws("numpy"), epochs=1).fit(data.train).notes_
+    assert note.startswith("shift of Draws is not stored with its weights, and other values when it is built again")
+
+
+class Extra(nn.Linear):
+    def get_extra_state(self):
+        return {"version": 1}
+
+
+class Complex(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(64, 10, dtype=torch.complex64))
+
+    def forward(self, images):
+        return (images.flatten(1).to(torch.complex64) @ self.weight).abs()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Linear(64, 10, device="meta"), "weight of Linear is on the meta device, where tensors have no values"),
+        (Complex, "weight of Complex is complex, expected real parameters"),
+        (lambda: Extra(64, 10), "state_dict of Extra has a dict at '_extra_state', which is not stored with the weights"),
+    ],
+)
+def test_modules_that_cannot_be_trained_or_stored_are_refused(make, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        NetworkClassifier(lambda shape, k: make(), epochs=10**6).fit(load_dataset("digits", n_train=50).train)
+
+
 def test_it_goes_on_after_fitting_unless_told_to_stop():
     data = load_dataset("digits", n_train=100)
     net = NetworkClassifier(epochs=30, batch_size=10, learning_rate=0.05).fit(data.train)

@@ -1,5 +1,7 @@
 """Values and labels reach models and scorers as they were given."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, get_scorer, roc_auc_score
+from sklearn.model_selection import GridSearchCV, GroupKFold
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
@@ -57,6 +60,19 @@ def test_tables_reach_estimators_and_training_functions_in_their_own_type(kind):
         np.testing.assert_array_equal(X, given)
     assert seen_by_function[0].label_values.tolist() == [1, 2]
     assert seen_by_function[0].labels.tolist() == [0, 1] * 6
+
+
+def test_a_search_by_groups_gets_them_or_is_told_what_it_lacks():
+    X, y, groups = np.arange(24.0).reshape(12, 2), [1, 2] * 6, torch.arange(12) // 2
+    split = dataset_from_arrays(X, y, X, y).train
+    search = GridSearchCV(DecisionTreeClassifier(), {"max_depth": [1, 2]}, cv=GroupKFold(2))
+    assert fit_split(search, replace(split, groups=groups)).n_splits_ == 2
+    with pytest.raises(InputError, match=r"^GridSearchCV splits by groups, which it was not given, expected groups beside"):
+        fit_split(search, split)
+    with pytest.raises(
+        InputError, match=r"^Pipeline splits by groups, which it was not given, expected one that takes the groups in its own"
+    ):
+        fit_split(make_pipeline(search), replace(split, groups=groups))
 
 
 def test_images_are_scaled_by_their_type_and_tables_are_not():

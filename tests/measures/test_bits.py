@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from shattering import InputError
-from shattering.measures.bits import arrangement_bits, bits_memorized, error_bits
+from shattering.measures.bits import arrangement_bits, bits_memorized, bootstrap_interval, error_bits, log2_likelihood
 
 
 def rng(seed: int) -> np.random.Generator:
@@ -119,5 +119,13 @@ def test_bad_numbers():
         bits_memorized(np.array([0, 1]), np.array([0, 1]), 2, "labels")  # type: ignore[arg-type]  # what is tested
     with pytest.raises(InputError, match="n_wrong is 4, expected a whole number in 0…3"):
         error_bits(3, 4, 2)
-    with pytest.raises(InputError, match="counts has -1"):
-        arrangement_bits(np.array([-1, 2]))
+    for counts, found in (([-1, 2], "-1"), ([math.nan, 2], "nan"), ([1.5, 2], "1.5"), ([math.inf, 2], "inf")):
+        with pytest.raises(InputError, match=f"counts has {found}, expected whole numbers from 0"):
+            arrangement_bits(np.array(counts))
+    for counts in ([[1, 2], [3, 4]], ["1", "2"], 3):
+        with pytest.raises(InputError, match=r"counts has shape .*, expected whole numbers of shape \(k,\)"):
+            arrangement_bits(np.array(counts))
+    with pytest.raises(InputError, match="labels has 2, expected 0…1"):
+        log2_likelihood(np.array([0, 2]), np.eye(2), 2)
+    with pytest.raises(InputError, match="level is 95, expected a number above 0 and below 1"):
+        bootstrap_interval([0.1, 0.2, 0.3], level=95)

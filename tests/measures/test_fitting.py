@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from shattering import Dataset, InputError, NetworkClassifier, RunSpec, Split, Store, run
 from shattering.measures.fitted import NotComputable, margins_of
@@ -152,9 +153,69 @@ def test_features_and_hidden_layers():
 MODULE, INPUTS = nn.Linear(3, 3), torch.zeros(4, 3)
 
 
+def test_a_frame_of_numbers_and_labels_that_are_texts():
+    """Texts have the places that they have in a Dataset: the classes in order."""
+    inputs, labels = torch.randn(12, 3, generator=torch.Generator().manual_seed(0)), torch.arange(12) % 3
+    plain = as_fitted(MODULE, (inputs, labels))
+    frame = pd.DataFrame(inputs.numpy(), columns=list("abc"))
+    texts = pd.Series(np.array(["ant", "bee", "cat"])[labels.numpy()])
+    for given in ((frame, texts), (inputs.numpy(), texts.tolist()), (frame, pd.Series(labels.numpy(), dtype="Int64"))):
+        made = as_fitted(MODULE, given)
+        assert torch.equal(made.labels, labels)
+        torch.testing.assert_close(made.logits, plain.logits)
+
+
+@pytest.mark.parametrize(
+    ("known", "message"),
+    [
+        ({"twin": MODULE}, r"twin is Linear.*, expected a Fitted \(that as_fitted returns\) or none"),
+        ({"siblings": [MODULE]}, r"siblings is \[Linear.*, expected a list"),
+        ({"history": [1.0]}, r"history is \[1.0\], expected a DataFrame or none"),
+        ({"examples": {}}, r"examples is \{\}, expected a DataFrame or none"),
+        ({"initial": "zeros"}, "initial is 'zeros', expected a Module or none"),
+        ({"prepare": 5}, "prepare is 5, expected a function or none"),
+        ({"seed": 1.5}, "seed is 1.5, expected a whole number or none"),
+        ({"block": 0}, "block is 0, expected a whole number of at least 1 or none"),
+        ({"unlabelled": torch.zeros(4, 5)}, r"unlabelled has inputs of another kind than data: the module does not take inputs of shape"),
+        ({"unlabelled": (INPUTS, torch.zeros(4))}, "unlabelled is a tuple, expected a Split, or inputs without labels"),
+        (
+            {"prepare": lambda inputs: inputs[:1]},
+            r"prepare returned shape \(1, 3\) for inputs of shape \(2, 3\), expected a tensor",
+        ),
+        ({"prepare": lambda inputs: inputs.numpy()}, "prepare returned a ndarray for inputs of shape"),
+        ({"prepare": lambda inputs: inputs["a"]}, "the inputs cannot be prepared"),
+    ],
+)
+def test_what_else_is_known_is_of_its_type(known, message):
+    with pytest.raises(InputError, match=message):
+        as_fitted(MODULE, (INPUTS, torch.arange(4) % 3), **known)
+
+
+def test_rows_that_a_preparation_drops_later_are_missed():
+    made = as_fitted(MODULE, (torch.arange(12.0).reshape(4, 3), torch.arange(4) % 3), prepare=lambda inputs: inputs[inputs[:, 0] < 9])
+    with pytest.raises(InputError, match=r"prepare returned shape \(3, 3\) for inputs of shape \(4, 3\)"):
+        _ = made.logits
+
+
 @pytest.mark.parametrize(
     ("model", "given", "message"),
     [
+        (
+            MODULE,
+            DataLoader(TensorDataset(INPUTS)),
+            "data is a DataLoader, expected what the Linear was trained on: a Dataset",
+        ),
+        (
+            MODULE,
+            (DataLoader(TensorDataset(INPUTS)), [0, 1, 2, 0]),
+            "the inputs are a DataLoader, expected a tensor, an array",
+        ),
+        (trained("mlp"), data().train.inputs, "data is a Tensor, expected what the NetworkClassifier was trained on"),
+        (MODULE, (INPUTS,), "data is a tuple of another length"),
+        (MODULE, (pd.DataFrame({"a": ["x"] * 4}), [0, 1, 2, 0]), r"the inputs\['a'\] has "),
+        (MODULE, (INPUTS, ["a", "b", "a", "b"]), "labels are texts of 2 kinds, expected 3, one a class of the module, or whole numbers"),
+        (MODULE, (INPUTS, ["a", "b", "c", "d"]), "labels range over 0…3"),
+        (MODULE, (INPUTS, ["a", None, "c", "d"]), "labels has 1 rows without a label"),
         (MODULE, None, r"data is None, expected what the Linear was trained on"),
         (object(), data().train, "model is an object, expected a fitted NetworkClassifier, a torch module or a stored run"),
         (NetworkClassifier(), data().train, "the NetworkClassifier is not fitted"),

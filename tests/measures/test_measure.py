@@ -12,8 +12,12 @@ from torch import nn
 
 from shattering import MEASURES, InputError, NetworkClassifier, RunSpec, Split, Store, measure, run
 from shattering.cli import main
+from shattering.measures.curvature import hessian_trace, weighted_trace
 from shattering.measures.fitted import NotComputable
 from shattering.measures.fitting import as_fitted
+from shattering.measures.learning_coefficient import local_learning_coefficient
+from shattering.measures.sensitivity import critical_sample_ratio
+from shattering.measures.spectra import fit_tail
 from tests.measures.networks import ALL, NETWORKS, data, fitted, small_data, small_relu, trained
 
 
@@ -214,3 +218,35 @@ def test_the_list(capsys):
     rows = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in rows] == list(MEASURES)
     assert set(rows[0]) == {"name", "formula", "source", "needs", "cost", "sign"}
+
+
+@pytest.mark.parametrize(
+    ("returned", "found"),
+    [
+        (None, "None"),
+        (np.zeros(3), r"a ndarray of shape \(3,\)"),
+        (torch.zeros(2), r"a Tensor of shape \(2,\)"),
+        ("0.5", "'0.5'"),
+        ([1], r"\[1\]"),
+    ],
+)
+def test_what_a_measure_of_ones_own_returns_is_a_number(returned, found):
+    with pytest.raises(InputError, match=f"measure mine returned {found}, expected a number"):
+        measure(small_relu(), small_data(), {"mine": lambda fitted: returned})
+    assert measure(small_relu(), small_data(), {"mine": lambda fitted: torch.ones(1)}).loc["mine", "value"] == 1
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda made: hessian_trace(made, 0), "probes is 0, expected a whole number of at least 1"),
+        (lambda made: weighted_trace(made, 2.5), "probes is 2.5, expected a whole number of at least 1"),
+        (lambda made: local_learning_coefficient(made, chains=0), "chains is 0, expected a whole number of at least 1"),
+        (lambda made: local_learning_coefficient(made, steps=0), "steps is 0, expected a whole number of at least 1"),
+        (lambda made: critical_sample_ratio(made, -1), "radius is -1, expected a number of at least 0"),
+        (lambda made: fit_tail(np.array([-1.0, 2.0])), "values is .*, expected positive numbers of shape"),
+    ],
+)
+def test_parameters_of_measures_have_ranges(call, message):
+    with pytest.raises(InputError, match=message):
+        call(as_fitted(small_relu(), small_data()))

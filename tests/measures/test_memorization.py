@@ -72,6 +72,23 @@ def test_precision_by_hand():
             precision_at_k(ranking, k)
 
 
+def test_without_corrupted_labels_there_is_none_to_find():
+    ranking = label_error_ranking(EXAMPLES.assign(changed=False))
+    with pytest.raises(InputError, match="ranking has no corrupted label"):
+        precision_at_k(ranking, 2)
+    assert math.isnan(average_precision(ranking))
+
+
+def test_an_untracked_network_has_no_examples():
+    net = NetworkClassifier("mlp-1x4", epochs=1).fit(load_dataset("digits", n_train=30).train)
+    with pytest.raises(InputError, match="examples is None, expected a table with one row per example: train with track_examples=True"):
+        label_error_ranking(net.examples_)
+    with pytest.raises(InputError, match="examples has no column final_loss, expected those of a training with track_examples=True"):
+        label_error_ranking(EXAMPLES.drop(columns="final_loss"), "final_loss")
+    with pytest.raises(InputError, match="ranking has no column label_quality"):
+        precision_at_k(EXAMPLES, 2)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_ties_count_by_expectation_over_their_orders(seed):
     generator = np.random.default_rng(seed)

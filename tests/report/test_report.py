@@ -1,9 +1,11 @@
 import re
+import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from shattering import InputError, RunSpec, Store, run, runs_table, summary_table, write_report
@@ -75,6 +77,46 @@ def test_folds_are_no_seeds(tmp_path, capsys):
     assert "<td>2 (6 runs) <span" in page.render(store.everything())
     (one,) = summary_rows(done[:3])
     assert (one["seeds"], one["runs"], one["test_sd"]) == (1, 3, None)
+
+
+def test_a_copied_folder_counts_once(store, tmp_path):
+    """By `cp -r`, and as a run that was renamed and run again; with a warning that names the folders."""
+    copied = Store(shutil.copytree(store.root, tmp_path / "store"))
+    own, renamed = copied.folder(SPECS[0]), copied.root / "first try"
+    shutil.copytree(own, copied.root / f"{own.name}-copy")
+    own.rename(renamed)
+    run(SPECS[0], copied)
+    with pytest.warns(UserWarning, match=rf"has 2 copies of runs, .*{own.name}-copy \(of {own.name}\), first try \(of {own.name}\)"):
+        runs = copied.runs()
+    pd.testing.assert_frame_equal(summary_table(runs), summary_table(store.runs()))
+    assert own in [run.folder for run in runs]
+    shutil.rmtree(own)
+    shutil.rmtree(copied.root / f"{own.name}-copy")
+    assert renamed in [run.folder for run in copied.runs()], "the only one is no copy"
+
+
+def test_a_store_its_folder_or_runs_are_runs(store, tmp_path, monkeypatch):
+    for runs in (store, store.root, str(store.root), iter(store.everything())):
+        pd.testing.assert_frame_equal(summary_table(runs), summary_table(store.runs()))
+    pd.testing.assert_frame_equal(runs_table(store), runs_table(store.runs()))
+    assert to_spec(figures.loss_curves(store)) == to_spec(figures.loss_curves(store.runs()))
+    monkeypatch.chdir(tmp_path)
+    assert write_report(store, "r.html").read_text().count("<h3>") == page.render(store.runs()).count("<h3>")
+
+
+@pytest.mark.parametrize("call", [runs_table, summary_table, figures.run_charts, lambda runs: write_report(runs, "r.html")])
+def test_what_are_no_runs_is_one_sentence(call, store):
+    one = store.runs()[0]
+    for bad, found in ((one, "is <Run digits"), (5, "is 5"), ([one, 5], "has 5"), (None, "is None")):
+        with pytest.raises(InputError, match=f"runs {found}.*, expected a store, its folder, or a list of runs"):
+            call(bad)
+    with pytest.raises(InputError, match="store nowhere does not exist, expected a folder of runs"):
+        call("nowhere")
+
+
+def test_a_page_has_a_path():
+    with pytest.raises(InputError, match="path is None, expected the path of a page"):
+        write_report([], None)
 
 
 def test_runs_that_are_not_done_stay_in_the_tables(broken_store):

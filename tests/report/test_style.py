@@ -154,3 +154,8 @@ def test_a_chart_with_colours_alone_is_found():
     markers = alt.Chart(some_of(data, ["split"])).mark_point().encode(x="x:Q", y="x:Q", **looks)
     assert untold(to_spec(lines))[0] == ["model"]
     assert untold(to_spec(alt.layer(lines, markers)))[0] == []
+
+
+def test_lines_have_at_least_one_marker():
+    with pytest.raises(InputError, match="n is 0, expected a whole number of at least 1"):
+        some_of(pd.DataFrame({"run": ["a"], "step": [1]}), ["run"], 0)

@@ -169,7 +169,11 @@ def stuck(trained: Trained) -> Iterator[Finding]:
     end, guessing = tail(trained.run.history)["train_loss"].to_numpy(), entropy(trained.train)
     if not end.mean() >= GUESSING * guessing or still_falling(trained.run.history) is not None or trained.logits is None:
         return
-    moved = _distance(trained.module, trained.initial) / _norm(trained.initial)
+    distance, norm = _distance(trained.module, trained.initial), _norm(trained.initial)
+    if not norm:
+        yield _from_zero(end.mean(), guessing, distance)
+        return
+    moved = distance / norm
     first, last = trained.run.history["learning_rate"].iloc[[0, -1]]
     evidence = (
         f"The loss stays at {end.mean():.4g}, and guessing by the labels' frequencies has {guessing:.4g}. With learning rates of "
@@ -183,6 +187,15 @@ def stuck(trained: Trained) -> Iterator[Finding]:
         if _is_constant(trained.logits):
             evidence += f" Its output is the same for all {len(trained.logits):,} examples looked at, as if its units had died."
         yield Finding("learning rate too high", evidence, "Train with a learning rate a tenth as high.", "likely")
+
+
+def _from_zero(loss: float, guessing: float, distance: float) -> Finding:
+    """Report that all weights were zero before training: hidden units that start alike stay alike, or have no gradient at all."""
+    evidence = (
+        f"All weights were zero before training, and the loss stays at {loss:.4g}, where guessing by the labels' frequencies has "
+        f"{guessing:.4g}. Training moved the weights to a norm of {distance:.2g}."
+    )
+    return Finding("weights initialized to zero", evidence, "Initialize the weights at random, as torch's layers do.", "possible")
 
 
 def entropy(train: Split) -> float:

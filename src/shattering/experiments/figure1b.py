@@ -10,6 +10,7 @@ import pandas as pd
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, few_seeds, judge
 from shattering.experiments.reference import MODEL_NAMES
 from shattering.experiments.scales import CORRUPTIONS, Scale
+from shattering.parameters import Share, check_arguments
 from shattering.report.charts import SIZE, Chart, series, spread, whiskers
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
@@ -48,7 +49,7 @@ def outcomes(scale: Scale, runs: Runs) -> dict[str, dict[float, Outcome]]:
     return {network: {p: runs.outcome(scale.cifar.specs(network, labels=p)) for p in CORRUPTIONS} for network in NETWORKS}
 
 
-def time_to_overfit(history: pd.DataFrame, accuracy: float = OVERFIT) -> int | None:
+def time_to_overfit(history: pd.DataFrame, accuracy: Share = OVERFIT) -> int | None:
     """Return the time to overfit: updates until the end of the first epoch whose online training accuracy is at least `accuracy`.
 
     The paper does not define its measure. All its networks exceed 95 % on random labels, and so do ours.
@@ -64,6 +65,7 @@ def time_to_overfit(history: pd.DataFrame, accuracy: float = OVERFIT) -> int | N
         >>> time_to_overfit(pd.DataFrame({"step": [10, 20], "train_accuracy": [0.5, 0.97]}))
         20
     """
+    check_arguments(time_to_overfit, locals(), "accuracy")
     epochs = zip(history["step"], history["train_accuracy"], strict=True)
     return next((int(step) for step, online in epochs if online >= accuracy), None)
 

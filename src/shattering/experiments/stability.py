@@ -23,9 +23,11 @@ from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.experiments import rademacher
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
+from shattering.experiments.rademacher_complexity import check_is_estimator
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import fit_split, predict_split
+from shattering.parameters import Count, check_arguments
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, series, share_axis, whiskers
 from shattering.report.style import MARK
@@ -104,7 +106,7 @@ def replace_one(
     train: Split,
     fresh: Split,
     test: Split,
-    n_replaced: int = 20,
+    n_replaced: Count = 20,
     seed: int = 0,
     on_fit: Callable[[int], None] | None = None,
 ) -> Stability:
@@ -125,7 +127,7 @@ def replace_one(
         How the losses change, with an entry per replaced example.
 
     Raises:
-        InputError: for fewer training or fresh examples than n_replaced.
+        InputError: for fewer training or fresh examples than n_replaced, and for a model that is no scikit-learn classifier.
 
     Example:
         >>> from sklearn.neighbors import KNeighborsClassifier
@@ -134,7 +136,9 @@ def replace_one(
         >>> replace_one(KNeighborsClassifier(1), data.train, data.validation, data.test, n_replaced=3).uniform
         1.0
     """
-    if not 1 <= n_replaced <= min(len(train), len(fresh)):
+    check_is_estimator(model)
+    check_arguments(replace_one, locals(), "n_replaced")
+    if not n_replaced <= min(len(train), len(fresh)):
         raise InputError(f"n_replaced is {n_replaced}, expected 1…{min(len(train), len(fresh))}, as many as there are examples")
     rows = np.sort(seeds.generator(seed, "replaced").choice(len(train), n_replaced, replace=False)).tolist()
     before = _losses(model, train, (test, train.subset(torch.tensor(rows))))

@@ -5,18 +5,20 @@ from collections.abc import Callable, Mapping
 from typing import Any, Literal, get_args
 
 from sklearn.base import BaseEstimator, clone
+from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from shattering.errors import InputError, a_type, blamed, shown, unknown
 from shattering.learners import MODELS
 from shattering.learners.factories import ModuleFactory, of_instance, required_parameters, size_of, takes_shape_and_classes
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.others import is_skorch, parts, wants_codes
 from shattering.learners.own import traits
 from shattering.learners.predictions import check_kind, kind_of_model
 from shattering.learners.regressor import NetworkRegressor
 from shattering.learners.settings import settled
 from shattering.learners.targets import import_target, is_target
-from shattering.learners.wrapped import TrainingFunction, Wrapped, is_skorch, wants_codes
+from shattering.learners.wrapped import TrainingFunction, Wrapped
 from shattering.networks import NETWORKS, find_network
 
 Inputs = Literal["auto", "table", "images"]
@@ -138,12 +140,35 @@ def _with(estimator: Any, hyperparameters: dict) -> Any:
 
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
     name = type(estimator).__name__
+    _check_not_frozen(estimator, name)
     check_kind(estimator, kind_of_model(estimator) == "regressor", name)
     if traits(estimator).takes_splits:
         return name, estimator, {}
     if inputs == "images" or is_skorch(estimator) or wants_codes(estimator):
         estimator = Wrapped(estimator, inputs == "images" or (inputs == "auto" and is_skorch(estimator)))
     return name, estimator, {}
+
+
+def _check_training(function: Callable, name: str) -> None:
+    """Raise InputError for a training function that cannot be called with a split, and with the seed by its name."""
+    signature = inspect.signature(function)
+    try:
+        signature.bind(None, seed=0)
+    except TypeError:
+        takes = ", ".join(signature.parameters)
+        raise InputError(
+            f"training function {name} takes {takes}; expected a split first, a parameter named seed, and no others that have to be given: "
+            f"such as lambda split, seed: {name if name.isidentifier() else 'train'}(…)"
+        ) from None
+
+
+def _check_not_frozen(estimator: Any, name: str) -> None:
+    """Raise InputError for a `FrozenEstimator`, also within a pipeline or search: its fit does nothing, so noise would not be fitted."""
+    for place, part in parts(estimator).items():
+        if isinstance(part, FrozenEstimator):
+            held = type(part.estimator).__name__
+            where = f"model {name} has a FrozenEstimator at {place}" if place else "model is a FrozenEstimator"
+            raise InputError(f"{where}, which is not fitted to randomized data, expected the estimator that it holds ({held})")
 
 
 def _network(name: str, factory: Callable, hyperparameters: dict) -> tuple[str, BaseEstimator, dict]:
@@ -158,6 +183,7 @@ def _function(function: Callable, hyperparameters: dict, inputs: Inputs) -> tupl
     if "seed" in inspect.signature(function).parameters:
         if hyperparameters:
             raise InputError(f"hyperparameters is {hyperparameters}, expected none beside a training function, which has its own")
+        _check_training(function, name)
         return name, TrainingFunction(function), {}
     if not parameters:
         with blamed(name):

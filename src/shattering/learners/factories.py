@@ -10,7 +10,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import nn
 
-from shattering.errors import InputError, reason, unknown
+from shattering.errors import InputError, a_type, reason, unknown
 from shattering.identity.pieces import Described, Part
 from shattering.networks.forward import lazy_names
 
@@ -106,6 +106,12 @@ class OfInstance(Described):
     start: ClassVar[Start]
 
     def __init__(self, module: nn.Module):
+        if isinstance(module, torch.jit.ScriptModule):
+            raise InputError(
+                f"the module is TorchScript ({type(module).__name__}), whose copies compute with its own weights, expected the module "
+                "before torch.jit, its class, or a function that makes it"
+            )
+        check_values(module)
         try:
             deepcopy(module)
         except Exception as error:  # whatever its layers raise
@@ -229,6 +235,32 @@ def own_training(module: nn.Module) -> str:
         f"The {' and '.join(names)} of {what} were not used: its forward was trained, with the optimizer and the loss of the "
         "hyperparameters. To train it by its own, give a training function (split, seed) → predict."
     )
+
+
+def check_values(module: nn.Module) -> None:
+    """Raise InputError for a parameter or buffer on the meta device."""
+    tensors = [*module.named_parameters(), *module.named_buffers()]
+    if empty := [name for name, tensor in tensors if tensor.is_meta and not torch.nn.parameter.is_lazy(tensor)]:
+        raise InputError(
+            f"{empty[0]} of {type(module).__name__} is on the meta device, where tensors have no values, expected a module that is made "
+            'without device="meta"'
+        )
+
+
+def check_trainable(module: nn.Module) -> None:
+    """Raise InputError for a module whose tensors have no values, are complex, or whose state is more than tensors."""
+    check_values(module)
+    name = type(module).__name__
+    if complex_ones := [key for key, parameter in module.named_parameters() if parameter.requires_grad and parameter.is_complex()]:
+        raise InputError(
+            f"{complex_ones[0]} of {name} is complex, expected real parameters: torch.view_as_complex makes complex ones of these"
+        )
+    if others := [(key, value) for key, value in module.state_dict().items() if not isinstance(value, torch.Tensor)]:
+        key, value = others[0]
+        raise InputError(
+            f"state_dict of {name} has {a_type(value)} at {key!r}, which is not stored with the weights, expected tensors alone: "
+            "without get_extra_state, or with register_buffer for what has to be kept"
+        )
 
 
 def of_instance(module: nn.Module, start: str | None) -> OfInstance:

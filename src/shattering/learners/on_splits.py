@@ -1,5 +1,6 @@
 """Any model on a `Split`: ours take one, scikit-learn's take X and y."""
 
+import inspect
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,14 +9,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from shattering.data.labels import codes_among
 from shattering.data.split import Split
 from shattering.errors import InputError, reason
 from shattering.learners.network import NetworkClassifier
+from shattering.learners.others import labels_within
 from shattering.learners.own import OwnModel, is_exactly_ours, record_of, traits
-from shattering.learners.predictions import as_array, check_kind, checked_codes, checked_numbers
+from shattering.learners.predictions import as_array, check_kind, checked_codes, checked_numbers, in_order
 from shattering.learners.scores import top5_accuracy
 
 
@@ -39,6 +42,11 @@ def _given(model: Any, split: Split) -> Split:
     return split if is_exactly_ours(model) else split.copy()
 
 
+def _labels(model: Any, split: Split) -> np.ndarray:
+    """Return the labels (k,) that a model is fitted to and predicts, in the order of the classes."""
+    return split.label_values if traits(model).takes_splits else labels_within(model, split.label_values)
+
+
 _NO_NUMBERS = "|".join(
     (  # what NumPy, pandas and scikit-learn say of values that are no numbers
         "could not convert string to float",
@@ -52,7 +60,7 @@ _NO_NUMBERS = "|".join(
 
 def _fit_table(model: Any, split: Split) -> None:
     try:
-        model.fit(split.X, split.y)
+        _fit_rows(model, split)
     except (ValueError, TypeError) as error:
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
@@ -63,6 +71,25 @@ def _fit_table(model: Any, split: Split) -> None:
             raise
         named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])
         raise InputError(f"{reason(error)}; the labels (and classes) are {named}") from None
+
+
+_NO_GROUPS = "'groups' parameter should not be None"  # as scikit-learn's splitters by groups say
+
+
+def _fit_rows(model: Any, split: Split) -> None:
+    """Fit to X and y, and to the groups of the examples if it asks for them. Raises InputError where these cannot be given."""
+    y = split.y if split.is_regression else _labels(model, split)[split.labels.numpy()]
+    try:
+        model.fit(split.X, y)
+        return
+    except ValueError as error:
+        if _NO_GROUPS not in str(error):
+            raise
+    takes = isinstance(model, (GridSearchCV, RandomizedSearchCV)) or "groups" in inspect.signature(model.fit).parameters
+    if split.groups is None or not takes:
+        remedy = "groups beside the data" if takes else "one that takes the groups in its own fit, such as a search that is not nested"
+        raise InputError(f"{name_of(model)} splits by groups, which it was not given, expected {remedy}, or a cv without groups")
+    model.fit(split.X, y, groups=split.group_codes)
 
 
 def _without_texts(X: Any) -> str:
@@ -83,7 +110,7 @@ def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
     predicted = _predict(model, split) if known is None else known
     if split.is_regression:
         return checked_numbers(predicted, len(split), name_of(model))
-    return checked_codes(predicted, split.label_values, len(split), name_of(model))
+    return checked_codes(predicted, _labels(model, split), len(split), name_of(model))
 
 
 def predict_proba_split(model: Any, split: Split) -> np.ndarray | None:
@@ -93,8 +120,10 @@ def predict_proba_split(model: Any, split: Split) -> np.ndarray | None:
     """
     if not hasattr(model, "predict_proba"):
         return None
-    found = as_array(model.predict_proba(_given(model, split) if traits(model).takes_splits else split.X), name_of(model))
-    places = codes_among(np.asarray(getattr(model, "classes_", split.label_values)), split.label_values)
+    found = model.predict_proba(_given(model, split) if traits(model).takes_splits else split.X)
+    classes = np.asarray(getattr(model, "classes_", _labels(model, split)))
+    found = as_array(in_order(found, classes, f"predict_proba of {name_of(model)}"), name_of(model))
+    places = codes_among(classes, _labels(model, split))
     if found.shape != (len(split), len(places)) or (places < 0).any():
         raise InputError(f"{name_of(model)} gave probabilities of shape {found.shape}, expected ({len(split)}, {len(places)})")
     probabilities = np.zeros((len(split), split.n_classes))
@@ -164,9 +193,13 @@ class _Checked:
         self._model, self._split = model, split
 
     def __getattr__(self, name: str) -> Any:
-        if name == "classes_" and not self._split.is_regression and not hasattr(self._model, name):
-            return self._split.label_values
-        return getattr(self._model, name)
+        values = self._split.label_values
+        if name != "classes_" or self._split.is_regression:
+            return getattr(self._model, name)
+        if not hasattr(self._model, name):
+            return values
+        found, labels = self._model.classes_, _labels(self._model, self._split)
+        return found if labels is values else values[codes_among(np.asarray(found), labels)]
 
     def __repr__(self) -> str:
         return repr(self._model)
@@ -180,7 +213,7 @@ class _Checked:
         values, model = self._split.label_values, self._model
         if self._split.is_regression:
             return checked_numbers(model.predict(X), n_rows(X), name_of(model))
-        return values[checked_codes(model.predict(X), values, n_rows(X), name_of(model))]
+        return values[checked_codes(model.predict(X), _labels(model, self._split), n_rows(X), name_of(model))]
 
 
 def _checked(model: Any, split: Split) -> _Checked:

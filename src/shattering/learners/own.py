@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
+from shattering.learners.others import given_weights
+
 
 @dataclass(frozen=True)
 class FitRecord:
@@ -86,8 +88,8 @@ def traits(model: object) -> type[OwnModel]:
 
 
 def record_of(model: object) -> FitRecord:
-    """Return what a fitted model reports of its fit."""
-    return model.record() if isinstance(model, OwnModel) else FitRecord()
+    """Return what a fitted model reports of its fit. Of anyone else's that is whether skorch's nets have started from given weights."""
+    return model.record() if isinstance(model, OwnModel) else FitRecord(notes=given_weights(model))
 
 
 def is_exactly_ours(model: object) -> bool:

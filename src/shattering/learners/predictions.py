@@ -9,7 +9,7 @@ from sklearn.base import ClusterMixin, DensityMixin, OutlierMixin, RegressorMixi
 from sklearn.utils import get_tags
 
 from shattering.data.labels import codes_among, listed
-from shattering.errors import InputError, a_type
+from shattering.errors import InputError, a_type, shown
 
 _OTHERS = {
     RegressorMixin: "regressor",
@@ -94,6 +94,22 @@ def as_array(predicted: Any, who: str) -> np.ndarray:
         return np.asarray(predicted)
     except ValueError:  # lists of several lengths
         raise InputError(f"{who} predicted {a_type(predicted)} of several lengths, expected a label an example") from None
+
+
+def in_order(scores: Any, labels: np.ndarray, who: str) -> Any:
+    """Return scores in a DataFrame with its columns in the order of the labels (k,); anything else as it is.
+
+    The columns are the labels, or the numbers 0…k-1 of the classes. Raises InputError for other columns.
+    """
+    if not isinstance(scores, pd.DataFrame) or scores.shape[1] < 2:
+        return scores
+    columns = scores.columns.tolist()
+    if columns == list(range(len(columns))):
+        return scores
+    for names in (labels.tolist(), list(range(len(labels)))):
+        if len(columns) == len(names) and set(columns) == set(names):
+            return scores.iloc[:, [columns.index(name) for name in names]]
+    raise InputError(f"{who} returned scores with the columns {shown(columns)}, expected the labels as columns: {listed(labels)}")
 
 
 def _described(predicted: Any, values: np.ndarray) -> str:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -27,7 +27,7 @@ from shattering.data.split import Split
 from shattering.errors import InputError, a_type, reason
 from shattering.identity.digest import identify
 from shattering.learners.devices import Device, resolve_device
-from shattering.learners.factories import ModuleFactory, own_training
+from shattering.learners.factories import ModuleFactory, check_trainable, own_training
 from shattering.learners.own import OwnModel
 from shattering.learners.preprocessing import Preprocessing, Standardize
 from shattering.learners.tokens import mask_name, padded, vocabulary_of
@@ -38,11 +38,11 @@ from shattering.learners.train.checkpoint import TrainState
 from shattering.learners.train.epoch import Strategy, Synchronous
 from shattering.learners.train.hyperparameters import Hyperparameters, resolve_decay_steps
 from shattering.learners.train.optimizers import DEFAULT_RATE, OptimizerName, check_optimizer
-from shattering.learners.train.outputs import Call, Forward, Outputs
+from shattering.learners.train.outputs import Call, Forward, Outputs, watched_in_training
 from shattering.learners.train.ranks import Ranks, has_batch_norm, local_device, synchronize_batch_norm
 from shattering.learners.train.shown import shown_epochs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from
+from shattering.learners.weights import file_identity, load_fitted, save_fitted, start_from, unstored
 from shattering.parameters import check, check_fields
 
 _LOOKED_AT = 32  # examples whose outputs are looked at before training
@@ -192,7 +192,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), _digest(inputs, labels)]) if checkpoint else ""
         tracker = self._tracker(X, labels)
-        with self._strategy() as strategy, shown_epochs(self.epochs, progress, on_epoch) as each_epoch:
+        with self._strategy() as strategy, shown_epochs(self.epochs, progress, on_epoch) as each_epoch, self._second_outputs():
             state = loop.fit(
                 compiled,
                 self._preprocessing.augmented(clean, inputs, self.augment, hyperparameters.order_seed),
@@ -215,8 +215,27 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         inputs = next(clean.in_order(0, n, n))
         own, note = hyperparameters.forward.look(self.module_, inputs)
         if hyperparameters.loss is not None:
-            hyperparameters.losses(own, clean.labels[:n])
+            _, _, objective = hyperparameters.losses(own, clean.labels[:n])
+            if not bool(torch.isfinite(objective)):
+                raise InputError(
+                    f"loss returned {float(objective)} for the first {n} examples before any training, expected a finite number"
+                )
         return note
+
+    @contextmanager
+    def _second_outputs(self) -> Iterator[None]:
+        """Note that the network gives more than a tensor in training mode alone, where that is not used as the auxiliary logits.
+
+        Networks that are compiled or TorchScript, and the workers of asynchronous training, are not watched.
+        """
+        unseen = self.compile or self.asynchronous or isinstance(self.module_, torch.jit.ScriptModule)
+        if unseen or self.auxiliary or any("more than a tensor" in note for note in self.notes_):
+            yield
+            return
+        with watched_in_training(self.module_) as found:
+            yield
+        if what := "".join(found):
+            self.notes_ += (f"The forward of {self._name} returned more than a tensor in training mode: {what} was used.",)
 
     def _keep(self, state: TrainState, clean: Examples, tracker: Tracker | None) -> None:
         """Set the attributes of a fit from the state at its end."""
@@ -229,6 +248,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         predictions = None if clean.in_memory else torch.zeros_like(clean.labels)
         final = evaluation.evaluate(self.module_, clean, self._forward, Ranks.current(), predictions)
         self.train_loss_ = final["loss"]
+        self.notes_ += self._not_stored()
         self._keep_measured(final, predictions, tracker)
 
     def save(self, path: str | Path) -> None:
@@ -246,6 +266,9 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     def load(self, path: str | Path):
         """Become the fitted model that `save` wrote, with this one's parameters. There is no history.
 
+        Tensors that the network draws and does not store, such as buffers that are not persistent, are drawn anew: with the `random_state`
+        of the fit they are the same.
+
         Raises InputError for a file that is damaged, or of a network with other parameters.
         """
         tensors, meta = load_fitted(path)
@@ -255,7 +278,8 @@ class TrainedNetwork(OwnModel, BaseEstimator):
             self.precision_ = meta.get("precision", self.precision)
             self.vocabulary_ = meta.get("vocabulary")
             self._read_meta(meta)
-            self._prepare(torch.zeros(1, *meta["image_shape"], dtype=torch.int64 if self._kind == "tokens" else torch.float32), 0)
+            example = torch.zeros(1, *meta["image_shape"], dtype=torch.int64 if self._kind == "tokens" else torch.float32)
+            self._prepare(example, self._seed_again)
             if scaler := self._preprocessing.scaler:
                 scaler.mean, scaler.std = tensors.pop("_feature_mean"), tensors.pop("_feature_std")
             self.module_.load_state_dict(tensors)
@@ -357,6 +381,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         together = local_device() if str(self.device) in ("auto", "cuda") and torch.cuda.is_available() else None
         self.device_ = resolve_device(together or ("cpu" if self.asynchronous else self.device))
         module = self._build(seed)
+        check_trainable(module)
         self._preprocessing.channels_last = any(isinstance(part, nn.Conv2d) for part in module.modules())
         memory_format = torch.channels_last if self._preprocessing.channels_last else torch.preserve_format
         self.module_ = module.to(device=self.device_).to(memory_format=memory_format)  # type: ignore[call-overload]  # the stub lacks modules
@@ -374,6 +399,28 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     def is_reproducible(self) -> bool:
         """True if random_state is a whole number, so that `initial_module` can build the same weights again."""
         return isinstance(self.random_state, (int, np.integer))
+
+    @property
+    def _seed_again(self) -> int:
+        """The seed with which the network is built again, for stored weights: that of the fit, if that is known."""
+        return int(self.random_state) if self.is_reproducible else 0  # type: ignore[arg-type]  # it is a whole number
+
+    def _not_stored(self) -> tuple[str, ...]:
+        """Return a sentence about tensors that are not stored with the weights, and are others once the network is built again."""
+        kept = {} if isinstance(self.network, str) else unstored(self.module_)
+        if not kept:
+            return ()
+        with seeds.put_back():
+            again = unstored(self._build(self._seed_again))
+        both = [name for name in kept if name in again and kept[name].shape == again[name].shape]  # others are kept of a last call
+        names = [name for name in both if not torch.equal(kept[name], again[name])]
+        if not names:
+            return ()
+        are = f"{', '.join(names[:5])} of {self._name} {'is' if len(names) == 1 else 'are'}"
+        return (
+            f"{are} not stored with its weights, and other values when it is built again, so that it may predict otherwise once loaded: "
+            "register_buffer keeps them.",
+        )
 
     def initial_module(self) -> nn.Module:
         """Build the network as it was before training, with the same weights; on the CPU.

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from pickle import UnpicklingError
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -147,6 +148,19 @@ def save_fitted(path: str | Path, tensors: dict[str, torch.Tensor], meta: dict) 
         write_aside(Path(path), lambda aside: safetensors.torch.save_file(plain, aside, {"shattering": json.dumps(meta)}))
     except safetensors.SafetensorError as error:  # as it tells what the system has said
         raise OSError(f"{path} cannot be written: {reason(error)}") from None
+
+
+def unstored(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Return the tensors and arrays of a module that its state dict does not have, on the CPU: attributes, buffers that do not persist."""
+    found = {}
+    for path, layer in module.named_modules():
+        values = {name: layer._buffers.get(name) for name in layer._non_persistent_buffers_set} | vars(layer)
+        for name, value in values.items():
+            if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+                value = torch.tensor(value)
+            if isinstance(value, torch.Tensor):
+                found[f"{path}.{name}".removeprefix(".")] = value.detach().cpu()
+    return found
 
 
 def load_fitted(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:

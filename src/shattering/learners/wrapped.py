@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.utils import Tags
+from torch import nn
 
 from shattering import seeds
 from shattering.data.arrays import as_images
@@ -18,16 +20,17 @@ from shattering.data.rows import Rows
 from shattering.data.split import Split, original
 from shattering.errors import InputError, a_type, reason
 from shattering.learners.on_splits import n_rows
-from shattering.learners.own import OwnModel
-from shattering.learners.predictions import as_array, checked_codes, checked_numbers, kind_of_model
-
-_COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
+from shattering.learners.others import given_weights, is_skorch, wants_codes
+from shattering.learners.outside import held_outside
+from shattering.learners.own import FitRecord, OwnModel
+from shattering.learners.predictions import as_array, checked_codes, checked_numbers, in_order, kind_of_model
 
 
 class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
     """A user's `train(split, seed) → predict` as a classifier.
 
-    Both functions get copies, which they may change. Global generators are seeded for the training, and put back.
+    Both functions get copies, which they may change. Those that predict gets have no labels: all are 0. Global
+    generators are seeded for the training, and put back.
     """
 
     takes_splits = True
@@ -45,17 +48,29 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
     def fit(self, split: Split, **_):
         """Call the function. Raises InputError if it returns no function."""
         self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
+        before = held_outside(self.train)
         with seeds.everywhere(self.random_state), _type_named(split):
-            self.predict_ = self.train(split.copy(), self.random_state)  # type: ignore[misc]  # a field that holds a function
-        if not callable(self.predict_):
-            raise InputError(f"{self.name_in_messages()} returned {a_type(self.predict_)}, expected a function: predict(split) → classes")
+            self.predict_ = self.train(split.copy(), seed=self.random_state)  # type: ignore[misc]  # a field that holds a function
+        if not callable(self.predict_) or isinstance(self.predict_, (type, nn.Module)):
+            raise InputError(f"{self.name_in_messages()} returned {_returned(self.predict_)}")
+        after = held_outside(self.train)
+        self._changed = [name for name in before if before[name] != after.get(name)]
         return self
+
+    def record(self) -> FitRecord:
+        """Return what a stored run reports of a fit: whether it has changed tensors from which the next one in this process starts."""
+        if not self._changed:
+            return FitRecord()
+        what = f"{self.name_in_messages()} has changed {', '.join(self._changed)}, from outside of it"
+        return FitRecord(notes=(f"The training function {what}, so that its fits are not independent: make such things inside of it.",))
 
     def predict(self, X) -> np.ndarray:
         """Return the labels (n,) of the classes 0…k-1 (n,) or scores (n, k) that the function gives. Raises InputError for others."""
-        split = X.copy() if isinstance(X, Split) else _unlabelled(X, self._first)
+        split = _blank(X.copy()) if isinstance(X, Split) else _unlabelled(X, self._first)
         with torch.no_grad():
             found = self.predict_(split)
+        if not split.is_regression:
+            found = in_order(found, self.classes_, self._what)
         found = as_array(found, self.name_in_messages())
         if split.is_regression:
             return checked_numbers(found, len(split), self.name_in_messages())
@@ -133,6 +148,10 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
             return labels.astype(np.float32) if is_skorch(self.estimator, "NeuralNetBinaryClassifier") else labels
         return split.y.astype(np.float32)[:, None] if is_skorch(self.estimator) else split.y
 
+    def record(self) -> FitRecord:
+        """Return what a stored run reports of a fit: whether a net of skorch's has started from given weights."""
+        return FitRecord(notes=given_weights(self.estimator))
+
     def name_in_messages(self) -> str:
         """Return the class of the estimator."""
         return type(self.estimator).__name__
@@ -166,18 +185,22 @@ def _type_named(split: Split) -> Iterator[None]:
         raise InputError(f"{reason(error)}; {said}, expected the type of the network (such as .float())") from error
 
 
+def _returned(predict: Any) -> str:
+    """Say what a training function returned in place of a function, and what is expected of it."""
+    if isinstance(predict, nn.Module):
+        return f"{a_type(predict)}, which is a torch module, expected a function of a split: lambda new: net(new.inputs.float())"
+    if isinstance(predict, type):
+        return f"the class {predict.__name__}, expected a function: predict(split) → classes"
+    return f"{a_type(predict)}, expected a function: predict(split) → classes"
+
+
+def _blank(split: Split) -> Split:
+    """Return the split with labels that mean nothing."""
+    return replace(split, labels=torch.zeros_like(split.labels), true_labels=torch.zeros_like(split.true_labels))
+
+
 def _unlabelled(X, like: Split) -> Split:
     """Return arrays as a split whose labels mean nothing. like: a split with such images, of the same classes."""
     inputs: Any = Rows(X) if isinstance(like.inputs, Rows) else as_images(X, like=like.input_shape, remedy=A_SPLIT)
     labels = torch.zeros(len(inputs), dtype=like.labels.dtype)
     return Split(inputs, labels, like.classes, label_values=like.label_values, kind=like.kind)
-
-
-def wants_codes(estimator: Any) -> bool:
-    """Return whether an estimator's library has classifiers for labels 0…k-1 alone."""
-    return any(cls.__module__.partition(".")[0] in _COUNTING for cls in type(estimator).__mro__)
-
-
-def is_skorch(estimator: Any, name: str | None = None) -> bool:
-    """Return whether it is a net of skorch's. name: of which class; None: of any."""
-    return any(cls.__module__.partition(".")[0] == "skorch" and name in (None, cls.__name__) for cls in type(estimator).__mro__)

@@ -18,7 +18,7 @@ from scipy.special import gammaln
 from shattering import seeds
 from shattering.errors import InputError, shown, unknown
 from shattering.parameters import Natural, Range, check
-from shattering.stats import check_finite
+from shattering.stats import Level, check_finite
 
 Known = Literal["classes", "counts"]
 ROUNDING = 1e-3  # by which the sum of an example's probabilities may differ from 1, as with numbers of 16 bits
@@ -79,12 +79,13 @@ def log2_likelihood(labels: np.ndarray, probabilities: np.ndarray, n_classes: in
         n_classes: k.
 
     Raises:
-        InputError: for another shape, and rows that are no probabilities.
+        InputError: for another shape, rows that are no probabilities, and labels that are not in 0…k - 1.
 
     Example:
         >>> log2_likelihood(np.array([0, 1]), np.array([[0.5, 0.5], [0.75, 0.25]]), 2)
         -3.0
     """
+    labels, probabilities = _codes("labels", labels, n_classes), np.asarray(probabilities)
     if probabilities.shape != (len(labels), n_classes) or probabilities.dtype.kind not in "biuf":
         raise InputError(
             f"predicted has shape {probabilities.shape} and type {probabilities.dtype}, expected ({len(labels)}, {n_classes}) probabilities"
@@ -133,15 +134,19 @@ def arrangement_bits(counts: np.ndarray) -> float:
         counts: (k,) how many examples each class has.
 
     Raises:
-        InputError: for negative counts.
+        InputError: for what is no list of whole numbers from 0.
 
     Example:
         >>> round(2 ** arrangement_bits(np.array([2, 2])))
         6
     """
-    counts = np.asarray(counts, dtype=np.float64)
-    if (counts < 0).any():
-        raise InputError(f"counts has {counts.min():g}, expected numbers from 0")
+    counts = np.asarray(counts)
+    if counts.ndim != 1 or counts.dtype.kind not in "iuf":
+        raise InputError(f"counts has shape {counts.shape} and type {counts.dtype}, expected whole numbers of shape (k,)")
+    counts = counts.astype(np.float64)
+    strange = ~(np.isfinite(counts) & (counts >= 0) & (counts == np.floor(counts)))
+    if strange.any():
+        raise InputError(f"counts has {counts[strange][0]:g}, expected whole numbers from 0")
     return max(0.0, float((gammaln(counts.sum() + 1) - gammaln(counts + 1).sum()) / np.log(2)))
 
 
@@ -153,15 +158,16 @@ def bootstrap_interval(values: Sequence[float], level: float = 0.95) -> tuple[fl
 
     Args:
         values: one per seed.
-        level: of confidence, in 0…1.
+        level: of confidence, between 0 and 1.
 
     Raises:
-        InputError: for NaN and infinite values.
+        InputError: for NaN and infinite values, and for a level that is not between 0 and 1.
 
     Example:
         >>> bootstrap_interval([1.5, 1.0, 2.0])
         (1.0, 2.0)
     """
+    check("level", level, Level)
     check_finite("values", values)
     if len(values) < 3:
         return None

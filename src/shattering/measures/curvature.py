@@ -12,6 +12,7 @@ from shattering.measures.derivatives import Vector, dot, draws, flat, signs, unf
 from shattering.measures.fitted import MEMORY, Fitted, NotComputable
 from shattering.measures.gradients import moments
 from shattering.measures.sampling import shuffled
+from shattering.parameters import Count, check
 
 PROBES = 100  # random vectors for a trace, at most
 PRECISION = 0.05  # standard error at which no more are drawn, as a share of the trace
@@ -85,7 +86,7 @@ def largest_eigenvalue(product: Callable[[torch.Tensor], torch.Tensor], start: t
     raise NotComputable("Lanczos' method does not converge: products with the Hessian are not precise enough")
 
 
-def hessian_trace(fitted: Fitted, probes: int = PROBES) -> float:
+def hessian_trace(fitted: Fitted, probes: Count = PROBES) -> float:
     """Return tr H = tr G + tr(H - G): the first is exact, the second 0 or the mean of ⟨v, (H - G)v⟩ over vectors v of random signs.
 
     G is the Gauss-Newton matrix, whose trace is `fisher_trace`. Where the logits are linear in a tensor of parameters while the others
@@ -104,7 +105,7 @@ def hessian_trace(fitted: Fitted, probes: int = PROBES) -> float:
     return _trace(fitted, "hessian trace", {name: torch.ones_like(p) for name, p in fitted.parameters.items()}, probes)
 
 
-def weighted_trace(fitted: Fitted, probes: int = PROBES) -> float:
+def weighted_trace(fitted: Fitted, probes: Count = PROBES) -> float:
     """Return Σ_j θ_j² H_jj, as `hessian_trace` with vectors θ ∘ (±1).
 
     It is 2/ρ² times the limit of the adaptive average sharpness for small ρ (Andriushchenko et al., "A modern look at the relationship
@@ -120,6 +121,7 @@ def weighted_trace(fitted: Fitted, probes: int = PROBES) -> float:
 
 def _trace(fitted: Fitted, purpose: str, scale: Vector, probes: int) -> float:
     """Return Σ_j s_j² H_jj for a scale s, from about so many random vectors at most."""
+    check("probes", probes, Count)
     _ = fitted.logits  # raises for a diverged network
     if fitted.n_parameters <= probes:
         hessian = derivatives.loss_hessian(fitted)

@@ -1,9 +1,10 @@
 """`as_fitted`: anyone's trained network, with its data, as measures take it."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from copy import deepcopy
 from dataclasses import replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -13,14 +14,20 @@ from torch import nn
 
 from shattering.data.dataset import Dataset, Split
 from shattering.data.lazy import ImagesOnDisk
+from shattering.data.numbers import plain_numbers
 from shattering.data.preprocess import to_float
+from shattering.data.targets import plain_labels
 from shattering.errors import InputError, a_type, reason
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.preprocessing import Preprocessing
 from shattering.learners.train.batches import Examples, read_from_memory
 from shattering.measures.fitted import Fitted, count_logits, dtype_of
+from shattering.parameters import Count, check_arguments
 
 Data = Dataset | Split | tuple[Any, Any]
+_Other = Annotated[Fitted, "a Fitted (that as_fitted returns)"]
+_Table = Annotated[pd.DataFrame, "a DataFrame"]
+_CHECKED = ("initial", "history", "examples", "prepare", "twin", "siblings", "seed", "block")
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -39,13 +46,13 @@ def as_fitted(
     *,
     unlabelled: Any = None,
     initial: nn.Module | None = None,
-    history: pd.DataFrame | None = None,
-    examples: pd.DataFrame | None = None,
+    history: _Table | None = None,
+    examples: _Table | None = None,
     prepare: Prepare | None = None,
-    twin: Fitted | None = None,
-    siblings: Sequence[Fitted] = (),
+    twin: _Other | None = None,
+    siblings: Sequence[_Other] = (),
     seed: int | None = None,
-    block: int | None = None,
+    block: Count | None = None,
 ) -> Fitted:
     """Put a trained network together with what it was trained on. The caller's network and data are left as they are.
 
@@ -54,7 +61,9 @@ def as_fitted(
             else is given goes before what these two know, but for data, unlabelled and prepare: their inputs are prepared already.
         data: what it was trained on, with the labels that it was trained on: a Dataset (its test images are then the unlabelled
             examples, its validation split what was held out), a Split, or (inputs, labels). Inputs of a pair are as the module
-            takes them; images of a split reach a module as floats in 0…1. None for a run, which knows its data.
+            takes them; a DataFrame of numbers is taken, too; images of a split reach a module as floats in 0…1. Labels of a pair are
+            whole numbers from 0, or texts: then as many different ones as the module has classes, which are in their order. None
+            for a run, which knows its data.
         unlabelled: a Split, or inputs, of the same kind; labels are not looked at. None: the test images of a Dataset.
         initial: the module before it was trained. None: a `NetworkClassifier` rebuilds it from its seed.
         history: one row per epoch, as `NetworkClassifier.history_`. None: that of a `NetworkClassifier`, as a run has it too.
@@ -76,6 +85,7 @@ def as_fitted(
         >>> as_fitted(module, (torch.zeros(6, 4), torch.arange(6) % 3)).n_classes
         3
     """
+    check_arguments(as_fitted, locals(), *_CHECKED)
     if isinstance(model, Fitted) or (isinstance(model, Measurable) and not isinstance(model, (nn.Module, NetworkClassifier))):
         for name, own in (("data", data), ("unlabelled", unlabelled), ("prepare", prepare)):
             if own is not None:
@@ -85,8 +95,13 @@ def as_fitted(
         given = {name: value for name, value in more.items() if value is not None}
         fitted = model if isinstance(model, Fitted) else model.fitted()
         return replace(fitted, **given) if given else fitted
-    if data is None:
-        raise InputError(f"data is None, expected what the {type(model).__name__} was trained on: a Dataset, a Split, or (inputs, labels)")
+    if not isinstance(data, (Dataset, Split)) and not (isinstance(data, tuple) and len(data) == 2):
+        found = "a tuple of another length" if isinstance(data, tuple) else "None" if data is None else a_type(data)
+        raise InputError(
+            f"data is {found}, expected what the {type(model).__name__} was trained on: a Dataset, a Split, or (inputs, labels)"
+        )
+    if isinstance(unlabelled, (tuple, Dataset)):
+        raise InputError(f"unlabelled is {a_type(unlabelled)}, expected a Split, or inputs without labels")
     known = {"twin": twin, "siblings": tuple(siblings), "seed": seed or 0, "block": block}
     with torch.inference_mode(False), torch.enable_grad():
         if isinstance(model, NetworkClassifier):
@@ -99,7 +114,10 @@ def as_fitted(
             known |= {"make_initial": (lambda: initial) if initial is not None else None, "history": history, "examples": examples}
         else:
             raise InputError(f"model is {a_type(model)}, expected a fitted NetworkClassifier, a torch module or a stored run")
-        return _assemble(module, data, unlabelled, prepared, known)
+        fitted = _assemble(module, data, unlabelled, prepared, known)
+        if isinstance(data, tuple) and not isinstance(model, NetworkClassifier):
+            _check_texts(data[1], fitted.n_classes)
+        return fitted
 
 
 def _assemble(module: nn.Module, data: Data, unlabelled: Any, prepared: Callable[..., Examples], known: dict) -> Fitted:
@@ -111,14 +129,36 @@ def _assemble(module: nn.Module, data: Data, unlabelled: Any, prepared: Callable
         known["held_out"] = prepared(data.validation) if data.validation else None
     train = prepared(*split) if isinstance(split, tuple) else prepared(split)
     copy = private_copy(module)
-    try:
-        first = next(iter(train.in_order(0, min(2, len(train.labels)), 2)))
-    except RuntimeError as error:
-        raise InputError(f"the inputs cannot be prepared: {reason(error)}") from error
-    first = first.to(dtype_of(copy)) if first.is_floating_point() else first
-    k = count_logits(copy, first, train.labels)
+    k = count_logits(copy, _first(train, copy), train.labels)
     more = None if unlabelled is None else prepared(unlabelled)
+    if more is not None:
+        _check_unlabelled(copy, more)
     return Fitted(copy, train, k, unlabelled=more, **known)
+
+
+def _first(examples: Examples, module: nn.Module) -> torch.Tensor:
+    """Return the first two inputs as the module gets them."""
+    try:
+        first = next(iter(examples.in_order(0, min(2, len(examples.labels)), 2)))
+    except InputError:
+        raise
+    except Exception as error:  # of the user's preparation, too
+        raise InputError(f"the inputs cannot be prepared: {reason(error)}") from error
+    return first.to(dtype_of(module)) if first.is_floating_point() else first
+
+
+def _check_unlabelled(module: nn.Module, more: Examples) -> None:
+    try:
+        count_logits(module, _first(more, module), torch.zeros_like(more.labels))
+    except InputError as error:
+        raise InputError(f"unlabelled has inputs of another kind than data: {error}") from error
+
+
+def _check_texts(labels: Any, k: int) -> None:
+    """Raise InputError for labels that are texts if some of the k classes have none: nobody knows which."""
+    texts = None if isinstance(labels, torch.Tensor) else plain_labels(labels, "labels")
+    if texts is not None and texts.dtype.kind == "U" and len(found := np.unique(texts)) != k:
+        raise InputError(f"labels are texts of {len(found)} kinds, expected {k}, one a class of the module, or whole numbers from 0")
 
 
 def private_copy(module: nn.Module) -> nn.Module:
@@ -164,7 +204,7 @@ def _preparation(module: nn.Module, prepare: Prepare | None) -> Callable[..., Ex
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
 
     def prepared(X: Any, y: Any = None) -> Examples:
-        images = X.with_numbers().inputs if isinstance(X, Split) else X if isinstance(X, ImagesOnDisk) else torch.as_tensor(X)
+        images = X.with_numbers().inputs if isinstance(X, Split) else X if isinstance(X, ImagesOnDisk) else _numbers(X)
         labels = X.labels if isinstance(X, Split) else torch.zeros(len(images), dtype=torch.int64) if y is None else _codes(y)
         if len(labels) != len(images) or not len(labels):
             raise InputError(f"there are {len(images)} inputs and {len(labels)} labels, expected as many, and at least one")
@@ -175,7 +215,7 @@ def _preparation(module: nn.Module, prepare: Prepare | None) -> Callable[..., Ex
             shape = tuple(images.shape[1:])
             made = Preprocessing(shape, None, "none").examples(images, labels, device, None)  # type: ignore[arg-type]  # as Split.inputs
             own = made.prepare
-            return replace(made, prepare=lambda raw: prepare(own(raw)) if prepare and own else raw if own is None else own(raw))
+            return replace(made, prepare=lambda raw: raw if own is None else _prepare(own(raw), prepare))
         read = read_from_memory(images.to(device), channels_last=False)
         is_split = isinstance(X, Split)
         return Examples(labels.to(device), read, True, lambda raw: _prepare(to_float(raw) if is_split else raw, prepare))
@@ -184,11 +224,34 @@ def _preparation(module: nn.Module, prepare: Prepare | None) -> Callable[..., Ex
 
 
 def _prepare(inputs: torch.Tensor, prepare: Prepare | None) -> torch.Tensor:
-    return inputs if prepare is None else prepare(inputs)
+    if prepare is None:
+        return inputs
+    made = prepare(inputs)
+    if not isinstance(made, torch.Tensor) or made.ndim == 0 or len(made) != len(inputs):
+        found = f"shape {tuple(made.shape)}" if isinstance(made, torch.Tensor) else a_type(made)
+        raise InputError(f"prepare returned {found} for inputs of shape {tuple(inputs.shape)}, expected a tensor with as many rows")
+    return made
+
+
+def _numbers(X: Any) -> torch.Tensor:
+    """Return inputs as a tensor. Raises InputError for what are no numbers in rows."""
+    images = None
+    if isinstance(X, (torch.Tensor, np.ndarray, list, tuple)):
+        with suppress(TypeError, ValueError, RuntimeError):
+            images = torch.as_tensor(X)
+    elif not hasattr(X, "__array__"):
+        raise InputError(f"the inputs are {a_type(X)}, expected a tensor, an array or a DataFrame of numbers")
+    images = plain_numbers(X, "the inputs") if images is None else images
+    if images.ndim == 0:
+        raise InputError("the inputs are a single number, expected a row for each example")
+    return images
 
 
 def _codes(y: Any) -> torch.Tensor:
-    labels = torch.as_tensor(np.asarray(y) if not isinstance(y, torch.Tensor) else y)
+    values = y if isinstance(y, torch.Tensor) else plain_labels(y, "labels")
+    if isinstance(values, np.ndarray) and values.dtype.kind == "U":
+        return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
+    labels = torch.as_tensor(values)
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
-        raise InputError(f"labels have type {labels.dtype} and shape {tuple(labels.shape)}, expected whole numbers (n,) from 0")
+        raise InputError(f"labels have type {labels.dtype} and shape {tuple(labels.shape)}, expected whole numbers (n,) from 0, or texts")
     return labels.long()

@@ -12,6 +12,7 @@ from shattering.measures.curvature import hessian_top
 from shattering.measures.derivatives import draws, flat
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.sampling import shuffled
+from shattering.parameters import Count, check_arguments
 
 CHAINS, STEPS = 4, 200  # at most; the first half of the steps is left out
 PRECISION = 0.05  # standard error of the mean over chains at which no more are run, as a share of it
@@ -21,7 +22,7 @@ _FINER, _TIMES = 4, 6  # by what the step is divided where a chain diverges, and
 Slope = Callable[[torch.Tensor, int], tuple[float, list[torch.Tensor]]]  # (point (P,), step) → (rise, gradient by parts)
 
 
-def local_learning_coefficient(fitted: Fitted, chains: int = CHAINS, steps: int = STEPS) -> float:
+def local_learning_coefficient(fitted: Fitted, chains: Count = CHAINS, steps: Count = STEPS) -> float:
     """Return nβ (E[L(w)] - L(θ)), with w from the posterior around θ at the inverse temperature β = 1 / log n.
 
     Lau, Furman, Wang, Murfet & Wei ("The local learning coefficient: a singularity-aware complexity measure", AISTATS 2025) with
@@ -34,6 +35,7 @@ def local_learning_coefficient(fitted: Fitted, chains: int = CHAINS, steps: int 
         >>> print(f"{local_learning_coefficient(fitted):.3g}")
         4.55
     """
+    check_arguments(local_learning_coefficient, locals(), "chains", "steps")
     losses = fitted.losses
     if fitted.n < 2:
         raise NotComputable("there is one training example, so that n / log n does not exist")

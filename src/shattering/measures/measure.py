@@ -3,16 +3,18 @@
 import math
 import time
 from collections.abc import Callable, Container, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pandas as pd
 import torch
 
 from shattering import seeds
-from shattering.errors import InputError, blamed, reason, shown, unknown
+from shattering.errors import InputError, a_type, blamed, reason, shown, unknown
 from shattering.measures.catalog import MEASURES, Measure
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import Data, as_fitted
+from shattering.parameters import check
 from shattering.system.progress import Progress
 
 Function = Callable[[Fitted], float]
@@ -43,7 +45,8 @@ def measure(
         One row per measure, by name: value; reason, why it is NaN, else ""; seconds.
 
     Raises:
-        InputError: for an unknown name, what is no function, and a model or data that do not fit each other.
+        InputError: for an unknown name, what is no function, a function that returns no number, and a model or data that do not fit
+            each other.
 
     Example:
         >>> from shattering import NetworkClassifier, load_dataset
@@ -55,6 +58,7 @@ def measure(
         >>> float(table.loc["n_parameters", "value"]), table.loc["steps", "reason"]
         (610.0, 'the history has no full_train_loss: train with evaluate_train')
     """
+    check("progress", progress, bool | None)
     chosen = choose(measures)
     fitted = as_fitted(model, data, **known)
     rows = {}
@@ -105,12 +109,22 @@ def _row(name: str, function: Function, fitted: Fitted) -> tuple[float, str, flo
     return value, why, time.perf_counter() - clock
 
 
+def _number(name: str, value: Any) -> float:
+    """Return the value of a measure. Raises InputError for what is no single number."""
+    with suppress(TypeError, ValueError, RuntimeError):
+        if not isinstance(value, (str, bytes)):
+            return float(value)
+    shape = getattr(value, "shape", None)
+    found = shown(value) if shape is None else f"{a_type(value)} of shape {tuple(shape)}"
+    raise InputError(f"measure {name} returned {found}, expected a number")
+
+
 def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
     """Return (value, "") or (NaN, the reason)."""
     plain = torch.inference_mode(False), torch.enable_grad(), torch.autocast(fitted.device.type, enabled=False)
     try:
         with seeds.everywhere(seeds.integer(fitted.seed, f"measure/{name}")), plain[0], plain[1], plain[2], blamed(f"measure {name}"):
-            value = float(function(fitted if isinstance(function, Measure) else fitted.copy()))
+            value = _number(name, function(fitted if isinstance(function, Measure) else fitted.copy()))
     except NotComputable as error:
         return math.nan, str(error)
     except NotImplementedError as error:  # of torch: an operation of the network without a derivative of this kind

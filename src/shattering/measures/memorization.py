@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, shown, unknown
+from shattering.parameters import is_of
 
 DIFFICULTIES: dict[str, Callable[[pd.DataFrame], np.ndarray]] = {  # the larger, the likelier a label is wrong
     "mean_loss": lambda examples: examples["mean_loss"].to_numpy(float),
@@ -38,7 +39,7 @@ def label_error_ranking(examples: pd.DataFrame, by: str = "mean_loss") -> pd.Dat
         range are other. It is minus the quantity that `by` names: minus the mean loss in nats, for example; possibly -inf.
 
     Raises:
-        InputError: for another name, or NaN losses, which a diverged training leaves.
+        InputError: for another name, what is no table of examples, or NaN losses, which a diverged training leaves.
 
     Example:
         >>> examples = pd.DataFrame({"id": [0, 1, 2], "mean_loss": [0.1, 2.0, 0.3]})
@@ -47,12 +48,22 @@ def label_error_ranking(examples: pd.DataFrame, by: str = "mean_loss") -> pd.Dat
     """
     if by not in DIFFICULTIES:
         raise unknown("ranking", by, DIFFICULTIES)
+    _check_columns("examples", examples, "id", "first_fit" if by == "forgetting_events" else by, by)
     difficulty = DIFFICULTIES[by](examples)
     if np.isnan(difficulty).any():
         raise InputError(
             f"{by} is NaN for {np.isnan(difficulty).sum()} of {len(examples)} examples, expected those of a training that converged"
         )
     return examples.assign(label_quality=-difficulty).sort_values(["label_quality", "id"], ignore_index=True)
+
+
+def _check_columns(name: str, table: object, *columns: str) -> None:
+    """Raise InputError for what is no table with these columns."""
+    if not isinstance(table, pd.DataFrame):
+        raise InputError(f"{name} is {shown(table)}, expected a table with one row per example: train with track_examples=True")
+    missing = [column for column in columns if column not in table]
+    if missing:
+        raise InputError(f"{name} has no column {missing[0]}, expected those of a training with track_examples=True")
 
 
 def precision_curve(ranking: pd.DataFrame) -> pd.DataFrame:
@@ -72,6 +83,7 @@ def precision_curve(ranking: pd.DataFrame) -> pd.DataFrame:
         >>> precision_curve(ranking)["recall"].tolist()
         [0.5, 0.5, 1.0]
     """
+    _check_columns("ranking", ranking, "changed", "label_quality")
     corrupted, quality = ranking["changed"].to_numpy(dtype=float), ranking["label_quality"].to_numpy(dtype=float)
     tie = np.concatenate([[0], np.cumsum(quality[1:] != quality[:-1])])[: len(corrupted)]  # the group of equal quality of each row
     share = (np.bincount(tie, corrupted) / np.bincount(tie))[tie]
@@ -83,15 +95,18 @@ def precision_at_k(ranking: pd.DataFrame, k: int) -> float:
     """Return the fraction in 0…1 of the first k of a ranking that are corrupted; see `precision_curve`.
 
     Raises:
-        InputError: if k is not in 1…n.
+        InputError: if k is not in 1…n, and if no label is corrupted, so that there is none to find.
 
     Example:
         >>> ranking = pd.DataFrame({"label_quality": [-2.0, -0.3, -0.1], "changed": [True, False, True]})
         >>> precision_at_k(ranking, 2)
         0.5
     """
-    if not 1 <= k <= len(ranking):
+    _check_columns("ranking", ranking, "changed", "label_quality")
+    if not is_of(k, int) or not 1 <= k <= len(ranking):
         raise InputError(f"k is {k}, expected 1…{len(ranking)}")
+    if not ranking["changed"].to_numpy(dtype=bool).any():
+        raise InputError("ranking has no corrupted label (changed is False everywhere), expected some: there is none to find")
     return float(precision_curve(ranking)["precision"].iloc[k - 1])
 
 
@@ -105,6 +120,7 @@ def average_precision(ranking: pd.DataFrame) -> float:
         >>> round(average_precision(ranking), 3)
         0.833
     """
+    _check_columns("ranking", ranking, "changed", "label_quality")
     if not ranking["changed"].to_numpy().any():
         return float("nan")
     return float(average_precision_score(ranking["changed"], -ranking["label_quality"].rank(method="dense")))  # it takes no infinities
@@ -169,7 +185,7 @@ def peak(history: pd.DataFrame) -> Moment | None:
 
 
 def _curves(history: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    if "corrupted_as_true" not in history:
+    if not isinstance(history, pd.DataFrame) or "corrupted_as_true" not in history:
         raise InputError("history has no column corrupted_as_true, expected that of a training with track_examples")
     return history["corrupted_accuracy"].to_numpy(float), history["corrupted_as_true"].to_numpy(float)
 

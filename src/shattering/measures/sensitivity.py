@@ -12,6 +12,7 @@ from shattering.measures.derivatives import checked, draws
 from shattering.measures.fitted import Fitted, NotComputable, margins_of
 from shattering.measures.layers import Layer
 from shattering.measures.sampling import shuffled, unlabelled
+from shattering.parameters import NotNegative, check_arguments
 
 RADIUS = 30 / 255  # of the range of the inputs
 STEPS = 10  # of an ascent in the inputs
@@ -69,7 +70,7 @@ def _real_inputs(fitted: Fitted, examples: Examples) -> Iterator[torch.Tensor]:
         yield inputs
 
 
-def critical_sample_ratio(fitted: Fitted, radius: float = RADIUS) -> float:
+def critical_sample_ratio(fitted: Fitted, radius: NotNegative = RADIUS) -> float:
     """Return the share of unlabelled examples whose class changes for some u with every abs(u_j) ≤ r, found by 10 steps of sign ascent.
 
     Arpit et al. ("A closer look at memorization in deep networks", ICML 2017), who search with Langevin noise. r is 30/255
@@ -79,6 +80,7 @@ def critical_sample_ratio(fitted: Fitted, radius: float = RADIUS) -> float:
         >>> print(f"{critical_sample_ratio(fitted):.3g}")
         0.933
     """
+    check_arguments(critical_sample_ratio, locals(), "radius")
     _ = fitted.logits  # raises for a diverged network
     examples = unlabelled(fitted)
     ends = [(float(x.min()), float(x.max())) for x in _real_inputs(fitted, examples)]

@@ -10,6 +10,7 @@ import math
 import numpy as np
 import torch
 
+from shattering.errors import InputError, shown
 from shattering.measures.fitted import Fitted, NotComputable
 
 LEAST = 20  # eigenvalues of a layer
@@ -42,12 +43,19 @@ def weighted_exponent(fitted: Fitted) -> float:
 def fit_tail(values: np.ndarray) -> float:
     """Return the exponent of the power-law tail of positive values (n,), with λ_min by the least Kolmogorov–Smirnov distance.
 
+    NaN for fewer than two different values.
+
+    Raises:
+        InputError: for values that are not positive numbers.
+
     Example:
         >>> sample = (1 - np.linspace(0, 0.999, 1000)) ** (-1 / 1.5)  # a Pareto distribution with exponent 2.5
         >>> round(fit_tail(sample), 1)
         2.5
     """
-    ordered = np.sort(np.asarray(values, dtype=float))
+    ordered = np.sort(np.asarray(values, dtype=float), axis=None)
+    if np.ndim(values) != 1 or not (np.isfinite(ordered) & (ordered > 0)).all():
+        raise InputError(f"values is {shown(values)}, expected positive numbers of shape (n,)")
     best, exponent = math.inf, math.nan
     for start in np.flatnonzero(np.concatenate([[True], ordered[1:] > ordered[:-1]]))[:-1]:  # at least two distinct values
         tail = ordered[start:]

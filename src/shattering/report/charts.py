@@ -12,6 +12,7 @@ import altair as alt
 import pandas as pd
 
 from shattering.errors import InputError, not_installed, printable
+from shattering.parameters import Count, check_arguments
 from shattering.report.describe import describe
 from shattering.report.sizing import sized
 from shattering.report.style import DASHES, PAGE, REFERENCE_DASH, RULE, Style, StyleName, config, find_style, looks_of
@@ -67,7 +68,7 @@ def series(
     }
 
 
-def some_of(data: pd.DataFrame, lines: Sequence[str], n: int = 8) -> pd.DataFrame:
+def some_of(data: pd.DataFrame, lines: Sequence[str], n: Count = 8) -> pd.DataFrame:
     """Return about n rows of each line of a chart, evenly spread: for markers along lines whose dashes tell something else.
 
     Args:
@@ -79,6 +80,7 @@ def some_of(data: pd.DataFrame, lines: Sequence[str], n: int = 8) -> pd.DataFram
         >>> some_of(pd.DataFrame({"run": ["a"] * 100, "step": range(100)}), ["run"], 4)["step"].tolist()
         [12, 37, 62, 87]
     """
+    check_arguments(some_of, locals(), "n")
     parts = []
     for _, line in data.groupby(list(lines), sort=False):
         step = max(1, len(line) // n)
@@ -222,7 +224,7 @@ def to_spec(chart: Chart, style: StyleName = "screen") -> dict:
     return spec if looks.width is None else sized(spec, looks, load_drawer())
 
 
-def save(chart: Chart, path: Path, style: StyleName = "screen") -> Path:
+def save(chart: Chart, path: str | Path, style: StyleName = "screen") -> Path:
     """Write a chart as the .pdf, .svg or .png that the path names. No browser is needed, but the extra figures is.
 
     Args:
@@ -241,13 +243,14 @@ def save(chart: Chart, path: Path, style: StyleName = "screen") -> Path:
         >>> from shattering import Store
         >>> save(loss_curves(Store("runs").runs()), Path("losses.pdf"), "paper")  # doctest: +SKIP
     """
+    path = Path(path)
     if path.suffix.lower()[1:] not in PICTURES:
         endings = ", ".join(f".{kind}" for kind in PICTURES)
         raise InputError(f"the picture is {printable(str(path))!r}, expected a name that ends in {endings}")
     return _write(to_spec(chart, style), path, find_style(style))
 
 
-def save_all(charts: Mapping[str, Chart | None], folder: Path, style: StyleName = "screen") -> list[Path]:
+def save_all(charts: Mapping[str, Chart | None], folder: str | Path, style: StyleName = "screen") -> list[Path]:
     """Write charts as PDF, SVG and PNG.
 
     Args:
@@ -268,7 +271,7 @@ def save_all(charts: Mapping[str, Chart | None], folder: Path, style: StyleName 
     for name, chart in charts.items():
         if chart is not None:
             spec = to_spec(chart, style)
-            files += [_write(spec, folder / f"{name}.{kind}", looks) for kind in PICTURES]
+            files += [_write(spec, Path(folder) / f"{name}.{kind}", looks) for kind in PICTURES]
     return files
 
 

@@ -11,6 +11,7 @@ from shattering.report.charts import SIZE, Chart, names_of, reference, series, s
 from shattering.report.scores import run_scores
 from shattering.report.style import REFERENCE_DASH, RULE
 from shattering.report.tables import by_subject, summary_rows
+from shattering.runs.store import Runs, models_in
 from shattering.runs.stored import Run
 
 SHOWN = (  # titles of randomizations whose curves are drawn, in the order of the legend
@@ -33,17 +34,18 @@ _START = "memorization starts"
 _POINTS = 300  # of one curve; longer histories are thinned evenly
 
 
-def run_charts(runs: Sequence[Run]) -> dict[str, Chart | None]:
+def run_charts(runs: Runs) -> dict[str, Chart | None]:
     """Draw the charts of a report of runs, by name; None for a chart without data.
 
     Example:
         >>> sorted(run_charts([]))
         ['corruption', 'loss', 'scores']
     """
+    runs = models_in(runs)
     return {"scores": run_scores(runs), "loss": loss_curves(runs), "corruption": error_curves(runs)}
 
 
-def loss_curves(runs: Sequence[Run]) -> Chart | None:
+def loss_curves(runs: Runs) -> Chart | None:
     """Draw figure 1a: online training loss over steps, one line per run, one panel per dataset and model. None without histories.
 
     Example:
@@ -51,7 +53,7 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
         True
     """
     frames = []
-    for run in runs:
+    for run in models_in(runs):
         title = run.spec.randomization.title
         if run.status != "done" or title not in SHOWN or run.history.empty or "train_accuracy" not in run.history:
             continue
@@ -89,13 +91,11 @@ def loss_curves(runs: Sequence[Run]) -> Chart | None:
     return _panels(lines, data)
 
 
-def error_curves(
-    runs: Sequence[Run], theirs: Sequence[tuple[str, float, float]] = (), names: Mapping[str, str] | None = None
-) -> Chart | None:
+def error_curves(runs: Runs, theirs: Sequence[tuple[str, float, float]] = (), names: Mapping[str, str] | None = None) -> Chart | None:
     """Draw figure 1c: test error after training over the probability of label corruption, with chance.
 
     Args:
-        runs: of which those are drawn whose configuration was trained at several probabilities.
+        runs: a store, its folder or URL, or runs, of which those are drawn whose configuration was trained at several probabilities.
         theirs: (model, corruption, error) of the papers' points, drawn as open markers.
         names: model → how the legend calls it, in its order.
 
@@ -106,7 +106,7 @@ def error_curves(
         >>> error_curves([]) is None
         True
     """
-    done = [row for row in summary_rows(runs) if row["pixels"] == "true" and row["seeds"] and row["score"] is None]
+    done = [row for row in summary_rows(models_in(runs)) if row["pixels"] == "true" and row["seeds"] and row["score"] is None]
     rows = [row for subject in by_subject(done) if len({row["labels"] for row in subject["rows"]}) > 1 for row in subject["rows"]]
     if not rows:
         return None
@@ -142,7 +142,7 @@ def error_curves(
     return alt.layer(line, bars, *rules, *([theirs_drawn] if theirs else [])).properties(**SIZE)
 
 
-def memorization_curves(runs: Sequence[Run]) -> Chart | None:
+def memorization_curves(runs: Runs) -> Chart | None:
     """Draw which clean and corrupted labels are fitted over the epochs, and a rule where memorization starts.
 
     Accuracies are online ones (`Tracker.end_epoch`); the rule is at `memorization_start`. There is one line per run and one panel
@@ -152,7 +152,7 @@ def memorization_curves(runs: Sequence[Run]) -> Chart | None:
         >>> from shattering import Store
         >>> memorization_curves(Store("runs").runs()).save("memorization.html")  # doctest: +SKIP
     """
-    frames = [_fits(run) for run in runs if run.status == "done" and _has_corrupted(run.history)]
+    frames = [_fits(run) for run in models_in(runs) if run.status == "done" and _has_corrupted(run.history)]
     if not frames:
         return None
     data, names = pd.concat(frames), list(FITS.values())

@@ -4,15 +4,18 @@ import base64
 import gzip
 import hashlib
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Annotated
 
 import jinja2
 from markupsafe import Markup
 from PIL import Image, UnidentifiedImageError
 
 from shattering.errors import InputError, printable, reason
+from shattering.parameters import check
 from shattering.report import figures
 from shattering.report.answer import answer_runs
 from shattering.report.charts import Chart, to_spec
@@ -21,6 +24,7 @@ from shattering.report.scores import MOST_PANELS
 from shattering.report.style import DARK, SCREEN
 from shattering.report.tables import PIXELS, by_subject, subject_title, summary_rows, verdicts
 from shattering.runs.reading import damaged, read_bytes
+from shattering.runs.store import Runs, found_in
 from shattering.runs.stored import Found, Run, Unread, is_of_model
 from shattering.system.files import write_aside
 from shattering.version import VERSION
@@ -33,11 +37,11 @@ CAPTIONS = {
 }
 
 
-def write_report(runs: Sequence[Found], path: Path, title: str = "Randomization tests") -> Path:
+def write_report(runs: Runs, path: str | Path, title: str = "Randomization tests") -> Path:
     """Write the report of runs as one HTML page.
 
     Args:
-        runs: of a store, done or not; missing ones are named on the page.
+        runs: a store, its folder or URL, or runs, done or not; missing ones are named on the page.
         path: of the page.
         title: of the page.
 
@@ -46,12 +50,14 @@ def write_report(runs: Sequence[Found], path: Path, title: str = "Randomization 
 
     Raises:
         OSError: if the page cannot be written.
-        InputError: for the path of a folder, or one below a file.
+        InputError: for the path of a folder, or one below a file; for what are no runs, and a store that does not exist.
 
     Example:
         >>> path = write_report(test.runs, Path("report.html"))
     """
-    return write_page(render(runs, title), path)
+    check("path", path, Annotated[str | os.PathLike, "the path of a page"])
+    check("title", title, str)
+    return write_page(render(found_in(runs)[0], title), Path(path))
 
 
 def write_page(html: str, path: Path) -> Path:

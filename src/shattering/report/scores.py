@@ -10,7 +10,7 @@ from shattering.errors import printable
 from shattering.report.charts import Chart, below, names_of, reference, series
 from shattering.report.style import RULE
 from shattering.report.tables import by_subject, subject_title, summary_rows
-from shattering.runs.stored import Run
+from shattering.runs.store import Runs, models_in
 
 SPLITS = ["train", "test"]
 MOST_PANELS = 4  # configurations that are drawn
@@ -52,7 +52,7 @@ def score_rows(
     return alt.layer(points, *bands, *rules).properties(width=_WIDTH, height=_ROW * len(order))
 
 
-def run_scores(runs: Sequence[Run]) -> Chart | None:
+def run_scores(runs: Runs) -> Chart | None:
     """Draw the scores of stored runs, one panel per configuration, the first `MOST_PANELS` of them; None without runs that are done.
 
     A line is at chance, and a band where 95 % of the accuracies of guesses lie.
@@ -61,7 +61,7 @@ def run_scores(runs: Sequence[Run]) -> Chart | None:
         >>> run_scores([]) is None
         True
     """
-    subjects = by_subject(row for row in summary_rows(runs) if row["seeds"])
+    subjects = by_subject(row for row in summary_rows(models_in(runs)) if row["seeds"])
     panels = [_panel(subject, len(subjects) > 1) for subject in subjects[:MOST_PANELS]]
     return below(panels) if panels else None
 

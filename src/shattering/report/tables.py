@@ -13,6 +13,7 @@ import pandas as pd
 from shattering.identity.names import digest_of, is_object
 from shattering.randomization import Pixels
 from shattering.runs.spec import RunSpec
+from shattering.runs.store import Runs, models_in
 from shattering.runs.stored import Run
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
@@ -34,14 +35,20 @@ _RESULTS = (
 )
 
 
-def runs_table(runs: Iterable[Run]) -> pd.DataFrame:
+def runs_table(runs: Runs) -> pd.DataFrame:
     """Return one row per run, done or not: its specification, its status, and its result (missing values if there is none).
+
+    Args:
+        runs: a store, its folder or URL, or runs; those of studies have no row.
+
+    Raises:
+        InputError: for anything else, and for a store that does not exist.
 
     Example:
         >>> runs_table(test.runs)["model"].unique().tolist()
         ['nearest-neighbors']
     """
-    return pd.DataFrame([_row(run) for run in runs]).convert_dtypes()
+    return pd.DataFrame([_row(run) for run in models_in(runs)]).convert_dtypes()
 
 
 def _row(run: Run) -> dict:
@@ -95,10 +102,16 @@ def _setting(run: Run) -> str:
     return ", ".join(f"{name} = {value}" for name, (value, default) in values.items() if value != default)
 
 
-def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
+def summary_table(runs: Runs) -> pd.DataFrame:
     """Return one row per configuration, in the papers' order: means over seeds, and how many runs are not done.
 
     With folds, the number of a seed is the mean over its folds.
+
+    Args:
+        runs: a store, its folder or URL, or runs; those of studies have no row.
+
+    Raises:
+        InputError: for anything else, and for a store that does not exist.
 
     Columns:
         dataset, model, hyperparameters, n_train, setting: the configuration; setting has the other fields of the specification.
@@ -116,7 +129,7 @@ def summary_table(runs: Iterable[Run]) -> pd.DataFrame:
         >>> summary_table(test.runs)["runs"].tolist()
         [1, 3]
     """
-    return pd.DataFrame(summary_rows(runs)).drop(columns=["subject", "scores"], errors="ignore").convert_dtypes()
+    return pd.DataFrame(summary_rows(models_in(runs))).drop(columns=["subject", "scores"], errors="ignore").convert_dtypes()
 
 
 def summary_rows(runs: Iterable[Run]) -> list[dict]:

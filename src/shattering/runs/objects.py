@@ -23,12 +23,38 @@ def find(name: str, objects: Objects | None) -> Any:
 
 
 def with_seed(model: BaseEstimator, seed: int) -> BaseEstimator:
-    """Clone a model and set its random states, nested ones too, to the seed where they are at their default."""
+    """Clone a model and set its random states, nested ones too, to the seed where they are at their default.
+
+    An estimator whose parameters are those alone that were set, as CatBoost's, has its seed at its default if it is none of them.
+    """
     from sklearn.base import clone
 
+    from shattering.learners.others import parts
+
     cloned: BaseEstimator = clone(model)  # type: ignore[assignment]  # its annotation says a type or a list
-    default = inspect.signature(type(model)).parameters.get("random_state")
-    unset = {"random_state": default.default if default else None}
-    params = cloned.get_params()
-    names = [name for name in params if name.split("__")[-1] == "random_state" and params[name] == unset.get(name)]
+    params, estimators = cloned.get_params(), parts(cloned)
+    names = [name for name in params if _is_unset(name, params[name], estimators)]
+    names += [f"{place}__{name}".removeprefix("__") for place, part in estimators.items() if (name := _unlisted_seed(part))]
     return cloned.set_params(**dict.fromkeys(names, seed))
+
+
+def _is_unset(name: str, value: Any, estimators: Mapping[str, Any]) -> bool:
+    """Return whether a parameter is a random state at its default, or one of a nested estimator that is None."""
+    place, _, last = name.rpartition("__")
+    if last != "random_state":
+        return False
+    default = _parameters(estimators.get(place)).get("random_state")
+    return (bool(place) and value is None) or value == (default.default if default else None)
+
+
+def _unlisted_seed(estimator: Any) -> str:
+    """Return the parameter for the seed that an estimator's constructor has and `get_params` does not list; or nothing."""
+    seeds = [name for name in ("random_state", "random_seed") if name in _parameters(estimator)]
+    return seeds[0] if seeds and not {*seeds} & {*estimator.get_params(deep=False)} else ""
+
+
+def _parameters(estimator: Any) -> Mapping[str, inspect.Parameter]:
+    try:
+        return inspect.signature(type(estimator)).parameters
+    except ValueError:  # of a compiled class
+        return {}

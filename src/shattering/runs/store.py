@@ -9,7 +9,7 @@ import re
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -31,6 +31,7 @@ except ImportError:  # not on this system
     fcntl = None
 
 _LOOKS, _PAUSE = 4, 0.02  # attempts to read a run whose files come and go, and seconds between them
+_ID = re.compile(r"[0-9a-f]{12}")  # at the end of a folder's name
 _TRACEBACK = 20_000  # characters that are kept of a traceback
 
 
@@ -104,10 +105,14 @@ class Store:
         return of_models(self.everything(), f"store {self.where}")
 
     def everything(self) -> list[Found]:
-        """Return all runs and studies, sorted by folder name, with those that cannot be read. Raises InputError if there is no store."""
+        """Return all runs and studies, sorted by folder name, with those that cannot be read.
+
+        A run whose folder was copied or renamed, so that several folders have it, is there once, with a warning that names the others.
+        Raises InputError if there is no store.
+        """
         if not self.refresh():
             raise InputError(f"store {self.remote.url if self.remote else self.root} does not exist, expected a folder of runs")
-        return [stored for folder in self._folders() if (stored := self.read(folder))]
+        return each_once([stored for folder in self._folders() if (stored := self.read(folder))], f"store {self.where}")
 
     def find(self, text: str) -> Run[Any]:
         """Return the one run whose id or folder name starts with text. Raises InputError if there is not one, or it is unreadable."""
@@ -321,7 +326,50 @@ def of_models(found: Sequence[Found], where: str = "runs") -> list[Run]:
     return [stored for stored in found if is_of_model(stored)]
 
 
-def found_in(runs: Store | str | Path | Sequence[Found]) -> tuple[list[Found], Store | None]:
+def each_once(found: Sequence[Found], where: str) -> list[Found]:
+    """Return the runs of a store, each once, with a warning that names `where` and the folders of copies, which are left out.
+
+    The id at the end of a folder's name tells runs apart. A folder without one, such as a copy, has the run of another folder if their
+    specifications are equal, and their data where both are known. Of several, one that is done stays, rather one with an id.
+    """
+    ids = [run.run_id if _ID.fullmatch(run.run_id) else "" for run in found]
+    if all(ids) and len(set(ids)) == len(ids):
+        return list(found)
+    copies: dict[int, int] = {}  # place of a copy → of the run that stays
+    with_spec: dict[str, list[int]] = {}  # places of those that stay
+    with_id: dict[str, int] = {}
+    for i in sorted(range(len(found)), key=lambda i: (found[i].status != "done", not ids[i])):
+        alike = with_spec.setdefault(_spec_text(found[i]), [])
+        twins = [j for j in alike if not (ids[i] and ids[j]) and _same_data(found[i], found[j])]
+        twins = [with_id[ids[i]]] if ids[i] in with_id else twins
+        if twins:
+            copies[i] = twins[0]
+            continue
+        alike.append(i)
+        with_id |= {ids[i]: i} if ids[i] else {}
+    if copies:
+        told = ", ".join(f"{found[i].folder.name} (of {found[j].folder.name})" for i, j in sorted(copies.items()))
+        warnings.warn(printable(f"{where} has {len(copies)} copies of runs, left out so that each run counts once: {told}"), stacklevel=3)
+    return [run for i, run in enumerate(found) if i not in copies]
+
+
+def _spec_text(run: Found) -> str:
+    """Return the specification as text; the path of a folder whose specification cannot be read."""
+    if isinstance(run, Unread):
+        return str(run.folder)
+    return f"{type(run.spec).__name__} {json.dumps(run.spec.to_json(), sort_keys=True, default=str)}"
+
+
+def _same_data(one: Found, other: Found) -> bool:
+    """Return whether two runs may have the same data: False if both tell theirs, and they differ."""
+    told = {run.provenance.get("dataset_fingerprint") for run in (one, other) if isinstance(run, Run)}
+    return len(told - {None}) < 2
+
+
+Runs = Store | str | Path | Iterable[Found]  # a store, its folder or URL, or runs
+
+
+def found_in(runs: Runs) -> tuple[list[Found], Store | None]:
     """Return the runs that are meant, readable or not, and the store if one is given.
 
     Args:
@@ -337,8 +385,14 @@ def found_in(runs: Store | str | Path | Sequence[Found]) -> tuple[list[Found], S
     if isinstance(runs, (Store, str, Path)):
         store = runs if isinstance(runs, Store) else Store(runs)
         return store.everything(), store
-    strange = [runs] if not isinstance(runs, Sequence) else [run for run in runs if not isinstance(run, (Run, Unread))]
-    if strange:
-        has = "has" if isinstance(runs, Sequence) else "is"
+    given = list(runs) if isinstance(runs, Iterable) else None
+    strange = [runs] if given is None else [run for run in given if not isinstance(run, (Run, Unread))]
+    if given is None or strange:
+        has = "is" if given is None else "has"
         raise InputError(f"runs {has} {shown(strange[0])}, expected a store, its folder, or a list of runs")
-    return list(runs), None
+    return given, None
+
+
+def models_in(runs: Runs) -> list[Run]:
+    """Return the runs of models among those that are meant, with a warning for those that cannot be read; see `found_in`."""
+    return of_models(found_in(runs)[0])

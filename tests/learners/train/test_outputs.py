@@ -100,7 +100,8 @@ def test_one_logit_for_two_classes_has_the_binary_cross_entropy(shape):
         (lambda z: z.reshape(-1, 2), r"forward of Net returned shape \(16, 2\) for 8 examples, expected \(8, 4\): one row for each"),
         (lambda z: z.mean(), r"forward of Net returned shape \(\) for 8 examples"),
         (lambda z: z[:, :, None], r"forward of Net returned shape \(8, 4, 1\), expected \(8, 4\): a flatten\(1\)"),
-        (lambda z: z.log(), r"forward of Net returned NaN for \d of 8 examples before any training, expected numbers"),
+        (lambda z: z.log(), r"forward of Net returned NaN for \d of 8 examples before any training, expected finite numbers"),
+        (lambda z: z / 0, r"forward of Net returned infinite numbers for 8 of 8 examples before any training, expected finite numbers"),
         (lambda z: z.detach(), r"forward of Net returned a tensor that no parameter can be trained through"),
         (
             lambda z: z.double() @ torch.ones(4, 4),
@@ -137,6 +138,50 @@ def test_series_and_tokens_whose_kind_was_not_said_are_told_how():
     ):
         with pytest.raises(InputError, match=said):
             NetworkClassifier(lambda shape, k, network=network: network, **QUICK).fit(load_dataset((X, y), hold_out=False).train)
+
+
+def test_a_loss_that_is_not_finite_is_refused_before_any_training():
+    with pytest.raises(InputError, match=r"^loss returned nan for the first 8 examples before any training, expected a finite number$"):
+        fitted(lambda z: z, epochs=10**6, loss=lambda out, labels: out.sum() * float("nan"))
+
+
+class InAList(Net):
+    def __init__(self):
+        super().__init__()
+        self.layers = [nn.Linear(90, 90)]
+
+    def forward(self, images):
+        return self.layer(self.layers[0](images.flatten(1)))
+
+
+def patched():
+    net, other = Net(), Net()
+    net.forward = lambda images: other(images) * 2
+    return net
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (InAList, r"^forward of InAList uses 2 tensors with requires_grad \(\(90,\), \(90, 90\)\) that are no parameters of it"),
+        (patched, r"^forward of Net uses 2 tensors with requires_grad .* that are no parameters of it and would not be trained"),
+    ],
+)
+def test_tensors_that_would_not_be_trained_are_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        NetworkClassifier(lambda shape, k: make(), **QUICK).fit(SPLIT)
+
+
+def test_a_second_head_in_training_mode_is_told_unless_it_is_used(plain):
+    def make(shape, k):
+        net = Net()
+        net.wrap = lambda z: (z, z * 2) if net.training else z
+        return net
+
+    net = NetworkClassifier(make, **QUICK).fit(SPLIT)
+    assert net.notes_ == ("The forward of Net returned more than a tensor in training mode: the first of the tuple of 2 was used.",)
+    assert torch.equal(net.logits(SPLIT), plain.logits(SPLIT))
+    assert NetworkClassifier(make, auxiliary=0.3, **QUICK).fit(SPLIT).notes_ == ()
 
 
 def test_a_fault_of_the_network_itself_is_raised_as_it_is():

@@ -1,6 +1,7 @@
 """Check the outputs of a network, take logits (n, classes) or numbers (n,) from them, and measure losses and scores of these."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar
@@ -223,10 +224,53 @@ class Forward:
             raise InputError(
                 f"forward of {name} returned a tensor that no parameter can be trained through, expected one that is not detached"
             )
+        _check_leaves(own, network, name)
         own = own.detach()
-        if bad := int(own.reshape(n, -1).isnan().any(1).sum()):
-            raise InputError(f"forward of {name} returned NaN for {bad} of {n} examples before any training, expected numbers")
+        if bad := int((~own.reshape(n, -1).isfinite()).any(1).sum()):
+            kind = "NaN" if own.isnan().any() else "infinite numbers"
+            raise InputError(f"forward of {name} returned {kind} for {bad} of {n} examples before any training, expected finite numbers")
         return own, f"The forward of {name} returned more than a tensor: {what} was used." if what else ""
+
+
+@contextmanager
+def watched_in_training(network: nn.Module) -> Iterator[list[str]]:
+    """Watch a network's training. The list gets what is taken of its first output in training mode, in the words of `taken`."""
+    found: list[str] = []
+
+    def watch(module: nn.Module, _: Any, output: Any) -> None:
+        if module.training and not found:
+            found.append(taken(output)[1])
+
+    handle = network.register_forward_hook(watch)
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _check_leaves(output: torch.Tensor, network: nn.Module, name: str) -> None:
+    """Raise InputError if an output was computed from a tensor that could be trained and is no parameter of the network."""
+    parameters = {id(parameter) for parameter in network.parameters()}
+    if others := [leaf for leaf in _leaves(output) if id(leaf) not in parameters]:
+        shapes = ", ".join(str(tuple(leaf.shape)) for leaf in others[:3])
+        raise InputError(
+            f"forward of {name} uses {len(others)} tensor{'s' if len(others) > 1 else ''} with requires_grad ({shapes}) that "
+            f"{'are no parameters' if len(others) > 1 else 'is no parameter'} of it and would not be trained, expected parameters alone: "
+            "of self, not of another network or around a patched forward, with layers as attributes or in an nn.ModuleList"
+        )
+
+
+def _leaves(output: torch.Tensor) -> list[torch.Tensor]:
+    """Return the tensors with requires_grad from which an output was computed."""
+    if output.grad_fn is None:
+        return [output]
+    nodes = {output.grad_fn: None}  # in the order in which they are found
+    left = [output.grad_fn]
+    while left:
+        after = [child for child, _ in left.pop().next_functions if child is not None and child not in nodes]
+        nodes |= dict.fromkeys(after)
+        left += after
+    return [getattr(node, "variable") for node in nodes if hasattr(node, "variable")]  # noqa: B009  # the stub lacks it
 
 
 def _described(output: Any) -> str:

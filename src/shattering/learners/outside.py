@@ -1,0 +1,50 @@
+"""What a training function uses from outside of it, and could carry from one fit to the next."""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from shattering.identity.digest import identify
+
+_MOST = 10**7  # numbers of a tensor, an array or a module, above which it is not looked at
+
+
+def held_outside(function: Callable | None) -> dict[str, str]:
+    """Return digests of the torch modules, tensors and arrays that a function, and functions of its module that it calls, use by name.
+
+    Names are global ones and those of closures. Lists and numbers, which may count or log, are left out.
+    """
+    named, left = {}, [function]
+    seen: set[int] = set()
+    while left:
+        for name, value in _used(left.pop()).items():
+            if inspect.isfunction(value) and value.__module__ == getattr(function, "__module__", None) and id(value) not in seen:
+                seen.add(id(value))
+                left.append(value)
+            elif tensors := _tensors(value):
+                named[name] = identify(tensors, name)[0]
+    return named
+
+
+def _used(function: Any) -> dict[str, Any]:
+    if not (inspect.isfunction(function) or inspect.ismethod(function)):
+        return {}
+    try:
+        found = inspect.getclosurevars(function)
+    except ValueError:  # a variable of the closure that has no value yet
+        return {}
+    return {**found.globals, **found.nonlocals}
+
+
+def _tensors(value: Any) -> list:
+    """Return the values of a torch module, tensor or array; none of another object, and of a large one."""
+    if isinstance(value, np.ndarray):
+        return [value] if value.dtype.kind in "biufc" and value.size <= _MOST else []
+    tensors = [*value.parameters(), *value.buffers()] if isinstance(value, nn.Module) else [value]
+    if not all(isinstance(one, torch.Tensor) and not torch.nn.parameter.is_lazy(one) for one in tensors):
+        return []
+    return [one.detach() for one in tensors] if sum(one.numel() for one in tensors) <= _MOST else []
