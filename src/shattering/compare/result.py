@@ -58,7 +58,7 @@ class RandomizationTest(Comparison, Illustrated):
             interpolated: the share of repeats that classify every training example as labelled.
             epochs_to_fit, fit_seconds: means over the repeats that fit, and over all.
             time_ratio, time_in: relative to the original fit, in "epochs" (to fit) where both are known; in "seconds" of models
-                without epochs; else missing.
+            without epochs; else missing.
             effect: the original test score minus the mean of this row; for the two permutation tests minus the mean null score.
             effect_low, effect_high: its 95 % interval; missing for a single repeat.
             effect_sd: the effect in standard deviations of the repeats.

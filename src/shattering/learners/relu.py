@@ -199,7 +199,7 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
         exact_projections_: True if <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255, and not so
             large that float64 does not hold their sums.
         rounds_: how often the direction was turned.
-        interpolated_: True if max_error_ is at most tol times the targets' range.
+        interpolated_: True if the largest error is at most tol times the targets' range.
         timings_: seconds per stage.
 
     Raises:
