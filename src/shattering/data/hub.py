@@ -66,7 +66,8 @@ def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], reading: Hu
     """
     if not isinstance(source, Mapping):
         n = None if reading.n_train is None else max(math.ceil(1.25 * reading.n_train) + 1, 5 * (reading.n_test or 0))
-        return hold_out(_read(_at_hand(source, n), reading), _name(source))
+        whole = _at_hand(source, n)
+        return hold_out(_grouped({"train": whole}, [_read(whole, reading)], reading)[0], _name(source))
     if "train" not in source:
         raise InputError(f"the DatasetDict has splits {list(source)}, expected 'train'")
     name = _name(source["train"])
@@ -81,13 +82,18 @@ def from_hub(source: Any, hold_out: Callable[[Split, str], Dataset], reading: Hu
     if test is None:
         if tests:
             warnings.warn(f"the DatasetDict: the split {tests[0]!r} has no labels, and is not used", stacklevel=2)
-        return hold_out(train, name)
-    tested = _read(splits[test], reading, train)
+        return hold_out(_grouped({"train": splits["train"]}, [train], reading)[0], name)
+    both = {"train": splits["train"], test: splits[test]}
+    train, tested = _grouped(both, [train, _read(splits[test], reading, train)], reading)
+    return Dataset(train, tested, name)
+
+
+def _grouped(sources: Mapping[str, Any], read: list[Split], reading: HubReading) -> list[Split]:
+    """Return splits with their groups, which are numbered over all of them. sources: what each was read from, by name."""
     if reading.groups is None:
-        return Dataset(train, tested, name)
-    columns = [_values(of, reading.groups) for of in (splits["train"], splits[test])]
-    codes = group_codes(columns, [len(train), len(tested)], ["train", test])
-    return Dataset(replace(train, groups=codes[0]), replace(tested, groups=codes[1]), name)
+        return read
+    codes = group_codes([_values(source, reading.groups) for source in sources.values()], list(map(len, read)), list(sources))
+    return [replace(split, groups=of_split) for split, of_split in zip(read, codes, strict=True)]
 
 
 def _at_hand(source: Any, n: int | None) -> Any:
@@ -147,10 +153,8 @@ def _read(source: Any, reading: HubReading, like: Split | None = None) -> Split:
     if label is None:
         raise InputError(f"the Hugging Face dataset has columns {source.column_names}, expected one named 'label', or target, its name")
     said = _said_of_labels(source, label, reading, like)
-    if reading.groups is not None:
-        if reading.groups not in source.column_names:
-            raise unknown("groups", reading.groups, source.column_names)
-        said["groups"] = group_codes([_values(source, reading.groups)], [len(source)], ["train"])[0]
+    if reading.groups is not None and reading.groups not in source.column_names:
+        raise unknown("groups", reading.groups, source.column_names)
     features = {name: feature for name, feature in source.features.items() if name not in (label, reading.groups)}
     images = [name for name, feature in features.items() if type(feature).__name__ == "Image"]
     if images:

@@ -1,4 +1,4 @@
-"""What is known of the estimators of other libraries, which may be nested in pipelines, searches and ensembles."""
+"""These functions recognize estimators of other libraries, also where pipelines, searches and ensembles nest them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What a training function uses from outside of it, and could carry from one fit to the next."""
+"""`held_outside` finds the values that a training function uses from outside of it, which one fit could hand on to the next."""
 
 import inspect
 from collections.abc import Callable
