@@ -329,6 +329,24 @@ def test_reading_while_runs_come_and_go(whole, tmp_path):
     assert {"done", "failed", "running", "interrupted"} <= seen
 
 
+@pytest.mark.parametrize(("rest", "status"), [(False, "missing"), (True, "damaged")])
+def test_a_run_is_removed_between_the_look_for_a_table_and_its_reading(whole, tmp_path, monkeypatch, rest, status):
+    """The table of examples is there when it is looked for, and gone when it is read, alone or with the rest of the run."""
+    store = Store(tmp_path / "store")
+    shutil.copytree(whole.folder(SPEC), store.folder(SPEC))
+    run, look = store.of(SPEC), Path.exists
+
+    def exists(path, **options):
+        there = look(path, **options)
+        if there and path.name == "examples.parquet":
+            path.unlink() if rest else shutil.rmtree(path.parent)
+        return there
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "exists", exists)
+        assert run.whole().status == status
+
+
 def test_odd_names_and_places(whole, tmp_path, capsys):
     for name in ("a store", "größe-日本", "line\nbreak", "[bold]x[/]", "-s", "%s", "a" * 200):
         root = tmp_path / name / "missing" / "runs"

@@ -14,7 +14,6 @@ from shattering.errors import InputError
 from shattering.runs import reading, schema
 from shattering.runs.base import Spec
 from shattering.runs.objects import Objects
-from shattering.runs.reading import Damaged
 from shattering.runs.spec import RunSpec
 
 if TYPE_CHECKING:
@@ -147,14 +146,17 @@ class Run(Generic[S]):
         return fitted_of(self, objects)
 
     def whole(self) -> Self:
-        """Return this run; with the status "damaged" if it is done and one of its tables cannot be read."""
+        """Return this run; with the status "damaged" if it is done and one of its tables cannot be read.
+
+        Another process may remove the run at any moment, also between the look for a table and its reading. Then it is "missing".
+        """
         try:
             if self.status == "done":
                 _ = self.rows
                 if (self.folder / "examples.parquet").exists():
                     _ = self.examples
-        except Damaged as error:
-            if not (self.folder / "spec.json").exists():  # somebody has removed it since it was listed
+        except InputError as error:
+            if not (self.folder / "spec.json").exists():
                 return replace(self, result={}, provenance={}, status="missing")
             return replace(self, result={}, provenance={}, status="damaged", error=str(error))
         return self
