@@ -117,7 +117,7 @@ def test_missing_and_failed_runs_show_loudly(holed_store):
     assert [run.status for run in result.not_done] == ["missing", "failed"]
     assert [row["verdict"] for row in result.tables[0].rows[:2]] == ["missing", "missing"]
     html = reproduce.render_result(result)
-    assert "2 of 25 runs are not done" in html
+    assert "2 of 28 runs are not done" in html
     assert "it &lt;broke&gt;" in html
     assert next(c for c in result.claims if c.name == "regularizers help").holds is None
 
@@ -157,7 +157,7 @@ def test_paper_redraws_from_stored_runs_and_runs_nothing(cli, tiny_store, tmp_pa
 def test_paper_says_what_is_missing_and_fails(cli, holed_store):
     code, out, _ = cli("paper", "table1", "--from", holed_store.root)
     assert code == 1
-    assert "2 of 25 runs are not done, and missing above." in out
+    assert "2 of 28 runs are not done, and missing above." in out
     assert "MISSING: regularizers help" in out
 
 

@@ -129,19 +129,20 @@ def _experiments():
 
 def test_numbers_as_in_the_paper_satisfy_every_claim():
     found = claims(as_in_the_paper)
-    assert len(found) == 17
+    assert len(found) == 18
     assert {name: c.evidence for name, c in found.items() if not c.holds} == {}
 
 
 def test_the_papers_own_numbers_satisfy_the_claims_of_table_1():
     rows = {spec.run_id: row for row in reference.TABLE_1 for spec in table1.row_specs(THREE, row)}
+    rows |= {spec.run_id: reference.table_1("mlp-1x512", random_labels=True) for spec in table1.slower_specs(THREE)}
 
     def make(spec):
         row = rows[spec.run_id]
         return {"train_accuracy": row.train / 100, "test_accuracy": row.test / 100}, history([1.0])
 
     result = table1.result(THREE, Made(make, THREE))
-    assert [c.holds for c in result.claims] == [True] * 5 + [None], "weight decay makes no training faster"
+    assert {c.name: c.holds for c in result.claims if not c.holds} == {"weight decay sometimes helps optimization": None}
     assert {row["verdict"] for row in result.tables[0].rows} == {"train ≥ 99%: yes; test within 3 points: yes"}
 
 
@@ -205,6 +206,7 @@ def creeping(spec):
     ("name", "make"),
     [
         ("everything fits random labels", stuck(is_("mlp-1x512", 1.0, weight_decay=False))),
+        ("MLP 1x512 fits them at a slower decay", stuck(is_("mlp-1x512", 1.0, decay=True))),
         ("regularizers help", spoil(is_("mlp-3x512", 0.0, weight_decay=True), test_accuracy=0.2)),
         ("regularizers are not needed", spoil(is_("alexnet", 0.0, augment=False, weight_decay=False), test_accuracy=0.4)),
         ("changing the architecture gains more", spoil(is_("mlp-1x512", 0.0, weight_decay=True), test_accuracy=0.95)),
@@ -248,6 +250,8 @@ def test_a_model_whose_training_ended_too_early_shows_nothing():
     claim = claim_of("everything fits random labels", make)
     assert (claim.verdict, claim.holds) == ("inconclusive", None)
     assert claim.why == "the training of inception-no-bn ended while its loss still fell"
+    slower = claim_of("MLP 1x512 fits them at a slower decay", unfinished(is_("mlp-1x512", 1.0, decay=True)))
+    assert slower.why == "the training of mlp-1x512 ended while its loss still fell"
     noise = claim_of("noise is fitted", unfinished(is_("inception", 0.0, "shuffled")))
     assert noise.why == "the training of inception ended while its loss still fell"
     rows = table1.result(THREE, Made(make, THREE)).tables[0].rows

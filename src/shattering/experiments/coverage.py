@@ -54,7 +54,6 @@ class Item:
 
 
 _TESTED = "a test"
-_DECAY = "--set network=mlp-1x512 --set decay=0.98 --set epochs=120"
 ITEMS = (  # definitions that tests check, and what has no experiment
     *(
         Item("ICLR appendix A, figure 3", f"{name} has {count:,} parameters", _TESTED, "verified", "tests/networks/test_networks.py")
@@ -101,7 +100,6 @@ ITEMS = (  # definitions that tests check, and what has no experiment
     Item("ICLR 5", "the system of MNIST by LAPACK in float64, 30 GB", "shattering paper table3", "differs", "float32 and refinement, 9 GB"),
     Item("ICLR 5", "a kernel on a random conv-net with 32,000 filters", "", "missing", "up to 8,192; table3: 32,000, linear model"),
     Item("blog post", "the networks have no batch normalization", "", "differs", "the ICLR paper's Inception has it, and so has ours"),
-    Item("ICLR appendix A", "MLP 1x512 at decay 0.98", f"shattering run --data cifar10 --labels 1 {_DECAY}", "not run"),
     Item("ICLR 2.2", "fat-shattering bounds by l1 norms (Bartlett), for sigmoids", "", "missing", "it does not apply to ReLU networks"),
     Item("ICLR 1", "depth separations at the population level", "", "missing", "cited, not claimed"),
     Item("CACM 6.1", "new test sets (Recht et al.)", "shattering retest", "not run", "a command without stored runs"),

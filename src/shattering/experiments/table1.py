@@ -33,6 +33,7 @@ NO_GAIN = 0.01  # a gain in accuracy by early stopping that is smaller than this
 LEAST_SEEDS = 3
 LEVEL = 0.95  # of the intervals of weight decay's factor
 LITTLE_FASTER = 0.05  # a share of the steps that is saved and counts as none
+SLOWER = {"decay": 0.98, "epochs": 120}  # with the decay of 0.95 that the paper gives, MLP 1x512 stops short of its 99.34 %
 COLUMNS = (
     Column("model", "model"),
     Column("labels", "labels"),
@@ -58,15 +59,21 @@ def row_specs(scale: Scale, row: Table1Row) -> list[RunSpec]:
     return scale.cifar.specs(row.network, labels=float(row.random_labels), least=least, **params)
 
 
+def slower_specs(scale: Scale) -> list[RunSpec]:
+    """List the runs of MLP 1x512 on random labels whose learning rate decays more slowly, one per seed."""
+    return scale.cifar.specs("mlp-1x512", labels=1.0, **SLOWER)
+
+
 def specs(scale: Scale) -> list[RunSpec]:
-    """List all runs of the table."""
-    return [spec for row in TABLE_1 for spec in row_specs(scale, row)]
+    """List all runs of the table, and those of its claim about the decay of the learning rate."""
+    return [*(spec for row in TABLE_1 for spec in row_specs(scale, row)), *slower_specs(scale)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the table and its claims from stored runs."""
     outcomes = {row: runs.outcome(row_specs(scale, row)) for row in TABLE_1}
-    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
+    slower = runs.outcome(slower_specs(scale))
+    all_runs = [run for outcome in (*outcomes.values(), slower) for run in outcome.runs]
     table = Table(
         f"Ours with {runs.size}; theirs with n = {reference.N_TRAIN:,} of CIFAR-10",
         COLUMNS,
@@ -76,7 +83,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "chance for random labels. The interval is for our test accuracy: Student's t over three or more seeds, else Wilson's for the "
         "sample of test images.",
     )
-    return Result("table1", TITLE, scale.name, runs.size, all_runs, [table], claims=_claims(outcomes))
+    return Result("table1", TITLE, scale.name, runs.size, all_runs, [table], claims=[*_claims(outcomes), _decay_claim(outcomes[table_1("mlp-1x512", random_labels=True)], slower)])
 
 
 def _row(row: Table1Row, outcome: Outcome) -> dict:
@@ -133,6 +140,20 @@ def _fitting_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         {MODEL_NAMES[n]: accuracy for n, accuracy in accuracies.items()},
         lambda v: all(value >= FITS for value in v.values()),
         doubts=[cut_short(not_fitting)],
+    )
+
+
+def _decay_claim(usual: Outcome, slower: Outcome) -> Claim:
+    accuracies = {"decay 0.95": usual.mean("train_accuracy"), f"decay {SLOWER['decay']}": (fitted := slower.mean("train_accuracy"))}
+    return judge(
+        "MLP 1x512 fits them at a slower decay",
+        "The learning rate decays by 0.95 per epoch (appendix A), and MLP 1x512 fits random labels to 99.34 % (table 1).",
+        f"MLP 1x512 reaches at least {FITS:.0%} train accuracy on random labels if the learning rate decays by {SLOWER['decay']} per epoch, "
+        f"for {SLOWER['epochs']} epochs",
+        accuracies,
+        lambda v: fitted is not None and fitted >= FITS,
+        "{:.2%}",
+        doubts=[cut_short(slower.runs) if (fitted or 0) < FITS else None],
     )
 
 
