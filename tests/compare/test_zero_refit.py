@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, r2_score, roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score, roc_auc_score
 
 from shattering import InputError
 from shattering.compare.permutation import PermutationTest
@@ -101,6 +101,26 @@ def test_grouped_labels_without_signal_are_rejected_by_free_permutations_alone(h
         y, predicted = (np.repeat(rng.permutation([0, 1] * 6), 10) for _ in range(2))
         ps.append(zero_refit(y, predicted, exchange=how, groups=groups, n_permutations=199).p_value)
     assert (np.mean(np.array(ps) <= 0.05) > 0.15) == rejects
+
+
+@pytest.mark.parametrize("score", ["accuracy", "roc_auc", "r2", "balanced_accuracy"])
+@pytest.mark.parametrize(
+    ("how", "groups"), [("whole", [0, 0, 1, 1, 2, 2, 3, 3, 3, 3]), ("whole", [0] * 10), ("within", [0, 0, 0, 1, 1, 1, 2, 2, 3, 4])]
+)
+def test_groups_that_no_other_is_like_add_the_same_to_each_score(how, groups, score):
+    rng = np.random.default_rng(1)
+    y = rng.permutation(np.arange(10) % 2)
+    y[:3] = 1  # within the first group nothing is permuted
+    predicted = rng.random(10) if score in ("roc_auc", "r2") else y ^ (rng.random(10) < 0.3)
+    predicted[6:8] = 1
+    function = {"accuracy": accuracy_score, "roc_auc": roc_auc_score, "r2": r2_score, "balanced_accuracy": balanced_accuracy_score}[score]
+    keys = (rng.integers(0, 2**63, 10).astype(np.uint64) for _ in range(400))
+    orders = [exchanged_order(how, key, np.array(groups)) for key in keys]
+    nulls = np.array([function(y[order], predicted) for order in orders])
+    test = zero_refit(y, predicted, score=score, exchange=how, groups=np.array(groups))
+    assert abs(test.null_mean - nulls.mean()) <= 4 * nulls.std() / 20 + 1e-12
+    assert abs(test.null_sd - nulls.std()) <= 0.2 * nulls.std() + 1e-12
+    assert abs(test.n_as_good / test.n_permutations - (nulls >= test.score - 1e-12).mean()) < 0.1
 
 
 def test_few_admissible_permutations_give_no_verdict():

@@ -153,6 +153,7 @@ def randomization_test(
     check(jobs, engine)
     if jobs is None and engine != "local" and budget is not None:
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
+    _check_no_metric(scoring)
     name, estimator, params = as_model(model, hyperparameters, inputs, start)
     if y is not None:
         data = (data, y)
@@ -274,6 +275,14 @@ def _check_exchange(exchange: Exchange | ExchangeFunction, dataset: Dataset, fol
         return
     for part, split in (("train", dataset.train), *(() if folds else (("test", dataset.test),))):
         check_function(exchange, split.y, split.ids.numpy(), part)
+
+
+def _check_no_metric(scoring: Any) -> None:
+    """Raise InputError for a metric of scikit-learn's, which takes labels and predictions, not an estimator."""
+    module = getattr(scoring, "__module__", None) or ""
+    if callable(scoring) and module.startswith("sklearn.metrics.") and not module.startswith("sklearn.metrics._scorer"):
+        name = getattr(scoring, "__name__", type(scoring).__name__)
+        raise InputError(f"scoring is the metric {name}, expected a scorer: the name of one, or make_scorer({name})")
 
 
 def _names(split: Split) -> dict[int, str]:

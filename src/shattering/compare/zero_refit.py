@@ -254,6 +254,8 @@ def _exchanged(predicted: np.ndarray, y: np.ndarray, weigh: Callable, rng: np.ra
             return _diagonal_sums(rows[both], labels[both], weigh(classes, classes), len(y), rng, n)
     kinds, kind = np.unique(predicted, axis=0, return_inverse=True)
     label_kinds, label_kind = np.unique(y, axis=0, return_inverse=True)
+    if len(kinds) == 1 or len(label_kinds) == 1:  # of such tables SciPy's generator makes numbers of whatever is in memory
+        return np.full(n, float(weigh(predicted, y).sum()))
     if len(kinds) * len(label_kinds) <= _TABLE:
         from scipy.stats import random_table
 
