@@ -5,10 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.linear_model import Ridge
+from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.tree import DecisionTreeClassifier
 
 from shattering import Randomization, load_dataset, randomization_test, randomize
+from shattering.data import tables
 from shattering.data.groups import group_codes
 from shattering.data.rows import Rows
 from shattering.errors import InputError
@@ -314,7 +317,103 @@ def test_images_whose_table_names_them_by_digits(tmp_path):
     assert (split.inputs.permute(0, 2, 3, 1).numpy() == pictures[[3, 4, 5, 0, 1, 2]]).all()
 
 
+def test_a_table_beside_images_is_read_once_and_its_labels_as_they_are_written(tmp_path, monkeypatch):
+    from tests.data.test_kinds import encode
+
+    for name in "abcd":
+        (tmp_path / f"{name}.png").write_bytes(encode(np.full((4, 4, 3), ord(name), np.uint8)))
+    read, reads = tables._parsed, []
+    monkeypatch.setattr(tables, "_parsed", lambda path, **how: reads.append(how.get("nrows")) or read(path, **how))
+    for labels in ([1, 2, 1, 2], [True, False, True, True], ["x", "y, z", 'the "x"', "x"]):
+        pd.DataFrame({"id": list("abcd"), "label": labels}).to_csv(tmp_path / "labels.csv", index=False)
+        reads.clear()
+        assert load_dataset(tmp_path, hold_out=False).train.y.tolist() == labels
+        assert reads == [1, None], "the first line, and all"
+    for column, message in (("1,01,2,2", "has '1' and '01', one number"), ("1,,2,2", "1 rows without a label")):
+        (tmp_path / "labels.csv").write_text("id,label\n" + "\n".join(f"{n},{v}" for n, v in zip("abcd", column.split(","), strict=True)))
+        with pytest.raises(InputError, match=message):
+            load_dataset(tmp_path)
+    (tmp_path / "labels.csv").write_text("id,label\na,None\nb,x\nc,x\nd,y\n")
+    with pytest.warns(UserWarning, match="'None' in 1 rows, which counts as missing"), pytest.raises(InputError, match="without a label"):
+        load_dataset(tmp_path)
+
+
 def test_a_regression_refuses_what_only_networks_of_classes_have():
     with pytest.raises(InputError, match="track_examples is True where the labels are numbers, expected it for classes alone"):
         randomization_test("mlp-1x4", (X, X[:, 0]), hyperparameters={"track_examples": True, "epochs": 1}, **QUICK)
     randomization_test("mlp-1x4", (X, X[:, 0]), hyperparameters={"epochs": 1, "batch_size": 8}, **QUICK)
+
+
+def test_texts_of_hugging_face_columns_and_other_sequences_are_texts():
+    texts = ["a good film", "a bad one", "fine", "not so fine"]
+    whole = datasets.Dataset.from_dict({"text": texts, "label": [1, 0, 1, 0]})
+    for column in (whole["text"], pd.Index(texts), tuple(texts)):
+        split = load_dataset((column, whole["label"]), hold_out=False).train
+        assert (split.X, split.y.tolist()) == (texts, [1, 0, 1, 0])
+
+
+def test_missing_texts_are_told():
+    texts = ["a good film", "a bad one", "fine", "not so fine"]
+    for missing in (None, float("nan"), pd.NA):
+        for values in ([*texts, missing], pd.Series([*texts, missing])):
+            with pytest.raises(InputError, match=r"x_train has 1 missing texts \(first: row 4\), expected none: fill them in first"):
+                load_dataset((values, [0, 1, 0, 1, 0]))
+    with pytest.raises(InputError, match="column 'text' has 1 missing texts"):
+        load_dataset(datasets.Dataset.from_dict({"text": [None, *texts], "label": [0, 1, 0, 1, 0]}))
+    with pytest.raises(InputError, match='kind="opaque" hands lists of texts on as they are'):
+        load_dataset(([["a", "b"], ["c", "d"]], [0, 1]))
+    with pytest.raises(InputError, match='parts of several lengths, expected an array; kind="opaque" hands a list'):
+        load_dataset(([[1, 2], [3]], [0, 1]))
+
+
+def test_several_labels_an_example_say_what_to_do():
+    several = np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 1, 0]])
+    for y in (several, csr_matrix(several), pd.DataFrame(several), [["a", "b"]] * 4):
+        with pytest.raises(InputError, match=r"y_train has shape \(4, .\), .*; of several labels an example, test one column"):
+            load_dataset((X[:4], y))
+    with pytest.raises(InputError, match="of columns that mark one class each, give the number of the column"):
+        load_dataset((X[:4], np.eye(4)))
+    with pytest.raises(InputError, match="expected one target an example, and at least one; test several columns one after the other"):
+        load_dataset((X[:4], several + 0.5), targets="numbers")
+
+
+class Stream(torch.utils.data.IterableDataset):
+    def __iter__(self):
+        return iter([(torch.zeros(2), 0)])
+
+
+def test_loaders_and_streams_of_torch_name_what_to_give():
+    pairs = torch.utils.data.TensorDataset(torch.zeros(4, 2), torch.arange(4))
+    with pytest.raises(InputError, match="or a torch or Hugging Face dataset: the dataset of the DataLoader"):
+        load_dataset(torch.utils.data.DataLoader(pairs))
+    with pytest.raises(InputError, match="lists of the inputs and labels of the IterableDataset"):
+        load_dataset(Stream())
+
+
+def test_a_regressor_on_named_data_names_a_remedy_that_works():
+    digits = load_dataset("digits", n_train=40, n_test=20)
+    for data in ("digits", digits):
+        with pytest.raises(InputError, match=r"expected a classifier; or, to predict labels as numbers, \(X, y\), a DataFrame or"):
+            randomization_test(Ridge(), data, n_train=40, **QUICK)
+    test = randomization_test(Ridge(), digits.train.X, digits.train.y, targets="numbers", **QUICK)
+    assert test.is_regression
+
+
+def test_a_metric_is_no_scorer():
+    with pytest.raises(InputError, match=r"scoring is the metric accuracy_score, expected a scorer: .* make_scorer\(accuracy_score\)"):
+        randomization_test(DecisionTreeClassifier(), (X, Y), scoring=accuracy_score, **QUICK)
+    randomization_test(DecisionTreeClassifier(), (X, Y), scoring=make_scorer(accuracy_score), **QUICK)
+
+
+ODD = [((i % 2 for i in range(30)), "a generator"), (dict.fromkeys(range(30), 1), "a dict"), ({1, 2}, "a set")]
+
+
+@pytest.mark.parametrize(("y", "what"), ODD)
+def test_labels_without_an_order_or_that_can_be_read_only_once(y, what):
+    with pytest.raises(InputError, match=f"expected a list or an array of one value for each example, found {what}"):
+        load_dataset((np.zeros((30, 3)), y), hold_out=True)
+
+
+def test_a_target_beside_a_named_dataset():
+    with pytest.raises(InputError, match="target is 'g', expected none beside the dataset 'digits', which has its labels"):
+        load_dataset("digits", target="g")

@@ -8,6 +8,7 @@ import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, get_scorer, roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -290,3 +291,27 @@ def test_inputs_that_are_no_numbers_say_what_to_do():
         randomization_test(LogisticRegression(), times, y)
     with pytest.raises(InputError, match=r"could not convert string to float: '.*'; .*as with TfidfVectorizer in a pipeline"):
         randomization_test(LogisticRegression(), ["a text", "another one"] * 30, y)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (["text"], r"expected, for a vectorizer, one column of texts: X\['text'\], or a ColumnTransformer that names it"),
+        (["text", "more"], r"inconsistent numbers of samples: \[2, 4\]; expected, for a vectorizer, one column of texts: X\['text'\]"),
+    ],
+)
+def test_a_vectorizer_of_a_dataframe_is_told_to_take_a_column(columns, message):
+    frame = pd.DataFrame({name: ["a film", "a good one", "bad", "worse"] for name in columns})
+    split = dataset_from_arrays(frame, [0, 1, 0, 1], frame, [0, 1, 0, 1]).train
+    with pytest.raises(InputError, match=message):
+        fit_split(make_pipeline(CountVectorizer(), LogisticRegression()), split)
+
+
+def test_columns_that_scikit_learn_does_not_take_say_what_to_do():
+    for names, message in (
+        (["a", "a"], "expected every name once, and 'a' stands twice"),
+        (["a", 1], r"expected names of one type: X\.columns"),
+    ):
+        frame = pd.DataFrame(np.eye(4)[:, :2], columns=names)
+        with pytest.raises(InputError, match=message):
+            fit_split(LogisticRegression(), dataset_from_arrays(frame, [0, 1, 0, 1], frame, [0, 1, 0, 1]).train)

@@ -1,19 +1,25 @@
 """Estimators of other libraries, alone and nested."""
 
+import re
+
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from catboost import CatBoostClassifier
+from sklearn.base import BaseEstimator
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import GridSearchCV
+from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier
+from sklearn.preprocessing import FunctionTransformer, StandardScaler
+from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
+from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 from xgboost import XGBClassifier
 
-from shattering import dataset_from_arrays
+from shattering import InputError, dataset_from_arrays
 from shattering.learners.adapt import as_model
 from shattering.learners.on_splits import fit_split, predict_proba_split, predict_split, score_split
 from shattering.learners.own import record_of
@@ -64,3 +70,78 @@ def test_the_weights_of_an_instance_in_a_skorch_net_are_told():
             "Every fit, of the data and of each randomized copy, started from the weights that the instance of Linear had"
         )
     assert record_of(as_model(NET)[1]).notes == ()
+
+
+REGRESSOR = NeuralNetRegressor(nn.Linear, module__in_features=4, module__out_features=1, max_epochs=20, train_split=None, verbose=0)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [make_pipeline(StandardScaler(), NET), GridSearchCV(NET, {"lr": [0.1]}, cv=2), make_pipeline(StandardScaler(), BINARY)],
+    ids=lambda model: type(model).__name__,
+)
+def test_nested_nets_of_skorch_get_floats_as_float32_as_those_alone_do(model):
+    split = dataset_from_arrays(X.astype(np.float64), LABELS, X, LABELS).train
+    single = dataset_from_arrays(X, LABELS, X, LABELS).train
+    predicted = []
+    for part in (split, single):
+        torch.manual_seed(0)
+        fitted = fit_split(as_model(model)[1], part)
+        predicted.append(predict_split(fitted, part))
+        assert score_split(get_scorer("accuracy"), fitted, part, part.labels) == (predicted[-1] == part.labels.numpy()).mean()
+    assert np.array_equal(*predicted)
+
+
+def test_nested_regressors_of_skorch_get_a_column_of_float32():
+    y = X.astype(np.float64) @ [1.0, 2.0, 0.0, 0.0]
+    split = dataset_from_arrays(X.astype(np.float64), y, X, y).train
+    fitted = fit_split(as_model(make_pipeline(StandardScaler(), REGRESSOR))[1], split)
+    by_hand = fitted.predict(X)
+    assert by_hand.shape == (60, 1)
+    assert np.allclose(predict_split(fitted, split), by_hand[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+def test_inputs_that_a_net_of_skorch_does_not_take_name_a_remedy():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    whole = (10 * X).astype(int)
+    scaled = make_pipeline(StandardScaler(), NET)
+    cases = [
+        (NET, frame, "skorch hands the columns of a DataFrame to forward by their names, expected an array"),
+        (GridSearchCV(NET, {"lr": [0.1]}, cv=2), whole, "expected float32 before the net"),
+        (scaled, whole, "Pipeline: mat1 and mat2 must have the same dtype, but got Double and Float; expected float32 before the net"),
+        (scaled, X.astype(np.float64) + 1e9, "loses in float32 what is different in it"),
+    ]
+    for model, inputs, message in cases:
+        with pytest.raises(InputError, match=re.escape(message)):
+            fit_split(as_model(model)[1], dataset_from_arrays(inputs, LABELS, inputs, LABELS).train)
+    fitted = fit_split(
+        make_pipeline(StandardScaler(), FunctionTransformer(np.float32), NET), dataset_from_arrays(whole, LABELS, whole, LABELS).train
+    )
+    assert fitted.predict(whole).shape == (60,)
+
+
+def test_labels_of_minus_one_are_refused_for_models_that_take_them_for_missing():
+    labels = np.where(X[:, 0] > 0, 1, -1)
+    split = dataset_from_arrays(X, labels, X, labels).train
+    for model in (LabelSpreading(), make_pipeline(StandardScaler(), SelfTrainingClassifier(GaussianNB()))):
+        with pytest.raises(InputError, match="takes labels of -1 for missing ones, expected other labels"):
+            fit_split(model, split)
+    fit_split(GaussianNB(), split)
+
+
+def test_what_cannot_be_cloned_is_refused_before_anything_is_fitted():
+    for model in (CatBoostClassifier(cat_features=["a"]), make_pipeline(CatBoostClassifier(cat_features=["a"]))):
+        with pytest.raises(InputError, match=r"cannot be cloned: .* cat_features; expected tuples in place of lists, which CatBoost"):
+            as_model(model)
+    assert as_model(CatBoostClassifier(cat_features=("a",)))[0] == "CatBoostClassifier"
+    with pytest.raises(InputError, match=r"cannot be cloned: .* parameter name; expected a constructor that keeps its arguments"):
+        as_model(Renamed("A"))
+
+
+class Renamed(BaseEstimator):
+    def __init__(self, name="a"):
+        self.name = name.lower()
+
+    def fit(self, X, y):
+        return self

@@ -263,3 +263,32 @@ def test_random_labels_on_real_images(real_data):
     assert model.n_parameters_ == 2 * 1500 + 3072
     assert model.max_error_ < 1e-7
     assert (np.rint(plain(model, X)) == y).all()
+
+
+@pytest.mark.parametrize("depth", [2, 5])
+def test_the_rounding_of_points_far_from_zero_is_in_the_largest_error(depth):
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(50, 6)), generator.normal(size=50)
+    near, far = ReluInterpolator(depth).fit(X, y), ReluInterpolator(depth).fit(X + 1e8, y)
+    assert near.max_error_ < 1e-9
+    assert far.max_error_ >= np.abs(far.predict(X + 1e8) - y).max() / 3
+    assert 1e-8 < far.max_error_ < 1e-4
+    with pytest.warns(ConvergenceWarning, match="subtract the mean of each feature") as warned:
+        farther = ReluInterpolator(depth).fit(X + 1e12, y)
+    assert not farther.interpolated_
+    assert warned[0].filename == __file__
+
+
+def test_lazy_rows_that_are_no_numbers_are_not_predicted():
+    X = np.random.default_rng(0).normal(size=(20, 3))
+    model = ReluInterpolatorClassifier().fit(Lazy(X), np.arange(20) % 2)
+    for strange in (np.nan, np.inf):
+        with pytest.raises(InputError, match="X contains NaN, infinity"):
+            model.predict(Lazy(np.where(X > 1, strange, X)))
+
+
+@pytest.mark.parametrize(("points", "targets"), [(1e-310, 1.0), (1.7e308, 1.0), (1.0, 1.7e308)])
+def test_slopes_beyond_all_numbers_are_refused(points, targets):
+    X, y = np.random.default_rng(0).uniform(-1, 1, size=(20, 2)), np.linspace(-1, 1, 20) ** 3
+    with warnings.catch_warnings(action="ignore"), pytest.raises(InputError, match="scale them"):
+        ReluInterpolator().fit(points * X, targets * y)

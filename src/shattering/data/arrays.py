@@ -155,7 +155,7 @@ def as_inputs(x: Any, channels: str | None, where: str, kind: Kind | None) -> "t
     check_no_other_frame(x, where)
     if kind == "tokens":
         return as_tokens(x, where)
-    if kind == "opaque" or issparse(x) or isinstance(x, pd.DataFrame) or (kind is None and (is_text(x) or _is_mixed(x))):
+    if kind == "opaque" or issparse(x) or isinstance(x, pd.DataFrame) or (kind is None and (is_text(x, where) or _is_mixed(x))):
         return Rows(x, where)
     if kind == "sequence":
         return plain_numbers(x, where)

@@ -22,6 +22,13 @@ def is_torch(source: object) -> bool:
     return is_indexed and hasattr(source, "__len__") and hasattr(source, "__getitem__")
 
 
+def instead(source: object) -> str:
+    """Say what to give in place of a loader or a stream of torch; or nothing."""
+    if isinstance(source, torch.utils.data.DataLoader):
+        return ": the dataset of the DataLoader"
+    return ": lists of the inputs and labels of the IterableDataset" if isinstance(source, torch.utils.data.IterableDataset) else ""
+
+
 def read_torch(source: Any, channels: str | None = None, kind: Kind | None = None) -> tuple[Any, np.ndarray]:
     """Load all (input, label) pairs of a torch dataset: images (n, c, h, w), (n, h, w), a table (n, features), or texts; labels (n,).
 

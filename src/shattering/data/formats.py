@@ -18,7 +18,7 @@ from shattering.data.encoded import Encoded, ImageFiles, ParquetRows, open_parqu
 from shattering.data.labels import check_are_classes, codes_of, names_of
 from shattering.data.lazy import LARGE, ImagesOnDisk
 from shattering.data.split import Split
-from shattering.data.tables import read_table, read_texts, without_target
+from shattering.data.tables import labels_of, read_texts_by_name, without_target
 from shattering.data.targets import check_names, kind_of, plain_labels
 from shattering.errors import InputError, printable, reason
 from shattering.system.machine import available_memory, require_memory
@@ -220,21 +220,21 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     target: the column of labels; None: the one of a usual name, or the only other one. size, skip_corrupt: as for `read_parquet`. Raises
     InputError for names of no image, images without a label, and columns that cannot be told.
     """
-    where, frame, as_text = printable(str(table)), read_table(table), read_texts(table)
+    where, as_text = printable(str(table)), read_texts_by_name(table)
     paths = image_folders.all_images(folder, table.name)
     by_name: dict[str, list[str]] = {}
     for path in paths:
         for key in {path, os.path.basename(path), os.path.splitext(os.path.basename(path))[0], os.path.splitext(path)[0]}:
             by_name.setdefault(key, []).append(path)
-    columns = [str(name) for name in frame.columns if name != target and set(as_text[name]) <= set(by_name)]
+    columns = [str(name) for name in as_text.columns if name != target and set(as_text[name]) <= set(by_name)]
     columns = [name for name in columns if as_text[name].is_unique] or columns  # labels may look like names, too
     if len(columns) != 1:
         known = " and ".join(map(repr, columns)) or "none"
-        raise InputError(f"{where} has columns {list(frame.columns)}, of which {known} name the images beside it, expected one")
-    rest = [str(name) for name in frame.columns if name != columns[0]]
+        raise InputError(f"{where} has columns {list(as_text.columns)}, of which {known} name the images beside it, expected one")
+    rest = [str(name) for name in as_text.columns if name != columns[0]]
     label = target or next((name for name in rest if name.lower() in LABELS), rest[0] if len(rest) == 1 else None)
     if label is None or label not in rest:
-        raise without_target(list(frame.columns), where)
+        raise without_target(list(as_text.columns), where)
     names = as_text[columns[0]].tolist()
     several = next((name for name in names if len(by_name[name]) > 1), None)
     chosen = [by_name[name][0] for name in names]
@@ -245,7 +245,8 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     missing = sorted(set(paths) - set(chosen))
     if missing:
         warnings.warn(f"{where} has no label for {len(missing)} images, which are not used (first: {printable(missing[0])})", stacklevel=2)
-    named = classes_of(frame[label], f"column {label!r} of {where}", None, None)
+    written: Any = as_text[label]
+    named = classes_of(labels_of(written, where), f"column {label!r} of {where}", None, None)
     encoded = np.array([os.fsencode(path) for path in chosen])
     called = np.array([printable(path) for path in chosen])
     return Split(images_of(ImageFiles(folder, encoded), size, skip_corrupt), **named, names=called)

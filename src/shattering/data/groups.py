@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from shattering.data.targets import as_values, kind_of_value
+from shattering.data.targets import kind_of_value, one_each
 from shattering.errors import InputError, a_type, printable, shown
 
 _TYPED = {"b": "booleans", "i": "numbers", "u": "numbers", "f": "numbers", "U": "text", "S": "bytes", "M": "dates"}  # by kinds of NumPy
@@ -45,9 +45,7 @@ def _plain(values: Any, n: int, name: str) -> np.ndarray:
         raise InputError(f"groups is {shown(values)}, expected (n,) values: a column is named of a DataFrame or a file, beside target")
     if not hasattr(values, "__len__"):
         raise InputError(f"groups is {a_type(values)}, expected an array or a list of (n,) values")
-    array, missing = as_values(values)
-    if array.ndim == 2 and array.shape[1] == 1:
-        array, missing = array[:, 0], missing[:, 0]
+    array, missing = one_each(values)
     if array.ndim != 1:
         raise InputError(f"groups has shape {array.shape}, expected one value for each of {n} examples of the {name} split")
     if len(array) != n:

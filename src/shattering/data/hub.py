@@ -187,7 +187,7 @@ def _without_images(source: Any, names: list[str], said: dict[str, Any]) -> Spli
         )
     frame = _columns(source, names).to_pandas()
     texts = frame[names[0]].tolist()
-    if len(names) == 1 and rows.is_text(texts):
+    if len(names) == 1 and rows.is_text(texts, f"column {names[0]!r}"):
         return Split(rows.Rows(texts), **said)  # type: ignore[arg-type]  # as above
     return Split(rows.Rows(frame), **said)  # type: ignore[arg-type]  # as above
 

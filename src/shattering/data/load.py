@@ -194,6 +194,8 @@ def _by_columns(source: Any, said: Said) -> tuple[tuple[Any, Any], Any]:
     """Return (X, y) and groups of a DataFrame, or of a file of columns."""
     where, frame, path = "the DataFrame", source, None
     if not isinstance(source, pd.DataFrame):
+        if source in DATASETS:
+            raise InputError(f"target is {said.target!r}, expected none beside the dataset {source!r}, which has its labels")
         path = existing(Path(source))
         where = printable(str(path))
         if path.suffix.lower() not in tables.SUFFIXES:
@@ -243,7 +245,7 @@ def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name
         return hold_out(_from_torch(source, source, reading, said.kind).train, type(source).__name__)
     raise InputError(
         f"dataset is {a_type(source)}, expected a name, a path, (X, y), (x_train, y_train, x_test, y_test), "
-        "a Dataset, or a torch or Hugging Face dataset"
+        f"a Dataset, or a torch or Hugging Face dataset{foreign.instead(source)}"
     )
 
 

@@ -15,7 +15,8 @@ _HINTS = {
     "M": "; turn times into numbers first, such as seconds since the first",
     "m": "; turn durations into numbers first, such as seconds",
     "c": "; give real and imaginary parts as columns of their own",
-    "U": "; turn text into numbers first, for example with scikit-learn's OrdinalEncoder or a vectorizer",
+    "U": "; turn text into numbers first, for example with scikit-learn's OrdinalEncoder or a vectorizer; "
+    'kind="opaque" hands lists of texts on as they are',
     "S": "; turn bytes into numbers first",
     "V": "; give a DataFrame: pandas.DataFrame of it",
     "O": '; kind="opaque" hands a list or an array of anything on as it is',
@@ -49,7 +50,7 @@ def plain_numbers(x: Any, where: str) -> torch.Tensor:
     try:
         values = np.asarray(x)
     except ValueError:  # lists of several lengths
-        raise InputError(f"{where} is {a_type(x)} of parts of several lengths, expected an array") from None
+        raise InputError(f"{where} is {a_type(x)} of parts of several lengths, expected an array{_HINTS['O']}") from None
     if not hasattr(x, "dtype") and values.dtype.kind == "f" and bool((np.abs(values) >= 2**53).any()):
         values = np.asarray(x, dtype=object)  # whole numbers beside fractions, which may have been rounded
     return torch.from_numpy(_of_array(values, where))

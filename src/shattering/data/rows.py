@@ -1,6 +1,7 @@
 """`Rows`: inputs that are no tensor (DataFrames, sparse matrices, texts, objects), of which rows are taken and nothing is changed."""
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -102,13 +103,29 @@ class Rows:
         return [row.encode("utf-8", "surrogatepass") if isinstance(row, str) else digest(row).encode() for row in values]
 
 
-def is_text(values: Any) -> bool:
-    """Return whether values (n,) are texts: a list, an array or a Series of them."""
-    if isinstance(values, (pd.Series, np.ndarray)):
+def is_text(values: Any, where: str = "inputs") -> bool:
+    """Return whether values (n,) are texts: a list or another sequence, an array or a Series of them.
+
+    Raises InputError for texts of which some are missing. where: what they are called.
+    """
+    if isinstance(values, (pd.Series, pd.Index, np.ndarray)):
         if values.ndim != 1 or (isinstance(values, np.ndarray) and values.dtype.kind not in "UO"):
             return False
         values = values.tolist()
-    return isinstance(values, (list, tuple)) and len(values) > 0 and all(isinstance(value, str) for value in values)
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes)):
+        return False
+    items = list(values)
+    texts = sum(isinstance(value, str) for value in items)
+    missing = [row for row, value in enumerate(items) if _is_missing(value)] if texts < len(items) else []
+    if texts and missing and texts + len(missing) == len(items):
+        raise InputError(
+            f"{where} has {len(missing)} missing texts (first: row {missing[0]}), expected none: fill them in first, as with ''"
+        )
+    return 0 < texts == len(items)
+
+
+def _is_missing(value: object) -> bool:
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)
 
 
 def as_tokens(values: Any, where: str) -> "torch.Tensor | Rows":

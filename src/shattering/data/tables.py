@@ -1,5 +1,6 @@
 """A DataFrame, or a CSV or Parquet file of columns → inputs, labels and groups, by the names of columns."""
 
+import io
 import re
 import warnings
 from collections.abc import Sequence
@@ -96,11 +97,27 @@ def read_table(path: Path) -> pd.DataFrame:
     _check_header(path, where)
     frame = _parsed(path, index_col=False)
     columns = dict(frame.items())
-    rounded = [name for name, column in columns.items() if column.dtype == np.float64 and (column.abs() >= _EXACT).any()]
-    words = [name for name, column in columns.items() if not is_numeric_dtype(column.dtype) and column.isna().any()]
-    for name, texts in read_texts(path, [*rounded, *words]).items() if rounded or words else ():
-        (_check_unchanged if name in rounded else _tell_missing)(columns[name], texts, where)
+    doubtful = [name for name, column in columns.items() if _is_rounded(column) or _lacks_texts(column)]
+    for name, texts in read_texts(path, doubtful).items() if doubtful else ():
+        _check_as_written(columns[name], texts, where)
     return frame
+
+
+def read_texts_by_name(path: Path) -> pd.DataFrame:
+    """Return all columns of a CSV file as `read_texts` does. Raises InputError also for columns without a name or with one name."""
+    _check_header(path, printable(str(path)))
+    return read_texts(path)
+
+
+def labels_of(texts: pd.Series, where: str) -> pd.Series:
+    """Return the labels whose texts a column of a CSV file has, as `read_table` reads them.
+
+    Raises InputError, and warns, as that does and `check_written_alike`. where: what the file is called.
+    """
+    values: Any = pd.read_csv(io.StringIO(texts.to_csv(index=False)), skip_blank_lines=False)[texts.name]
+    _check_as_written(values, texts, where)
+    _check_alike(values, texts, where)
+    return values
 
 
 def check_written_alike(path: Path, values: pd.Series, also: str = "") -> None:
@@ -111,13 +128,17 @@ def check_written_alike(path: Path, values: pd.Series, also: str = "") -> None:
         values: the column as it was read.
         also: another remedy, with "or" before it.
     """
+    if is_numeric_dtype(values.dtype):
+        texts: Any = read_texts(path, [str(values.name)])[values.name]
+        _check_alike(values, texts, printable(str(path)), also)
+
+
+def _check_alike(values: pd.Series, texts: pd.Series, where: str, also: str = "") -> None:
     if not is_numeric_dtype(values.dtype):
         return
-    texts = read_texts(path, [str(values.name)])[values.name].str.strip()
-    pairs = pd.DataFrame({"text": texts, "value": values}).dropna().drop_duplicates().sort_values(by="value", kind="stable")
+    pairs = pd.DataFrame({"text": texts.str.strip(), "value": values}).dropna().drop_duplicates().sort_values(by="value", kind="stable")
     twice = pairs.loc[pairs["value"].duplicated(keep=False), "text"].tolist()
     if twice:
-        where = printable(str(path))
         raise InputError(
             f"column {values.name!r} of {where} has {twice[0]!r} and {twice[1]!r}, one number, expected one way to write it{also}"
         )
@@ -160,6 +181,24 @@ def _check_header(path: Path, where: str) -> None:
         raise InputError(
             f"{where} has one column, {printable(names[0])!r}, expected columns between {_SIGNS[_separator(path)]}, not {_SIGNS[other]}"
         )
+
+
+def _is_rounded(column: pd.Series) -> bool:
+    """Return whether a column of floats has numbers among which whole ones may have been rounded."""
+    return column.dtype == np.float64 and bool((column.abs() >= _EXACT).any())
+
+
+def _lacks_texts(column: pd.Series) -> bool:
+    """Return whether values are missing in a column that is not of numbers."""
+    return not is_numeric_dtype(column.dtype) and bool(column.isna().any())
+
+
+def _check_as_written(values: pd.Series, texts: pd.Series, where: str) -> None:
+    """Raise InputError where values are not what their texts say, and warn of texts that count as missing."""
+    if _is_rounded(values):
+        _check_unchanged(values, texts, where)
+    if _lacks_texts(values):
+        _tell_missing(values, texts, where)
 
 
 def _check_unchanged(numbers: pd.Series, texts: pd.Series, where: str) -> None:

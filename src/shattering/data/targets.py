@@ -1,15 +1,16 @@
 """Turn labels of any library into a plain array of one kind. None may be missing, and none is changed."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.sparse import issparse
 
-from shattering.errors import InputError, printable
+from shattering.errors import InputError, a_type, printable
 
 _EXACT = 2**53  # whole numbers below it are exact as float64
 
@@ -23,12 +24,9 @@ def plain_labels(labels: Any, where: str) -> np.ndarray:
         InputError: for labels that are missing (None, NaN, NA, NaT, masked, empty text), of several kinds (1 and "1"), fractional,
             infinite, too large to be exact, or no labels at all (lists, dates, objects); and for other shapes.
     """
-    values, missing = as_values(labels)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values, missing = values[:, 0], missing[:, 0]
+    values, missing = one_each(labels)
     if values.ndim != 1 or len(values) == 0:
-        one_hot = "; of columns that mark one class each, give the number of the column (argmax)" if values.ndim == 2 else ""
-        raise InputError(f"{where} has shape {values.shape}, expected one label an example, and at least one{one_hot}")
+        raise InputError(f"{where} has shape {values.shape}, expected one label an example, and at least one{_of_columns(values)}")
     if missing.any():
         raise InputError(f"{where} has {missing.sum()} rows without a label (first: row {missing.argmax()}), expected none")
     if values.dtype.kind in "OT":
@@ -50,11 +48,10 @@ def plain_targets(targets: Any, where: str) -> np.ndarray:
     Raises:
         InputError: for targets that are missing, infinite, text or other objects, or too large to be exact, and for other shapes.
     """
-    values, missing = as_values(targets)
-    if values.ndim == 2 and values.shape[1] == 1:
-        values, missing = values[:, 0], missing[:, 0]
+    values, missing = one_each(targets)
     if values.ndim != 1 or len(values) == 0:
-        raise InputError(f"{where} has shape {values.shape}, expected one target an example, and at least one")
+        several = "; test several columns one after the other" if values.ndim == 2 and len(values) else ""
+        raise InputError(f"{where} has shape {values.shape}, expected one target an example, and at least one{several}")
     if missing.any():
         raise InputError(f"{where} has {missing.sum()} rows without a target (first: row {missing.argmax()}), expected none")
     kinds = {str(values.dtype)} if values.dtype.kind in "mM" else {kind_of_value(value) for value in values.tolist()}
@@ -66,6 +63,19 @@ def plain_targets(targets: Any, where: str) -> np.ndarray:
     if any(exact != number for exact, number in zip(values.tolist(), numbers.tolist(), strict=True)):
         raise InputError(f"{where} has targets that float64 does not hold exactly, expected numbers of at most 53 bits")
     return numbers
+
+
+def _of_columns(values: np.ndarray) -> str:
+    """Say what to do with columns of labels."""
+    if values.ndim != 2 or not len(values):
+        return ""
+    try:
+        is_one_hot = bool(((values == 0) | (values == 1)).all() and (values.astype(np.float64).sum(1) == 1).all())
+    except (TypeError, ValueError):  # of texts and objects
+        is_one_hot = False
+    if is_one_hot:
+        return "; of columns that mark one class each, give the number of the column (argmax)"
+    return "; of several labels an example, test one column after the other"
 
 
 def are_numbers(labels: Any) -> bool:
@@ -99,6 +109,18 @@ def check_names(names: Sequence[str], where: str) -> None:
             raise InputError(f"{where} has the class {printable(name)}, expected names in UTF-8")
 
 
+def one_each(values: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return `as_values` of what has one value for each example: a column (n, 1) as (n,), other shapes as they are.
+
+    Raises InputError for what has no order, or can be read only once.
+    """
+    if isinstance(values, (Iterator, dict, set)):
+        raise InputError(f"expected a list or an array of one value for each example, found {a_type(values)}")
+    array, missing = as_values(values)
+    is_column = array.ndim == 2 and array.shape[1] == 1
+    return (array[:, 0], missing[:, 0]) if is_column else (array, missing)
+
+
 def as_values(labels: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return values as an array, and a mask of the missing ones.
 
@@ -110,6 +132,7 @@ def as_values(labels: Any) -> tuple[np.ndarray, np.ndarray]:
         labels = labels.numpy()
     if isinstance(labels, np.ma.MaskedArray):
         return labels.data, np.ma.getmaskarray(labels) | pd.isna(labels.data)
+    labels = labels.toarray() if issparse(labels) else labels  # as those of several labels an example
     typed = isinstance(getattr(labels, "dtype", None), np.dtype)
     values = np.asarray(labels) if typed else np.asarray(_without_tensors(labels), dtype=object)
     return values, np.asarray(pd.isna(values))

@@ -8,11 +8,11 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from torch import nn
 
-from shattering.errors import InputError, a_type, blamed, shown, unknown
+from shattering.errors import InputError, a_type, blamed, reason, shown, unknown
 from shattering.learners import MODELS
 from shattering.learners.factories import ModuleFactory, of_instance, required_parameters, size_of, takes_shape_and_classes
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.others import is_skorch, parts, wants_codes
+from shattering.learners.others import is_of, is_skorch, parts, wants_codes
 from shattering.learners.own import traits
 from shattering.learners.predictions import check_kind, kind_of_model
 from shattering.learners.regressor import NetworkRegressor
@@ -141,12 +141,24 @@ def _with(estimator: Any, hyperparameters: dict) -> Any:
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
     name = type(estimator).__name__
     _check_not_frozen(estimator, name)
+    _check_cloned(estimator, name)
     check_kind(estimator, kind_of_model(estimator) == "regressor", name)
     if traits(estimator).takes_splits:
         return name, estimator, {}
     if inputs == "images" or is_skorch(estimator) or wants_codes(estimator):
         estimator = Wrapped(estimator, inputs == "images" or (inputs == "auto" and is_skorch(estimator)))
     return name, estimator, {}
+
+
+def _check_cloned(estimator: Any, name: str) -> None:
+    """Raise InputError for an estimator that cannot be cloned, as it is for each fit."""
+    try:
+        clone(estimator)
+    except RuntimeError as error:
+        remedy = "expected a constructor that keeps its arguments as they are"
+        if any(is_of("catboost", part) for part in parts(estimator).values()):
+            remedy = 'expected tuples in place of lists, which CatBoost copies: cat_features=("a", "b")'
+        raise InputError(f"model {name} cannot be cloned: {reason(error)}; {remedy}") from None
 
 
 def _check_training(function: Callable, name: str) -> None:

@@ -13,10 +13,12 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from shattering.data.labels import codes_among
+from shattering.data.preprocess import check_float32
+from shattering.data.rows import Rows
 from shattering.data.split import Split
 from shattering.errors import InputError, reason
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.others import labels_within
+from shattering.learners.others import has_skorch, inputs_within, labels_within, of_skorch_told, semi_supervised, targets_within
 from shattering.learners.own import OwnModel, is_exactly_ours, record_of, traits
 from shattering.learners.predictions import as_array, check_kind, checked_codes, checked_numbers, in_order
 from shattering.learners.scores import top5_accuracy
@@ -42,6 +44,11 @@ def _given(model: Any, split: Split) -> Split:
     return split if is_exactly_ours(model) else split.copy()
 
 
+def _inputs(model: Any, split: Split) -> Any:
+    """Return what `fit` and `predict` of a model take."""
+    return _given(model, split) if traits(model).takes_splits else inputs_within(model, split.X)
+
+
 def _labels(model: Any, split: Split) -> np.ndarray:
     """Return the labels (k,) that a model is fitted to and predicts, in the order of the classes."""
     return split.label_values if traits(model).takes_splits else labels_within(model, split.label_values)
@@ -59,14 +66,24 @@ _NO_NUMBERS = "|".join(
 
 
 def _fit_table(model: Any, split: Split) -> None:
+    if not split.is_regression and -1 in split.label_values.tolist() and (part := semi_supervised(model)):
+        raise InputError(f"{name_of(part)} takes labels of -1 for missing ones, expected other labels, each of a class")
+    if has_skorch(model) and split.kind == "table" and not isinstance(split.inputs, Rows):
+        check_float32(split.inputs, "standardized features, as skorch's nets get float32")
     try:
-        _fit_rows(model, split)
+        with of_skorch_told(model):
+            _fit_rows(model, split)
+    except InputError:
+        raise
     except (ValueError, TypeError) as error:
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
             raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
         if re.search(_NO_NUMBERS, str(error), re.DOTALL):
             raise InputError(f"{name_of(model)}: {reason(error).partition('. ')[0].rstrip('.')}; {_without_texts(split.X)}") from None
+        if remedy := _of_frame(split, str(error)):
+            told = re.split(r"\. |, got:", reason(error))[0].rstrip(".")
+            raise InputError(f"{name_of(model)}: {told}; {remedy}") from None
         if "class_weight" not in str(error):
             raise
         named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])
@@ -78,9 +95,10 @@ _NO_GROUPS = "'groups' parameter should not be None"  # as scikit-learn's splitt
 
 def _fit_rows(model: Any, split: Split) -> None:
     """Fit to X and y, and to the groups of the examples if it asks for them. Raises InputError where these cannot be given."""
-    y = split.y if split.is_regression else _labels(model, split)[split.labels.numpy()]
+    y = targets_within(model, split.y) if split.is_regression else _labels(model, split)[split.labels.numpy()]
+    X = _inputs(model, split)
     try:
-        model.fit(split.X, y)
+        model.fit(X, y)
         return
     except ValueError as error:
         if _NO_GROUPS not in str(error):
@@ -89,7 +107,20 @@ def _fit_rows(model: Any, split: Split) -> None:
     if split.groups is None or not takes:
         remedy = "groups beside the data" if takes else "one that takes the groups in its own fit, such as a search that is not nested"
         raise InputError(f"{name_of(model)} splits by groups, which it was not given, expected {remedy}, or a cv without groups")
-    model.fit(split.X, y, groups=split.group_codes)
+    model.fit(X, y, groups=split.group_codes)
+
+
+def _of_frame(split: Split, error: str) -> str:
+    """Say what to do where an error tells that a model does not take a DataFrame as it is; or nothing."""
+    frame = split.inputs.content if isinstance(split.inputs, Rows) else None
+    if not isinstance(frame, pd.DataFrame):
+        return ""
+    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame.dtypes[name])] if frame.columns.is_unique else []
+    if texts and re.search("inconsistent numbers of samples|empty vocabulary", error):  # of the names of columns, which were taken for rows
+        return f"expected, for a vectorizer, one column of texts: X[{texts[0]!r}], or a ColumnTransformer that names it"
+    if "unique column names" in error:
+        return f"expected every name once, and {frame.columns[frame.columns.duplicated()][0]!r} stands twice"
+    return "expected names of one type: X.columns.astype(str)" if "Feature names are only supported" in error else ""
 
 
 def _without_texts(X: Any) -> str:
@@ -120,7 +151,7 @@ def predict_proba_split(model: Any, split: Split) -> np.ndarray | None:
     """
     if not hasattr(model, "predict_proba"):
         return None
-    found = model.predict_proba(_given(model, split) if traits(model).takes_splits else split.X)
+    found = model.predict_proba(_inputs(model, split))
     classes = np.asarray(getattr(model, "classes_", _labels(model, split)))
     found = as_array(in_order(found, classes, f"predict_proba of {name_of(model)}"), name_of(model))
     places = codes_among(classes, _labels(model, split))
@@ -137,7 +168,7 @@ def name_of(model: Any) -> str:
 
 
 def _predict(model: Any, split: Split) -> Any:
-    X = _given(model, split) if traits(model).takes_splits else split.X
+    X = _inputs(model, split)
     try:
         predict = model.predict
     except AttributeError as error:
@@ -174,7 +205,7 @@ def score_split(scorer: Callable, model: Any, split: Split, labels: torch.Tensor
 
     Raises InputError if the model lacks what it needs, predicts what are no labels, or if the scorer refuses the labels.
     """
-    X = _given(model, split) if traits(model).takes_splits else split.X
+    X = _inputs(model, split)
     try:
         return float(scorer(_checked(model, split), X, replace(split, labels=labels).y))
     except AttributeError as error:

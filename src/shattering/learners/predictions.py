@@ -34,7 +34,8 @@ def check_kind(model: Any, is_regression: bool = False, name: str | None = None)
     if kind == "classifier":
         raise InputError(f"{said} and the labels are numbers, expected a regressor, or labels that are classes")
     if kind == "regressor":
-        raise InputError(f"{said} and the labels are classes, expected a classifier, or targets='numbers' beside the data")
+        remedy = "a classifier; or, to predict labels as numbers, (X, y), a DataFrame or a file of columns beside targets='numbers'"
+        raise InputError(f"{said} and the labels are classes, expected {remedy}")
     raise InputError(f"{said}, expected a {wanted}")
 
 

@@ -17,7 +17,7 @@ from shattering.parameters import Count, Natural, NotNegative, Range, check_fiel
 from shattering.relu.direction import CANDIDATES, ROUNDS, best_of, turned
 from shattering.relu.hinges import interpolate, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import DeepReluNetwork, ReluNetwork, build_network, forward_in_blocks
-from shattering.relu.points import Points, distinct, project, survey
+from shattering.relu.points import Points, distinct, project, project_again, survey
 from shattering.seeds import generator
 
 _CHECKED = 4_000_000_000  # hinges at points, of the forward pass that measures the error
@@ -63,21 +63,22 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         if len(kept) < len(targets):
             rows, targets = _Selected(rows, kept), targets[kept]
         draws = generator(int(self.random_state), "direction")
-        found = best_of(rows, targets, largest, draws, self.candidates)
-        self._lap("candidates")
-        found = turned(rows, targets, found, largest, self.rounds)
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is refused by `interpolate`
+            found = best_of(rows, targets, largest, draws, self.candidates)
+            self._lap("candidates")
+            found = turned(rows, targets, found, largest, self.rounds)
         self._lap("turn")
         self.direction_, self.exact_projections_, self.rounds_ = found.direction, found.exact, found.rounds
         order = np.argsort(found.points, kind="stable")
         self.offset_ = 0.0 if self.depth == 2 else min(float(targets.min()), 0.0)
         self.hinges_ = interpolate(found.points[order], targets[order] - self.offset_)
         self._lap("solve")
-        self._measure(len(kept))
+        self._measure(rows, order)
         self._lap("check")
 
-    def _measure(self, n: int) -> None:
-        """Set the attributes that describe the fit."""
-        h, network = self.hinges_, self.module()
+    def _measure(self, rows: Points, order: np.ndarray) -> None:
+        """Set the attributes that describe the fit. order: the numbers of the rows, ascending along the direction."""
+        n, h, network = len(order), self.hinges_, self.module()
         self.n_points_, self.n_parameters_ = n, sum(p.numel() for p in network.parameters())
         scale = float(np.ptp(h.knots)) or 1.0
         gaps = np.diff(h.knots) / scale
@@ -86,9 +87,13 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
         self.weight_bound_ = weight_bound(h.knots, h.values, h.thresholds)
         self.largest_weight_ = float(network.weights.detach().abs().max())
         checked = self._to_check(n)
-        found = forward_in_blocks(network, h.knots[checked])
-        errors = np.abs(found - self.offset_ - h.values[checked])
-        self.max_error_, self.n_checked_ = float(errors.max()), len(checked)
+        places = [h.knots[checked]]
+        if not self.exact_projections_:
+            numbers, where = np.unique(order[checked], return_inverse=True)
+            places.append(project_again(_Selected(rows, numbers), self.direction_)[where])
+        wanted = h.values[checked] + self.offset_
+        errors = [float(np.abs(forward_in_blocks(network, z) - wanted).max()) for z in places]
+        self._error_at_knots, self.max_error_, self.n_checked_ = errors[0], max(errors), len(checked)
 
     def _to_check(self, n: int) -> np.ndarray:
         """Return which knots the forward pass is tried at: all, or as many as time allows: the steepest, the last, and a random rest."""
@@ -106,17 +111,22 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
     def _values(self, rows: Points) -> np.ndarray:
         """Return the network's function (m,), evaluated from the nearest point on the line (see `Hinges`)."""
         z = project(rows, self.direction_[:, None])[:, 0]
+        if not np.isfinite(z).all():
+            raise InputError("X contains NaN, infinity or numbers that are too large, expected finite numbers")
         if self.depth > 3:
             z = np.minimum(z, self.hinges_.knots[-1])  # clipped, as in the network
         return self.hinges_(z) + self.offset_
 
-    def _warn(self, found: float, unit: str) -> None:
-        warnings.warn(
-            f"the plain forward pass is wrong by up to {found:.2g}{unit}: the closest points along the direction are "
-            f"{self.smallest_gap_:.1e} of the range apart, too close for float64; predict() evaluates the same function without that error",
-            ConvergenceWarning,
-            stacklevel=4,
+    def _warn(self, unit: str, bearable: float) -> None:
+        """Warn of the largest error, with its reason. bearable: the error that would bring no warning."""
+        why = (
+            f"the closest points along the direction are {self.smallest_gap_:.1e} of the range apart, too close for float64; "
+            "predict() evaluates the same function without that error"
+            if not self._error_at_knots <= bearable
+            else "X is so far from zero that float64 rounds what tells its rows apart, in predict() too: subtract the mean of each feature"
         )
+        text = f"the plain forward pass is wrong by up to {self.max_error_:.2g}{unit}: {why}"
+        warnings.warn(text, ConvergenceWarning, stacklevel=3)
 
     def record(self) -> FitRecord:
         """Return what a stored run reports of a fit."""
@@ -171,8 +181,8 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
 
     It is built from a direction along which the points lie well apart, a hinge at every point, and weights in closed form. Depth 2 is
     theorem 1's network; from depth 3 on it is corollary 1's, with O(n / depth) units in the widest layer. The time is O(n d + n log n).
-    The data are passed over twice, and once more in each round of turning the direction, which also solves a least-norm problem of at
-    most 2,500 pairs. The memory beside the data is O(n): the data are read in blocks.
+    The data are passed over two or three times, and once more in each round of turning the direction, which also solves a least-norm
+    problem of at most 2,500 pairs. The memory beside the data is O(n): the data are read in blocks.
 
     X is an array, or anything with shape (n, d), a dtype, and rows by slices and ascending numbers (an HDF5 or Zarr array), which is
     read a block at a time.
@@ -195,7 +205,8 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
         weight_bound_: the bound that follows from it for the weights (`shattering.relu.hinges.weight_bound`).
         largest_weight_: largest weight in absolute value.
         max_error_: error of the plain float64 forward pass of `module()` at `n_checked_` points: all of them, or, where n is large,
-            the steepest, the last and a random rest. In units of the targets.
+            the steepest, the last and a random rest. In units of the targets. Where <a, x> is rounded, the error that this brings is
+            in it.
         exact_projections_: True if <a, x> is free of rounding: for points that are whole numbers, such as pixels in 0…255, and not so
             large that float64 does not hold their sums.
         rounds_: how often the direction was turned.
@@ -203,7 +214,8 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
         timings_: seconds per stage.
 
     Raises:
-        InputError: (fit) for bad parameters, and for equal rows with different targets, which it names.
+        InputError: (fit) for bad parameters, for equal rows with different targets, which it names, and for points or targets so large
+            or so small that the slopes between them are no numbers.
 
     Warns:
         ConvergenceWarning: if float64 does not hold the function to tol.
@@ -223,7 +235,7 @@ class ReluInterpolator(RegressorMixin, _ReluInterpolation):
         reach = float(np.ptp(targets)) or 1.0
         self.interpolated_ = self.max_error_ <= self.tol * reach
         if not self.interpolated_:
-            self._warn(self.max_error_, f", {self.max_error_ / reach:.2g} of the targets' range")
+            self._warn(f", {self.max_error_ / reach:.2g} of the targets' range", self.tol * reach)
         return self
 
     def predict(self, X) -> np.ndarray:
@@ -255,8 +267,9 @@ class ReluInterpolatorClassifier(ClassifierMixin, _ReluInterpolation):
         self.classes_, codes = class_codes(labels)
         self._build(rows, codes.astype(np.float64))
         self.interpolated_ = self.max_error_ < 0.5
-        if not self.interpolated_ or self.max_error_ > self.tol * max(1, len(self.classes_) - 1):
-            self._warn(self.max_error_, " of the distance between two classes")
+        bearable = min(0.5, self.tol * max(1, len(self.classes_) - 1))
+        if not self.interpolated_ or self.max_error_ > bearable:
+            self._warn(" of the distance between two classes", bearable)
         return self
 
     def predict(self, X) -> np.ndarray:

@@ -20,8 +20,8 @@ from shattering.data.rows import Rows
 from shattering.data.split import Split, original
 from shattering.errors import InputError, a_type, reason
 from shattering.learners.on_splits import n_rows
-from shattering.learners.others import given_weights, is_skorch, wants_codes
-from shattering.learners.outside import held_outside
+from shattering.learners.others import given_weights, is_skorch, of_skorch_told, targets_within, wants_codes
+from shattering.learners.outside import held_outside, unwrapped
 from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.predictions import as_array, checked_codes, checked_numbers, in_order, kind_of_model
 
@@ -97,7 +97,8 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
 
     def name_in_messages(self) -> str:
         """Return the function's name."""
-        return getattr(self.train, "__qualname__", type(self.train).__name__)
+        called = unwrapped(self.train)
+        return getattr(called, "__qualname__", type(called).__name__)
 
 
 class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
@@ -125,7 +126,7 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         self._labels = np.arange(split.n_classes) if wants_codes(self.estimator) else split.label_values  # what it is fitted to
         if is_skorch(self.estimator) and split.kind == "table" and not isinstance(split.inputs, Rows):
             check_float32(split.inputs, "standardized features")
-        with seeds.everywhere(self.random_state), _type_named(split):
+        with of_skorch_told(self.estimator), seeds.everywhere(self.random_state), _type_named(split):
             self.estimator_ = clone(self.estimator)
             self.estimator_.fit(self._inputs(split), self._targets(split))  # type: ignore[union-attr]  # it has fit
         return self
@@ -146,7 +147,7 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         if not split.is_regression:
             labels = self._labels[split.labels.numpy()]
             return labels.astype(np.float32) if is_skorch(self.estimator, "NeuralNetBinaryClassifier") else labels
-        return split.y.astype(np.float32)[:, None] if is_skorch(self.estimator) else split.y
+        return targets_within(self.estimator, split.y)
 
     def record(self) -> FitRecord:
         """Return what a stored run reports of a fit: whether a net of skorch's has started from given weights."""
