@@ -158,6 +158,30 @@ def test_weights_that_were_zero_before_training(store):
     assert "All weights were zero before training, and the loss stays at" in finding.evidence
 
 
+class OfRoots(nn.Module):
+    """Finite outputs with a gradient that is not: 0/0 at the first update."""
+
+    def __init__(self, image_shape, n_classes):
+        super().__init__()
+        self.last, self.shift = nn.Linear(math.prod(image_shape), n_classes), nn.Parameter(torch.zeros(n_classes))
+
+    def forward(self, x):
+        return self.last(x.flatten(1)) + self.shift.square().sqrt()
+
+
+def test_a_gradient_that_is_not_finite_may_be_another_fault_than_the_learning_rate(store):
+    found = of_network(store, OfRoots, epochs=2, batch_size=32, learning_rate=1e-6)
+    assert causes(found, "certain") == []
+    (rate,) = [f for f in found if f.cause == "learning rate too high"]
+    assert "A formula of the network or of the loss that gives no finite number" in rate.evidence
+
+
+def test_a_last_update_that_makes_the_weights_nan_is_found(store):
+    found = of_network(store, OfRoots, epochs=1, batch_size=80, learning_rate=1e-6)
+    (rate,) = [f for f in found if f.cause == "learning rate too high"]
+    assert "the outputs were not finite after epoch 1" in rate.evidence
+
+
 def test_batch_normalization_in_small_batches(store):
     small = {"epochs": 40, "batch_size": 2, "learning_rate": 0.005}
     found = of_network(store, with_batch_norm, **small)

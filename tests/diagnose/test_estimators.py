@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from sklearn.ensemble import BaggingClassifier, GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, SGDClassifier
+from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import PolynomialFeatures
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from sklearn.svm import SVC
 from sklearn.tree import DecisionTreeClassifier
 
 from shattering.diagnose.estimators import limits
@@ -63,3 +65,19 @@ def test_the_samples_of_members():
     for max_samples, share in ((None, "63%"), (1.0, "63%"), (0.5, "39%"), (1, "1%")):
         ((said, _),) = evidence(RandomForestClassifier(max_samples=max_samples), "bootstrap")
         assert f"each example is in about {share} of the resamples" in said
+
+
+def test_parameters_that_a_search_has_chosen_are_not_said_to_be_those_of_its_estimator():
+    neighbors = KNeighborsClassifier(5)
+    assert listed(GridSearchCV(neighbors, {"n_neighbors": [1, 3]})) == []
+    assert listed(GridSearchCV(neighbors, {"p": [1, 2]})) == ["n_neighbors of KNeighborsClassifier"]
+    scaled = make_pipeline(GridSearchCV(make_pipeline(StandardScaler(), neighbors), [{"kneighborsclassifier__n_neighbors": [1]}]))
+    assert listed(scaled) == []
+    assert "C of LogisticRegression" not in listed(RandomizedSearchCV(LogisticRegression(), {"C": [1, 10]}))
+    assert listed(RandomizedSearchCV(LogisticRegression(), {"C": [1]}))[0] == "more examples than a linear model can shatter"
+
+
+def test_unbounded_weights_of_a_machine_and_sizes_of_numpy():
+    assert listed(SVC()) == ["C of SVC"]
+    assert listed(SVC(C=np.inf)) == []
+    assert "too few parameters" in listed(MLPClassifier(np.int64(7)))

@@ -98,3 +98,11 @@ def test_decayed_too_soon_by_hand():
 def test_too_high_a_rate_by_hand(losses, noisy, expected):
     found = list(history.rate_too_high(curve(losses), 10, False, noisy))
     assert [f.likelihood for f in found] == ([expected] if expected else [])
+
+
+def test_what_is_not_finite_is_certain_only_of_networks_whose_formulas_are_known():
+    (found,) = history.rate_too_high(curve([2, math.nan]), 10, True, False)
+    assert (found.likelihood, found.evidence) == ("certain", "The initial learning rate is 0.1, and the loss was not finite in epoch 2.")
+    (found,) = history.rate_too_high(curve([2, 1]), 10, True, False, own=True)
+    assert found.likelihood == "likely"
+    assert "the outputs were not finite after epoch 2. A formula of the network or of the loss" in found.evidence

@@ -3,8 +3,10 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from shattering.errors import InputError
 from shattering.interrogate.inference import benjamini_hochberg, holm, percentiles, resample, sign_of, sign_test, wilson
 from shattering.interrogate.ranks import best_of
+from shattering.interrogate.verdicts import Thresholds
 
 
 def test_sign_test_is_exact():
@@ -40,7 +42,7 @@ def test_resamples_draw_cells_with_replacement_and_are_the_same_for_all_measures
     assert (resample(12, "x") == weights).all()
     means = weights @ np.arange(12) / 12
     assert means.std() == pytest.approx(np.arange(12).std() / np.sqrt(12), rel=0.1)
-    assert percentiles(np.array([np.nan, 1.0, 2.0, 3.0]), 1.0) == (1, 3)
+    assert percentiles(np.array([np.nan, 1.0, 2.0, 3.0]), 0.5) == (1.5, 2.5)
 
 
 def test_signs_of_infinities():
@@ -72,3 +74,31 @@ def test_auc_is_sklearns():
     )
     expected = roc_auc_score([0, 0, 0, 1, 1, 1], np.minimum(values[:6], 5))
     assert Comparisons(table).pooled(values).statistic == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("level", [0, 1, 95, -0.5, float("nan"), "0.95", None])
+def test_a_level_lies_between_0_and_1(level):
+    said = "level is .*, expected a number above 0 and below 1, such as 0.95"
+    for of in (
+        lambda: wilson(0.5, 10, level),
+        lambda: percentiles(np.arange(3.0), level),
+        lambda: best_of([np.nan], np.zeros((1, 2)), level),
+    ):
+        with pytest.raises(InputError, match=said):
+            of()
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"tells": 90}, "tells is 90, expected a number in 0…1"),
+        ({"level": 5}, "level is 5, expected a number above 0, at most 1"),
+        ({"same": (0.75, 0.25)}, r"same is \(0.75, 0.25\), expected two bounds, the lower one first"),
+        ({"same": 0.25}, "same is 0.25, expected 2 values"),
+        ({"pairs": "40"}, "pairs is '40', expected a whole number of at least 0"),
+        ({"missing": float("nan")}, "missing is nan, expected a number in 0…1"),
+    ],
+)
+def test_thresholds_are_checked(values, said):
+    with pytest.raises(InputError, match=said):
+        Thresholds(**values)

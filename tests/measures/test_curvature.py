@@ -1,5 +1,7 @@
 """Curvature against Hessians and Fisher matrices written out."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
 
 from shattering.measures import curvature
 from shattering.measures.curvature import fisher_trace, hessian_top, hessian_trace, relative_flatness, takeuchi, weighted_trace
 from shattering.measures.derivatives import Hessian, flat, loss_hessian, unflat
 from shattering.measures.fitted import Fitted, NotComputable
+from shattering.measures.norms import fisher_rao
 from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
 from tests.measures.test_noise import Twice
 
@@ -179,3 +183,36 @@ def test_reasons():
     assert (hessian_top(bare), hessian_trace(bare), fisher_trace(bare)) == (0, 0, 0)
     with pytest.raises(NotComputable, match="the trace of the Fisher matrix is 0"):
         takeuchi(bare)
+
+
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_weight_normalization_has_the_curvature_of_its_formula(dim):
+    """The second derivatives of torch's own weight normalization are wrong: its Hessian is not even symmetric."""
+    inputs, labels = small_data()
+    made = of_module(nn.Sequential(weight_norm(nn.Linear(3, 4), dim=dim), nn.Tanh(), nn.Linear(4, 3)), inputs, labels)
+    parameters = list(made.parameters.values())  # bias, g, v, and those of the last layer
+    flat = torch.cat([p.flatten() for p in parameters])
+
+    def loss(values):
+        parts = values.split([p.numel() for p in parameters])
+        b, g, v, w, c = (part.view_as(p) for part, p in zip(parts, parameters, strict=True))
+        length = v.norm() if dim is None else v.norm(dim=1 - dim, keepdim=True)
+        return F.cross_entropy(torch.tanh(inputs @ (g * v / length).T + b) @ w.T + c, labels)
+
+    H = torch.autograd.functional.hessian(loss, flat)
+    assert hessian_top(made) == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]), rel=1e-6)
+    assert hessian_trace(made, probes=len(flat)) == pytest.approx(float(H.trace()))
+    assert math.isfinite(fisher_rao(made))
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm. is deprecated")
+def test_the_older_form_of_weight_normalization_too():
+    inputs, labels = small_data()
+    both = []
+    for normalize in (weight_norm, nn.utils.weight_norm):
+        torch.manual_seed(0)
+        module = nn.Sequential(normalize(nn.Linear(3, 4)), nn.Tanh(), nn.Linear(4, 3)).double()
+        with torch.no_grad():
+            module(inputs)  # the older form keeps the weight with its gradient until then
+        both.append(of_module(module, inputs, labels))
+    assert hessian_top(both[1]) == pytest.approx(hessian_top(both[0]), rel=1e-6)

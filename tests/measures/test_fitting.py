@@ -169,7 +169,7 @@ def test_a_frame_of_numbers_and_labels_that_are_texts():
     ("known", "message"),
     [
         ({"twin": MODULE}, r"twin is Linear.*, expected a Fitted \(that as_fitted returns\) or none"),
-        ({"siblings": [MODULE]}, r"siblings is \[Linear.*, expected a list"),
+        ({"siblings": [MODULE]}, r"siblings is \[Linear.*, expected a list of Fitted \(that as_fitted returns\)"),
         ({"history": [1.0]}, r"history is \[1.0\], expected a DataFrame or none"),
         ({"examples": {}}, r"examples is \{\}, expected a DataFrame or none"),
         ({"initial": "zeros"}, "initial is 'zeros', expected a Module or none"),
@@ -279,3 +279,12 @@ def test_outputs_are_taken_as_training_takes_them():
     torch.testing.assert_close(made.call(made.parameters, inputs).detach(), made.logits)
     assert made.hidden(inputs, 1)[1].shape == (30, 2)
     assert len(made.weights()) == 2
+
+
+def test_texts_of_numbers_whose_order_is_another_are_refused():
+    """In the order of texts '10' is the third of eleven classes."""
+    module, inputs = nn.Linear(3, 11), torch.zeros(11, 3)
+    with pytest.raises(InputError, match=r"'10' is before '2', expected whole numbers from 0, such as those of labels.astype"):
+        as_fitted(module, (inputs, [str(c) for c in range(11)]))
+    few = as_fitted(nn.Linear(3, 10), (torch.zeros(10, 3), [str(c) for c in range(10)]))
+    assert few.labels.tolist() == list(range(10))

@@ -188,3 +188,41 @@ def test_dropout_hooks_do_not_reach_the_operator():
     assert fitted("branches").layers[0].norm == pytest.approx(
         layers.operator_norm(model.module_.stem, model.module_.stem.weight, (1, 8, 8))
     )
+
+
+def test_batch_normalization_without_parameters_is_folded_into_a_linear_layer():
+    module = with_statistics(nn.Sequential(nn.Linear(3, 4, bias=False), nn.BatchNorm1d(4, affine=False), nn.ReLU(), nn.Linear(4, 3)))
+    norm = module[1]
+    made = of_module(module, *small_data())
+    torch.testing.assert_close(made.weights()[0], made.layers[0].weight / (norm.running_var + norm.eps).sqrt()[:, None].double())
+
+
+def test_a_grouped_transposed_convolution_has_a_row_for_each_output_and_takes_a_normalization():
+    layer = nn.ConvTranspose2d(2, 6, 3, groups=2, bias=False)
+    module = with_statistics(nn.Sequential(layer, nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(6 * 25, 3)))
+    inputs = torch.randn(6, 2, 3, 3, generator=torch.Generator().manual_seed(0)).double()
+    made = of_module(module, inputs, torch.arange(6) % 3)
+    torch.testing.assert_close(made.folded(inputs), made.module(inputs))
+    matrix = layers.by_output(layer, layer.weight)
+    assert matrix.shape == (6, 9)
+    torch.testing.assert_close(matrix[3:], layer.weight[1].flatten(1))
+
+
+def test_a_normalization_of_another_axis_is_a_reason():
+    module = nn.Sequential(nn.Unflatten(1, (3, 1)), nn.Linear(1, 4), nn.BatchNorm1d(3), nn.Flatten(), nn.Linear(12, 3))
+    with pytest.raises(NotComputable, match="batch normalization 2 does not normalize the outputs of the layer before it"):
+        of_module(with_statistics(module), *small_data()).weights()
+
+
+def test_a_weight_that_is_used_without_its_layer_is_a_reason():
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last, self.unused = nn.Linear(3, 4), nn.Linear(4, 3), nn.Linear(9, 9)
+
+        def forward(self, x):
+            return self.last(torch.relu(nn.functional.linear(x, self.first.weight)))
+
+    with pytest.raises(NotComputable, match=r"weight first\.weight is used without a call of its layer"):
+        of_module(Functional(), *small_data()).weights()
+    assert len(of_module(nn.Sequential(nn.Linear(3, 3)), *small_data()).weights()) == 1

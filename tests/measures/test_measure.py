@@ -250,3 +250,47 @@ def test_what_a_measure_of_ones_own_returns_is_a_number(returned, found):
 def test_parameters_of_measures_have_ranges(call, message):
     with pytest.raises(InputError, match=message):
         call(as_fitted(small_relu(), small_data()))
+
+
+class Attention(nn.Module):
+    """Attention as torch's fused kernels compute it, which have no second derivatives."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(1, 2), nn.Linear(2, 3)
+
+    def forward(self, x):
+        h = self.first(x[..., None])
+        return self.last(nn.functional.scaled_dot_product_attention(h, h, h).mean(1))
+
+
+def test_curvature_of_attention_is_that_of_its_formula():
+    module, (x, y) = Attention().double(), small_data()
+    top = measure(module, (x, y), ["hessian_top", "hessian_trace", "fisher_rao"], progress=False)["value"]
+    parameters = {name: p.detach() for name, p in module.named_parameters()}
+    flat = torch.cat([p.flatten() for p in parameters.values()])
+
+    def loss(values):
+        parts = values.split([p.numel() for p in parameters.values()])
+        w, b, v, c = (part.view_as(p) for part, p in zip(parts, parameters.values(), strict=True))
+        h = x[..., None] @ w.T + b
+        h = torch.softmax(h @ h.transpose(1, 2) / 2**0.5, 2) @ h
+        return nn.functional.cross_entropy(h.mean(1) @ v.T + c, y)
+
+    H = torch.autograd.functional.hessian(loss, flat)
+    assert top["hessian_top"] == pytest.approx(float(torch.linalg.eigvalsh(H)[-1]))
+    assert top["hessian_trace"] == pytest.approx(float(H.trace()))
+    assert math.isfinite(top["fisher_rao"])
+
+
+def test_an_operation_without_the_derivative_is_a_reason():
+    def refused(_):
+        raise RuntimeError("derivative for aten::something_backward is not implemented")
+
+    def broken(_):
+        raise RuntimeError("another fault")
+
+    table = measure(small_relu(), small_data(), {"refused": refused}, progress=False)
+    assert table.loc["refused", "reason"] == "derivative for aten::something_backward is not implemented"
+    with pytest.raises(RuntimeError, match="another fault"):
+        measure(small_relu(), small_data(), {"broken": broken}, progress=False)

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from shattering import MEASURES
 from shattering.measures import margins, norms
 from shattering.measures.fitted import Fitted, NotComputable
+from shattering.measures.fitting import as_fitted
 from tests.measures.networks import NETWORKS, fitted, of_module, small_data, small_relu
 
 RESCALED = [name for name, entry in MEASURES.items() if "r" in entry.invariance and entry.at.split(":")[0] in ("norms", "margins")]
@@ -310,3 +311,43 @@ def test_transport_in_one_dimension_is_by_sorting():
         order = margins.seeds.generator(4, "measures/halves").permutation(40)
         spread += np.abs(np.sort(own[order[:20]], axis=0) - np.sort(own[order[20:]], axis=0)).mean() / 2
     assert margins.optimal_transport_margin(made) == pytest.approx(-float(np.median(made.margins)) / (2 * spread))
+
+
+class Constant(nn.Module):
+    """A network with a buffer that is added to a hidden layer, or multiplies its weights."""
+
+    def __init__(self, values, added):
+        super().__init__()
+        self.first, self.last, self.added = nn.Linear(3, 4), nn.Linear(4, 3), added
+        self.register_buffer("values", values)
+
+    def forward(self, x):
+        if self.added:
+            return self.last(torch.relu(self.first(x) + self.values))
+        return self.last(torch.relu(F.linear(x, self.first.weight * self.values, self.first.bias)))
+
+
+def test_a_buffer_that_is_not_its_own_square_is_a_reason_for_no_path_norm():
+    """A buffer would be added or multiplied as it is, where weights are squared."""
+    for values, added in ((torch.tensor([0.5, -2, 3, 0]), True), (torch.full((4, 3), 0.5), False)):
+        with pytest.raises(NotComputable, match="a tensor that is no parameter, such as a buffer"):
+            norms.log_path_norm(of_module(Constant(values, added), *small_data()))
+    module = Constant(torch.tensor([[1.0, 0, 1], [0, 0, 0], [1, 1, 1], [0, 1, 0]]), False).double()  # of a pruned network
+    h = (module.first.weight.square() * module.values) @ torch.ones(3).double() + module.first.bias.square()
+    expected = float((module.last.weight.square() @ h + module.last.bias.square()).sum().detach())
+    assert norms.log_path_norm(of_module(module, *small_data())) == pytest.approx(math.log(expected))
+
+
+def test_distances_leave_out_no_embedding():
+    class Tokens(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.last = nn.Embedding(5, 4), nn.Linear(4, 3)
+
+        def forward(self, x):
+            return self.last(self.table(x).mean(1))
+
+    made = as_fitted(Tokens(), (torch.arange(24).view(6, 4) % 5, torch.arange(6) % 3), initial=Tokens())
+    for function in (norms.parameter_norm, norms.distance, norms.angular_distance):
+        with pytest.raises(NotComputable, match=r"weight table.weight is not that of a linear layer"):
+            function(made)

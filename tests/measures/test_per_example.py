@@ -113,3 +113,25 @@ def test_frozen_parameters_have_no_gradients():
     made = of_module(module, *small_data())
     found = per_example.evaluate(made, small_data()[0]).gradients(losses, made.labels)
     assert list(found) == ["2.weight", "2.bias"]
+
+
+class Scales(nn.Module):
+    """A parameter that is a single number, as a learnable temperature is, and a layer without units."""
+
+    def __init__(self):
+        super().__init__()
+        self.none, self.more = nn.Linear(3, 0), nn.Linear(0, 4)
+        self.first, self.scale, self.last = nn.Linear(3, 4), nn.Parameter(torch.tensor(0.5)), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(torch.relu(self.first(x) + self.more(self.none(x)))) * self.scale
+
+
+@pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+def test_parameters_of_a_single_number_and_of_none():
+    made = of_module(Scales(), *small_data())
+    expected = slow(made)
+    found = per_example.evaluate(made, made.inputs(torch.arange(made.n))).gradients(losses, made.labels)
+    assert {name: part.sums().shape for name, part in found.items()} == {name: g.shape[1:] for name, g in expected.items()}
+    for name, g in expected.items():
+        torch.testing.assert_close(found[name].sums(2), g.square().sum(0), msg=name)

@@ -7,9 +7,12 @@ import pytest
 import torch
 from torch import nn
 
+from shattering.errors import InputError
 from shattering.learners.network import NetworkClassifier
 from shattering.measures.fitted import NotComputable
 from shattering.measures.fitting import as_fitted
+from shattering.measures.outcomes import forgetting
+from shattering.measures.pac_bayes import ratt
 from shattering.measures.size import n_parameters, steps, training_loss_area, vc_dimension
 from tests.measures.networks import fitted, of_module, small_data, small_relu, trained
 
@@ -66,3 +69,21 @@ def test_the_area_of_gradient_descent_on_one_weight():
         area += math.log1p(math.exp(-w))
         w += 0.5 / (1 + math.exp(w))
     assert training_loss_area(as_fitted(model, (X.numpy(), y.numpy()))) == pytest.approx(area, rel=1e-6)
+
+
+def test_a_history_of_ones_own():
+    def of(**columns):
+        return of_module(small_relu(), *small_data(), history=pd.DataFrame(columns))
+
+    assert steps(of(step=[3, 6], full_train_loss=[0.5, 0.001])) == math.log(6)
+    with pytest.raises(NotComputable, match=r"at most 0\.01 before the first update"):
+        steps(of(step=[0, 4], full_train_loss=[0.001, 0.001]))
+    with pytest.raises(InputError, match=r"history has the type \w+ in its column step, expected numbers"):
+        steps(of(step=["a", "b"], full_train_loss=[0.001, 0.001]))
+    assert of(learning_rate=[0.1, 0.01]).rate == 0.01
+    with pytest.raises(InputError, match="learning_rate of the last row of history is 'a', expected a number of at least 0"):
+        of(learning_rate=["a"])
+    with pytest.raises(NotComputable, match="train with track_examples"):
+        ratt(of(corrupted_accuracy=[0.1]))
+    with pytest.raises(NotComputable, match="train with track_examples"):
+        forgetting(of_module(small_relu(), *small_data(), examples=pd.DataFrame({"forgetting_events": [1.0]})))

@@ -1,9 +1,10 @@
 """Find parameters of scikit-learn's estimators that prevent a fit of random labels, by a literal table."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from numbers import Integral
 from typing import Any, NamedTuple
 
 from sklearn.base import BaseEstimator
@@ -32,12 +33,14 @@ class Fit:
         n: the number of examples.
         d: the number of features; None if the steps before it may have changed it.
         k: the number of classes.
+        searched: parameters that a search around it has chosen; the values chosen are not stored.
     """
 
     estimator: BaseEstimator
     n: int
     d: int | None
     k: int
+    searched: frozenset[str] = frozenset()
 
     def param(self, name: str) -> Any:
         return self.estimator.get_params(deep=False).get(name)
@@ -162,7 +165,13 @@ LIMITS = (
         lambda v, f: "the weights are penalized, more so for smaller C",
         "a thousand times as much",
     ),
-    Restriction(("SVC",), "C", lambda v, f: "likely", lambda v, f: "no example's weight exceeds C, which leaves margins violated", "inf"),
+    Restriction(
+        ("SVC",),
+        "C",
+        lambda v, f: _if(math.isfinite(v)),
+        lambda v, f: "no example's weight exceeds C, which leaves margins violated",
+        "inf",
+    ),
     Restriction(
         ("RidgeClassifier", "SGDClassifier", "MLPClassifier"),
         "alpha",
@@ -202,8 +211,9 @@ LIMITS = (
 
 def limits(model: BaseEstimator, result: dict) -> Iterator[Finding]:
     """Report every row of the table that applies to the estimator or to one inside it."""
+    searched = frozenset(_searched(model))
     for estimator, d in _estimators(model, math.prod(result["image_shape"])):
-        fit = Fit(estimator, result["n_train"], d, result["n_classes"])
+        fit = Fit(estimator, result["n_train"], d, result["n_classes"], searched)
         yield from _capacity(fit)
         yield from _limits(fit)
 
@@ -211,7 +221,7 @@ def limits(model: BaseEstimator, result: dict) -> Iterator[Finding]:
 def _limits(fit: Fit) -> Iterator[Finding]:
     name, values, known = type(fit.estimator).__name__, fit.estimator.get_params(deep=False), _known(fit.estimator)
     for limit in LIMITS:
-        value = values.get(limit.parameter)
+        value = None if limit.parameter in fit.searched else values.get(limit.parameter)
         likelihood = limit.acts(value, fit) if known & set(limit.classes) and value is not None else None
         if likelihood:
             evidence = f"{name} has {limit.parameter} = {_shown(value)}: {limit.says(value, fit)}."
@@ -221,7 +231,7 @@ def _limits(fit: Fit) -> Iterator[Finding]:
 def _capacity(fit: Fit) -> Iterator[Finding]:
     """Report linear models with n > d + 1, for which some labels are not separable (Cover 1965), and MLPs with few parameters."""
     name, known = type(fit.estimator).__name__, _known(fit.estimator)
-    if fit.d is None:
+    if fit.d is None or fit.searched & {"kernel", "hidden_layer_sizes"}:
         return
     if known & set(LINEAR) or ("SVC" in known and fit.param("kernel") == "linear"):
         if fit.d + 1 < fit.n:
@@ -232,11 +242,20 @@ def _capacity(fit: Fit) -> Iterator[Finding]:
             yield Finding("more examples than a linear model can shatter", evidence, "Add features, or take a nonlinear model.", "likely")
     elif "MLPClassifier" in known:
         hidden = fit.param("hidden_layer_sizes")
-        sizes = [fit.d, *([hidden] if isinstance(hidden, int) else hidden), 1 if fit.k == 2 else fit.k]
+        sizes = [fit.d, *([hidden] if isinstance(hidden, Integral) else hidden), 1 if fit.k == 2 else fit.k]
         p = sum((a + 1) * b for a, b in pairwise(sizes))
         if p < fit.n:
             evidence = f"{name} with hidden_layer_sizes = {hidden} has {p:,} parameters for n = {fit.n:,} examples."
             yield Finding("too few parameters", evidence, "Make the layers wider.", "likely")
+
+
+def _searched(model: Any) -> Iterator[str]:
+    """Yield the names, without the steps they belong to, of the parameters that a search such as GridSearchCV chooses."""
+    for estimator, _ in _estimators(model, None):
+        for name in ("param_grid", "param_distributions"):
+            grids = estimator.get_params(deep=False).get(name) or ()
+            for grid in [grids] if isinstance(grids, Mapping) else grids:
+                yield from (parameter.rpartition("__")[2] for parameter in grid)
 
 
 def _estimators(model: Any, d: int | None) -> Iterator[tuple[BaseEstimator, int | None]]:

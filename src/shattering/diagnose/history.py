@@ -40,20 +40,23 @@ def trend(values: np.ndarray) -> tuple[float, float]:
     return float(slope), float(np.std(values - level - slope * epochs))
 
 
-def rate_too_high(history: pd.DataFrame, n_classes: int, diverged: bool, noisy: bool) -> Iterator[Finding]:
+def rate_too_high(history: pd.DataFrame, n_classes: int, diverged: bool, noisy: bool, own: bool = False) -> Iterator[Finding]:
     """Report a loss that is not finite, spikes, rises or fluctuates.
 
     Args:
         history: one row per epoch.
         n_classes: k; guessing has a loss of ln k.
-        diverged: True if the loss was not finite.
+        diverged: True if the loss was not finite, or the outputs at the end are not, which may begin with the last update.
         noisy: True if dropout or augmentation make the online loss fluctuate at any learning rate.
+        own: True if the network or the loss is the user's: its own formula may give what is not finite at any learning rate.
     """
     rate = f"The initial learning rate is {history['learning_rate'].iloc[0]:.3g}"
     remedy = "Train with a learning rate a tenth as high."
     losses, cause = history["train_loss"].to_numpy(), "learning rate too high"
     if diverged:
-        yield Finding(cause, f"{rate}, and the loss was not finite in epoch {len(losses)}.", remedy, "certain")
+        where = "the outputs were not finite after" if math.isfinite(losses[-1]) else "the loss was not finite in"
+        but = " A formula of the network or of the loss that gives no finite number, or no finite gradient, does the same." if own else ""
+        yield Finding(cause, f"{rate}, and {where} epoch {len(losses)}.{but}", remedy, "likely" if own else "certain")
         return
     end, width = tail(history)["train_loss"].to_numpy(), len(tail(history))
     averages = np.convolve(losses, np.ones(width) / width, "valid")

@@ -98,6 +98,16 @@ class Trained:
         out = self.model.logits(self.probe).double() if hasattr(self.model, "module_") else None
         return out if out is not None and bool(out.isfinite().all()) else None
 
+    @property
+    def diverged(self) -> bool:
+        """True if the loss was not finite, or the outputs of the trained network are not."""
+        return self.run.result["diverged"] or (hasattr(self.model, "module_") and self.logits is None)
+
+    @property
+    def own(self) -> bool:
+        """True if the network or the loss is the user's."""
+        return not isinstance(self.model.network, str) or self.model.loss is not None
+
     @cached_property
     def accuracies(self) -> str:
         """Both accuracies, in words."""
@@ -132,7 +142,7 @@ def network_findings(run: Run, train: Split, objects: Objects | None) -> Iterato
     noisy = bool(trained.model.augment) or _dropout_rate(trained) > 0
     yield from probabilities(trained)
     yield from batch_normalization(trained)
-    of_rate = list(rate_too_high(run.history, train.n_classes, run.result["diverged"], noisy))
+    of_rate = list(rate_too_high(run.history, train.n_classes, trained.diverged, noisy, trained.own))
     dead = list(dead_at_start(trained.model, trained.initial, trained.probe)) if trained.logits is not None else []
     yield from dead
     of_rate = of_rate or ([] if noisy or dead else list(stuck(trained)))

@@ -8,6 +8,8 @@ import numpy as np
 from scipy import stats
 
 from shattering import seeds
+from shattering.parameters import check
+from shattering.stats import Level
 
 DRAWS = 2000  # resamples of a bootstrap, and permutations of a permutation test
 
@@ -30,6 +32,7 @@ def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
         >>> round(low, 2), round(high, 2)
         (0.76, 0.97)
     """
+    check("level", level, Level)
     if not n:
         return 0.0, 1.0
     z2 = float(stats.norm.ppf((1 + level) / 2)) ** 2
@@ -48,6 +51,7 @@ def resample(n: int, purpose: str, draws: int = DRAWS) -> np.ndarray:
 
 def percentiles(values: np.ndarray, level: float = 0.95) -> tuple[float, float]:
     """Return the percentile interval of resampled statistics (draws,); NaN, where a resample has no statistic, is left out."""
+    check("level", level, Level)
     known = values[~np.isnan(values)]
     if not len(known):
         return float("nan"), float("nan")

@@ -16,6 +16,8 @@ from scipy import stats
 from shattering import seeds
 from shattering.interrogate.inference import DRAWS, percentiles, resample, sign_of
 from shattering.interrogate.tells import NOTHING, Pairs, Tested
+from shattering.parameters import check
+from shattering.stats import Level
 
 _PERMUTATIONS = 500  # of T4, per set of hyperparameters
 _FEW = 2  # permutations that do as well, up to which 500 leave open how small p is
@@ -298,6 +300,7 @@ def best_of(values: Sequence[float], draws: np.ndarray, level: float = 0.95) -> 
         The index, and the interval: the largest minus the quantiles of (the largest of a resample − the statistic of that measure). NaN
         where nothing is known.
     """
+    check("level", level, Level)
     if np.isnan(values).all():
         return 0, float("nan"), float("nan")
     best = int(np.nanargmax(values))

@@ -5,8 +5,11 @@ The sentence never says that a measure explains generalization: to tell natural 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
+from shattering.errors import InputError, shown
 from shattering.interrogate.tells import Tested
+from shattering.parameters import Natural, NotNegative, Range, Share, check_fields
 
 SAME = "the same in both cases"
 LOSS, EFFORT = "follows the loss", "follows the effort"
@@ -33,19 +36,27 @@ class Thresholds:
         fragile: largest fragility.
         missing: largest share of eligible runs on which a measure may be missing.
 
+    Raises:
+        InputError: for values out of their ranges.
+
     Example:
         >>> Thresholds(tells=0.95).tells
         0.95
     """
 
-    tells: float = 0.9
-    level: float = 0.05
-    same: tuple[float, float] = (0.25, 0.75)
-    pairs: int = 40
-    ranks: float = 0.3
-    robust: float = 0.5
-    fragile: float = 0.5
-    missing: float = 0.1
+    tells: Share = 0.9
+    level: Annotated[float, Range(0, 1, above=True)] = 0.05
+    same: tuple[Share, Share] = (0.25, 0.75)
+    pairs: Natural = 40
+    ranks: Annotated[float, Range(-1, 1)] = 0.3
+    robust: Share = 0.5
+    fragile: NotNegative = 0.5
+    missing: Share = 0.1
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.same[0] > self.same[1]:
+            raise InputError(f"same is {shown(self.same)}, expected two bounds, the lower one first")
 
 
 @dataclass(frozen=True)

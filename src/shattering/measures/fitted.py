@@ -227,10 +227,8 @@ class Fitted(Brief):
     @cached_property
     def folded_layers(self) -> list[Layer]:
         """`layers` of the folded network. Raises NotComputable for weights that are not finite, or those of other kinds of layers."""
-        foreign = layers.foreign_weight(self.folded)
-        if foreign:
-            raise NotComputable(f"weight {foreign} is not that of a linear layer, a convolution or a normalization")
         found = layers.record(self.folded, self._first(1))
+        self.check_weights()
         if not found:
             raise NotComputable("the network has no linear layer and no convolution")
         bad = [layer.name for layer in found if not bool(layer.weight.isfinite().all())]
@@ -244,6 +242,16 @@ class Fitted(Brief):
         Biases and normalizations' own parameters are not among them.
         """
         return [layer.weight for layer in self.folded_layers]
+
+    def check_weights(self) -> None:
+        """Raise NotComputable for weights that norms of `layers` would leave out: of embeddings, say, or of layers that are not called."""
+        bare = layers.unparametrized(deepcopy(self.module))
+        foreign = layers.foreign_weight(bare)
+        if foreign:
+            raise NotComputable(f"weight {foreign} is not that of a linear layer, a convolution or a normalization")
+        uncalled = layers.uncalled_weight(bare, self._first(1))
+        if uncalled:
+            raise NotComputable(f"weight {uncalled} is used without a call of its layer")
 
     @cached_property
     def initial_layers(self) -> list[Layer]:
@@ -304,7 +312,10 @@ def margins_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _features(fitted: Fitted) -> torch.Tensor:
-    return torch.cat([fitted.hidden(inputs, -1)[0].flatten(1).double().cpu() for inputs, _ in fitted.blocks()])
+    found = torch.cat([fitted.hidden(inputs, -1)[0].flatten(1).double().cpu() for inputs, _ in fitted.blocks()])
+    if not found.shape[1]:
+        raise NotComputable("the last layer has no input")
+    return found
 
 
 def count_logits(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> int:

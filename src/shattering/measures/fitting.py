@@ -17,15 +17,17 @@ from shattering.data.lazy import ImagesOnDisk
 from shattering.data.numbers import plain_numbers
 from shattering.data.preprocess import to_float
 from shattering.data.targets import plain_labels
-from shattering.errors import InputError, a_type, reason
+from shattering.errors import InputError, a_type, reason, shown
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.preprocessing import Preprocessing
 from shattering.learners.train.batches import Examples, read_from_memory
 from shattering.measures.fitted import Fitted, count_logits, dtype_of
-from shattering.parameters import Count, check_arguments
+from shattering.measures.layers import with_plain_weight_norms
+from shattering.parameters import Count, NotNegative, check, check_arguments
 
 Data = Dataset | Split | tuple[Any, Any]
 _Other = Annotated[Fitted, "a Fitted (that as_fitted returns)"]
+_Others = Annotated[Sequence[_Other], "a list of Fitted (that as_fitted returns)"]
 _Table = Annotated[pd.DataFrame, "a DataFrame"]
 _CHECKED = ("initial", "history", "examples", "prepare", "twin", "siblings", "seed", "block")
 Prepare = Callable[[torch.Tensor], torch.Tensor]
@@ -50,7 +52,7 @@ def as_fitted(
     examples: _Table | None = None,
     prepare: Prepare | None = None,
     twin: _Other | None = None,
-    siblings: Sequence[_Other] = (),
+    siblings: _Others = (),
     seed: int | None = None,
     block: Count | None = None,
 ) -> Fitted:
@@ -112,6 +114,7 @@ def as_fitted(
         elif isinstance(model, nn.Module):
             module, prepared = model, _preparation(model, prepare)
             known |= {"make_initial": (lambda: initial) if initial is not None else None, "history": history, "examples": examples}
+            known |= {"rate": _last_rate(history)}
         else:
             raise InputError(f"model is {a_type(model)}, expected a fitted NetworkClassifier, a torch module or a stored run")
         fitted = _assemble(module, data, unlabelled, prepared, known)
@@ -170,7 +173,7 @@ def private_copy(module: nn.Module) -> nn.Module:
     if not any(p.requires_grad for p in copy.parameters()):
         raise InputError("the module has no trainable parameter, expected at least one")
     copy.zero_grad(set_to_none=True)
-    return copy.eval()
+    return with_plain_weight_norms(copy).eval()
 
 
 def _of_classifier(model: NetworkClassifier) -> tuple[nn.Module, Callable[..., Examples]]:
@@ -197,7 +200,9 @@ def _last_rate(history: pd.DataFrame | None) -> float | None:
     """Return the learning rate of the last epoch; None where there is none."""
     if history is None or not len(history) or "learning_rate" not in history:
         return None
-    return float(history["learning_rate"].iloc[-1])
+    rate = history["learning_rate"].iloc[-1]
+    check("learning_rate of the last row of history", rate, NotNegative)
+    return float(rate)
 
 
 def _preparation(module: nn.Module, prepare: Prepare | None) -> Callable[..., Examples]:
@@ -250,8 +255,18 @@ def _numbers(X: Any) -> torch.Tensor:
 def _codes(y: Any) -> torch.Tensor:
     values = y if isinstance(y, torch.Tensor) else plain_labels(y, "labels")
     if isinstance(values, np.ndarray) and values.dtype.kind == "U":
+        _check_order(np.unique(values))
         return torch.from_numpy(np.unique(values, return_inverse=True)[1].astype(np.int64))
     labels = torch.as_tensor(values)
     if labels.ndim != 1 or labels.is_floating_point() or labels.dtype == torch.bool:
         raise InputError(f"labels have type {labels.dtype} and shape {tuple(labels.shape)}, expected whole numbers (n,) from 0, or texts")
     return labels.long()
+
+
+def _check_order(texts: np.ndarray) -> None:
+    """Raise InputError for sorted texts of whole numbers that have another order as numbers: nobody knows which one is meant."""
+    if all(text.isdecimal() for text in texts) and list(texts) != sorted(texts, key=int):
+        raise InputError(
+            f"labels are texts of whole numbers, in whose order {shown(texts.tolist())} '10' is before '2', expected whole numbers from 0, "
+            "such as those of labels.astype(int)"
+        )

@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_linear_bn_eval
-from torch.nn.utils.parametrize import is_parametrized
+from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+from torch.nn.utils.weight_norm import WeightNorm
 
 from shattering import seeds
 from shattering.learners.train.outputs import taken
@@ -69,7 +70,12 @@ class Layer:
 
 def by_output(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
     """Return weights of a layer as a matrix with a row for each output: those of a transposed convolution have the inputs first."""
-    return (weight.transpose(0, 1) if isinstance(layer, _TRANSPOSED) else weight).flatten(1)
+    return (_by_group(layer, weight).transpose(1, 2).flatten(0, 1) if isinstance(layer, _TRANSPOSED) else weight).flatten(1)
+
+
+def _by_group(layer: nn.Module, weight: torch.Tensor) -> torch.Tensor:
+    """Return the weights of a transposed convolution as (groups, inputs of a group, outputs of a group, …)."""
+    return weight.unflatten(0, (layer.groups, -1))  # type: ignore[arg-type]  # a whole number
 
 
 def record(network: nn.Module, inputs: torch.Tensor) -> list[Layer]:
@@ -92,6 +98,20 @@ def foreign_weight(network: nn.Module) -> str | None:
                 if parameter.ndim > 1 and parameter.requires_grad:
                     return f"{name}.{own}".lstrip(".")
     return None
+
+
+def uncalled_weight(network: nn.Module, inputs: torch.Tensor) -> str | None:
+    """Return the name of a layer's weight on which the output depends though the layer is never called; None: there is none."""
+    called = {parameter for layer in record(network, inputs) for parameter in layer.module.parameters()}
+    layers = {name: module for name, module in network.named_modules() if isinstance(module, LINEAR)}
+    weights = {
+        f"{name}.weight": layer.weight for name, layer in layers.items() if layer.weight not in called and layer.weight.requires_grad
+    }
+    if not weights:
+        return None
+    with torch.enable_grad():
+        slopes = torch.autograd.grad(taken(network(inputs))[0].sum(), list(weights.values()), allow_unused=True)
+    return next((name for name, slope in zip(weights, slopes, strict=True) if slope is not None), None)
 
 
 def hidden(network: nn.Module, name: str, inputs: torch.Tensor) -> tuple[torch.Tensor, Any]:
@@ -140,16 +160,30 @@ def fold(network: nn.Module, inputs: torch.Tensor) -> nn.Module:
     for norm, layer in producers.items():
         if layer is None:
             raise ValueError(f"batch normalization {names[norm]} does not follow a linear layer or convolution")
-        fuse = fuse_linear_bn_eval if isinstance(layer, nn.Linear) else fuse_conv_bn_eval
-        transpose = {} if isinstance(layer, nn.Linear) else {"transpose": not isinstance(layer, (nn.Conv1d, nn.Conv2d, nn.Conv3d))}
-        fused = fuse(layer, norm, **transpose)  # type: ignore[arg-type]  # of these types
-        layer.weight, layer.bias = fused.weight, fused.bias
+        if norm.num_features != len(by_output(layer, layer.weight)):  # type: ignore[arg-type]  # a tensor
+            raise ValueError(f"batch normalization {names[norm]} does not normalize the outputs of the layer before it")
+        _merge(layer, norm)
         _replace(network, names[norm])
     with torch.no_grad():
         now, before = taken(network(inputs))[0], taken(output)[0]
     if not bool((now - before).abs().max() <= _SAME * before.abs().max().clamp(min=1.0)):
         raise ValueError("batch normalization does not follow a linear layer: folded into it, the logits change")
     return network
+
+
+@torch.no_grad()
+def _merge(layer: Any, norm: Any) -> None:
+    """Merge a batch normalization into the layer before it."""
+    spread = torch.rsqrt(norm.running_var + norm.eps)
+    scale = spread if norm.weight is None else norm.weight * spread
+    bias = (0 if layer.bias is None else layer.bias) - norm.running_mean
+    shape = (-1, *[1] * (layer.weight.ndim - 1))
+    if isinstance(layer, _TRANSPOSED):
+        weight = (_by_group(layer, layer.weight) * scale.view(layer.groups, 1, *shape[:-1])).flatten(0, 1)
+    else:
+        weight = layer.weight * scale.view(shape)
+    layer.weight = nn.Parameter(weight)
+    layer.bias = nn.Parameter(bias * scale + (0 if norm.bias is None else norm.bias))
 
 
 def _producers(network: nn.Module, inputs: torch.Tensor) -> tuple[dict[nn.Module, nn.Module | None], Any]:
@@ -176,6 +210,8 @@ def _replace(network: nn.Module, name: str) -> None:
 def spectral_norm(matrix: torch.Tensor) -> float:
     """Return the largest singular value of a matrix, from the eigenvalues of its smaller Gram matrix in float64."""
     matrix = matrix.double()
+    if not matrix.numel():
+        return 0.0
     gram = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
     return float(torch.linalg.eigvalsh(gram)[-1].clamp(min=0).sqrt())
 
@@ -239,4 +275,34 @@ def unparametrized(network: nn.Module) -> nn.Module:
             module.__class__ = type(module).__mro__[1]  # the class before, of which torch had made a subclass
             for name, value in values.items():
                 module.register_parameter(name, nn.Parameter(value))
+    return network
+
+
+class _WeightNorm(nn.Module):
+    """Weight normalization g v / ‖v‖ by plain operations. torch's fused one has wrong second derivatives, and none in forward mode."""
+
+    def __init__(self, dim: int):
+        super().__init__()
+        self.dim = dim  # of the units, each of which has a norm; -1: all have one
+
+    def forward(self, g: torch.Tensor, v: torch.Tensor) -> torch.Tensor:
+        others = [axis for axis in range(v.ndim) if axis != self.dim]
+        return v * (g / v.square().sum(others, keepdim=self.dim >= 0).sqrt())
+
+
+class _WeightNormHook(WeightNorm):
+    """The same in the older form, which computes the weight in a hook before each evaluation."""
+
+    def compute_weight(self, module: nn.Module) -> torch.Tensor:
+        return _WeightNorm(self.dim)(getattr(module, f"{self.name}_g"), getattr(module, f"{self.name}_v"))
+
+
+def with_plain_weight_norms(network: nn.Module) -> nn.Module:
+    """Replace torch's weight normalizations in a network by ones with right derivatives of all orders; the network itself is returned."""
+    for module in network.modules():
+        if isinstance(module, ParametrizationList) and isinstance(module[0], parametrizations._WeightNorm):
+            module[0] = _WeightNorm(module[0].dim)  # type: ignore[arg-type]  # a whole number
+        for key, hook in module._forward_pre_hooks.items():
+            if isinstance(hook, WeightNorm):
+                module._forward_pre_hooks[key] = _WeightNormHook(hook.name, hook.dim)
     return network

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shattering import seeds
 from shattering.errors import InputError, a_type, blamed, reason, shown, unknown
@@ -121,12 +122,22 @@ def _number(name: str, value: Any) -> float:
 
 def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
     """Return (value, "") or (NaN, the reason)."""
-    plain = torch.inference_mode(False), torch.enable_grad(), torch.autocast(fitted.device.type, enabled=False)
+    autocast, attention = torch.autocast(fitted.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH)  # the others lack derivatives
+    plain = torch.inference_mode(False), torch.enable_grad(), autocast, attention
     try:
-        with seeds.everywhere(seeds.integer(fitted.seed, f"measure/{name}")), plain[0], plain[1], plain[2], blamed(f"measure {name}"):
+        with (
+            seeds.everywhere(seeds.integer(fitted.seed, f"measure/{name}")),
+            plain[0],
+            plain[1],
+            plain[2],
+            plain[3],
+            blamed(f"measure {name}"),
+        ):
             value = _number(name, function(fitted if isinstance(function, Measure) else fitted.copy()))
     except NotComputable as error:
         return math.nan, str(error)
-    except NotImplementedError as error:  # of torch: an operation of the network without a derivative of this kind
+    except RuntimeError as error:  # of torch: an operation of the network without a derivative of this kind
+        if not isinstance(error, NotImplementedError) and "is not implemented" not in str(error):
+            raise
         return math.nan, reason(error)
     return value, "the result is not a number" if math.isnan(value) else ""

@@ -121,7 +121,11 @@ def squared(weight: torch.Tensor) -> float:
 
 
 def pairs(fitted: Fitted) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Return (W_l, W_l⁰) of each layer, unfolded, as float64. Raises NotComputable where the initial weights are not known."""
+    """Return (W_l, W_l⁰) of each layer, unfolded, as float64.
+
+    Raises NotComputable where the initial weights are not known, and for weights of other kinds of layers.
+    """
+    fitted.check_weights()
     now = {layer.name: layer.weight for layer in fitted.layers}
     then = {layer.name: layer.weight for layer in fitted.initial_layers}
     if not all(bool(weight.isfinite().all()) for weight in now.values()):

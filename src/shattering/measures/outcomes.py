@@ -25,7 +25,7 @@ def forgetting(fitted: Fitted) -> float:
         >>> print(f"{forgetting(fitted):.3g}")
         1.33
     """
-    if fitted.examples is None or "forgetting_events" not in fitted.examples:
+    if fitted.examples is None or not {"forgetting_events", "first_fit"} <= set(fitted.examples):
         raise NotComputable("examples were not tracked during training: train with track_examples")
     events, never = fitted.examples["forgetting_events"].to_numpy(float), fitted.examples["first_fit"].isna().to_numpy()
     if never.any():

@@ -98,7 +98,7 @@ def ratt(fitted: Fitted) -> float:
         >>> print(f"{ratt(fitted):.3g}")
         0.4
     """
-    if fitted.history is None or "corrupted_accuracy" not in fitted.history:
+    if fitted.history is None or not {"clean_accuracy", "corrupted_accuracy"} <= set(fitted.history):
         raise NotComputable("the history has no corrupted_accuracy: train with track_examples")
     clean, corrupted = (fitted.history[f"{name}_accuracy"].to_numpy(float) for name in ("clean", "corrupted"))
     if np.isnan(clean).any() or np.isnan(corrupted).any() or not len(clean):

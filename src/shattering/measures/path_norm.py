@@ -5,7 +5,7 @@ Those that are not known to keep sums over paths are a reason why there is no pa
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from typing import Any
 
@@ -65,8 +65,7 @@ def path_norm(fitted: Fitted) -> float:
     if not first.is_floating_point():
         raise NotComputable("inputs are whole numbers, which no path starts from")
     ones = torch.ones_like(first, dtype=torch.float64)
-    storages = {parameter.untyped_storage().data_ptr() for parameter in squared.parameters()}
-    with torch.no_grad(), _Paths(storages):
+    with torch.no_grad(), _Paths(squared.parameters(), ones):
         output = squared(ones)
     total = float(taken(output)[0].sum())
     if not math.isfinite(total):
@@ -75,14 +74,30 @@ def path_norm(fitted: Fitted) -> float:
 
 
 class _Paths(TorchDispatchMode):
-    """Executes operations so that they add up paths. storages: where the squared parameters are."""
+    """Executes operations so that they add up paths.
 
-    def __init__(self, storages: set[int]):
+    Args:
+        parameters: squared.
+        ones: the input.
+    """
+
+    def __init__(self, parameters: Iterable[torch.Tensor], ones: torch.Tensor):
         super().__init__()
-        self.storages = storages
+        self.parameters = {_place(parameter) for parameter in parameters}
+        self.known = {*self.parameters, _place(ones)}  # what the network computes with that has been squared
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
         name, kwargs = func.overloadpacket.__name__, kwargs or {}
+        for value in _tensors((args, kwargs)):
+            if _place(value) not in self.known and not bool(((value == 0) | (value == 1)).all()):  # its own square
+                raise NotComputable(
+                    "the network computes with a tensor that is no parameter, such as a buffer, so that it has no path norm"
+                )
+        result = self._execute(name, func, args, kwargs)
+        self.known |= {_place(value) for value in _tensors(result)}
+        return result
+
+    def _execute(self, name: str, func: Any, args: tuple, kwargs: dict) -> Any:
         if name in _POOLING:
             return _POOLING[name](func, args, kwargs)
         if name in ("mul", "div") and not isinstance(args[1], torch.Tensor):
@@ -98,7 +113,21 @@ class _Paths(TorchDispatchMode):
         return func(*args, **kwargs)
 
     def _is_parameter(self, value: Any) -> bool:
-        return isinstance(value, torch.Tensor) and value.untyped_storage().data_ptr() in self.storages
+        return isinstance(value, torch.Tensor) and _place(value) in self.parameters
+
+
+def _tensors(values: Any) -> Iterator[torch.Tensor]:
+    """Yield the tensors in the arguments or the result of an operation."""
+    if isinstance(values, torch.Tensor):
+        yield values
+    elif isinstance(values, (tuple, list, dict)):
+        for value in values.values() if isinstance(values, dict) else values:
+            yield from _tensors(value)
+
+
+def _place(tensor: torch.Tensor) -> int:
+    """Return where a tensor's numbers are; views of a tensor have them where it has."""
+    return tensor.untyped_storage().data_ptr()
 
 
 def _average(func: Any, args: tuple, kwargs: dict) -> torch.Tensor:

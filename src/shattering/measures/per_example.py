@@ -51,8 +51,8 @@ class Outer:
 
 
 def written_out(gradients: torch.Tensor) -> Outer:
-    """Return gradients (b, …) of b examples as they are."""
-    return Outer(gradients.flatten(1), gradients.new_ones(len(gradients), 1))
+    """Return gradients (b, …) of b examples as they are; those in a single number are (b,)."""
+    return Outer(gradients.view(len(gradients), -1) if gradients.ndim == 1 else gradients.flatten(1), gradients.new_ones(len(gradients), 1))
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,13 +209,13 @@ def _plain(fitted: Fitted, inputs: torch.Tensor, scalars: Scalars) -> Vector:
 def _is_same(found: Outer, plain: list[Vector], name: str) -> bool:
     ours = torch.einsum("bo,bd->bod", found.slopes, found.inputs).flatten(1)
     theirs = torch.stack([one[name].flatten() for one in plain])
-    return bool((ours - theirs).abs().max() <= _SAME * theirs.abs().max())
+    return not ours.numel() or bool((ours - theirs).abs().max() <= _SAME * theirs.abs().max())
 
 
 def _of_layer(name: str, layer: nn.Module, slopes: list[torch.Tensor], rows: list[torch.Tensor]) -> dict[str, Outer]:
     """Return the gradients in weight and bias, from slopes (b, …) and inputs (b, T, d) of each call of the layer."""
     linear = isinstance(layer, nn.Linear)
-    given = [part.reshape(len(part), -1, part.shape[-1]) if linear else part.flatten(2).transpose(1, 2) for part in slopes]
+    given = [part.unsqueeze(1).flatten(1, -2) if linear else part.flatten(2).transpose(1, 2) for part in slopes]
     at, inputs = torch.cat(given, 1), torch.cat(rows, 1)  # (b, T, o), (b, T, d)
     once = at.shape[1] == 1
     weight = Outer(at[:, 0], inputs[:, 0]) if once else written_out(at.transpose(1, 2) @ inputs)
@@ -228,7 +228,7 @@ def _of_layer(name: str, layer: nn.Module, slopes: list[torch.Tensor], rows: lis
 def _positions(layer: nn.Module, inputs: torch.Tensor) -> torch.Tensor:
     """Return what the layer multiplies its weights by at each of its T positions, (b, T, d), for inputs (b, …)."""
     if isinstance(layer, nn.Linear):
-        return inputs.reshape(len(inputs), -1, inputs.shape[-1])
+        return inputs.unsqueeze(1).flatten(1, -2)
     assert isinstance(layer, (nn.Conv1d, nn.Conv2d))
     mode = "constant" if layer.padding_mode == "zeros" else layer.padding_mode
     padded = F.pad(inputs, layer._reversed_padding_repeated_twice, mode=mode)

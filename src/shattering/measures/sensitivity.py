@@ -131,7 +131,7 @@ def noise_sensitivity(fitted: Fitted) -> float:
 
 def _sensitivity(fitted: Fitted, layer: Layer, norms: torch.Tensor, places: torch.Tensor) -> float:
     """Return the mean relative change for noise at one layer; the noise of an example depends on its place alone."""
-    size = min(DRAWS * fitted.n, max(DRAWS, _TABLE // math.prod(layer.input_shape)))
+    size = min(DRAWS * fitted.n, max(DRAWS, _TABLE // max(1, math.prod(layer.input_shape))))
     table = torch.randn((size, *layer.input_shape), generator=draws(fitted, f"noise/{layer.name}")).to(fitted.device, fitted.dtype)
     earlier = [other.module for other in fitted.layers[: fitted.layers.index(layer)]]
     total, start = 0.0, 0

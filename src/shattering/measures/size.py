@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from shattering.errors import InputError
 from shattering.measures.fitted import Fitted, NotComputable
 
 FITTED_LOSS = 0.01  # mean cross-entropy in nats at which a training counts as fitted (Jiang et al. 2020)
@@ -49,7 +50,10 @@ def steps(fitted: Fitted) -> float:
     reached = np.flatnonzero(losses <= FITTED_LOSS)
     if not len(reached):
         raise NotComputable(f"the training loss never reached {FITTED_LOSS}, its least value is {np.nanmin(losses):.3g}")
-    return math.log(_column(fitted, "step")[reached[0]])
+    first = float(_column(fitted, "step")[reached[0]])
+    if not first > 0:
+        raise NotComputable(f"the training loss was at most {FITTED_LOSS} before the first update")
+    return math.log(first)
 
 
 def training_loss_area(fitted: Fitted) -> float:
@@ -70,9 +74,13 @@ def training_loss_area(fitted: Fitted) -> float:
 
 
 def _column(fitted: Fitted, name: str) -> np.ndarray:
-    """Return a column of the history, one number per epoch."""
+    """Return a column of the history, one number per epoch. Raises InputError for one that holds no numbers."""
     if fitted.history is None or fitted.history.empty:
         raise NotComputable("there is no history of the training")
     if name not in fitted.history:
         raise NotComputable(f"the history has no column {name}")
-    return fitted.history[name].to_numpy(float)
+    column = fitted.history[name]
+    try:
+        return column.to_numpy(float)
+    except (TypeError, ValueError):
+        raise InputError(f"history has the type {column.dtype} in its column {name}, expected numbers") from None
