@@ -258,3 +258,13 @@ def test_bits_on_the_command_line(tmp_path, monkeypatch, capsys):
     printed = json.loads(capsys.readouterr().out)
     assert printed["experiment"] == "bits"
     assert "nearest-neighbors n_neighbors=1" in (tmp_path / "capacity" / "bits-capacity.html").read_text()
+
+
+def test_a_gap_of_the_wrong_labels_is_refused(forest):
+    with pytest.raises(InputError, match="true is of random labels and random of true labels"):
+        gap(forest["random"], forest["true"])
+
+
+def test_bits_are_measured_on_a_split_of_classes():
+    with pytest.raises(InputError, match=r"train is .* expected a Split"):
+        module.measure(KNeighborsClassifier(1), (np.ones((2, 2)), np.arange(2)), "classes")  # type: ignore[arg-type]

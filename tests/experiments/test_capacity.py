@@ -71,7 +71,7 @@ def test_corollary_1_counts_weights(store):
 def test_rules_can_fail(store):
     """The same rules on what a model that cannot fit, or does not change, would have left."""
     closed, *trained = Runs(store, TINY).records(rademacher.specs(TINY))
-    weak = {"MLP": trained[-1]}
+    weak = {"MLP": Run(trained[0].spec, trained[-1].folder, "done", trained[-1].result, {})}
     assert weak["MLP"].result["value"] < 0.99
     claim = rademacher.make_result("rademacher", "tiny", weak, closed).claims[0]
     assert (claim.verdict, claim.why[:19]) == ("inconclusive", "MLP: training found"), "a lower bound refutes nothing"
@@ -152,3 +152,17 @@ def test_bad_capacity_commands(tmp_path, monkeypatch, capsys, arguments, message
     monkeypatch.chdir(tmp_path)
     assert main(["capacity", *arguments]) in (1, 2)
     assert message in "".join(capsys.readouterr())
+
+
+def test_a_page_of_one_model_judges_networks_by_their_specification_and_no_other_models(store):
+    """A page of the command line has the command's words as its title, such as "network epochs=3"."""
+    closed, network, *others = Runs(store, TINY).records(rademacher.specs(TINY))
+
+    def names(trained):
+        return [claim.name for claim in rademacher.make_result("rademacher", "capacity", trained, closed).claims]
+
+    judged, closed_forms = names({"network epochs=3": network})
+    assert judged == "networks have a Rademacher complexity of about 1"
+    assert names({"nearest-neighbors": others[0]}) == [closed_forms]
+    one = {"labels": "original labels", "uniform": 1.0, "own": 0.5, "own_bounds": (0.4, 0.6)}
+    assert stability._claims([{**one, "model": "kernel ridge=1"}]) == []

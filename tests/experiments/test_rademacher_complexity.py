@@ -1,11 +1,18 @@
+from itertools import product
+
 import numpy as np
 import pytest
+import torch
 from scipy import stats
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from shattering import InputError, NetworkClassifier
+from shattering import InputError, NetworkClassifier, load_dataset
 from shattering.experiments.rademacher_complexity import (
     Rademacher,
     empirical_rademacher,
@@ -13,6 +20,7 @@ from shattering.experiments.rademacher_complexity import (
     of_kernel_class,
     of_linear_class,
     random_signs,
+    same_start,
     vc_lower_bound,
 )
 from shattering.stats import mean_interval
@@ -119,3 +127,44 @@ def test_there_must_be_draws():
     with pytest.raises(InputError, match="n_draws"):
         empirical_rademacher(DummyClassifier(), make_split(n=12), 0)
     assert mean_interval([0.5], 0, 1) is None
+
+
+def test_closed_forms_are_the_expectations_over_all_signs():
+    X = np.random.default_rng(0).normal(size=(6, 3))
+    signs = np.array(list(product([-1, 1], repeat=6)))
+    exact = np.mean([2 / 6 * np.linalg.norm(s @ X) for s in signs])
+    assert of_linear_class(X, 2.0, signs).value == pytest.approx(exact)
+    assert of_kernel_class(X @ X.T, 2.0, signs).value == pytest.approx(exact)
+    assert exact <= kernel_class_bound((X**2).sum(1), 2.0)
+
+
+def test_a_bound_is_summed_in_float64():
+    assert kernel_class_bound(np.full(100, 1000, np.float16), 1.0) == pytest.approx(1e5**0.5 / 100)
+    assert kernel_class_bound(torch.ones(4), 1.0) == 0.5
+
+
+def test_signs_that_are_all_alike_and_numbers_of_none_are_said():
+    X = np.random.default_rng(0).normal(size=(2, 3))
+    with pytest.raises(InputError, match=r"the 2 signs of draw \d are all alike, and LogisticRegression is not fitted to one class"):
+        empirical_rademacher(LogisticRegression(), X, 12)
+    assert empirical_rademacher(KNeighborsClassifier(1), X, 12).value == 1
+    with pytest.raises(InputError, match="n_draws is 0"):
+        random_signs(4, 0, 0)
+
+
+def test_a_model_without_a_random_state_gets_the_seed():
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    forest = RandomForestClassifier(3)
+    first, again = (empirical_rademacher(forest, X, 2, seed=1) for _ in range(2))
+    assert first.correlations == again.correlations
+    assert first.correlations == empirical_rademacher(RandomForestClassifier(3, random_state=1), X, 2, seed=1).correlations
+    assert forest.random_state is None
+    nested = same_start(make_pipeline(StandardScaler(), forest), 7)
+    assert nested.get_params()["randomforestclassifier__random_state"] == 7
+    assert same_start(KNeighborsClassifier(1), 7).n_neighbors == 1
+
+
+def test_a_dataset_and_a_name_are_no_examples():
+    for examples, named in ((load_dataset("digits", 20), "a Dataset"), ("digits", "'digits'")):
+        with pytest.raises(InputError, match=f"examples is {named}, expected a Split or an array"):
+            empirical_rademacher(KNeighborsClassifier(1), examples)  # type: ignore[arg-type]

@@ -501,6 +501,12 @@ def test_plans(scale):
     assert find_experiments("table1") == ["table1"]
 
 
+def test_a_network_may_have_more_epochs_for_random_labels():
+    scale = replace(TINY.cifar, random_epochs={"inception-no-bn": 7})
+    assert [scale.specs("inception-no-bn", labels=p)[0].params["epochs"] for p in (0.0, 0.5, 1.0)] == [2, 2, 7]
+    assert scale.specs("alexnet", labels=1.0) == TINY.cifar.specs("alexnet", labels=1.0)
+
+
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_every_experiment_is_a_file(name):
     experiment = find_experiment(name)

@@ -83,3 +83,8 @@ def test_on_the_command_line(tmp_path, capsys, monkeypatch):
     assert (score["verdict"], score["where"]) == ("missing", "polynomial, demo")
     assert main(["paper", "--scale", "full"]) == 2
     assert "paper lacks WHAT, expected --store, --from, --json and --wide alone without it" in capsys.readouterr().err
+
+
+def test_a_value_that_is_no_number_decides_nothing():
+    claim = judge("both", "Both.", "at most 1", {"a": 0.5, "b": float("nan")}, lambda v: max(v.values()) <= 1)
+    assert claim.shown_verdict == "inconclusive: b is no number"

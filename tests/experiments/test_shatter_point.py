@@ -1,5 +1,7 @@
 import re
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from shattering import InputError, RunSpec, Store
@@ -87,3 +89,20 @@ def test_parameters_an_example(tmp_path):
 def test_bad_arguments(tmp_path, options, message):
     with pytest.raises(InputError, match=message):
         shatter_point(TREE, Store(tmp_path), **options)
+
+
+def test_the_search_is_over_what_a_run_can_be_trained_on(tmp_path):
+    store = Store(tmp_path)
+    nearest = RunSpec(model="nearest-neighbors", params={"n_neighbors": 1}, n_test=20)
+    assert shatter_point(replace(nearest, n_validation=1100), store, n_min=197).n == 197
+    with pytest.raises(InputError, match="expected 10 <= n_min <= n_max <= 197"):
+        shatter_point(replace(nearest, n_validation=1100), store, n_max=1297)
+    with pytest.raises(InputError, match="spec has folds = 3, expected none"):
+        shatter_point(RunSpec(model="nearest-neighbors", folds=3, fold=0), store)
+
+
+def test_numbers_as_targets_have_no_shatter_point(tmp_path):
+    X, y = np.random.default_rng(0).random((30, 8, 8), np.float32), np.random.default_rng(1).random(30)
+    np.savez(tmp_path / "numbers.npz", x_train=X, y_train=y, x_test=X, y_test=y)
+    with pytest.raises(InputError, match="numbers as targets, expected classes"):
+        shatter_point(RunSpec(str(tmp_path / "numbers.npz"), model="kernel"), Store(tmp_path), n_min=10)

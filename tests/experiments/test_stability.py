@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from sklearn.dummy import DummyClassifier
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError
@@ -52,3 +55,29 @@ def test_a_module_is_no_model():
     split = make_split(n=12)
     with pytest.raises(InputError, match=r"model is Linear.*, expected a scikit-learn classifier"):
         replace_one(torch.nn.Linear(4, 2), split, split, split, 2)
+
+
+def test_every_training_of_a_forest_has_the_same_randomness():
+    train, fresh, test = (make_split(n=n, seed=seed) for n, seed in ((30, 0), (3, 1), (40, 2)))
+    found = replace_one(RandomForestClassifier(3), train, train.subset(torch.tensor([0, 1, 2])), test, 3)
+    assert (
+        found.changed
+        == replace_one(RandomForestClassifier(3, random_state=0), train, train.subset(torch.tensor([0, 1, 2])), test, 3).changed
+    )
+    itself = train.subset(torch.tensor([0]))
+    rest = train.subset(torch.tensor([0] * 30))
+    assert replace_one(RandomForestClassifier(3), rest, itself, test, 1).changed == (0.0,), "an example is replaced by itself"
+    assert fresh.classes == train.classes
+
+
+def test_what_cannot_be_replaced_is_refused():
+    train, test = make_split(n=20), make_split(n=20, seed=1)
+    model = KNeighborsClassifier(1)
+    with pytest.raises(InputError, match="fresh is None, expected a Split"):
+        replace_one(model, train, None, test, 2)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"train is .*, expected a Split"):
+        replace_one(model, (train.X, train.y), test, test, 2)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="test has 4 classes and inputs of shape"):
+        replace_one(model, train, test, replace(test, inputs=test.inputs[:, :, :2]), 2)
+    with pytest.raises(InputError, match="fresh has 4 classes"):
+        replace_one(model, train, replace(test, classes=tuple(reversed(train.classes or "dcba"))), test, 2)

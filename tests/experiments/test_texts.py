@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from shattering import Store
-from shattering.experiments import forgetting, inputs, max_margin, perceptron_bound, steps_bound
+from shattering import InputError, Store
+from shattering.experiments import convex, forgetting, inputs, max_margin, passes, perceptron_bound, rademacher, steps_bound
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.reproduce import find_experiment, make_result
@@ -214,3 +214,51 @@ def test_the_bounds_of_steps_by_hand():
     )
     for loss in steps_bound.LOSSES:
         assert loss.bound(loss.passes(0.2, 50) * 50, 0.2, 50) == pytest.approx(loss.trivial)
+
+
+def test_studies_say_which_numbers_they_cannot_use(tmp_path):
+    for study, wrong, message in (
+        (convex, {"n": 50, "d": 60}, "expected fewer features than points"),
+        (forgetting, {"trainings": 1}, "trainings is 1, expected a whole number of at least 2"),
+    ):
+        with pytest.raises(InputError, match=message):
+            study.run_study(0, **wrong)
+    with pytest.raises(InputError, match=r"gamma is 0\.0, expected a number above 0"):
+        rademacher.run_classes_study(0, n=20, n_draws=2, gamma=0.0)
+
+
+def test_studies_take_more_than_ten_classes(tmp_path):
+    images = np.random.default_rng(0).integers(0, 255, (60, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "many.npz", x_train=images, y_train=np.arange(60) % 12, x_test=images[:24], y_test=np.arange(24) % 12)
+    numbers, _ = passes.run_study(0, dataset=str(tmp_path / "many.npz"), n=36, n_test=20, passes=2, replaced=2)
+    assert numbers["last, loss"] > 0
+    numbers, _ = forgetting.run_study(0, dataset=str(tmp_path / "many.npz"), n=36, epochs=2, trainings=2)
+    assert 0 <= numbers["original, never"] <= 1
+
+
+def test_margins_that_are_all_zero_do_not_make_labels_easier():
+    numbers, _ = inputs.run_study(0, n=100)
+    assert all(numbers[f"{name}, margin"] == 0 for name in inputs.KINDS)
+    assert inputs._claims(numbers)[1].verdict == "inconclusive"
+    assert inputs._claims({})[1].verdict == "missing"
+
+
+def test_the_gaussian_class_does_not_depend_on_where_the_points_are(tmp_path):
+    X = np.random.default_rng(0).normal(size=(40, 5))
+    tables = []
+    for offset in (0.0, 1e9):
+        np.savez(tmp_path / "far.npz", x_train=X + offset, y_train=np.arange(40) % 2, x_test=X[:5], y_test=np.arange(5) % 2)
+        tables.append(rademacher.run_classes_study(0, dataset=str(tmp_path / "far.npz"), n=30, n_draws=5, gamma=0.2)[1].iloc[1])
+    assert tables[1]["value"] == pytest.approx(tables[0]["value"], rel=1e-5)
+    assert tables[1]["bound"] == 30**-0.5
+    np.savez(tmp_path / "far.npz", x_train=0 * X, y_train=np.arange(40) % 2, x_test=X[:5], y_test=np.arange(5) % 2)
+    with pytest.raises(InputError, match="are zero, expected others"):
+        rademacher.run_classes_study(0, dataset=str(tmp_path / "far.npz"), n=30, n_draws=5)
+
+
+def test_what_is_never_learned_is_not_never_forgotten(monkeypatch):
+    right = np.array([[False, True, True, True], [False, True, False, True], [False, True, True, True]])  # after three epochs
+    monkeypatch.setattr(forgetting, "_correct", lambda *_: right)
+    numbers, table = forgetting.run_study(0, n=4, epochs=3)
+    assert (numbers["random, never"], numbers["random, events"]) == (0.5, 0.25)
+    assert set(table["events"]) == {0, 1}

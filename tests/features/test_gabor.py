@@ -54,3 +54,28 @@ def test_colours_and_given_shapes():
     with pytest.raises(InputError, match="image_shape is"):
         GaborFeatures(image_shape=(3, 4, 4)).fit(X)
     assert np.isfinite(GaborFeatures().fit_transform(0 * X)).all()
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"wavelengths": 5.0}, "wavelengths is 5.0, expected a list of wavelengths in pixels"),
+        ({"wavelengths": [1.0]}, "wavelengths is 1.0, expected a wavelength in pixels of at least 2"),
+        ({"wavelengths": np.array([np.nan])}, "wavelengths is"),
+        ({"orientations": 0}, "orientations is 0"),
+        ({"orientations": 2.5}, "orientations is 2.5"),
+        ({"bandwidth": 0}, "bandwidth is 0"),
+        ({"bandwidth": 0.01}, "bandwidth is 0.01, expected at least 0.05 at a wavelength of 5"),
+        ({"pool": -1}, "pool is -1"),
+    ],
+)
+def test_parameters_out_of_range_are_said(wrong, message):
+    with pytest.raises(InputError, match=message):
+        GaborFeatures(**wrong).fit(np.zeros((2, 64)))
+
+
+def test_wavelengths_may_be_an_array():
+    X = np.random.default_rng(0).random((2, 64))
+    found = GaborFeatures(np.array([3.0, 5.0])).fit_transform(X)
+    np.testing.assert_array_equal(found, GaborFeatures([3, 5]).fit_transform(X))
+    assert np.isfinite(GaborFeatures([2.0], bandwidth=0.125).fit_transform(X)).all()

@@ -9,11 +9,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from shattering.errors import InputError
 from shattering.learners.kernel import KernelInterpolator
 from shattering.linalg import gram, solve, stored, tiles
 from shattering.linalg.cg import conjugate_gradients
 from shattering.linalg.gram import Gaussian, KernelGram, exact_product, linear
 from shattering.linalg.low_rank import Preconditioner, pivoted_cholesky
+from shattering.linalg.plan import make_plan
 from shattering.linalg.stored import StoredGram
 from shattering.linalg.tiles import LowerTiles, NotPositiveDefinite
 from tests.programs import run_program
@@ -242,3 +244,36 @@ def test_a_fit_takes_no_more_memory_than_its_plan_says():
     for taken, planned in json.loads(child.stdout):
         assert taken <= planned
     assert max(taken / planned for taken, planned in json.loads(child.stdout)) > 0.2
+
+
+def test_a_system_that_is_not_as_described_is_refused():
+    points = torch.eye(4, dtype=torch.float64)
+    plan, targets = make_plan(4, 4, 1), torch.ones(4, 1, dtype=torch.float64)
+    for wrong, message in (
+        ({"targets": targets[:, 0]}, r"targets are \(4,\) torch.float64, expected a tensor of shape \(4, k\)"),
+        ({"targets": targets[:3]}, "expected a tensor of shape"),
+        ({"targets": targets.float()}, "expected a tensor of shape"),
+        ({"targets": targets.numpy()}, "targets are a ndarray"),
+        ({"targets": targets * torch.nan}, "targets contain NaN or infinity"),
+        ({"ridge": -0.1}, "ridge is -0.1"),
+    ):
+        with pytest.raises(InputError, match=message):
+            solve.solve(KernelGram(linear, points), **{"targets": targets, "ridge": 0.0, **wrong}, plan=plan, tolerance=1e-8, max_steps=9)
+    for wrong, message in (({"n": -5}, "n is -5"), ({"n": 1e4}, "n is 10000.0"), ({"memory_limit": "1GB"}, "memory_limit is '1GB'")):
+        with pytest.raises(InputError, match=message):
+            make_plan(**{"n": 9, "features": 4, "targets": 1, **wrong})
+    with pytest.raises(InputError, match="rank is -1"):
+        pivoted_cholesky(KernelGram(linear, points), -1, torch.float64, seed=0)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float64"])
+@pytest.mark.parametrize("tolerance", [1e-6, 1e-12, 0.0])
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+def test_the_residual_is_that_of_the_solution_whatever_the_tolerance(precision, tolerance):
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(150, 3)), generator.normal(size=150)
+    model = KernelInterpolator(gamma=1.0, tol=tolerance, precision=precision).fit(X, y)
+    K = np.exp(-((X[:, None] - X) ** 2).sum(-1))
+    residual = np.linalg.norm(y - K @ model.dual_coef_[:, 0]) / np.linalg.norm(y)
+    assert residual / 10 < model.residual_ < 10 * residual
+    assert model.converged_ == (model.residual_ <= tolerance)

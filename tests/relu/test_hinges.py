@@ -3,7 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shattering.errors import InputError
 from shattering.relu.hinges import hinge_matrix, interpolate, midway, smallest_eigenvalue, weight_bound
+from shattering.relu.networks import build_network
 
 
 def interleaved(seed: int, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -68,3 +70,26 @@ def test_the_eigenvalue_alone_does_not_bound_the_weights():
 def test_equal_knots_of_equal_values_are_fine():
     h = interpolate(np.array([0.0, 1.0, 1.0, 2.0]), np.array([1.0, 3.0, 3.0, 0.0]))
     np.testing.assert_allclose(h(np.array([0.0, 1.0, 2.0])), [1, 3, 0])
+
+
+def test_lists_are_points_and_what_lemma_1_does_not_hold_for_is_refused():
+    assert interpolate([0, 1, 3], [1, 0, 4])(np.array([2.0])).tolist() == [2.0]
+    assert hinge_matrix([1, 3], [0, 1]).tolist() == [[1.0, 0.0], [3.0, 2.0]]
+    assert smallest_eigenvalue([1, 3], [0, 1]) == 1.0
+    assert weight_bound([1, 3], [0, 1], [0, 1]) == 2.0
+    with pytest.raises(InputError, match="knots has 1 before 0, expected numbers in ascending order"):
+        interpolate(np.array([1.0, 0.0]), np.array([1.0, 2.0]))
+    with pytest.raises(InputError, match=r"has shape .* for 3 knots"):
+        interpolate(np.arange(3.0), np.arange(2.0))
+    with pytest.raises(InputError, match="expected at least one number"):
+        interpolate(np.empty(0), np.empty(0))
+    with pytest.raises(InputError, match=r"start is 0\.5 and the first knot 0"):
+        interpolate(np.array([0.0, 1.0]), np.array([1.0, 0.0]), start=0.5)
+    for points, thresholds in (([1, 3], [2, 4]), ([1, 3], [0, 0.5]), ([1, 3], [0])):
+        with pytest.raises(InputError, match="do not interleave"):
+            smallest_eigenvalue(points, thresholds)
+
+
+def test_a_network_of_one_layer_is_refused():
+    with pytest.raises(InputError, match="depth is 1, expected a whole number of at least 2"):
+        build_network(np.ones(1), interpolate(np.arange(3.0), np.arange(3.0)), 0.0, 1)

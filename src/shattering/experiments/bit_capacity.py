@@ -24,7 +24,7 @@ from shattering.learners.adapt import as_model
 from shattering.learners.learned import count_learned
 from shattering.learners.on_splits import fit_split, predict_proba_split, predict_split
 from shattering.measures.bits import Known, bits_memorized, bootstrap_interval
-from shattering.parameters import Count, Natural, check_arguments
+from shattering.parameters import Count, Natural, check, check_arguments
 from shattering.randomization import Randomization, randomize
 from shattering.runs.execute import run
 from shattering.runs.objects import Objects, find, with_seed
@@ -131,10 +131,15 @@ def gap(true: BitCapacity, random: BitCapacity) -> tuple[float, tuple[float, flo
     Returns:
         The mean over the seeds that both have and its interval (None for fewer than three); None if they have none.
 
+    Raises:
+        InputError: for capacities of other labels, such as the two the other way round.
+
     Example:
         >>> gap(BitCapacity("true", ()), BitCapacity("random", ())) is None
         True
     """
+    if (true.labels, random.labels) != ("true", "random"):
+        raise InputError(f"true is of {true.labels} labels and random of {random.labels} labels, expected 'true' and 'random'")
     differences = [row["bits"] - random.best[seed]["bits"] for seed, row in true.best.items() if seed in random.best]
     return (fmean(differences), bootstrap_interval(differences)) if differences else None
 
@@ -215,6 +220,9 @@ def measure(model: Any, train: Split, known: Known) -> tuple[dict, pd.DataFrame]
     Returns:
         See `run_study`. Probabilities that are not finite, of a training that diverged, are no code.
 
+    Raises:
+        InputError: for what is no Split of classes.
+
     Example:
         >>> from sklearn.neighbors import KNeighborsClassifier
         >>> from shattering import load_dataset
@@ -223,6 +231,9 @@ def measure(model: Any, train: Split, known: Known) -> tuple[dict, pd.DataFrame]
         >>> numbers["accuracy"], round(numbers["bits"]), round(numbers["most"])
         (1.0, 144, 145)
     """
+    check("train", train, Split)
+    if train.is_regression:
+        raise InputError("train has numbers as targets, expected classes, whose labels can be counted in bits")
     labels, k = train.labels.numpy(), train.n_classes
     predicted = predict_split(model, train, fitted=True)
     bits = {"labels": bits_memorized(labels, predicted, k, known)}

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 
 from shattering import seeds
+from shattering.errors import InputError
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
 from shattering.experiments.scales import Scale
 from shattering.report.charts import SIZE, Chart, log_axis, series
@@ -31,7 +32,7 @@ def run_study(
     Args:
         seed: of the problems.
         n: points.
-        d: features, fewer than points, so that the solution is unique.
+        d: features, fewer than points, so that the solution is unique; InputError for more.
         noise: standard deviation of the targets' noise.
         repeats: problems.
         steps: of gradient descent.
@@ -45,6 +46,8 @@ def run_study(
         >>> numbers["none"] > numbers["ridge"]
         True
     """
+    if not 1 <= d < n:
+        raise InputError(f"n is {n} and d is {d}, expected fewer features than points, for the solution to be unique")
     rows = [row for k in range(repeats) for row in _problem(seeds.generator(seed, "problem", k), n, d, noise, steps, k)]
     table = pd.DataFrame(rows)
     errors = _by_way(table)

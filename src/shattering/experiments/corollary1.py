@@ -8,12 +8,11 @@ import pandas as pd
 
 from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
-from shattering.experiments.relu_points import random_labels, to_check
+from shattering.experiments.relu_points import random_labels, survey_distinct, to_check
 from shattering.experiments.scales import Scale
 from shattering.relu.direction import CANDIDATES, best_of, turned
 from shattering.relu.hinges import interpolate
 from shattering.relu.networks import build_network, forward_in_blocks
-from shattering.relu.points import survey
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
@@ -52,7 +51,7 @@ def run_study(
         pass at n_checked points), n_checked, labels_right (share of these points).
 
     Raises:
-        InputError: for "noise" without n.
+        InputError: for a dataset with duplicates of images, for "noise" without n, and for fewer layers than 2.
 
     Example:
         >>> numbers, table = run_study(0, dataset="noise", n=50, d=32, depths=[2, 8])
@@ -60,7 +59,7 @@ def run_study(
         ([50, 14], [1.0, 1.0])
     """
     rows, targets, about = random_labels(seed, dataset, n, d, classes)
-    _, largest = survey(rows)
+    largest = survey_distinct(dataset, rows, targets)
     best = turned(rows, targets, best_of(rows, targets, largest, seeds.generator(seed, "direction"), CANDIDATES), largest)
     order = np.argsort(best.points, kind="stable")
     knots, values = best.points[order], targets[order]

@@ -1,6 +1,7 @@
 """The parts that all experiments share: stored runs of a configuration, tables, claims, and the result that has them all."""
 
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -203,11 +204,13 @@ def judge(
         values: what the rule looks at, by name; None for a value that is missing, and then nothing is judged.
         holds: a function of `values` that returns True if they satisfy the rule.
         form: how a value is written.
-        doubts: reasons why the runs cannot decide the claim; None for those that do not apply. One reason is enough.
+        doubts: reasons why the runs cannot decide the claim; None for those that do not apply. One reason is enough. A value that is NaN
+            is one more: comparisons with it say no or, in a maximum, nothing.
         unlike: why the rule is not for such data, whatever the runs give; None if it is.
         lacking: names of values that are None although the runs are done, with the reasons; they too are reasons to leave it open.
     """
     lacking = lacking or {}
+    doubts = [*doubts, *(f"{name} is no number" for name, value in values.items() if value is not None and math.isnan(value))]
     missing = not values or any(value is None and name not in lacking for name, value in values.items())
     shown = {name: form.format(value) if value is not None else "none" if name in lacking else "missing" for name, value in values.items()}
     why = unlike or ("" if missing else "; ".join(dict.fromkeys(doubt for doubt in (*lacking.values(), *doubts) if doubt)))

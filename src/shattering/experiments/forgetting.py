@@ -1,5 +1,7 @@
 """CACM 2021, section 6.1: memorization and forgetting, on original and on random labels (Arpit et al., 2017; Toneva et al., 2019)."""
 
+from typing import Annotated
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -12,6 +14,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, few_seeds, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Range, check
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, series, spread, whiskers
 from shattering.runs.stored import Run
@@ -44,25 +47,28 @@ def run_study(seed: int, *, dataset: str = "digits", n: int = 500, epochs: int =
         dataset: a name in `DATASETS`, or a path.
         n: training images.
         epochs: of each training.
-        trainings: for each kind of labels.
+        trainings: for each kind of labels, at least 2, whose agreement is measured; InputError for fewer.
 
     Returns:
-        The numbers and the table. Numbers for each kind of labels: events (per example), never (share of examples never forgotten),
-        agreement, and train (the training accuracy at the end). Table: labels, training, example, events.
+        The numbers and the table. Numbers for each kind of labels: events (per example), never (share of examples that are learned
+        and never forgotten), agreement, and train (the training accuracy at the end). Table: labels, training, example, events.
 
     Example:
         >>> numbers, table = run_study(0, n=60, epochs=5, trainings=2)
         >>> sorted(set(table["labels"]))
         ['original', 'random']
     """
+    check("trainings", trainings, Annotated[int, Range(2)])
     original = load_dataset(dataset, n, None, seed)
     numbers: dict = {"data": f"{original.variant}, n = {n:,}"}
     rows: list[dict] = []
     for name, share in LABELS.items():
         data = randomize(original, Randomization(share), seed)
-        right = [_correct(to_float(data.train.inputs).flatten(1), data.train.labels, epochs, seed, k) for k in range(trainings)]
+        inputs, labels, k = to_float(data.train.inputs).flatten(1), data.train.labels, data.train.n_classes
+        right = [_correct(inputs, labels, k, epochs, seed, training) for training in range(trainings)]
         events = [(r[:-1] & ~r[1:]).sum(0) for r in right]
-        numbers |= {f"{name}, events": float(np.mean(events)), f"{name}, never": float(np.mean([e == 0 for e in events]))}
+        never = [r.any(0) & (e == 0) for r, e in zip(right, events, strict=True)]  # it was learned, and never forgotten
+        numbers |= {f"{name}, events": float(np.mean(events)), f"{name}, never": float(np.mean(never))}
         pairs = [(a, b) for a in range(trainings) for b in range(a)]
         numbers[f"{name}, agreement"] = float(np.mean([_correlation(right[a][0], right[b][0]) for a, b in pairs]))
         numbers |= {f"{name}, train": float(np.mean([r[-1].mean() for r in right]))}
@@ -76,11 +82,11 @@ def _correlation(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() and b.std() else 0.0
 
 
-def _correct(inputs: torch.Tensor, labels: torch.Tensor, epochs: int, seed: int, training: int) -> np.ndarray:
+def _correct(inputs: torch.Tensor, labels: torch.Tensor, n_classes: int, epochs: int, seed: int, training: int) -> np.ndarray:
     """Return whether each example is predicted right after each epoch, (epochs, n), by a network with a hidden layer of 512 units."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1000 * seed + training)
-        model = nn.Sequential(nn.Linear(inputs.shape[1], 512), nn.ReLU(), nn.Linear(512, 10))
+        model = nn.Sequential(nn.Linear(inputs.shape[1], 512), nn.ReLU(), nn.Linear(512, n_classes))
     optimizer, found = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), []
     order = seeds.generator(seed, "order", training)
     for _ in range(epochs):

@@ -122,8 +122,15 @@ def _claims(numbers: dict) -> list[Claim]:
             {name: numbers.get(f"{name}, margin") for name in ("original", *NOISE)},
             lambda v: min(v[name] for name in NOISE) >= 2 * v["original"],
             "{:.4f}",
+            doubts=[_no_margin(numbers)],
         ),
     ]
+
+
+def _no_margin(numbers: dict) -> str | None:
+    """Report that no kind of noise has a margin, as where images are more than their values; None if one has, or if it is missing."""
+    margins = [numbers.get(f"{name}, margin") for name in NOISE]
+    return "no linear function takes the random labels of any inputs, so there is no margin" if margins == [0] * len(NOISE) else None
 
 
 def _chart(table: pd.DataFrame) -> Chart:

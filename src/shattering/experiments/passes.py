@@ -57,12 +57,13 @@ def run_study(
     assert data.validation is not None
     train, fresh, test = ((to_float(s.inputs).flatten(1), s.labels) for s in (data.train, data.validation, data.test))
     order = [seeds.generator(seed, "order", k).permutation(n) for k in range(passes)]
-    before = _train(*train, test, order, seed)
+    n_classes = data.train.n_classes
+    before = _train(*train, test, order, seed, n_classes)
     rows = []
     for k in range(replaced):
         inputs, labels = train[0].clone(), train[1].clone()
         inputs[k], labels[k] = fresh[0][k], fresh[1][k]
-        for done, (one, other) in enumerate(zip(before, _train(inputs, labels, test, order, seed), strict=True)):
+        for done, (one, other) in enumerate(zip(before, _train(inputs, labels, test, order, seed, n_classes), strict=True)):
             apart = float((one[0] - other[0]).norm() / one[0].norm())
             rows.append({"example": k, "passes": done + 1, "weights": apart, "loss": float((one[1] - other[1]).abs().max())})
     table = pd.DataFrame(rows)
@@ -77,11 +78,13 @@ def run_study(
     return numbers, table
 
 
-def _train(inputs: Tensor, labels: Tensor, test: tuple[Tensor, Tensor], order: list[np.ndarray], seed: int) -> list[tuple[Tensor, Tensor]]:
+def _train(
+    inputs: Tensor, labels: Tensor, test: tuple[Tensor, Tensor], order: list[np.ndarray], seed: int, n_classes: int
+) -> list[tuple[Tensor, Tensor]]:
     """Return the weights and the test losses after every pass."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = nn.Sequential(nn.Linear(inputs.shape[1], 128), nn.ReLU(), nn.Linear(128, 10))
+        model = nn.Sequential(nn.Linear(inputs.shape[1], 128), nn.ReLU(), nn.Linear(128, n_classes))
     optimizer, found = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), []
     for permutation in order:
         for batch in np.array_split(permutation, max(1, len(permutation) // 10)):

@@ -1,5 +1,8 @@
 """The perceptron of 1958 (CACM 2021): the bound on its mistakes depends on the labels."""
 
+from collections.abc import Sequence
+from typing import Annotated
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -9,8 +12,10 @@ from sklearn.svm import SVC
 from shattering import seeds
 from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
+from shattering.errors import InputError, shown
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count, Range, check_arguments, is_of
 from shattering.report.charts import SIZE, Chart, series
 from shattering.runs.study import StudySpec
 
@@ -28,7 +33,10 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, passes: int = 150) -> tuple[dict, pd.DataFrame]:
+Digit = Annotated[int, "a digit", Range(0, 9)]
+
+
+def run_study(seed: int, *, classes: tuple[Digit, Digit] = (0, 1), n: int = 300, passes: Count = 150) -> tuple[dict, pd.DataFrame]:
     """Count the perceptron's mistakes on two classes of digits, with original and with random labels.
 
     Novikoff's bound is (R/margin)², where R is the largest norm of an example (with a constant feature of 1) and margin is
@@ -37,9 +45,9 @@ def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, pas
 
     Args:
         seed: of the random labels and the order.
-        classes: two of the ten digits.
+        classes: two different digits.
         n: images, at most.
-        passes: over the images.
+        passes: over the images, at least 1.
 
     Returns:
         The numbers and the table.
@@ -47,16 +55,23 @@ def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, pas
         (mistakes in the last pass). Table: labels ("true": original; "random"; "random, few images"), n, passes, mistakes
         (so far).
 
+    Raises:
+        InputError: for classes that are not two different digits, and for no pass.
+
     Example:
         >>> numbers, table = run_study(0, n=50, passes=5)
         >>> numbers["true, mistakes"] < numbers["random, mistakes"]
         True
     """
+    check_arguments(run_study, locals(), "passes")
+    check_digits(classes)
     split = load_dataset("digits").train
     chosen = np.flatnonzero(np.isin(split.true_labels.numpy(), list(classes)))[:n]
     X = to_float(split.inputs[chosen]).flatten(1).numpy().astype(np.float64)
     X = np.hstack([X, np.ones((len(X), 1))])
     y = np.where(split.true_labels.numpy()[chosen] == classes[1], 1, -1)
+    if len(np.unique(y)) < 2:
+        raise InputError(f"n is {n}, expected images of both classes: the first {len(y)} are of one")
     random = seeds.generator(seed, "labels").permutation(y)
     few = 40
     rows, numbers = [], {"data": f"digits {classes[0]} and {classes[1]}"}
@@ -66,9 +81,15 @@ def run_study(seed: int, *, classes: tuple[int, int] = (0, 1), n: int = 300, pas
         rows += [{"labels": name, "n": len(points), "passes": i + 1, "mistakes": m} for i, m in enumerate(mistakes)]
         bound = None if margin is None else float((points**2).sum(1).max() / margin**2)
         values = {"n": len(points), "separable": margin is not None, "margin": margin, "bound": bound, "mistakes": mistakes[-1]}
-        values["last_pass"] = mistakes[-1] - mistakes[-2]
+        values["last_pass"] = mistakes[-1] - [0, *mistakes][-2]
         numbers |= {f"{name}, {key}": value for key, value in values.items()}
     return numbers, pd.DataFrame(rows)
+
+
+def check_digits(classes: Sequence[int]) -> None:
+    """Raise InputError for classes that are not two different digits."""
+    if not is_of(classes, tuple[Digit, Digit]) or classes[0] == classes[1]:
+        raise InputError(f"classes is {shown(classes)}, expected two different digits, such as (0, 1)")
 
 
 def _mistakes(X: np.ndarray, y: np.ndarray, passes: int, seed: int) -> list[int]:

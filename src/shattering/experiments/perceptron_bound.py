@@ -1,5 +1,7 @@
 """The perceptron's theorem of generalization (CACM 2021, conclusion): the expected error is at most mistakes / (n + 1)."""
 
+from typing import Annotated
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -7,8 +9,11 @@ import pandas as pd
 from shattering import seeds
 from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
+from shattering.errors import InputError
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
+from shattering.experiments.perceptron import check_digits
 from shattering.experiments.scales import Scale
+from shattering.parameters import Range, check
 from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 
@@ -34,25 +39,31 @@ def run_study(
 
     Args:
         seed: of the subsets.
-        classes: two of the ten digits.
-        sizes: numbers of examples n.
-        repeats: subsets per size.
+        classes: two different digits.
+        sizes: numbers of examples n, each less than there are images of these digits.
+        repeats: subsets per size, at least 2, for a standard error.
 
     Returns:
         The numbers and the table. Numbers: for each n, error, bound and slack (the standard error of their difference). Table: n,
         repeat, error (0 or 1), bound.
+
+    Raises:
+        InputError: for numbers out of range, and for examples that a perceptron does not separate.
 
     Example:
         >>> numbers, table = run_study(0, sizes=(10,), repeats=20)
         >>> numbers["10, error"] <= numbers["10, bound"]
         True
     """
+    check_digits(classes)
+    check("repeats", repeats, Annotated[int, Range(2)])
     split = load_dataset("digits").train
     chosen = np.flatnonzero(np.isin(split.true_labels.numpy(), list(classes)))
     X = to_float(split.inputs[chosen]).flatten(1).numpy().astype(np.float64)
     X, y = np.hstack([X, np.ones((len(X), 1))]), np.where(split.true_labels.numpy()[chosen] == classes[1], 1, -1)
     rows = []
     for n in sizes:
+        check("sizes", n, Annotated[int, Range(1, len(X) - 1)])
         for k in range(repeats):
             rows_of = seeds.generator(seed, f"subset of {n}", k).choice(len(X), n + 1, replace=False)
             weights, _ = _converged(X[rows_of[:n]], y[rows_of[:n]])
@@ -69,7 +80,10 @@ def run_study(
 
 
 def _converged(X: np.ndarray, y: np.ndarray, passes: int = 10_000) -> tuple[np.ndarray, int]:
-    """Return the weights and the number of mistakes of a perceptron that cycles through the examples until it makes none."""
+    """Return the weights and the number of mistakes of a perceptron that cycles through the examples until it makes none.
+
+    Raises InputError where it still makes some after so many passes.
+    """
     weights, mistakes = np.zeros(X.shape[1]), 0
     for _ in range(passes):
         before = mistakes
@@ -77,8 +91,8 @@ def _converged(X: np.ndarray, y: np.ndarray, passes: int = 10_000) -> tuple[np.n
             if sign * (x @ weights) <= 0:
                 weights, mistakes = weights + sign * x, mistakes + 1
         if mistakes == before:
-            break
-    return weights, mistakes
+            return weights, mistakes
+    raise InputError(f"the perceptron still errs on {len(X)} examples after {passes:,} passes, expected classes that can be separated")
 
 
 def specs(scale: Scale) -> list[StudySpec]:

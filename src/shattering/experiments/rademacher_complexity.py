@@ -17,8 +17,9 @@ from sklearn.base import BaseEstimator, clone
 from shattering import seeds
 from shattering.brief import Brief
 from shattering.data.arrays import as_images
+from shattering.data.dataset import Dataset
 from shattering.data.split import Split
-from shattering.errors import InputError, shown
+from shattering.errors import InputError, reason, shown
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.parameters import Count, Natural, NotNegative, check_arguments
 from shattering.stats import ROUNDING, Level, mean_interval
@@ -57,8 +58,9 @@ class Rademacher(Brief):
         return sum(c == 1 for c in self.correlations)
 
 
-def random_signs(n: int, n_draws: int, seed: int) -> np.ndarray:
-    """Draw signs (n_draws, n) of -1 and 1. A draw does not depend on how many there are."""
+def random_signs(n: Count, n_draws: Count, seed: int) -> np.ndarray:
+    """Draw signs (n_draws, n) of -1 and 1. A draw does not depend on how many there are. Raises InputError for numbers below 1."""
+    check_arguments(random_signs, locals(), "n", "n_draws", "seed")
     return np.stack([2 * seeds.generator(seed, "rademacher", draw).integers(0, 2, n) - 1 for draw in range(n_draws)])
 
 
@@ -72,17 +74,18 @@ def empirical_rademacher(
     """Fit a model to random signs, and measure its correlation with them: a lower bound on the complexity of its class.
 
     Args:
-        model: a scikit-learn classifier; a fresh clone is fitted for every draw, from the same initialization.
+        model: a scikit-learn classifier; a fresh clone is fitted for every draw, from the same initialization, see `same_start`.
         examples: a Split, whose labels do not matter, or an array (n, d).
         n_draws: how many times signs are drawn.
-        seed: of the signs.
+        seed: of the signs, and of a model whose random state is None.
         on_draw: called after every draw with its number and its correlation.
 
     Returns:
         The correlations; `value` is the estimate.
 
     Raises:
-        InputError: for fewer than one draw or fewer than two examples, and for a model that is no scikit-learn classifier.
+        InputError: for fewer than one draw or fewer than two examples, for a model that is no scikit-learn classifier, and where the signs
+            of a draw are all alike and the model cannot be fitted to one class.
 
     Example:
         >>> import numpy as np
@@ -92,18 +95,46 @@ def empirical_rademacher(
     """
     check_arguments(empirical_rademacher, locals(), "n_draws", "seed")
     check_is_estimator(model)
+    if isinstance(examples, (str, Dataset)):
+        found = shown(examples) if isinstance(examples, str) else "a Dataset"
+        raise InputError(f"examples is {found}, expected a Split or an array: load_dataset(…).train is a Split")
     images = examples.inputs if isinstance(examples, Split) else as_images(examples, where="examples")
     if len(images) < 2:
         raise InputError(f"there are {len(images)} examples, expected at least 2")
     correlations = []
     for draw, signs in enumerate(random_signs(len(images), n_draws, seed)):
         split = Split(images, torch.from_numpy((signs + 1) // 2), ("-1", "1"))
-        fitted = clone(model)
-        fit_split(fitted, split)
+        fitted = _fitted(same_start(model, seed), split, draw)
         correlations.append(float(np.mean(signs * (2 * predict_split(fitted, split, fitted=True) - 1))))
         if on_draw:
             on_draw(draw, correlations[-1])
     return Rademacher(tuple(correlations))
+
+
+def _fitted(model: BaseEstimator, split: Split, draw: int) -> BaseEstimator:
+    """Fit the model. Raises InputError where that fails because all signs of a draw are alike, as happens with a few examples."""
+    try:
+        return fit_split(model, split)
+    except ValueError as error:
+        if len(split.labels.unique()) > 1:
+            raise
+        raise InputError(
+            f"the {len(split)} signs of draw {draw} are all alike, and {type(model).__name__} is not fitted to one class "
+            f"({reason(error).rstrip('.')}): use more examples, of which that is improbable, or another seed"
+        ) from None
+
+
+def same_start(model: BaseEstimator, seed: int) -> BaseEstimator:
+    """Clone a model for one of several fits from the same initialization: the random states that are None are set to the seed.
+
+    Example:
+        >>> from sklearn.ensemble import RandomForestClassifier
+        >>> [same_start(RandomForestClassifier(random_state=state), seed=1).random_state for state in (None, 5)]
+        [1, 5]
+    """
+    cloned: BaseEstimator = clone(model)  # type: ignore[assignment]  # its annotation says a type or a list
+    states = {name: value for name, value in cloned.get_params().items() if name.rpartition("__")[2] == "random_state"}
+    return cloned.set_params(**{name: seed for name, value in states.items() if value is None})
 
 
 def check_is_estimator(model: object) -> None:
@@ -181,7 +212,7 @@ def kernel_class_bound(diagonal: np.ndarray, radius: NotNegative) -> float:
     values = _numbers("diagonal", diagonal, 1)
     if values.min() < 0:
         raise InputError(f"diagonal has {values.min():g}, expected numbers from 0, as those of a Gram matrix are")
-    return float(radius / len(values) * np.sqrt(np.sum(diagonal)))
+    return float(radius / len(values) * np.sqrt(np.sum(values)))
 
 
 def _numbers(name: str, values: np.ndarray, axes: int) -> np.ndarray:

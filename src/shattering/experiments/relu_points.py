@@ -5,7 +5,7 @@ import numpy as np
 from shattering import seeds
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
-from shattering.relu.points import Points
+from shattering.relu.points import Points, distinct, survey
 from shattering.runs.study import NOISE
 
 _HINGES = 4_000_000_000  # how many hidden units may be evaluated, over all points where a network's error is measured
@@ -42,6 +42,15 @@ def random_labels(seed: int, dataset: str, n: int | None, d: int, classes: int) 
         rows = data.train.inputs.flatten(1).numpy()
         about = {"data": f"{data.variant}, n = {len(rows):,}", "dataset_fingerprint": data.fingerprint()}
     return rows, seeds.generator(seed, "random labels").integers(0, classes, rows.shape[0]).astype(np.float64), about
+
+
+def survey_distinct(dataset: str, rows: Points, targets: np.ndarray) -> float | None:
+    """Return the largest absolute value of whole-numbered points, see `survey`. Raises InputError where points have duplicates."""
+    hashes, largest = survey(rows)
+    kept = distinct(rows, targets, hashes)
+    if len(kept) < len(targets):
+        raise InputError(f"dataset {dataset!r} has {len(targets) - len(kept)} duplicates of images, expected distinct ones")
+    return largest
 
 
 def to_check(n: int, seed: int) -> np.ndarray:

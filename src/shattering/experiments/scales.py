@@ -24,6 +24,7 @@ class CifarScale:
         n_test: test images; None: all.
         n_validation: images held out, beside n_train, for early stopping that is not chosen on the test set.
         epochs: network → the budget of a run in epochs; 100 for those not named.
+        random_epochs: network → the budget on random labels; that of `epochs` for those not named.
         long_epochs: the budget of Inception with augmented images and random labels, where the learning rate hardly decays.
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
@@ -41,6 +42,7 @@ class CifarScale:
     n_test: int | None = None
     n_validation: int = 5000
     epochs: Mapping[str, int] = field(default_factory=dict)
+    random_epochs: Mapping[str, int] = field(default_factory=dict)
     long_epochs: int = 200
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
@@ -60,7 +62,8 @@ class CifarScale:
             least: the least number of seeds.
             params: further parameters of the model.
         """
-        common: dict[str, object] = {"network": network, "epochs": self.epochs.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
+        budgets = {**self.epochs, **self.random_epochs} if labels == 1 else self.epochs
+        common: dict[str, object] = {"network": network, "epochs": budgets.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
         common["precision"] = self.precision if network in CONVOLUTIONAL else "float32"
         spec = RunSpec(
             self.dataset,
@@ -214,7 +217,7 @@ class Scale:
 
 
 _GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.01}
-_NORM_GAMMAS = {"raw": 0.013436, "gabor": 2.3}
+_NORM_GAMMAS = {"raw": 0.013436, "gabor": 2.2}
 _RIDGES = {"raw": 1e-3, "gabor": 1e-3, "color": 1e-1, "conv": 1e-2}
 _IMAGENET_EPOCH = 801  # updates: 1,281,167 images in batches of 1,600, which are 50 workers' of 32
 
@@ -266,6 +269,7 @@ SMALL = Scale(
         n_train=2000,
         n_test=1000,
         n_validation=500,
+        random_epochs={"inception-no-bn": 300},
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         precision="bfloat16",
@@ -297,7 +301,7 @@ SMALL = Scale(
         n_rademacher=1000,
         n_draws=10,
         n_stability=500,
-        n_replaced=20,
+        n_replaced=150,
         epochs=200,
         widths=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024),
         n_widths=1000,

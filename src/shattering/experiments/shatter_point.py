@@ -117,7 +117,7 @@ def shatter_point(
         store: where runs are stored.
         accuracy: the training accuracy from which a run fits, in 0…1.
         n_min: where the search begins.
-        n_max: the most to try; None: all training examples. It is tried itself if all numbers below fit.
+        n_max: the most to try; None: all training examples that a hold-out of spec leaves. It is tried itself if all numbers below fit.
         steps: how many numbers to try per doubling of n.
         n_seeds: runs per number, all of which have to fit.
         progress: True prints a line for each run, on standard error, beside the line that None shows in a terminal or a notebook; False
@@ -138,10 +138,16 @@ def shatter_point(
     for name, value in {"n_min": n_min, "steps": steps, "n_seeds": n_seeds}.items():
         check(name, value, Count)
     check("n_max", n_max, Count | None)
-    train = load_dataset(spec.dataset).train
-    low, high = train.n_classes, len(train) if n_max is None else n_max
-    if not low <= n_min <= high <= len(train):
-        raise InputError(f"n_min is {n_min} and n_max is {high}, expected {low} <= n_min <= n_max <= {len(train)}")
+    if spec.folds is not None:
+        raise InputError(f"spec has folds = {spec.folds}, expected none: a run of a fold is trained on fewer examples than its n")
+    reading = {"image_size": spec.image_size, "skip_corrupt": spec.skip_corrupt, "channels": spec.channels}
+    train = load_dataset(spec.dataset, hold_out=spec.hold_out, **reading).train
+    if train.is_regression:
+        raise InputError("spec has a dataset with numbers as targets, expected classes: random labels are fitted by their accuracy")
+    most = len(train) - (spec.n_validation or 0)
+    low, high = train.n_classes, most if n_max is None else n_max
+    if not low <= n_min <= high <= most:
+        raise InputError(f"n_min is {n_min} and n_max is {high}, expected {low} <= n_min <= n_max <= {most}")
     random = spec.randomization if spec.randomization.labels else Randomization(1.0, spec.randomization.pixels)
     runs: dict[int, list[Run]] = {}
 

@@ -23,7 +23,7 @@ from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.experiments import rademacher
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
-from shattering.experiments.rademacher_complexity import check_is_estimator
+from shattering.experiments.rademacher_complexity import check_is_estimator, same_start
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import fit_split, predict_split
@@ -112,22 +112,23 @@ def replace_one(
 ) -> Stability:
     """Train a model again with one training example replaced by a fresh one, for a sample of training examples.
 
-    Every training starts from the same initialization and has the same batch order.
+    Every training starts from the same initialization and has the same batch order: random states of the model that are None are set.
 
     Args:
         model: a scikit-learn classifier, cloned for every training.
         train: the training set.
-        fresh: at least n_replaced examples of the same distribution, labels included.
+        fresh: at least n_replaced examples of the same distribution, labels included: of the same classes and shape.
         test: the examples at which losses are compared, against their labels.
         n_replaced: how many training examples to replace; they are drawn without replacement.
-        seed: of that draw.
+        seed: of that draw, and of a model whose random state is None.
         on_fit: called with the number of trainings done.
 
     Returns:
         How the losses change, with an entry per replaced example.
 
     Raises:
-        InputError: for fewer training or fresh examples than n_replaced, and for a model that is no scikit-learn classifier.
+        InputError: for fewer training or fresh examples than n_replaced, for a model that is no scikit-learn classifier, for what is no
+            Split, and for splits of other classes or shapes than the training set, or of numbers as targets.
 
     Example:
         >>> from sklearn.neighbors import KNeighborsClassifier
@@ -137,10 +138,12 @@ def replace_one(
         1.0
     """
     check_is_estimator(model)
-    check_arguments(replace_one, locals(), "n_replaced")
+    check_arguments(replace_one, locals(), "train", "fresh", "test", "n_replaced", "seed")
+    _check_alike(train, fresh=fresh, test=test)
     if not n_replaced <= min(len(train), len(fresh)):
         raise InputError(f"n_replaced is {n_replaced}, expected 1…{min(len(train), len(fresh))}, as many as there are examples")
     rows = np.sort(seeds.generator(seed, "replaced").choice(len(train), n_replaced, replace=False)).tolist()
+    model = same_start(model, seed)
     before = _losses(model, train, (test, train.subset(torch.tensor(rows))))
     changed, own = [], []
     for k, row in enumerate(rows):
@@ -150,6 +153,16 @@ def replace_one(
         changed.append(float((after[0] != before[0]).mean()))
         own.append(bool(after[1][0] != before[1][k]))
     return Stability(tuple(rows), tuple(changed), tuple(own))
+
+
+def _check_alike(train: Split, **others: Split) -> None:
+    """Raise InputError for splits whose examples cannot take each other's place."""
+    if train.is_regression:
+        raise InputError("train has numbers as targets, expected classes: the loss is 0-1")
+    for name, split in others.items():
+        if split.is_regression or split.input_shape != train.input_shape or split.classes != train.classes:
+            found = f"{split.n_classes} classes and inputs of shape {split.input_shape}"
+            raise InputError(f"{name} has {found}, expected the {train.n_classes} classes of train and its shape {train.input_shape}")
 
 
 def _replaced(train: Split, row: int, fresh: Split, k: int) -> Split:
@@ -279,6 +292,7 @@ def _row(model: str, labels: str, r: dict) -> dict:
 
 
 def _claims(rows: list[dict]) -> list[Claim]:
+    """Judge the models that interpolate; none without any."""
     interpolating = [row for row in rows if "ridge" not in row["model"]]
     unchanged = [row for row in interpolating if row["uniform"] == 0]
     models = list(dict.fromkeys(row["model"] for row in interpolating))
@@ -293,6 +307,8 @@ def _claims(rows: list[dict]) -> list[Claim]:
         if true is not None and random is not None:
             gap[model] = random - true
             apart.append(difference_interval(random, random_bounds, true, true_bounds))
+    if not interpolating:
+        return []
     return [
         judge(
             "uniform stability is blind to the labels",

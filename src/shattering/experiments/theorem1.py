@@ -10,16 +10,14 @@ import numpy as np
 import pandas as pd
 
 from shattering import seeds
-from shattering.errors import InputError
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, bars_over, cut_short, judge
-from shattering.experiments.relu_points import random_labels, to_check
+from shattering.experiments.relu_points import random_labels, survey_distinct, to_check
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.networks import CIFAR_SHAPE
 from shattering.randomization import Randomization
 from shattering.relu.direction import CANDIDATES, Projection, best_of, turned
 from shattering.relu.hinges import interpolate, midway, smallest_eigenvalue, weight_bound
 from shattering.relu.networks import ReluNetwork, forward_in_blocks, n_parameters, summation_order
-from shattering.relu.points import distinct, survey
 from shattering.report.charts import SIZE, Chart, log_axis, reference, series, share_axis
 from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
@@ -102,10 +100,7 @@ def run_study(seed: int, *, dataset: str = "digits", n: int | None = None, d: in
         (132, [1.0, 1.0, 1.0, 1.0, 1.0])
     """
     rows, targets, about = random_labels(seed, dataset, n, d, classes)
-    hashes, largest = survey(rows)
-    kept = distinct(rows, targets, hashes)
-    if len(kept) < len(targets):
-        raise InputError(f"dataset {dataset!r} has {len(targets) - len(kept)} duplicates of images, expected distinct ones")
+    largest = survey_distinct(dataset, rows, targets)
     draws = seeds.generator(seed, "direction")
     one = best_of(rows, targets, largest, draws, 1)
     best = best_of(rows, targets, largest, draws, CANDIDATES)

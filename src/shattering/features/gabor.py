@@ -1,6 +1,8 @@
 """Gabor wavelets: the energies of oriented waves at several scales, as in a first layer of simple and complex cells."""
 
 import math
+from collections.abc import Sequence
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -11,6 +13,10 @@ from torch.nn.functional import conv2d
 
 from shattering.errors import InputError
 from shattering.linalg.gram import slices
+from shattering.parameters import Count, Positive, Range, check, check_fields
+
+_NARROWEST = 0.25  # pixels: with an envelope that is narrower, a wave is one pixel and the rounding of its neighbours
+_Wavelength = Annotated[float, "a wavelength in pixels", Range(2)]
 
 
 class GaborFeatures(TransformerMixin, BaseEstimator):
@@ -19,7 +25,7 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
     The papers give no bank ("a Gabor wavelet transform"); this one's defaults were chosen on a hold-out of MNIST.
 
     Args:
-        wavelengths: of the waves, in pixels.
+        wavelengths: of the waves, in pixels, each at least 2: shorter ones cannot be told from longer ones.
         orientations: of the waves, evenly over half a turn.
         bandwidth: standard deviation of the Gaussian envelope, in wavelengths.
         pool: standard deviation of the averaging window, in pixels; its stride is the next whole number.
@@ -32,7 +38,14 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
         (5, 144)
     """
 
-    def __init__(self, wavelengths=(5.0,), orientations=8, bandwidth=0.5, pool=2.0, image_shape=None):
+    def __init__(
+        self,
+        wavelengths: Annotated[Sequence[float] | np.ndarray, "a list of wavelengths in pixels"] = (5.0,),
+        orientations: Count = 8,
+        bandwidth: Positive = 0.5,
+        pool: Positive = 2.0,
+        image_shape: Any = None,  # checked where the number of features is known
+    ):
         self.wavelengths = wavelengths
         self.orientations = orientations
         self.bandwidth = bandwidth
@@ -40,11 +53,23 @@ class GaborFeatures(TransformerMixin, BaseEstimator):
         self.image_shape = image_shape
 
     def fit(self, X, y=None):
-        """Make the bank for the images' shape. Raises InputError where rows are no images."""
+        """Make the bank for the images' shape. Raises InputError for bad parameters, and where rows are no images."""
+        self.check_params()
         X = np.asarray(validate_data(self, X, dtype=np.float32))
         self.image_shape_ = image_shape(X.shape[1], self.image_shape)
         self.bank_ = [_wavelets(length, self.orientations, self.bandwidth * length) for length in self.wavelengths]
         return self
+
+    def check_params(self) -> None:
+        """Raise InputError for the first parameter out of range, without fitting."""
+        check_fields(self)
+        for length in self.wavelengths:
+            check("wavelengths", length, _Wavelength)
+            if self.bandwidth * length < _NARROWEST:
+                raise InputError(
+                    f"bandwidth is {self.bandwidth:g}, expected at least {_NARROWEST / length:g} at a wavelength of {length:g}: "
+                    f"the envelope of a wave has a standard deviation of at least {_NARROWEST:g} pixels"
+                )
 
     def transform(self, X) -> np.ndarray:
         """Return the features, (n, features) float32."""

@@ -8,15 +8,16 @@ import torch
 from torch import Tensor
 
 from shattering.linalg.gram import Gram, slices, widened
+from shattering.parameters import Natural, NotNegative, check_arguments
 
 _BLOCK = 256  # pivots drawn together
 
 
-def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, tolerance: float = 0.0) -> tuple[Tensor, float]:
+def pivoted_cholesky(gram: Gram, rank: Natural, dtype: torch.dtype, seed: int, tolerance: NotNegative = 0.0) -> tuple[Tensor, float]:
     """Return F (n, r) with F F' ≈ gram, r ≤ rank, and the share of the matrix's trace that is left.
 
     Each pivot is drawn in proportion to the diagonal that is left. Ends below the rank where the share is at most
-    `tolerance`, or what is left is rounding.
+    `tolerance`, or what is left is rounding. Raises InputError for a rank or a tolerance below 0.
 
     Example:
         >>> from shattering.linalg.gram import KernelGram
@@ -25,6 +26,7 @@ def pivoted_cholesky(gram: Gram, rank: int, dtype: torch.dtype, seed: int, toler
         >>> torch.allclose(factor @ factor.T, points @ points.T), left
         (True, 0.0)
     """
+    check_arguments(pivoted_cholesky, locals(), "rank", "tolerance")
     generator = np.random.default_rng(seed)
     full = gram.diagonal()
     trace, left = float(full.sum()), full.clamp(min=0)

@@ -10,6 +10,7 @@ import torch
 from shattering.errors import InputError, unknown
 from shattering.linalg.gram import EXACT_BLOCK
 from shattering.linalg.tiles import TILE
+from shattering.parameters import Count, Positive, check_arguments
 from shattering.system.machine import available_memory, in_bytes
 
 Solver = Literal["cholesky", "cg"]
@@ -51,12 +52,12 @@ class SolverPlan:
 
 
 def make_plan(
-    n: int,
-    features: int,
-    targets: int,
+    n: Count,
+    features: Count,
+    targets: Count,
     solver: str = "auto",
     precision: str = "float32",
-    memory_limit: float | None = None,
+    memory_limit: Positive | None = None,
     device: torch.device | None = None,
     beside: int = 0,
 ) -> SolverPlan:
@@ -66,7 +67,7 @@ def make_plan(
     stored matrix, CG that computes it again for every product. beside: bytes that are needed beside the solver's.
 
     Raises:
-        InputError: for unknown names, and where what is asked for does not fit.
+        InputError: for unknown names and numbers out of range, and where what is asked for does not fit.
 
     Example:
         >>> make_plan(1000, features=64, targets=10).solver
@@ -76,6 +77,7 @@ def make_plan(
         raise unknown("solver", solver, SOLVERS)
     if precision not in PRECISIONS:
         raise unknown("precision", precision, PRECISIONS)
+    check_arguments(make_plan, locals(), "n", "features", "targets", "memory_limit")
     device = device or torch.device("cpu")
     limit = available_memory(device, memory_limit)
     data = (n, features, targets)

@@ -16,9 +16,11 @@ from shattering.linalg.plan import SolverPlan
 from shattering.linalg.spectrum import least_squares
 from shattering.linalg.system import System
 from shattering.linalg.tiles import TILE, LowerTiles, NotPositiveDefinite
+from shattering.parameters import Count, NotNegative, check_arguments
 
 Say = Callable[[str], None]
 _REFINEMENTS = 10
+_DRIFT = 0.1  # of the tolerance: above it, the residual of a recurrence is computed again from the solution
 _ROUNDING = 1e-6  # below zero on the diagonal, relative to the largest there
 _IN_FLOAT32 = (1e-30, 1e30)  # entries on the diagonal that float32 holds, with room for sums
 
@@ -63,7 +65,13 @@ class Solution:
 
 
 def solve(
-    gram: Gram, targets: Tensor, ridge: float, plan: SolverPlan, tolerance: float, max_steps: int, say: Say | None = None
+    gram: Gram,
+    targets: Tensor,
+    ridge: NotNegative,
+    plan: SolverPlan,
+    tolerance: NotNegative,
+    max_steps: Count,
+    say: Say | None = None,
 ) -> Solution:
     """Solve by the plan. Go on to float64 where float32 is not enough, and to least squares where the matrix is singular.
 
@@ -78,7 +86,8 @@ def solve(
         say: called with what is being done.
 
     Raises:
-        InputError: for a matrix with entries that are not finite, or that is not positive semi-definite.
+        InputError: for a matrix with entries that are not finite, or that is not positive semi-definite; and for a ridge below 0, and
+            targets that are not as described.
 
     Example:
         >>> from shattering.linalg.gram import KernelGram
@@ -89,6 +98,8 @@ def solve(
         >>> solution.x.flatten().tolist()
         [0.5, 0.5]
     """
+    check_arguments(solve, locals(), "ridge", "tolerance", "max_steps")
+    _check_targets(targets, gram.n)
     diagonal = gram.diagonal()
     _check(diagonal)
     unit = 2.0 ** (math.frexp(float(targets.abs().max()))[1] - 1) if targets.numel() else 1.0  # so that no square overflows
@@ -101,6 +112,14 @@ def solve(
         largest = float(targets.abs().max())
         raise InputError(f"the targets are as large as {largest:.2g}, and the solution is larger than any number: scale them down")
     return replace(solution, x=x, fitted=fitted, seconds=work.seconds)
+
+
+def _check_targets(targets: Tensor, n: int) -> None:
+    if not isinstance(targets, Tensor) or targets.ndim != 2 or len(targets) != n or targets.dtype != torch.float64:
+        kind = f"{tuple(targets.shape)} {targets.dtype}" if isinstance(targets, Tensor) else f"a {type(targets).__name__}"
+        raise InputError(f"targets are {kind}, expected a tensor of shape ({n}, k) and type torch.float64; one column is reshape(-1, 1)")
+    if not bool(targets.isfinite().all()):
+        raise InputError("targets contain NaN or infinity, expected finite numbers")
 
 
 def _check(diagonal: Tensor) -> None:
@@ -210,7 +229,15 @@ class _Work:
             *(self._exact, rest, solve, self.tolerance / residual, _REFINEMENTS),
             lambda step, left: told(steps + step, left * residual),
         )
-        return x + further.solution, further.rest, steps + further.steps
+        x, rest = x + further.solution, further.rest
+        if self._drift(x) > _DRIFT * self.tolerance:
+            rest = self.system.rest(x)
+        return x, rest, steps + further.steps
+
+    def _drift(self, x: Tensor) -> float:
+        """Bound how far the rounding of a solution may take its residual, relative to the targets, from that of a recurrence."""
+        largest = float(self.diagonal.sum()) + self.system.ridge
+        return torch.finfo(torch.float64).eps * largest * self.system.relative(x)
 
     def _cg(self, plan: SolverPlan) -> Solution:
         gram, targets, dtype = self.system.gram, self.system.targets, plan.dtype

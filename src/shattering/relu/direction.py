@@ -99,8 +99,8 @@ def turned(rows: Points, targets: np.ndarray, start: Projection, largest: float 
 def _slopes(values: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return points in ascending order (n,), and the absolute slopes between neighbours (n - 1,)."""
     order = np.argsort(values, kind="stable")
-    gaps, rises = np.diff(values[order]), np.abs(np.diff(targets[order]))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        gaps, rises = np.diff(values[order]), np.abs(np.diff(targets[order]))
         return order, np.where(rises > 0, rises / gaps, 0.0)
 
 

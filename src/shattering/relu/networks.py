@@ -1,12 +1,14 @@
 """The interpolating networks as torch modules."""
 
 import math
+from typing import Annotated
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from shattering.parameters import Range, check
 from shattering.relu.hinges import Hinges, interpolate
 
 _LANES = 32  # at least as many as the sums that a matrix product runs side by side in float64, on common processors
@@ -144,7 +146,11 @@ def build_network(direction: np.ndarray, hinges: Hinges, offset: float, depth: i
         hinges: the function on the line; in depth 3 and more none of its values is below 0.
         offset: added to the output; 0 in depth 2, where the network has no parameter for it.
         depth: layers with weights, at least 2.
+
+    Raises:
+        InputError: for fewer layers.
     """
+    check("depth", depth, Annotated[int, Range(2)])
     if depth > 2:
         return DeepReluNetwork(direction, hinges.knots, hinges.values, offset, depth)
     order = summation_order(len(hinges.weights))

@@ -47,6 +47,14 @@ def project(rows: Points, directions: np.ndarray) -> np.ndarray:
     return out
 
 
+def project_again(rows: Points, direction: np.ndarray) -> np.ndarray:
+    """Return the rows times a direction (d,), (n,) float64, summed in the opposite order: it differs from `project` by rounding."""
+    out = np.empty(rows.shape[0])
+    for part, block in blocks(rows):
+        out[part] = (as_float64(block) * torch.from_numpy(direction)).flip(1).sum(1).numpy()
+    return out
+
+
 def survey(rows: Points) -> tuple[np.ndarray, float | None]:
     """Return 64-bit hashes (n,) that are equal for equal rows; the largest absolute value where all values are whole numbers, else None.
 
