@@ -1,10 +1,13 @@
+import io
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
+from shattering import cli
 from shattering.cli import COMMANDS, Group, main
 from shattering.cli.options import Positional, Repeated, UsageError, help_of, options_of, parse
 from shattering.parameters import Count
@@ -132,3 +135,47 @@ def test_help_of_groups(capsys):
             assert re.search(rf"^  {name} +\S", out, re.MULTILINE)
     assert main(["--version"]) == 0
     assert re.fullmatch(r"shattering \d+\.\d+\.\d+\n", capsys.readouterr().out)
+
+
+def test_a_tilde_that_the_shell_has_left_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert cook("stew", "--out=~/menu").out == tmp_path / "menu"
+
+
+@pytest.mark.parametrize("command", [["paper", "table1"], ["paper"], ["interrogate"]])
+def test_a_store_beside_from_is_refused_as_nothing_is_run_in_it(command, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, "--from", "a", "--store", "b"]) == 2
+    assert "--store is b beside --from, which runs nothing, expected one of the two" in capsys.readouterr().err
+
+
+def test_options_of_a_randomization_without_one_are_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for options in (["--label-mode", "permute"], ["--permute-channels"], ["--noise-seed", "3"]):
+        assert main(["run", *options]) == 1
+        assert "expected" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_not_logged_again_and_a_run_that_is_given_twice_are_told(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = ["--model", "nearest-neighbors", "--n-train", "20", "--n-test", "20"]
+    assert main(["sweep", *small, "--seed", "0"]) == 0
+    assert main(["sweep", *small, "--seed", "0", "--log", "tensorboard:tb"]) == 0
+    assert "1 of 1 runs were done before, and are not logged again" in capsys.readouterr().err
+    assert main(["retest", "--run", "digits", "--run", "digits-n20"]) == 1
+    assert "--run has '" in (told := capsys.readouterr().err)
+    assert "twice, expected each value once" in told
+
+
+def test_standard_output_takes_any_text(monkeypatch):
+    """In an encoding that lacks it, and where there is no standard output."""
+    written = io.BytesIO()
+    for output in (io.TextIOWrapper(written, "ascii"), None):
+        monkeypatch.setattr(sys, "stdout", output)
+        cli._open_output()
+        assert main(["list", "measures"]) == 0
+        sys.stdout.flush()
+    sys.stdout.close()
+    assert b"\\u2113" in written.getvalue()

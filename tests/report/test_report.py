@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from shattering import InputError, RunSpec, Store, run, runs_table, summary_table, write_report
+from shattering import InputError, Randomization, RunSpec, Store, run, runs_table, summary_table, write_report
 from shattering.report import figures, page, text
 from shattering.report.charts import save, to_spec
 from shattering.report.tables import summary_rows, verdicts
@@ -77,6 +77,72 @@ def test_folds_are_no_seeds(tmp_path, capsys):
     assert "<td>2 (6 runs) <span" in page.render(store.everything())
     (one,) = summary_rows(done[:3])
     assert (one["seeds"], one["runs"], one["test_sd"]) == (1, 3, None)
+
+
+def write_arrays(path, seed=0):
+    """A table of two classes, in which the first feature tells the class."""
+    generator = np.random.default_rng(seed)
+    x = generator.normal(size=(90, 3)).astype("float32")
+    np.savez(path, x_train=x[:60], y_train=x[:60, 0] > 0, x_test=x[60:], y_test=x[60:, 0] > 0)
+
+
+def test_runs_of_a_file_that_has_changed_are_not_averaged_as_if_they_were_folds(tmp_path):
+    store, done = Store(tmp_path / "store"), []
+    for seed in (0, 1):
+        write_arrays(tmp_path / "a.npz", seed)
+        done += [run(RunSpec(str(tmp_path / "a.npz"), model="nearest-neighbors", seed=s), store) for s in (0, 1)]
+    rows = summary_rows(store.runs())
+    digests = [one.provenance["dataset_fingerprint"][:8] for one in done[::2]]
+    assert sorted(row["dataset"] for row in rows) == sorted(f"a (data {digest})" for digest in digests)
+    assert [(row["seeds"], row["runs"], row["n_test"]) for row in rows] == [(2, 2, 30)] * 2
+    assert {row["test_accuracy"] for row in rows} == {one.result["test_accuracy"] for one in done}
+    (alone,) = summary_rows(done[:2])
+    assert alone["dataset"] == "a"
+
+
+def test_the_order_of_the_axes_is_part_of_a_configuration(tmp_path):
+    x = np.random.default_rng(0).integers(0, 256, (60, 3, 4, 3), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x_train=x[:40], y_train=np.arange(40) % 2, x_test=x[40:], y_test=np.arange(20) % 2)
+    specs = [RunSpec(str(tmp_path / "a.npz"), model="nearest-neighbors", channels=c, hold_out=True) for c in ("first", "last")]
+    rows = summary_rows([run(spec, Store(tmp_path / "store")) for spec in specs])
+    assert [(row["setting"], row["runs"], row["n_test"]) for row in rows] == [("channels = first", 1, 20), ("channels = last", 1, 20)]
+
+
+def test_test_splits_of_two_sizes_are_named_in_titles_and_sentences(tmp_path, capsys):
+    store, base = Store(tmp_path), RunSpec("digits", n_train=60, model="nearest-neighbors")
+    runs = [run(replace(base, n_test=n, randomization=Randomization(p)), store) for n in (20, None) for p in (0, 1)]
+    text.print_summary(runs)
+    out = capsys.readouterr().out
+    for more in ("n_test = 20", "n_test = all"):
+        assert f"60 training examples ({more})" in out
+        assert f"nearest-neighbors ({more}) does not fit all random labels" in out
+    lines = to_spec(figures.error_curves(runs))["layer"][0]
+    assert {"field": "subject", "type": "nominal"} in lines["encoding"]["detail"], "a line of each, not one through both"
+
+
+def test_scores_of_a_regression_are_not_called_accuracies_in_percent(tmp_path, capsys):
+    x = np.random.default_rng(0).normal(size=(60, 3)).astype("float32")
+    np.savez(tmp_path / "a.npz", x_train=x[:40], y_train=x[:40, 0], x_test=x[40:], y_test=x[40:, 0])
+    base = RunSpec(str(tmp_path / "a.npz"), model="network-regressor", params={"network": "mlp-1x4", "epochs": 1})
+    specs = [replace(base, seed=seed, params={**base.params, "epochs": epochs}) for epochs in (1, 2) for seed in (0, 1)]
+    runs = [run(spec, Store(tmp_path / "store")) for spec in specs]
+    html = page.render(runs)
+    assert '<th scope="col">test r2</th>' in html
+    for wrong in ("test accuracy, %", "test images", "mark is chance", "Dashed line: chance"):
+        assert wrong not in html
+    scores = [one.result["test_score"] for one in runs[:2]]
+    assert f"{np.mean(scores):.3g} ± {np.std(scores, ddof=1):.2g}" in html
+    text.print_summary(runs)
+    assert " % " not in capsys.readouterr().out
+    panels = to_spec(figures.run_charts(runs)["scores"])["vconcat"]
+    assert [panel["title"].partition(", {")[2] for panel in panels] == ['"epochs": 1}', '"epochs": 2}']
+
+
+def test_a_share_is_not_rounded_up_to_all(store):
+    rows = summary_rows(store.runs())
+    for row in rows:
+        row.update({"train_accuracy": 0.9996, "fitted": 1} if row["labels"] == 1 else {})
+    assert "does not fit all random labels (more than 99.9% of them)" in verdicts(rows)[0]
 
 
 def test_a_copied_folder_counts_once(store, tmp_path):

@@ -143,3 +143,20 @@ def test_no_files(tmp_path):
         read_grid(tmp_path)
     with pytest.raises(InputError, match="is no file, expected a TOML or JSON file"):
         read_grid(type(tmp_path)("/dev/null"))
+
+
+@pytest.mark.parametrize(
+    ("axes", "message"),
+    [
+        ({"label_mode": ["redraw", "flip"]}, "label_mode is 'flip' without labels, expected labels beside it: alone it changes nothing"),
+        ({"permute_channels": True}, "permute_channels is True without pixels, expected pixels beside it"),
+        ({"noise_seed": 3}, "noise_seed is 3 without labels or pixels, expected labels or pixels beside it"),
+    ],
+)
+def test_how_to_randomize_needs_what_to_randomize(axes, message):
+    with pytest.raises(InputError) as caught:
+        grid(axes)
+    assert message in str(caught.value)
+    (name,) = axes
+    assert grid({**axes, "pixels" if name == "permute_channels" else "labels": 0 if name != "permute_channels" else "shuffled"})
+    assert len(grid({"label_mode": "redraw", "permute_channels": False, "noise_seed": None})) == 1, "defaults that are written out"

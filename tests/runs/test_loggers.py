@@ -274,7 +274,8 @@ def test_logging_changes_neither_the_run_nor_its_identity_and_a_done_run_is_not_
     for name in ("history.parquet", "model.safetensors", "result.json", "spec.json"):
         assert (plain.folder / name).read_bytes() == (logged.folder / name).read_bytes(), name
     again = Memory()
-    run(SPEC, Store(tmp_path / "b"), log=again)
+    with pytest.warns(UserWarning, match=f"run {logged.folder.name} was done before, and is not logged again"):
+        run(SPEC, Store(tmp_path / "b"), log=again)
     assert again.events == []
 
 
@@ -385,3 +386,9 @@ def test_libraries_tell_their_makers_nothing_unless_the_user_has_chosen(monkeypa
         assert os.environ[variable] == "0"
         assert variable == name or name not in os.environ
         monkeypatch.delenv(variable)
+
+
+def test_a_tilde_in_the_folder_of_tensorboard_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    assert LOGGERS["tensorboard"]("~/events").folder == tmp_path / "events"  # type: ignore[attr-defined]  # TensorBoard has it

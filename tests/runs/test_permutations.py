@@ -1,10 +1,12 @@
 """Permutations that are stored together: their scores are those of runs; failures, interruptions and damage."""
 
 import json
+import random
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.neighbors import KNeighborsClassifier
 
@@ -42,6 +44,29 @@ def test_scores_are_those_of_runs(fields, tmp_path):
         results = [run(replace(spec.at(row["seed"]), fold=fold), store, objects=by_name).result for fold in folds]
         assert row["score"] == pytest.approx(np.mean([result[name] for result in results]), abs=1e-15)
         assert row["error"] is None
+
+
+class Draws(ClassifierMixin, BaseEstimator):
+    """Draws from the global generators, as networks nested in a pipeline do."""
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        self.weights_ = np.random.normal(size=X.shape[1]) + torch.randn(X.shape[1]).numpy() + random.random()  # noqa: NPY002
+        return self
+
+    def predict(self, X):
+        return self.classes_[(X @ self.weights_ > 0).astype(int)]
+
+
+def test_fits_that_draw_from_global_generators_follow_the_seed(tmp_path):
+    by_name = given(Draws())
+    spec, store = spec_for(by_name, folds=3, fold=0), Store(tmp_path / "together")
+    rows = scores_of(run(spec, store, objects=by_name))
+    for row in rows:
+        random.seed(1)
+        results = [run(replace(spec.at(row["seed"]), fold=fold), Store(tmp_path / "alone"), objects=by_name).result for fold in range(3)]
+        assert row["score"] == pytest.approx(np.mean([result["test_accuracy_on_corrupted_labels"] for result in results]), abs=1e-15)
+    assert len({row["score"] for row in rows}) > 1
 
 
 class Fails(ClassifierMixin, BaseEstimator):

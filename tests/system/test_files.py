@@ -154,3 +154,10 @@ def test_leftovers_are_of_writers_that_are_dead(tmp_path):
     for name in [*names, f".a.{10**30}.tmp"]:
         (tmp_path / name).touch()
     assert {path.name for path in leftovers(tmp_path)} == {names[0], f".a.{10**30}.tmp"}
+
+
+def test_a_tilde_makes_no_folder_of_that_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"~/page.html begins with ~, which only a shell replaces, expected the home folder: /"):
+        write_aside(Path("~/page.html"), lambda aside: aside.write_text("x"))
+    assert not list(tmp_path.iterdir())

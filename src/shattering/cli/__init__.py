@@ -1,6 +1,7 @@
 """The command line. Nothing heavy is imported before a command has been understood."""
 
 import contextlib
+import io
 import os
 import sys
 import traceback
@@ -83,6 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ended; 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
+    if arguments is None:
+        _open_output()
     with signals.handled(guarded=arguments is None) as ending:
         try:
             status = _answer(list(sys.argv[1:] if arguments is None else arguments), ending)
@@ -92,6 +95,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if arguments is None:
                 ending.leave()
         return status
+
+
+def _open_output() -> None:
+    """Have standard output take any text: one that its encoding lacks is escaped, and one that is closed leads nowhere."""
+    if sys.stdout is None:
+        sys.stdout = io.StringIO()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _answer(arguments: list[str], ending: signals.Ending) -> int:

@@ -58,9 +58,9 @@ class Swept(Stored):
         return Ray(**options)
 
     def check_from(self, from_: str | None, *fields: str) -> None:
-        """Raise UsageError for options of runs beside --from, which runs nothing: those of the engine, and these fields."""
-        given = {name: getattr(self, name) for name in (*fields, "engine", "address", "cpus_per_run", "gpus_per_run")}
-        given = {name: value for name, value in given.items() if value is not None and (name, value) != ("engine", "local")}
+        """Raise UsageError for options of runs beside --from, which runs nothing: the store, those of the engine, and these fields."""
+        given = {name: getattr(self, name) for name in (*fields, "store", "engine", "address", "cpus_per_run", "gpus_per_run")}
+        given = {name: value for name, value in given.items() if value not in (None, getattr(Swept, name, None))}
         if from_ is not None and given:
             name, value = next(iter(given.items()))
             raise UsageError(f"--{name.replace('_', '-')} is {value} beside --from, which runs nothing, expected one of the two")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -72,8 +73,9 @@ class Interrogate(Drawn, Swept):
         """Return what is to be judged. Raises InputError for what has neither runs nor values."""
         from shattering.runs.store import Store
 
-        if Path(from_).suffix == ".parquet" and Path(from_).is_file():
-            return Path(from_)
+        path = Path(os.path.expanduser(from_))
+        if path.suffix == ".parquet" and path.is_file():
+            return path
         store = Store(from_)
         if not store.refresh():
             raise InputError(f"--from is {from_}, expected a folder of runs, or the values of a stored interrogation (a Parquet file)")

@@ -7,6 +7,7 @@ from pathlib import Path
 from shattering.cli.common import Stored, check_out, print_json, print_page
 from shattering.cli.options import Positional, Repeated
 from shattering.errors import InputError, printable
+from shattering.parameters import check_once
 from shattering.report.style import StyleName
 
 
@@ -74,6 +75,7 @@ class RetestRuns(Stored):
         check_out(self.out, is_folder=True)
         store = Store(self.store)
         runs = [store.find(name) for name in self.run] if self.run else store.runs()
+        check_once("--run", [run.run_id for run in runs])
         found = retest(runs, self.data)
         result = make_result(found)
         files = reproduce.write_result(result, self.out, self.style)

@@ -5,6 +5,7 @@ A field without a default has to be given. `Positional[…]` takes the words tha
 """
 
 import inspect
+import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
@@ -62,7 +63,7 @@ class Option:
             value = read(text, (str | None) if is_path and _is_optional(self.hint) else str if is_path else self.hint, self.name)
         except InputError as error:
             raise UsageError(str(error)) from None
-        return Path(value) if is_path and value is not None else value
+        return Path(os.path.expanduser(value)) if is_path and value is not None else value  # a shell leaves --out=~/x as it is
 
 
 def options_of(command: type) -> list[Option]:

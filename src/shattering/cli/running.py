@@ -1,5 +1,6 @@
 """Commands that run something: demo, run, sweep, paper."""
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -89,12 +90,12 @@ class RunOne(Stored):
     """Test on the training images where the dataset has no test split. Default: a fifth is held out."""
     channels: Literal["first", "last"] | None = None
     """Order of the axes in arrays of images. Default: by their lengths."""
-    labels: Annotated[float, "a probability of corruption", Range(0, 1)] = 0.0
-    """Probability of label corruption, 0 to 1."""
-    pixels: Literal["true", "shuffled", "random", "gaussian", "within-class", "columns", "shifted", "uniform", "unigram"] = "true"
-    """Randomization of the pixels."""
-    label_mode: Literal["redraw", "flip", "permute"] = "redraw"
-    """Way of corrupting labels."""
+    labels: Annotated[float, "a probability of corruption", Range(0, 1)] | None = None
+    """Probability of label corruption, 0 to 1. Default: 0."""
+    pixels: Literal["true", "shuffled", "random", "gaussian", "within-class", "columns", "shifted", "uniform", "unigram"] | None = None
+    """Randomization of the pixels. Default: true."""
+    label_mode: Literal["redraw", "flip", "permute"] | None = None
+    """Way of corrupting labels. Default: redraw."""
     permute_channels: bool = False
     """Permute all values of an image, not its pixels."""
     exchange: Literal["free", "within", "whole", "shift"] = "free"
@@ -210,7 +211,11 @@ class Sweep(Swept):
                 raise UsageError("sweep got neither a file nor an option, expected one or the other")
             axes = {_AXES[name]: read_axis(_AXES[name], text, f"--{name.replace('_', '-')}") for name, text in texts.items()}
             specs = grid(axes, read_settings(self.set, lists=True))
-        runs = sweep_with_overview(specs, Store(self.store), self.jobs, self.log, self.chosen_engine())
+        store = Store(self.store)
+        before = sum(store.of(spec).status == "done" for spec in specs) if self.log else 0
+        runs = sweep_with_overview(specs, store, self.jobs, self.log, self.chosen_engine())
+        if before:
+            print(f"{before} of {len(specs)} runs were done before, and are not logged again", file=sys.stderr)
         if not self.json:
             print_summary(runs, self.wide)
         return finish(runs, self.json, {})
@@ -297,6 +302,7 @@ class Paper(Swept):
 
         if self != Paper(store=self.store, from_=self.from_, json=self.json, wide=self.wide):
             raise UsageError("shattering paper lacks WHAT, expected --store, --from, --json and --wide alone without it")
+        self.check_from(self.from_)
         store = Store(self.store if self.from_ is None else self.from_)
         remedy = "`shattering paper table1` makes some in minutes, and --from names another store"
         without_runs = InputError(f"store {store.where} has no runs that a claim of the papers needs: {remedy}")

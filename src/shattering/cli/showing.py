@@ -81,7 +81,7 @@ class Show(Stored):
     """
 
     run: Positional[str]
-    """The start of a run's id or folder name."""
+    """The start of a run's id or folder name, or its folder."""
 
     def execute(self) -> int:
         from shattering.report.text import print_stored

@@ -123,7 +123,7 @@ def error_curves(runs: Runs, theirs: Sequence[tuple[str, float, float]] = (), na
     base = alt.Chart(data).encode(
         x=alt.X("labels:Q", title="label corruption", axis=alt.Axis(format="%")),
         **looks,
-        detail=["hyperparameters:N", "label_mode:N"],
+        detail=["subject:N", "label_mode:N"],
     )
     line = base.mark_line(point=True).encode(
         y=alt.Y(**share_axis("test error", "error")),
@@ -133,6 +133,8 @@ def error_curves(runs: Runs, theirs: Sequence[tuple[str, float, float]] = (), na
             alt.Tooltip("error:Q", format=".1%"),
             alt.Tooltip("test_sd:Q", format=".1%", title="sd over seeds"),
             alt.Tooltip("seeds:Q"),
+            alt.Tooltip("hyperparameters:N"),
+            alt.Tooltip("setting:N"),
         ],
     )
     bars = whiskers(base, "low", "high")

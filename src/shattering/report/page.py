@@ -29,7 +29,8 @@ from shattering.runs.stored import Found, Run, Unread, is_of_model
 from shattering.system.files import write_aside
 from shattering.version import VERSION
 
-SCORES = "Train and test scores of every run. Dashed line: chance. Grey band: 95 % of the accuracies of guesses on this test split."
+SCORES = "Train and test scores of every run."
+GUESSES = " Dashed line: chance. Grey band: 95 % of the accuracies of guesses on this test split."
 CAPTIONS = {
     "loss": "Training loss over steps, averaged over each epoch. A line ends where training stopped. The chart has true, half "
     "corrupted and random labels and the pixel randomizations; the table has all. Click a legend entry to single it out.",
@@ -76,7 +77,8 @@ def render(stored: Sequence[Found], title: str = "Randomization tests") -> str:
     strips, unseen = picture_strips(runs)
     groups = [{**subject, "title": subject_title(subject)} for subject in by_subject(rows)]
     some = f" The first {MOST_PANELS} of {len(groups)} configurations; the tables have all." if len(groups) > MOST_PANELS else ""
-    head = answer_runs(rows)._asdict() | {"scores_caption": SCORES + some, "cautions": ()}
+    guesses = GUESSES if any(row["chance"] for row in rows) else ""
+    head = answer_runs(rows)._asdict() | {"scores_caption": SCORES + guesses + some, "cautions": ()}
     context = {"verdicts": verdicts(rows), "groups": groups, "strips": strips, "unseen": unseen, "captions": CAPTIONS, **head}
     return render_template("report.html.j2", everything, title, charts, **context)
 

@@ -62,11 +62,21 @@ def run_scores(runs: Runs) -> Chart | None:
         True
     """
     subjects = by_subject(row for row in summary_rows(models_in(runs)) if row["seeds"])
-    panels = [_panel(subject, len(subjects) > 1) for subject in subjects[:MOST_PANELS]]
+    titles = _titles(subjects) if len(subjects) > 1 else [None] * len(subjects)
+    panels = [_panel(subject, title) for subject, title in zip(subjects[:MOST_PANELS], titles, strict=False)]
     return below(panels) if panels else None
 
 
-def _panel(subject: dict, is_titled: bool) -> Chart:
+def _titles(subjects: Sequence[dict]) -> list[str]:
+    """Return the title of each configuration, with the hyperparameters where titles would be the same."""
+    titles = [subject_title(subject) for subject in subjects]
+    return [
+        f"{title}, {subject['hyperparameters']}" if subject["hyperparameters"] and titles.count(title) > 1 else title
+        for title, subject in zip(titles, subjects, strict=True)
+    ]
+
+
+def _panel(subject: dict, title: str | None) -> Chart:
     """Draw the scores of one configuration."""
     points = [
         {"randomization": row["randomization"], "repeat": number, "split": split, "score": score}
@@ -81,4 +91,4 @@ def _panel(subject: dict, is_titled: bool) -> Chart:
         band = max(0.0, chance - half), chance + half
     order = names_of(row["randomization"] for row in subject["rows"])
     chart = score_rows(pd.DataFrame(points), order, f"{name or 'accuracy'} (higher is better)", {"chance": chance}, band, name is None)
-    return chart.properties(title=printable(subject_title(subject)), height=_LOW_ROW * len(order)) if is_titled else chart
+    return chart.properties(title=printable(title), height=_LOW_ROW * len(order)) if title else chart

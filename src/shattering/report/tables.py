@@ -10,16 +10,17 @@ from typing import get_args
 
 import pandas as pd
 
-from shattering.identity.names import digest_of, is_object
+from shattering.identity.names import digest_of, is_object, label
 from shattering.randomization import Pixels
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Runs, models_in
 from shattering.runs.stored import Run
+from shattering.stats import percent
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
 _SUBJECT = ("dataset", "model", "hyperparameters", "n_train", "setting")  # the configuration whose randomizations are compared
 _RANDOM = {"redraw": "random", "flip": "flipped", "permute": "permuted"}  # all labels of a label mode, in a word
-_SETTING = ("n_validation", "image_size", "folds", "scoring", "skip_corrupt", "hold_out")  # further fields of a specification
+_SETTING = ("n_validation", "image_size", "folds", "cv", "scoring", "skip_corrupt", "hold_out", "channels")  # further fields of a spec
 _RESULTS = (
     "train_accuracy",
     "test_accuracy",
@@ -99,7 +100,11 @@ def hyperparameters(run: Run) -> str:
 def _setting(run: Run) -> str:
     """Return the other fields of the specification that are not at their defaults, in words; "" if there are none."""
     values = {field.name: (getattr(run.spec, field.name), field.default) for field in fields(RunSpec) if field.name in _SETTING}
-    return ", ".join(f"{name} = {value}" for name, (value, default) in values.items() if value != default)
+    return ", ".join(f"{name} = {_called(value)}" for name, (value, default) in values.items() if value != default)
+
+
+def _called(value: object) -> object:
+    return label(value) if isinstance(value, str) and is_object(value) else value
 
 
 def summary_table(runs: Runs) -> pd.DataFrame:
@@ -139,6 +144,7 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
     """
     rows = [_row(run) | _subject_of(run) for run in runs]
     _join_unfinished(rows)
+    _tell_data_apart(rows)
     _tell_apart(rows)
 
     def key(row: dict) -> tuple:
@@ -151,14 +157,16 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
 def _subject_of(run: Run) -> dict:
     """Return the key of a run's group: its specification without seeds, fold and randomization.
 
-    With it come "exactly", which distinguishes datasets and models of the same name, and "seeds", which the folds of a seed share.
+    With it come "exactly", which distinguishes datasets and models of the same name, "seeds", which the folds of a seed share, and what
+    else tells runs apart.
     """
     spec = run.spec
     dataset, model = (_text(digest_of(name) if is_object(name) else name) for name in (spec.dataset, spec.model))
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
     subject = json.dumps([dataset, model, spec.model_name, hyperparameters(run), setting])
     seeds = (spec.seed, spec.resolved_data_seed, spec.resolved_noise_seed)
-    return {"subject": subject, "exactly": {"dataset": dataset, "model": model}, "seeds": seeds}
+    asked = {"fold": spec.fold, "n_test_asked": spec.n_test, "data": run.provenance.get("dataset_fingerprint")}
+    return {"subject": subject, "exactly": {"dataset": dataset, "model": model}, "seeds": seeds, **asked}
 
 
 def _join_unfinished(rows: list[dict]) -> None:
@@ -177,8 +185,25 @@ def _join_unfinished(rows: list[dict]) -> None:
         row["subject"] += row["dataset"]
 
 
+def _tell_data_apart(rows: list[dict]) -> None:
+    """Make subjects of their own of runs that differ in their data alone, as a file was changed between them.
+
+    Such runs have one specification, and would be averaged as if they were folds.
+    """
+    data: dict[tuple, set[str]] = {}
+    for row in rows:
+        if row["status"] == "done":
+            randomization = (row["pixels"], row["labels"], row["label_mode"], row["randomization"])
+            data.setdefault((row["subject"], row["seeds"], row["fold"], *randomization), set()).add(row["data"])
+    changed = {subject for (subject, *_), fingerprints in data.items() if len(fingerprints) > 1}
+    for row in rows:
+        if row["subject"] in changed and row["data"]:
+            row["subject"] += row["data"]
+            row["dataset"] += f" (data {row['data'][:8]})"
+
+
 def _tell_apart(rows: list[dict]) -> None:
-    """Give datasets and models of different subjects different names."""
+    """Give datasets and models of different subjects different names, and name the size of the test split where it differs."""
     called: dict[tuple, list[dict]] = {}
     for row in rows:
         called.setdefault(tuple(row[name] for name in _SUBJECT), []).append(row)
@@ -187,6 +212,9 @@ def _tell_apart(rows: list[dict]) -> None:
             if len({row["exactly"][name] for row in alike}) > 1:
                 for row in alike:
                     row[name] = f"{row[name]} ({row['exactly'][name]})"
+        if len({row["n_test_asked"] for row in alike}) > 1:
+            for row in alike:
+                row["setting"] = ", ".join(filter(None, [row["setting"], f"n_test = {row['n_test_asked'] or 'all'}"]))
 
 
 def _summary(rows: list[dict]) -> dict:
@@ -224,13 +252,14 @@ def by_subject(rows: Iterable[dict]) -> list[dict]:
     """Group summary rows by dataset, model, hyperparameters, n_train and setting.
 
     Returns:
-        One dictionary per group, with these five, n_test (None if no run is done) and rows.
+        One dictionary per group, with these five, n_test (None if no run is done), score (as in the rows that are done) and rows.
     """
     out = []
     for _, members in groupby(rows, lambda row: row["subject"]):
         members = list(members)
         n_test = next((row["n_test"] for row in members if row["n_test"]), None)
-        out.append({**{name: members[0][name] for name in _SUBJECT}, "n_test": n_test, "rows": members})
+        score = next((row["score"] for row in members if row["seeds"]), None)
+        out.append({**{name: members[0][name] for name in _SUBJECT}, "n_test": n_test, "score": score, "rows": members})
     return out
 
 
@@ -244,10 +273,16 @@ def subject_title(subject: dict) -> str:
 def verdicts(rows: Iterable[dict]) -> list[str]:
     """Return one sentence per subject that was trained on true and on fully random labels.
 
-    "Fits" means that every run classifies its whole training set as labelled at the end.
+    "Fits" means that every run classifies its whole training set as labelled at the end. Where sentences would begin alike, the model has
+    its hyperparameters and its setting beside it.
     """
     out = []
-    for subject in by_subject(rows):
+    subjects = by_subject(rows)
+    times = Counter((subject["model"], subject["dataset"], subject["n_train"]) for subject in subjects)
+    for subject in subjects:
+        more = ", ".join(filter(None, [subject["hyperparameters"], subject["setting"]]))
+        is_alone = times[subject["model"], subject["dataset"], subject["n_train"]] == 1
+        model = subject["model"] if is_alone or not more else f"{subject['model']} ({more})"
         plain = [row for row in subject["rows"] if row["pixels"] == "true" and row["seeds"] and row["score"] is None]
         true = next((row for row in plain if row["labels"] == 0), None)
         all_random = [row for row in plain if row["labels"] == 1]
@@ -256,9 +291,9 @@ def verdicts(rows: Iterable[dict]) -> list[str]:
         for random in all_random:
             name = "random labels" if len(all_random) == 1 else f"{_RANDOM[random['label_mode']]} labels"
             fits = random["fitted"] == random["runs"]
-            what = f"fits {name}" if fits else f"does not fit all {name} ({random['train_accuracy']:.1%} of them)"
+            what = f"fits {name}" if fits else f"does not fit all {name} ({percent(random['train_accuracy'])} of them)"
             out.append(
-                f"{subject['model']} {what} on {subject['n_train']:,} examples of {subject['dataset']}: test accuracy "
+                f"{model} {what} on {subject['n_train']:,} examples of {subject['dataset']}: test accuracy "
                 f"{random['test_accuracy']:.1%} (chance {random['chance']:.1%}), against {true['test_accuracy']:.1%} on the original data."
             )
     return out

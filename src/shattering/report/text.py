@@ -77,7 +77,8 @@ def print_summary(runs: Sequence[Run], wide: bool = False) -> None:
         titles = [subject_title(subject), *([subject["hyperparameters"]] if subject["hyperparameters"] else [])]
         print(*(line for title in titles for line in wrapped(printable(title))), "", sep="\n")
         cells = [[printable(cell) for cell in _cells(row)] for row in subject["rows"]]
-        print_table(TextTable(_SUMMARY, cells, frozenset(range(1, len(_SUMMARY))), range(len(_SUMMARY))), wide)
+        labels = _SUMMARY if subject["score"] is None else [name.removesuffix(" %") for name in _SUMMARY]
+        print_table(TextTable(labels, cells, frozenset(range(1, len(_SUMMARY))), range(len(_SUMMARY))), wide)
         print()
     for sentence in verdicts(rows):
         print(*wrapped(printable(sentence)), sep="\n")
@@ -90,7 +91,8 @@ def _cells(row: dict) -> list[str]:
         return [row["randomization"], "–", "–", "–", "–", seeds]
     train, test, fit = row["train_accuracy"], row["test_accuracy"], row["epochs_to_fit"]
     if row["score"] is not None:
-        scores = [f"{value:.3g} {row['score']}" for value in (train, test)]
+        spread = "" if row["test_sd"] is None else f" ± {row['test_sd']:.2g}"
+        scores = [f"{train:.3g} {row['score']}", f"{test:.3g}{spread} {row['score']}"]
         return [row["randomization"], *scores, f"{train - test:.3g}", "–" if fit is None else f"{fit:.4g}", seeds]
     spread = "" if row["test_sd"] is None else f" ± {100 * row['test_sd']:.1f}"
     numbers = [f"{100 * train:.1f}", f"{100 * test:.1f}{spread}", f"{100 * (train - test):.1f}", "–" if fit is None else f"{fit:.4g}"]

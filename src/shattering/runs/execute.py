@@ -1,6 +1,7 @@
 """`run`: execute a spec once, and store what came of it."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,7 +14,7 @@ from PIL import Image
 
 from shattering.data.preprocess import to_float
 from shattering.data.split import Split
-from shattering.errors import InputError, blamed
+from shattering.errors import InputError, blamed, printable
 from shattering.identity.files import read_once
 from shattering.learners.own import record_of
 from shattering.learners.train.ranks import Ranks, joined
@@ -63,8 +64,8 @@ def run(
         on_epoch: called with each row of the history.
         log: loggers: "tensorboard:FOLDER", "mlflow:sqlite:///FILE.db" ("mlflow" uses MLflow's environment variables),
             "wandb:PROJECT", an object that follows `Logger`, or a list of these. Logging is not part of the run's identity: a run
-            that is done is not logged again, and one that resumes goes on in the same run of the logger. A logger that fails is
-            left out with a warning; the run goes on.
+            that is done is not logged again, which a warning says, and one that resumes goes on in the same run of the logger. A
+            logger that fails is left out with a warning; the run goes on.
         objects: the objects that the spec names.
         wait: True waits for another process that executes the run; False raises `Busy`.
         progress: see `shattering.system.progress`. None and True show a line with the time that is left, in a terminal or a notebook;
@@ -96,6 +97,8 @@ def run(
             return ranks.world == 1 or type(error) is not RuntimeError  # the loss of another process is a RuntimeError
 
         with store.executing(spec, is_failure, wait) as (folder, missing):
+            if loggers and not missing:
+                warnings.warn(printable(f"run {folder.name} was done before, and is not logged again"), stacklevel=2)
             if ranks.agree(missing):
                 with Progress("", 1, progress) as shown:
                     seen = _seen(on_epoch, shown, spec, objects)

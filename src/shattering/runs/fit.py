@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from sklearn.base import BaseEstimator
 
+from shattering import seeds
 from shattering.data import subsets
 from shattering.data.dataset import Dataset
 from shattering.data.exchange import ExchangeFunction
@@ -128,7 +129,8 @@ def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Evaluate
     with _noted(before_training=False):  # whatever the model's code has called
         test = replace(data.test, labels=data.test.true_labels)  # as for test_accuracy; those of folds are randomized
         clock = time.perf_counter()
-        fit_split(model, data.train, test=test, validation=data.validation, **watch)
+        with seeds.everywhere(spec.seed):  # that code which is not ours may draw from
+            fit_split(model, data.train, test=test, validation=data.validation, **watch)
         fit_seconds = time.perf_counter() - clock
         result, predicted = _result(spec, data, model, record_of(model), objects)
         fitted = Evaluated(data, fingerprint, model, result, fit_seconds, predicted)

@@ -15,6 +15,7 @@ from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
 _NOISE = tuple(f.name for f in fields(Randomization))
+_IDLE_WITHOUT = {"label_mode": ("labels",), "permute_channels": ("pixels",), "noise_seed": ("labels", "pixels")}
 _TYPES = {name: hint for name, hint in field_types(RunSpec).items() if name not in ("randomization", "params")} | field_types(Randomization)
 
 
@@ -26,7 +27,8 @@ def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None)
         params: the same for the model's parameters. A value that is itself a list is written as a list in a list.
 
     Raises:
-        InputError: for unknown fields, empty lists, repeated values in a list, and values out of range.
+        InputError: for unknown fields, empty lists, repeated values in a list, values out of range, and fields that say how to
+            randomize where neither labels nor pixels is given.
 
     Example:
         >>> from shattering import grid
@@ -48,7 +50,18 @@ def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None)
         chosen = by_model[models.index(fields_.get("model", RunSpec.model))]
         numbers = values[len(lists) :]
         specs.append(_spec(fields_, {name: of[number] for (name, of), number in zip(chosen.items(), numbers, strict=True)}))
+    _check_not_idle(lists)
     return specs
+
+
+def _check_not_idle(lists: Mapping[str, list[Any]]) -> None:
+    """Raise InputError for a field that says how to randomize, where the fields that say what to randomize are not given."""
+    default = RunSpec(check=False)
+    for name, needed in _IDLE_WITHOUT.items():
+        unlike = [value for value in lists.get(name, ()) if value not in (getattr(default.randomization, name, None), None)]
+        if unlike and not any(other in lists for other in needed):
+            beside = " or ".join(needed)
+            raise InputError(f"{name} is {shown(unlike[0])} without {beside}, expected {beside} beside it: alone it changes nothing")
 
 
 def _listed(name: str, value: object) -> list[Any]:

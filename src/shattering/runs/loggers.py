@@ -58,7 +58,7 @@ class TensorBoard:
         if not folder:
             raise InputError("log 'tensorboard' names no folder, expected tensorboard:FOLDER")
         _require("tensorboard", "tensorboard")
-        self.folder = Path(folder)
+        self.folder = Path(os.path.expanduser(folder))  # no shell replaces the ~ of tensorboard:~/events
 
     def start(self, parameters: Mapping[str, Any]) -> None:
         from torch.utils.tensorboard import SummaryWriter

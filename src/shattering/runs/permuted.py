@@ -90,7 +90,8 @@ class Copies:
 
     def _score(self, data: Dataset, seed: int) -> float:
         fits, test = self.fits, data.test
-        model = fit_split(fits.build(self.objects, seed), data.train)
+        with seeds.everywhere(seed):  # as `evaluate` does
+            model = fit_split(fits.build(self.objects, seed), data.train)
         randomized = randomized_test_labels(fits, test, seed, self.objects)
         return null_score(fits, model, test, randomized, self.objects)
 

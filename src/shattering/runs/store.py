@@ -44,7 +44,7 @@ class Store:
 
     Args:
         root: a folder, or a URL that fsspec knows, such as "s3://BUCKET/PREFIX" or "gs://BUCKET/PREFIX". A URL is mirrored in a
-            folder of the user's cache, where runs are executed and read; see `shattering.runs.remote.Remote`.
+            folder of the user's cache, where runs are executed and read; see `shattering.runs.remote.Remote`. "~" is the home folder.
 
     Raises:
         InputError: for a root that is neither a folder, nor can become one, nor a URL.
@@ -60,7 +60,7 @@ class Store:
 
     def __init__(self, root: str | Path = "runs"):
         check("store", root, Annotated[str | os.PathLike, "a folder or a URL"])
-        self.remote, self.root = None, Path(root)
+        self.remote, self.root = None, Path(os.path.expanduser(root))
         if not str(root) or "\0" in str(root):
             raise InputError(f"store is {str(root)!r}, expected a folder or a URL")
         if "://" in str(root):
@@ -115,9 +115,14 @@ class Store:
         return each_once([stored for folder in self._folders() if (stored := self.read(folder))], f"store {self.where}")
 
     def find(self, text: str) -> Run[Any]:
-        """Return the one run whose id or folder name starts with text. Raises InputError if there is not one, or it is unreadable."""
+        """Return the one run whose id or folder name starts with text, or whose folder's path it is.
+
+        Raises InputError if there is not one, or it is unreadable.
+        """
         check("run", text, str)
         self.refresh()
+        path = os.path.realpath(text) if os.sep in text and "\0" not in text else ""
+        text = os.path.basename(path) if os.path.dirname(path) == os.path.realpath(self.root) else text
         folders = [folder for folder in self._folders() if folder.name.startswith(text) or id_in(folder).startswith(text)]
         hits = [stored for folder in folders if (stored := self.read(folder))]
         if len(hits) != 1:
@@ -234,6 +239,10 @@ class Store:
         read. wait: as for `lock`.
         """
         folder, new_store = self.folder(spec), not self.root.exists()
+        if not self.remote and (folder / "result.json").exists():  # it does not change any more, and the store may be read-only
+            check_readable(self._here(spec, folder))
+            yield folder, False
+            return
         with self.lock(folder, wait):
             if self.remote:
                 self.remote.fetch(folder, checkpoint=True)

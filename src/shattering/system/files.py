@@ -44,8 +44,10 @@ def write_aside(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file that the user has named in the same way, and make its folder if it is missing.
 
     A link is followed, and a device, a pipe or /dev/stdout is written into. Raises InputError for a folder, for a file in the place
-    of a folder, and for a pipe that nobody reads.
+    of a folder, for a path that begins with "~", and for a pipe that nobody reads.
     """
+    if path.parts[:1] == ("~",):
+        raise InputError(f"{path} begins with ~, which only a shell replaces, expected the home folder: {os.path.expanduser(path)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
