@@ -63,7 +63,7 @@ def test_fits_that_draw_from_global_generators_follow_the_seed(tmp_path):
     spec, store = spec_for(by_name, folds=3, fold=0), Store(tmp_path / "together")
     rows = scores_of(run(spec, store, objects=by_name))
     for row in rows:
-        random.seed(1)
+        random.random()  # where the generators are does not matter
         results = [run(replace(spec.at(row["seed"]), fold=fold), Store(tmp_path / "alone"), objects=by_name).result for fold in range(3)]
         assert row["score"] == pytest.approx(np.mean([result["test_accuracy_on_corrupted_labels"] for result in results]), abs=1e-15)
     assert len({row["score"] for row in rows}) > 1

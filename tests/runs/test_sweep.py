@@ -13,7 +13,7 @@ import pytest
 import torch
 from sklearn.naive_bayes import GaussianNB
 
-from shattering import InputError, Randomization, RunSpec, Store, run, sweep
+from shattering import InputError, Randomization, RunSpec, Store, run, seeds, sweep
 from shattering.identity.names import name_of
 from shattering.runs import attempts, local
 from shattering.runs.store import Busy
@@ -185,7 +185,10 @@ def test_runs_of_one_process_find_it_as_new(tmp_path, monkeypatch, reused, proce
     assert [r.status for r in runs] == ["done"] * 3
     found = [json.loads(line) for line in file.read_text().splitlines()]
     assert len({pid for pid, _ in found}) == processes
-    assert found[0][1] == found[1][1] == found[2][1]
+    assert found[0][1][2:] == found[1][1][2:] == found[2][1][2:]
+    for spec, (_, (first, second, *_)) in zip(specs, found, strict=True):
+        with seeds.everywhere(spec.seed):
+            assert [first, second] == [torch.rand(1).item(), np.random.rand()]  # noqa: NPY002
 
 
 def test_a_process_that_dies_between_runs_is_replaced(tmp_path):
