@@ -249,6 +249,8 @@ def test_a_batch_ends_with_the_budget_and_keeps_its_scores(monkeypatch):
         ({"cv": KFold(61)}, "cv, KFold, cannot cut 60 examples"),
         ({"cv": KFold(3, shuffle=True, random_state=np.random.RandomState(0))}, "has a generator as random_state"),
         ({"stop_after": 0}, "stop_after is 0"),
+        ({"stop_after": 9}, "stop_after is 9, expected at most 8, the number of permutations"),
+        ({"stop_after": 1, "randomizations": ["random-labels"]}, "stop_after is 1, expected none: no permutation test is compared"),
     ],
 )
 def test_bad_arguments(arguments, said):

@@ -16,7 +16,7 @@ from shattering.compare.duplicates import find_duplicates, find_shared_groups
 from shattering.compare.execution import Execution
 from shattering.compare.folds import as_splitter
 from shattering.compare.permutation import read_permutations, read_repeat
-from shattering.compare.plan import Plan, count_repeats, exchanged_all, find_randomizations
+from shattering.compare.plan import Plan, check_stop_after, count_repeats, exchanged_all, find_randomizations
 from shattering.compare.repeat import Repeat
 from shattering.compare.result import RandomizationTest
 from shattering.compare.stored_scores import admissible_orders, best_constant, zero_refit_of
@@ -185,6 +185,7 @@ def randomization_test(
     reading["channels"] = None if source is None else channels  # arrays are a dataset by now
     base = replace(base, **reading, n_train=n_train, n_test=n_test)
     counts = count_repeats(find_randomizations(randomizations, dataset.train), n_permutations)
+    check_stop_after(stop_after, counts)
     counts = exchanged_all(counts, how)
     base, left_out = shrink_to_budget(base, by_name, 1 + sum(counts.values()), 1 + len(counts), clock)
     if callable(exchange) and base.n_train != n_train:

@@ -222,3 +222,11 @@ def count_repeats(randomizations: Sequence[Randomization], n_permutations: int |
     for n in counts.values():
         check("n_permutations", n, Count)
     return {r: int(n) for r, n in counts.items()}
+
+
+def check_stop_after(stop_after: int | None, counts: Mapping[Randomization, int]) -> None:
+    """Raise InputError for a stop that no permutation test can reach, so that it would have no effect. counts: of `count_repeats`."""
+    permutations = max((n for r, n in counts.items() if null_of(r)), default=0)
+    if stop_after is not None and stop_after > permutations:
+        expected = f"at most {permutations}, the number of permutations" if permutations else "none: no permutation test is compared"
+        raise InputError(f"stop_after is {stop_after}, expected {expected}")

@@ -90,7 +90,8 @@ def choose(
     if measures is None:
         return dict(known)
     if isinstance(measures, str) or not isinstance(measures, (Mapping, Sequence)) or not measures:
-        raise InputError(f"measures is {shown(measures)}, expected a list of names or a mapping from names to functions")
+        pair = "; inputs and labels are one argument, (inputs, labels)" if hasattr(measures, "shape") else ""
+        raise InputError(f"measures is {shown(measures)}, expected a list of names or a mapping from names to functions{pair}")
     if not isinstance(measures, Mapping):
         for name in measures:
             if not isinstance(name, str) or name not in known:
