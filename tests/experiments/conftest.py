@@ -31,7 +31,7 @@ TINY = replace(
         conv_select=16,
         n_study=60,
         n_study_test=40,
-        norm_gammas={"raw": 0.2, "gabor": 2.0},
+        norm_gammas={"raw": (0.2,), "gabor": (2.0, 2.5)},
     ),
     capacity=CapacityScale(
         dataset="digits",

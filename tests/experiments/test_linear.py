@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -9,9 +10,10 @@ from shattering import Store, sweep
 from shattering.cli import main
 from shattering.experiments import norm, reproduce, table3, table3_conv
 from shattering.experiments.catalogue import find_experiments
-from shattering.experiments.experiment import Runs
+from shattering.experiments.experiment import Outcome, Runs
 from shattering.experiments.reference import N_TRAIN, TABLE_3
 from shattering.experiments.scales import SCALES
+from shattering.runs.stored import Run
 from tests.experiments.conftest import TINY, written
 
 LINEAR = find_experiments("all-linear")
@@ -206,3 +208,20 @@ def test_commands(tmp_path, capsys, monkeypatch, linear_store):
     assert main(["show", "hessian", "--store", str(linear_store.root), "--json"]) == 0
     assert len(json.loads(capsys.readouterr().out)["table"]) == 360
     assert main(["report", "--store", str(linear_store.root), "--out", "report.html"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("norms", "verdict"),
+    [((370.0, 389.0), "holds"), ((370.0, None), "missing"), ((389.0, None), "holds"), ((370.0, 420.0), "does not hold")],
+    ids=["at one of two", "perhaps at another", "whatever the other shows", "at none"],
+)
+def test_the_norms_of_the_paper_are_sought_at_several_bandwidths(norms, verdict):
+    sizes = {("raw", 0.1): 220.0, ("gabor", 2.3): norms[0], ("gabor", 2.2): norms[1]}
+    rows = {table3.kernel_of(row): row for row in TABLE_3 if not row.regularized}
+    result = {"n_train": norm.N_TRAIN, "test_accuracy": 0.995}
+    spec = norm.norm_specs(SCALES["full"].kernels)["gabor", 2.3]
+    tried = {
+        key: Outcome([Run(spec, Path(), "missing") if size is None else Run(spec, Path(), "done", result | {"norm": size})])
+        for key, size in sizes.items()
+    }
+    assert norm._claim_of_norms(tried, rows).verdict == verdict
