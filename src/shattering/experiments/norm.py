@@ -115,7 +115,7 @@ def _claim_of_norms(tried: dict[tuple[str, float], Outcome], theirs: dict[str, r
     """Judge, of each kernel, the bandwidth whose norm is the nearest to the paper's."""
     keys = dict.fromkeys(key for key, _ in tried)
     rows = {KERNELS[key].title: theirs[key] for key in keys}
-    near = {key: _nearest([outcome for (of, _), outcome in tried.items() if of == key], theirs[key].norm) for key in keys}
+    near = {key: _nearest([outcome for (of, _), outcome in tried.items() if of == key], theirs[key]) for key in keys}
     n = next((outcome.done[0].result["n_train"] for outcome in near.values() if outcome.done), N_TRAIN)
     return judge(
         "norms of about 220 and 390",
@@ -131,8 +131,10 @@ def _claim_of_norms(tried: dict[tuple[str, float], Outcome], theirs: dict[str, r
     )
 
 
-def _nearest(tried: list[Outcome], norm: float) -> Outcome:
+def _nearest(tried: list[Outcome], row: reference.Table3Row) -> Outcome:
     """Return the outcome whose norm is the nearest to the paper's; one that is missing if none is near and that one may be."""
+    norm = row.norm
+    assert norm is not None, "the paper gives one for these rows"
     found = [(inf if (size := outcome.mean("norm")) is None else abs(size - norm)) for outcome in tried]
     missing = [outcome for outcome, apart in zip(tried, found, strict=True) if apart == inf]
     return missing[0] if missing and min(found) > NEAR * norm else tried[found.index(min(found))]
