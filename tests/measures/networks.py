@@ -113,6 +113,17 @@ def small_data(seed: int = 0, n: int = 30, d: int = 3, k: int = 3) -> tuple[torc
     return torch.randn(n, d, generator=generator, dtype=torch.float64), torch.arange(n) % k
 
 
+class Tokens(nn.Module):
+    """Inputs that are whole numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.last = nn.Embedding(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(self.table(x).mean(1))
+
+
 class Normalized(nn.Module):
     """A small convolutional network with batch normalization, whose statistics are those of the digits."""
 

@@ -16,7 +16,7 @@ from shattering import MEASURES
 from shattering.measures import margins, norms
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import as_fitted
-from tests.measures.networks import NETWORKS, fitted, of_module, small_data, small_relu
+from tests.measures.networks import NETWORKS, Tokens, fitted, of_module, small_data, small_relu
 
 RESCALED = [name for name, entry in MEASURES.items() if "r" in entry.invariance and entry.at.split(":")[0] in ("norms", "margins")]
 SCALED = [name for name, entry in MEASURES.items() if "s" in entry.invariance and entry.at.split(":")[0] in ("norms", "margins")]
@@ -339,14 +339,6 @@ def test_a_buffer_that_is_not_its_own_square_is_a_reason_for_no_path_norm():
 
 
 def test_distances_leave_out_no_embedding():
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.table, self.last = nn.Embedding(5, 4), nn.Linear(4, 3)
-
-        def forward(self, x):
-            return self.last(self.table(x).mean(1))
-
     made = as_fitted(Tokens(), (torch.arange(24).view(6, 4) % 5, torch.arange(6) % 3), initial=Tokens())
     for function in (norms.parameter_norm, norms.distance, norms.angular_distance):
         with pytest.raises(NotComputable, match=r"weight table.weight is not that of a linear layer"):

@@ -12,7 +12,7 @@ from shattering.measures import sensitivity
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import as_fitted
 from shattering.measures.sensitivity import critical_sample_ratio, geometric_complexity, jacobian_norm, noise_sensitivity
-from tests.measures.networks import TINY, of_module, rescaled_relu, small_data, small_relu, tiny
+from tests.measures.networks import TINY, Tokens, of_module, rescaled_relu, small_data, small_relu, tiny
 
 MEASURES = (jacobian_norm, geometric_complexity, critical_sample_ratio, noise_sensitivity)
 
@@ -117,17 +117,6 @@ def test_float32_and_float64_agree(name):
     single, double = tiny(name, torch.float32), tiny(name)
     assert critical_sample_ratio(single) == pytest.approx(critical_sample_ratio(double), abs=0.026)  # one of 40
     assert noise_sensitivity(single) == pytest.approx(noise_sensitivity(double), rel=1e-3)
-
-
-class Tokens(nn.Module):
-    """Inputs that are whole numbers."""
-
-    def __init__(self):
-        super().__init__()
-        self.table, self.last = nn.Embedding(5, 4), nn.Linear(4, 3)
-
-    def forward(self, x):
-        return self.last(self.table(x).mean(1))
 
 
 def test_reasons():
