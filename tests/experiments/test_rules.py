@@ -15,7 +15,7 @@ from shattering.experiments import figure1a, figure1b, figure1c, figure2b, refer
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS, find_experiments
 from shattering.experiments.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, judge, not_annealed, show
 from shattering.experiments.reproduce import experiment_specs, find_experiment, settles
-from shattering.experiments.scales import NETWORKS, SCALES, CifarScale
+from shattering.experiments.scales import CORRUPTIONS, NETWORKS, SCALES, CifarScale
 from shattering.report.charts import to_spec
 from shattering.runs.fit import early_stopping
 from shattering.runs.spec import MODEL_KEY
@@ -402,6 +402,16 @@ def test_at_full_scale_compared_accuracies_have_three_seeds_and_no_run_is_anothe
     assert few_seeds(Made(as_in_the_paper, full).outcome(figure2b.specs(full)).runs) is None
     for name in ("figure1a", "figure1b", "figure1c", "table4"):
         assert find_experiment(name).specs(full) == find_experiment(name).specs(without)
+
+
+def test_compared_times_to_overfit_have_two_seeds_where_a_scale_says_so():
+    small = SCALES["small"]
+    for p in CORRUPTIONS:
+        runs = [spec for spec in figure1b.specs(small) if spec.randomization.labels == p]
+        assert {spec.seed for spec in runs if spec.model_name == "inception"} == {0, 1}
+    once = replace(small, cifar=replace(small.cifar, timed_seeds=1))
+    assert {spec.seed for spec in figure1b.specs(once) if spec.model_name == "inception"} == {0}
+    assert few_seeds(Made(as_in_the_paper, SCALES["full"]).outcome(figure1b.specs(SCALES["full"])).runs, least=2) is None
 
 
 def test_claims_on_missing_runs_are_not_judged():

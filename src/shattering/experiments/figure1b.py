@@ -41,12 +41,16 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """List all runs of figures 1b and 1c."""
-    return [spec for p in sorted(CORRUPTIONS, reverse=True) for network in NETWORKS for spec in scale.cifar.specs(network, labels=p)]
+    return [spec for p in sorted(CORRUPTIONS, reverse=True) for network in NETWORKS for spec in _specs(scale, network, p)]
+
+
+def _specs(scale: Scale, network: str, p: float) -> list[RunSpec]:
+    return scale.cifar.specs(network, labels=p, least=scale.cifar.timed_seeds)
 
 
 def outcomes(scale: Scale, runs: Runs) -> dict[str, dict[float, Outcome]]:
     """Look up the runs by network and label corruption."""
-    return {network: {p: runs.outcome(scale.cifar.specs(network, labels=p)) for p in CORRUPTIONS} for network in NETWORKS}
+    return {network: {p: runs.outcome(_specs(scale, network, p)) for p in CORRUPTIONS} for network in NETWORKS}
 
 
 def time_to_overfit(history: pd.DataFrame, accuracy: Share = OVERFIT) -> int | None:
@@ -106,7 +110,7 @@ def paired(one: Outcome, other: Outcome) -> list[tuple[Run, Run]]:
 
 def pairs(scale: Scale, runs: Runs, network: str) -> list[tuple[Run, Run]]:
     """Return the runs of a network on original and on random labels, by seed, that are done."""
-    one, other = (runs.outcome(scale.cifar.specs(network, labels=p)) for p in (0.0, 1.0))
+    one, other = (runs.outcome(_specs(scale, network, p)) for p in (0.0, 1.0))
     return paired(one, other)
 
 

@@ -29,6 +29,7 @@ class CifarScale:
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
         compared_seeds: the least number of seeds where test accuracies on original labels are compared: in table 1 and figure 2b.
+        timed_seeds: the least number of seeds where times to overfit are compared over label corruption: in figures 1b and 1c.
         precision: of the convolutional networks.
 
     Example:
@@ -47,6 +48,7 @@ class CifarScale:
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
     compared_seeds: int = 1
+    timed_seeds: int = 1
     precision: str = "float32"
 
     def specs(
@@ -272,6 +274,8 @@ SMALL = Scale(
         random_epochs={"inception-no-bn": 300},
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
+        compared_seeds=3,
+        timed_seeds=2,
         precision="bfloat16",
     ),
     imagenet=ImageNetScale(
@@ -316,6 +320,7 @@ FULL = Scale(
         epochs=dict.fromkeys(CONVOLUTIONAL, 60),
         seeds={"mlp-1x512": 2, "mlp-3x512": 2},
         compared_seeds=3,
+        timed_seeds=2,
         precision="bfloat16",
     ),
     imagenet=ImageNetScale(
