@@ -1,5 +1,6 @@
 import inspect
 
+import pandas as pd
 import pytest
 
 from shattering import InputError, Store, run, sweep
@@ -50,6 +51,9 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
         (("alchemy",), "unknown study 'alchemy'; known: .*hessian"),
         (("hessian", {"m": 1}), "unknown parameter of study 'hessian': 'm'; known: d, n"),
         (("hessian", {"n": float("nan")}), "n is nan, expected a finite number"),
+        (("hessian", {"n": 0}), "n is 0, expected a whole number of at least 1"),
+        (("hessian", {"n": "40"}), "n is '40', expected a whole number"),
+        (("stability", {"labels": 1.5}), "labels is 1.5, expected a number in 0…1"),
         (("hessian", {}, -1), "seed is -1"),
     ],
 )
@@ -66,6 +70,15 @@ def test_a_study_is_known_by_what_determines_it():
     assert StudySpec.from_json(spec.to_json()) == spec
     with pytest.raises(InputError, match="unknown field of a study's specification: 'sed'"):
         StudySpec.from_json({"study": "hessian", "sed": 1})
+
+
+def test_a_number_that_is_not_finite_is_named(tmp_path, monkeypatch):
+    def run_study(seed: int, *, n: int = 1):
+        return {"data": "none", "error": float("inf")}, pd.DataFrame()
+
+    monkeypatch.setattr("shattering.runs.study.find_study", lambda name: run_study)
+    with pytest.raises(InputError, match=r"^study 'hessian': error is inf, expected a finite number$"):
+        run(StudySpec("hessian"), Store(tmp_path))
 
 
 def test_a_study_that_fails_says_why(tmp_path):

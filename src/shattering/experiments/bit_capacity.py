@@ -148,7 +148,7 @@ def run_study(
     seed: int,
     *,
     dataset: str = "digits",
-    n: int = 200,
+    n: Count = 200,
     model: str = "network",
     params: Mapping | None = None,
     labels: Labels = "random",

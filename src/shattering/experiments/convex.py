@@ -8,6 +8,7 @@ from shattering import seeds
 from shattering.errors import InputError
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count, NotNegative
 from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
@@ -22,7 +23,7 @@ COLUMNS = (Column("way", "regularization"), Column("error", "excess test error",
 
 
 def run_study(
-    seed: int, *, n: int = 100, d: int = 90, noise: float = 1.0, repeats: int = 20, steps: int = 20_000
+    seed: int, *, n: Count = 100, d: Count = 90, noise: NotNegative = 1.0, repeats: Count = 20, steps: Count = 20_000
 ) -> tuple[dict, pd.DataFrame]:
     """Fit least squares without regularization, with ridge, and by gradient descent that is stopped early.
 

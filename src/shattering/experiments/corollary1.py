@@ -10,6 +10,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.relu_points import random_labels, survey_distinct, to_check
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count
 from shattering.relu.direction import CANDIDATES, best_of, turned
 from shattering.relu.hinges import interpolate
 from shattering.relu.networks import build_network, forward_in_blocks
@@ -34,10 +35,10 @@ def run_study(
     seed: int,
     *,
     dataset: str = "digits",
-    n: int | None = None,
-    d: int = 3072,
-    classes: int = 10,
-    depths: Sequence[int] = (2, 3, 4, 8, 16, 64),
+    n: Count | None = None,
+    d: Count = 3072,
+    classes: Count = 10,
+    depths: Sequence[Count] = (2, 3, 4, 8, 16, 64),
 ) -> tuple[dict, pd.DataFrame]:
     """Build networks of several depths for the random labels of theorem 1's study.
 

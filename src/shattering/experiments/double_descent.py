@@ -14,6 +14,7 @@ from shattering.data.load import load_dataset
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.points import about, points_of
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count, Share
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, reference, series, share_axis, spread, whiskers
 from shattering.runs.stored import Run
@@ -32,7 +33,7 @@ COLUMNS = (
 
 
 def run_study(
-    seed: int, *, dataset: str = "digits", n: int = 500, n_test: int = 500, labels: float = 0.0, widths: Sequence[int] = ()
+    seed: int, *, dataset: str = "digits", n: Count = 500, n_test: Count = 500, labels: Share = 0.0, widths: Sequence[Count] = ()
 ) -> tuple[dict, pd.DataFrame]:
     """Compute the test error over the number of random features, through the interpolation threshold at n features.
 

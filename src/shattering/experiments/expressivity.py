@@ -8,6 +8,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.learners.relu import ReluInterpolator
+from shattering.parameters import Count
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, series
 from shattering.runs.study import StudySpec
 
@@ -26,7 +27,7 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, d: int = 100, sizes: tuple[int, ...] = SIZES) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, d: Count = 100, sizes: tuple[Count, ...] = SIZES) -> tuple[dict, pd.DataFrame]:
     """Represent real functions of a sample by the network of theorem 1, and by one with n hidden units of their own directions.
 
     The points and targets are Gaussian. In the larger network, as in constructions before the paper's, each hidden unit has d weights and

@@ -11,6 +11,7 @@ from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
 from shattering.learners.relu import ReluInterpolator
+from shattering.parameters import Count
 from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 
@@ -25,7 +26,7 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, dataset: str = "digits", n: int = 300, draws: int = 5) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, dataset: str = "digits", n: Count = 300, draws: Count = 5) -> tuple[dict, pd.DataFrame]:
     """Fit random signs times γ, at scales γ, by the two-layer network of theorem 1.
 
     n points are γ-shattered by a class if for all signs some function is at least γ above a level where the sign is 1, and at least γ

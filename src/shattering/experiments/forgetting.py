@@ -14,7 +14,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, few_seeds, judge
 from shattering.experiments.scales import Scale
-from shattering.parameters import Range, check
+from shattering.parameters import Count, Range, check
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, series, spread, whiskers
 from shattering.runs.stored import Run
@@ -34,7 +34,7 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, dataset: str = "digits", n: int = 500, epochs: int = 60, trainings: int = 4) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, dataset: str = "digits", n: Count = 500, epochs: Count = 60, trainings: Count = 4) -> tuple[dict, pd.DataFrame]:
     """Count how often examples are forgotten, and how far trainings agree on which are learned early.
 
     An example is forgotten when it is predicted right after an epoch and wrong after the next (Toneva et al.). Trainings differ in their

@@ -10,6 +10,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count, NotNegative
 from shattering.report.charts import SIZE, Chart, names_of, series
 from shattering.runs.study import StudySpec
 
@@ -39,7 +40,7 @@ def _descend(X: np.ndarray, y: np.ndarray, w: np.ndarray, method: str, seed: int
                 w = w - rate * (X[i] @ w - y[i]) * X[i]
 
 
-def run_study(seed: int, *, n: int = 100, d: int = 400, passes: int = 400, offset: float = 0.5) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, n: Count = 100, d: Count = 400, passes: Count = 400, offset: NotNegative = 0.5) -> tuple[dict, pd.DataFrame]:
     """Run gradient descent and SGD on n Gaussian points with d features, from zero and from elsewhere.
 
     Distances are from the minimum-norm solution X'(XX')^-1 y, in units of its norm.

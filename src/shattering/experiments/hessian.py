@@ -9,6 +9,7 @@ from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.linear_problem import linear_problem
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count
 from shattering.report.charts import SIZE, Chart, names_of, series
 from shattering.runs.study import StudySpec
 
@@ -24,7 +25,7 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, n: int = 40, d: int = 120) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, n: Count = 40, d: Count = 120) -> tuple[dict, pd.DataFrame]:
     """Compute the Hessian of the mean squared error at three interpolating solutions, by automatic differentiation.
 
     The solutions are the one of least norm, the one that gradient descent finds from far away, and one that also

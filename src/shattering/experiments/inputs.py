@@ -10,6 +10,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, series
 from shattering.runs.study import StudySpec
@@ -26,7 +27,7 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, dataset: str = "digits", n: int = 300) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, dataset: str = "digits", n: Count = 300) -> tuple[dict, pd.DataFrame]:
     """Measure distances between images of one category, and how far random labels are from a separating plane.
 
     Images are standardized one by one, as networks see them, so that all kinds have the same norm; distances and margins are in

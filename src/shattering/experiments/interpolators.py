@@ -10,6 +10,7 @@ from shattering.experiments.experiment import Claim, Column, Result, Runs, Table
 from shattering.experiments.points import about, points_of
 from shattering.experiments.scales import Scale
 from shattering.linalg.gram import Gaussian
+from shattering.parameters import Count, Positive
 from shattering.randomization import Randomization
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, series, share_axis
 from shattering.runs.study import StudySpec
@@ -26,7 +27,9 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, dataset: str = "digits", n: int = 1000, n_test: int = 500, gamma: float = 0.05) -> tuple[dict, pd.DataFrame]:
+def run_study(
+    seed: int, *, dataset: str = "digits", n: Count = 1000, n_test: Count = 500, gamma: Positive = 0.05
+) -> tuple[dict, pd.DataFrame]:
     """Evaluate four functions of the Gaussian kernel that interpolate training images. Targets are one-hot.
 
     - "minimum norm" has the least norm.

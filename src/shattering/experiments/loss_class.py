@@ -7,6 +7,7 @@ import pandas as pd
 from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count
 from shattering.report.charts import SIZE, Chart, series
 from shattering.runs.study import StudySpec
 
@@ -28,7 +29,7 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, n: int = 100, d: int = 20, functions: int = 3000, draws: int = 400) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, n: Count = 100, d: Count = 20, functions: Count = 3000, draws: Count = 400) -> tuple[dict, pd.DataFrame]:
     """Compare the empirical Rademacher complexity of a class with that of its losses.
 
     The class is a sample of linear functions of unit norm on Gaussian points, so that each supremum is a maximum that is computed

@@ -9,6 +9,7 @@ from sklearn.svm import SVC
 from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count
 from shattering.report.charts import SIZE, Chart, log_axis
 from shattering.runs.study import StudySpec
 
@@ -24,7 +25,7 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, n: int = 40, d: int = 10, steps: int = STEPS[-1], repeats: int = 10) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, n: Count = 40, d: Count = 10, steps: Count = STEPS[-1], repeats: Count = 10) -> tuple[dict, pd.DataFrame]:
     """Descend on the logistic loss of separable points without regularization, and compare with the plane of largest margin.
 
     A step is minus the gradient, times a constant rate, divided by the loss, so that its length does not vanish with the loss and the norm

@@ -12,6 +12,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, bars_over, contains_zero, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count
 from shattering.report.charts import SIZE, Chart, log_axis
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
@@ -28,7 +29,7 @@ COLUMNS = (
 
 
 def run_study(
-    seed: int, *, dataset: str = "digits", n: int = 100, n_test: int = 300, passes: int = 50, replaced: int = 20
+    seed: int, *, dataset: str = "digits", n: Count = 100, n_test: Count = 300, passes: Count = 50, replaced: Count = 20
 ) -> tuple[dict, pd.DataFrame]:
     """Train a network twice, with one training example replaced, and compare the two after every pass.
 

@@ -36,7 +36,7 @@ COLUMNS = (
 Digit = Annotated[int, "a digit", Range(0, 9)]
 
 
-def run_study(seed: int, *, classes: tuple[Digit, Digit] = (0, 1), n: int = 300, passes: Count = 150) -> tuple[dict, pd.DataFrame]:
+def run_study(seed: int, *, classes: tuple[Digit, Digit] = (0, 1), n: Count = 300, passes: Count = 150) -> tuple[dict, pd.DataFrame]:
     """Count the perceptron's mistakes on two classes of digits, with original and with random labels.
 
     Novikoff's bound is (R/margin)², where R is the largest norm of an example (with a constant feature of 1) and margin is

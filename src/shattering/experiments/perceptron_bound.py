@@ -13,7 +13,7 @@ from shattering.errors import InputError
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.perceptron import check_digits
 from shattering.experiments.scales import Scale
-from shattering.parameters import Range, check
+from shattering.parameters import Count, Range, check
 from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 
@@ -29,7 +29,7 @@ COLUMNS = (
 
 
 def run_study(
-    seed: int, *, classes: tuple[int, int] = (3, 8), sizes: tuple[int, ...] = SIZES, repeats: int = 100
+    seed: int, *, classes: tuple[int, int] = (3, 8), sizes: tuple[Count, ...] = SIZES, repeats: Count = 100
 ) -> tuple[dict, pd.DataFrame]:
     """Train perceptrons to convergence on two classes of digits, and compare their errors with the theorem.
 

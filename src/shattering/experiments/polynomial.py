@@ -12,6 +12,7 @@ from sklearn.preprocessing import PolynomialFeatures
 from shattering import seeds
 from shattering.experiments.experiment import Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count, Natural, NotNegative
 from shattering.report.charts import Chart, series
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
@@ -32,7 +33,9 @@ def _polynomial(degree: int) -> Pipeline:
     return make_pipeline(PolynomialFeatures(degree), LinearRegression(tol=0))  # the default tol drops small singular values
 
 
-def run_study(seed: int, *, n: int = 10, noise: float = 0.3, degrees: int = 9, n_holdout: int = 100) -> tuple[dict, pd.DataFrame]:
+def run_study(
+    seed: int, *, n: Count = 10, noise: NotNegative = 0.3, degrees: Natural = 9, n_holdout: Count = 100
+) -> tuple[dict, pd.DataFrame]:
     """Fit polynomials to noisy points of a sine (Bishop, Pattern Recognition and Machine Learning, 1.1), and to random targets.
 
     The degree is chosen for the least error on a hold-out of the original targets. The random targets are a permutation of

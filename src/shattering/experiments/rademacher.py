@@ -22,7 +22,7 @@ from shattering.experiments.rademacher_complexity import (
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.linalg.gram import Gaussian
-from shattering.parameters import Positive, check_arguments
+from shattering.parameters import Count, Positive, check_arguments
 from shattering.report.charts import SIZE, Chart, names_of, series, whiskers
 from shattering.report.style import MARK
 from shattering.runs.stored import Run
@@ -57,7 +57,7 @@ CLASS_NOTE = (
 
 
 def run_study(
-    seed: int, *, dataset: str = "digits", n: int = 200, model: str = "network", params: Mapping | None = None, n_draws: int = 10
+    seed: int, *, dataset: str = "digits", n: Count = 200, model: str = "network", params: Mapping | None = None, n_draws: Count = 10
 ) -> tuple[dict, pd.DataFrame]:
     """Fit a model to random signs on n training images; see `empirical_rademacher`.
 
@@ -87,7 +87,7 @@ def run_study(
 
 
 def run_classes_study(
-    seed: int, *, dataset: str = "digits", n: int = 200, n_draws: int = 10, gamma: Positive | None = None
+    seed: int, *, dataset: str = "digits", n: Count = 200, n_draws: Count = 10, gamma: Positive | None = None
 ) -> tuple[dict, pd.DataFrame]:
     """Compute the complexity of two norm-bounded classes in closed form, on the images and signs of `run_study`.
 

@@ -27,7 +27,7 @@ from shattering.experiments.rademacher_complexity import check_is_estimator, sam
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import fit_split, predict_split
-from shattering.parameters import Count, check_arguments
+from shattering.parameters import Count, Share, check_arguments
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, series, share_axis, whiskers
 from shattering.report.style import MARK
@@ -184,12 +184,12 @@ def run_study(
     seed: int,
     *,
     dataset: str = "digits",
-    n: int = 200,
-    n_test: int = N_TEST,
+    n: Count = 200,
+    n_test: Count = N_TEST,
     model: str = "network",
     params: Mapping | None = None,
-    labels: float = 0.0,
-    n_replaced: int = 20,
+    labels: Share = 0.0,
+    n_replaced: Count = 20,
 ) -> tuple[dict, pd.DataFrame]:
     """Replace training examples one at a time; see `replace_one`.
 

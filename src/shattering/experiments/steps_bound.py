@@ -25,6 +25,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
+from shattering.parameters import Count, Positive
 from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 
@@ -109,7 +110,7 @@ LOSSES = (CONVEX, OTHER)
 
 
 def run_study(
-    seed: int, *, n: int = 200, n_test: int = 300, passes: int = 50, rate: float = 0.2, replaced: int = 20, orders: int = 10
+    seed: int, *, n: Count = 200, n_test: Count = 300, passes: Count = 50, rate: Positive = 0.2, replaced: Count = 20, orders: Count = 10
 ) -> tuple[dict, pd.DataFrame]:
     """Train linear models on digits by SGD, with and without one example replaced, and compare their losses after every pass.
 

@@ -14,6 +14,7 @@ from shattering.experiments.experiment import Claim, Column, Outcome, Result, Ru
 from shattering.experiments.relu_points import random_labels, survey_distinct, to_check
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.networks import CIFAR_SHAPE
+from shattering.parameters import Count
 from shattering.randomization import Randomization
 from shattering.relu.direction import CANDIDATES, Projection, best_of, turned
 from shattering.relu.hinges import interpolate, midway, smallest_eigenvalue, weight_bound
@@ -74,7 +75,9 @@ BUILDS = (
 _TERMS = 10_000_000  # how many terms exact sums may have together
 
 
-def run_study(seed: int, *, dataset: str = "digits", n: int | None = None, d: int = 3072, classes: int = 10) -> tuple[dict, pd.DataFrame]:
+def run_study(
+    seed: int, *, dataset: str = "digits", n: Count | None = None, d: Count = 3072, classes: Count = 10
+) -> tuple[dict, pd.DataFrame]:
     """Build the network of 2n + d weights for random labels, in the ways of `BUILDS`: each keeps the changes of those before.
 
     Args:

@@ -18,6 +18,7 @@ from shattering.experiments.scales import Scale
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.measures.measure import measure
+from shattering.parameters import Count, Share
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, dash, log_axis, names_of, series, share_axis, spread, whiskers
 from shattering.report.style import BLUE, PALE
@@ -53,11 +54,11 @@ def run_study(
     seed: int,
     *,
     dataset: str = "digits",
-    n: int = 100,
-    n_test: int = 500,
-    labels: float = 0.0,
-    width: int = 16,
-    epochs: int = 150,
+    n: Count = 100,
+    n_test: Count = 500,
+    labels: Share = 0.0,
+    width: Count = 16,
+    epochs: Count = 150,
     measures: Sequence[str] | None = None,
 ) -> tuple[dict, pd.DataFrame]:
     """Train a network with one hidden layer to the end, and compute every measure of it.

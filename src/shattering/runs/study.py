@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, TypeGuard
 
 from shattering.errors import unknown
 from shattering.identity.names import digest_of, is_object, label
-from shattering.parameters import Natural, check_fields
+from shattering.parameters import Natural, check_fields, field_types
+from shattering.parameters import check as check_value
 from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity
 from shattering.runs.objects import Objects
 
@@ -70,7 +71,7 @@ class StudySpec(Spec):
         check: True looks up study and params; False is for specs that are only read, which a later version may have written.
 
     Raises:
-        InputError: for unknown names.
+        InputError: for unknown names, and for values that are not of the type of the function's parameter.
 
     Example:
         >>> StudySpec("hessian", {"n": 20}).title
@@ -92,11 +93,12 @@ class StudySpec(Spec):
             self._check_names()
 
     def _check_names(self) -> None:
-        """Raise InputError for an unknown study, and for parameters that it does not take."""
-        find_study(self.study)
-        for name in self.params:
+        """Raise InputError for an unknown study, for parameters that it does not take, and for values that they do not take."""
+        types = field_types(find_study(self.study))
+        for name, value in self.params.items():
             if name not in self._defaults():
                 raise unknown(f"parameter of study {self.study!r}:", name, self._defaults())
+            check_value(name, value, types[name])
 
     @property
     def label(self) -> str:
@@ -154,10 +156,16 @@ class StudySpec(Spec):
         return cls(**known_fields(data, "a study's specification", ("study", "params", "seed")), check=check)
 
     def execute(self, objects: Objects | None = None) -> tuple[dict, pd.DataFrame]:
-        """Run the study's function. Returns its numbers and its table. objects: the objects that the parameters name."""
+        """Run the study's function. Returns its numbers and its table. objects: the objects that the parameters name.
+
+        Raises InputError for a number that is not finite: what is stored says what was found.
+        """
         function = find_study(self.study)
         more = {"objects": objects} if "objects" in inspect.signature(function).parameters else {}
-        return function(self.seed, **self.params, **more)
+        numbers, table = function(self.seed, **self.params, **more)
+        for name, value in numbers.items():
+            canonical(value, f"study {self.study!r}: {name}")
+        return numbers, table
 
     def _defaults(self) -> dict:
         """Return the default of each parameter; empty for a study that this version does not know."""
