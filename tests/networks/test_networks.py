@@ -84,6 +84,19 @@ def test_any_factory_works_and_bad_input_is_named():
         build_network("alexnet", (20,), 10, 0)
 
 
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (nn.Linear(4, 2), "network is a module, Linear; expected a factory"),
+        (lambda: nn.Flatten(), r"<lambda> cannot be called with an image shape and a number of classes \(too many positional arguments\)"),
+        (lambda a, b, c: nn.Flatten(), r"missing a required argument: 'c'.*; expected a factory"),
+    ],
+)
+def test_what_is_no_factory_is_named(network, message):
+    with pytest.raises(InputError, match=message):
+        build_network(network, (1, 2, 2), 2, 0)
+
+
 def test_a_small_cnn_has_any_width():
     usual, same, narrow = (build_network(name, (3, 8, 8), 10, 0) for name in ("small-cnn", "small-cnn-32", "small-cnn-4"))
     assert all(torch.equal(a, b) for a, b in zip(usual.parameters(), same.parameters(), strict=True))

@@ -1,5 +1,6 @@
 """Network architectures: name → constructor (image_shape, n_classes) → module."""
 
+import inspect
 import re
 from collections.abc import Callable
 from functools import partial
@@ -81,8 +82,8 @@ def build_network(
     network: a name that `find_network` knows, or a factory (image_shape, n_classes) → module with n_classes outputs.
     auxiliary: whether it has an auxiliary classifier, whose logits it gives beside its own in training mode: (logits,
     auxiliary logits). Of the names, "inception-v3" can; whether a factory does is its own business. dtype: of its inputs. Lazy layers
-    get their sizes. Raises InputError for an unknown name, a network that images of this shape do not fit, and a factory that gives
-    the same weights again, or something else than a module.
+    get their sizes. Raises InputError for an unknown name, a network that images of this shape do not fit, a module in the place of a
+    factory, and a factory that takes other arguments, or gives the same weights again, or something else than a module.
 
     Example:
         >>> network = build_network("mlp-1x512", (3, 28, 28), 10, seed=0)
@@ -95,6 +96,7 @@ def build_network(
         factory = partial(factory, auxiliary=True)  # type: ignore[call-arg]  # "inception-v3" takes it
     if len(image_shape) != 3 and isinstance(network, str) and (network in _IMAGES_ALONE or _CNN.fullmatch(network)):
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
+    _check_takes_both(factory, image_shape, n_classes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = factory(image_shape, n_classes)
@@ -103,6 +105,19 @@ def build_network(
         give_sizes(module, torch.zeros(1, *image_shape, dtype=dtype), type(module).__name__)
     _check_new(module, network)
     return module
+
+
+def _check_takes_both(factory: Factory, image_shape: tuple[int, ...], n_classes: int) -> None:
+    """Raise InputError for a module in the place of a factory, and for a function that cannot be called with both arguments."""
+    wanted = "expected a factory (image_shape, n_classes) → module, which makes a new one at every call"
+    if isinstance(factory, nn.Module):
+        raise InputError(f"network is a module, {type(factory).__name__}; {wanted}")
+    try:
+        inspect.signature(factory).bind(image_shape, n_classes)
+    except TypeError as error:
+        raise InputError(f"{name_of(factory)} cannot be called with an image shape and a number of classes ({error}); {wanted}") from None
+    except ValueError:  # it has no signature
+        return
 
 
 _trained: WeakValueDictionary[int, nn.Parameter] = WeakValueDictionary()  # by id: those of all networks made so far that are still there
