@@ -20,9 +20,9 @@ from shattering.experiments.rademacher_complexity import (
     of_kernel_class,
     of_linear_class,
     random_signs,
-    same_start,
     vc_lower_bound,
 )
+from shattering.runs.objects import with_seed
 from shattering.stats import mean_interval
 from tests.conftest import make_split
 
@@ -159,9 +159,9 @@ def test_a_model_without_a_random_state_gets_the_seed():
     assert first.correlations == again.correlations
     assert first.correlations == empirical_rademacher(RandomForestClassifier(3, random_state=1), X, 2, seed=1).correlations
     assert forest.random_state is None
-    nested = same_start(make_pipeline(StandardScaler(), forest), 7)
+    nested = with_seed(make_pipeline(StandardScaler(), forest), 7)
     assert nested.get_params()["randomforestclassifier__random_state"] == 7
-    assert same_start(KNeighborsClassifier(1), 7).n_neighbors == 1
+    assert with_seed(KNeighborsClassifier(1), 7).n_neighbors == 1
 
 
 def test_a_dataset_and_a_name_are_no_examples():

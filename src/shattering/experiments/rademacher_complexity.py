@@ -12,7 +12,7 @@ from math import inf
 import numpy as np
 import torch
 from scipy import stats
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator
 
 from shattering import seeds
 from shattering.brief import Brief
@@ -22,6 +22,7 @@ from shattering.data.split import Split
 from shattering.errors import InputError, reason, shown
 from shattering.learners.on_splits import fit_split, predict_split
 from shattering.parameters import Count, Natural, NotNegative, check_arguments
+from shattering.runs.objects import with_seed
 from shattering.stats import ROUNDING, Level, mean_interval
 
 _OF_A_MATRIX = 1e-5  # of the largest value: what is asymmetric or negative by less is so by rounding, in 32 bits too
@@ -74,10 +75,10 @@ def empirical_rademacher(
     """Fit a model to random signs, and measure its correlation with them: a lower bound on the complexity of its class.
 
     Args:
-        model: a scikit-learn classifier; a fresh clone is fitted for every draw, from the same initialization, see `same_start`.
+        model: a scikit-learn classifier; a fresh clone is fitted for every draw, from the same initialization, see `with_seed`.
         examples: a Split, whose labels do not matter, or an array (n, d).
         n_draws: how many times signs are drawn.
-        seed: of the signs, and of a model whose random state is None.
+        seed: of the signs, and of a model whose random state is at its default.
         on_draw: called after every draw with its number and its correlation.
 
     Returns:
@@ -104,7 +105,7 @@ def empirical_rademacher(
     correlations = []
     for draw, signs in enumerate(random_signs(len(images), n_draws, seed)):
         split = Split(images, torch.from_numpy((signs + 1) // 2), ("-1", "1"))
-        fitted = _fitted(same_start(model, seed), split, draw)
+        fitted = _fitted(with_seed(model, seed), split, draw)
         correlations.append(float(np.mean(signs * (2 * predict_split(fitted, split, fitted=True) - 1))))
         if on_draw:
             on_draw(draw, correlations[-1])
@@ -124,23 +125,12 @@ def _fitted(model: BaseEstimator, split: Split, draw: int) -> BaseEstimator:
         ) from None
 
 
-def same_start(model: BaseEstimator, seed: int) -> BaseEstimator:
-    """Clone a model for one of several fits from the same initialization: the random states that are None are set to the seed.
-
-    Example:
-        >>> from sklearn.ensemble import RandomForestClassifier
-        >>> [same_start(RandomForestClassifier(random_state=state), seed=1).random_state for state in (None, 5)]
-        [1, 5]
-    """
-    cloned: BaseEstimator = clone(model)  # type: ignore[assignment]  # its annotation says a type or a list
-    states = {name: value for name, value in cloned.get_params().items() if name.rpartition("__")[2] == "random_state"}
-    return cloned.set_params(**{name: seed for name, value in states.items() if value is None})
-
-
 def check_is_estimator(model: object) -> None:
     """Raise InputError for a model that cannot be cloned."""
     if isinstance(model, type) or not hasattr(model, "get_params"):
-        raise InputError(f"model is {shown(model)}, expected a scikit-learn classifier: NetworkClassifier(module) makes one of a module")
+        raise InputError(
+            f"model is {shown(model)}, expected a scikit-learn classifier: NetworkClassifier(lambda shape, k: module) makes one of a module"
+        )
 
 
 def of_linear_class(X: np.ndarray, radius: NotNegative, signs: np.ndarray) -> Rademacher:

@@ -23,7 +23,7 @@ from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.experiments import rademacher
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
-from shattering.experiments.rademacher_complexity import check_is_estimator, same_start
+from shattering.experiments.rademacher_complexity import check_is_estimator
 from shattering.experiments.scales import CapacityScale, Scale
 from shattering.learners import build_model
 from shattering.learners.on_splits import fit_split, predict_split
@@ -31,6 +31,7 @@ from shattering.parameters import Count, Share, check_arguments
 from shattering.randomization import Randomization, randomize
 from shattering.report.charts import SIZE, Chart, series, share_axis, whiskers
 from shattering.report.style import MARK
+from shattering.runs.objects import with_seed
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
 from shattering.stats import difference_interval, mean_interval
@@ -112,7 +113,8 @@ def replace_one(
 ) -> Stability:
     """Train a model again with one training example replaced by a fresh one, for a sample of training examples.
 
-    Every training starts from the same initialization and has the same batch order: random states of the model that are None are set.
+    Every training starts from the same initialization and has the same batch order: random states of the model that are at their default
+    are set.
 
     Args:
         model: a scikit-learn classifier, cloned for every training.
@@ -120,7 +122,7 @@ def replace_one(
         fresh: at least n_replaced examples of the same distribution, labels included: of the same classes and shape.
         test: the examples at which losses are compared, against their labels.
         n_replaced: how many training examples to replace; they are drawn without replacement.
-        seed: of that draw, and of a model whose random state is None.
+        seed: of that draw, and of a model whose random state is at its default.
         on_fit: called with the number of trainings done.
 
     Returns:
@@ -143,7 +145,7 @@ def replace_one(
     if not n_replaced <= min(len(train), len(fresh)):
         raise InputError(f"n_replaced is {n_replaced}, expected 1…{min(len(train), len(fresh))}, as many as there are examples")
     rows = np.sort(seeds.generator(seed, "replaced").choice(len(train), n_replaced, replace=False)).tolist()
-    model = same_start(model, seed)
+    model = with_seed(model, seed)
     before = _losses(model, train, (test, train.subset(torch.tensor(rows))))
     changed, own = [], []
     for k, row in enumerate(rows):
