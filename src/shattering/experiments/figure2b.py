@@ -5,7 +5,7 @@ import pandas as pd
 
 from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, cut_short, few_seeds, judge, not_annealed
 from shattering.experiments.reference import BATCH_NORM_GAIN, MODEL_NAMES, table_1
-from shattering.experiments.scales import Scale
+from shattering.experiments.scales import CifarScale, Scale
 from shattering.report.charts import SIZE, Chart, dash, series, some_of
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
@@ -29,24 +29,33 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """List all runs of the figure, and the same with a validation split."""
-    return [spec for validation in (False, True) for network in NETWORKS for spec in _specs(scale, network, validation)]
+    listed = [spec for validation in (False, True) for network in NETWORKS for spec in _specs(scale, network, validation)]
+    return list({spec.run_id: spec for spec in listed}.values())
+
+
+def _size(scale: Scale) -> CifarScale:
+    return scale.early_stopping or scale.cifar
 
 
 def _specs(scale: Scale, network: str, validation: bool) -> list[RunSpec]:
-    return scale.cifar.specs(network, validation=validation, least=scale.cifar.compared_seeds)
+    """List the runs of a network. The images that they hold out are beside n_train, so that only those with all images differ by it."""
+    size = _size(scale)
+    return size.specs(network, validation=validation or size.n_train is not None, least=size.compared_seeds)
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the figure, its table and its claims from stored runs."""
     plain = {network: runs.outcome(_specs(scale, network, False)) for network in NETWORKS}
     held_out = {network: runs.outcome(_specs(scale, network, True)) for network in NETWORKS}
+    size = _size(scale)
     table = Table(
         f"Early stopping, {runs.size}",
         COLUMNS,
         [_row(network, outcomes[network], outcomes is held_out) for outcomes in (plain, held_out) for network in NETWORKS],
         "Stopped by the test set: the best accuracy along the way, as in the paper. The epoch is chosen on the test set, so this is an "
-        "upper bound on the gain (the paper's footnote 3). Stopped by a validation split: separate runs that hold out "
-        f"{scale.cifar.n_validation:,} training images and choose the epoch on them.",
+        "upper bound on the gain (the paper's footnote 3). Stopped by a validation split: "
+        f"{'separate runs' if size.n_train is None else 'the same runs, which'} hold out {size.n_validation:,} "
+        f"{'training' if size.n_train is None else 'more'} images, and the epoch is chosen on them.",
     )
     curves = _chart([run for outcome in plain.values() for run in outcome.done])
     caption = (
@@ -54,7 +63,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "what early stopping on the test set could gain (an upper bound). Level lines are the paper's accuracies at the end. "
         "Markers tell the networks apart, one line per seed."
     )
-    all_runs = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
+    all_runs = list({run.spec.run_id: run for outcomes in (plain, held_out) for o in outcomes.values() for run in o.runs}.values())
     charts = {"figure2b": (curves, caption)} if curves is not None else {}
     return Result("figure2b", TITLE, scale.name, runs.size, all_runs, [table], charts, _claims(plain, held_out))
 

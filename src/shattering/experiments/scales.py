@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from shattering.randomization import Pixels, Randomization
 from shattering.runs.spec import RunSpec
@@ -24,13 +25,13 @@ class CifarScale:
         n_test: test images; None: all.
         n_validation: images held out, beside n_train, for early stopping that is not chosen on the test set.
         epochs: network → the budget of a run in epochs; 100 for those not named.
-        random_epochs: network → the budget on random labels; that of `epochs` for those not named.
         long_epochs: the budget of Inception with augmented images and random labels, where the learning rate hardly decays.
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
         compared_seeds: the least number of seeds where test accuracies on original labels are compared: in table 1 and figure 2b.
         timed_seeds: the least number of seeds where times to overfit are compared over label corruption: in figures 1b and 1c.
         precision: of the convolutional networks.
+        decay_steps: updates between two decays of the learning rate; None: an epoch; "auto": see `NetworkClassifier`.
 
     Example:
         >>> scale = CifarScale(dataset="digits", n_train=100, seeds={"alexnet": 2})
@@ -43,13 +44,13 @@ class CifarScale:
     n_test: int | None = None
     n_validation: int = 5000
     epochs: Mapping[str, int] = field(default_factory=dict)
-    random_epochs: Mapping[str, int] = field(default_factory=dict)
     long_epochs: int = 200
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
     compared_seeds: int = 1
     timed_seeds: int = 1
     precision: str = "float32"
+    decay_steps: int | Literal["auto"] | None = "auto"
 
     def specs(
         self, network: str, labels: float = 0.0, pixels: Pixels = "true", validation: bool = False, least: int = 1, **params
@@ -64,9 +65,11 @@ class CifarScale:
             least: the least number of seeds.
             params: further parameters of the model.
         """
-        budgets = {**self.epochs, **self.random_epochs} if labels == 1 else self.epochs
-        common: dict[str, object] = {"network": network, "epochs": budgets.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
+        epochs = self.epochs.get(network, 100)
+        common: dict[str, object] = {"network": network, "epochs": epochs, "stop_when_fitted": self.stop_when_fitted}
         common["precision"] = self.precision if network in CONVOLUTIONAL else "float32"
+        if self.decay_steps != "auto":
+            common["decay_steps"] = self.decay_steps
         spec = RunSpec(
             self.dataset,
             self.n_train,
@@ -200,7 +203,8 @@ class Scale:
 
     Args:
         name: what it is called on the command line and in the names of files.
-        cifar: tables 1 and 4, and figures 1 and 2b.
+        cifar: tables 1 and 4, and figure 1; and figure 2b, unless that has its own.
+        early_stopping: figure 2b, where cifar's runs end before their learning rate has decayed.
         imagenet: table 2 and figure 2a.
         kernels: table 3 and the rest of section 5.
         capacity: section 2.2, theorem 1 and corollary 1.
@@ -216,6 +220,7 @@ class Scale:
     imagenet: ImageNetScale
     kernels: KernelScale
     capacity: CapacityScale
+    early_stopping: CifarScale | None = None
 
 
 _GAMMAS = {"raw": 0.02, "gabor": 1.7, "color": 0.01}
@@ -271,7 +276,7 @@ SMALL = Scale(
         n_train=2000,
         n_test=1000,
         n_validation=500,
-        random_epochs={"inception-no-bn": 300},
+        epochs={"inception-no-bn": 300},
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         compared_seeds=3,
@@ -312,6 +317,13 @@ SMALL = Scale(
         n_widths_test=2000,
         width_epochs=400,
         width_seeds=3,
+    ),
+    early_stopping=CifarScale(
+        n_train=2000,
+        n_test=1000,
+        n_validation=500,
+        stop_when_fitted=True,
+        precision="bfloat16",
     ),
 )
 FULL = Scale(
