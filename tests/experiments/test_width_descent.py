@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
@@ -11,6 +10,17 @@ from shattering.runs.stored import Run
 
 SCALE = replace(DEMO, capacity=replace(DEMO.capacity, widths=(1, 4, 16, 64), width_seeds=3))
 ERRORS = {0.0: (0.5, 0.3, 0.2, 0.1), 0.2: (0.6, 0.3, 0.45, 0.2)}  # with a peak under noise
+
+
+class Kept:
+    """A store that has these studies."""
+
+    def __init__(self, studies):
+        self.studies = studies
+
+    def records(self, specs):
+        ids = {spec.run_id for spec in specs}
+        return [study for study in self.studies if study.spec.run_id in ids]
 
 
 @pytest.fixture
@@ -25,7 +35,7 @@ def stored():
         one = Run(spec, Path(spec.folder_name), "done", result={**numbers, "train_error": 0.0, "test_error": error})
         one.__dict__["table"] = pd.DataFrame([{"measure": name, "value": value, "reason": ""} for name, value in values.items()])
         done.append(one)
-    return SimpleNamespace(records=lambda specs: done)
+    return Kept(done)
 
 
 def test_measures_are_placed_along_the_widths_and_the_peak_is_found(stored):
@@ -40,12 +50,24 @@ def test_measures_are_placed_along_the_widths_and_the_peak_is_found(stored):
     ]
     assert result.claims[0].verdict == "holds"
     assert result.claims[0].evidence == "best below: 30.0%; largest between: 45.0%; at the largest width: 20.0%"
-    assert set(result.charts) == {"width-descent", "width-descent-measures"}
+    assert set(result.charts) == {"width-descent-digits", "width-descent-digits-measures"}
+
+
+def test_each_dataset_has_its_figures_and_a_claim_of_its_own(stored):
+    both = replace(SCALE, capacity=replace(SCALE.capacity, width_data=(("digits", 100), ("mnist", 200))))
+    specs = width_descent.specs(both)
+    assert len(specs) == len(stored.studies) * 2
+    assert {(spec.params["dataset"], spec.params["n"]) for spec in specs} == {("digits", 100), ("mnist", 200)}
+    result = width_descent.result(both, stored)
+    name = "double descent of trained networks, 20% corrupted labels"
+    assert [(claim.name, claim.verdict) for claim in result.claims] == [(name, "holds"), (f"{name}, 200 of mnist", "missing")]
+    assert result.size == "digits, missing"
+    assert set(result.charts) == {"width-descent-digits", "width-descent-digits-measures"}
 
 
 def test_one_seed_decides_nothing(stored):
-    first = [run for run in stored.records([]) if run.spec.seed == 0]
-    claim = width_descent.result(SCALE, SimpleNamespace(records=lambda specs: first)).claims[0]
+    first = [run for run in stored.studies if run.spec.seed == 0]
+    claim = width_descent.result(SCALE, Kept(first)).claims[0]
     assert (claim.verdict, claim.why) == ("inconclusive", "1 seed for some of the numbers, fewer than 3")
 
 

@@ -112,9 +112,13 @@ def _targets(data: Dataset) -> tuple[tuple[str, Split, Tensor], ...]:
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """List the studies: one per width, share of corrupted labels and seed."""
+    """List the studies: one per dataset, seed, share of corrupted labels and width."""
+    return [spec for dataset, n in scale.capacity.width_data for spec in _specs(scale, dataset, n)]
+
+
+def _specs(scale: Scale, dataset: str, n: int) -> list[StudySpec]:
     k = scale.capacity
-    params = {"dataset": k.dataset, "n": k.n_widths, "n_test": k.n_widths_test, "epochs": k.width_epochs}
+    params = {"dataset": dataset, "n": n, "n_test": k.n_widths_test, "epochs": k.width_epochs}
     return [
         StudySpec("width-descent", {**params, "labels": p, "width": width}, seed)
         for seed in range(k.width_seeds)
@@ -124,25 +128,40 @@ def specs(scale: Scale) -> list[StudySpec]:
 
 
 def result(scale: Scale, runs: Runs) -> Result:
-    """Make the figures, the tables and the claim from the stored studies."""
-    records = runs.records(specs(scale))
+    """Make the figures, the tables and the claims from the stored studies, dataset by dataset."""
+    parts = [_part(scale, runs, k) for k in range(len(scale.capacity.width_data))]
+    merged = Result(
+        "width-descent", TITLE, scale.name, ", ".join(part.size for part in parts), [run for part in parts for run in part.runs]
+    )
+    for part in parts:
+        merged.tables.extend(part.tables)
+        merged.charts.update(part.charts)
+        merged.claims.extend(part.claims)
+    return merged
+
+
+def _part(scale: Scale, runs: Runs, k: int) -> Result:
+    """Make what is shown of the k-th dataset of the scale."""
+    dataset, n = scale.capacity.width_data[k]
+    records = runs.records(_specs(scale, dataset, n))
     done = [record for record in records if record.result]
     size = done[0].result["data"] if done else "missing"
     rows, values = _means(done), _values(done)
     noisy = [row for row in rows if row["labels"] == NOISE[1] and len(done) == len(records)]
     along = _along(rows, values)
-    tables = [Table(f"Errors, {size}", COLUMNS, rows, NOTE), Table("Measures along the widths", ALONG, along, ALONG_NOTE)]
+    tables = [Table(f"Errors, {size}", COLUMNS, rows, NOTE), Table(f"Measures along the widths, {size}", ALONG, along, ALONG_NOTE)]
     charts = {}
     if done:
         caption = f"Errors of trained networks over their number of parameters, {size}. Lines: label corruption; bars: ± one standard "
         caption += "deviation over seeds."
-        more = f"Each measure along the widths at {NOISE[1]:.0%} corrupted labels, as its rank among them: dark where it predicts that the "
-        more += "network generalizes worst. First the test error itself; then the measures by their agreement with it."
-        charts["width-descent"] = (_errors_chart(pd.DataFrame(rows)), caption)
+        more = f"Each measure along the widths at {NOISE[1]:.0%} corrupted labels, {size}, as its rank among them: dark where it predicts "
+        more += "that the network generalizes worst. First the test error itself; then the measures by their agreement with it."
+        charts[f"width-descent-{dataset}"] = (_errors_chart(pd.DataFrame(rows)), caption)
         if len(ranked := _ranked(rows, values)):
             order = ["test error", *(row["measure"] for row in along if row["measure"] in set(ranked["measure"]))]
-            charts["width-descent-measures"] = (_ranks_chart(ranked, order), more)
-    return Result("width-descent", TITLE, scale.name, size, records, tables, charts, [_claim(noisy, few_seeds(done))])
+            charts[f"width-descent-{dataset}-measures"] = (_ranks_chart(ranked, order), more)
+    claim = _claim(noisy, few_seeds(done), f", {n:,} of {dataset}" if k else "")
+    return Result("width-descent", TITLE, scale.name, size, records, tables, charts, [claim])
 
 
 def _means(records: Sequence[Run[StudySpec]]) -> list[dict]:
@@ -190,7 +209,7 @@ def _tau(points: list[tuple[dict, float]], name: str) -> float | None:
     return round(float(pd.Series(stats.rankdata(a)).corr(pd.Series(stats.rankdata(b)), method="kendall")), 2)
 
 
-def _claim(rows: list[dict], doubt: str | None = None) -> Claim:
+def _claim(rows: list[dict], doubt: str | None = None, data: str = "") -> Claim:
     """Judge whether the test error has a peak inside the widths: above the best error of smaller networks, and above the widest's."""
     peak = None
     if len(rows) > 2:
@@ -202,7 +221,7 @@ def _claim(rows: list[dict], doubt: str | None = None) -> Claim:
         "at the largest width": None if peak is None else rows[-1]["test"],
     }
     return judge(
-        f"double descent of trained networks, {NOISE[1]:.0%} corrupted labels",
+        f"double descent of trained networks, {NOISE[1]:.0%} corrupted labels{data}",
         "Test error peaks where a network just interpolates, and falls again as it grows beyond.",
         f"at some width the error is at least {100 * PEAK:.0f} points above the best of smaller networks and above that of the widest",
         values,
