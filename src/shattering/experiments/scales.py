@@ -280,7 +280,7 @@ SMALL = Scale(
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         compared_seeds=3,
-        timed_seeds=2,
+        timed_seeds=3,
         precision="bfloat16",
     ),
     imagenet=ImageNetScale(
@@ -332,7 +332,7 @@ FULL = Scale(
         epochs=dict.fromkeys(CONVOLUTIONAL, 60),
         seeds={"mlp-1x512": 2, "mlp-3x512": 2},
         compared_seeds=3,
-        timed_seeds=2,
+        timed_seeds=3,
         precision="bfloat16",
     ),
     imagenet=ImageNetScale(
