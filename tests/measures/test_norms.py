@@ -208,6 +208,30 @@ def test_fisher_rao_is_brute_force_and_its_identity(depth, bias):
         assert value == pytest.approx(depth**2 * float(products.square().mean()), rel=1e-10)
 
 
+class Attention(nn.Module):
+    """A transformer over the values of an example as tokens; torch computes its attention by fused operations where it can."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = nn.Linear(1, 4), nn.Linear(4, 3)
+        self.encoder = nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True)
+
+    def forward(self, inputs):
+        return self.head(self.encoder(self.embed(inputs[:, :, None])).mean(1))
+
+
+def test_fisher_rao_of_a_transformer_is_brute_force():
+    inputs, labels = small_data()
+    torch.manual_seed(0)
+    made = of_module(Attention().to(inputs.dtype), inputs, labels)
+    total = 0.0
+    for x, y in zip(inputs, labels, strict=True):
+        gradients = torch.autograd.grad(F.cross_entropy(made.module(x[None]), y[None]), list(made.module.parameters()))
+        total += float(sum((g * p.detach()).sum() for g, p in zip(gradients, made.module.parameters(), strict=True)) ** 2)
+    assert norms.fisher_rao(made) == pytest.approx(total / len(labels), rel=1e-8)
+    assert torch.backends.mha.get_fastpath_enabled(), "as it was before"
+
+
 @settings(max_examples=6)
 @given(st.floats(0.1, 10), st.integers(0, 5))
 def test_rescaling_layers_of_a_relu_network_changes_nothing(scale, seed):

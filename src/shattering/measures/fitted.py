@@ -17,6 +17,7 @@ import torch
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from shattering.brief import Brief
 from shattering.errors import InputError, reason
@@ -291,11 +292,21 @@ class Fitted(Brief):
 
 
 def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
-    """Return (function(*primals), its derivative along tangents) as `torch.func.jvp` does, whose first use in a process would warn."""
+    """Return (function(*primals), its derivative along tangents) as `torch.func.jvp` does.
+
+    Attention is computed by the operations of which it is made, for torch's fused ones have no forward derivative. The first use of
+    `torch.func.jvp` in a process would warn.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`torch.jit", DeprecationWarning)
         import_module("torch._decomp.decompositions_for_jvp")
-    return torch.func.jvp(function, primals, tangents)  # type: ignore[return-value]  # a third only with has_aux
+    was_fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH):
+            return torch.func.jvp(function, primals, tangents)  # type: ignore[return-value]  # a third only with has_aux
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fast)
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:
