@@ -270,9 +270,9 @@ def _ranks_chart(ranked: pd.DataFrame, order: list[str]) -> Chart:
         .mark_rect()
         .encode(
             x=alt.X("width:O", title="width"),
-            y=alt.Y("measure:N", sort=order, title=None, axis=alt.Axis(labelLimit=0)),
+            y=alt.Y("measure:N", sort=order, title=None, axis=alt.Axis(labelLimit=0, labelOverlap=False)),
             color=alt.Color("rank:Q", title="rank", scale=alt.Scale(range=[PALE, BLUE])),
             tooltip=["measure:N", "width:O", alt.Tooltip("rank:Q", format=".2f")],
         )
-        .properties(width=360, height=13 * len(order))
+        .properties(width=360, height=18 * len(order))
     )
