@@ -39,6 +39,7 @@ PAGES = (  # at full scale, what has been run of it
     ("full", ["theorem1", "corollary1"]),
     ("small", find_experiments("all-texts")),
     ("demo", ["table2", "figure2a"]),
+    ("small", ["width-descent"]),
     *([("small", ["survey"])] if INTERROGATION.exists() else []),
 )
 SHATTER_POINTS = {"MLP 1x4": "mlp-1x4", "MLP 1x16": "mlp-1x16", "MLP 1x64": "mlp-1x64", "random forest": "random-forest"}

@@ -26,6 +26,7 @@ def test_ids_are_fixed_for_good():
         replace(BASE, params={**BASE.params, "momentum": 0.9, "weight_decay": 0, "decay_steps": "auto", "stop_at_loss": None}),
         replace(BASE, params={**BASE.params, "device": "cpu", "checkpoint_every": 1.0, "compile": True}),
         replace(BASE, data_seed=1, noise_seed=1),
+        replace(BASE, noise_seed=2),
         replace(BASE, randomization=Randomization(0, label_mode="flip", permute_channels=True)),
         RunSpec.from_json(json.loads(json.dumps(BASE.to_json()))),
     ],
@@ -50,7 +51,9 @@ def test_what_determines_the_result_is_in_the_id():
         replace(BASE, params={**BASE.params, "stop_at_loss": 0.01}),
         replace(BASE, seed=2),
         replace(BASE, data_seed=2),
-        replace(BASE, noise_seed=2),
+        replace(BASE, randomization=Randomization(0.5), noise_seed=2),
+        replace(BASE, randomization=Randomization(pixels="gaussian")),
+        replace(BASE, randomization=Randomization(pixels="gaussian"), noise_seed=2),
     ]
     assert len({spec.run_id for spec in [BASE, *different]}) == len(different) + 1
 

@@ -207,6 +207,7 @@ class RunSpec(Brief, Spec):
             del r["label_mode"]
         if r["pixels"] in ("true", "gaussian"):
             del r["permute_channels"]
+        is_original = not r["labels"] and r["pixels"] == "true"
         parts = {
             "dataset": digest_of(self.dataset) if is_object(self.dataset) else load.identity(self.dataset),
             "n_train": self.n_train,
@@ -217,7 +218,7 @@ class RunSpec(Brief, Spec):
             "params": by_content(self.model, self.hyperparameters()) or None,
             "seed": self.seed,
             "data_seed": None if self.resolved_data_seed == self.seed else self.data_seed,
-            "noise_seed": None if self.resolved_noise_seed == self.seed else self.noise_seed,
+            "noise_seed": None if is_original or self.resolved_noise_seed == self.seed else self.noise_seed,
             "folds": self.folds,
             "fold": self.fold,
             "cv": None if self.cv is None else digest_of(self.cv),
