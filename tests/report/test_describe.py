@@ -44,3 +44,10 @@ def test_bars_that_stand_are_described_as_those_that_lie():
     rows = pd.DataFrame({"value": [0.25, 3.0, 1.25], "name": ["one", "two", "one"]})
     ticks = alt.Chart(rows, title="untrained").mark_tick().encode(x="name:N", y=alt.Y("value:Q", title="size"), color="name:N")
     assert words(ticks) == "untrained: size: one 0.75; two 3."
+
+
+def test_of_a_grid_of_cells_the_first_rows_are_described():
+    cells = [{"name": f"row {k}", "width": 10**w, "rank": float(w == k % 4)} for k in range(9) for w in range(4)]
+    chart = alt.Chart(pd.DataFrame(cells)).mark_rect().encode(x="width:O", y=alt.Y("name:N", title=None), color="rank:Q")
+    expected = "rank over width, 1 to 1,000, largest of row 0 at 1; row 1 at 10; row 2 at 100; row 3 at 1,000; row 4 at 1; row 5 at 10; "
+    assert words(chart) == expected + "and 3 more rows."

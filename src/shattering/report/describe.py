@@ -4,10 +4,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pandas as pd
+from pandas.api.types import is_numeric_dtype
+
+_ROWS = 6  # of a grid of cells that are described
 
 
 def describe(spec: dict) -> str:
     """Describe a Vega-Lite chart with its data inline: its axes, and where each series starts and ends; or the mean per name.
+
+    Of a grid of coloured cells it says where the first rows are largest.
 
     Only the first layer is described. A series of several runs is described by the means of their starts and ends.
     """
@@ -40,6 +45,8 @@ def _first_layer(view: dict) -> dict:
 def _panel(view: dict, rows: pd.DataFrame) -> str:
     x, y, color = (view["encoding"].get(name) for name in ("x", "y", "color"))
     title = f"{view['title']}: " if view.get("title") else ""
+    if view["mark"]["type"] == "rect" and color and is_numeric_dtype(rows[x["field"]]):
+        return f"{title}{_cells(rows, x, y, color)}"
     if x["type"] == "nominal":  # bars or strips that stand: described as those that lie
         x, y = y, x
     if y["type"] == "nominal":
@@ -53,6 +60,15 @@ def _panel(view: dict, rows: pd.DataFrame) -> str:
     courses = "; ".join(f"{name} {_course(group, x['field'], y, _detail(view))}".strip() for name, group in series.items())
     start, end = (_form(value, x) for value in rows[x["field"]].agg(["min", "max"]))
     return f"{title}{_title(y)} over {_title(x)}, {start} to {end}: {courses}."
+
+
+def _cells(rows: pd.DataFrame, x: dict, y: dict, color: dict) -> str:
+    """Say of a grid of cells where its first rows are largest."""
+    largest = rows.loc[rows.groupby(y["field"], sort=False)[color["field"]].idxmax()]
+    start, end = (f"{value:,}" for value in rows[x["field"]].agg(["min", "max"]))
+    shown = [f"{name} at {where:,}" for name, where in zip(largest[y["field"]], largest[x["field"]], strict=True)][:_ROWS]
+    more = f"; and {len(largest) - _ROWS} more rows" if len(largest) > _ROWS else ""
+    return f"{_title(color)} over {_title(x)}, {start} to {end}, largest of {'; '.join(shown)}{more}."
 
 
 def _course(rows: pd.DataFrame, x: str, y: dict, detail: list[str]) -> str:
