@@ -511,12 +511,6 @@ def test_plans(scale):
     assert find_experiments("table1") == ["table1"]
 
 
-def test_a_network_may_have_more_epochs_for_random_labels():
-    scale = replace(TINY.cifar, random_epochs={"inception-no-bn": 7})
-    assert [scale.specs("inception-no-bn", labels=p)[0].params["epochs"] for p in (0.0, 0.5, 1.0)] == [2, 2, 7]
-    assert scale.specs("alexnet", labels=1.0) == TINY.cifar.specs("alexnet", labels=1.0)
-
-
 def test_figure_2b_has_a_size_of_its_own_and_separate_runs_only_where_the_held_out_images_are_taken_away():
     own = replace(TINY.cifar, n_train=50, compared_seeds=2, decay_steps=None)
     specs = figure2b.specs(replace(TINY, early_stopping=own))

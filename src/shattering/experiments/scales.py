@@ -25,7 +25,6 @@ class CifarScale:
         n_test: test images; None: all.
         n_validation: images held out, beside n_train, for early stopping that is not chosen on the test set.
         epochs: network → the budget of a run in epochs; 100 for those not named.
-        random_epochs: network → the budget on random labels; that of `epochs` for those not named.
         long_epochs: the budget of Inception with augmented images and random labels, where the learning rate hardly decays.
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
@@ -45,7 +44,6 @@ class CifarScale:
     n_test: int | None = None
     n_validation: int = 5000
     epochs: Mapping[str, int] = field(default_factory=dict)
-    random_epochs: Mapping[str, int] = field(default_factory=dict)
     long_epochs: int = 200
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
@@ -67,8 +65,7 @@ class CifarScale:
             least: the least number of seeds.
             params: further parameters of the model.
         """
-        budgets = {**self.epochs, **self.random_epochs} if labels == 1 else self.epochs
-        common: dict[str, object] = {"network": network, "epochs": budgets.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
+        common: dict[str, object] = {"network": network, "epochs": self.epochs.get(network, 100), "stop_when_fitted": self.stop_when_fitted}
         common["precision"] = self.precision if network in CONVOLUTIONAL else "float32"
         if self.decay_steps != "auto":
             common["decay_steps"] = self.decay_steps
@@ -278,7 +275,7 @@ SMALL = Scale(
         n_train=2000,
         n_test=1000,
         n_validation=500,
-        random_epochs={"inception-no-bn": 300},
+        epochs={"inception-no-bn": 300},
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         compared_seeds=3,
