@@ -511,16 +511,19 @@ def test_plans(scale):
     assert find_experiments("table1") == ["table1"]
 
 
-def test_figure_2b_has_a_size_of_its_own_and_separate_runs_only_where_the_held_out_images_are_taken_away():
+def test_figure_2b_has_a_size_of_its_own_and_separate_runs_only_where_the_held_out_images_are_taken_away(tmp_path):
     own = replace(TINY.cifar, n_train=50, compared_seeds=2, decay_steps=None)
-    specs = figure2b.specs(replace(TINY, early_stopping=own))
+    specs = experiment_specs(["figure2b"], replace(TINY, early_stopping=own))
     assert [(s.model_name, s.n_train, s.n_validation, s.seed) for s in specs] == [
-        (name, 50, 10, seed) for name in ("inception", "inception-no-bn") for seed in (0, 1)
+        (name, 50, 10, seed) for seed in (0, 1) for name in ("inception", "inception-no-bn")
     ]
     assert {s.params["decay_steps"] for s in specs} == {None}
     assert "decay_steps" not in TINY.cifar.specs("alexnet")[0].params
+    made = figure2b.result(replace(TINY, early_stopping=own), Runs(Store(tmp_path), TINY))
+    assert made.size == "n = 50 of digits"
+    assert [run.run_id for run in made.runs] == [s.run_id for s in figure2b.specs(replace(TINY, early_stopping=own))[:4]], "each run once"
     everything = replace(TINY, early_stopping=replace(own, n_train=None))
-    assert sorted(s.n_validation or 0 for s in figure2b.specs(everything)) == [0] * 4 + [10] * 4
+    assert sorted(s.n_validation or 0 for s in experiment_specs(["figure2b"], everything)) == [0] * 4 + [10] * 4
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

@@ -83,9 +83,10 @@ class Runs:
     @property
     def size(self) -> str:
         """The number of images and the dataset of these runs, in words; with the variant of the data once a run is done."""
+        specs = [run.spec for run in self.seen.values()]
         done = next((run.result for run in self.seen.values() if run.result), None)
-        dataset = done["dataset"] if done else self.scale.cifar.dataset
-        n = done["n_train"] if done else self.scale.cifar.n_train
+        dataset = done["dataset"] if done else specs[0].dataset if specs else self.scale.cifar.dataset
+        n = done["n_train"] if done else specs[0].n_train if specs else self.scale.cifar.n_train
         return f"n = {n:,} of {dataset}" if n else f"all of {dataset}"
 
     def _find(self, spec: RunSpec) -> Run:
@@ -309,7 +310,7 @@ class Result(Brief):
         title: the heading of its page.
         scale: the name of the scale.
         size: what was trained on, in words.
-        runs: the stored runs and studies behind it, done or not.
+        runs: the stored runs and studies behind it, done or not; each is kept once.
         tables: its tables, in order.
         charts: name → (altair chart, caption).
         claims: the papers' claims, judged.
@@ -327,6 +328,9 @@ class Result(Brief):
     tables: list[Table] = field(default_factory=list)
     charts: dict[str, tuple[Any, str]] = field(default_factory=dict)
     claims: list[Claim] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runs", list({run.run_id: run for run in self.runs}.values()))
 
     @property
     def not_done(self) -> list[Run[Spec]]:

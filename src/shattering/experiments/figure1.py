@@ -14,7 +14,7 @@ COLUMNS = (Column("part", "part"), Column("figure", "figure"), Column("drawn", "
 
 def specs(scale: Scale) -> list[RunSpec]:
     """List all runs of the three figures."""
-    return list({spec.run_id: spec for part in PARTS.values() for spec in part.specs(scale)}.values())
+    return [spec for part in PARTS.values() for spec in part.specs(scale)]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
@@ -29,6 +29,6 @@ def result(scale: Scale, runs: Runs) -> Result:
         "test error over label corruption. Bars are ± one standard deviation over seeds."
     )
     charts = {"figure1": (beside(*drawn), caption)} if drawn else {}
-    all_runs = list({run.run_id: run for part in results.values() for run in part.runs}.values())
+    all_runs = [run for part in results.values() for run in part.runs]
     table = Table(f"Parts, {runs.size}", COLUMNS, rows, "Each part has a page of its own, with its numbers and claims.")
     return Result("figure1", TITLE, scale.name, runs.size, all_runs, [table], charts)

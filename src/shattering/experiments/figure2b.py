@@ -29,8 +29,7 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """List all runs of the figure, and the same with a validation split."""
-    listed = [spec for validation in (False, True) for network in NETWORKS for spec in _specs(scale, network, validation)]
-    return list({spec.run_id: spec for spec in listed}.values())
+    return [spec for validation in (False, True) for network in NETWORKS for spec in _specs(scale, network, validation)]
 
 
 def _size(scale: Scale) -> CifarScale:
@@ -63,7 +62,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "what early stopping on the test set could gain (an upper bound). Level lines are the paper's accuracies at the end. "
         "Markers tell the networks apart, one line per seed."
     )
-    all_runs = list({run.spec.run_id: run for outcomes in (plain, held_out) for o in outcomes.values() for run in o.runs}.values())
+    all_runs = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
     charts = {"figure2b": (curves, caption)} if curves is not None else {}
     return Result("figure2b", TITLE, scale.name, runs.size, all_runs, [table], charts, _claims(plain, held_out))
 

@@ -154,9 +154,8 @@ def result(scale: Scale, runs: Runs) -> Result:
     )
     all_runs = [o.runs[0] for group in (*paths.values(), filters, choices) for o in group.values()]
     all_runs += [outcome.runs[0] for outcome in table3_conv.outcomes(k, runs).values()]
-    unique = list({run.run_id: run for run in all_runs}.values())
     charts = _charts(k, filters)
-    return Result("table3", TITLE, scale.name, _sizes(k), unique, [main, path, by_filters, chosen], charts, _claims(paths))
+    return Result("table3", TITLE, scale.name, _sizes(k), all_runs, [main, path, by_filters, chosen], charts, _claims(paths))
 
 
 def _sizes(k: KernelScale) -> str:

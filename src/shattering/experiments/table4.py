@@ -77,8 +77,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         f"The paper does not give its coefficient; the table above uses {WEIGHT_DECAY:g}. Chance is a loss of ln 10 = 2.303.",
     )
     all_runs = [run for outcome in (*outcomes.values(), *sweep.values()) for run in outcome.runs]
-    unique = list({run.run_id: run for run in all_runs}.values())
-    return Result("table4", TITLE, scale.name, runs.size, unique, [main, alexnet], claims=_claims(outcomes, sweep, _unlike(scale)))
+    return Result("table4", TITLE, scale.name, runs.size, all_runs, [main, alexnet], claims=_claims(outcomes, sweep, _unlike(scale)))
 
 
 def _train(row: Table4Row, outcome: Outcome) -> float | None:

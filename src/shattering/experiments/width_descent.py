@@ -131,7 +131,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     """Make the figures, the tables and the claims from the stored studies, dataset by dataset."""
     parts = [_part(scale, runs, k) for k in range(len(scale.capacity.width_data))]
     merged = Result(
-        "width-descent", TITLE, scale.name, ", ".join(part.size for part in parts), [run for part in parts for run in part.runs]
+        "width-descent", TITLE, scale.name, "; ".join(part.size for part in parts), [run for part in parts for run in part.runs]
     )
     for part in parts:
         merged.tables.extend(part.tables)
