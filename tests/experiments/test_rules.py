@@ -391,6 +391,26 @@ def test_seeds_that_are_not_done_do_not_count():
     }
 
 
+def test_a_run_that_diverged_is_no_accuracy_and_no_seed():
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        if spec.model_name == "inception-no-bn" and spec.seed == 2:
+            return {"train_accuracy": 0.1, "test_accuracy": 0.1, "diverged": True}, table.iloc[:2]
+        return made, table
+
+    result = table1.result(THREE, Made(make, THREE))
+    rows = [row for row in result.tables[0].rows if row["model"] == "Inception w/o BatchNorm"]
+    assert {row["seeds"] for row in rows} == {"2 of 3, 1 diverged"}
+    assert [row["test"] for row in rows if row["labels"] == "original"] == pytest.approx([0.835, 0.825])
+    found = {claim.name: claim for claim in result.claims}
+    assert found["regularizers are not needed"].holds
+    assert found["regularizers help"].why == "2 seeds for some of the numbers, fewer than 3"
+    assert cut_short([run for run in result.runs if run.result.get("diverged")]) is None
+    spare = replace(TINY, cifar=replace(TINY.cifar, compared_seeds=3, spare_seeds={"inception-no-bn": 1}))
+    compared = [s.seed for row in reference.TABLE_1 if row.network == "inception-no-bn" for s in table1.row_specs(spare, row)]
+    assert compared == [0, 1, 2, 3, 0, 1, 2, 3, 0], "a further seed in the place of one that diverged, but not on random labels"
+
+
 def test_at_full_scale_compared_accuracies_have_three_seeds_and_no_run_is_another():
     full = SCALES["full"]
     without = replace(full, cifar=replace(full.cifar, compared_seeds=1))

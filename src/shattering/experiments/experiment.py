@@ -28,13 +28,17 @@ ANNEALED = 0.2  # a learning rate has decayed once it is at most this share of i
 
 @dataclass(frozen=True, repr=False)
 class Outcome(Brief):
-    """The runs of a configuration, one per seed, done or not."""
+    """The runs of a configuration, one per seed, done or not.
+
+    A run that diverged, its loss infinite or NaN, says nothing of what another would learn.
+    """
 
     runs: list[Run]
 
     @cached_property
     def done(self) -> list[Run]:
-        return [run for run in self.runs if run.status == "done"]
+        """The runs that are done, without those that diverged."""
+        return [run for run in self.runs if _has_trained(run)]
 
     def values(self, name: str) -> list[float]:
         """List the values of a field of result.json over the seeds that are done and have it."""
@@ -63,9 +67,14 @@ class Outcome(Brief):
 
     @property
     def seeds(self) -> str:
-        """The number of seeds that are done, and of all if some are not: "2 of 3"."""
+        """The number of seeds that are done, and of all if some are not: "2 of 3"; then how many of the others diverged."""
         n_done, n_all = len(self.done), len(self.runs)
-        return str(n_done) if n_done == n_all else f"{n_done} of {n_all}"
+        diverged = sum(run.status == "done" for run in self.runs) - n_done
+        return (str(n_done) if n_done == n_all else f"{n_done} of {n_all}") + (f", {diverged} diverged" if diverged else "")
+
+
+def _has_trained(run: Run[Any]) -> bool:
+    return run.status == "done" and not run.result.get("diverged")
 
 
 class Runs:
@@ -253,7 +262,7 @@ def cut_short(runs: Sequence[Run], online: bool = False) -> str | None:
         runs: of any configurations.
         online: what has to be fitted are the augmented images of the last epoch, not the images themselves.
     """
-    names = [run.spec.model_name for run in runs if run.status == "done" and _is_cut_short(run.history, run.result, online)]
+    names = [run.spec.model_name for run in runs if _has_trained(run) and _is_cut_short(run.history, run.result, online)]
     return f"the training of {', '.join(dict.fromkeys(names))} ended while its loss still fell" if names else None
 
 
@@ -261,7 +270,7 @@ def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any], online: bool
     quarter = len(history) // 4
     seen = None if online else result.get("epochs_to_fit")  # by the images themselves
     fitted = seen is not None or result.get("online_train_accuracy" if online else "train_accuracy", 0) >= FITS
-    if not quarter or fitted or result.get("diverged"):
+    if not quarter or fitted:
         return False
     losses = history["train_loss"].to_numpy()
     return bool(losses[-quarter:].mean() < STILL_FALLING * losses[-2 * quarter : -quarter].mean())
@@ -270,7 +279,7 @@ def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any], online: bool
 def not_annealed(runs: Sequence[Run]) -> str | None:
     """Report the first run whose learning rate had not decayed when it ended, so that its last accuracies scatter; or None."""
     for run in runs:
-        if run.status == "done" and "learning_rate" in run.history and len(run.history) > 1:
+        if _has_trained(run) and "learning_rate" in run.history and len(run.history) > 1:
             rates = run.history["learning_rate"].to_numpy()
             if rates[-1] > ANNEALED * rates.max():
                 return f"the learning rate ended at {rates[-1] / rates.max():.0%} of its largest value, so the last accuracies scatter"
@@ -280,7 +289,7 @@ def not_annealed(runs: Sequence[Run]) -> str | None:
 def few_seeds(runs: Sequence[Run[Any]], least: int = 3) -> str | None:
     """Report that a configuration among the runs has fewer than `least` seeds done, too few to know their spread; or None.
 
-    A configuration without any is left out: its numbers are missing.
+    Seeds whose runs diverged do not count. A configuration without any is left out: its numbers are missing.
     """
     fewest = min(_numbers_of_seeds(runs), default=least)
     return None if fewest >= least else f"{fewest} seed{'s' * (fewest > 1)} for some of the numbers, fewer than {least}"
@@ -295,7 +304,7 @@ def seeds_of(runs: Sequence[Run[Any]]) -> str:
 def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
     """Return the number of seeds that are done of each configuration with any."""
     seeds: dict[str, set[int]] = {}
-    for run in (run for run in runs if run.status == "done"):
+    for run in filter(_has_trained, runs):
         key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
         seeds.setdefault(key, set()).add(run.spec.seed)
     return [len(numbers) for numbers in seeds.values()]

@@ -29,6 +29,7 @@ class CifarScale:
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
         compared_seeds: the least number of seeds where test accuracies on original labels are compared: in table 1 and figure 2b.
+        spare_seeds: network → further seeds in table 1, on original labels, in the place of those that diverge; none for those not named.
         timed_seeds: the least number of seeds where times to overfit are compared over label corruption: in figures 1b and 1c.
         precision: of the convolutional networks.
         decay_steps: updates between two decays of the learning rate; None: an epoch; "auto": see `NetworkClassifier`.
@@ -48,6 +49,7 @@ class CifarScale:
     stop_when_fitted: bool = False
     seeds: Mapping[str, int] = field(default_factory=dict)
     compared_seeds: int = 1
+    spare_seeds: Mapping[str, int] = field(default_factory=dict)
     timed_seeds: int = 1
     precision: str = "float32"
     decay_steps: int | Literal["auto"] | None = "auto"
@@ -279,6 +281,7 @@ SMALL = Scale(
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         compared_seeds=3,
+        spare_seeds={"inception-no-bn": 1},
         timed_seeds=3,
         precision="bfloat16",
     ),
