@@ -3,6 +3,7 @@
 import itertools
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -294,6 +295,18 @@ def test_a_misclassified_tenth_is_infinite_not_its_absolute_value():
     assert margins.margin(wrong) < 0
     for function in (margins.inverse_margin, margins.spectral_over_margin, margins.frobenius_over_margin, margins.path_norm_over_margin):
         assert function(wrong) == math.inf
+    untrained = replace(wrong, make_initial=lambda: made.module)
+    assert margins.spectral_init_main(untrained) == margins.spectral_complexity(untrained) == math.inf  # though nothing has moved
+    right = replace(made, make_initial=lambda: made.module)
+    assert margins.spectral_init_main(right) == margins.spectral_complexity(right) == -math.inf
+
+
+def test_inputs_of_zeros_have_no_complexity():
+    linear, zero = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
+    made = of_module(linear, torch.zeros(10, 2).double(), torch.zeros(10, dtype=torch.int64), initial=zero)
+    with torch.no_grad():
+        made.module.bias.copy_(torch.tensor([1.0, 0.0]))
+    assert margins.spectral_complexity(made) == -math.inf
 
 
 def test_the_input_margin_of_a_linear_classifier_is_the_distance_to_its_boundary():

@@ -224,6 +224,7 @@ MEASURES: dict[str, Measure] = {
         "W W0 X Y",
         "E",
         invariance="s",
+        version=2,
     ),
     "spectral_complexity": Measure(
         "margins:spectral_complexity",
@@ -232,7 +233,7 @@ MEASURES: dict[str, Measure] = {
         "W W0 X Y",
         "E",
         invariance="s",
-        version=2,
+        version=3,
     ),
     "path_norm_over_margin": Measure(
         "margins:path_norm_over_margin", "log path norm − 2 log γ", "Jiang et al. 2020, eq. 43", "W X Y", "E", invariance="rs"
@@ -300,6 +301,7 @@ MEASURES: dict[str, Measure] = {
         "X",
         "E + n²",
         invariance="r",
+        version=2,
     ),
     "ablation_area": Measure(
         "representation:ablation_area",
@@ -316,6 +318,7 @@ MEASURES: dict[str, Measure] = {
         "R U",
         "2 E",
         invariance="r",
+        version=2,
     ),
     # sensitivity
     "jacobian_norm": Measure("sensitivity:jacobian_norm", "mean of ‖∂p/∂x‖_F over U", "Novak et al. 2018", "U", "k B", invariance="f"),
@@ -362,6 +365,7 @@ MEASURES: dict[str, Measure] = {
         "R U",
         "E",
         invariance="fs",
+        version=2,
     ),
     "average_confidence": Measure(
         "outcomes:average_confidence",

@@ -57,6 +57,8 @@ class Fitted(Brief):
         batch_size: examples per update; None: not known.
         seed: of what a measure draws.
         block: examples per block of an evaluation; None: 256 on a CPU, 1,024 elsewhere. It bounds memory and changes no value.
+        prepared: makes examples of inputs, as this network takes them; None: they are given as it takes them.
+        raw_unlabelled: the unlabelled examples before they were prepared; None: they are given as the network takes them.
 
     Example:
         >>> from shattering import NetworkClassifier, load_dataset
@@ -81,6 +83,8 @@ class Fitted(Brief):
     batch_size: int | None = None
     seed: int = 0
     block: int | None = None
+    prepared: Callable[[Any], Examples] | None = None
+    raw_unlabelled: Any = None
     _kept: dict = field(default_factory=dict, init=False, repr=False)
 
     def copy(self) -> "Fitted":

@@ -96,7 +96,7 @@ def as_fitted(
         more |= {"make_initial": None if initial is None else lambda: initial, "rate": _last_rate(history)}
         given = {name: value for name, value in more.items() if value is not None}
         fitted = model if isinstance(model, Fitted) else model.fitted()
-        return replace(fitted, **given) if given else fitted
+        return _with_relatives(replace(fitted, **given) if given else fitted)
     if not isinstance(data, (Dataset, Split)) and not (isinstance(data, tuple) and len(data) == 2):
         found = "a tuple of another length" if isinstance(data, tuple) else "None" if data is None else a_type(data)
         raise InputError(
@@ -117,7 +117,7 @@ def as_fitted(
             known |= {"rate": _last_rate(history)}
         else:
             raise InputError(f"model is {a_type(model)}, expected a fitted NetworkClassifier, a torch module or a stored run")
-        fitted = _assemble(module, data, unlabelled, prepared, known)
+        fitted = _with_relatives(_assemble(module, data, unlabelled, prepared, known))
         if isinstance(data, tuple) and not isinstance(model, NetworkClassifier):
             _check_texts(data[1], fitted.n_classes)
         return fitted
@@ -136,7 +136,16 @@ def _assemble(module: nn.Module, data: Data, unlabelled: Any, prepared: Callable
     more = None if unlabelled is None else prepared(unlabelled)
     if more is not None:
         _check_unlabelled(copy, more)
-    return Fitted(copy, train, k, unlabelled=more, **known)
+    return Fitted(copy, train, k, unlabelled=more, prepared=prepared, raw_unlabelled=unlabelled, **known)
+
+
+def _with_relatives(fitted: Fitted) -> Fitted:
+    """Return the network. Raises InputError for other networks, beside it, that have other classes."""
+    for name, others in (("twin", [fitted.twin] if fitted.twin else []), ("siblings", fitted.siblings)):
+        for other in others:
+            if other.n_classes != fitted.n_classes:
+                raise InputError(f"{name} has a network of {other.n_classes} classes, expected {fitted.n_classes}, as the one beside it")
+    return fitted
 
 
 def _first(examples: Examples, module: nn.Module) -> torch.Tensor:

@@ -54,7 +54,7 @@ def log_frobenius_product(fitted: Fitted) -> float:
         >>> print(f"{log_frobenius_product(fitted):.3g}")
         16.3
     """
-    return sum(_log(squared(weight)) for weight in fitted.weights())
+    return sum(log(squared(weight)) for weight in fitted.weights())
 
 
 def log_spectral_product(fitted: Fitted, kernel_norm: bool = False) -> float:
@@ -66,7 +66,7 @@ def log_spectral_product(fitted: Fitted, kernel_norm: bool = False) -> float:
         >>> print(f"{log_spectral_product(fitted):.3g}")
         12.9
     """
-    return sum(2 * _log(layer.kernel_norm if kernel_norm else layer.norm) for layer in fitted.folded_layers)
+    return sum(2 * log(layer.kernel_norm if kernel_norm else layer.norm) for layer in fitted.folded_layers)
 
 
 def stable_rank(fitted: Fitted) -> float:
@@ -91,7 +91,7 @@ def log_path_norm(fitted: Fitted) -> float:
         >>> print(f"{log_path_norm(fitted):.3g}")
         10
     """
-    return _log(fitted.once(path_norm.path_norm))
+    return log(fitted.once(path_norm.path_norm))
 
 
 def fisher_rao(fitted: Fitted) -> float:
@@ -139,5 +139,6 @@ def _check_nonzero(fitted: Fitted) -> None:
         raise NotComputable(f"the weights of {zero[0]} are all 0")
 
 
-def _log(value: float) -> float:
+def log(value: float) -> float:
+    """Return the natural logarithm, -∞ of 0."""
     return math.log(value) if value > 0 else -math.inf
