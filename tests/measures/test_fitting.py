@@ -254,6 +254,12 @@ def test_data_of_another_shape_or_other_classes():
         _ = as_fitted(small_relu(), small_data(), initial=small_relu(sizes=(3, 5, 3))).initial_parameters
 
 
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+def test_a_scripted_module_is_refused():
+    with pytest.raises(InputError, match="the module is a TorchScript one"):
+        as_fitted(torch.jit.trace(nn.Linear(3, 2), INPUTS), (INPUTS, torch.arange(4) % 2))
+
+
 def test_a_compiled_module_is_measured_as_it_was():
     module = small_relu()
     made = as_fitted(torch.compile(module, backend="eager"), small_data())

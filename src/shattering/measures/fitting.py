@@ -174,7 +174,12 @@ def _check_texts(labels: Any, k: int) -> None:
 
 
 def private_copy(module: nn.Module) -> nn.Module:
-    """Return a copy of a module in evaluation mode, without gradients; a compiled module as it was before."""
+    """Return a copy of a module in evaluation mode, without gradients; a compiled module as it was before.
+
+    Whatever it does to its inputs, it does to copies of them: many measures evaluate it on the same inputs again.
+    """
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise InputError("the module is a TorchScript one, whose weights cannot be varied, expected the module that it was made of")
     try:
         copy = deepcopy(getattr(module, "_orig_mod", module))
     except Exception as error:
@@ -182,7 +187,12 @@ def private_copy(module: nn.Module) -> nn.Module:
     if not any(p.requires_grad for p in copy.parameters()):
         raise InputError("the module has no trainable parameter, expected at least one")
     copy.zero_grad(set_to_none=True)
+    copy.register_forward_pre_hook(_on_copies)
     return with_plain_weight_norms(copy).eval()
+
+
+def _on_copies(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(argument.clone() for argument in arguments)
 
 
 def _of_classifier(model: NetworkClassifier) -> tuple[nn.Module, Callable[..., Examples]]:

@@ -57,11 +57,11 @@ def susceptibility(fitted: Fitted) -> float:
 
 def _drop(fitted: Fitted, inputs: torch.Tensor, labels: torch.Tensor, rate: float) -> float:
     values = {name: p.clone().requires_grad_() for name, p in fitted.parameters.items()}
-    before = F.cross_entropy(fitted.call(values, inputs.clone()), labels)
+    before = F.cross_entropy(fitted.call(values, inputs), labels)
     slopes = torch.autograd.grad(before, list(values.values()), materialize_grads=True)
     after = {name: p.detach() - rate * slope for (name, p), slope in zip(values.items(), slopes, strict=True)}
     with torch.no_grad():
-        return float(before.detach().double() - F.cross_entropy(fitted.call(after, inputs.clone()).double(), labels))
+        return float(before.detach().double() - F.cross_entropy(fitted.call(after, inputs).double(), labels))
 
 
 def signal_noise_fit(fitted: Fitted) -> float:

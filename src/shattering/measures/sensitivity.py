@@ -54,7 +54,7 @@ def _jacobian_squares(fitted: Fitted, examples: Examples, head: Callable[[torch.
     found = []
     for inputs in _real_inputs(fitted, examples):
         x = inputs.clone().requires_grad_()
-        outputs = head(fitted.call(fitted.parameters, x + 0))  # x + 0: a network may change its input in place
+        outputs = head(fitted.call(fitted.parameters, x))
         squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for c in range(fitted.n_classes):
             (slope,) = torch.autograd.grad(outputs[:, c].sum(), x, retain_graph=c < fitted.n_classes - 1, materialize_grads=True)
@@ -157,7 +157,7 @@ def _replayed(fitted: Fitted, modules: Sequence[nn.Module], inputs: torch.Tensor
     handles = [module.register_forward_hook(keep) for module in modules]
     try:
         with torch.no_grad():
-            fitted.call(fitted.parameters, inputs.clone())
+            fitted.call(fitted.parameters, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -189,6 +189,6 @@ def _with_noise(fitted: Fitted, module: nn.Module, noise: torch.Tensor, inputs: 
 
     handle = module.register_forward_pre_hook(add)
     try:
-        return fitted.call(fitted.parameters, inputs.clone()).double()
+        return fitted.call(fitted.parameters, inputs).double()
     finally:
         handle.remove()
