@@ -301,6 +301,26 @@ def test_a_misclassified_tenth_is_infinite_not_its_absolute_value():
     assert margins.spectral_init_main(right) == margins.spectral_complexity(right) == -math.inf
 
 
+class Repeated(nn.Module):
+    """A layer that is called twice, which is two factors of the network's Lipschitz constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.again, self.last = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+
+    def forward(self, x):
+        return self.last(self.again(self.again(x)))
+
+
+def test_a_product_over_layers_has_none_that_is_called_twice():
+    made = of_module(Repeated().double(), *small_data(), initial=Repeated().double())
+    products = (norms.log_spectral_product, norms.log_frobenius_product, margins.spectral_over_margin, margins.spectral_complexity)
+    for product in products:
+        with pytest.raises(NotComputable, match="layer again is called more than once"):
+            product(made)
+    assert norms.parameter_norm(made) == pytest.approx(sum(float(p.detach().square().sum()) for p in made.module.parameters()))
+
+
 def test_inputs_of_zeros_have_no_complexity():
     linear, zero = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
     made = of_module(linear, torch.zeros(10, 2).double(), torch.zeros(10, dtype=torch.int64), initial=zero)

@@ -155,10 +155,22 @@ MEASURES: dict[str, Measure] = {
         "norms:angular_distance", "distance of weights scaled to norm 1", "this package, after distance", "W W0", "P", invariance="r"
     ),
     "log_frobenius_product": Measure(
-        "norms:log_frobenius_product", "sum_l log ‖W_l‖_F²", "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015", "W", "P", invariance="r"
+        "norms:log_frobenius_product",
+        "sum_l log ‖W_l‖_F²",
+        "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015",
+        "W",
+        "P",
+        invariance="r",
+        version=2,
     ),
     "log_spectral_product": Measure(
-        "norms:log_spectral_product", "sum_l log ‖W_l‖²", "Jiang et al. 2020, eq. 32", "W", "a spectral norm per layer", invariance="r"
+        "norms:log_spectral_product",
+        "sum_l log ‖W_l‖²",
+        "Jiang et al. 2020, eq. 32",
+        "W",
+        "a spectral norm per layer",
+        invariance="r",
+        version=2,
     ),
     "stable_rank": Measure(
         "norms:stable_rank", "sum_l ‖W_l‖_F²/‖W_l‖²", "Jiang et al. 2020, eq. 33", "W", "a spectral norm per layer", invariance="r"
@@ -212,10 +224,16 @@ MEASURES: dict[str, Measure] = {
     # margins
     "inverse_margin": Measure("margins:inverse_margin", "1/γ², ∞ for γ ≤ 0", "Jiang et al. 2020, eq. 22", "X Y", "E", invariance="f"),
     "spectral_over_margin": Measure(
-        "margins:spectral_over_margin", "sum_l log ‖W_l‖² − 2 log γ", "Jiang et al. 2020, eq. 31", "W X Y", "E", invariance="rs"
+        "margins:spectral_over_margin", "sum_l log ‖W_l‖² − 2 log γ", "Jiang et al. 2020, eq. 31", "W X Y", "E", invariance="rs", version=2
     ),
     "frobenius_over_margin": Measure(
-        "margins:frobenius_over_margin", "sum_l log ‖W_l‖_F² − 2 log γ", "Jiang et al. 2020, eq. 36", "W X Y", "E", invariance="rs"
+        "margins:frobenius_over_margin",
+        "sum_l log ‖W_l‖_F² − 2 log γ",
+        "Jiang et al. 2020, eq. 36",
+        "W X Y",
+        "E",
+        invariance="rs",
+        version=2,
     ),
     "spectral_init_main": Measure(
         "margins:spectral_init_main",

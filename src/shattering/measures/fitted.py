@@ -259,6 +259,14 @@ class Fitted(Brief):
             raise NotComputable(f"weight {uncalled} is used without a call of its layer")
 
     @cached_property
+    def factors(self) -> list[Layer]:
+        """`folded_layers`, for products over them. Raises NotComputable where one is called repeatedly, so that it is several factors."""
+        found, repeated = self.folded_layers, layers.repeated_layer(self.folded, self._first(1))
+        if repeated is not None:
+            raise NotComputable(f"layer {repeated} is called more than once, and a product over layers would have it as one factor")
+        return found
+
+    @cached_property
     def initial_layers(self) -> list[Layer]:
         """`layers` before training, unfolded. Raises NotComputable where nobody knows them."""
         return layers.record(self.initial, self._first(1))

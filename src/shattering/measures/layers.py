@@ -114,6 +114,14 @@ def uncalled_weight(network: nn.Module, inputs: torch.Tensor) -> str | None:
     return next((name for name, slope in zip(weights, slopes, strict=True) if slope is not None), None)
 
 
+def repeated_layer(network: nn.Module, inputs: torch.Tensor) -> str | None:
+    """Return the name of a linear layer or convolution that one evaluation calls more than once; None: there is none."""
+    names = {module: name for name, module in network.named_modules() if isinstance(module, LINEAR)}
+    calls: list[str] = []
+    _evaluate(network, inputs, dict.fromkeys(names, lambda module, arguments, output: calls.append(names[module])))
+    return next((name for name in calls if calls.count(name) > 1), None)
+
+
 def hidden(network: nn.Module, name: str, inputs: torch.Tensor) -> tuple[torch.Tensor, Any]:
     """Return (input of the layer at its first call, output of the network) for inputs (b, …), joined by autograd where it records."""
     caught: list[torch.Tensor] = []

@@ -50,11 +50,14 @@ def angular_distance(fitted: Fitted) -> float:
 def log_frobenius_product(fitted: Fitted) -> float:
     """Return Σ_l log ‖W_l‖_F² (Jiang et al. 2020, eq. 37; Neyshabur, Tomioka & Srebro 2015).
 
+    Raises:
+        NotComputable: for a layer that is called more than once, so that it is several factors.
+
     Example:
         >>> print(f"{log_frobenius_product(fitted):.3g}")
         16.3
     """
-    return sum(log(squared(weight)) for weight in fitted.weights())
+    return sum(log(squared(layer.weight)) for layer in fitted.factors)
 
 
 def log_spectral_product(fitted: Fitted, kernel_norm: bool = False) -> float:
@@ -62,11 +65,14 @@ def log_spectral_product(fitted: Fitted, kernel_norm: bool = False) -> float:
 
     kernel_norm: for convolutions take the norm of the reshaped kernel, for comparison with the literature, not that of the operator.
 
+    Raises:
+        NotComputable: for a layer that is called more than once, so that it is several factors.
+
     Example:
         >>> print(f"{log_spectral_product(fitted):.3g}")
         12.9
     """
-    return sum(2 * log(layer.kernel_norm if kernel_norm else layer.norm) for layer in fitted.folded_layers)
+    return sum(2 * log(layer.kernel_norm if kernel_norm else layer.norm) for layer in fitted.factors)
 
 
 def stable_rank(fitted: Fitted) -> float:
