@@ -155,22 +155,10 @@ MEASURES: dict[str, Measure] = {
         "norms:angular_distance", "distance of weights scaled to norm 1", "this package, after distance", "W W0", "P", invariance="r"
     ),
     "log_frobenius_product": Measure(
-        "norms:log_frobenius_product",
-        "sum_l log ‖W_l‖_F²",
-        "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015",
-        "W",
-        "P",
-        invariance="r",
-        version=2,
+        "norms:log_frobenius_product", "sum_l log ‖W_l‖_F²", "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015", "W", "P", "+", "r", 2
     ),
     "log_spectral_product": Measure(
-        "norms:log_spectral_product",
-        "sum_l log ‖W_l‖²",
-        "Jiang et al. 2020, eq. 32",
-        "W",
-        "a spectral norm per layer",
-        invariance="r",
-        version=2,
+        "norms:log_spectral_product", "sum_l log ‖W_l‖²", "Jiang et al. 2020, eq. 32", "W", "a spectral norm per layer", "+", "r", 2
     ),
     "stable_rank": Measure(
         "norms:stable_rank", "sum_l ‖W_l‖_F²/‖W_l‖²", "Jiang et al. 2020, eq. 33", "W", "a spectral norm per layer", invariance="r"
@@ -227,13 +215,7 @@ MEASURES: dict[str, Measure] = {
         "margins:spectral_over_margin", "sum_l log ‖W_l‖² − 2 log γ", "Jiang et al. 2020, eq. 31", "W X Y", "E", invariance="rs", version=2
     ),
     "frobenius_over_margin": Measure(
-        "margins:frobenius_over_margin",
-        "sum_l log ‖W_l‖_F² − 2 log γ",
-        "Jiang et al. 2020, eq. 36",
-        "W X Y",
-        "E",
-        invariance="rs",
-        version=2,
+        "margins:frobenius_over_margin", "sum_l log ‖W_l‖_F² − 2 log γ", "Jiang et al. 2020, eq. 36", "W X Y", "E", "+", "rs", 2
     ),
     "spectral_init_main": Measure(
         "margins:spectral_init_main",

@@ -6,7 +6,6 @@ need is computed once. A `Fitted` holds a private copy of the network, so nothin
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -89,7 +88,7 @@ class Fitted(Brief):
 
     def copy(self) -> "Fitted":
         """Return the same with a network and labels of its own, and nothing computed yet."""
-        return replace(self, module=deepcopy(self.module), train=replace(self.train, labels=self.train.labels.clone()))
+        return replace(self, module=layers.copied(self.module), train=replace(self.train, labels=self.train.labels.clone()))
 
     # examples
 
@@ -146,7 +145,7 @@ class Fitted(Brief):
         """The network before training, in evaluation mode. Raises NotComputable where nobody knows it."""
         if self.make_initial is None:
             raise NotComputable("the initial weights are not known")
-        initial = deepcopy(self.make_initial()).eval().to(self.device, self.dtype)
+        initial = layers.copied(self.make_initial()).eval().to(self.device, self.dtype)
         shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in (self.module, initial)]
         if shapes[0] != shapes[1]:
             raise InputError("the initial network has other parameters than the trained one, expected the same names and shapes")
@@ -225,7 +224,7 @@ class Fitted(Brief):
         Raises NotComputable where a batch normalization does not follow a linear layer.
         """
         try:
-            return layers.fold(layers.unparametrized(deepcopy(self.module)), self._first(16))
+            return layers.fold(layers.unparametrized(layers.copied(self.module)), self._first(16))
         except ValueError as error:
             raise NotComputable(str(error)) from None
 
@@ -250,7 +249,7 @@ class Fitted(Brief):
 
     def check_weights(self) -> None:
         """Raise NotComputable for weights that norms of `layers` would leave out: of embeddings, say, or of layers that are not called."""
-        bare = layers.unparametrized(deepcopy(self.module))
+        bare = layers.unparametrized(layers.copied(self.module))
         foreign = layers.foreign_weight(bare)
         if foreign:
             raise NotComputable(f"weight {foreign} is not that of a linear layer, a convolution or a normalization")
@@ -324,6 +323,19 @@ def jvp(function: Callable, primals: tuple, tangents: tuple) -> tuple[Any, Any]:
 def dtype_of(module: nn.Module) -> torch.dtype:
     """Return the type of a module's first trainable parameter."""
     return next(p.dtype for p in module.parameters() if p.requires_grad)
+
+
+def slope_in(inputs: torch.Tensor, value: torch.Tensor, *, keep: bool = False) -> torch.Tensor:
+    """Return the derivative of a number in inputs of which it was computed. keep: more derivatives of the same evaluation follow.
+
+    Raises NotComputable where autograd knows of no way from the inputs to it, which is not the same as a derivative of 0.
+    """
+    found = None
+    if inputs.requires_grad and value.requires_grad:
+        (found,) = torch.autograd.grad(value, inputs, retain_graph=keep, allow_unused=True)
+    if found is None:
+        raise NotComputable("the logits have no derivative in the inputs or hidden units: the network computes without gradients between")
+    return found
 
 
 def margins_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import replace
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -22,7 +21,7 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.preprocessing import Preprocessing
 from shattering.learners.train.batches import Examples, read_from_memory
 from shattering.measures.fitted import Fitted, count_logits, dtype_of
-from shattering.measures.layers import with_plain_weight_norms
+from shattering.measures.layers import copied, with_plain_weight_norms
 from shattering.parameters import Count, NotNegative, check, check_arguments
 
 Data = Dataset | Split | tuple[Any, Any]
@@ -181,7 +180,7 @@ def private_copy(module: nn.Module) -> nn.Module:
     if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
         raise InputError("the module is a TorchScript one, whose weights cannot be varied, expected the module that it was made of")
     try:
-        copy = deepcopy(getattr(module, "_orig_mod", module))
+        copy = copied(getattr(module, "_orig_mod", module))
     except Exception as error:
         raise InputError(f"the module cannot be copied: {reason(error)}") from error
     if not any(p.requires_grad for p in copy.parameters()):

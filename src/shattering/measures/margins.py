@@ -12,7 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from shattering import seeds
-from shattering.measures.fitted import Fitted, NotComputable, margins_of
+from shattering.measures.fitted import Fitted, NotComputable, margins_of, slope_in
 from shattering.measures.layers import by_output
 from shattering.measures.norms import log, log_frobenius_product, log_path_norm, log_spectral_product, pairs, squared
 
@@ -189,8 +189,7 @@ def _distances(fitted: Fitted, hidden: bool) -> tuple[torch.Tensor, float]:
         inputs = inputs.detach().requires_grad_()
         at, logits = fitted.hidden(inputs, 1) if hidden else (inputs, fitted.call(fitted.parameters, inputs))
         margins = margins_of(logits, labels)
-        (gradient,) = torch.autograd.grad(margins.sum(), at)
-        norms = gradient.flatten(1).double().norm(dim=1).cpu()
+        norms = slope_in(at, margins.sum()).flatten(1).double().norm(dim=1).cpu()
         margins, flat = margins.detach().double().cpu(), at.detach().flatten(1).double().cpu()
         found.append(torch.where(margins == 0, 0.0, margins / norms))  # infinite where the gradient is 0
         sums, squares = sums + flat.sum(0), squares + float(flat.square().sum())
