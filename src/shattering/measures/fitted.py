@@ -357,8 +357,8 @@ def count_logits(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) 
     """Return how many logits a module in evaluation mode gives per example.
 
     Raises:
-        InputError: for a module that gives no logits (b, k) for inputs (b, …), or whose evaluation depends on the batch; and for
-            labels (n,) that are not in 0…k-1.
+        InputError: for a module that gives no logits (b, k) for inputs (b, …), that calls layers with keywords, or whose evaluation
+            depends on the batch; and for labels (n,) that are not in 0…k-1.
     """
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is None and not isinstance(part, _PER_EXAMPLE):
@@ -371,6 +371,8 @@ def count_logits(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) 
             output = module(inputs)
     except Exception as error:
         raise InputError(f"the module does not take inputs of shape {tuple(inputs.shape)}: {reason(error)}") from error
+    if (name := layers.keyword_call(module, inputs)) is not None:
+        raise InputError(f"layer {name} is called with its input as a keyword, which measures do not see, expected a call such as layer(x)")
     own = taken(output)[0]
     is_one = isinstance(own, torch.Tensor) and (own.ndim == 1 or own.shape[1:] == (1,))  # one logit, for two classes
     k = Outputs(2 if is_one else 0, type(module).__name__).own(output, len(inputs)).shape[-1]

@@ -123,6 +123,14 @@ def repeated_layer(network: nn.Module, inputs: torch.Tensor) -> str | None:
     return next((name for name in calls if calls.count(name) > 1), None)
 
 
+def keyword_call(network: nn.Module, inputs: torch.Tensor) -> str | None:
+    """Return the name of a layer or batch normalization that one evaluation calls with its input as a keyword; None: there is none."""
+    names = {module: name for name, module in network.named_modules() if isinstance(module, (*LINEAR, *BATCH_NORMS))}
+    found: list[str] = []
+    _evaluate(network, inputs, dict.fromkeys(names, lambda module, arguments, _: None if arguments else found.append(names[module])))
+    return found[0] if found else None
+
+
 def hidden(network: nn.Module, name: str, inputs: torch.Tensor) -> tuple[torch.Tensor, Any]:
     """Return (input of the layer at its first call, output of the network) for inputs (b, …), joined by autograd where it records."""
     caught: list[torch.Tensor] = []
