@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from shattering import InputError, Store
-from shattering.experiments import convex, forgetting, inputs, max_margin, passes, perceptron_bound, rademacher, steps_bound
+from shattering.experiments import convex, forgetting, inputs, loss_class, max_margin, passes, perceptron_bound, rademacher, steps_bound
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.experiment import Runs
 from shattering.experiments.reproduce import find_experiment, make_result
@@ -220,6 +220,10 @@ def test_studies_say_which_numbers_they_cannot_use(tmp_path):
     for study, wrong, message in (
         (convex, {"n": 50, "d": 60}, "expected fewer features than points"),
         (forgetting, {"trainings": 1}, "trainings is 1, expected a whole number of at least 2"),
+        (steps_bound, {"rate": 4.5}, "rate is 4.5, expected a number above 0, at most 4"),  # theorem 3.8 says nothing of it
+        (steps_bound, {"n": 5, "replaced": 6}, "replaced is 6, expected a whole number in 1…5"),
+        (passes, {"n": 5, "replaced": 6}, "replaced is 6, expected a whole number in 1…5"),
+        (loss_class, {"draws": 1}, "draws is 1, expected a whole number of at least 2"),  # for a standard error
     ):
         with pytest.raises(InputError, match=message):
             study.run_study(0, **wrong)

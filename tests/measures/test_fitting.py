@@ -254,6 +254,26 @@ def test_data_of_another_shape_or_other_classes():
         _ = as_fitted(small_relu(), small_data(), initial=small_relu(sizes=(3, 5, 3))).initial_parameters
 
 
+class Named(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 4), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.last(input=self.first(x))
+
+
+def test_a_layer_that_is_called_with_a_keyword_is_refused():
+    with pytest.raises(InputError, match="layer last is called with its input as a keyword"):
+        as_fitted(Named(), (INPUTS, torch.arange(4) % 2))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.trace:DeprecationWarning")
+def test_a_scripted_module_is_refused():
+    with pytest.raises(InputError, match="the module is a TorchScript one"):
+        as_fitted(torch.jit.trace(nn.Linear(3, 2), INPUTS), (INPUTS, torch.arange(4) % 2))
+
+
 def test_a_compiled_module_is_measured_as_it_was():
     module = small_relu()
     made = as_fitted(torch.compile(module, backend="eager"), small_data())

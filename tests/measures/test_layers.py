@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from shattering.measures import layers
+from shattering.measures import layers, norms
 from shattering.measures.fitted import NotComputable
 from tests.measures.networks import fitted, of_module, small_data, trained
 
@@ -226,3 +227,39 @@ def test_a_weight_that_is_used_without_its_layer_is_a_reason():
     with pytest.raises(NotComputable, match=r"weight first\.weight is used without a call of its layer"):
         of_module(Functional(), *small_data()).weights()
     assert len(of_module(nn.Sequential(nn.Linear(3, 3)), *small_data()).weights()) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+@pytest.mark.parametrize("form", [nn.utils.weight_norm, nn.utils.spectral_norm])
+def test_older_forms_of_normalized_weights_are_copied_after_training_and_are_their_values(form):
+    """A hook computes their weights, which are no leaves of the graph, so that torch does not copy them."""
+    torch.manual_seed(0)
+    inputs, labels = torch.randn(12, 3), torch.arange(12) % 2
+    module = nn.Sequential(form(nn.Linear(3, 4)), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    F.cross_entropy(module(inputs), labels).backward()
+    plain = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU(), nn.Linear(4, 2))
+    module.eval()(inputs)
+    weights = module.state_dict() | {"0.weight": module[0].weight.detach()}
+    plain.load_state_dict({name: weights[name] for name in plain.state_dict()})
+    for measured in (norms.parameter_norm, norms.log_spectral_product, norms.log_path_norm, parameter_norm_of_a_copy):
+        assert measured(of_module(module, inputs, labels)) == pytest.approx(measured(of_module(plain, inputs, labels)), rel=1e-5)
+
+
+def parameter_norm_of_a_copy(made):
+    """After an evaluation with gradients the private copy has a weight with a graph, too."""
+    made.module(made.inputs(torch.arange(2)))
+    return norms.parameter_norm(made.copy())
+
+
+class Thrice(nn.Linear):
+    """A linear layer that scales its weights, as those of an equalized learning rate do."""
+
+    def forward(self, x):
+        return F.linear(x, 3 * self.weight, self.bias)
+
+
+def test_the_operator_of_a_layer_of_ones_own_is_what_it_computes():
+    plain, own = nn.Linear(5, 4), Thrice(5, 4)
+    own.load_state_dict(plain.state_dict())
+    expected = 3 * layers.operator_norm(plain, plain.weight, (5,))
+    assert layers.operator_norm(own, own.weight, (5,)) == pytest.approx(expected)

@@ -60,6 +60,26 @@ def test_the_model_is_left_as_it_was(name):
     module.zero_grad()
 
 
+class Centred(nn.Module):
+    """Shifts its inputs, in place or not, as networks with a normalization of their own do."""
+
+    def __init__(self, in_place: bool):
+        super().__init__()
+        self.in_place, self.scale, self.layers = in_place, nn.Parameter(torch.ones(3)), small_relu().float()
+
+    def forward(self, x):
+        x = x.sub_(0.5) if self.in_place else x - 0.5
+        return self.layers(x * self.scale)
+
+
+def test_networks_that_change_their_inputs_in_place_are_measured_as_the_others():
+    inputs, labels = small_data()
+    known = {"initial": Centred(True), "unlabelled": small_data(1)[0].float(), "history": pd.DataFrame({"learning_rate": [0.1]})}
+    in_place, plain = (measure(Centred(kind), (inputs.float(), labels), progress=False, **known)["value"] for kind in (True, False))
+    assert in_place.notna().sum() > 40
+    pd.testing.assert_series_equal(in_place, plain, rtol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["mlp", "branches"])
 def test_neither_blocks_nor_the_order_of_examples_matter(name):
     """Property (c)."""

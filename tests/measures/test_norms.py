@@ -3,6 +3,7 @@
 import itertools
 import math
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -294,6 +295,38 @@ def test_a_misclassified_tenth_is_infinite_not_its_absolute_value():
     assert margins.margin(wrong) < 0
     for function in (margins.inverse_margin, margins.spectral_over_margin, margins.frobenius_over_margin, margins.path_norm_over_margin):
         assert function(wrong) == math.inf
+    untrained = replace(wrong, make_initial=lambda: made.module)
+    assert margins.spectral_init_main(untrained) == margins.spectral_complexity(untrained) == math.inf  # though nothing has moved
+    right = replace(made, make_initial=lambda: made.module)
+    assert margins.spectral_init_main(right) == margins.spectral_complexity(right) == -math.inf
+
+
+class Repeated(nn.Module):
+    """A layer that is called twice, which is two factors of the network's Lipschitz constant."""
+
+    def __init__(self):
+        super().__init__()
+        self.again, self.last = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+
+    def forward(self, x):
+        return self.last(self.again(self.again(x)))
+
+
+def test_a_product_over_layers_has_none_that_is_called_twice():
+    made = of_module(Repeated().double(), *small_data(), initial=Repeated().double())
+    products = (norms.log_spectral_product, norms.log_frobenius_product, margins.spectral_over_margin, margins.spectral_complexity)
+    for product in products:
+        with pytest.raises(NotComputable, match="layer again is called more than once"):
+            product(made)
+    assert norms.parameter_norm(made) == pytest.approx(sum(float(p.detach().square().sum()) for p in made.module.parameters()))
+
+
+def test_inputs_of_zeros_have_no_complexity():
+    linear, zero = nn.Linear(2, 2).double(), nn.Linear(2, 2).double()
+    made = of_module(linear, torch.zeros(10, 2).double(), torch.zeros(10, dtype=torch.int64), initial=zero)
+    with torch.no_grad():
+        made.module.bias.copy_(torch.tensor([1.0, 0.0]))
+    assert margins.spectral_complexity(made) == -math.inf
 
 
 def test_the_input_margin_of_a_linear_classifier_is_the_distance_to_its_boundary():

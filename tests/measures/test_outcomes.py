@@ -1,6 +1,7 @@
 """Measures from histories, other runs and unlabelled examples, against numpy and optimizers."""
 
 from copy import deepcopy
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from shattering import Dataset, NetworkClassifier, Randomization, randomize
+from shattering.errors import InputError
 from shattering.measures.derivatives import draws
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import as_fitted
@@ -25,6 +27,7 @@ from shattering.measures.outcomes import (
     susceptibility,
     thresholded_confidence,
 )
+from shattering.measures.representation import alignment, seed_dissimilarity
 from shattering.measures.sampling import shuffled
 from tests.measures.networks import TINY, data, fitted, of_module, rescaled_relu, small_data, small_relu, tiny, trained
 
@@ -90,7 +93,7 @@ def test_signal_and_noise_from_the_histories():
     with pytest.raises(NotComputable, match="there is no twin"):
         signal_noise_fit(fitted("mlp"))
     with pytest.raises(NotComputable, match="there is no history of the training of both twins"):
-        signal_noise_fit(as_fitted(small_relu(), small_data(), twin=noise))
+        signal_noise_fit(replace(made, history=None))
 
 
 def test_disagreement_of_seeds():
@@ -101,6 +104,33 @@ def test_disagreement_of_seeds():
     assert disagreement(as_fitted(trained("mlp"), data(), siblings=[fitted("mlp")])) == 0
     with pytest.raises(NotComputable, match="there is no network trained from another seed"):
         disagreement(fitted("mlp"))
+
+
+def test_each_seed_sees_what_is_unlabelled_as_it_was_trained_to():
+    """Both standardize features with the moments of their own training examples, of which the second's are shifted."""
+    generator = np.random.default_rng(0)
+    inputs, labels = generator.normal(size=(90, 4)), np.arange(90) % 2
+    inputs[:, 0] += 2 * labels
+    models = [
+        NetworkClassifier("mlp-1x8", epochs=20, random_state=seed).fit(inputs[rows] + shift, labels[rows])
+        for seed, rows, shift in ((0, slice(0, 30), 0), (1, slice(30, 60), 3))
+    ]
+    made, other = (as_fitted(model, (inputs[:30], labels[:30]), unlabelled=inputs[60:]) for model in models)
+    expected = (models[0].predict(inputs[60:]) != models[1].predict(inputs[60:])).mean()
+    beside = as_fitted(made, siblings=[other])
+    assert expected > 0
+    assert disagreement(beside) == pytest.approx(expected)
+    hidden = [one.hidden(one.inputs(torch.arange(30), one.unlabelled), -1)[0].detach().double() for one in (made, other)]
+    assert seed_dissimilarity(beside) == pytest.approx(1 - alignment(*(h - h.mean(0) for h in hidden)))
+
+
+def test_another_number_of_classes_is_refused():
+    made = of_module(small_relu(), *small_data())
+    other = of_module(small_relu(sizes=(3, 4, 2)), *small_data(k=2))
+    with pytest.raises(InputError, match="siblings has a network of 2 classes, expected 3"):
+        as_fitted(made, siblings=[other])
+    with pytest.raises(InputError, match="twin has a network of 2 classes, expected 3"):
+        as_fitted(small_relu(), small_data(), twin=other)
 
 
 @cache

@@ -1,5 +1,7 @@
 """Gradients of single examples against plain backward passes, one example at a time, through layers of every kind."""
 
+import warnings
+
 import pytest
 import torch
 from torch import nn
@@ -135,3 +137,25 @@ def test_parameters_of_a_single_number_and_of_none():
     assert {name: part.sums().shape for name, part in found.items()} == {name: g.shape[1:] for name, g in expected.items()}
     for name, g in expected.items():
         torch.testing.assert_close(found[name].sums(2), g.square().sum(0), msg=name)
+
+
+class Recurrent(nn.Module):
+    """A recurrent layer, which has no rule for `vmap`."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.last = nn.GRU(1, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x):
+        return self.last(self.layer(x[..., None])[0][:, -1])
+
+
+def test_layers_without_a_rule_for_vmap_are_differentiated_one_by_one():
+    torch.manual_seed(0)
+    made = of_module(Recurrent(), *small_data(n=7))
+    expected = slow(made)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = per_example.evaluate(made, made.inputs(torch.arange(made.n))).gradients(losses, made.labels)
+    for name, g in expected.items():
+        torch.testing.assert_close(found[name].sums(2), g.square().sum(0), rtol=1e-4, atol=1e-7, msg=name)

@@ -142,6 +142,17 @@ def test_nearest_neighbours_in_a_loop():
     assert intrinsic_dimension(tiny("mlp", torch.float32)) == pytest.approx(intrinsic_dimension(made), rel=1e-3)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_features_that_are_equal_up_to_rounding_count_once(dtype):
+    """A third of the examples is there twice, and a sum in another order differs in the last digit."""
+    inputs = torch.randn(60, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(dtype)
+    again = (inputs[:30] * 3) / 3 * (1 + torch.finfo(dtype).eps)
+    assert not bool((again == inputs[:30]).all())
+    linear = nn.Linear(8, 2).to(dtype)
+    once, twice = (of_module(linear, x, torch.arange(len(x)) % 2) for x in (inputs, torch.cat([inputs, again])))
+    assert intrinsic_dimension(twice) == pytest.approx(intrinsic_dimension(once), rel=1e-5)
+
+
 def test_one_unit_that_decides():
     """Of ten units one carries everything: it is there until it is ablated, at a place that is uniform over the orders."""
     unit = torch.tensor([1.0, -1.0] * 20, dtype=torch.float64)

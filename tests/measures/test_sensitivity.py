@@ -11,6 +11,7 @@ from torch import nn
 from shattering.measures import sensitivity
 from shattering.measures.fitted import Fitted, NotComputable
 from shattering.measures.fitting import as_fitted
+from shattering.measures.margins import hidden_margin, input_margin
 from shattering.measures.sensitivity import critical_sample_ratio, geometric_complexity, jacobian_norm, noise_sensitivity
 from tests.measures.networks import TINY, Tokens, of_module, rescaled_relu, small_data, small_relu, tiny
 
@@ -174,3 +175,24 @@ def test_examples_that_have_changed_are_ascended_no_further():
 def largest(radius: float) -> float:
     inputs = small_data()[0]
     return radius * float(inputs.max() - inputs.min())
+
+
+class Extractor(nn.Module):
+    """Features that are computed without gradients, as those of a frozen network are."""
+
+    def __init__(self):
+        super().__init__()
+        self.features, self.last = nn.Linear(3, 4), nn.Linear(4, 3)
+
+    def forward(self, x):
+        with torch.no_grad():
+            h = torch.relu(self.features(x))
+        return self.last(h)
+
+
+@pytest.mark.parametrize("function", [jacobian_norm, geometric_complexity, critical_sample_ratio, input_margin, hidden_margin])
+def test_features_without_gradients_are_a_reason_not_a_derivative_of_0(function):
+    inputs, labels = small_data()
+    made = of_module(Extractor().double(), inputs, labels, unlabelled=inputs)
+    with pytest.raises(NotComputable, match="the logits have no derivative in the inputs or hidden units"):
+        function(made)

@@ -1,5 +1,7 @@
 """Section 2.2 (CACM 2021): the Rademacher complexity of the loss class, and the contraction lemma."""
 
+from typing import Annotated
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import pandas as pd
 from shattering import seeds
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.parameters import Count
+from shattering.parameters import Count, Range, check_arguments
 from shattering.report.charts import SIZE, Chart, series
 from shattering.runs.study import StudySpec
 
@@ -29,7 +31,10 @@ COLUMNS = (
 )
 
 
-def run_study(seed: int, *, n: Count = 100, d: Count = 20, functions: Count = 3000, draws: Count = 400) -> tuple[dict, pd.DataFrame]:
+Draws = Annotated[int, Range(2)]
+
+
+def run_study(seed: int, *, n: Count = 100, d: Count = 20, functions: Count = 3000, draws: Draws = 400) -> tuple[dict, pd.DataFrame]:
     """Compare the empirical Rademacher complexity of a class with that of its losses.
 
     The class is a sample of linear functions of unit norm on Gaussian points, so that each supremum is a maximum that is computed
@@ -40,7 +45,7 @@ def run_study(seed: int, *, n: Count = 100, d: Count = 20, functions: Count = 30
         n: points.
         d: features.
         functions: in the class.
-        draws: of signs, the same for all losses.
+        draws: of signs, the same for all losses; at least 2, for a standard error.
 
     Returns:
         The numbers and the table. Numbers: complexity of the class, of its signs and of the 0-1 losses; for each loss its complexity,
@@ -52,6 +57,7 @@ def run_study(seed: int, *, n: Count = 100, d: Count = 20, functions: Count = 30
         >>> numbers["hinge"] <= numbers["hinge, bound"]
         True
     """
+    check_arguments(run_study, locals(), "draws")
     generator = seeds.generator(seed, "loss-class")
     points, labels = generator.normal(size=(n, d)), generator.choice([-1.0, 1.0], n)
     weights = generator.normal(size=(d, functions))

@@ -1,5 +1,7 @@
 """Section 1: training is not uniformly stable for many passes over the data, so bounds over passes (Hardt et al., 2016) are pessimistic."""
 
+from typing import Annotated
+
 import altair as alt
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, bars_over, contains_zero, judge
 from shattering.experiments.scales import Scale
-from shattering.parameters import Count
+from shattering.parameters import Count, Range, check
 from shattering.report.charts import SIZE, Chart, log_axis
 from shattering.runs.study import StudySpec
 from shattering.stats import mean_interval
@@ -42,7 +44,7 @@ def run_study(
         n: training images.
         n_test: test images, whose losses are compared.
         passes: over the training images.
-        replaced: how many examples are replaced, one at a time.
+        replaced: how many examples are replaced, one at a time; at most n. InputError for more.
 
     Returns:
         The numbers and the table. Numbers: for the first pass and the last, the distance of the weights in units of their norm and
@@ -54,6 +56,7 @@ def run_study(
         >>> numbers["last, weights"] > numbers["first, weights"]
         True
     """
+    check("replaced", replaced, Annotated[int, Range(1, n)])
     data = load_dataset(dataset, n, n_test, seed, n_validation=replaced)
     assert data.validation is not None
     train, fresh, test = ((to_float(s.inputs).flatten(1), s.labels) for s in (data.train, data.validation, data.test))

@@ -12,6 +12,7 @@ that differs in one example. Its two losses have constants that can be stated, s
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import altair as alt
 import numpy as np
@@ -25,7 +26,7 @@ from shattering.data.load import load_dataset
 from shattering.data.preprocess import to_float
 from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, judge
 from shattering.experiments.scales import Scale
-from shattering.parameters import Count, Positive
+from shattering.parameters import Count, Range, check, check_arguments
 from shattering.report.charts import SIZE, Chart, log_axis, series
 from shattering.runs.study import StudySpec
 
@@ -107,10 +108,12 @@ class SquaredDistance(Loss):
 CONVEX = CrossEntropy("convex", 2**0.5, 0.5, float(np.log(10)))
 OTHER = SquaredDistance("not convex", 0.5**0.5, 0.25 + 3 * 0.5**0.5, 1.0)
 LOSSES = (CONVEX, OTHER)
+Size = Annotated[int, Range(2)]  # of a training set, of which theorem 3.12 has n - 1
+Rate = Annotated[float, Range(0, 2 / CONVEX.smooth, above=True)]  # up to which theorem 3.8 holds
 
 
 def run_study(
-    seed: int, *, n: Count = 200, n_test: Count = 300, passes: Count = 50, rate: Positive = 0.2, replaced: Count = 20, orders: Count = 10
+    seed: int, *, n: Size = 200, n_test: Count = 300, passes: Count = 50, rate: Rate = 0.2, replaced: Count = 20, orders: Count = 10
 ) -> tuple[dict, pd.DataFrame]:
     """Train linear models on digits by SGD, with and without one example replaced, and compare their losses after every pass.
 
@@ -122,18 +125,23 @@ def run_study(
         n: training images.
         n_test: test images, at which the losses are compared.
         passes: over the training images, in a new order each.
-        rate: learning rate.
-        replaced: how many examples are replaced, one at a time.
+        rate: learning rate, at most 2/β of the convex loss.
+        replaced: how many examples are replaced, one at a time; at most n.
         orders: sequences of orders, over which differences are averaged.
 
     Returns:
         The numbers and the table. Numbers: the parameters. Table: loss, passes, measured and bound.
+
+    Raises:
+        InputError: for numbers out of range, for which the theorems say nothing.
 
     Example:
         >>> numbers, table = run_study(0, n=20, n_test=20, passes=2, replaced=2, orders=2)
         >>> bool((table["measured"] <= table["bound"]).all())
         True
     """
+    check_arguments(run_study, locals(), "n", "rate")
+    check("replaced", replaced, Annotated[int, Range(1, n)])
     data = load_dataset("digits", n, n_test, seed, n_validation=replaced)
     assert data.validation is not None
     (x, y), (fresh, others), (test, targets) = ((_unit(s.inputs), s.labels) for s in (data.train, data.validation, data.test))

@@ -155,10 +155,10 @@ MEASURES: dict[str, Measure] = {
         "norms:angular_distance", "distance of weights scaled to norm 1", "this package, after distance", "W W0", "P", invariance="r"
     ),
     "log_frobenius_product": Measure(
-        "norms:log_frobenius_product", "sum_l log ‖W_l‖_F²", "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015", "W", "P", invariance="r"
+        "norms:log_frobenius_product", "sum_l log ‖W_l‖_F²", "Jiang et al. 2020, eq. 37; Neyshabur et al. 2015", "W", "P", "+", "r", 2
     ),
     "log_spectral_product": Measure(
-        "norms:log_spectral_product", "sum_l log ‖W_l‖²", "Jiang et al. 2020, eq. 32", "W", "a spectral norm per layer", invariance="r"
+        "norms:log_spectral_product", "sum_l log ‖W_l‖²", "Jiang et al. 2020, eq. 32", "W", "a spectral norm per layer", "+", "r", 2
     ),
     "stable_rank": Measure(
         "norms:stable_rank", "sum_l ‖W_l‖_F²/‖W_l‖²", "Jiang et al. 2020, eq. 33", "W", "a spectral norm per layer", invariance="r"
@@ -212,10 +212,10 @@ MEASURES: dict[str, Measure] = {
     # margins
     "inverse_margin": Measure("margins:inverse_margin", "1/γ², ∞ for γ ≤ 0", "Jiang et al. 2020, eq. 22", "X Y", "E", invariance="f"),
     "spectral_over_margin": Measure(
-        "margins:spectral_over_margin", "sum_l log ‖W_l‖² − 2 log γ", "Jiang et al. 2020, eq. 31", "W X Y", "E", invariance="rs"
+        "margins:spectral_over_margin", "sum_l log ‖W_l‖² − 2 log γ", "Jiang et al. 2020, eq. 31", "W X Y", "E", invariance="rs", version=2
     ),
     "frobenius_over_margin": Measure(
-        "margins:frobenius_over_margin", "sum_l log ‖W_l‖_F² − 2 log γ", "Jiang et al. 2020, eq. 36", "W X Y", "E", invariance="rs"
+        "margins:frobenius_over_margin", "sum_l log ‖W_l‖_F² − 2 log γ", "Jiang et al. 2020, eq. 36", "W X Y", "E", "+", "rs", 2
     ),
     "spectral_init_main": Measure(
         "margins:spectral_init_main",
@@ -224,6 +224,7 @@ MEASURES: dict[str, Measure] = {
         "W W0 X Y",
         "E",
         invariance="s",
+        version=2,
     ),
     "spectral_complexity": Measure(
         "margins:spectral_complexity",
@@ -232,7 +233,7 @@ MEASURES: dict[str, Measure] = {
         "W W0 X Y",
         "E",
         invariance="s",
-        version=2,
+        version=3,
     ),
     "path_norm_over_margin": Measure(
         "margins:path_norm_over_margin", "log path norm − 2 log γ", "Jiang et al. 2020, eq. 43", "W X Y", "E", invariance="rs"
@@ -300,6 +301,7 @@ MEASURES: dict[str, Measure] = {
         "X",
         "E + n²",
         invariance="r",
+        version=2,
     ),
     "ablation_area": Measure(
         "representation:ablation_area",
@@ -316,6 +318,7 @@ MEASURES: dict[str, Measure] = {
         "R U",
         "2 E",
         invariance="r",
+        version=2,
     ),
     # sensitivity
     "jacobian_norm": Measure("sensitivity:jacobian_norm", "mean of ‖∂p/∂x‖_F over U", "Novak et al. 2018", "U", "k B", invariance="f"),
@@ -362,6 +365,7 @@ MEASURES: dict[str, Measure] = {
         "R U",
         "E",
         invariance="fs",
+        version=2,
     ),
     "average_confidence": Measure(
         "outcomes:average_confidence",

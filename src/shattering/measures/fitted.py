@@ -6,7 +6,6 @@ need is computed once. A `Fitted` holds a private copy of the network, so nothin
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib import import_module
@@ -57,6 +56,8 @@ class Fitted(Brief):
         batch_size: examples per update; None: not known.
         seed: of what a measure draws.
         block: examples per block of an evaluation; None: 256 on a CPU, 1,024 elsewhere. It bounds memory and changes no value.
+        prepared: makes examples of inputs, as this network takes them; None: they are given as it takes them.
+        raw_unlabelled: the unlabelled examples before they were prepared; None: they are given as the network takes them.
 
     Example:
         >>> from shattering import NetworkClassifier, load_dataset
@@ -81,11 +82,13 @@ class Fitted(Brief):
     batch_size: int | None = None
     seed: int = 0
     block: int | None = None
+    prepared: Callable[[Any], Examples] | None = None
+    raw_unlabelled: Any = None
     _kept: dict = field(default_factory=dict, init=False, repr=False)
 
     def copy(self) -> "Fitted":
         """Return the same with a network and labels of its own, and nothing computed yet."""
-        return replace(self, module=deepcopy(self.module), train=replace(self.train, labels=self.train.labels.clone()))
+        return replace(self, module=layers.copied(self.module), train=replace(self.train, labels=self.train.labels.clone()))
 
     # examples
 
@@ -142,7 +145,7 @@ class Fitted(Brief):
         """The network before training, in evaluation mode. Raises NotComputable where nobody knows it."""
         if self.make_initial is None:
             raise NotComputable("the initial weights are not known")
-        initial = deepcopy(self.make_initial()).eval().to(self.device, self.dtype)
+        initial = layers.copied(self.make_initial()).eval().to(self.device, self.dtype)
         shapes = [{name: tuple(p.shape) for name, p in module.named_parameters()} for module in (self.module, initial)]
         if shapes[0] != shapes[1]:
             raise InputError("the initial network has other parameters than the trained one, expected the same names and shapes")
@@ -221,7 +224,7 @@ class Fitted(Brief):
         Raises NotComputable where a batch normalization does not follow a linear layer.
         """
         try:
-            return layers.fold(layers.unparametrized(deepcopy(self.module)), self._first(16))
+            return layers.fold(layers.unparametrized(layers.copied(self.module)), self._first(16))
         except ValueError as error:
             raise NotComputable(str(error)) from None
 
@@ -246,13 +249,21 @@ class Fitted(Brief):
 
     def check_weights(self) -> None:
         """Raise NotComputable for weights that norms of `layers` would leave out: of embeddings, say, or of layers that are not called."""
-        bare = layers.unparametrized(deepcopy(self.module))
+        bare = layers.unparametrized(layers.copied(self.module))
         foreign = layers.foreign_weight(bare)
         if foreign:
             raise NotComputable(f"weight {foreign} is not that of a linear layer, a convolution or a normalization")
         uncalled = layers.uncalled_weight(bare, self._first(1))
         if uncalled:
             raise NotComputable(f"weight {uncalled} is used without a call of its layer")
+
+    @cached_property
+    def factors(self) -> list[Layer]:
+        """`folded_layers`, for products over them. Raises NotComputable where one is called repeatedly, so that it is several factors."""
+        found, repeated = self.folded_layers, layers.repeated_layer(self.folded, self._first(1))
+        if repeated is not None:
+            raise NotComputable(f"layer {repeated} is called more than once, and a product over layers would have it as one factor")
+        return found
 
     @cached_property
     def initial_layers(self) -> list[Layer]:
@@ -314,6 +325,19 @@ def dtype_of(module: nn.Module) -> torch.dtype:
     return next(p.dtype for p in module.parameters() if p.requires_grad)
 
 
+def slope_in(inputs: torch.Tensor, value: torch.Tensor, *, keep: bool = False) -> torch.Tensor:
+    """Return the derivative of a number in inputs of which it was computed. keep: more derivatives of the same evaluation follow.
+
+    Raises NotComputable where autograd knows of no way from the inputs to it, which is not the same as a derivative of 0.
+    """
+    found = None
+    if inputs.requires_grad and value.requires_grad:
+        (found,) = torch.autograd.grad(value, inputs, retain_graph=keep, allow_unused=True)
+    if found is None:
+        raise NotComputable("the logits have no derivative in the inputs or hidden units: the network computes without gradients between")
+    return found
+
+
 def margins_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return the label's logit minus the largest other one, (n,), for logits (n, k) and labels (n,)."""
     own = logits.gather(1, labels[:, None])
@@ -333,8 +357,8 @@ def count_logits(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) 
     """Return how many logits a module in evaluation mode gives per example.
 
     Raises:
-        InputError: for a module that gives no logits (b, k) for inputs (b, …), or whose evaluation depends on the batch; and for
-            labels (n,) that are not in 0…k-1.
+        InputError: for a module that gives no logits (b, k) for inputs (b, …), that calls layers with keywords, or whose evaluation
+            depends on the batch; and for labels (n,) that are not in 0…k-1.
     """
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is None and not isinstance(part, _PER_EXAMPLE):
@@ -347,6 +371,8 @@ def count_logits(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) 
             output = module(inputs)
     except Exception as error:
         raise InputError(f"the module does not take inputs of shape {tuple(inputs.shape)}: {reason(error)}") from error
+    if (name := layers.keyword_call(module, inputs)) is not None:
+        raise InputError(f"layer {name} is called with its input as a keyword, which measures do not see, expected a call such as layer(x)")
     own = taken(output)[0]
     is_one = isinstance(own, torch.Tensor) and (own.ndim == 1 or own.shape[1:] == (1,))  # one logit, for two classes
     k = Outputs(2 if is_one else 0, type(module).__name__).own(output, len(inputs)).shape[-1]

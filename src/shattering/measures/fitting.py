@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from copy import deepcopy
 from dataclasses import replace
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -22,7 +21,7 @@ from shattering.learners.network import NetworkClassifier
 from shattering.learners.preprocessing import Preprocessing
 from shattering.learners.train.batches import Examples, read_from_memory
 from shattering.measures.fitted import Fitted, count_logits, dtype_of
-from shattering.measures.layers import with_plain_weight_norms
+from shattering.measures.layers import copied, with_plain_weight_norms
 from shattering.parameters import Count, NotNegative, check, check_arguments
 
 Data = Dataset | Split | tuple[Any, Any]
@@ -96,7 +95,7 @@ def as_fitted(
         more |= {"make_initial": None if initial is None else lambda: initial, "rate": _last_rate(history)}
         given = {name: value for name, value in more.items() if value is not None}
         fitted = model if isinstance(model, Fitted) else model.fitted()
-        return replace(fitted, **given) if given else fitted
+        return _with_relatives(replace(fitted, **given) if given else fitted)
     if not isinstance(data, (Dataset, Split)) and not (isinstance(data, tuple) and len(data) == 2):
         found = "a tuple of another length" if isinstance(data, tuple) else "None" if data is None else a_type(data)
         raise InputError(
@@ -117,7 +116,7 @@ def as_fitted(
             known |= {"rate": _last_rate(history)}
         else:
             raise InputError(f"model is {a_type(model)}, expected a fitted NetworkClassifier, a torch module or a stored run")
-        fitted = _assemble(module, data, unlabelled, prepared, known)
+        fitted = _with_relatives(_assemble(module, data, unlabelled, prepared, known))
         if isinstance(data, tuple) and not isinstance(model, NetworkClassifier):
             _check_texts(data[1], fitted.n_classes)
         return fitted
@@ -136,7 +135,16 @@ def _assemble(module: nn.Module, data: Data, unlabelled: Any, prepared: Callable
     more = None if unlabelled is None else prepared(unlabelled)
     if more is not None:
         _check_unlabelled(copy, more)
-    return Fitted(copy, train, k, unlabelled=more, **known)
+    return Fitted(copy, train, k, unlabelled=more, prepared=prepared, raw_unlabelled=unlabelled, **known)
+
+
+def _with_relatives(fitted: Fitted) -> Fitted:
+    """Return the network. Raises InputError for other networks, beside it, that have other classes."""
+    for name, others in (("twin", [fitted.twin] if fitted.twin else []), ("siblings", fitted.siblings)):
+        for other in others:
+            if other.n_classes != fitted.n_classes:
+                raise InputError(f"{name} has a network of {other.n_classes} classes, expected {fitted.n_classes}, as the one beside it")
+    return fitted
 
 
 def _first(examples: Examples, module: nn.Module) -> torch.Tensor:
@@ -165,15 +173,25 @@ def _check_texts(labels: Any, k: int) -> None:
 
 
 def private_copy(module: nn.Module) -> nn.Module:
-    """Return a copy of a module in evaluation mode, without gradients; a compiled module as it was before."""
+    """Return a copy of a module in evaluation mode, without gradients; a compiled module as it was before.
+
+    Whatever it does to its inputs, it does to copies of them: many measures evaluate it on the same inputs again.
+    """
+    if any(isinstance(part, torch.jit.ScriptModule) for part in module.modules()):
+        raise InputError("the module is a TorchScript one, whose weights cannot be varied, expected the module that it was made of")
     try:
-        copy = deepcopy(getattr(module, "_orig_mod", module))
+        copy = copied(getattr(module, "_orig_mod", module))
     except Exception as error:
         raise InputError(f"the module cannot be copied: {reason(error)}") from error
     if not any(p.requires_grad for p in copy.parameters()):
         raise InputError("the module has no trainable parameter, expected at least one")
     copy.zero_grad(set_to_none=True)
+    copy.register_forward_pre_hook(_on_copies)
     return with_plain_weight_norms(copy).eval()
+
+
+def _on_copies(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(argument.clone() for argument in arguments)
 
 
 def _of_classifier(model: NetworkClassifier) -> tuple[nn.Module, Callable[..., Examples]]:

@@ -15,6 +15,7 @@ from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.parametrize import ParametrizationList, is_parametrized
+from torch.nn.utils.spectral_norm import SpectralNorm
 from torch.nn.utils.weight_norm import WeightNorm
 
 from shattering import seeds
@@ -112,6 +113,22 @@ def uncalled_weight(network: nn.Module, inputs: torch.Tensor) -> str | None:
     with torch.enable_grad():
         slopes = torch.autograd.grad(taken(network(inputs))[0].sum(), list(weights.values()), allow_unused=True)
     return next((name for name, slope in zip(weights, slopes, strict=True) if slope is not None), None)
+
+
+def repeated_layer(network: nn.Module, inputs: torch.Tensor) -> str | None:
+    """Return the name of a linear layer or convolution that one evaluation calls more than once; None: there is none."""
+    names = {module: name for name, module in network.named_modules() if isinstance(module, LINEAR)}
+    calls: list[str] = []
+    _evaluate(network, inputs, dict.fromkeys(names, lambda module, arguments, output: calls.append(names[module])))
+    return next((name for name in calls if calls.count(name) > 1), None)
+
+
+def keyword_call(network: nn.Module, inputs: torch.Tensor) -> str | None:
+    """Return the name of a layer or batch normalization that one evaluation calls with its input as a keyword; None: there is none."""
+    names = {module: name for name, module in network.named_modules() if isinstance(module, (*LINEAR, *BATCH_NORMS))}
+    found: list[str] = []
+    _evaluate(network, inputs, dict.fromkeys(names, lambda module, arguments, _: None if arguments else found.append(names[module])))
+    return found[0] if found else None
 
 
 def hidden(network: nn.Module, name: str, inputs: torch.Tensor) -> tuple[torch.Tensor, Any]:
@@ -231,7 +248,7 @@ def operator_norm(layer: nn.Module, weight: torch.Tensor, input_shape: tuple[int
         ArpackNoConvergence: where Lanczos' method does not converge, which should not happen.
     """
     weight = weight.detach().double().cpu()
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Linear) and type(layer).forward is nn.Linear.forward:  # others may scale their weights
         return spectral_norm(weight)
     if not bool(weight.any()):
         return 0.0
@@ -255,11 +272,17 @@ def operator_norm(layer: nn.Module, weight: torch.Tensor, input_shape: tuple[int
 
 def operator(layer: nn.Module, weight: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return x ↦ W x of a layer with other weights, without its bias and its hooks, in float64 on the CPU. x: (b, …)."""
-    bare = unparametrized(deepcopy(layer)).cpu().double()
+    bare = unparametrized(copied(layer)).cpu().double()
     bare.register_parameter("weight", nn.Parameter(weight, requires_grad=False))
     bare.register_parameter("bias", None)
     forward = type(bare).forward
     return lambda inputs: forward(bare, inputs)
+
+
+def copied(network: nn.Module) -> nn.Module:
+    """Return a deep copy; of weights that a hook computes before each evaluation, as older normalizations do, without their graph."""
+    computed = [value for module in network.modules() for value in vars(module).values() if isinstance(value, torch.Tensor)]
+    return deepcopy(network, {id(value): value.detach().clone() for value in computed if value.grad_fn is not None})
 
 
 def unparametrized(network: nn.Module) -> nn.Module:
@@ -268,6 +291,10 @@ def unparametrized(network: nn.Module) -> nn.Module:
     torch's `remove_parametrizations` would also change the class of the module, which copies share with the caller's own.
     """
     for module in list(network.modules()):
+        for key, hook in list(module._forward_pre_hooks.items()):
+            if isinstance(hook, (WeightNorm, SpectralNorm)):  # the older forms
+                hook.remove(module)
+                del module._forward_pre_hooks[key]
         if is_parametrized(module):
             names = list(module.parametrizations)  # type: ignore[arg-type]  # a ModuleDict; torch's stub says any module or tensor
             values = {name: getattr(module, name).detach().clone() for name in names}

@@ -12,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import cdist
 
 from shattering import seeds
-from shattering.measures.fitted import Fitted, NotComputable, margins_of
+from shattering.measures.fitted import Fitted, NotComputable, margins_of, slope_in
 from shattering.measures.layers import by_output
-from shattering.measures.norms import log_frobenius_product, log_path_norm, log_spectral_product, pairs, squared
+from shattering.measures.norms import log, log_frobenius_product, log_path_norm, log_spectral_product, pairs, squared
 
 _LARGEST_CLASS = 250  # examples of a class between which transport is computed: it costs their cube
 
@@ -47,7 +47,7 @@ def spectral_over_margin(fitted: Fitted) -> float:
         >>> print(f"{spectral_over_margin(fitted):.3g}")
         11.6
     """
-    return log_spectral_product(fitted) + _minus_two_log(fitted)
+    return _over_margin(fitted, log_spectral_product(fitted))
 
 
 def frobenius_over_margin(fitted: Fitted) -> float:
@@ -57,7 +57,7 @@ def frobenius_over_margin(fitted: Fitted) -> float:
         >>> print(f"{frobenius_over_margin(fitted):.3g}")
         14.9
     """
-    return log_frobenius_product(fitted) + _minus_two_log(fitted)
+    return _over_margin(fitted, log_frobenius_product(fitted))
 
 
 def path_norm_over_margin(fitted: Fitted) -> float:
@@ -67,7 +67,7 @@ def path_norm_over_margin(fitted: Fitted) -> float:
         >>> print(f"{path_norm_over_margin(fitted):.3g}")
         8.63
     """
-    return log_path_norm(fitted) + _minus_two_log(fitted)
+    return _over_margin(fitted, log_path_norm(fitted))
 
 
 def spectral_init_main(fitted: Fitted) -> float:
@@ -80,7 +80,7 @@ def spectral_init_main(fitted: Fitted) -> float:
         12
     """
     ratio = sum(squared(now - then) / norm**2 for (now, then), norm in zip(pairs(fitted), _unfolded_norms(fitted), strict=True))
-    return spectral_over_margin(fitted) + (math.log(ratio) if ratio > 0 else -math.inf)
+    return _over_margin(fitted, log_spectral_product(fitted) + log(ratio))
 
 
 def spectral_complexity(fitted: Fitted) -> float:
@@ -96,11 +96,9 @@ def spectral_complexity(fitted: Fitted) -> float:
     changes = zip(fitted.layers, pairs(fitted), strict=True)
     rows = [float(by_output(layer.module, now - then).norm(dim=1).sum()) for layer, (now, then) in changes]
     ratio = sum((row / norm) ** (2 / 3) for row, norm in zip(rows, _unfolded_norms(fitted), strict=True))
-    if not ratio:
-        return -math.inf
     size = math.sqrt(sum(float(inputs.double().square().sum()) for inputs, _ in fitted.blocks()))
-    log_r = log_spectral_product(fitted) / 2 + 1.5 * math.log(ratio)
-    return log_r + math.log(size / fitted.n) + _minus_two_log(fitted) / 2
+    log_r = log_spectral_product(fitted) / 2 + 1.5 * log(ratio)
+    return _over_margin(fitted, 2 * (log_r + log(size / fitted.n))) / 2
 
 
 def input_margin(fitted: Fitted) -> float:
@@ -166,10 +164,10 @@ def _transport(features: np.ndarray, seed: int) -> float:
     return float(costs[linear_sum_assignment(costs)].mean())
 
 
-def _minus_two_log(fitted: Fitted) -> float:
-    """Return −2 log γ, and +∞ for γ ≤ 0."""
+def _over_margin(fitted: Fitted, log_size: float) -> float:
+    """Return log_size − 2 log γ, and +∞ for γ ≤ 0, whatever the size."""
     gamma = margin(fitted)
-    return -2 * math.log(gamma) if gamma > 0 else math.inf
+    return log_size - 2 * math.log(gamma) if gamma > 0 else math.inf
 
 
 def _unfolded_norms(fitted: Fitted) -> list[float]:
@@ -191,8 +189,7 @@ def _distances(fitted: Fitted, hidden: bool) -> tuple[torch.Tensor, float]:
         inputs = inputs.detach().requires_grad_()
         at, logits = fitted.hidden(inputs, 1) if hidden else (inputs, fitted.call(fitted.parameters, inputs))
         margins = margins_of(logits, labels)
-        (gradient,) = torch.autograd.grad(margins.sum(), at)
-        norms = gradient.flatten(1).double().norm(dim=1).cpu()
+        norms = slope_in(at, margins.sum()).flatten(1).double().norm(dim=1).cpu()
         margins, flat = margins.detach().double().cpu(), at.detach().flatten(1).double().cpu()
         found.append(torch.where(margins == 0, 0.0, margins / norms))  # infinite where the gradient is 0
         sums, squares = sums + flat.sum(0), squares + float(flat.square().sum())

@@ -8,7 +8,6 @@ is asked for.
 """
 
 from collections.abc import Iterable, Iterator
-from copy import deepcopy
 from functools import cached_property
 
 import torch
@@ -137,7 +136,7 @@ class Noisy:
         output = _output(fitted, name, given, moved)
         if ((self.draws // 2 + _BASES + 2) * output[0].nbytes + few[0].nbytes + given[0].nbytes) * fitted.n > MEMORY:
             return None
-        network = deepcopy(fitted.module)
+        network = layers.copied(fitted.module)
         network.set_submodule(name, _Given(output))
         try:
             logits = fitted.logits_in(functional_call(network, _without(fitted, name, moved), (few,)), len(few))

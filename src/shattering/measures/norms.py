@@ -50,11 +50,14 @@ def angular_distance(fitted: Fitted) -> float:
 def log_frobenius_product(fitted: Fitted) -> float:
     """Return Σ_l log ‖W_l‖_F² (Jiang et al. 2020, eq. 37; Neyshabur, Tomioka & Srebro 2015).
 
+    Raises:
+        NotComputable: for a layer that is called more than once, so that it is several factors.
+
     Example:
         >>> print(f"{log_frobenius_product(fitted):.3g}")
         16.3
     """
-    return sum(_log(squared(weight)) for weight in fitted.weights())
+    return sum(log(squared(layer.weight)) for layer in fitted.factors)
 
 
 def log_spectral_product(fitted: Fitted, kernel_norm: bool = False) -> float:
@@ -62,11 +65,14 @@ def log_spectral_product(fitted: Fitted, kernel_norm: bool = False) -> float:
 
     kernel_norm: for convolutions take the norm of the reshaped kernel, for comparison with the literature, not that of the operator.
 
+    Raises:
+        NotComputable: for a layer that is called more than once, so that it is several factors.
+
     Example:
         >>> print(f"{log_spectral_product(fitted):.3g}")
         12.9
     """
-    return sum(2 * _log(layer.kernel_norm if kernel_norm else layer.norm) for layer in fitted.folded_layers)
+    return sum(2 * log(layer.kernel_norm if kernel_norm else layer.norm) for layer in fitted.factors)
 
 
 def stable_rank(fitted: Fitted) -> float:
@@ -91,7 +97,7 @@ def log_path_norm(fitted: Fitted) -> float:
         >>> print(f"{log_path_norm(fitted):.3g}")
         10
     """
-    return _log(fitted.once(path_norm.path_norm))
+    return log(fitted.once(path_norm.path_norm))
 
 
 def fisher_rao(fitted: Fitted) -> float:
@@ -139,5 +145,6 @@ def _check_nonzero(fitted: Fitted) -> None:
         raise NotComputable(f"the weights of {zero[0]} are all 0")
 
 
-def _log(value: float) -> float:
+def log(value: float) -> float:
+    """Return the natural logarithm, -∞ of 0."""
     return math.log(value) if value > 0 else -math.inf

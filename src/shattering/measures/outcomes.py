@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from shattering.measures.derivatives import draws
 from shattering.measures.fitted import Fitted, NotComputable
-from shattering.measures.sampling import shuffled, unlabelled
+from shattering.measures.sampling import shuffled, unlabelled, unlabelled_for
 
 BATCHES = 10  # of random labels
 _BATCH = 128  # examples where the size of the run's batches is not known
@@ -57,11 +57,11 @@ def susceptibility(fitted: Fitted) -> float:
 
 def _drop(fitted: Fitted, inputs: torch.Tensor, labels: torch.Tensor, rate: float) -> float:
     values = {name: p.clone().requires_grad_() for name, p in fitted.parameters.items()}
-    before = F.cross_entropy(fitted.call(values, inputs.clone()), labels)
+    before = F.cross_entropy(fitted.call(values, inputs), labels)
     slopes = torch.autograd.grad(before, list(values.values()), materialize_grads=True)
     after = {name: p.detach() - rate * slope for (name, p), slope in zip(values.items(), slopes, strict=True)}
     with torch.no_grad():
-        return float(before.detach().double() - F.cross_entropy(fitted.call(after, inputs.clone()).double(), labels))
+        return float(before.detach().double() - F.cross_entropy(fitted.call(after, inputs).double(), labels))
 
 
 def signal_noise_fit(fitted: Fitted) -> float:
@@ -111,7 +111,7 @@ def disagreement(fitted: Fitted) -> float:
     if not fitted.siblings:
         raise NotComputable("there is no network trained from another seed")
     own = fitted.once(unlabelled_logits).argmax(1)
-    return sum(_differ(own, other.logits_of(unlabelled(fitted)).argmax(1)) for other in fitted.siblings) / len(fitted.siblings)
+    return sum(_differ(own, other.logits_of(unlabelled_for(fitted, other)).argmax(1)) for other in fitted.siblings) / len(fitted.siblings)
 
 
 def _differ(a: torch.Tensor, b: torch.Tensor) -> float:

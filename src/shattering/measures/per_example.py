@@ -8,6 +8,7 @@ layers, and those that are used twice or elsewhere, are differentiated one examp
 which shows in a comparison with plain gradients of two examples.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,14 +143,20 @@ def _bytes_per_example(fitted: Fitted) -> int:
 
 
 def one_by_one(fitted: Fitted, parameters: Vector, scalars: Scalars, inputs: torch.Tensor, labels: torch.Tensor) -> Vector:
-    """Return the gradients in some of the parameters, name → (b, …), by `vmap`."""
+    """Return the gradients in some of the parameters, name → (b, …), by `vmap`; in a loop where an operation has no rule for it."""
     if not parameters:
         return {}
 
     def one(some: Vector, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         return scalars(fitted.call({**fitted.parameters, **some}, x[None]), y[None])[0]
 
-    return vmap(grad(one), in_dims=(None, 0, 0))(parameters, inputs, labels)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "There is a performance drop", UserWarning)
+        try:
+            return vmap(grad(one), in_dims=(None, 0, 0))(parameters, inputs, labels)
+        except RuntimeError:  # of a recurrent layer, say, or of a forward pass that branches on its numbers
+            found = [_plain(fitted, x[None], scalars, y[None]) for x, y in zip(inputs, labels, strict=True)]
+    return {name: torch.stack([one[name] for one in found]) for name in parameters}
 
 
 def _evaluate(fitted: Fitted, inputs: torch.Tensor, layers: dict[str, nn.Module]) -> Evaluation:
@@ -184,7 +191,7 @@ def _layers(fitted: Fitted) -> dict[str, nn.Module]:
         return logits @ torch.arange(1, logits.shape[1] + 1, dtype=logits.dtype, device=logits.device)
 
     found = _evaluate(fitted, inputs, own).gradients(mixed, rows) if own else {}
-    plain = [_plain(fitted, x[None], mixed) for x in inputs]
+    plain = [_plain(fitted, x[None], mixed, y[None]) for x, y in zip(inputs, fitted.labels[rows], strict=True)]
     names = [name for name in own if all(_is_same(found[full], plain, full) for full in _names(fitted, name))]
     return {name: own[name] for name in names}
 
@@ -198,10 +205,10 @@ def _names(fitted: Fitted, layer: str) -> list[str]:
     return [name for name in (f"{layer}.weight".lstrip("."), f"{layer}.bias".lstrip(".")) if name in fitted.parameters]
 
 
-def _plain(fitted: Fitted, inputs: torch.Tensor, scalars: Scalars) -> Vector:
+def _plain(fitted: Fitted, inputs: torch.Tensor, scalars: Scalars, labels: torch.Tensor) -> Vector:
     values = {name: p.clone().requires_grad_() for name, p in fitted.parameters.items()}
     with torch.enable_grad():
-        total = scalars(fitted.call(values, inputs), torch.zeros(1, dtype=torch.int64)).sum()
+        total = scalars(fitted.call(values, inputs), labels).sum()
         slopes = torch.autograd.grad(total, list(values.values()), materialize_grads=True)
     return dict(zip(values, slopes, strict=True))
 

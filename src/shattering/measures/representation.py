@@ -9,10 +9,11 @@ from shattering import seeds
 from shattering.learners.train.batches import Examples
 from shattering.measures.curvature import head
 from shattering.measures.fitted import Fitted, NotComputable
-from shattering.measures.sampling import by_class, shuffled, unlabelled
+from shattering.measures.sampling import by_class, shuffled, unlabelled, unlabelled_for
 
 PARTNERS = 10  # with which each example is mixed, at most
 NEIGHBOURS = 2000  # examples among which nearest neighbours are looked for
+_ROUNDING = 16  # units in the last place of the longest features, by which features of equal examples may differ
 ORDERS, SHARES = 20, 10  # in which units are ablated; in steps of a tenth
 
 
@@ -155,21 +156,27 @@ def intrinsic_dimension(fitted: Fitted) -> float:
     """Return the dimension d of φ by TwoNN: the slope of -log(1 - F(μ)) on log μ through 0, μ: second over first neighbour's distance.
 
     Facco, d'Errico, Rodriguez & Laio ("Estimating the intrinsic dimension of datasets by a minimal neighborhood information", Scientific
-    Reports 2017), without the largest tenth of μ; of representations: Ansuini et al. (NeurIPS 2019). At most 2,000 examples; equal
-    features count once.
+    Reports 2017), without the largest tenth of μ; of representations: Ansuini et al. (NeurIPS 2019). At most 2,000 examples; features
+    that are equal up to rounding count once.
 
     Example:
         >>> print(f"{intrinsic_dimension(fitted):.3g}")
         5.68
     """
     _ = fitted.logits  # raises for a diverged network
-    return two_nearest(fitted.features[shuffled(fitted)[:NEIGHBOURS].cpu()])
+    points = fitted.features[shuffled(fitted)[:NEIGHBOURS].cpu()]
+    return two_nearest(points, _ROUNDING * torch.finfo(fitted.dtype).eps * float(points.norm(dim=1).max()))
 
 
-def two_nearest(points: torch.Tensor) -> float:
-    """Return the dimension of points (n, h) float64 by TwoNN. Raises NotComputable for fewer than 10 different points."""
+def two_nearest(points: torch.Tensor, apart: float = 0.0) -> float:
+    """Return the dimension of points (n, h) float64 by TwoNN. Raises NotComputable for fewer than 10 different points.
+
+    apart: points that are no further from each other than this count once.
+    """
     points = points.unique(dim=0)
-    points, n = points - points.mean(0), len(points)
+    points = points - points.mean(0)
+    points = points[_firsts(points, apart)]
+    n = len(points)
     if n < 10:
         raise NotComputable(f"the features of {n} examples differ, expected at least 10")
     distances = torch.cat([_nearest(block, points, 3) for block in points.split(256)])
@@ -178,6 +185,18 @@ def two_nearest(points: torch.Tensor) -> float:
     if not float(ratios.square().sum()):
         raise NotComputable("every example's two nearest neighbours are equally far")
     return float((ratios * heights).sum() / ratios.square().sum())
+
+
+def _firsts(points: torch.Tensor, apart: float) -> torch.Tensor:
+    """Return which points have none within a distance among those before them, (n,) bool: exact for the few that scalar products say."""
+    first = torch.ones(len(points), dtype=torch.bool)
+    close = max(apart, 1e-6 * float(points.norm(dim=1).max()))
+    for start in range(0, len(points), 256):
+        block = points[start : start + 256]
+        rough = torch.cdist(block, points, compute_mode="use_mm_for_euclid_dist")
+        own, before = (rough <= close).tril(start - 1).nonzero(as_tuple=True)
+        first[start + own[(block[own] - points[before]).norm(dim=1) <= apart]] = False
+    return first
 
 
 def _nearest(points: torch.Tensor, others: torch.Tensor, k: int) -> torch.Tensor:
@@ -228,9 +247,10 @@ def seed_dissimilarity(fitted: Fitted) -> float:
     _ = fitted.logits  # raises for a diverged network
     if not fitted.siblings:
         raise NotComputable("there is no network trained from another seed")
-    examples = unlabelled(fitted)
-    own = _centred_features(fitted, examples)
-    return sum(1 - alignment(own, _centred_features(other, examples)) for other in fitted.siblings) / len(fitted.siblings)
+    own = _centred_features(fitted, unlabelled(fitted))
+    return sum(1 - alignment(own, _centred_features(other, unlabelled_for(fitted, other))) for other in fitted.siblings) / len(
+        fitted.siblings
+    )
 
 
 @torch.no_grad()

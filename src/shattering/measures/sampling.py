@@ -5,6 +5,7 @@ import hashlib
 import numpy as np
 import torch
 
+from shattering.learners.train.batches import Examples
 from shattering.measures.fitted import Fitted, NotComputable
 
 
@@ -33,11 +34,21 @@ def _shuffled(fitted: Fitted, which: str) -> torch.Tensor:
     return torch.from_numpy(np.argsort(np.array(digests), kind="stable")).to(fitted.device)
 
 
-def unlabelled(fitted: Fitted):
+def unlabelled(fitted: Fitted) -> Examples:
     """Return the unlabelled examples. Raises NotComputable where there are none."""
     if fitted.unlabelled is None or not len(fitted.unlabelled.labels):
         raise NotComputable("there are no unlabelled examples")
     return fitted.unlabelled
+
+
+def unlabelled_for(fitted: Fitted, other: Fitted) -> Examples:
+    """Return the unlabelled examples of a network as another one takes them: each standardizes with the moments that it was trained on.
+
+    Raises:
+        NotComputable: without unlabelled examples.
+    """
+    own = unlabelled(fitted)
+    return own if other.prepared is None or fitted.raw_unlabelled is None else other.prepared(fitted.raw_unlabelled)
 
 
 def by_class(fitted: Fitted) -> list[torch.Tensor]:

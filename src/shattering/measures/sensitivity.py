@@ -9,7 +9,7 @@ from torch import nn
 
 from shattering.learners.train.batches import Examples
 from shattering.measures.derivatives import checked, draws
-from shattering.measures.fitted import Fitted, NotComputable, margins_of
+from shattering.measures.fitted import Fitted, NotComputable, margins_of, slope_in
 from shattering.measures.layers import Layer
 from shattering.measures.sampling import shuffled, unlabelled
 from shattering.parameters import NotNegative, check_arguments
@@ -54,11 +54,10 @@ def _jacobian_squares(fitted: Fitted, examples: Examples, head: Callable[[torch.
     found = []
     for inputs in _real_inputs(fitted, examples):
         x = inputs.clone().requires_grad_()
-        outputs = head(fitted.call(fitted.parameters, x + 0))  # x + 0: a network may change its input in place
+        outputs = head(fitted.call(fitted.parameters, x))
         squares = torch.zeros(len(x), dtype=torch.float64, device=x.device)
         for c in range(fitted.n_classes):
-            (slope,) = torch.autograd.grad(outputs[:, c].sum(), x, retain_graph=c < fitted.n_classes - 1, materialize_grads=True)
-            squares += slope.flatten(1).double().square().sum(1)
+            squares += slope_in(x, outputs[:, c].sum(), keep=c < fitted.n_classes - 1).flatten(1).double().square().sum(1)
         found.append(squares)
     return torch.cat(found)
 
@@ -101,7 +100,7 @@ def _changes(fitted: Fitted, inputs: torch.Tensor, radius: float) -> torch.Tenso
         changed[rows[~stays]] = True
         if step == STEPS or not bool(stays.any()):
             break
-        (slope,) = torch.autograd.grad(margins_of(logits, before).sum(), u, materialize_grads=True)
+        slope = slope_in(u, margins_of(logits, before).sum())
         u = (u.detach() - radius / 4 * slope.sign()).clamp(-radius, radius)[stays]
         rows, before = rows[stays], before[stays]
     return changed
@@ -157,7 +156,7 @@ def _replayed(fitted: Fitted, modules: Sequence[nn.Module], inputs: torch.Tensor
     handles = [module.register_forward_hook(keep) for module in modules]
     try:
         with torch.no_grad():
-            fitted.call(fitted.parameters, inputs.clone())
+            fitted.call(fitted.parameters, inputs)
     finally:
         for handle in handles:
             handle.remove()
@@ -189,6 +188,6 @@ def _with_noise(fitted: Fitted, module: nn.Module, noise: torch.Tensor, inputs: 
 
     handle = module.register_forward_pre_hook(add)
     try:
-        return fitted.call(fitted.parameters, inputs.clone()).double()
+        return fitted.call(fitted.parameters, inputs).double()
     finally:
         handle.remove()
