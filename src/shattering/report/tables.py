@@ -65,7 +65,7 @@ def _row(run: Run) -> dict:
         "pixels": r.pixels,
         "labels": r.labels,
         "label_mode": r.label_mode,
-        "randomization": r.title + (" (channels apart)" if r.permute_channels and r.pixels not in ("true", "gaussian") else ""),
+        "randomization": r.title + (" (channels apart)" if r.permute_channels else ""),
         "seed": spec.seed,
         **{name: run.result.get(name) for name in _RESULTS},
         **_scores_of_regression(run),
