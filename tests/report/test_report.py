@@ -86,6 +86,17 @@ def write_arrays(path, seed=0):
     np.savez(path, x_train=x[:60], y_train=x[:60, 0] > 0, x_test=x[60:], y_test=x[60:, 0] > 0)
 
 
+def test_folds_of_different_sizes_are_of_one_seed(tmp_path):
+    """Three folds of 61 examples cannot be of one size."""
+    store, base = Store(tmp_path), RunSpec("digits", n_train=61, model="nearest-neighbors", folds=3, fold=0)
+    done = [run(replace(base, fold=fold), store).result for fold in range(3)]
+    store.fail(replace(base, fold=1, seed=1), "x")
+    assert len({result["n_train"] for result in done}) == 2
+    (row,) = summary_rows(store.runs())
+    assert (row["n_train"], row["seeds"], row["runs"], row["not_done"], row["n_test"]) == (done[0]["n_train"], 1, 3, 1, 61)
+    assert row["test_accuracy"] == pytest.approx(np.mean([result["test_accuracy"] for result in done]))
+
+
 def test_runs_of_a_file_that_has_changed_are_not_averaged_as_if_they_were_folds(tmp_path):
     store, done = Store(tmp_path / "store"), []
     for seed in (0, 1):

@@ -119,7 +119,8 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         InputError: for anything else, and for a store that does not exist.
 
     Columns:
-        dataset, model, hyperparameters, n_train, setting: the configuration; setting has the other fields of the specification.
+        dataset, model, hyperparameters, n_train, setting: the configuration; setting has the other fields of the specification. With
+            folds, n_train is the size of the first one's training split.
         pixels, labels, label_mode, randomization: the randomization.
         seeds, runs: how many seeds have a run that is done, and how many runs are done (more than seeds if there are folds).
         not_done, failed, others: how many runs are not done, how many of these failed, and their states in words.
@@ -144,6 +145,7 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
     """
     rows = [_row(run) | _subject_of(run) for run in runs]
     _join_unfinished(rows)
+    _join_folds(rows)
     _tell_data_apart(rows)
     _tell_apart(rows)
 
@@ -183,6 +185,14 @@ def _join_unfinished(rows: list[dict]) -> None:
         if row["status"] != "done" and len(done) == 1:
             row |= {name: done[0][name] for name in ("dataset", "n_train")}
         row["subject"] += row["dataset"]
+
+
+def _join_folds(rows: list[dict]) -> None:
+    """Give all folds of a subject the training size of the first, as folds differ in size where examples or groups cannot be cut evenly."""
+    sizes: dict[str, int | None] = {}
+    for row in sorted(rows, key=lambda row: (row["status"] != "done", row["fold"] or 0)):
+        if row["fold"] is not None:
+            row["n_train"] = sizes.setdefault(row["subject"], row["n_train"])
 
 
 def _tell_data_apart(rows: list[dict]) -> None:
