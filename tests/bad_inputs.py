@@ -420,7 +420,7 @@ _SHOWING = [
     ("status --store /dev/null", "store /dev/null is a file"),
     ("show abc", "start with 'abc': found none, expected one"),
     ("show digits", "start with 'digits': found 2 (digits-n50", "expected one"),
-    ("show abc --store missing", "missing"),
+    ("show abc --store missing", "store missing does not exist, expected a folder of runs"),
     ("report --store missing", "store missing does not exist"),
     ("report --out a-folder", "--out is a-folder, which is a folder, expected a file"),
     ("report --out notes.txt/x/report.html", "notes.txt"),
