@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import InputError, Randomization, RunSpec, Store, run, runs_table, summary_table, write_report
+from shattering import InputError, Randomization, RunSpec, Store, randomization_test, run, runs_table, summary_table, write_report
 from shattering.report import figures, page, text
 from shattering.report.charts import save, to_spec
 from shattering.report.tables import summary_rows, verdicts
@@ -84,6 +85,15 @@ def write_arrays(path, seed=0):
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(90, 3)).astype("float32")
     np.savez(path, x_train=x[:60], y_train=x[:60, 0] > 0, x_test=x[60:], y_test=x[60:, 0] > 0)
+
+
+def test_a_given_model_is_not_said_to_have_its_defaults(tmp_path):
+    options = {"randomizations": ["permuted-labels"], "n_permutations": 1, "store": tmp_path}
+    randomization_test(KNeighborsClassifier(3), "digits", n_train=60, n_test=30, **options)
+    html = page.render(Store(tmp_path).everything())
+    assert "Hyperparameters: those of the object that was given" in html
+    assert "at their defaults" not in html
+    assert "given" not in summary_table(tmp_path)
 
 
 def test_folds_of_different_sizes_are_of_one_seed(tmp_path):

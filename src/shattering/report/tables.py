@@ -135,13 +135,14 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         >>> summary_table(test.runs)["runs"].tolist()
         [1, 3]
     """
-    return pd.DataFrame(summary_rows(models_in(runs))).drop(columns=["subject", "scores"], errors="ignore").convert_dtypes()
+    return pd.DataFrame(summary_rows(models_in(runs))).drop(columns=["subject", "scores", "given"], errors="ignore").convert_dtypes()
 
 
 def summary_rows(runs: Iterable[Run]) -> list[dict]:
     """Return the rows of `summary_table` as dictionaries, None for missing values.
 
-    Also "subject", the key of their group, and "scores", the train and the test score of each run that is done.
+    Also "subject", the key of their group, "scores", the train and the test score of each run that is done, and "given", whether the model
+    is an object, whose hyperparameters no specification has.
     """
     rows = [_row(run) | _subject_of(run) for run in runs]
     _join_unfinished(rows)
@@ -167,7 +168,12 @@ def _subject_of(run: Run) -> dict:
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
     subject = json.dumps([dataset, model, spec.model_name, hyperparameters(run), setting])
     seeds = (spec.seed, spec.resolved_data_seed, spec.resolved_noise_seed)
-    asked = {"fold": spec.fold, "n_test_asked": spec.n_test, "data": run.provenance.get("dataset_fingerprint")}
+    asked = {
+        "fold": spec.fold,
+        "n_test_asked": spec.n_test,
+        "data": run.provenance.get("dataset_fingerprint"),
+        "given": is_object(spec.model),
+    }
     return {"subject": subject, "exactly": {"dataset": dataset, "model": model}, "seeds": seeds, **asked}
 
 
@@ -241,7 +247,7 @@ def _summary(rows: list[dict]) -> dict:
         return fmean(values) if (values := means(name)) else None
 
     return {
-        **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization", "subject")},
+        **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization", "subject", "given")},
         "seeds": len(seeds),
         "runs": len(done),
         "not_done": len(rows) - len(done),
