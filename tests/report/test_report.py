@@ -96,6 +96,14 @@ def test_a_given_model_is_not_said_to_have_its_defaults(tmp_path):
     assert "given" not in summary_table(tmp_path)
 
 
+def test_a_long_curve_ends_where_training_stopped():
+    """Of 700 epochs every second one is drawn, and the last."""
+    history = pd.DataFrame({"epoch": range(1, 701)})
+    assert figures._thinned(history)["epoch"].tolist() == [*range(1, 701, 2), 700]
+    assert len(figures._thinned(history.iloc[:5])) == 5
+    assert figures._thinned(history.iloc[:0]).empty
+
+
 def test_folds_of_different_sizes_are_of_one_seed(tmp_path):
     """Three folds of 61 examples cannot be of one size."""
     store, base = Store(tmp_path), RunSpec("digits", n_train=61, model="nearest-neighbors", folds=3, fold=0)
