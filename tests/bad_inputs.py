@@ -407,6 +407,10 @@ _CAPACITY = [
     ("shatter-point --n-test 5000", "--n-test is 5000, expected 1…500"),
     ("shatter-point --data nope", "unknown dataset 'nope'"),
     ("shatter-point --model svm", "unknown model 'svm'"),
+    (
+        "shatter-point --model mlp-1x512",
+        "'mlp-1x512' is a network, expected the model 'network' with it as parameter: --set network=mlp-1x512",
+    ),
     ("shatter-point --set epochs=0", "epochs is '0'"),
     ("shatter-point --out notes.txt", "--out is notes.txt, which is a file, expected a folder"),
 ]
@@ -416,7 +420,7 @@ _SHOWING = [
     ("status --store /dev/null", "store /dev/null is a file"),
     ("show abc", "start with 'abc': found none, expected one"),
     ("show digits", "start with 'digits': found 2 (digits-n50", "expected one"),
-    ("show abc --store missing", "missing"),
+    ("show abc --store missing", "store missing does not exist, expected a folder of runs"),
     ("report --store missing", "store missing does not exist"),
     ("report --out a-folder", "--out is a-folder, which is a folder, expected a file"),
     ("report --out notes.txt/x/report.html", "notes.txt"),
@@ -427,6 +431,7 @@ _SHOWING = [
     ("interrogate --from runs --data local", "--data is local beside --from, which runs nothing"),
     ("paper table1 --out notes.txt", "--out is notes.txt, which is a file, expected a folder"),
     ("paper table2 --data nope", "unknown dataset 'nope'"),
+    ("paper table1 --data photos", "--data is photos beside table1, expected it beside table2, figure2a or all-imagenet alone"),
     ("demo --out a-folder", "--out is a-folder, which is a folder, expected a file"),
 ]
 

@@ -69,8 +69,9 @@ class Randomization(Brief):
         label_mode: what a corrupted label becomes: "redraw" (the papers': a uniform random class, perhaps the
             same, so about labels (1 - 1/k) of k-class labels change), "flip" (a uniform random other class), or
             "permute" (the corrupted labels are permuted among themselves, which keeps class counts). Targets of a regression are
-            redrawn from the true targets, or permuted.
-        permute_channels: permute all values of an image instead of keeping a pixel's channels together.
+            redrawn from the true targets, or permuted. Where no label is corrupted it says nothing, and is "redraw".
+        permute_channels: permute all values of an image instead of keeping a pixel's channels together. Of "true" and "gaussian"
+            pixels it says nothing, and is False.
         exchange: which permutations label_mode "permute" makes: "free" (any), "within" (inside each group of the split), "whole"
             (groups of one size exchange their complete label vectors), or "shift" (the labels of each group, or of all, are rolled);
             see `shattering.data.exchange`. Or the name of a function that permutes them, as `randomization_test` gives it. The last
@@ -101,6 +102,10 @@ class Randomization(Brief):
             raise InputError(
                 f"exchange is {self.exchange!r} and labels is {self.labels:g}, expected 1: it exchanges complete label vectors"
             )
+        if not self.labels:  # so that equal randomizations are equal
+            object.__setattr__(self, "label_mode", "redraw")
+        if self.pixels in ("true", "gaussian"):
+            object.__setattr__(self, "permute_channels", False)
 
     @property
     def title(self) -> str:

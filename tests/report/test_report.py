@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import InputError, Randomization, RunSpec, Store, run, runs_table, summary_table, write_report
+from shattering import InputError, Randomization, RunSpec, Store, randomization_test, run, runs_table, summary_table, write_report
 from shattering.report import figures, page, text
 from shattering.report.charts import save, to_spec
 from shattering.report.tables import summary_rows, verdicts
@@ -84,6 +85,34 @@ def write_arrays(path, seed=0):
     generator = np.random.default_rng(seed)
     x = generator.normal(size=(90, 3)).astype("float32")
     np.savez(path, x_train=x[:60], y_train=x[:60, 0] > 0, x_test=x[60:], y_test=x[60:, 0] > 0)
+
+
+def test_a_given_model_is_not_said_to_have_its_defaults(tmp_path):
+    options = {"randomizations": ["permuted-labels"], "n_permutations": 1, "store": tmp_path}
+    randomization_test(KNeighborsClassifier(3), "digits", n_train=60, n_test=30, **options)
+    html = page.render(Store(tmp_path).everything())
+    assert "Hyperparameters: those of the object that was given" in html
+    assert "at their defaults" not in html
+    assert "given" not in summary_table(tmp_path)
+
+
+def test_a_long_curve_ends_where_training_stopped():
+    """Of 700 epochs every second one is drawn, and the last."""
+    history = pd.DataFrame({"epoch": range(1, 701)})
+    assert figures._thinned(history)["epoch"].tolist() == [*range(1, 701, 2), 700]
+    assert len(figures._thinned(history.iloc[:5])) == 5
+    assert figures._thinned(history.iloc[:0]).empty
+
+
+def test_folds_of_different_sizes_are_of_one_seed(tmp_path):
+    """Three folds of 61 examples cannot be of one size."""
+    store, base = Store(tmp_path), RunSpec("digits", n_train=61, model="nearest-neighbors", folds=3, fold=0)
+    done = [run(replace(base, fold=fold), store).result for fold in range(3)]
+    store.fail(replace(base, fold=1, seed=1), "x")
+    assert len({result["n_train"] for result in done}) == 2
+    (row,) = summary_rows(store.runs())
+    assert (row["n_train"], row["seeds"], row["runs"], row["not_done"], row["n_test"]) == (done[0]["n_train"], 1, 3, 1, 61)
+    assert row["test_accuracy"] == pytest.approx(np.mean([result["test_accuracy"] for result in done]))
 
 
 def test_runs_of_a_file_that_has_changed_are_not_averaged_as_if_they_were_folds(tmp_path):

@@ -128,6 +128,10 @@ def test_what_is_stored_of_a_fit_says_nothing_of_when_where_and_how_long(tmp_pat
         assert one[name] == other[name], name
 
 
+def test_a_seed_may_be_large(tmp_path):
+    assert run(replace(SPEC, seed=10**20), Store(tmp_path)).status == "done"
+
+
 def test_seeds_of_data_and_noise_are_separate(tmp_path):
     def examples(**seeds):
         spec = replace(SPEC, **seeds)

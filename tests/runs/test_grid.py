@@ -75,6 +75,12 @@ def test_bad_settings(settings, message):
     assert message in str(caught.value)
 
 
+def test_grid_tells_one_feature_from_all():
+    assert [params["max_features"] for params in made("max_features=1,1.0,sqrt", model="random-forest")] == [1, 1.0, "sqrt"]
+    with pytest.raises(InputError, match=r"max_features has '1\.0' twice"):
+        made("max_features=1,1.0,1e0", model="random-forest")
+
+
 def test_grid_takes_each_value_once():
     assert [spec.seed for spec in grid({"seed": range(3)})] == [0, 1, 2]
     with pytest.raises(InputError, match="seed has 1 twice, expected each value once"):

@@ -35,6 +35,21 @@ def test_what_does_not_determine_the_result_is_not_in_the_id(same):
     assert same.run_id == BASE.run_id
 
 
+def test_one_feature_and_all_features_are_two_runs():
+    """scikit-learn's forests take max_features=1 as one feature and 1.0 as all; of most parameters 1 and 1.0 are one value."""
+    one, everything = (RunSpec(model="random-forest", params={"max_features": value}) for value in (1, 1.0))
+    assert one.run_id == "6586ff94345e", "the id that it has always had"
+    assert everything.run_id != one.run_id
+    assert RunSpec.from_json(json.loads(json.dumps(everything.to_json()))).run_id == everything.run_id
+    assert len({RunSpec(model="random-forest", params={"ccp_alpha": value}).run_id for value in (1, 1.0)}) == 1
+
+
+def test_equal_randomizations_are_equal():
+    assert Randomization(0, label_mode="flip", permute_channels=True) == Randomization()
+    assert Randomization(1, "gaussian", permute_channels=True) == Randomization(1, "gaussian")
+    assert Randomization(1, label_mode="flip") != Randomization(1)
+
+
 def test_what_determines_the_result_is_in_the_id():
     different = [
         replace(BASE, dataset="mnist"),
@@ -109,6 +124,7 @@ def test_a_path_is_identified_by_content_and_named_by_its_stem(tmp_path):
     ("bad", "message"),
     [
         ({"model": "svm"}, "unknown model 'svm'; known: deep-relu, kernel, logistic-regression"),
+        ({"model": "random-forest", "seed": 2**32}, "seed is 4294967296, expected at most 4294967295 for the model 'random-forest'"),
         ({"params": {"epoch": 3}}, "unknown parameter of model 'network': 'epoch'; did you mean 'epochs'"),
         ({"params": {"epochs": -3}}, "epochs is -3"),
         ({"params": {"network": object()}}, "network is an object, expected a value that JSON can hold"),

@@ -67,6 +67,8 @@ def test_a_study_is_known_by_what_determines_it():
     assert spec.run_id == StudySpec("hessian").run_id == "2afd04efc190", "as stored in results/"
     assert StudySpec("hessian", {"n": 41}).run_id != spec.run_id
     assert StudySpec("hessian", seed=1).run_id != spec.run_id
+    forests = [{"model": "random-forest", "params": {"max_features": value}} for value in (1, 1.0, 0.5)]
+    assert len({StudySpec("rademacher", params).run_id for params in forests}) == 3, "one feature, all of them, half of them"
     assert StudySpec.from_json(spec.to_json()) == spec
     with pytest.raises(InputError, match="unknown field of a study's specification: 'sed'"):
         StudySpec.from_json({"study": "hessian", "sed": 1})

@@ -260,7 +260,7 @@ class Paper(Swept):
 
     def execute(self) -> int:
         from shattering.experiments import reproduce
-        from shattering.experiments.catalogue import find_experiments
+        from shattering.experiments.catalogue import GROUPS, find_experiments
         from shattering.experiments.scales import SCALES
         from shattering.experiments.text import print_result
         from shattering.runs.store import Store
@@ -274,6 +274,11 @@ class Paper(Swept):
         seconds = parse_budget(self.budget)
         names, scale = find_experiments(self.what), SCALES[self.scale]
         if self.data is not None:
+            _, of_photographs = GROUPS["all-imagenet"]
+            if not set(names) & set(of_photographs):
+                raise UsageError(
+                    f"--data is {self.data} beside {self.what}, expected it beside {', '.join(of_photographs)} or all-imagenet alone"
+                )
             scale = replace(scale, imagenet=replace(scale.imagenet, dataset=self.data))
         store = Store(self.store if self.from_ is None else self.from_)
         if self.from_ is None:

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering.errors import InputError, shown, unknown
+from shattering.errors import InputError, UnknownName, shown, unknown
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import OwnModel
@@ -16,6 +16,7 @@ from shattering.learners.random_conv_kernel import RandomConvKernelClassifier
 from shattering.learners.regressor import NetworkRegressor
 from shattering.learners.relu import ReluInterpolatorClassifier
 from shattering.learners.settings import settled
+from shattering.networks import is_network
 
 MODELS: dict[str, BaseEstimator] = {  # unfitted, with the parameters that a run has by default: clone them, as `find_model` does
     "network": NetworkClassifier(),
@@ -30,6 +31,7 @@ MODELS: dict[str, BaseEstimator] = {  # unfitted, with the parameters that a run
     "nearest-neighbors": KNeighborsClassifier(),
     "perceptron": Perceptron(),
 }
+_LARGEST_SEED = 2**32 - 1  # that scikit-learn takes
 
 
 def build_model(name: str, params: Mapping[str, object], seed: int) -> BaseEstimator:
@@ -48,6 +50,8 @@ def build_model(name: str, params: Mapping[str, object], seed: int) -> BaseEstim
     if "random_state" in model.get_params():
         if "random_state" in chosen:
             raise InputError(f"random_state is {shown(chosen['random_state'])}, expected none: the seed of the run gives it")
+        if seed > _LARGEST_SEED and not isinstance(model, OwnModel):
+            raise InputError(f"seed is {seed}, expected at most {_LARGEST_SEED} for the model {name!r}, which is scikit-learn's")
         chosen["random_state"] = seed
     model.set_params(**chosen)
     if isinstance(model, OwnModel):
@@ -58,5 +62,7 @@ def build_model(name: str, params: Mapping[str, object], seed: int) -> BaseEstim
 def find_model(name: str) -> BaseEstimator:
     """Return a new unfitted model by its name in `MODELS`. Raises InputError for another name."""
     if not isinstance(name, str) or name not in MODELS:
+        if isinstance(name, str) and is_network(name):
+            raise UnknownName(f"{name!r} is a network, expected the model 'network' with it as parameter: --set network={name}")
         raise unknown("model", name, MODELS)
     return clone(MODELS[name])  # type: ignore[return-value]  # the stub also covers what clone makes of containers

@@ -19,7 +19,7 @@ from shattering.learners.regressor import NetworkRegressor
 from shattering.learners.settings import settled
 from shattering.learners.targets import import_target, is_target
 from shattering.learners.wrapped import TrainingFunction, Wrapped
-from shattering.networks import NETWORKS, find_network
+from shattering.networks import NETWORKS, is_network
 
 Inputs = Literal["auto", "table", "images"]
 
@@ -108,10 +108,8 @@ def for_numbers(name: str, estimator: BaseEstimator | None, params: dict) -> tup
 def _named(name: str, hyperparameters: dict) -> tuple[str, None, dict]:
     if name in MODELS:
         return name, None, settled(MODELS[name], hyperparameters, f"model {name!r}")
-    try:
-        find_network(name)
-    except InputError:
-        raise unknown("model", name, [*MODELS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"]) from None
+    if not is_network(name):
+        raise unknown("model", name, [*MODELS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"])
     return "network", None, {"network": name, **settled(NetworkClassifier(), hyperparameters, f"network {name!r}")}
 
 

@@ -2,10 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Integral
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from sklearn.utils._param_validation import Hidden, make_constraint  # private: scikit-learn has its constraints in no public form
+from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, make_constraint  # private: there is no public form
 
 from shattering.errors import unknown
 from shattering.parameters import Limit, check, field_types, read
@@ -81,6 +82,12 @@ def parameter_type(estimator: Any, name: str) -> Any:
         return hint
     default = inspect.signature(type(owner)).parameters.get(last)
     return bool if default is not None and isinstance(default.default, bool) else object
+
+
+def tells_kinds(estimator: Any, name: str) -> bool:
+    """Return whether a parameter takes 1 and 1.0 as different values: max_features of a forest is one feature, or all of them."""
+    constraints = getattr(estimator, "_parameter_constraints", {}).get(name, ())  # private, as above
+    return {Integral, RealNotInt} <= {one.type for one in constraints if isinstance(one, Interval)}
 
 
 def _is_readable(hint: Any) -> bool:

@@ -59,6 +59,15 @@ def find_network(name: str) -> Factory:
     raise unknown("network", name, [*NETWORKS, "mlp-LxU (L hidden layers of U units)", "small-cnn-W (W channels in the first layers)"])
 
 
+def is_network(name: str) -> bool:
+    """Return whether `find_network` knows a name."""
+    try:
+        find_network(name)
+    except InputError:
+        return False
+    return True
+
+
 def initial_learning_rate(network: str | Factory) -> float:
     """Return the papers' initial learning rate for a network: 0.1 for the small Inceptions, 0.045 for Inception V3, 0.01 otherwise.
 

@@ -57,7 +57,7 @@ def loss_curves(runs: Runs) -> Chart | None:
         title = run.spec.randomization.title
         if run.status != "done" or title not in SHOWN or run.history.empty or "train_accuracy" not in run.history:
             continue
-        history = run.history.iloc[:: max(1, len(run.history) // _POINTS)]
+        history = _thinned(run.history)
         frames.append(
             history[["step", "epoch", "train_loss", "train_accuracy", "test_accuracy"]].assign(
                 randomization=title, model=_panel(run), seed=run.spec.seed, run=printable(run.folder.name)
@@ -175,6 +175,12 @@ def memorization_curves(runs: Runs) -> Chart | None:
     return _panels(alt.layer(lines, rule, text, data=data), data)  # type: ignore[arg-type]  # a layered chart has the same methods
 
 
+def _thinned(history: pd.DataFrame) -> pd.DataFrame:
+    """Return at most about `_POINTS` rows, evenly, and the last epoch in any case."""
+    rows = range(0, len(history), max(1, len(history) // _POINTS))
+    return history.iloc[sorted({*rows, len(history) - 1} - {-1})]
+
+
 def _has_corrupted(history: pd.DataFrame) -> bool:
     return "corrupted_as_true" in history and bool(history["corrupted_as_true"].notna().any())
 
@@ -182,7 +188,7 @@ def _has_corrupted(history: pd.DataFrame) -> bool:
 def _fits(run: Run) -> pd.DataFrame:
     """Return a long table with epoch, examples and fraction, and one row for the start of memorization."""
     history, start = run.history, memorization_start(run.history)
-    thinned = history.iloc[:: max(1, len(history) // _POINTS)].rename(columns=FITS)
+    thinned = _thinned(history).rename(columns=FITS)
     rows = thinned.melt("epoch", list(FITS.values()), "examples", "fraction")
     if start:
         rows = pd.concat([rows, pd.DataFrame({"epoch": [start.epoch], "examples": _START})])

@@ -65,7 +65,7 @@ def _row(run: Run) -> dict:
         "pixels": r.pixels,
         "labels": r.labels,
         "label_mode": r.label_mode,
-        "randomization": r.title + (" (channels apart)" if r.permute_channels and r.pixels not in ("true", "gaussian") else ""),
+        "randomization": r.title + (" (channels apart)" if r.permute_channels else ""),
         "seed": spec.seed,
         **{name: run.result.get(name) for name in _RESULTS},
         **_scores_of_regression(run),
@@ -119,7 +119,8 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         InputError: for anything else, and for a store that does not exist.
 
     Columns:
-        dataset, model, hyperparameters, n_train, setting: the configuration; setting has the other fields of the specification.
+        dataset, model, hyperparameters, n_train, setting: the configuration; setting has the other fields of the specification. With
+            folds, n_train is the size of the first one's training split.
         pixels, labels, label_mode, randomization: the randomization.
         seeds, runs: how many seeds have a run that is done, and how many runs are done (more than seeds if there are folds).
         not_done, failed, others: how many runs are not done, how many of these failed, and their states in words.
@@ -134,16 +135,18 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         >>> summary_table(test.runs)["runs"].tolist()
         [1, 3]
     """
-    return pd.DataFrame(summary_rows(models_in(runs))).drop(columns=["subject", "scores"], errors="ignore").convert_dtypes()
+    return pd.DataFrame(summary_rows(models_in(runs))).drop(columns=["subject", "scores", "given"], errors="ignore").convert_dtypes()
 
 
 def summary_rows(runs: Iterable[Run]) -> list[dict]:
     """Return the rows of `summary_table` as dictionaries, None for missing values.
 
-    Also "subject", the key of their group, and "scores", the train and the test score of each run that is done.
+    Also "subject", the key of their group, "scores", the train and the test score of each run that is done, and "given", whether the model
+    is an object, whose hyperparameters no specification has.
     """
     rows = [_row(run) | _subject_of(run) for run in runs]
     _join_unfinished(rows)
+    _join_folds(rows)
     _tell_data_apart(rows)
     _tell_apart(rows)
 
@@ -165,7 +168,12 @@ def _subject_of(run: Run) -> dict:
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
     subject = json.dumps([dataset, model, spec.model_name, hyperparameters(run), setting])
     seeds = (spec.seed, spec.resolved_data_seed, spec.resolved_noise_seed)
-    asked = {"fold": spec.fold, "n_test_asked": spec.n_test, "data": run.provenance.get("dataset_fingerprint")}
+    asked = {
+        "fold": spec.fold,
+        "n_test_asked": spec.n_test,
+        "data": run.provenance.get("dataset_fingerprint"),
+        "given": is_object(spec.model),
+    }
     return {"subject": subject, "exactly": {"dataset": dataset, "model": model}, "seeds": seeds, **asked}
 
 
@@ -183,6 +191,14 @@ def _join_unfinished(rows: list[dict]) -> None:
         if row["status"] != "done" and len(done) == 1:
             row |= {name: done[0][name] for name in ("dataset", "n_train")}
         row["subject"] += row["dataset"]
+
+
+def _join_folds(rows: list[dict]) -> None:
+    """Give all folds of a subject the training size of the first, as folds differ in size where examples or groups cannot be cut evenly."""
+    sizes: dict[str, int | None] = {}
+    for row in sorted(rows, key=lambda row: (row["status"] != "done", row["fold"] or 0)):
+        if row["fold"] is not None:
+            row["n_train"] = sizes.setdefault(row["subject"], row["n_train"])
 
 
 def _tell_data_apart(rows: list[dict]) -> None:
@@ -231,7 +247,7 @@ def _summary(rows: list[dict]) -> dict:
         return fmean(values) if (values := means(name)) else None
 
     return {
-        **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization", "subject")},
+        **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization", "subject", "given")},
         "seeds": len(seeds),
         "runs": len(done),
         "not_done": len(rows) - len(done),

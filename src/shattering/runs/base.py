@@ -112,6 +112,17 @@ def without_defaults(values: Mapping, defaults: Mapping) -> dict:
     }
 
 
+def canonical_params(model: str, params: Mapping[str, object]) -> dict[str, object]:
+    """Return the parameters of a model in canonical form, but for a whole float where the model takes 1 and 1.0 as different values."""
+    from shattering.learners import MODELS
+    from shattering.learners.settings import tells_kinds
+
+    return {
+        name: value if isinstance(value, float) and tells_kinds(MODELS.get(model), name) else canonical(value, name)
+        for name, value in sorted(params.items())
+    }
+
+
 def canonical(value: object, name: str) -> object:
     """Return a JSON value with one spelling per number (1.0 is 1). Raises InputError for what JSON cannot hold."""
     if isinstance(value, float):

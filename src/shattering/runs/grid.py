@@ -9,7 +9,7 @@ from typing import Any
 
 from shattering.errors import InputError, reason, shown, unknown
 from shattering.learners import find_model
-from shattering.learners.settings import Typed, settled
+from shattering.learners.settings import Typed, settled, tells_kinds
 from shattering.parameters import check, check_once, field_types, is_of, read, read_json, split_list
 from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
@@ -41,7 +41,7 @@ def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None)
         if name not in _TYPES:
             raise unknown("field of a sweep:", name, [*_TYPES, "set"])
     lists = {name: _listed(name, value) for name, value in axes.items()}
-    settings = {name: _listed(name, value) for name, value in (params or {}).items()}
+    settings = {name: _values(name, value) for name, value in (params or {}).items()}
     models = lists.get("model", [RunSpec.model])
     by_model = [_settings_of(model, settings) for model in models]
     specs = []
@@ -65,10 +65,15 @@ def _check_not_idle(lists: Mapping[str, list[Any]]) -> None:
 
 
 def _listed(name: str, value: object) -> list[Any]:
+    values = _values(name, value)
+    check_once(name, values)
+    return values
+
+
+def _values(name: str, value: object) -> list[Any]:
     values = list(value) if isinstance(value, (list, range)) else [value]
     if not values:
         raise InputError(f"{name} is an empty list, expected at least one value")
-    check_once(name, values)
     return values
 
 
@@ -81,7 +86,7 @@ def _settings_of(model: str, settings: Mapping[str, list[Any]]) -> dict[str, lis
         if name in out:
             raise InputError(f"{name} is set twice, as {typed!r} too, expected once")
         out[name] = [one[name] for one in converted]
-        check_once(name, out[name])
+        check_once(name, [str(value) if isinstance(value, float) and tells_kinds(estimator, name) else value for value in out[name]])
     return out
 
 

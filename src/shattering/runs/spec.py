@@ -17,7 +17,7 @@ from shattering.errors import InputError, unknown
 from shattering.identity.names import digest_of, is_object, label
 from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
 from shattering.randomization import Randomization
-from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity, without_defaults
+from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, canonical_params, known_fields, not_identity, without_defaults
 from shattering.runs.objects import Objects, find, with_seed
 
 if TYPE_CHECKING:
@@ -191,7 +191,8 @@ class RunSpec(Brief, Spec):
         if is_object(self.model):
             return {}
         params = without_defaults(self.params, self._defaults())
-        return {name: canonical(value, name) for name, value in sorted(params.items()) if name not in not_identity(self.model)}
+        ignored = not_identity(self.model)
+        return canonical_params(self.model, {name: value for name, value in params.items() if name not in ignored})
 
     def identity(self) -> dict:
         """Return what determines the result, and nothing else; fields at their defaults are left out.
@@ -203,10 +204,6 @@ class RunSpec(Brief, Spec):
         r = asdict(self.randomization)
         if is_object(r["exchange"]):
             r["exchange"] = digest_of(r["exchange"])
-        if not r["labels"]:
-            del r["label_mode"]
-        if r["pixels"] in ("true", "gaussian"):
-            del r["permute_channels"]
         is_original = not r["labels"] and r["pixels"] == "true"
         parts = {
             "dataset": digest_of(self.dataset) if is_object(self.dataset) else load.identity(self.dataset),
@@ -231,7 +228,7 @@ class RunSpec(Brief, Spec):
             "channels": self.channels,
             "settings": _settings() or None,
         }
-        return {name: canonical(value, name) for name, value in parts.items() if value is not None}
+        return {name: value if name == "params" else canonical(value, name) for name, value in parts.items() if value is not None}
 
     @property
     def folder_name(self) -> str:

@@ -110,17 +110,16 @@ class Store:
         A run whose folder was copied or renamed, so that several folders have it, is there once, with a warning that names the others.
         Raises InputError if there is no store.
         """
-        if not self.refresh():
-            raise InputError(f"store {self.remote.url if self.remote else self.root} does not exist, expected a folder of runs")
+        self._check_there()
         return each_once([stored for folder in self._folders() if (stored := self.read(folder))], f"store {self.where}")
 
     def find(self, text: str) -> Run[Any]:
         """Return the one run whose id or folder name starts with text, or whose folder's path it is.
 
-        Raises InputError if there is not one, or it is unreadable.
+        Raises InputError if there is no store, there is not one such run, or it is unreadable.
         """
         check("run", text, str)
-        self.refresh()
+        self._check_there()
         path = os.path.realpath(text) if os.sep in text and "\0" not in text else ""
         text = os.path.basename(path) if os.path.dirname(path) == os.path.realpath(self.root) else text
         folders = [folder for folder in self._folders() if folder.name.startswith(text) or id_in(folder).startswith(text)]
@@ -132,6 +131,10 @@ class Store:
         if isinstance(hits[0], Unread) or hits[0].status in UNREADABLE:
             raise InputError(hits[0].error)
         return hits[0]
+
+    def _check_there(self) -> None:
+        if not self.refresh():
+            raise InputError(f"store {self.remote.url if self.remote else self.root} does not exist, expected a folder of runs")
 
     def get(self, spec: S) -> Run[S] | None:
         """Return the run of a spec, with the status "damaged" or "newer" if it cannot be read; None if the store has no such run."""

@@ -12,7 +12,7 @@ from shattering.errors import unknown
 from shattering.identity.names import digest_of, is_object, label
 from shattering.parameters import Natural, check_fields, field_types
 from shattering.parameters import check as check_value
-from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, known_fields, not_identity
+from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, canonical_params, known_fields, not_identity
 from shattering.runs.objects import Objects
 
 if TYPE_CHECKING:
@@ -116,8 +116,10 @@ class StudySpec(Spec):
 
     def hyperparameters(self) -> dict:
         """Return the parameters that are not at their defaults, in canonical form; also those that this version does not know."""
-        params = {name: canonical(value, name) for name, value in sorted(self.params.items())}
-        defaults = self._defaults()
+        params, defaults = {name: canonical(value, name) for name, value in sorted(self.params.items())}, self._defaults()
+        given = self.params.get("params")
+        if "model" in defaults and given and isinstance(given, Mapping):
+            params["params"] = canonical_params(self._model(), given)
         return {name: value for name, value in params.items() if name not in defaults or value != canonical(defaults[name], name)}
 
     def identity(self) -> dict:
@@ -133,9 +135,8 @@ class StudySpec(Spec):
         if "dataset" in params and params["dataset"] != NOISE and not _is_object(self.params["dataset"]):
             params = {**params, "dataset": load.identity(str(params["dataset"]))}
         if "model" in self._defaults() and params.get("params"):
-            name = str(params.get("model", self._defaults()["model"]))
-            counted = {key: value for key, value in params["params"].items() if key not in not_identity(name)}
-            params = {**params, "params": by_content(name, counted)}
+            counted = {key: value for key, value in params["params"].items() if key not in not_identity(self._model())}
+            params = {**params, "params": by_content(self._model(), counted)}
         return {MODEL_KEY if name == "model" else name: value for name, value in params.items()}
 
     @property
@@ -166,6 +167,10 @@ class StudySpec(Spec):
         for name, value in numbers.items():
             canonical(value, f"study {self.study!r}: {name}")
         return numbers, table
+
+    def _model(self) -> str:
+        """Return the name of the model of a study that has one."""
+        return str(self.params.get("model", self._defaults()["model"]))
 
     def _defaults(self) -> dict:
         """Return the default of each parameter; empty for a study that this version does not know."""
