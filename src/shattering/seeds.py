@@ -64,7 +64,7 @@ def everywhere(seed: int) -> Iterator[None]:
     with put_back(), torch.random.fork_rng():
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
-        torch.manual_seed(seed)
+        torch.manual_seed(seed % 2**64)
         yield
 
 

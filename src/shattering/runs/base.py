@@ -7,9 +7,11 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 from shattering.errors import InputError, a_type, unknown
+from shattering.parameters import is_of
 from shattering.runs.objects import Objects
 
 
@@ -110,6 +112,15 @@ def without_defaults(values: Mapping, defaults: Mapping) -> dict:
         for name, value in values.items()
         if name not in defaults or value != defaults[name] or isinstance(value, bool) != isinstance(defaults[name], bool)
     }
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number of NumPy's as Python's of the same value; anything else as it is."""
+    if is_of(value, bool):
+        return bool(value)
+    if is_of(value, int):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 def canonical(value: object, name: str) -> object:
