@@ -44,3 +44,8 @@ def test_uniform_is_uniform():
     u = seeds.uniform(seeds.words(0, "u", np.arange(20000))[:, 0])
     assert 0 <= u.min() < u.max() < 1
     assert abs(u.mean() - 0.5) < 4 / np.sqrt(12 * 20000)
+
+
+def test_any_whole_number_seeds_everywhere():
+    with seeds.everywhere(2**70):
+        pass

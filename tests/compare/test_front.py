@@ -300,6 +300,20 @@ def test_a_network_is_tracked_and_says_when_it_memorizes():
     assert "We trained mlp-1x64 (batch_size = 20, epochs = 30, learning_rate = 0.1" in methods(test)
 
 
+def test_label_issues_with_folds_are_of_all_examples():
+    hyperparameters = {"epochs": 2, "batch_size": 20}
+    test = randomization_test(
+        "mlp-1x8", "digits", n_train=60, cv=3, randomizations=["permuted-labels"], n_permutations=1, hyperparameters=hyperparameters
+    )
+    first, second, _ = (run.examples for run in test.original.runs)
+    assert len(test.label_issues) == test.label_issues["id"].nunique() == 60
+    found = dict(zip(test.label_issues["id"], -test.label_issues["label_quality"], strict=True))
+    assert all(found[i] == loss for i, loss in zip(first["id"], first["mean_loss"], strict=True))
+    others = second[~second["id"].isin(first["id"])]
+    assert len(others) == 20
+    assert all(found[i] == loss for i, loss in zip(others["id"], others["mean_loss"], strict=True))
+
+
 def test_wrong_labels_at_the_end_are_known_of_every_model():
     test = randomization_test(KNeighborsClassifier(1), "digits", randomizations=["corrupted-labels"], n_permutations=1, **QUICK)
     (memorized,) = test.memorization

@@ -362,3 +362,27 @@ def test_a_sigmoid_before_the_loss(store):
     hyperparameters = {"epochs": 2, "batch_size": 32, "learning_rate": 0.01}
     test = of_labels(store, network, Dataset(*of_two), n_train=None, n_test=None, hyperparameters=hyperparameters)
     assert "a sigmoid before the loss" in causes(test.diagnosis)
+
+
+def test_a_sigmoid_before_a_loss_of_ones_own(store):
+    """A squared error takes any number, so that it is not refused; the class is read off the number as a logit all the same."""
+    rows, labels = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+
+    def network(shape, k):
+        return nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 1), nn.Sigmoid())
+
+    hyperparameters = {"epochs": 3, "batch_size": 16, "loss": nn.MSELoss()}
+    test = of_labels(store, network, (rows, labels), n_train=None, n_test=None, hyperparameters=hyperparameters)
+    (found,) = [finding for finding in test.diagnosis if finding.cause == "a sigmoid before the loss"]
+    assert "so that this class is predicted for all of them" in found.evidence
+
+
+def test_the_cross_entropy_says_nothing_of_the_rate_under_another_loss(store):
+    """A margin of 20 makes logits large, and the cross-entropy with them, at any learning rate."""
+
+    def network(shape, k):
+        return nn.Sequential(nn.Flatten(), nn.Linear(64, 2), nn.ReLU(), nn.Linear(2, k))
+
+    hyperparameters = {"epochs": 20, "batch_size": 16, "learning_rate": 0.01, "loss": nn.MultiMarginLoss(margin=20.0)}
+    found = of_network(store, network, **hyperparameters)
+    assert not any("learning rate" in finding.cause for finding in found)

@@ -5,7 +5,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -246,9 +248,38 @@ class NoReset(nn.Module):
         self.w = nn.Parameter(torch.zeros(3))
 
 
+class TakesMore(LogisticRegression):
+    def __init__(self, **others):
+        super().__init__(**others)
+
+
+class Renames(ClassifierMixin, BaseEstimator):
+    def __init__(self, depth=1):
+        self.levels = depth
+
+    def fit(self, X, y): ...
+
+
+class PartOnly(ClassifierMixin, BaseEstimator):
+    def partial_fit(self, X, y): ...
+
+
+class Bare:
+    def fit(self, X, y): ...
+
+    def predict(self, X): ...
+
+
 @pytest.mark.parametrize(
     ("what", "hyperparameters", "message"),
     [
+        (TakesMore(C=1e-6), {}, "model TakesMore cannot be cloned: its copy has another C, which the constructor of TakesMore takes as"),
+        (make_pipeline(TakesMore(C=1e-6)), {}, "model Pipeline cannot be cloned: its copy has another C"),
+        (Renames(), {}, "model Renames cannot be cloned: 'Renames' object has no attribute 'depth'; expected a constructor that keeps"),
+        (PartOnly(), {}, "model PartOnly has no fit, expected"),
+        (Bare(), {}, "model Bare has fit and no get_params, expected a class that extends sklearn.base.BaseEstimator"),
+        (Bare, {}, "model Bare has fit and no get_params"),
+        ("mlp-1x8", {"loss": nn.MultiMarginLoss(), "random_state": 3}, "random_state is 3, expected none"),
         (3, {}, "model is 3, expected an estimator"),
         ("nonsense", {}, "unknown model 'nonsense'"),
         ("no_such_module:Thing", {}, "module 'no_such_module' cannot be imported"),
@@ -271,12 +302,27 @@ def test_bad_models(what, hyperparameters, message):
         as_model(what, hyperparameters)
 
 
+def test_a_constructor_that_takes_more_may_be_cloned_at_its_defaults():
+    assert as_model(TakesMore())[0] == "TakesMore"
+
+
+def test_functions_are_parameters_of_named_models():
+    """They have no name that a specification could keep, so the model itself is handed over."""
+    loss = nn.MultiMarginLoss()
+    name, model, params = as_model("mlp-1x8", {"loss": loss, "epochs": 2})
+    assert (name, params) == ("mlp-1x8", {})
+    assert (model.network, model.loss, model.epochs) == ("mlp-1x8", loss, 2)
+    assert as_model("nearest-neighbors", {"metric": max})[1].metric is max
+    assert as_model("mlp-1x8", {"epochs": 2}) == ("network", None, {"network": "mlp-1x8", "epochs": 2})
+
+
 def test_bad_results_of_a_training_function():
     data = load_dataset("digits", n_train=50).train
     for wrong, message in (
         (3, "returned an int, expected a function"),
         (nn.Linear(64, 10), "returned a Linear, which is a torch module, expected a function of a split"),
         (FixedNet, "returned the class FixedNet, expected a function"),
+        (LogisticRegression().predict, r"returned LogisticRegression.predict, which takes no split, .* model.predict\(new.X\)$"),
     ):
         with pytest.raises(InputError, match=message):
             TrainingFunction(lambda split, seed: wrong).fit(data)  # noqa: B023
@@ -293,6 +339,13 @@ def test_bad_results_of_a_training_function():
     for returned in ([[1], [1, 2]], np.full(50, np.nan)):
         with pytest.raises(InputError, match=r"^test_bad_results.*<lambda> predicted (a list of several lengths|no label)"):
             TrainingFunction(lambda split, seed: lambda other: returned).fit(data).predict(data)  # noqa: B023
+
+
+def test_a_training_function_that_returns_the_labels_themselves_is_told():
+    X, y = np.arange(40.0).reshape(20, 2), np.array(["no", "yes"])[np.arange(20) % 2]
+    data = dataset_from_arrays(X, y, X, y).train
+    with pytest.raises(InputError, match=r"returned the labels themselves, such as 'no', expected the numbers of the classes"):
+        TrainingFunction(lambda split, seed: lambda new: np.full(20, "no")).fit(data).predict(data)
 
 
 def test_a_training_function_may_return_scores_in_bfloat16():

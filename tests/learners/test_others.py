@@ -132,7 +132,7 @@ def test_labels_of_minus_one_are_refused_for_models_that_take_them_for_missing()
 
 def test_what_cannot_be_cloned_is_refused_before_anything_is_fitted():
     for model in (CatBoostClassifier(cat_features=["a"]), make_pipeline(CatBoostClassifier(cat_features=["a"]))):
-        with pytest.raises(InputError, match=r"cannot be cloned: .* cat_features; expected tuples in place of lists, which CatBoost"):
+        with pytest.raises(InputError, match=r"cannot be cloned: .* cat_features; expected tuples in place of lists and dicts"):
             as_model(model)
     assert as_model(CatBoostClassifier(cat_features=("a",)))[0] == "CatBoostClassifier"
     with pytest.raises(InputError, match=r"cannot be cloned: .* parameter name; expected a constructor that keeps its arguments"):

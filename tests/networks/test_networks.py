@@ -89,6 +89,7 @@ def test_any_factory_works_and_bad_input_is_named():
     [
         (nn.Linear(4, 2), "network is a module, Linear; expected a factory"),
         (lambda: nn.Flatten(), r"<lambda> cannot be called with an image shape and a number of classes \(too many positional arguments\)"),
+        (nn.Linear, r"^Linear raised '.*' for the image shape \(1, 2, 2\) and 2 classes, .* lambda image_shape, n_classes: Linear\(…\)$"),
         (lambda a, b, c: nn.Flatten(), r"missing a required argument: 'c'.*; expected a factory"),
     ],
 )

@@ -1,12 +1,14 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import sklearn
 import torch
 
 from shattering import InputError, Randomization, RunSpec, grid, load_dataset
 from shattering.runs.grid import read_grid
+from shattering.runs.study import StudySpec
 from tests.data.test_load import write_folder
 
 BASE = RunSpec("digits", n_train=100, params={"network": "small-cnn", "epochs": 3}, seed=1)
@@ -186,3 +188,11 @@ def test_bad_sweep_files(tmp_path, text, message):
         read_grid(tmp_path / "a.toml")
     with pytest.raises(InputError, match=r"none\.toml is not there, expected a TOML or JSON file"):
         read_grid(tmp_path / "none.toml")
+
+
+def test_parameters_may_be_numbers_of_numpy():
+    numbers = {"epochs": np.int64(3), "momentum": np.float32(0.5), "stop_when_fitted": np.bool_(True)}
+    spec = RunSpec(params=numbers)
+    assert spec.run_id == RunSpec(params={"epochs": 3, "momentum": 0.5, "stop_when_fitted": True}).run_id
+    assert RunSpec.from_json(json.loads(json.dumps(spec.to_json()))) == spec
+    assert StudySpec("hessian", {"n": np.int64(20)}).run_id == StudySpec("hessian", {"n": 20}).run_id

@@ -84,10 +84,11 @@ def _precision(run: Run) -> float | None:
 
 def find_label_issues(test: Comparison) -> pd.DataFrame | None:
     """Return the table of `RandomizationTest.label_issues`."""
-    run = test.original.runs[0]
-    if not is_tracked(run) or run.result["diverged"]:
+    runs = [run for run in test.original.runs if is_tracked(run) and not run.result["diverged"]]
+    if len(runs) < len(test.original.runs):
         return None
-    ranking = measures.label_error_ranking(run.examples)
+    each_once = pd.concat([run.examples for run in runs]).drop_duplicates("id")  # one fold tests on what another one trains on
+    ranking = measures.label_error_ranking(each_once)
     issues = ranking.drop(columns=["true_label", "changed", "first_fit", "mean_loss", "final_loss"])
     if test.names:
         issues.insert(1, "name", [test.names.get(number) for number in issues["id"].tolist()])

@@ -108,7 +108,7 @@ class RandomizationTest(Comparison, Illustrated):
 
         Columns: id, name (where examples have one, such as a file or the index of a DataFrame), label, label_quality (minus the mean
         loss in nats; the lower, the likelier the label is wrong), epochs_to_fit, forgetting_events, final_prediction. None also for a
-        training that diverged.
+        training that diverged. With folds, each example is as the first fold that trains on it has it.
         """
         return find_label_issues(self)
 

@@ -142,15 +142,18 @@ def network_findings(run: Run, train: Split, objects: Objects | None) -> Iterato
     noisy = bool(trained.model.augment) or _dropout_rate(trained) > 0
     yield from probabilities(trained)
     yield from batch_normalization(trained)
-    of_rate = list(rate_too_high(run.history, train.n_classes, trained.diverged, noisy, trained.own))
+    minimized = trained.model.loss is None  # the loss of the history, the cross-entropy; another loss may let it rise at any rate
+    of_rate = []
+    if minimized or trained.diverged:
+        of_rate += rate_too_high(run.history, train.n_classes, trained.diverged, noisy, trained.own)
     dead = list(dead_at_start(trained.model, trained.initial, trained.probe)) if trained.logits is not None else []
     yield from dead
-    of_rate = of_rate or ([] if noisy or dead else list(stuck(trained)))
+    of_rate = of_rate or ([] if noisy or dead or not minimized else list(stuck(trained)))
     yield from of_rate
     yield from augmentation(trained)
     yield from dropout(trained)
     yield from weight_decay(trained)
-    if all(finding.cause != TOO_SOON for finding in of_rate):
+    if minimized and all(finding.cause != TOO_SOON for finding in of_rate):
         yield from decayed_too_soon(run.history)
     yield from too_few_epochs(run.history)
 
@@ -160,13 +163,23 @@ def probabilities(trained: Trained) -> Iterator[Finding]:
 
     With outputs in 0…1 the loss of an example is at least ln(1 + (k - 1)/e), however well it is classified, and its gradient is small.
     """
-    out, k = trained.logits, trained.train.n_classes
-    if out is None or trained.model.loss is not None or bool((out < 0).any()) or bool((out > 1).any()):
+    out, k, own_loss = trained.logits, trained.train.n_classes, trained.model.loss is not None
+    if out is None or bool((out < 0).any()) or bool((out > 1).any()):
         return
     one = k == 2 and bool((out[:, 0] == 0).all())  # a single logit, see `Outputs`
+    if own_loss and not one:  # the loss may want probabilities, and the class of the largest is predicted all the same
+        return
     if not one and float((out.sum(1) - 1).abs().max()) > SUMS_TO_ONE:
         return
     what, name = ("a single number", "sigmoid") if one else ("numbers that add up to 1", "softmax")
+    if own_loss:
+        evidence = (
+            f"For all {len(out):,} examples looked at the network gives a single number, in 0…1. It is taken for a logit, which stands for "
+            "the second class where it is above 0, so that this class is predicted for all of them."
+        )
+        remedy = "Remove the sigmoid from the network, and give a loss of logits, such as nn.BCEWithLogitsLoss()."
+        yield Finding("a sigmoid before the loss", evidence, remedy, "likely")
+        return
     evidence = (
         f"For all {len(out):,} examples looked at the network gives {what}, in 0…1: probabilities, where the loss expects logits, which "
         f"can be any numbers. The loss cannot fall below ln(1 + {k - 1}/e) = {math.log(1 + (k - 1) / math.e):.3g} with them."

@@ -9,7 +9,8 @@ from sklearn.frozen import FrozenEstimator
 from torch import nn
 
 from shattering.errors import InputError, a_type, blamed, reason, shown, unknown
-from shattering.learners import MODELS
+from shattering.identity.digest import identify
+from shattering.learners import MODELS, build_model
 from shattering.learners.factories import ModuleFactory, of_instance, required_parameters, size_of, takes_shape_and_classes
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.others import is_of, is_skorch, parts, wants_codes
@@ -69,8 +70,11 @@ def as_model(
         return _estimator(_with(what, hyperparameters), inputs)
     if isinstance(what, type) and issubclass(what, nn.Module):
         return _network(what.__name__, ModuleFactory(what), hyperparameters)
-    if callable(what):
+    if callable(what) and not hasattr(what, "fit"):
         return _function(what, hyperparameters, inputs)
+    if hasattr(what, "fit"):
+        name = what.__name__ if isinstance(what, type) else type(what).__name__
+        raise InputError(f"model {name} has fit and no get_params, expected a class that extends sklearn.base.BaseEstimator")
     raise InputError(f"model is {shown(what)}, expected an estimator, a torch module, a training function or a name")
 
 
@@ -105,12 +109,22 @@ def for_numbers(name: str, estimator: BaseEstimator | None, params: dict) -> tup
     return ("network-regressor", None, chosen) if is_named else (name, NetworkRegressor(**chosen), params)
 
 
-def _named(name: str, hyperparameters: dict) -> tuple[str, None, dict]:
+def _named(name: str, hyperparameters: dict) -> tuple[str, BaseEstimator | None, dict]:
     if name in MODELS:
-        return name, None, settled(MODELS[name], hyperparameters, f"model {name!r}")
+        return _by_name(name, name, settled(MODELS[name], hyperparameters, f"model {name!r}"))
     if not is_network(name):
         raise unknown("model", name, [*MODELS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"])
-    return "network", None, {"network": name, **settled(NetworkClassifier(), hyperparameters, f"network {name!r}")}
+    return _by_name("network", name, {"network": name, **settled(NetworkClassifier(), hyperparameters, f"network {name!r}")})
+
+
+def _by_name(model: str, name: str, params: dict) -> tuple[str, BaseEstimator | None, dict]:
+    """Return a model and its parameters; the estimator itself where one of these is a function, such as a loss, which has no name."""
+    named = {name: value for name, value in params.items() if not callable(value)}
+    if named == params:
+        return model, None, params
+    build_model(model, named, seed=0)  # raises for what a named model does not take
+    estimator: BaseEstimator = clone(MODELS[model])  # type: ignore[assignment]  # the stub also covers containers
+    return name, estimator.set_params(**params), {}
 
 
 def _is_estimator(what: Any) -> bool:
@@ -138,8 +152,10 @@ def _with(estimator: Any, hyperparameters: dict) -> Any:
 
 def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict]:
     name = type(estimator).__name__
-    _check_not_frozen(estimator, name)
+    if not hasattr(estimator, "fit"):
+        raise InputError(f"model {name} has no fit, expected an estimator that has")
     _check_cloned(estimator, name)
+    _check_not_frozen(estimator, name)
     check_kind(estimator, kind_of_model(estimator) == "regressor", name)
     if traits(estimator).takes_splits:
         return name, estimator, {}
@@ -149,14 +165,37 @@ def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict
 
 
 def _check_cloned(estimator: Any, name: str) -> None:
-    """Raise InputError for an estimator that cannot be cloned, as it is for each fit."""
+    """Raise InputError for an estimator that cannot be cloned, as it is for each fit, or only with other arguments."""
     try:
-        clone(estimator)
-    except RuntimeError as error:
-        remedy = "expected a constructor that keeps its arguments as they are"
-        if any(is_of("catboost", part) for part in parts(estimator).values()):
-            remedy = 'expected tuples in place of lists, which CatBoost copies: cat_features=("a", "b")'
+        copy = clone(estimator)
+        both = zip(parts(estimator).values(), parts(copy).values(), strict=True)
+    except (RuntimeError, AttributeError, TypeError) as error:
+        remedy = "expected a constructor that keeps its arguments as they are, each as an attribute of its name"
+        if isinstance(error, RuntimeError) and any(is_of("catboost", part) for part in parts(estimator).values()):
+            remedy = 'expected tuples in place of lists and dicts, which CatBoost copies: cat_features=("a", "b"), class_weights=(1, 10)'
         raise InputError(f"model {name} cannot be cloned: {reason(error)}; {remedy}") from None
+    for part, cloned in both:
+        if lost := _lost(part, cloned):
+            raise InputError(
+                f"model {name} cannot be cloned: its copy has another {lost}, which the constructor of {type(part).__name__} takes as **, "
+                "and get_params does not list; expected a constructor that names its parameters"
+            )
+
+
+def _lost(estimator: Any, copy: Any) -> str:
+    """Return the name of an attribute that a constructor sets from what it takes as **, and that the copy has otherwise; or nothing."""
+    if type(estimator).get_params is not BaseEstimator.get_params:
+        return ""  # what lists its parameters by itself, as XGBoost's estimators do, lists these, too
+    kinds = [parameter.kind for parameter in inspect.signature(type(estimator).__init__).parameters.values()]
+    if inspect.Parameter.VAR_KEYWORD not in kinds:
+        return ""
+    made, again = vars(copy), vars(clone(copy))
+    names = [name for name in vars(estimator) if name in made and _is_same(made[name], again[name])]  # no clocks and the like
+    return next((name for name in names if not _is_same(vars(estimator)[name], made[name])), "")
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    return identify(one, "it")[0] == identify(other, "it")[0]
 
 
 def _check_training(function: Callable, name: str) -> None:

@@ -214,12 +214,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         n = min(len(clean.labels), self.batch_size, _LOOKED_AT)
         inputs = next(clean.in_order(0, n, n))
         own, note = hyperparameters.forward.look(self.module_, inputs)
-        if hyperparameters.loss is not None:
-            _, _, objective = hyperparameters.losses(own, clean.labels[:n])
-            if not bool(torch.isfinite(objective)):
-                raise InputError(
-                    f"loss returned {float(objective)} for the first {n} examples before any training, expected a finite number"
-                )
+        hyperparameters.look_at_loss(own, clean.labels[:n])
         return note
 
     @contextmanager

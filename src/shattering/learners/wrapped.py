@@ -15,6 +15,7 @@ from torch import nn
 from shattering import seeds
 from shattering.data.arrays import as_images
 from shattering.data.channels import A_SPLIT
+from shattering.data.labels import codes_among
 from shattering.data.preprocess import check_float32
 from shattering.data.rows import Rows
 from shattering.data.split import Split, original
@@ -51,7 +52,7 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         before = held_outside(self.train)
         with seeds.everywhere(self.random_state), _type_named(split):
             self.predict_ = self.train(split.copy(), seed=self.random_state)  # type: ignore[misc]  # a field that holds a function
-        if not callable(self.predict_) or isinstance(self.predict_, (type, nn.Module)):
+        if not callable(self.predict_) or isinstance(self.predict_, (type, nn.Module)) or _is_of_estimator(self.predict_):
             raise InputError(f"{self.name_in_messages()} returned {_returned(self.predict_)}")
         after = held_outside(self.train)
         self._changed = [name for name in before if before[name] != after.get(name)]
@@ -79,6 +80,10 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
             return self.classes_[self._largest(found)]
         if found.shape not in ((n,), (n, 1)):
             raise InputError(f"{self._what} returned shape {found.shape}, expected ({n},) classes 0…{k - 1} or ({n}, {k}) scores")
+        found = found.reshape(n)
+        if (codes_among(found, np.arange(k)) < 0).any() and (codes_among(found, self.classes_) >= 0).all():
+            remedy = "expected the numbers of the classes, as of np.searchsorted(split.label_values, labels)"
+            raise InputError(f"{self._what} returned the labels themselves, such as {found.tolist()[0]!r}, {remedy}")
         return self.classes_[checked_codes(found, np.arange(k), n, self.name_in_messages())]
 
     def _largest(self, scores: np.ndarray) -> np.ndarray:
@@ -186,8 +191,17 @@ def _type_named(split: Split) -> Iterator[None]:
         raise InputError(f"{reason(error)}; {said}, expected the type of the network (such as .float())") from error
 
 
+def _is_of_estimator(predict: Any) -> bool:
+    """Return whether a function is a method of an estimator of scikit-learn's, which takes no split."""
+    owner = getattr(predict, "__self__", None)
+    return isinstance(owner, BaseEstimator) and not isinstance(owner, OwnModel)
+
+
 def _returned(predict: Any) -> str:
     """Say what a training function returned in place of a function, and what is expected of it."""
+    if _is_of_estimator(predict):
+        method = f"{type(predict.__self__).__name__}.{predict.__name__}"
+        return f"{method}, which takes no split, expected a function of one: lambda new: model.{predict.__name__}(new.X)"
     if isinstance(predict, nn.Module):
         return f"{a_type(predict)}, which is a torch module, expected a function of a split: lambda new: net(new.inputs.float())"
     if isinstance(predict, type):

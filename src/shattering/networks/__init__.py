@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.errors import InputError, shown, unknown
+from shattering.errors import InputError, reason, shown, unknown
 from shattering.networks.alexnet import alexnet, small_cnn
 from shattering.networks.forward import give_sizes
 from shattering.networks.inception import inception, inception_without_batch_norm
@@ -108,7 +108,14 @@ def build_network(
     _check_takes_both(factory, image_shape, n_classes)
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        module = factory(image_shape, n_classes)
+        try:
+            module = factory(image_shape, n_classes)
+        except TypeError as error:  # as of layers that get a shape in the place of a number
+            such_as = f": lambda image_shape, n_classes: {name_of(network)}(…)" if name_of(network).isidentifier() else ""
+            raise InputError(
+                f"{name_of(network)} raised {reason(error)!r} for the image shape {image_shape} and {n_classes} classes, expected a "
+                f"factory of these two{such_as}"
+            ) from error
         if not isinstance(module, nn.Module):
             raise InputError(f"{name_of(network)} gave {shown(module)}, expected a torch module")
         give_sizes(module, torch.zeros(1, *image_shape, dtype=dtype), type(module).__name__)

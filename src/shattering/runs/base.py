@@ -7,9 +7,11 @@ import json
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Self
+from numbers import Real
+from typing import Any, ClassVar, Self
 
 from shattering.errors import InputError, a_type, unknown
+from shattering.parameters import is_of
 from shattering.runs.objects import Objects
 
 
@@ -118,9 +120,22 @@ def canonical_params(model: str, params: Mapping[str, object]) -> dict[str, obje
     from shattering.learners.settings import tells_kinds
 
     return {
-        name: value if isinstance(value, float) and tells_kinds(MODELS.get(model), name) else canonical(value, name)
+        name: value if _is_whole(value) and tells_kinds(MODELS.get(model), name) else canonical(value, name)
         for name, value in sorted(params.items())
     }
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, float) and value.is_integer()
+
+
+def plain_number(value: Any) -> Any:
+    """Return a number of NumPy's as Python's of the same value; anything else as it is."""
+    if is_of(value, bool):
+        return bool(value)
+    if is_of(value, int):
+        return int(value)
+    return float(value) if isinstance(value, Real) else value
 
 
 def canonical(value: object, name: str) -> object:

@@ -17,7 +17,17 @@ from shattering.errors import InputError, unknown
 from shattering.identity.names import digest_of, is_object, label
 from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
 from shattering.randomization import Randomization
-from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, canonical_params, known_fields, not_identity, without_defaults
+from shattering.runs.base import (
+    MODEL_KEY,
+    Spec,
+    by_content,
+    canonical,
+    canonical_params,
+    known_fields,
+    not_identity,
+    plain_number,
+    without_defaults,
+)
 from shattering.runs.objects import Objects, find, with_seed
 
 if TYPE_CHECKING:
@@ -96,6 +106,7 @@ class RunSpec(Brief, Spec):
             value = getattr(self, name)
             if is_of(value, int) or is_of(value, bool):  # NumPy's, too
                 object.__setattr__(self, name, bool(value) if hint is bool else int(value))
+        object.__setattr__(self, "params", {name: plain_number(value) for name, value in self.params.items()})
         for name in ("dataset", "model"):
             if not getattr(self, name):
                 raise InputError(f"{name} is '', expected a name or a path")

@@ -12,7 +12,7 @@ from shattering.errors import unknown
 from shattering.identity.names import digest_of, is_object, label
 from shattering.parameters import Natural, check_fields, field_types
 from shattering.parameters import check as check_value
-from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, canonical_params, known_fields, not_identity
+from shattering.runs.base import MODEL_KEY, Spec, by_content, canonical, canonical_params, known_fields, not_identity, plain_number
 from shattering.runs.objects import Objects
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ class StudySpec(Spec):
 
     def __post_init__(self, check: bool):
         check_fields(self)
+        object.__setattr__(self, "params", {name: plain_number(value) for name, value in self.params.items()})
         for name, value in self.params.items():
             canonical(value, name)
         if check:

@@ -145,6 +145,35 @@ def test_a_loss_that_is_not_finite_is_refused_before_any_training():
         fitted(lambda z: z, epochs=10**6, loss=lambda out, labels: out.sum() * float("nan"))
 
 
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (
+            nn.MSELoss(),
+            r"^loss MSELoss raised '.*' for outputs of shape \(8, 4\) and labels of shape \(8,\) and type int64, .* nn.CrossEntropy",
+        ),
+        (lambda out: out.sum(), "^loss <lambda> raised '.* takes 1 positional argument"),
+        (lambda out, labels: out.detach().sum(), "^loss <lambda> returned a number without gradient"),
+    ],
+)
+def test_a_loss_that_cannot_be_minimized_is_told_before_any_training(loss, message):
+    with pytest.raises(InputError, match=message):
+        fitted(lambda z: z, epochs=10**6, loss=loss)
+
+
+def test_a_loss_of_probabilities_is_refused_beside_one_logit():
+    """The second class would be predicted for every example, for a probability is above 0."""
+    X, y = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32), np.arange(40) % 2
+
+    def make(last, loss):
+        return NetworkClassifier(lambda shape, k: nn.Sequential(nn.Linear(3, 1), *last), epochs=2, loss=loss, device="cpu").fit(X, y)
+
+    for loss in (nn.BCELoss(), lambda p, t: -(t * p.log() + (1 - t) * (1 - p).log()).mean()):
+        with pytest.raises(InputError, match=r"takes the network's one output for a probability, expected one of logits"):
+            make([nn.Sigmoid()], loss)
+    assert make([], nn.BCEWithLogitsLoss()).n_iter_ == 2
+
+
 class InAList(Net):
     def __init__(self):
         super().__init__()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.errors import InputError, a_type
+from shattering.errors import InputError, a_type, reason
 from shattering.learners.train.autocast import Autocast, Precision
 from shattering.learners.train.optimizers import OptimizerName, make_optimizer
 from shattering.learners.train.outputs import Call, Forward, Outputs
@@ -90,6 +90,46 @@ class Hyperparameters:
                 raise InputError(f"auxiliary is {self.auxiliary}, but the network gives no auxiliary logits, expected a pair of logits")
             objective = objective + self.auxiliary * smoothed(auxiliary)
         return logits, loss, objective
+
+    def look_at_loss(self, own: torch.Tensor, labels: torch.Tensor) -> None:
+        """Call a loss of the user's before any training. own: what the network gives for examples with these labels (b,).
+
+        Raises InputError for a loss that cannot be computed or minimized, and for one that takes a single logit for a probability.
+        """
+        if self.loss is None:
+            return
+        own, name, targets = (
+            own.detach().requires_grad_(),
+            getattr(self.loss, "__name__", type(self.loss).__name__),
+            self.outputs.targets(own, labels),
+        )
+        kind = str(targets.dtype).removeprefix("torch.")
+        given = f"outputs of shape {tuple(own.shape)} and labels of shape {tuple(targets.shape)} and type {kind}"
+        try:
+            objective = self._objective(self.loss, own, labels, "mean")
+        except InputError:
+            raise
+        except Exception as error:  # whatever a user's loss raises
+            such_as = "nn.CrossEntropyLoss()" if own.ndim == 2 and own.shape[1] > 1 else "nn.BCEWithLogitsLoss() or nn.MSELoss()"
+            raise InputError(f"loss {name} raised {reason(error)!r} for {given}, expected a loss of these, such as {such_as}") from error
+        if not bool(torch.isfinite(objective)):
+            raise InputError(
+                f"loss returned {objective.item()} for the first {len(labels)} examples before any training, expected a finite number"
+            )
+        if not objective.requires_grad:
+            raise InputError(f"loss {name} returned a number without gradient, expected one that is computed from the outputs by torch")
+        if self.outputs.is_one(tuple(own.shape)) and not self._takes(own.detach() * 0 - 1, labels):
+            raise InputError(
+                f"loss {name} takes the network's one output for a probability, expected one of logits, such as nn.BCEWithLogitsLoss(), "
+                "and a network without a sigmoid at its end: a logit above 0 stands for the second class"
+            )
+
+    def _takes(self, own: torch.Tensor, labels: torch.Tensor) -> bool:
+        """Return whether the user's loss is a finite number for these outputs."""
+        try:
+            return bool(torch.isfinite(self._objective(self.loss, own, labels, "mean")))  # type: ignore[arg-type]  # it is there
+        except Exception:  # whatever it raises, as binary_cross_entropy does of what is no probability
+            return False
 
     def _objective(self, loss: Callable, own: torch.Tensor, labels: torch.Tensor, reduction: str) -> torch.Tensor:
         """Return the mean or the sum of the user's loss over a batch."""

@@ -87,14 +87,14 @@ class Outputs:
 
     def logits(self, own: torch.Tensor) -> torch.Tensor:
         """Return logits (n, n_classes) of what `own` returned."""
-        if not self._is_one(tuple(own.shape)):
+        if not self.is_one(tuple(own.shape)):
             return own
         one = own.reshape(-1, 1)
         return torch.cat([torch.zeros_like(one), one], 1)
 
     def targets(self, own: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return labels (n,) as a loss takes them beside what `own` returned: as they are, or as 0. and 1. in the shape of one logit."""
-        return labels.to(own.dtype).view_as(own) if self._is_one(tuple(own.shape)) else labels
+        return labels.to(own.dtype).view_as(own) if self.is_one(tuple(own.shape)) else labels
 
     def loss(self, logits: torch.Tensor, labels: torch.Tensor, reduction: str = "mean") -> torch.Tensor:
         """Return the cross-entropy in nats of logits (n, n_classes) and labels (n,)."""
@@ -116,9 +116,10 @@ class Outputs:
         return f"({n}, {self.n_classes or 'classes'})"
 
     def _fits(self, shape: tuple[int, ...]) -> bool:
-        return self._is_one(shape) or (len(shape) == 2 and self.n_classes in (0, shape[1]))
+        return self.is_one(shape) or (len(shape) == 2 and self.n_classes in (0, shape[1]))
 
-    def _is_one(self, shape: tuple[int, ...]) -> bool:
+    def is_one(self, shape: tuple[int, ...]) -> bool:
+        """Return whether outputs of this shape are one logit of two classes."""
         return self.n_classes == 2 and shape[1:] in ((), (1,))
 
 
