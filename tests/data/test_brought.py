@@ -92,7 +92,7 @@ def test_whole_numbers_beside_missing_ones_of_a_hugging_face_dataset():
 
 def test_a_csv_file_in_another_encoding_names_the_remedy(tmp_path):
     (tmp_path / "t.csv").write_bytes("größe,y\n1,0\n".encode("latin-1"))
-    with pytest.raises(InputError, match=r"t\.csv is not in UTF-8 .*, expected a file saved as UTF-8$"):
+    with pytest.raises(InputError, match=r"t\.csv is not a readable CSV file: .*; expected text in UTF-8: save it so$"):
         load_dataset(tmp_path / "t.csv", target="y")
 
 

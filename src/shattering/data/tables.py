@@ -157,10 +157,9 @@ def _parsed(path: Path, **how: Any) -> pd.DataFrame:
             return pd.read_csv(path, sep=_separator(path), **how)
     except pd.errors.ParserWarning:
         raise InputError(f"{where} has rows with more cells than the first line has names, expected as many") from None
-    except UnicodeDecodeError as error:
-        raise InputError(f"{where} is not in UTF-8 ({reason(error)}), expected a file saved as UTF-8") from None
-    except (OSError, ValueError) as error:  # pandas' own errors of parsing are ValueErrors
-        raise InputError(f"{where} is not a readable {path.suffix[1:].upper()} file: {reason(error)}") from None
+    except (OSError, ValueError) as error:  # pandas' own errors of parsing, and UnicodeDecodeError, are ValueErrors
+        remedy = "; expected text in UTF-8: save it so" if isinstance(error, UnicodeDecodeError) else ""
+        raise InputError(f"{where} is not a readable {path.suffix[1:].upper()} file: {reason(error)}{remedy}") from None
 
 
 def _separator(path: Path) -> str:
