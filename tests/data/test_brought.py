@@ -3,6 +3,7 @@
 import datasets
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from scipy.sparse import csr_matrix
@@ -79,6 +80,42 @@ def test_whole_numbers_beside_empty_cells_of_a_parquet_file(tmp_path):
     pd.DataFrame({"b": pd.array([2**53 + 1, None] * 20, dtype="Int64"), "y": Y}).to_parquet(tmp_path / "t.parquet")
     with pytest.raises(InputError, match=r"column 'b' .* has 9007199254740993, which would become 9007199254740992"):
         load_dataset(tmp_path / "t.parquet", target="y")
+
+
+def test_whole_numbers_beside_missing_ones_of_a_hugging_face_dataset():
+    source = datasets.Dataset.from_dict({"b": [2**53 + 1, None] * 20, "label": Y.tolist()})
+    with pytest.raises(
+        InputError, match="column 'b' of the Hugging Face dataset has 9007199254740993, which would become 9007199254740992"
+    ):
+        load_dataset(source)
+
+
+def test_a_csv_file_in_another_encoding_names_the_remedy(tmp_path):
+    (tmp_path / "t.csv").write_bytes("größe,y\n1,0\n".encode("latin-1"))
+    with pytest.raises(InputError, match=r"t\.csv is not a readable CSV file: .*; expected text in UTF-8: save it so$"):
+        load_dataset(tmp_path / "t.csv", target="y")
+
+
+def test_booleans_that_are_written_in_two_ways_are_not_called_numbers(tmp_path):
+    with pytest.raises(InputError, match=r"has 'TRUE' and 'true', one boolean, expected one way to write it$"):
+        csv(tmp_path, column(["TRUE", "true", "False"]))
+
+
+@pytest.mark.parametrize("inputs", [pd.DataFrame(index=range(N)), csr_matrix((N, 0))])
+def test_tables_without_columns_are_refused(inputs):
+    with pytest.raises(InputError, match="without columns, expected at least one feature"):
+        load_dataset((inputs, Y))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [pd.to_timedelta(np.arange(N), unit="s"), np.arange(N) * 1j, pd.Series([[1, 2]] * N, dtype=pd.ArrowDtype(pa.list_(pa.int64())))],
+    ids=["durations", "complex", "lists"],
+)
+def test_columns_that_a_model_does_not_take_are_named(values):
+    X = pd.DataFrame({"a": np.arange(N) / 7, "b": values})
+    with pytest.raises(InputError, match="columns that are no numbers: 'b'; expected numbers"):
+        randomization_test("nearest-neighbors", X, Y, n_permutations=1)
 
 
 def test_columns_of_the_splits_have_one_order():

@@ -95,3 +95,19 @@ def test_bad_hugging_face_datasets():
         load_dataset(datasets.DatasetDict(test=hub()))
     with pytest.raises(InputError, match="expected one named 'label', or target, its name"):
         load_dataset(hub().remove_columns("label"))
+
+
+def test_lists_of_pictures_are_read_as_the_pictures_of_a_torch_dataset_are():
+    rng = np.random.default_rng(0)
+    colours = [Image.fromarray(rng.integers(0, 256, (4, 6, 3), dtype=np.uint8)).quantize(8) for _ in range(10)]
+    expected = np.stack([np.asarray(image.convert("RGB")).transpose(2, 0, 1) for image in colours])
+    for images in (colours, tuple(colours)):
+        assert np.array_equal(load_dataset((images, [0, 1] * 5), hold_out=False).train.inputs.numpy(), expected)
+    deep = [Image.fromarray(np.full((4, 6), i * 6000, dtype=np.uint16)) for i in range(10)]
+    found = load_dataset((deep, [0, 1] * 5), hold_out=False).train.inputs
+    assert found.shape == (10, 1, 4, 6)
+    assert np.allclose(found[:, 0, 0, 0], np.arange(10) * 6000 / 65535)
+    with pytest.raises(InputError, match="item 1 of x_train is of mode HSV, expected grey or RGB"):
+        load_dataset(([colours[0], colours[1].convert("HSV")] * 5, [0, 1] * 5))
+    with pytest.raises(InputError, match="channels is 'last', expected none for x_train, whose images are pictures"):
+        load_dataset((colours, [0, 1] * 5), channels="last")

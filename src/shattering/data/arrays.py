@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 
 from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset
+from shattering.data.foreign import are_pictures, stack
 from shattering.data.groups import group_codes
 from shattering.data.kinds import Kind
 from shattering.data.labels import check_are_classes, codes_of, names_of
@@ -42,7 +43,8 @@ def dataset_from_arrays(
         x_train: (n, features), of booleans, whole numbers or floats; or images (n, height, width), or (n, height, width, channels) /
             (n, channels, height, width), of uint8 in 0…255 or floats in original units (0…1). Estimators and training functions get
             tables, and images of floats, in the type in which they are given. Or a DataFrame, a sparse matrix, a list of texts, or
-            with kind="opaque" a list of anything: models get rows of these, in this very type.
+            with kind="opaque" a list of anything: models get rows of these, in this very type. A list of Pillow's
+            images is read as image files are.
         y_train: (n,) whole numbers, text or booleans. Estimators and scorers get these; the classes are in the order in which NumPy
             sorts them. Or fractional numbers, the targets of a regression.
         x_test: the same for the test split.
@@ -159,6 +161,10 @@ def as_inputs(x: Any, channels: str | None, where: str, kind: Kind | None) -> "t
         return Rows(x, where)
     if kind == "sequence":
         return plain_numbers(x, where)
+    if are_pictures(x):  # of which NumPy would make numbers of a palette's colours
+        if channels is not None:
+            raise InputError(f"channels is {channels!r}, expected none for {where}, whose images are pictures")
+        return stack(x, where)[0]
     return as_images(x, channels, where)
 
 
@@ -178,7 +184,8 @@ def as_images(x, channels: str | None = None, where: str = "images", **order) ->
     if images.ndim == 1:
         raise InputError(f"{where} has shape {tuple(images.shape)}, expected (n, features); a single feature is a column: reshape(-1, 1)")
     if images.ndim in (3, 4) and not (images.dtype == torch.uint8 or images.is_floating_point()):
-        raise InputError(f"{where} have type {images.dtype}, expected uint8 (0…255) or floats")
+        remedy = "uint8 (0…255) or floats: divided by the largest value that there can be"
+        raise InputError(f"{where} have type {images.dtype}, expected {remedy}")
     if images.ndim == 4:
         return channels_first(images, channels, where, **order)
     if channels is not None:

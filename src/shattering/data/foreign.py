@@ -47,21 +47,8 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
         pairs.append(tuple(map(_kept, item)))
     if kind in ("tokens", "opaque") or (pairs and all(isinstance(item[0], str) for item in pairs)):
         return [x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x, _ in pairs], plain_or_numbers([y for _, y in pairs])
-    notes: list[str] = []
-    images, labels = [_array(x, i, notes) for i, (x, _) in enumerate(pairs)], [y for _, y in pairs]
-    for text in dict.fromkeys(notes):
-        warnings.warn(f"{notes.count(text):,} of {len(images):,} images of the torch dataset are {text}", stacklevel=2)
-    pictures = len(images) > 0 and isinstance(images[0], _Picture)
-    types = {str(image.dtype): i for i, image in enumerate(images)}
-    if len(types) > 1 or any(isinstance(image, _Picture) != pictures for image in images):
-        found = " and ".join(f"{name} (item {i})" for name, i in list(types.items())[:2]) if len(types) > 1 else "pictures and arrays"
-        raise InputError(f"the images of the torch dataset are {found}, expected one type")
-    if pictures and len({len(image) for image in images}) == 2:
-        images = [np.broadcast_to(image, (3, *image.shape[1:])) for image in images]  # grey ones among coloured ones
-    shapes = {tuple(image.shape) for image in images}
-    if len(shapes) != 1:
-        raise InputError(f"the images of the torch dataset have shapes {sorted(shapes)[:3]}, expected one shape, and at least one image")
-    stacked = torch.from_numpy(np.stack(images))
+    labels = [y for _, y in pairs]
+    stacked, pictures = stack([x for x, _ in pairs], "the torch dataset")
     if kind == "sequence":
         return stacked, plain_or_numbers(labels)
     if stacked.ndim == 4 and not pictures:
@@ -70,6 +57,34 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
         found = "pictures" if pictures else f"of shape {tuple(stacked.shape[1:])}"
         raise InputError(f"channels is {channels!r}, expected none for the torch dataset, whose images are {found}")
     return stacked, plain_or_numbers(labels)
+
+
+def are_pictures(source: Any) -> bool:
+    """Return whether it is a list of Pillow's images."""
+    return isinstance(source, (list, tuple)) and len(source) > 0 and all(isinstance(item, Image.Image) for item in source)
+
+
+def stack(items: Sequence[Any], where: str) -> tuple[torch.Tensor, bool]:
+    """Return pictures as (n, channels, height, width), or arrays with an axis before their own, and whether they are pictures.
+
+    where: what they are called in messages. Raises InputError for several shapes or types, and for pictures that would be changed by
+    reading them.
+    """
+    notes: list[str] = []
+    images = [_array(x, i, notes, where) for i, x in enumerate(items)]
+    for text in dict.fromkeys(notes):
+        warnings.warn(f"{notes.count(text):,} of {len(images):,} images of {where} are {text}", stacklevel=2)
+    pictures = len(images) > 0 and isinstance(images[0], _Picture)
+    types = {str(image.dtype): i for i, image in enumerate(images)}
+    if len(types) > 1 or any(isinstance(image, _Picture) != pictures for image in images):
+        found = " and ".join(f"{name} (item {i})" for name, i in list(types.items())[:2]) if len(types) > 1 else "pictures and arrays"
+        raise InputError(f"the images of {where} are {found}, expected one type")
+    if pictures and len({len(image) for image in images}) == 2:
+        images = [np.broadcast_to(image, (3, *image.shape[1:])) for image in images]  # grey ones among coloured ones
+    shapes = {tuple(image.shape) for image in images}
+    if len(shapes) != 1:
+        raise InputError(f"the images of {where} have shapes {sorted(shapes)[:3]}, expected one shape, and at least one image")
+    return torch.from_numpy(np.stack(images)), pictures
 
 
 def plain_or_numbers(labels: Any) -> np.ndarray:
@@ -87,14 +102,14 @@ class _Picture(np.ndarray):
     """An array (c, h, w) that was a picture, so that the order of its axes is known."""
 
 
-def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
+def _array(image: Any, i: int, notes: list[str], where: str) -> np.ndarray:
     """Return an item as an array; pictures as uint8, channels first."""
     if isinstance(image, Image.Image):
         try:
             fine = deep(image)
             return (as_array(plain(image, notes.append)) if fine is None else fine).transpose(2, 0, 1).view(_Picture)
         except Refused as error:
-            raise InputError(f"item {i} of the torch dataset {error}") from None
+            raise InputError(f"item {i} of {where} {error}") from None
     if isinstance(image, torch.Tensor):
         image = image.cpu()
         return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
@@ -104,5 +119,5 @@ def _array(image: Any, i: int, notes: list[str]) -> np.ndarray:
         values = None
     if values is None or values.dtype.kind not in "biuf":
         remedy = "a picture, an array or a tensor; kind='opaque' hands on anything else unseen"
-        raise InputError(f"the input of item {i} of the torch dataset is {a_type(image)}, expected {remedy}")
+        raise InputError(f"the input of item {i} of {where} is {a_type(image)}, expected {remedy}")
     return values

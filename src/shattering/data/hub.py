@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from shattering.data import formats, rows
+from shattering.data import formats, rows, tables
 from shattering.data.dataset import Dataset
 from shattering.data.encoded import ArrowRows
 from shattering.data.groups import group_codes
@@ -185,7 +185,9 @@ def _without_images(source: Any, names: list[str], said: dict[str, Any]) -> Spli
         raise InputError(
             f"the column {nested[0]!r} of the Hugging Face dataset has {type(source.features[nested[0]]).__name__} values, {remedy}"
         )
-    frame = _columns(source, names).to_pandas()
+    table = _columns(source, names)
+    tables.check_whole_numbers(table, "the Hugging Face dataset")
+    frame = table.to_pandas()
     texts = frame[names[0]].tolist()
     if len(names) == 1 and rows.is_text(texts, f"column {names[0]!r}"):
         return Split(rows.Rows(texts), **said)  # type: ignore[arg-type]  # as above

@@ -202,6 +202,8 @@ def _check_inputs(split: Split) -> None:
             raise InputError(f"kind is {kind!r}, expected an array of numbers for it, not {a_type(inputs.content)}")
         if len(inputs) == 0:
             raise InputError("inputs have no rows, expected at least one example")
+        if inputs.is_table and inputs.shape[1] == 0:
+            raise InputError(f"inputs are {a_type(inputs.content)} without columns, expected at least one feature")
         return
     axes = {"images": (4,), "table": (2,), "sequence": (3,), "tokens": (2,), "opaque": (2, 3, 4)}[kind]
     if inputs.ndim not in axes:

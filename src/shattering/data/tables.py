@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pandas.api.types import is_numeric_dtype
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from shattering.errors import InputError, printable, reason, unknown
 
@@ -90,7 +90,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.suffix.lower() == ".parquet":
         try:
             table = pq.read_table(path)
-            _check_whole_numbers(table, where)
+            check_whole_numbers(table, where)
             return table.to_pandas()
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{where} is not a readable PARQUET file: {reason(error)}") from None
@@ -139,9 +139,8 @@ def _check_alike(values: pd.Series, texts: pd.Series, where: str, also: str = ""
     pairs = pd.DataFrame({"text": texts.str.strip(), "value": values}).dropna().drop_duplicates().sort_values(by="value", kind="stable")
     twice = pairs.loc[pairs["value"].duplicated(keep=False), "text"].tolist()
     if twice:
-        raise InputError(
-            f"column {values.name!r} of {where} has {twice[0]!r} and {twice[1]!r}, one number, expected one way to write it{also}"
-        )
+        what, also = ("one boolean", "") if is_bool_dtype(values.dtype) else ("one number", also)
+        raise InputError(f"column {values.name!r} of {where} has {twice[0]!r} and {twice[1]!r}, {what}, expected one way to write it{also}")
 
 
 def read_texts(path: Path, names: Sequence[Any] | None = None) -> pd.DataFrame:
@@ -158,8 +157,9 @@ def _parsed(path: Path, **how: Any) -> pd.DataFrame:
             return pd.read_csv(path, sep=_separator(path), **how)
     except pd.errors.ParserWarning:
         raise InputError(f"{where} has rows with more cells than the first line has names, expected as many") from None
-    except (OSError, ValueError, UnicodeDecodeError) as error:  # pandas' own errors of parsing are ValueErrors
-        raise InputError(f"{where} is not a readable {path.suffix[1:].upper()} file: {reason(error)}") from None
+    except (OSError, ValueError) as error:  # pandas' own errors of parsing, and UnicodeDecodeError, are ValueErrors
+        remedy = "; expected text in UTF-8: save it so" if isinstance(error, UnicodeDecodeError) else ""
+        raise InputError(f"{where} is not a readable {path.suffix[1:].upper()} file: {reason(error)}{remedy}") from None
 
 
 def _separator(path: Path) -> str:
@@ -210,8 +210,8 @@ def _check_unchanged(numbers: pd.Series, texts: pd.Series, where: str) -> None:
             raise InputError(f"column {numbers.name!r} of {where} has {text}, which would become {int(number)}: {remedy}")
 
 
-def _check_whole_numbers(table: pa.Table, where: str) -> None:
-    """Raise InputError for whole numbers of a Parquet file that would become others, as floats, since cells beside them are empty."""
+def check_whole_numbers(table: pa.Table, where: str) -> None:
+    """Raise InputError for whole numbers of an Arrow table that would become others, as floats, since cells beside them are empty."""
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_integer(column.type) and column.null_count:
             whole = column.drop_null().to_pylist()

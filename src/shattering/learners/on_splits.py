@@ -57,7 +57,9 @@ def _labels(model: Any, split: Split) -> np.ndarray:
 _NO_NUMBERS = "|".join(
     (  # what NumPy, pandas and scikit-learn say of values that are no numbers
         "could not convert string to float",
-        "could not be promoted.*DateTime64",
+        "could not be promoted",
+        "Complex data not supported",
+        "truth value of an array",
         "argument must be a string or a real number",
         "[Cc]annot (cast|convert|interpret)",
         "setting an array element with a sequence",
@@ -126,9 +128,13 @@ def _of_frame(split: Split, error: str) -> str:
 def _without_texts(X: Any) -> str:
     """Say what to do with inputs that are texts or times for a model that takes numbers."""
     if isinstance(X, pd.DataFrame):
-        names = ", ".join(repr(name) for name in X.columns if not pd.api.types.is_numeric_dtype(X[name].dtype))
+        names = ", ".join(repr(name) for name, kind in X.dtypes.items() if not _is_real(kind))
         return f"columns that are no numbers: {names}; expected numbers: encode them first, as with OneHotEncoder in a ColumnTransformer"
     return "expected numbers: encode texts first, as with TfidfVectorizer in a pipeline"
+
+
+def _is_real(kind: Any) -> bool:
+    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
 
 
 def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:
