@@ -112,7 +112,7 @@ def test_lists(cli):
         (["sweep", "--labels", "0,half"], 1, "labels is 'half'"),
         (["status"], 1, "store runs does not exist"),
         (["status", "--store", "/dev/null"], 1, "store /dev/null is a file"),
-        (["show", "abc"], 1, "start with 'abc': found none"),
+        (["show", "abc"], 1, "store runs does not exist"),
         (["report"], 1, "store runs does not exist"),
     ],
 )

@@ -61,7 +61,7 @@ def test_each_dataset_has_its_figures_and_a_claim_of_its_own(stored):
     result = width_descent.result(both, stored)
     name = "double descent of trained networks, 20% corrupted labels"
     assert [(claim.name, claim.verdict) for claim in result.claims] == [(name, "holds"), (f"{name}, 200 of mnist", "missing")]
-    assert result.size == "digits, missing"
+    assert result.size == "digits; missing"
     assert set(result.charts) == {"width-descent-digits", "width-descent-digits-measures"}
 
 
