@@ -119,8 +119,7 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         InputError: for anything else, and for a store that does not exist.
 
     Columns:
-        dataset, model, hyperparameters, n_train, setting: the configuration; setting has the other fields of the specification. With
-            folds, n_train is the size of the first one's training split.
+        dataset, model, hyperparameters, n_train, setting: the configuration; n_train is the first fold's; setting has the other fields.
         pixels, labels, label_mode, randomization: the randomization.
         seeds, runs: how many seeds have a run that is done, and how many runs are done (more than seeds if there are folds).
         not_done, failed, others: how many runs are not done, how many of these failed, and their states in words.
