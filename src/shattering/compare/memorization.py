@@ -77,14 +77,14 @@ def is_tracked(run: Run) -> bool:
 
 def _precision(run: Run) -> float | None:
     planted = int(run.examples["changed"].to_numpy().sum())
-    if run.result["diverged"] or not planted:
+    if not run.is_trained or not planted:
         return None
     return measures.precision_at_k(measures.label_error_ranking(run.examples), planted)
 
 
 def find_label_issues(test: Comparison) -> pd.DataFrame | None:
     """Return the table of `RandomizationTest.label_issues`."""
-    runs = [run for run in test.original.runs if is_tracked(run) and not run.result["diverged"]]
+    runs = [run for run in test.original.runs if is_tracked(run) and run.is_trained]
     if len(runs) < len(test.original.runs):
         return None
     each_once = pd.concat([run.examples for run in runs]).drop_duplicates("id")  # one fold tests on what another one trains on

@@ -38,7 +38,7 @@ class Outcome(Brief):
     @cached_property
     def done(self) -> list[Run]:
         """The runs that are done, without those that diverged."""
-        return [run for run in self.runs if _has_trained(run)]
+        return [run for run in self.runs if run.is_trained]
 
     def values(self, name: str) -> list[float]:
         """List the values of a field of result.json over the seeds that are done and have it."""
@@ -71,10 +71,6 @@ class Outcome(Brief):
         n_done, n_all = len(self.done), len(self.runs)
         diverged = sum(run.status == "done" for run in self.runs) - n_done
         return (str(n_done) if n_done == n_all else f"{n_done} of {n_all}") + (f", {diverged} diverged" if diverged else "")
-
-
-def _has_trained(run: Run[Any]) -> bool:
-    return run.status == "done" and not run.result.get("diverged")
 
 
 class Runs:
@@ -262,7 +258,7 @@ def cut_short(runs: Sequence[Run], online: bool = False) -> str | None:
         runs: of any configurations.
         online: what has to be fitted are the augmented images of the last epoch, not the images themselves.
     """
-    names = [run.spec.model_name for run in runs if _has_trained(run) and _is_cut_short(run.history, run.result, online)]
+    names = [run.spec.model_name for run in runs if run.is_trained and _is_cut_short(run.history, run.result, online)]
     return f"the training of {', '.join(dict.fromkeys(names))} ended while its loss still fell" if names else None
 
 
@@ -279,7 +275,7 @@ def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any], online: bool
 def not_annealed(runs: Sequence[Run]) -> str | None:
     """Report the first run whose learning rate had not decayed when it ended, so that its last accuracies scatter; or None."""
     for run in runs:
-        if _has_trained(run) and "learning_rate" in run.history and len(run.history) > 1:
+        if run.is_trained and "learning_rate" in run.history and len(run.history) > 1:
             rates = run.history["learning_rate"].to_numpy()
             if rates[-1] > ANNEALED * rates.max():
                 return f"the learning rate ended at {rates[-1] / rates.max():.0%} of its largest value, so the last accuracies scatter"
@@ -304,7 +300,7 @@ def seeds_of(runs: Sequence[Run[Any]]) -> str:
 def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
     """Return the number of seeds that are done of each configuration with any."""
     seeds: dict[str, set[int]] = {}
-    for run in filter(_has_trained, runs):
+    for run in (run for run in runs if run.is_trained):
         key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
         seeds.setdefault(key, set()).add(run.spec.seed)
     return [len(numbers) for numbers in seeds.values()]

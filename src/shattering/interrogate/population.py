@@ -244,9 +244,7 @@ def equal_steps(scale: PopulationScale, runs: Sequence[Run]) -> list[RunSpec]:
         >>> equal_steps(SCALES["demo"], [])
         []
     """
-    at_loss = [
-        run for run in runs if run.status == "done" and run.spec.params.get("stop_at_loss") is not None and not run.result["diverged"]
-    ]
+    at_loss = [run for run in runs if run.is_trained and run.spec.params.get("stop_at_loss") is not None]
     plain = [(run, _without_stop(run.spec)) for run in at_loss]
     natural = {spec.run_id for run, spec in plain if run.spec.randomization == Randomization()}
     out = [

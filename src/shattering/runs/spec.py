@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from shattering.brief import Brief
 from shattering.errors import InputError, unknown
 from shattering.identity.names import digest_of, is_object, label
-from shattering.parameters import Count, Natural, Range, check_fields, field_types, is_of
+from shattering.parameters import Count, Natural, Range, check_fields
 from shattering.randomization import Randomization
 from shattering.runs.base import (
     MODEL_KEY,
@@ -102,10 +102,8 @@ class RunSpec(Brief, Spec):
 
     def __post_init__(self, check: bool):
         check_fields(self)
-        for name, hint in field_types(type(self)).items():
-            value = getattr(self, name)
-            if is_of(value, int) or is_of(value, bool):  # NumPy's, too
-                object.__setattr__(self, name, bool(value) if hint is bool else int(value))
+        for each in fields(self):
+            object.__setattr__(self, each.name, plain_number(getattr(self, each.name)))
         object.__setattr__(self, "params", {name: plain_number(value) for name, value in self.params.items()})
         for name in ("dataset", "model"):
             if not getattr(self, name):

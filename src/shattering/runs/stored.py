@@ -65,6 +65,11 @@ class Run(Generic[S]):
         return id_in(self.folder)
 
     @property
+    def is_trained(self) -> bool:
+        """Whether it is done, and its training did not diverge."""
+        return self.status == "done" and not self.result.get("diverged")
+
+    @property
     def outcome(self) -> str:
         """The error, or the numbers that come first, for a line about this run: of a model its train and test accuracy."""
         if not self.error and "train_rmse" in self.result and "n_classes" not in self.result:
@@ -190,6 +195,11 @@ class Unread:
     def run_id(self) -> str:
         """The id at the end of the folder's name."""
         return id_in(self.folder)
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether it is done, and its training did not diverge."""
+        return self.status == "done" and not self.result.get("diverged")
 
     @property
     def outcome(self) -> str:
