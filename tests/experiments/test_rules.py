@@ -544,6 +544,9 @@ def test_figure_2b_has_a_size_of_its_own_and_separate_runs_only_where_the_held_o
     assert [run.run_id for run in made.runs] == [s.run_id for s in figure2b.specs(replace(TINY, early_stopping=own))[:4]], "each run once"
     everything = replace(TINY, early_stopping=replace(own, n_train=None))
     assert sorted(s.n_validation or 0 for s in experiment_specs(["figure2b"], everything)) == [0] * 4 + [10] * 4
+    spare = replace(TINY, early_stopping=replace(own, spare_seeds={"inception-no-bn": 1}))
+    seeds = [(s.model_name, s.seed) for s in experiment_specs(["figure2b"], spare)]
+    assert sorted(seeds) == [*(("inception", n) for n in (0, 1)), *(("inception-no-bn", n) for n in (0, 1, 2))]
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

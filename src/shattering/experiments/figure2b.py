@@ -39,7 +39,7 @@ def _size(scale: Scale) -> CifarScale:
 def _specs(scale: Scale, network: str, validation: bool) -> list[RunSpec]:
     """List the runs of a network. The images that they hold out are beside n_train, so that only those with all images differ by it."""
     size = _size(scale)
-    return size.specs(network, validation=validation or size.n_train is not None, least=size.compared_seeds)
+    return size.compared_specs(network, validation=validation or size.n_train is not None)
 
 
 def result(scale: Scale, runs: Runs) -> Result:

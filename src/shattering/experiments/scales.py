@@ -29,7 +29,8 @@ class CifarScale:
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
         compared_seeds: the least number of seeds where test accuracies on original labels are compared: in table 1 and figure 2b.
-        spare_seeds: network → further seeds in table 1, on original labels, in the place of those that diverge; none for those not named.
+        spare_seeds: network → further seeds where test accuracies are compared, in the place of those that diverge; none for those
+            not named.
         timed_seeds: the least number of seeds where times to overfit are compared over label corruption: in figures 1b and 1c.
         precision: of the convolutional networks.
         decay_steps: updates between two decays of the learning rate; None: an epoch; "auto": see `NetworkClassifier`.
@@ -80,6 +81,10 @@ class CifarScale:
             n_validation=self.n_validation if validation else None,
         )
         return [replace(spec, seed=seed) for seed in range(max(least, self.seeds.get(network, 1)))]
+
+    def compared_specs(self, network: str, validation: bool = False, **params) -> list[RunSpec]:
+        """List the runs of a configuration on original labels whose test accuracy is compared, one per seed; see `specs`."""
+        return self.specs(network, validation=validation, least=self.compared_seeds + self.spare_seeds.get(network, 0), **params)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -281,7 +286,7 @@ SMALL = Scale(
         stop_when_fitted=True,
         seeds={"mlp-1x512": 3, "mlp-3x512": 3},
         compared_seeds=3,
-        spare_seeds={"inception-no-bn": 1},
+        spare_seeds={"inception-no-bn": 2},
         timed_seeds=3,
         precision="bfloat16",
     ),

@@ -55,8 +55,7 @@ def row_specs(scale: Scale, row: Table1Row) -> list[RunSpec]:
     params: dict[str, Any] = {"weight_decay": WEIGHT_DECAY} if row.weight_decay else {}
     if row.random_crop:
         params["augment"] = "crop"
-    least = 1 if row.random_labels else scale.cifar.compared_seeds + scale.cifar.spare_seeds.get(row.network, 0)
-    return scale.cifar.specs(row.network, labels=float(row.random_labels), least=least, **params)
+    return scale.cifar.specs(row.network, labels=1.0, **params) if row.random_labels else scale.cifar.compared_specs(row.network, **params)
 
 
 def slower_specs(scale: Scale) -> list[RunSpec]:
