@@ -411,6 +411,23 @@ def test_a_run_that_diverged_is_no_accuracy_and_no_seed():
     assert compared == [0, 1, 2, 3, 0, 1, 2, 3, 0], "a further seed in the place of one that diverged, but not on random labels"
 
 
+def test_the_relative_time_to_overfit_is_of_the_same_seeds():
+    """A seed whose run on corrupted labels is not there says nothing of how much longer others take."""
+
+    def make(spec):
+        if spec.model_name != "alexnet":
+            return as_in_the_paper(spec)
+        corrupted = spec.randomization.labels > 0
+        diverged = spec.seed == 2 and corrupted
+        fitted = {0: 2, 1: 4, 2: 40}[spec.seed] * (3 if corrupted else 1)
+        return {"train_accuracy": 1.0, "test_accuracy": 0.1, "diverged": diverged}, history([0.1] * (fitted - 1) + [1.0])
+
+    three = replace(TINY, cifar=replace(TINY.cifar, timed_seeds=3))
+    rows = [row for row in figure1b.result(three, Made(make, three)).tables[0].rows if row["model"] == "AlexNet"]
+    assert [row["ratio"] for row in rows if row["labels"]] == [3.0] * 4
+    assert next(row["steps"] for row in rows if not row["labels"]) == pytest.approx(10 * (2 + 4 + 40) / 3)
+
+
 def test_at_full_scale_compared_accuracies_have_three_seeds_and_no_run_is_another():
     full = SCALES["full"]
     without = replace(full, cifar=replace(full.cifar, compared_seeds=1))

@@ -95,11 +95,17 @@ def factor_interval(runs: Sequence[tuple[Run, Run]], level: float = 0.95) -> tup
     return min(low, over_seeds[0]), max(high, over_seeds[1])
 
 
-def factor(runs: Sequence[tuple[Run, Run]]) -> float | None:
-    """Return the mean over pairs of the factor by which the second run takes longer; None without pairs, or where one has no time."""
+def factors(runs: Sequence[tuple[Run, Run]]) -> list[float]:
+    """List, for each pair, the factor by which the second run takes longer to overfit; empty where one of them has no time."""
     times = [(time_to_overfit(one.history), time_to_overfit(other.history)) for one, other in runs]
     ratios = [b / a for a, b in times if a and b]
-    return fmean(ratios) if ratios and len(ratios) == len(times) else None
+    return ratios if len(ratios) == len(times) else []
+
+
+def factor(runs: Sequence[tuple[Run, Run]]) -> float | None:
+    """Return the mean of `factors`; None without pairs, or where a run has no time."""
+    ratios = factors(runs)
+    return fmean(ratios) if ratios else None
 
 
 def paired(one: Outcome, other: Outcome) -> list[tuple[Run, Run]]:
@@ -119,30 +125,28 @@ def result(scale: Scale, runs: Runs) -> Result:
     rows = []
     by_network = outcomes(scale, runs)
     for network, by_corruption in by_network.items():
-        times = {p: outcome.mean_of(lambda run: time_to_overfit(run.history)) for p, outcome in by_corruption.items()}
         for p, outcome in by_corruption.items():
-            time, uncorrupted = times[p], times[0.0]
-            ratio = None if time is None or uncorrupted is None else time / uncorrupted
-            lengths = [length for run in outcome.done if (length := time_to_overfit(run.history)) is not None]
+            ratios = factors(paired(by_corruption[0.0], outcome))
             rows.append(
                 {
                     "model": MODEL_NAMES[network],
                     "labels": p,
-                    "steps": time,
-                    "ratio": ratio,
+                    "steps": outcome.mean_of(lambda run: time_to_overfit(run.history)),
+                    "ratio": fmean(ratios) if ratios else None,
                     "train": outcome.mean("train_accuracy"),
                     "seeds": outcome.seeds,
-                    **({} if ratio is None or not uncorrupted else spread([length / uncorrupted for length in lengths])),
+                    **(spread(ratios) if ratios else {}),
                 }
             )
     table = Table(
         f"Time to overfit, {runs.size}",
         COLUMNS,
         rows,
-        f"Time to overfit: updates until the first epoch whose online training accuracy is at least {OVERFIT:.0%}; means over seeds.",
+        f"Time to overfit: updates until the first epoch whose online training accuracy is at least {OVERFIT:.0%}; means over seeds. "
+        "Relative to none: the mean over seeds of the time as a multiple of the same seed's on original labels.",
     )
     found = {network: pairs(scale, runs, network) for network in (*NETWORKS, MLPS[1])}
-    factors = Table(
+    factor_table = Table(
         f"Time to overfit random labels, relative to original ones, {runs.size}",
         FACTORS,
         [_factor_row(network, of_network) for network, of_network in found.items() if of_network],
@@ -160,7 +164,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         _claim("time to overfit grows by a small factor", "every network", {network: found[network] for network in NETWORKS}),
         _claim("time to overfit grows by a small factor, MLPs", "both MLPs", {network: found[network] for network in MLPS}),
     ]
-    return Result("figure1b", TITLE, scale.name, runs.size, all_runs, [table, factors], charts, claims)
+    return Result("figure1b", TITLE, scale.name, runs.size, all_runs, [table, factor_table], charts, claims)
 
 
 def _chart(rows: list[dict]) -> Chart:
