@@ -77,7 +77,7 @@ def test_growth_is_measured_where_it_can_be():
 def test_it_ends_in_time_with_valid_wider_intervals():
     budget = 6.0
     test = randomization_test(Slow(0.25), "digits", budget=budget, n_permutations=99)
-    assert 0.75 * budget < test.seconds < 1.25 * budget, "benchmarks/budget.py measures this in earnest"
+    assert 0.75 * budget < test.seconds < 2 * budget, "on a busy machine, too; benchmarks/budget.py measures this in earnest"
     n_permutations = test.tests[LABEL_TEST].n_permutations
     assert 1 <= n_permutations < 99
     assert test.p_value >= 1 / (n_permutations + 1)

@@ -19,7 +19,7 @@ from shattering.system.lifetime import Guard
 folder = TemporaryFolder()
 guard = Guard("# watched", folder.path)
 sleeper = subprocess.Popen([sys.executable, "-c", {SLEEP!r}])
-time.sleep(1.5)  # in which the guard looks
+time.sleep(4)  # in which the guard looks, on a busy machine too
 print(sleeper.pid, guard.process.pid, folder.path, flush=True)
 time.sleep(600)
 """
