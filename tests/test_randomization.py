@@ -6,7 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.sparse import csr_matrix
 
+from shattering.data.arrays import dataset_from_arrays
 from shattering.data.dataset import Dataset
 from shattering.data.split import Split
 from shattering.errors import InputError
@@ -198,3 +200,9 @@ def test_bad_input(bad, message):
 )
 def test_titles(r, title):
     assert r.title == title
+
+
+def test_gaussian_values_in_place_of_a_sparse_matrix_need_an_array():
+    data = dataset_from_arrays(csr_matrix(np.eye(8)), [0, 1] * 4, csr_matrix(np.eye(8)), [0, 1] * 4)
+    with pytest.raises(InputError, match=r"^inputs are a csr_matrix, expected an array or a DataFrame of numbers: its toarray\(\) is one$"):
+        randomize(data, Randomization(pixels="gaussian"))

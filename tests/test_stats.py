@@ -107,6 +107,16 @@ def test_rounding_decides_no_comparison(size):
     assert n_as_good(1e-17, [0.0, 0.5]) == 2, "as the mean of 0.5 and -0.5 over folds may come out"
 
 
+def test_one_huge_null_score_makes_no_others_as_good():
+    """R² of permuted targets may be -1e12; the rounding of that number is not the rounding of the others."""
+    nulls = [0.5] * 18 + [-1e12]
+    assert permutation_p_value(0.9, nulls) == 0.05
+    assert sequential_test(0.9, nulls, stop_after=1) == Sequential(19, 0, False)
+    assert permutation_p_value(-4e7, [-9e5, -1e9, -2.8e10, -5e7]) == 2 / 5
+    assert n_as_good(1e-17, [0.0, -0.3, -1e12]) == 1, "0 but for the rounding of what it is a difference of"
+    assert n_as_good(-1e12, [-1e12 - 1e-4, -1.1e12]) == 1
+
+
 def test_draws_that_failed_count_as_good_and_keep_p_valid():
     """A model that fails wherever it would have done well, but on the data that it was made for: left out, these make p too small."""
     assert permutation_p_value(0.9, [0.5] * 10, n_failed=9) == 10 / 20

@@ -13,7 +13,7 @@ from scipy import stats
 from shattering.errors import InputError
 from shattering.parameters import Count, Limit, Natural, check
 
-ROUNDING = 1e-9  # of the largest score: differences up to this are taken for rounding errors
+ROUNDING = 1e-9  # of the larger of two scores: differences up to this are taken for rounding errors
 
 
 class _Between(Limit):
@@ -95,17 +95,21 @@ def _check_within(name: str, values: Sequence[float], low: float, high: float) -
 def n_as_good(score: float, null_scores: Sequence[float]) -> int:
     """Return how many null scores are at least as good as the score; higher is better.
 
-    Scores that differ by no more than rounding (`ROUNDING` of the largest) count as equal: means of the same accuracies over
-    folds differ in the last digit by the order of the folds, and no verdict may hang on that. It makes p no smaller, so it
-    stays valid. Raises InputError for scores that are NaN or infinite.
+    Scores that differ by no more than rounding (`ROUNDING` of the larger of the two, or of the largest of all, up to 1) count as
+    equal: means of the same accuracies over folds differ in the last digit by the order of the folds, and no verdict may hang on
+    that. It makes p no smaller, so it stays valid. Raises InputError for scores that are NaN or infinite.
     """
+    return int(_are_as_good(score, null_scores).sum())
+
+
+def _are_as_good(score: float, null_scores: Sequence[float]) -> np.ndarray:
+    """Return which null scores are at least as good, (n,) bool; see `n_as_good`."""
     check_finite("score", [score])
     check_finite("null_scores", null_scores)
-    return int((np.asarray(null_scores) >= _least_as_good(score, null_scores)).sum())
-
-
-def _least_as_good(score: float, null_scores: Sequence[float]) -> float:
-    return score - ROUNDING * float(max(abs(score), np.abs(null_scores).max(initial=0.0)))
+    nulls = np.asarray(null_scores, dtype=float)
+    sizes = np.maximum(np.abs(nulls), abs(score))
+    unit = min(1.0, sizes.max(initial=0.0))  # scores near 0 have the rounding of what they are differences of, as R² of 1
+    return nulls >= score - ROUNDING * np.maximum(sizes, unit)
 
 
 def permutation_p_value(score: float, null_scores: Sequence[float], n_failed: int = 0) -> float:
@@ -197,12 +201,10 @@ def sequential_test(score: float, null_scores: Sequence[float | None], stop_afte
     if not len(null_scores):
         raise InputError("null_scores is empty, expected at least one permutation")
     check("stop_after", stop_after, Count | None)
-    known = [null for null in null_scores if null is not None]
-    n_as_good(score, known)  # refuses what cannot be compared
-    least = _least_as_good(score, known)
+    are_as_good = iter(_are_as_good(score, [null for null in null_scores if null is not None]).tolist())
     count = 0
     for number, null in enumerate(null_scores, start=1):
-        count += null is None or null >= least
+        count += null is None or next(are_as_good)
         if stop_after is not None and count >= stop_after:
             return Sequential(number, count, True)
     return Sequential(len(null_scores), count, False)

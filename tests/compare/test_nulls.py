@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.dummy import DummyClassifier
 from sklearn.linear_model import Ridge
-from sklearn.metrics import accuracy_score
+from sklearn.metrics import accuracy_score, f1_score
 from sklearn.model_selection import (
     GroupKFold,
     KFold,
@@ -13,6 +14,7 @@ from sklearn.model_selection import (
     RepeatedStratifiedKFold,
     StratifiedGroupKFold,
     StratifiedKFold,
+    TimeSeriesSplit,
     permutation_test_score,
 )
 from sklearn.naive_bayes import GaussianNB
@@ -108,6 +110,35 @@ def test_a_regression_agrees_with_scikit_learn():
     assert held_out.zero_refit.p_value < 0.05
     assert held_out.best_constant == pytest.approx(0)
     assert str(held_out.head[0]).startswith("Score      test r2 0.")
+
+
+@pytest.mark.parametrize(
+    ("cv", "n_tested"),
+    [(TimeSeriesSplit(3), 18), (RepeatedStratifiedKFold(n_splits=3, n_repeats=2, random_state=0), 24), (5, 24)],
+)
+def test_the_best_constant_and_the_number_of_examples_are_those_of_the_folds(cv, n_tested):
+    """Later folds of a series test other shares of the classes than all examples have; repeated folds test each example again."""
+    X, y = np.random.default_rng(0).normal(size=(24, 2)), np.arange(24) // 10 > 0
+    ours = randomization_test(DummyClassifier(), X, y, cv=cv, **QUICK)
+    each = [y[rows] for rows in _tested(cv, X, y)]
+    assert ours.best_constant == pytest.approx(max(np.mean([np.mean(labels == c) for labels in each]) for c in (False, True)))
+    assert ours.n_test == ours.to_json()["n_test"] == n_tested
+    assert f"on {n_tested} examples; best constant" in str(ours.head[0])
+    scores = [[f1_score(labels, np.full(len(labels), c), average="macro") for labels in each] for c in (False, True)]
+    by_f1 = randomization_test(DummyClassifier(), X, y, cv=cv, scoring="f1_macro", **QUICK)
+    assert by_f1.best_constant == pytest.approx(np.mean(scores, axis=1).max())
+
+
+def _tested(cv, X, y):
+    splitter = StratifiedKFold(cv, shuffle=True, random_state=seeds.integer(0, "data/folds") % 2**32) if cv == 5 else cv
+    return [rows for _, rows in splitter.split(X, y)]
+
+
+def test_a_constant_is_no_better_than_a_constant_in_folds_of_unequal_sizes():
+    X, y = np.zeros((11, 1)), np.arange(11) % 2
+    ours = randomization_test(DummyClassifier(), X, y, cv=2, **QUICK)
+    assert ours.original.test_score == ours.best_constant == pytest.approx((3 / 6 + 3 / 5) / 2)
+    assert ours.summary[0].startswith("On the original data it is no better than a constant answer")
 
 
 def half(estimator, X, y):

@@ -1,13 +1,16 @@
 from dataclasses import replace
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.dummy import DummyClassifier
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import InputError
-from shattering.experiments.stability import replace_one
+from shattering import InputError, dataset_from_arrays
+from shattering.experiments.stability import _replaced, replace_one
 from tests.conftest import make_split
 
 
@@ -41,6 +44,32 @@ def test_replacing_is_of_one_example_only():
         assert differs.nonzero()[0].tolist() == [row]
         assert (y2[row], *y2[~differs]) == (int(fresh.labels[k]), *y[~differs])
     assert torch.equal(train.inputs, make_split(n=12, seed=0).inputs)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        lambda X: pd.DataFrame(X, columns=["a", "b"]).assign(c=pd.Categorical(list("xyz") * 8)),
+        csr_matrix,
+        lambda X: [f"{first:.3f} {second:.3f}" for first, second in X],
+        lambda X: X.astype(str).astype(object),
+    ],
+)
+def test_rows_of_any_type_are_replaced(given):
+    X, y = np.random.default_rng(0).normal(size=(24, 2)), [0, 1] * 12
+    rows = given(X)
+    part = rows.iloc if isinstance(rows, pd.DataFrame) else rows
+    data = dataset_from_arrays(part[:16], y[:16], part[16:], y[16:])
+    train, fresh = data.train, data.test
+    after = _replaced(train, 3, fresh, 5)
+    expected = [fresh if row == 3 else train for row in range(16)]
+    assert after.inputs.keys() == [split.inputs.keys()[5 if split is fresh else row] for row, split in enumerate(expected)]
+    assert type(after.inputs.content) is type(train.inputs.content)
+    assert after.ids.tolist() == [0, 1, 2, 5, *range(4, 16)]
+    dummy = DummyClassifier(strategy="constant", constant=1)
+    assert replace_one(dummy, train, fresh, fresh, 4).uniform == 0
+    if isinstance(rows, csr_matrix):
+        assert replace_one(KNeighborsClassifier(1), train, fresh, fresh, 4).mean_own > 0
 
 
 def test_no_more_examples_are_replaced_than_there_are():

@@ -265,3 +265,19 @@ def test_a_fit_tells_what_it_does(points, solver, monkeypatch):
     monkeypatch.setattr("sys.stderr", silent := io.StringIO())
     KernelInterpolator(solver=solver).fit(*points[:2])
     assert silent.getvalue() == ""
+
+
+@pytest.mark.parametrize("solver", ["cholesky", "cg"])
+def test_a_norm_that_rounding_decides_is_not_known(solver):
+    """Points that coincide, with other targets: their coefficients are about 0.5 / ridge, of opposite signs, and of the norm the rest."""
+    generator = np.random.default_rng(0)
+    X, y = generator.normal(size=(20, 3)), generator.normal(size=20)
+    X, y = np.vstack([X, X[:3]]), np.concatenate([y, y[:3] + 1])
+    exact = KernelInterpolator(ridge=1e-4).fit(X, y).norm_
+    assert KernelInterpolator(ridge=1e-6, solver=solver).fit(X, y).norm_ == pytest.approx(exact, rel=0.05)
+    with pytest.warns(ConvergenceWarning, match="the norm is not known, norm_ is NaN: .*; take another ridge, or none"):
+        model = KernelInterpolator(ridge=1e-10, solver=solver, tol=1e-5).fit(X, y)
+    assert np.isnan(model.norm_)
+    assert np.isnan(model.norms_).all()
+    assert (model.summary_["norm"], model.summary_["norms"]) == (None, None)
+    np.testing.assert_allclose(model.predict(X[3:20]), y[3:20], atol=1e-3)

@@ -158,6 +158,20 @@ def test_what_float64_cannot_hold_is_said():
     assert model.max_error_ > 1e-4
 
 
+def test_points_that_coincide_along_the_direction_are_wrong_in_predict_too_and_it_is_said():
+    X = [[1.0, 1e-17], [1.0, 2e-17], [1e-17, 1.0], [2e-17, 1.0]]
+    with pytest.warns(ConvergenceWarning, match=r"tell points of different targets apart .* nor does predict\(\): bring the features"):
+        model = ReluInterpolator().fit(X, [0.0, 1.0, 0.0, 1.0])
+    assert np.abs(model.predict(X) - [0.0, 1.0, 0.0, 1.0]).max() == 1
+    assert not model.interpolated_
+
+
+@pytest.mark.parametrize("X", [[[2**53], [2**53 + 1]], [[-(2**53) - 1], [0]]])
+def test_the_first_whole_number_that_float64_rounds_is_refused(X):
+    with pytest.raises(InputError, match=r"which float64 cannot hold exactly, expected at most 2\^53"):
+        ReluInterpolator().fit(np.array(X), [0, 1])
+
+
 @pytest.mark.parametrize("unit", [2.0**50, 1e17, 1e300])
 def test_whole_numbers_that_leave_no_grid_keep_the_direction(unit):
     model = ReluInterpolator().fit(unit / 4 * np.array([[1.0], [2.0], [3.0]]), [0, 1, 5])

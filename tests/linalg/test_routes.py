@@ -80,7 +80,11 @@ def check(model, K, y, x, rank, clear, case):
     assert abs(model.residual_ - true) <= 1e-10 + 1e-6 * true + rounding / size, case
     assert model.residual_ <= 1 + 1e-9, case
     assert model.converged_ == (model.residual_ <= model.tol), case
-    assert abs(model.norm_**2 - np.trace(found.T @ K @ found)) <= 1e-6 * model.norm_**2 + rounding * np.linalg.norm(found), case
+    square = np.trace(found.T @ K @ found)
+    if np.isnan(model.norm_):  # which is said where the rounding of the kernel decides the norm
+        assert rounding * np.linalg.norm(found) > 1e-3 * square, case
+    else:
+        assert abs(model.norm_**2 - square) <= 0.02 * square + 1e-300, case
     np.testing.assert_allclose(model._fitted, K @ found, atol=1e-9 * size + rounding, err_msg=case)
     assert model.rank_ is None or model.solver_ == "low rank", case
     if clear:
@@ -226,7 +230,8 @@ def test_scale_does_not_matter(solver):
         assert scaled.residual_ <= 1e-6
         np.testing.assert_allclose(scaled.predict(X * factor), y, atol=1e-4)
     for ridge in (1e30, 1e200):
-        heavy = KernelInterpolator("linear", ridge=ridge, solver=solver).fit(X, y)
+        with pytest.warns(ConvergenceWarning, match="the norm is not known"):  # K x is far below the rounding of ridge x
+            heavy = KernelInterpolator("linear", ridge=ridge, solver=solver).fit(X, y)
         np.testing.assert_allclose(heavy.dual_coef_[:, 0], y / ridge, rtol=1e-6)
 
 

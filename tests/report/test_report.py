@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.model_selection import RepeatedKFold, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, RunSpec, Store, randomization_test, run, runs_table, summary_table, write_report
@@ -113,6 +114,13 @@ def test_folds_of_different_sizes_are_of_one_seed(tmp_path):
     (row,) = summary_rows(store.runs())
     assert (row["n_train"], row["seeds"], row["runs"], row["not_done"], row["n_test"]) == (done[0]["n_train"], 1, 3, 1, 61)
     assert row["test_accuracy"] == pytest.approx(np.mean([result["test_accuracy"] for result in done]))
+
+
+@pytest.mark.parametrize(("cv", "n"), [(RepeatedKFold(n_splits=3, n_repeats=4, random_state=0), 60), (TimeSeriesSplit(3), 45)])
+def test_examples_that_repeated_folds_test_again_count_once(tmp_path, cv, n):
+    options = {"cv": cv, "randomizations": ["permuted-labels"], "n_permutations": 1, "store": tmp_path}
+    randomization_test(KNeighborsClassifier(1), "digits", n_train=60, **options)
+    assert {row["n_test"] for row in summary_rows(Store(tmp_path).runs())} == {n}
 
 
 def test_runs_of_a_file_that_has_changed_are_not_averaged_as_if_they_were_folds(tmp_path):

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from sklearn.dummy import DummyClassifier
+from sklearn.dummy import DummyClassifier, DummyRegressor
+from sklearn.model_selection import KFold
 
-from shattering import InputError, Randomization, RunSpec, Store, run
+from shattering import InputError, Randomization, RunSpec, Store, randomization_test, run
 from shattering.data.dataset import Dataset
 from shattering.data.split import Split
 
@@ -46,13 +47,23 @@ class Odd(ClassifierMixin, BaseEstimator):
 @pytest.mark.filterwarnings("ignore:Only one class is present")
 def test_a_scorer_without_a_value_fails_the_run_in_one_sentence(tmp_path):
     one_class = data_of([0, 1] * 5, [1, 1, 1])
-    expected = r"^scoring 'roc_auc' has no value on the test split: .*; all 3 labels there are 'healthy'$"
-    with pytest.raises(InputError, match=expected) as caught:
+    found = r"^scoring 'roc_auc' has no value on the test split: .*; all 3 labels there are 'healthy', expected different ones: "
+    with pytest.raises(InputError, match=found + "take a larger test split, or cv=$") as caught:
         stored(tmp_path, DummyClassifier(), one_class, "roc_auc")
     assert "\n" not in str(caught.value)
     (failed,) = Store(tmp_path).runs()
     assert failed.status == "failed"
     assert "scoring 'roc_auc' has no value on the test split" in failed.error
+
+
+@pytest.mark.filterwarnings("ignore:Only one class is present", "ignore:R.2 score is not well-defined")
+def test_a_fold_without_a_score_comes_with_a_remedy():
+    X, y = np.arange(12.0)[:, None], np.arange(12) % 2
+    remedy = "expected different ones: take fewer folds, or folds that are stratified or shuffled$"
+    with pytest.raises(InputError, match=f"no value on fold 0 of 6: .*all 2 labels there are '0', {remedy}"):
+        randomization_test(DummyClassifier(), X, np.sort(y), cv=KFold(6), scoring="roc_auc", n_permutations=1)
+    with pytest.raises(InputError, match=f"no value on fold 0 of 12: .*all 1 targets there are equal, {remedy}"):
+        randomization_test(DummyRegressor(), X, X[:, 0] / 7, cv=12, n_permutations=1)
 
 
 def test_a_scorer_that_raises_fails_the_run_in_one_sentence(tmp_path):

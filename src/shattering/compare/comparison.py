@@ -44,6 +44,8 @@ class Comparison(Brief):
         stop_after: number of permutations as good as the original data at which a permutation test stops; None: all are done.
         has_groups: True if examples belong to groups, and are not said to be independent by exchange="free".
         best_constant: the best score of a constant answer on the test labels; None if it is not defined.
+        n_tested: different examples that the original fit is tested on, of which folds may test some several times; None: as many as
+            its runs have.
 
     Example:
         >>> test.original.test_score, len(test.repeats)
@@ -65,6 +67,7 @@ class Comparison(Brief):
     stop_after: int | None = None
     best_constant: float | None = None
     has_groups: bool = False
+    n_tested: int | None = None
 
     @property
     def original(self) -> Repeat:
@@ -85,6 +88,11 @@ class Comparison(Brief):
     def n_train(self) -> int:
         """The number of training examples."""
         return self.original.runs[0].result["n_train"]
+
+    @property
+    def n_test(self) -> int:
+        """The number of different test examples, in all folds."""
+        return self.original.n_test if self.n_tested is None else self.n_tested
 
     @property
     def scoring(self) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
@@ -209,7 +210,8 @@ def randomization_test(
         _check_same_data(repeats)
         start, notes = _start(estimator)
         used, _ = load_original(base, by_name)
-        shared_groups = find_shared_groups(used, how, None if folds is None else cuts(base, used, by_name))
+        cut = None if folds is None else cuts(base, used, by_name)
+        shared_groups = find_shared_groups(used, how, cut)
         zero_refit, not_tested = zero_refit_of(repeats[0], used, how, by_name)
         test = RandomizationTest(
             base.model_name,
@@ -226,7 +228,8 @@ def randomization_test(
             has_groups=used.train.groups is not None and how != "free",
             admissible=admissible_orders(used, how, folds is not None),
             stop_after=stop_after,
-            best_constant=best_constant(repeats[0], used, by_name),
+            best_constant=best_constant(repeats[0], used, by_name, cut),
+            n_tested=None if cut is None else len(np.unique(np.concatenate([rows for _, rows in cut]))),
             seconds=time.perf_counter() - clock.start,
         )
     except BaseException:

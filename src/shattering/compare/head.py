@@ -77,7 +77,7 @@ def null_spread(test: Comparison, tested: PermutationTest | ZeroRefitTest) -> st
 
 
 def _score(test: Comparison) -> str:
-    n = test.original.n_test
+    n = test.n_test
     constant = "" if test.best_constant is None else f"; best constant answer {show(test, test.best_constant)}"
     return f"test {test.scoring} {show(test, test.original_score())} on {n:,} examples{constant}"
 

@@ -175,7 +175,7 @@ class RandomizationTest(Comparison, Illustrated):
             "model": self.model,
             "dataset": self.dataset,
             "n_train": self.n_train,
-            "n_test": self.original.n_test,
+            "n_test": self.n_test,
             "seed": original.spec.seed,
             "scoring": self.scoring,
             "start": self.start,
@@ -197,7 +197,7 @@ class RandomizationTest(Comparison, Illustrated):
         }
 
     def __str__(self) -> str:
-        title = f"{self.model} on {self.dataset}, n = {self.n_train:,} ({self.original.n_test:,} test); {self.seconds:.3g} s"
+        title = f"{self.model} on {self.dataset}, n = {self.n_train:,} ({self.n_test:,} test); {self.seconds:.3g} s"
         table = printed_table(self.rows, self.scoring)
         lines = [*printed(self.answer, self.not_shown), *map(str, self.head), table, *self.summary, *self.explanation]
         return "\n".join([printable(title), *(line if line is table else printable(line) for line in lines)])

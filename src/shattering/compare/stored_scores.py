@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from math import isclose, isfinite
+from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from shattering.compare.class_scores import CLASS_SCORES
+from shattering.compare.duplicates import Cuts
 from shattering.compare.repeat import Repeat
 from shattering.compare.zero_refit import ZeroRefitTest, zero_refit
 from shattering.data.dataset import Dataset
@@ -144,26 +146,40 @@ def admissible_orders(data: Dataset, exchange: str, folds: bool) -> float | None
     return number
 
 
-def best_constant(original: Repeat, data: Dataset, objects: Objects | None) -> float | None:
+def best_constant(original: Repeat, data: Dataset, objects: Objects | None, cuts: Cuts | None = None) -> float | None:
     """Return the best score of an answer that does not depend on the inputs: a constant, or the shares of the classes as probabilities.
 
-    None if the score is not defined for any.
+    With folds it is the best mean over them, as scores are: of one constant, or of the mean or median of each fold's own targets. None if
+    the score is not defined for any.
+
+    Args:
+        original: the fit on the original data.
+        data: that it was fitted to and tested on.
+        objects: the objects that the specification names.
+        cuts: (training rows, test rows) of each fold; None for a test split.
     """
     spec = original.runs[0].spec
-    split = data.train if spec.folds is not None else data.test
-    y = split.y
-    scoring = spec.scoring_for(split.is_regression)
+    split = data.test if cuts is None else data.train
+    parts = [np.arange(len(split))] if cuts is None else [rows for _, rows in cuts]
+    y, scoring = split.y, spec.scoring_for(split.is_regression)
     if scoring is None or (scoring == "accuracy" and not split.is_regression):
-        return float(np.unique(y, return_counts=True)[1].max()) / len(y)
-    scorer, X, scores = scorer_of(scoring, objects), np.zeros((len(y), 1)), []
+        codes = split.true_labels.numpy()
+        shares = [np.bincount(codes[rows], minlength=split.n_classes) / len(rows) for rows in parts]
+        return max(map(fmean, zip(*shares, strict=True)))
+    scorer, scores, everywhere = scorer_of(scoring, objects), [], np.concatenate(parts)
     for dummy in _constants(split):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that precision is undefined for a class that is never predicted
             try:
-                scores.append(float(scorer(dummy.fit(X, y), X, y)))
+                scores.append(fmean(_score_of(dummy, scorer, y, rows if split.is_regression else everywhere, rows) for rows in parts))
             except Exception:  # whatever a scorer raises for an answer that it is not defined for
                 continue
     return max((score for score in scores if isfinite(score)), default=None)
+
+
+def _score_of(dummy: Any, scorer: Callable[..., float], y: np.ndarray, known: np.ndarray, rows: np.ndarray) -> float:
+    """Return the score on some rows of a constant that is fitted to the labels of the known ones."""
+    return float(scorer(dummy.fit(np.zeros((len(known), 1)), y[known]), np.zeros((len(rows), 1)), y[rows]))
 
 
 def _constants(split: Split) -> Iterator[Any]:

@@ -75,12 +75,12 @@ def _effect(test: Comparison, randomization: Randomization) -> dict:
     score = test.original_score()
     mean, spread = fmean(others), stdev(others) if len(others) > 1 else 0.0
     spread = spread if spread > stats.ROUNDING * max(map(abs, others)) else 0.0
-    low, high = _interval(test.original, score, others)
+    low, high = _interval(test, score, others)
     sd = (score - mean) / spread if spread else None
     return {"effect": score - mean, "effect_low": low, "effect_high": high, "effect_sd": sd}
 
 
-def _interval(original: Repeat, score: float, others: Sequence[float]) -> tuple[float | None, float | None]:
+def _interval(test: Comparison, score: float, others: Sequence[float]) -> tuple[float | None, float | None]:
     """Return a 95 % interval for the original score minus the mean over repeats; (None, None) for fewer than two repeats.
 
     For accuracies it combines Wilson's interval of the original one with `stats.accuracy_interval` over the repeats. For other
@@ -88,9 +88,9 @@ def _interval(original: Repeat, score: float, others: Sequence[float]) -> tuple[
     """
     if len(others) < 2:
         return None, None
-    if original.runs[0].spec.scoring in (None, "accuracy"):
-        own = stats.accuracy_interval([score], original.n_test)
-        spread = stats.accuracy_interval(others, original.n_test)
+    if test.original.runs[0].spec.scoring in (None, "accuracy"):
+        own = stats.accuracy_interval([score], test.n_test)
+        spread = stats.accuracy_interval(others, test.n_test)
     else:
         own = (score, score)
         spread = stats.mean_interval(others, float("-inf"), float("inf"))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import torch
 from pandas.util import hash_pandas_object
-from scipy.sparse import issparse
+from scipy.sparse import issparse, vstack
 from sklearn.utils import _safe_indexing  # private by its name alone: scikit-learn's developer guide offers it to other libraries
 
 from shattering.errors import InputError, a_type
@@ -67,6 +67,17 @@ class Rows:
         positions = np.asarray(rows, dtype=np.int64)
         return Rows(_safe_indexing(self.content, positions))
 
+    def replaced(self, row: int, others: "Rows", other: int) -> "Rows":
+        """Return the rows with one of them replaced by one of others, of the same type and columns."""
+        values, more = self.content, others.subset([other]).content
+        if isinstance(values, (pd.DataFrame, pd.Series)):
+            both = pd.concat([values, more])
+        elif issparse(values):
+            both = vstack([values, more], format="csr")
+        else:
+            both = [*values, *more] if isinstance(values, list) else np.concatenate([values, more])
+        return Rows(both).subset([*range(row), len(self), *range(row + 1, len(self))])
+
     def given(self) -> Any:
         """Return the values in the user's own type, for a model: a copy, which it may change."""
         return copy.deepcopy(self.content)
@@ -84,6 +95,8 @@ class Rows:
 
     def numbers(self) -> np.ndarray:
         """Return a DataFrame of numbers as (n, features) float64, missing values as NaN. Raises InputError for any other inputs."""
+        if issparse(self.content):
+            raise InputError(f"inputs are {a_type(self.content)}, expected an array or a DataFrame of numbers: its toarray() is one")
         if not self.is_numbers:
             raise InputError(f"inputs are {a_type(self.content)} with columns that are no numbers, expected numbers alone")
         return self.content.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)

@@ -8,6 +8,7 @@ one training example at a time.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import altair as alt
 import numpy as np
@@ -18,7 +19,9 @@ from sklearn.base import BaseEstimator, clone
 
 from shattering import seeds
 from shattering.brief import Brief
+from shattering.data.lazy import ImagesOnDisk
 from shattering.data.load import load_dataset
+from shattering.data.rows import Rows
 from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.experiments import rademacher
@@ -161,16 +164,20 @@ def _check_alike(train: Split, **others: Split) -> None:
     """Raise InputError for splits whose examples cannot take each other's place."""
     if train.is_regression:
         raise InputError("train has numbers as targets, expected classes: the loss is 0-1")
-    for name, split in others.items():
+    for name, split in {"train": train, **others}.items():
+        if isinstance(split.inputs, ImagesOnDisk):
+            raise InputError(f"{name} has images that stay on disk, expected images in memory: take as many as fit")
         if split.is_regression or split.input_shape != train.input_shape or split.classes != train.classes:
             found = f"{split.n_classes} classes and inputs of shape {split.input_shape}"
             raise InputError(f"{name} has {found}, expected the {train.n_classes} classes of train and its shape {train.input_shape}")
 
 
 def _replaced(train: Split, row: int, fresh: Split, k: int) -> Split:
-    parts = {name: getattr(train, name).clone() for name in ("inputs", "labels", "ids", "true_labels")}
-    for name, values in parts.items():
-        values[row] = getattr(fresh, name)[k]
+    is_rows = isinstance(train.inputs, Rows)
+    parts: dict[str, Any] = {"inputs": train.inputs.replaced(row, fresh.inputs, k)} if is_rows else {}  # type: ignore[union-attr]  # Rows
+    for name in ("labels", "ids", "true_labels", *(() if is_rows else ("inputs",))):
+        parts[name] = getattr(train, name).clone()
+        parts[name][row] = getattr(fresh, name)[k]
     return replace(train, **parts)
 
 

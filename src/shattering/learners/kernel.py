@@ -165,7 +165,7 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
 
     Attributes:
         dual_coef_: (n, k) coefficients of the kernel at the points, one column per target.
-        norms_: (k,) norms in the Hilbert space, one per target.
+        norms_: (k,) norms in the Hilbert space, one per target; NaN where the rounding of the kernel decides them.
         norm_: the square root of the sum of their squares.
         residual_: as for tol, in float64, of the coefficients above.
         converged_: True if that is at most tol; it is not where least squares leave more, nor where conjugate gradients end too early.
@@ -185,7 +185,7 @@ class KernelInterpolator(MultiOutputMixin, RegressorMixin, _KernelMachine):
         InputError: (fit) for bad parameters, and, before any work, where memory would not do, with what would.
 
     Warns:
-        ConvergenceWarning: where tol is not reached, with the reason.
+        ConvergenceWarning: where tol is not reached, with the reason, and where the norm is not known.
 
     Example:
         >>> model = KernelInterpolator(gamma=1.0).fit([[0.0], [1.0], [2.0]], [0.0, 1.0, 0.0])

@@ -21,6 +21,8 @@ from shattering.linalg.solve import Solution, solve
 from shattering.parameters import check_fields
 from shattering.system.progress import QUICK, Progress
 
+_NORM_KNOWN = 0.01  # share of a squared norm that the rounding of the kernel's entries may change
+
 
 class MinimumNorm(OwnModel, BaseEstimator):
     """Base of estimators with the parameters ridge, solver, precision, tol, max_steps, memory_limit, device and verbose.
@@ -61,12 +63,17 @@ class MinimumNorm(OwnModel, BaseEstimator):
             say(str(plan))
             found = solve(gram, targets, float(p["ridge"]), plan, p["tol"], p["max_steps"], say)
         self._keep(found)
+        self._keep_norms(found, gram.diagonal(), targets)
         self.converged_ = found.residual <= p["tol"]
         self.interpolated_ = p["ridge"] == 0 and self.converged_
         self.n_conflicts_ = 0
         if not self.converged_:
             self.n_conflicts_ = _count_conflicts(points, targets.cpu().numpy())
             warnings.warn(self._what_failed(found, p["tol"]), ConvergenceWarning, stacklevel=4)
+        if not np.isfinite(self.norm_):
+            why = f"with coefficients as large as {float(found.x.abs().max()):.1e} and ridge={p['ridge']:g}, rounding in float64 decides it"
+            remedy = "another ridge, or none" if p["ridge"] else "a ridge"
+            warnings.warn(f"the norm is not known, norm_ is NaN: {why}; take {remedy}", ConvergenceWarning, stacklevel=4)
         return found.x
 
     @contextmanager
@@ -85,8 +92,17 @@ class MinimumNorm(OwnModel, BaseEstimator):
         self.residual_, self.condition_, self.steps_ = found.residual, found.condition, found.steps
         self.solver_, self.precision_, self.rank_, self.timings_ = found.how, found.precision, found.rank, found.seconds
         self._fitted = found.fitted.cpu().numpy()
+
+    def _keep_norms(self, found: Solution, diagonal: Tensor, targets: Tensor) -> None:
+        """Set the norms of a solution, NaN where the rounding of float64 in the Gram matrix, or in its product with x, decides them.
+
+        diagonal: (n,) of the Gram matrix.
+        """
         unit = float(found.fitted.abs().max()) or 1.0  # so that no square overflows
-        squares = (found.x * (found.fitted / unit) / unit).sum(0).clamp(min=0)
+        x, own = found.x / unit, diagonal[:, None].clamp(min=0)
+        squares = (x * (found.fitted / unit)).sum(0).clamp(min=0)
+        rounding = torch.finfo(torch.float64).eps * (own * x.square() + (x * (targets / unit)).abs()).sum(0)
+        squares = squares.where(rounding <= _NORM_KNOWN * squares, torch.nan).where((own * x.abs()).any(0), 0.0)
         self.norms_ = squares.sqrt().cpu().numpy() * unit
         self.norm_ = float(squares.sum().sqrt()) * unit
 
@@ -113,9 +129,10 @@ class MinimumNorm(OwnModel, BaseEstimator):
     def summary_(self) -> dict:
         """Numbers that a stored run keeps of a fit; the times are in `timings_`."""
         check_is_fitted(self)
+        is_known = bool(np.isfinite(self.norm_))
         return {
-            "norm": self.norm_,
-            "norms": self.norms_.tolist(),
+            "norm": self.norm_ if is_known else None,
+            "norms": self.norms_.tolist() if is_known else None,
             "residual": self.residual_,
             "converged": self.converged_,
             "condition": self.condition_,

@@ -119,12 +119,15 @@ class _ReluInterpolation(OwnModel, BaseEstimator):
 
     def _warn(self, unit: str, bearable: float) -> None:
         """Warn of the largest error, with its reason. bearable: the error that would bring no warning."""
-        why = (
-            f"the closest points along the direction are {self.smallest_gap_:.1e} of the range apart, too close for float64; "
-            "predict() evaluates the same function without that error"
-            if not self._error_at_knots <= bearable
-            else "X is so far from zero that float64 rounds what tells its rows apart, in predict() too: subtract the mean of each feature"
-        )
+        h = self.hinges_
+        if bool(((np.diff(h.knots) == 0) & (np.diff(h.values) != 0)).any()):
+            why = "float64 does not tell points of different targets apart along any direction that was tried, nor does predict(): "
+            why += "bring the features to one scale"
+        elif not self._error_at_knots <= bearable:
+            why = f"the closest points along the direction are {self.smallest_gap_:.1e} of the range apart, too close for float64; "
+            why += "predict() evaluates the same function without that error"
+        else:
+            why = "X is so far from zero that float64 rounds what tells its rows apart, in predict() too: subtract the mean of each feature"
         text = f"the plain forward pass is wrong by up to {self.max_error_:.2g}{unit}: {why}"
         warnings.warn(text, ConvergenceWarning, stacklevel=3)
 

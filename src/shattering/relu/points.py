@@ -67,9 +67,10 @@ def survey(rows: Points) -> tuple[np.ndarray, float | None]:
         if block.dtype.kind == "f" and not np.isfinite(block).all():
             raise InputError("X contains NaN or infinity, expected finite numbers")
         if whole:
-            top = float(max(block.max(), -float(block.min()))) if block.size else 0.0
+            number = int if block.dtype.kind in "iub" else float
+            top = max(number(block.max()), -number(block.min())) if block.size else 0
             whole = block.dtype.kind in "iub" or bool((block == np.rint(block)).all())
-            largest = max(largest, top)
+            largest = max(largest, float(top))
             if block.dtype.kind in "iu" and top > _LARGEST:
                 raise InputError(f"X contains an integer of {top:.3g}, which float64 cannot hold exactly, expected at most 2^53")
     return hashes, largest if whole else None

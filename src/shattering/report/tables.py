@@ -127,7 +127,8 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         score: None; of a regression the name of the score that these columns then have.
         changed_fraction: the fraction of labels that were changed.
         epochs_to_fit, fitted: the mean over the runs that fitted, and the number of runs that interpolate at the end.
-        chance, n_test: 1/classes (missing for a regression), and the number of test examples of a seed, in all its folds.
+        chance, n_test: 1/classes (missing for a regression), and the number of test examples of a seed, in all its folds; those that
+            repeated folds test again count once.
         majority_share: the mean share of the training labels that are the most frequent one, the accuracy of a constant answer.
 
     Example:
@@ -159,8 +160,8 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
 def _subject_of(run: Run) -> dict:
     """Return the key of a run's group: its specification without seeds, fold and randomization.
 
-    With it come "exactly", which distinguishes datasets and models of the same name, "seeds", which the folds of a seed share, and what
-    else tells runs apart.
+    With it come "exactly", which distinguishes datasets and models of the same name, "seeds", which the folds of a seed share, what
+    else tells runs apart, and "n_cut", how many examples a fold has on both sides: no more are tested, however often folds repeat.
     """
     spec = run.spec
     dataset, model = (_text(digest_of(name) if is_object(name) else name) for name in (spec.dataset, spec.model))
@@ -172,6 +173,7 @@ def _subject_of(run: Run) -> dict:
         "n_test_asked": spec.n_test,
         "data": run.provenance.get("dataset_fingerprint"),
         "given": is_object(spec.model),
+        "n_cut": run.result.get("n_train", 0) + run.result.get("n_test", 0),
     }
     return {"subject": subject, "exactly": {"dataset": dataset, "model": model}, "seeds": seeds, **asked}
 
@@ -259,7 +261,7 @@ def _summary(rows: list[dict]) -> dict:
         "chance": 1 / done[0]["n_classes"] if done and done[0]["n_classes"] else None,
         "majority_share": mean("majority_share"),
         "scores": [(row["train_accuracy"], row["test_accuracy"]) for row in done],
-        "n_test": max((sum(row["n_test"] for row in folds) for folds in seeds), default=None),
+        "n_test": max((min(sum(row["n_test"] for row in folds), max(row["n_cut"] for row in folds)) for folds in seeds), default=None),
     }
 
 

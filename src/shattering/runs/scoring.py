@@ -114,9 +114,17 @@ def _score(scorer: Scorer, scoring: str, model, split: Split, labels: torch.Tens
         if math.isfinite(score):
             return score
         said = f"it is {score}"
-    classes = [] if split.is_regression else [split.classes[k] for k in labels.unique().tolist()]
-    alone = f"; all {len(labels)} labels there are {classes[0]!r}" if len(classes) == 1 else ""
-    raise InputError(f"scoring {scoring!r} has no value on {where}: {said}{alone}")
+    raise InputError(f"scoring {scoring!r} has no value on {where}: {said}{_too_few(split, labels, where)}")
+
+
+def _too_few(split: Split, labels: torch.Tensor, where: str) -> str:
+    """Return that the labels that a score is undefined for are alike, with the remedy; "" if they are not."""
+    different = labels.unique().tolist()
+    if len(different) > 1:
+        return ""
+    called = "targets there are equal" if split.is_regression else f"labels there are {split.classes[different[0]]!r}"
+    remedy = "fewer folds, or folds that are stratified or shuffled" if "fold" in where else "a larger test split, or cv="
+    return f"; all {len(labels)} {called}, expected different ones" + (f": take {remedy}" if where != "the train split" else "")
 
 
 def _score_or_none(scorer: Scorer, model, split: Split, labels: torch.Tensor) -> float | None:
