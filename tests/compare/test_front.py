@@ -1,3 +1,4 @@
+import errno
 import textwrap
 from dataclasses import replace
 
@@ -198,6 +199,21 @@ def test_fits_whose_input_is_bad_before_training_are_told_as_failed(monkeypatch)
     test = randomization_test(GaussianNB(), table(), randomizations=["permuted-labels"], n_permutations=2)
     assert [repeat.status for repeat in test.repeats] == ["done", "failed", "failed"]
     assert any("2 of 3 repeats FAILED; the first: InputError: these labels stay as they are" in line for line in test.summary)
+
+
+def test_a_store_that_cannot_be_written_is_no_failure_of_the_model(monkeypatch, tmp_path):
+    """Each repeat would be "not run" otherwise, for no reason that is told."""
+    arguments = {"randomizations": ["permuted-labels"], "store": tmp_path, **QUICK}
+    randomization_test("nearest-neighbors", "digits", n_permutations=1, **arguments)
+
+    def full(path, _):
+        raise OSError(errno.ENOSPC, f"no space left to write {path}")
+
+    monkeypatch.setattr("shattering.runs.store.write_own", full)
+    assert randomization_test("nearest-neighbors", "digits", n_permutations=1, **arguments).p_value == 0.5
+    for n in (2, 40):  # runs of their own, and a batch
+        with pytest.raises(OSError, match=r"no space left to write .*spec\.json"):
+            randomization_test("nearest-neighbors", "digits", n_permutations=n, **arguments)
 
 
 def test_permutations_that_fail_count_as_good_as_the_original_data():
