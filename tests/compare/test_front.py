@@ -1,3 +1,4 @@
+import errno
 import textwrap
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from sklearn.model_selection import StratifiedKFold, permutation_test_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds
+from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds, summary_table
 from shattering.cli import main
 from shattering.compare.page import methods
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, ORIGINAL
@@ -200,6 +201,21 @@ def test_fits_whose_input_is_bad_before_training_are_told_as_failed(monkeypatch)
     assert any("2 of 3 repeats FAILED; the first: InputError: these labels stay as they are" in line for line in test.summary)
 
 
+def test_a_store_that_cannot_be_written_is_no_failure_of_the_model(monkeypatch, tmp_path):
+    """Each repeat would be "not run" otherwise, for no reason that is told."""
+    arguments = {"randomizations": ["permuted-labels"], "store": tmp_path, **QUICK}
+    randomization_test("nearest-neighbors", "digits", n_permutations=1, **arguments)
+
+    def full(path, _):
+        raise OSError(errno.ENOSPC, f"no space left to write {path}")
+
+    monkeypatch.setattr("shattering.runs.store.write_own", full)
+    assert randomization_test("nearest-neighbors", "digits", n_permutations=1, **arguments).p_value == 0.5
+    for n in (2, 40):  # runs of their own, and a batch
+        with pytest.raises(OSError, match=r"no space left to write .*spec\.json"):
+            randomization_test("nearest-neighbors", "digits", n_permutations=n, **arguments)
+
+
 def test_permutations_that_fail_count_as_good_as_the_original_data():
     X, y = table(0, shift=3.0)
     test = randomization_test(PickyHalf(), (X, y), randomizations=["permuted-labels"], n_permutations=19, seed=1)
@@ -266,6 +282,19 @@ def test_repeats_of_other_data_of_the_same_name_are_refused(tmp_path, monkeypatc
         InputError, match=r"was made from other data than the original fit: its dataset is 'digits \(JPEG\)', expected 'digits'"
     ):
         randomization_test(GaussianNB(), "digits", n_permutations=2, **arguments)
+
+
+def test_a_file_that_was_renamed_has_the_runs_that_it_had(tmp_path):
+    """Its content identifies it; the report reads its data again, and rows of both names are one configuration."""
+    X, y = table()
+    arguments = {"target": "y", "randomizations": ["permuted-labels"], "store": tmp_path / "store"}
+    for name, n in (("a", 1), ("b", 2)):
+        pd.DataFrame(X).add_prefix("x").assign(y=y).to_csv(tmp_path / f"{name}.csv", index=False)
+        test = randomization_test("nearest-neighbors", tmp_path / f"{name}.csv", n_permutations=n, **arguments)
+        test.to_html(tmp_path / "report.html")
+        assert f"nearest-neighbors on {test.dataset}" in (tmp_path / "report.html").read_text()
+    assert len(Store(tmp_path / "store").runs()) == 3
+    assert summary_table(tmp_path / "store")["runs"].tolist() == [1, 2]
 
 
 def test_labels_cannot_be_permuted_by_ids_that_repeat():

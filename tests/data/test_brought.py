@@ -101,6 +101,23 @@ def test_booleans_that_are_written_in_two_ways_are_not_called_numbers(tmp_path):
         csv(tmp_path, column(["TRUE", "true", "False"]))
 
 
+def test_labels_and_groups_that_differ_in_spaces_alone_are_refused(tmp_path):
+    said = r"has 'no' and 'no ', which differ in spaces alone, expected one way to write it: take the spaces away$"
+    with pytest.raises(InputError, match=f"column 'y' .*{said}"):
+        csv(tmp_path, column(["yes", "no", "no "]))
+    with pytest.raises(InputError, match=f"column 'g' .*{said}"):
+        csv(tmp_path, "a,g,y\n" + "".join(f"{i},{['yes', 'no', 'no '][i % 3]},{i % 2}\n" for i in range(N)), groups="g")
+    assert csv(tmp_path, column([" yes", " no"])).classes == (" no", " yes")
+
+
+def test_a_large_csv_file_is_read_as_a_small_one(tmp_path):
+    """In parts, as pandas reads large files by default, 1 would be a number in one part and a text in the next."""
+    values = [str(i % 5) for i in range(300_000)]
+    written = "y,b\n" + "".join(f"{value},{value}\n" for value in [*values, "x"])
+    (tmp_path / "t.csv").write_text(written)
+    assert tables.read_table(tmp_path / "t.csv")["b"].nunique() == 6
+
+
 @pytest.mark.parametrize("inputs", [pd.DataFrame(index=range(N)), csr_matrix((N, 0))])
 def test_tables_without_columns_are_refused(inputs):
     with pytest.raises(InputError, match="without columns, expected at least one feature"):

@@ -303,6 +303,9 @@ def test_images_whose_labels_are_in_a_table_beside_them(tmp_path):
     assert (data.train.inputs.permute(0, 2, 3, 1).numpy() == pictures[:7]).all()
     with pytest.raises(InputError, match=r"has the columns 'id', 'breed', 'age', expected target \(--target of .*\), the one"):
         load_dataset(tmp_path)
+    labels.assign(id=[*labels["id"][:6], "im9"]).to_csv(tmp_path / "labels.csv", index=False)
+    with pytest.raises(InputError, match=r"column 'id' of .*labels.csv names 'im9', which is no image beside it, expected names of images"):
+        load_dataset(tmp_path, target="breed")
 
 
 def test_image_folders_of_16_bits(tmp_path):

@@ -137,6 +137,15 @@ def test_runs_of_a_file_that_has_changed_are_not_averaged_as_if_they_were_folds(
     assert alone["dataset"] == "a"
 
 
+def test_one_file_spelled_in_several_ways_is_one_configuration(tmp_path, monkeypatch):
+    write_arrays(tmp_path / "a.npz")
+    monkeypatch.chdir(tmp_path)
+    paths = ("a.npz", "./a.npz", str(tmp_path / "a.npz"), f"../{tmp_path.name}/a.npz")
+    done = [run(RunSpec(path, model="nearest-neighbors", seed=seed), Store("store")) for seed, path in enumerate(paths)]
+    (row,) = summary_rows(done)
+    assert (row["dataset"], row["seeds"], row["runs"]) == ("a", 4, 4)
+
+
 def test_the_order_of_the_axes_is_part_of_a_configuration(tmp_path):
     x = np.random.default_rng(0).integers(0, 256, (60, 3, 4, 3), dtype=np.uint8)
     np.savez(tmp_path / "a.npz", x_train=x[:40], y_train=np.arange(40) % 2, x_test=x[40:], y_test=np.arange(20) % 2)

@@ -159,6 +159,8 @@ class Execution:
                 raise
             if isinstance(error, InputError) and error.before_training:
                 self.store.fail_by(spec, error)
+            if self.store.of(spec).status in ("missing", "interrupted"):  # no mark could be written: the store is at fault, not the model
+                raise
 
     def _check(self, row: dict[str, Any]) -> None:
         """Raise OutOfTime if the budget is exceeded, or would be by the next permutation of a batch."""

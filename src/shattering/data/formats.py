@@ -3,7 +3,7 @@
 import json
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -226,16 +226,12 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     for path in paths:
         for key in {path, os.path.basename(path), os.path.splitext(os.path.basename(path))[0], os.path.splitext(path)[0]}:
             by_name.setdefault(key, []).append(path)
-    columns = [str(name) for name in as_text.columns if name != target and set(as_text[name]) <= set(by_name)]
-    columns = [name for name in columns if as_text[name].is_unique] or columns  # labels may look like names, too
-    if len(columns) != 1:
-        known = " and ".join(map(repr, columns)) or "none"
-        raise InputError(f"{where} has columns {list(as_text.columns)}, of which {known} name the images beside it, expected one")
-    rest = [str(name) for name in as_text.columns if name != columns[0]]
+    column = _column_of_names(as_text, target, by_name, where)
+    rest = [str(name) for name in as_text.columns if name != column]
     label = target or next((name for name in rest if name.lower() in LABELS), rest[0] if len(rest) == 1 else None)
     if label is None or label not in rest:
         raise without_target(list(as_text.columns), where)
-    names = as_text[columns[0]].tolist()
+    names = as_text[column].tolist()
     several = next((name for name in names if len(by_name[name]) > 1), None)
     chosen = [by_name[name][0] for name in names]
     if several is not None or len(set(chosen)) < len(chosen):
@@ -250,6 +246,21 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
     encoded = np.array([os.fsencode(path) for path in chosen])
     called = np.array([printable(path) for path in chosen])
     return Split(images_of(ImageFiles(folder, encoded), size, skip_corrupt), **named, names=called)
+
+
+def _column_of_names(table: pd.DataFrame, target: str | None, images: Collection[str], where: str) -> str:
+    """Return the column of a table, other than its labels, that names images alone. Raises InputError if there is not one."""
+    lacking = {str(name): [text for text in table[name] if text not in images] for name in table.columns if name != target}
+    columns = [name for name, strangers in lacking.items() if not strangers]
+    columns = [name for name in columns if table[name].is_unique] or columns  # labels may look like names, too
+    if len(columns) == 1:
+        return columns[0]
+    name = min(lacking, key=lambda name: len(lacking[name]), default="")
+    if not columns and lacking and len(lacking[name]) < len(table):
+        first = printable(repr(lacking[name][0]))
+        raise InputError(f"column {name!r} of {where} names {first}, which is no image beside it, expected names of images alone")
+    known = " and ".join(map(repr, columns)) or "none"
+    raise InputError(f"{where} has columns {list(table.columns)}, of which {known} name the images beside it, expected one")
 
 
 def images_of(source: Encoded, size: int | None, skip_corrupt: bool) -> torch.Tensor:

@@ -121,26 +121,35 @@ def labels_of(texts: pd.Series, where: str) -> pd.Series:
 
 
 def check_written_alike(path: Path, values: pd.Series, also: str = "") -> None:
-    """Raise InputError for a column of a CSV file in which several texts, such as 1 and 01, have been read as one number.
+    """Raise InputError for a column of a CSV file that has one value in several writings: 1 and 01, or texts with and without a space.
 
     Args:
         path: the file.
         values: the column as it was read.
         also: another remedy, with "or" before it.
     """
-    if is_numeric_dtype(values.dtype):
-        texts: Any = read_texts(path, [str(values.name)])[values.name]
-        _check_alike(values, texts, printable(str(path)), also)
+    texts: Any = read_texts(path, [str(values.name)])[values.name] if is_numeric_dtype(values.dtype) else values
+    _check_alike(values, texts, printable(str(path)), also)
 
 
 def _check_alike(values: pd.Series, texts: pd.Series, where: str, also: str = "") -> None:
     if not is_numeric_dtype(values.dtype):
+        _check_spaces(values, where)
         return
     pairs = pd.DataFrame({"text": texts.str.strip(), "value": values}).dropna().drop_duplicates().sort_values(by="value", kind="stable")
     twice = pairs.loc[pairs["value"].duplicated(keep=False), "text"].tolist()
     if twice:
         what, also = ("one boolean", "") if is_bool_dtype(values.dtype) else ("one number", also)
         raise InputError(f"column {values.name!r} of {where} has {twice[0]!r} and {twice[1]!r}, {what}, expected one way to write it{also}")
+
+
+def _check_spaces(texts: pd.Series, where: str) -> None:
+    """Raise InputError for texts that differ in spaces at their ends alone: labels of one class, or names of one group, mistyped."""
+    found: dict[str, str] = {}
+    for text in texts.dropna().unique():
+        if isinstance(text, str) and (other := found.setdefault(text.strip(), text)) != text:
+            what = f"{other!r} and {text!r}, which differ in spaces alone"
+            raise InputError(f"column {texts.name!r} of {where} has {what}, expected one way to write it: take the spaces away")
 
 
 def read_texts(path: Path, names: Sequence[Any] | None = None) -> pd.DataFrame:
@@ -154,7 +163,7 @@ def _parsed(path: Path, **how: Any) -> pd.DataFrame:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", pd.errors.ParserWarning)
-            return pd.read_csv(path, sep=_separator(path), **how)
+            return pd.read_csv(path, sep=_separator(path), low_memory=False, **how)  # in parts, 1 may be a number here and a text there
     except pd.errors.ParserWarning:
         raise InputError(f"{where} has rows with more cells than the first line has names, expected as many") from None
     except (OSError, ValueError) as error:  # pandas' own errors of parsing, and UnicodeDecodeError, are ValueErrors

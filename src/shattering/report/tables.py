@@ -1,6 +1,7 @@
 """Stored runs → tables."""
 
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import fields
@@ -10,6 +11,7 @@ from typing import get_args
 
 import pandas as pd
 
+from shattering.data.catalog import DATASETS
 from shattering.identity.names import digest_of, is_object, label
 from shattering.randomization import Pixels
 from shattering.runs.spec import RunSpec
@@ -145,6 +147,7 @@ def summary_rows(runs: Iterable[Run]) -> list[dict]:
     is an object, whose hyperparameters no specification has.
     """
     rows = [_row(run) | _subject_of(run) for run in runs]
+    _call_alike(rows)
     _join_unfinished(rows)
     _join_folds(rows)
     _tell_data_apart(rows)
@@ -164,7 +167,7 @@ def _subject_of(run: Run) -> dict:
     else tells runs apart, and "n_cut", how many examples a fold has on both sides: no more are tested, however often folds repeat.
     """
     spec = run.spec
-    dataset, model = (_text(digest_of(name) if is_object(name) else name) for name in (spec.dataset, spec.model))
+    dataset, model = _text(_source(spec.dataset)), _text(digest_of(spec.model) if is_object(spec.model) else spec.model)
     setting = {name: getattr(spec, name) for name in ("n_train", "n_test", *_SETTING)}
     subject = json.dumps([dataset, model, spec.model_name, hyperparameters(run), setting])
     seeds = (spec.seed, spec.resolved_data_seed, spec.resolved_noise_seed)
@@ -172,10 +175,26 @@ def _subject_of(run: Run) -> dict:
         "fold": spec.fold,
         "n_test_asked": spec.n_test,
         "data": run.provenance.get("dataset_fingerprint"),
+        "is_content": is_object(spec.dataset),
         "given": is_object(spec.model),
         "n_cut": run.result.get("n_train", 0) + run.result.get("n_test", 0),
     }
     return {"subject": subject, "exactly": {"dataset": dataset, "model": model}, "seeds": seeds, **asked}
+
+
+def _source(dataset: str) -> str:
+    """Return what tells datasets apart: a name, the content of an object, whatever it was called, or the whole path of files."""
+    if is_object(dataset):
+        return digest_of(dataset)
+    return dataset if dataset in DATASETS else os.path.abspath(os.path.expanduser(dataset))
+
+
+def _call_alike(rows: list[dict]) -> None:
+    """Give a dataset that is an object one name, where runs that are done have several for the same content."""
+    called: dict[tuple[str, str], str] = {}
+    for row in rows:
+        if row["status"] == "done" and row["is_content"]:
+            row["dataset"] = called.setdefault((row["exactly"]["dataset"], row["setting"]), row["dataset"])
 
 
 def _join_unfinished(rows: list[dict]) -> None:

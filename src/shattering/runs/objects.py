@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from shattering.errors import InputError
-from shattering.identity.names import label
+from shattering.identity.names import digest_of, is_object, label
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -16,10 +16,12 @@ Objects = Mapping[str, Any]
 
 
 def find(name: str, objects: Objects | None) -> Any:
-    """Return the object of this name. Raises InputError if it is not among the objects."""
-    if objects is None or name not in objects:
+    """Return the object of this name, or one with its content and another label. Raises InputError if it is not among the objects."""
+    objects = objects or {}
+    same = (own for own in objects if own == name or (is_object(own) and digest_of(own) == digest_of(name)))
+    if (own := next(same, None)) is None:
         raise InputError(f"{label(name)} is an object that only the call that made this run had, expected it to be handed over again")
-    return objects[name]
+    return objects[own]
 
 
 def with_seed(model: BaseEstimator, seed: int) -> BaseEstimator:
