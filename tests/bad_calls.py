@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import (
@@ -18,6 +19,7 @@ from shattering import (
     grid,
     load_dataset,
     randomization_test,
+    randomize,
     run,
     sweep,
 )
@@ -49,6 +51,10 @@ def unknown(name: str, call: Callable, values: dict[str, tuple[str, tuple]]) -> 
     for argument, (more, bad) in values.items():
         for value in bad:
             yield f"{name}({argument}={value!r})", partial(call, **{argument: value}), f"unknown {argument} {value!r}; {more}"
+
+
+def noisy(randomization: object) -> object:
+    return randomize(load_dataset("digits", 20, 20), randomization)
 
 
 def checked(cls: type) -> Callable:
@@ -213,12 +219,24 @@ _DATA: list[Case] = [
         },
     ),
     ("load_dataset(n_train=99999)", lambda: load_dataset("digits", 99999), "n_train is 99999, expected 1…1297"),
+    (
+        "load_dataset(X, y)",
+        lambda: load_dataset(X, y),
+        "n_train is a ndarray, expected a number of examples; inputs and labels go together",
+    ),
+    ("load_dataset(Bunch)", lambda: load_dataset(load_iris()), "dataset is a Bunch, expected a name"),
+    ("load_dataset(Bunch), remedy", lambda: load_dataset(load_iris()), "or a torch or Hugging Face dataset: its (data, target)"),
+    *(
+        (f"randomize({bad!r})", partial(noisy, bad), f"randomization is {bad!r}, expected a Randomization, such as")
+        for bad in (1.0, "permuted-labels", None)
+    ),
     ("load_dataset('')", lambda: load_dataset(""), "dataset is '', expected a name or a path"),
     ("load_dataset('digit')", lambda: load_dataset("digit"), "unknown dataset 'digit'; did you mean 'digits'?"),
     *((f"load_dataset({bad!r})", partial(load_dataset, bad), "dataset is a") for bad in (5, None, [], {}, (1, 2, 3))),
 ]
 _RUNS: list[Case] = [
     ("grid(lables)", lambda: grid({"lables": [0]}), "unknown field of a sweep: 'lables'; did you mean 'labels'?"),
+    ("grid(epochs)", lambda: grid({"epochs": 5}), "or a parameter of the model, which goes into params (in a file: set)"),
     ("grid(5)", lambda: grid(5), f"axes is 5, expected {MAPPING}"),
     ("grid(params=5)", lambda: grid({}, 5), f"params is 5, expected {MAPPING}"),
     ("grid([])", lambda: grid({"seed": []}), "seed is an empty list, expected at least one value"),
@@ -226,8 +244,9 @@ _RUNS: list[Case] = [
     ("grid(['1'])", lambda: grid({"seed": ["1"]}), "seed is '1', expected a whole number"),
     ("grid(svm)", lambda: grid({"model": ["svm"]}), "unknown model 'svm'"),
     ("sweep(5)", lambda: sweep(5, Store("failing")), "specs has 5, expected a list of RunSpec and StudySpec"),
+    ("sweep({})", lambda: sweep({"labels": [0]}, Store("failing")), "expected a list of RunSpec and StudySpec, as grid makes one"),
     ("sweep(text)", lambda: sweep("digits", Store("failing")), "specs has 'd', expected a list of RunSpec and StudySpec"),
-    ("sweep(store)", lambda: sweep([SPEC], "runs"), "store is 'runs', expected a Store"),
+    ("sweep(store)", lambda: sweep([SPEC], "runs"), "store is 'runs', expected a Store, such as Store('runs')"),
     *wrong("sweep", swept, {"jobs": (COUNT + " or none", (0, -1, 1.5, "2", True))}),
     *unknown("sweep", swept, {"engine": ("known: local, ray", ("spark", 5))}),
     ("sweep(log=5)", lambda: swept(log=5), "log has 5, expected a name"),
@@ -237,7 +256,8 @@ _RUNS: list[Case] = [
         "unknown logger 'tensorbord'; did you mean 'tensorboard'? (known: mlflow, tensorboard, wandb)",
     ),
     ("run(5)", lambda: run(5, Store("failing")), "spec is 5, expected a RunSpec, a StudySpec or a PermutationsSpec"),
-    ("run(store)", lambda: run(SPEC, "runs"), "store is 'runs', expected a Store"),
+    ("run(store)", lambda: run(SPEC, "runs"), "store is 'runs', expected a Store, such as Store('runs')"),
+    ("shatter_point(store)", lambda: shatter_point(SPEC, "runs"), "store is 'runs', expected a Store, such as Store('runs')"),
     ("run(on_epoch)", lambda: run(SPEC, Store("failing"), on_epoch=5), "on_epoch is 5, expected a function or none"),
     ("run(log)", lambda: run(SPEC, Store("failing"), log=[5]), "log has 5, expected a name"),
     *(
@@ -289,6 +309,11 @@ _TESTS: list[Case] = [
     *unknown("randomization_test", tested, {"inputs": ("known: auto, images, table", ("pixels", 5)), "engine": ("", ("spark",))}),
     *unknown("randomization_test", tested, {"scoring": ("did you mean 'accuracy'?", ("accuarcy",))}),
     ("randomization_test(n_train=1)", lambda: tested(n_train=1), "n_train is 1, expected at least 2, an example of each class"),
+    (
+        "randomization_test(y='label')",
+        lambda: randomization_test(NEIGHBORS, X, "label"),
+        "y is 'label', expected one label an example; the name of a column of labels is target='label'",
+    ),
     ("randomization_test(store='')", lambda: tested(store=""), "store is '', expected a folder or a URL"),
     (
         "randomization_test(n_permutations=name)",
