@@ -4,17 +4,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+import torch
 from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import (
+    MEASURES,
+    Dataset,
     KernelInterpolatorClassifier,
     NetworkClassifier,
+    NetworkRegressor,
     RandomConvClassifier,
     Randomization,
     Ray,
     ReluInterpolatorClassifier,
     RunSpec,
+    Split,
     Store,
     grid,
     load_dataset,
@@ -63,6 +68,15 @@ def checked(cls: type) -> Callable:
 
 def fitted(cls: type) -> Callable:
     return lambda **params: cls(**params).fit(X, y)
+
+
+def small() -> NetworkClassifier:
+    return NetworkClassifier("mlp-1x2", epochs=1)
+
+
+def with_digits(method: str) -> object:
+    model = small() if method == "fit" else small().fit(X, y)
+    return getattr(model, method)(load_dataset("digits", 20, 20))
 
 
 def tested(**options) -> object:
@@ -156,6 +170,17 @@ _MODELS: list[Case] = [
         "augmentation crop is 'x', expected a number",
     ),
     ("NetworkClassifier(augmentation)", lambda: checked(NetworkClassifier)(augment={"crp": 1}), "unknown augmentation 'crp'; did you mean"),
+    *(
+        (f"NetworkClassifier.{name}(Dataset)", partial(with_digits, name), "X is a Dataset, expected one of its splits, such as data.train")
+        for name in ("fit", "predict", "score")
+    ),
+    ("NetworkClassifier.fit(test)", lambda: small().fit(X, y, test=(X, y)), "expected a Split, such as data.test, or none"),
+    (
+        "NetworkRegressor.fit(texts)",
+        lambda: NetworkRegressor().fit(X, np.array(["a"] * 20)),
+        "y has type <U1 and shape (20,), expected one",
+    ),
+    ("MEASURES(model)", lambda: MEASURES["distance"](small()), "fitted is a NetworkClassifier, expected a Fitted, as as_fitted"),
     *wrong(
         "KernelInterpolatorClassifier",
         fitted(KernelInterpolatorClassifier),
@@ -206,6 +231,14 @@ _MODELS: list[Case] = [
     ),
 ]
 _DATA: list[Case] = [
+    ("Split(array)", lambda: Split(X, y, ("a", "b")), "inputs are a ndarray, expected a tensor: dataset_from_arrays makes splits of"),
+    ("Split(labels)", lambda: Split(torch.zeros(2, 3), [0, 1], ("a", "b")), "labels are a list, expected a tensor"),
+    (
+        "Split(no classes)",
+        lambda: Split(torch.zeros(2, 3), torch.arange(2)),
+        "expected float64 and (2,) for a regression, as classes names",
+    ),
+    ("Dataset(X, y)", lambda: Dataset(X, y), "train is a ndarray, expected a Split: dataset_from_arrays makes a Dataset of arrays"),
     *wrong(
         "load_dataset",
         partial(load_dataset, "digits"),
