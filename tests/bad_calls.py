@@ -4,20 +4,27 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 import numpy as np
+import torch
+from sklearn.datasets import load_iris
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import (
+    MEASURES,
+    Dataset,
     KernelInterpolatorClassifier,
     NetworkClassifier,
+    NetworkRegressor,
     RandomConvClassifier,
     Randomization,
     Ray,
     ReluInterpolatorClassifier,
     RunSpec,
+    Split,
     Store,
     grid,
     load_dataset,
     randomization_test,
+    randomize,
     run,
     sweep,
 )
@@ -51,12 +58,25 @@ def unknown(name: str, call: Callable, values: dict[str, tuple[str, tuple]]) -> 
             yield f"{name}({argument}={value!r})", partial(call, **{argument: value}), f"unknown {argument} {value!r}; {more}"
 
 
+def noisy(randomization: object) -> object:
+    return randomize(load_dataset("digits", 20, 20), randomization)
+
+
 def checked(cls: type) -> Callable:
     return lambda **params: cls(**params).check_params()
 
 
 def fitted(cls: type) -> Callable:
     return lambda **params: cls(**params).fit(X, y)
+
+
+def small() -> NetworkClassifier:
+    return NetworkClassifier("mlp-1x2", epochs=1)
+
+
+def with_digits(method: str) -> object:
+    model = small() if method == "fit" else small().fit(X, y)
+    return getattr(model, method)(load_dataset("digits", 20, 20))
 
 
 def tested(**options) -> object:
@@ -150,6 +170,17 @@ _MODELS: list[Case] = [
         "augmentation crop is 'x', expected a number",
     ),
     ("NetworkClassifier(augmentation)", lambda: checked(NetworkClassifier)(augment={"crp": 1}), "unknown augmentation 'crp'; did you mean"),
+    *(
+        (f"NetworkClassifier.{name}(Dataset)", partial(with_digits, name), "X is a Dataset, expected one of its splits, such as data.train")
+        for name in ("fit", "predict", "score")
+    ),
+    ("NetworkClassifier.fit(test)", lambda: small().fit(X, y, test=(X, y)), "expected a Split, such as data.test, or none"),
+    (
+        "NetworkRegressor.fit(texts)",
+        lambda: NetworkRegressor().fit(X, np.array(["a"] * 20)),
+        "y has type <U1 and shape (20,), expected one",
+    ),
+    ("MEASURES(model)", lambda: MEASURES["distance"](small()), "fitted is a NetworkClassifier, expected a Fitted, as as_fitted"),
     *wrong(
         "KernelInterpolatorClassifier",
         fitted(KernelInterpolatorClassifier),
@@ -200,6 +231,14 @@ _MODELS: list[Case] = [
     ),
 ]
 _DATA: list[Case] = [
+    ("Split(array)", lambda: Split(X, y, ("a", "b")), "inputs are a ndarray, expected a tensor: dataset_from_arrays makes splits of"),
+    ("Split(labels)", lambda: Split(torch.zeros(2, 3), [0, 1], ("a", "b")), "labels are a list, expected a tensor"),
+    (
+        "Split(no classes)",
+        lambda: Split(torch.zeros(2, 3), torch.arange(2)),
+        "expected float64 and (2,) for a regression, as classes names",
+    ),
+    ("Dataset(X, y)", lambda: Dataset(X, y), "train is a ndarray, expected a Split: dataset_from_arrays makes a Dataset of arrays"),
     *wrong(
         "load_dataset",
         partial(load_dataset, "digits"),
@@ -213,12 +252,24 @@ _DATA: list[Case] = [
         },
     ),
     ("load_dataset(n_train=99999)", lambda: load_dataset("digits", 99999), "n_train is 99999, expected 1…1297"),
+    (
+        "load_dataset(X, y)",
+        lambda: load_dataset(X, y),
+        "n_train is a ndarray, expected a number of examples; inputs and labels go together",
+    ),
+    ("load_dataset(Bunch)", lambda: load_dataset(load_iris()), "dataset is a Bunch, expected a name"),
+    ("load_dataset(Bunch), remedy", lambda: load_dataset(load_iris()), "or a torch or Hugging Face dataset: its (data, target)"),
+    *(
+        (f"randomize({bad!r})", partial(noisy, bad), f"randomization is {bad!r}, expected a Randomization, such as")
+        for bad in (1.0, "permuted-labels", None)
+    ),
     ("load_dataset('')", lambda: load_dataset(""), "dataset is '', expected a name or a path"),
     ("load_dataset('digit')", lambda: load_dataset("digit"), "unknown dataset 'digit'; did you mean 'digits'?"),
     *((f"load_dataset({bad!r})", partial(load_dataset, bad), "dataset is a") for bad in (5, None, [], {}, (1, 2, 3))),
 ]
 _RUNS: list[Case] = [
     ("grid(lables)", lambda: grid({"lables": [0]}), "unknown field of a sweep: 'lables'; did you mean 'labels'?"),
+    ("grid(epochs)", lambda: grid({"epochs": 5}), "or a parameter of the model, which goes into params (in a file: set)"),
     ("grid(5)", lambda: grid(5), f"axes is 5, expected {MAPPING}"),
     ("grid(params=5)", lambda: grid({}, 5), f"params is 5, expected {MAPPING}"),
     ("grid([])", lambda: grid({"seed": []}), "seed is an empty list, expected at least one value"),
@@ -226,8 +277,9 @@ _RUNS: list[Case] = [
     ("grid(['1'])", lambda: grid({"seed": ["1"]}), "seed is '1', expected a whole number"),
     ("grid(svm)", lambda: grid({"model": ["svm"]}), "unknown model 'svm'"),
     ("sweep(5)", lambda: sweep(5, Store("failing")), "specs has 5, expected a list of RunSpec and StudySpec"),
+    ("sweep({})", lambda: sweep({"labels": [0]}, Store("failing")), "expected a list of RunSpec and StudySpec, as grid makes one"),
     ("sweep(text)", lambda: sweep("digits", Store("failing")), "specs has 'd', expected a list of RunSpec and StudySpec"),
-    ("sweep(store)", lambda: sweep([SPEC], "runs"), "store is 'runs', expected a Store"),
+    ("sweep(store)", lambda: sweep([SPEC], "runs"), "store is 'runs', expected a Store, such as Store('runs')"),
     *wrong("sweep", swept, {"jobs": (COUNT + " or none", (0, -1, 1.5, "2", True))}),
     *unknown("sweep", swept, {"engine": ("known: local, ray", ("spark", 5))}),
     ("sweep(log=5)", lambda: swept(log=5), "log has 5, expected a name"),
@@ -237,7 +289,8 @@ _RUNS: list[Case] = [
         "unknown logger 'tensorbord'; did you mean 'tensorboard'? (known: mlflow, tensorboard, wandb)",
     ),
     ("run(5)", lambda: run(5, Store("failing")), "spec is 5, expected a RunSpec, a StudySpec or a PermutationsSpec"),
-    ("run(store)", lambda: run(SPEC, "runs"), "store is 'runs', expected a Store"),
+    ("run(store)", lambda: run(SPEC, "runs"), "store is 'runs', expected a Store, such as Store('runs')"),
+    ("shatter_point(store)", lambda: shatter_point(SPEC, "runs"), "store is 'runs', expected a Store, such as Store('runs')"),
     ("run(on_epoch)", lambda: run(SPEC, Store("failing"), on_epoch=5), "on_epoch is 5, expected a function or none"),
     ("run(log)", lambda: run(SPEC, Store("failing"), log=[5]), "log has 5, expected a name"),
     *(
@@ -289,6 +342,11 @@ _TESTS: list[Case] = [
     *unknown("randomization_test", tested, {"inputs": ("known: auto, images, table", ("pixels", 5)), "engine": ("", ("spark",))}),
     *unknown("randomization_test", tested, {"scoring": ("did you mean 'accuracy'?", ("accuarcy",))}),
     ("randomization_test(n_train=1)", lambda: tested(n_train=1), "n_train is 1, expected at least 2, an example of each class"),
+    (
+        "randomization_test(y='label')",
+        lambda: randomization_test(NEIGHBORS, X, "label"),
+        "y is 'label', expected one label an example; the name of a column of labels is target='label'",
+    ),
     ("randomization_test(store='')", lambda: tested(store=""), "store is '', expected a folder or a URL"),
     (
         "randomization_test(n_permutations=name)",

@@ -4,6 +4,7 @@ import json
 import re
 import shlex
 from pathlib import Path
+from pydoc import locate
 
 import numpy as np
 import pytest
@@ -184,6 +185,13 @@ def test_links_lead_to_pages_and_headings():
                 assert anchor in [slug(heading) for heading in re.findall(r"^#+ (.*)$", path.read_text(), flags=re.M)], (
                     f"{page.name}: #{anchor}"
                 )
+
+
+def test_names_of_the_package_in_docstrings_and_pages_exist():
+    for path in [*PAGES, *sorted((ROOT / "src").rglob("*.py"))]:
+        for name in re.findall(r"`(shattering(?:\.\w+)+)`", path.read_text()):
+            if name != "shattering.run_id":  # a tag of MLflow's
+                assert locate(name) is not None, f"{path.relative_to(ROOT)}: {name}"
 
 
 def test_the_table_of_randomizations_names_all_of_them():

@@ -19,7 +19,7 @@ import numpy as np
 from shattering import seeds
 from shattering.brief import Brief
 from shattering.data.exchange import Exchange, ExchangeFunction, exchanged_order, permuted_by, shown_exchange
-from shattering.errors import InputError, a_type
+from shattering.errors import InputError, a_type, shown
 from shattering.identity.names import is_object
 from shattering.parameters import Limit, Range, check_fields
 
@@ -426,7 +426,7 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0, fun
         function: what `randomization.exchange` names, if that is a function.
 
     Raises:
-        InputError: for what is no Dataset, and a randomization that its inputs or labels do not allow.
+        InputError: for what is no Dataset, for what is no Randomization, and for one that its inputs or labels do not allow.
 
     Example:
         >>> from shattering import load_dataset
@@ -439,6 +439,8 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0, fun
 
     if not isinstance(dataset, Dataset):
         raise InputError(f"dataset is {a_type(dataset)}, expected a Dataset: load_dataset of it")
+    if not isinstance(randomization, Randomization):
+        raise InputError(f"randomization is {shown(randomization)}, expected a Randomization, such as Randomization(labels=1.0)")
     r, train, test = randomization, dataset.train, dataset.test
     drawn = r.pixels == "gaussian" and "gaussian" in AXES[train.kind]
     moments = Moments.of(train.inputs) if drawn else Moments(_shape(train), np.zeros(1), np.zeros(1))

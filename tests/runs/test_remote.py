@@ -153,6 +153,8 @@ def test_bad_urls(on_machine, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["fsspec.registry"], "get_filesystem_class", missing)
     with pytest.raises(InputError, match=r'needs a package that is not installed \(Install s3fs.*pip install "shattering\[cloud\]"'):
         Store("s3://bucket/runs")
+    with pytest.raises(InputError, match=r"needs a package that is not installed \(Install s3fs to access S3\)$"):
+        Store("abfs://bucket/runs")  # the extra has no package for it
 
 
 def test_keys_that_lead_out_of_the_mirror_are_refused(tmp_path, monkeypatch):

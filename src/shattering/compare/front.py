@@ -30,7 +30,7 @@ from shattering.data.hub import is_stream
 from shattering.data.kinds import Kind
 from shattering.data.load import load_dataset, takes_targets
 from shattering.data.split import Split
-from shattering.errors import InputError, unknown
+from shattering.errors import InputError, shown, unknown
 from shattering.identity.digest import identify, tell
 from shattering.identity.files import read_once
 from shattering.identity.names import name_of
@@ -157,6 +157,8 @@ def randomization_test(
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
     _check_no_metric(scoring)
     name, estimator, params = as_model(model, hyperparameters, inputs, start)
+    if isinstance(y, str):
+        raise InputError(f"y is {shown(y)}, expected one label an example; the name of a column of labels is target={shown(y)}")
     if y is not None:
         data = (data, y)
     said: dict[str, Any] = {"kind": kind, "target": target, "targets": targets, "groups": groups}

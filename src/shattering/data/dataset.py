@@ -52,6 +52,9 @@ class Dataset:
         if not self.variant:
             object.__setattr__(self, "variant", self.name)
         train, test = self.train, self.test
+        for name, split in (("train", train), ("test", test)):
+            if not isinstance(split, Split):
+                raise InputError(f"{name} is {a_type(split)}, expected a Split: dataset_from_arrays makes a Dataset of arrays")
         if train.kind != test.kind or isinstance(train.inputs, Rows) != isinstance(test.inputs, Rows):
             raise InputError(f"test inputs are {test.kind}, expected {train.kind} as in the train split, of the same type")
         _check_same_columns(train.inputs, test.inputs)

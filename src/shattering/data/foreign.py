@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from sklearn.utils import Bunch
 
 from shattering.data.channels import channels_first
 from shattering.data.kinds import Kind
@@ -23,7 +24,9 @@ def is_torch(source: object) -> bool:
 
 
 def instead(source: object) -> str:
-    """Say what to give in place of a loader or a stream of torch; or nothing."""
+    """Say what to give in place of a loader or a stream of torch, or of what scikit-learn's loaders return; or nothing."""
+    if isinstance(source, Bunch):
+        return ": its (data, target)"
     if isinstance(source, torch.utils.data.DataLoader):
         return ": the dataset of the DataLoader"
     return ": lists of the inputs and labels of the IterableDataset" if isinstance(source, torch.utils.data.IterableDataset) else ""

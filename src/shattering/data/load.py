@@ -114,6 +114,8 @@ def load_dataset(
         (100, (1, 8, 8))
     """
     names = ("n_train", "n_test", "seed", "n_validation", "hold_out", "image_size", "skip_corrupt")
+    if hasattr(n_train, "__len__") and not isinstance(source, (str, Path)):
+        raise InputError(f"n_train is {a_type(n_train)}, expected a number of examples; inputs and labels go together, as (X, y)")
     check_arguments(load_dataset, locals(), *names, "progress")
     if isinstance(source, str) and not source:
         raise InputError("dataset is '', expected a name or a path")

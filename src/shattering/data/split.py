@@ -63,6 +63,7 @@ class Split:
     names: np.ndarray | None = None
 
     def __post_init__(self):
+        _check_types(self)
         if self.ids is None:
             object.__setattr__(self, "ids", torch.arange(len(self.labels)))
         if self.true_labels is None:
@@ -193,6 +194,15 @@ def default_kind(inputs: Any) -> Kind:
     return by_axes.get(inputs.ndim, "opaque")
 
 
+def _check_types(split: Split) -> None:
+    """Raise InputError for arrays and lists in place of tensors."""
+    taken = {"inputs": (torch.Tensor, ImagesOnDisk, Rows), "labels": (torch.Tensor,)}
+    for name, types in taken.items():
+        value = getattr(split, name)
+        if not isinstance(value, types):
+            raise InputError(f"{name} are {a_type(value)}, expected a tensor: dataset_from_arrays makes splits of arrays and lists")
+
+
 def _check_inputs(split: Split) -> None:
     inputs, kind = split.inputs, split.kind
     if kind not in get_args(Kind):
@@ -236,7 +246,8 @@ def _check_labels(split: Split) -> None:
         tensor, expected = getattr(split, name), kind if "labels" in name else torch.int64
         if tensor.dtype != expected or tuple(tensor.shape) != (n,):
             said = f"{name} have type {tensor.dtype} and shape {tuple(tensor.shape)}"
-            raise InputError(f"{said}, expected {str(expected).removeprefix('torch.')} and ({n},)")
+            remedy = " for a regression, as classes names none" if split.is_regression and name == "labels" else ""
+            raise InputError(f"{said}, expected {str(expected).removeprefix('torch.')} and ({n},){remedy}")
     if split.names is not None and split.names.shape != (n,):
         raise InputError(f"names have shape {split.names.shape}, expected ({n},)")
     if split.is_regression:

@@ -17,7 +17,7 @@ from shattering.randomization import Randomization
 from shattering.report.charts import SIZE, Chart, log_axis, names_of, reference, series, share_axis
 from shattering.runs.execute import run
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Store
+from shattering.runs.store import A_STORE, Store
 from shattering.runs.stored import Run
 from shattering.system.progress import Progress
 
@@ -133,7 +133,7 @@ def shatter_point(
         200
     """
     check("spec", spec, RunSpec)
-    check("store", store, Store)
+    check("store", store, A_STORE)
     check("accuracy", accuracy, Annotated[float, Range(0, 1, above=True)])
     for name, value in {"n_min": n_min, "steps": steps, "n_seeds": n_seeds}.items():
         check(name, value, Count)

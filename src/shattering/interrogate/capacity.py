@@ -79,8 +79,9 @@ def bits_of_labels(fitted: Fitted) -> float:
 def shatter_points(table: pd.DataFrame) -> pd.Series:
     """Return for each run the largest number of random labels that its cell has fitted in this population; NaN where none was.
 
-    A lower bound of the shatter point (the largest n whose random labels a model fits, see `shattering.find_shatter_point`): a population
-    looks no further than the n of its natural runs. All runs of a cell have the same value, whatever labels they were trained on.
+    A lower bound of the shatter point (the largest n whose random labels a model fits, which
+    `shattering.experiments.shatter_point.shatter_point` searches for): a population looks no further than the n of
+    its natural runs. All runs of a cell have the same value, whatever labels they were trained on.
 
     Args:
         table: see `shattering.interrogate.table.runs_table`; untrained runs have no shatter point.

@@ -63,6 +63,7 @@ def find_model(name: str) -> BaseEstimator:
     """Return a new unfitted model by its name in `MODELS`. Raises InputError for another name."""
     if not isinstance(name, str) or name not in MODELS:
         if isinstance(name, str) and is_network(name):
-            raise UnknownName(f"{name!r} is a network, expected the model 'network' with it as parameter: --set network={name}")
+            how = f"--set network={name}, in Python params={{'network': {name!r}}}"
+            raise UnknownName(f"{name!r} is a network, expected the model 'network' with it as parameter: {how}")
         raise unknown("model", name, MODELS)
     return clone(MODELS[name])  # type: ignore[return-value]  # the stub also covers what clone makes of containers

@@ -25,7 +25,7 @@ from shattering.learners.train.epoch import Strategy
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import Outputs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.trained import TrainedNetwork, check_no_labels_beside
+from shattering.learners.trained import TrainedNetwork, check_examples
 from shattering.parameters import Count, Natural, NotNegative, Share
 
 
@@ -282,7 +282,7 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return the accuracy in 0…1 on a Split, or on images with labels y."""
-        check_no_labels_beside(X, y)
+        check_examples(X, y)
         return super().score(X, X.y if isinstance(X, Split) else y, sample_weight)
 
     def prepared(self, X, y=None) -> Examples:
@@ -295,7 +295,7 @@ class NetworkClassifier(ClassifierMixin, TrainedNetwork):
         Raises:
             InputError: for images of another shape than in `fit`, labels that are not in `classes_`, and labels y beside a Split.
         """
-        check_no_labels_beside(X, y)
+        check_examples(X, y)
         if isinstance(X, Split):
             labels = self._evaluated_labels(X, "")
             return replace(self._unlabelled(X), labels=labels.to(self.device_))

@@ -19,7 +19,7 @@ from shattering.learners.train.autocast import Precision
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import NumberOutputs, Outputs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.trained import TrainedNetwork, check_no_labels_beside
+from shattering.learners.trained import TrainedNetwork, check_examples
 from shattering.parameters import Count, Natural, NotNegative, Share
 
 
@@ -141,7 +141,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
 
     def score(self, X, y=None, sample_weight=None) -> float:
         """Return R² on a Split, or on inputs with targets y."""
-        check_no_labels_beside(X, y)
+        check_examples(X, y)
         return super().score(X, X.y if isinstance(X, Split) else y, sample_weight)
 
     def _in_unit(self, outputs: torch.Tensor) -> np.ndarray:
@@ -175,7 +175,8 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         if targets.ndim == 2 and np.shape(y)[1:] == (1,):
             targets = targets.reshape(-1)
         if targets.ndim != 1 or not len(targets) or not np.isfinite(targets).all():
-            raise InputError(f"y has shape {np.shape(y)}, expected one finite number for each example")
+            kind = getattr(y, "dtype", type(y).__name__)
+            raise InputError(f"y has type {kind} and shape {np.shape(y)}, expected one finite number for each example")
         return self._trained_on(torch.from_numpy(targets))
 
     def _trained_on(self, targets: torch.Tensor) -> torch.Tensor:

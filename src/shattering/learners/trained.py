@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -20,6 +20,7 @@ from shattering import networks, seeds
 from shattering.data.arrays import as_images
 from shattering.data.augment import strengths
 from shattering.data.channels import A_SPLIT
+from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.rows import Rows, as_tokens
@@ -177,6 +178,8 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         """
         self.check_params()
         check("progress", progress, bool | None)
+        for name, split in {"test": test, "validation": validation}.items():
+            check(name, split, Annotated[Split | None, "a Split, such as data.test, or none"])
         inputs, labels = self._training_data(X, y)
         seed = _as_seed(self.random_state)
         watched = [split.inputs for split in (test, validation) if split]
@@ -293,7 +296,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
 
     def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
         """Return raw inputs, and what is trained on the labels; set what is known of both (and n_features_in_ for tables)."""
-        check_no_labels_beside(X, y)
+        check_examples(X, y)
         if isinstance(X, Split):
             labels = self._labels_of_split(X)
             self._kind, self._is_ragged = X.kind, X.kind == "tokens" and isinstance(X.inputs, Rows)
@@ -337,6 +340,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
 
     def _unlabelled(self, X) -> Examples:
         check_is_fitted(self)
+        check_examples(X)
         shape = self._preprocessing.raw_shape
         inputs = self._numbers(X, shape[-1]) if isinstance(X, Split) else self._input_arrays(X)
         if not self._has_shape(inputs):
@@ -518,8 +522,10 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         raise NotImplementedError
 
 
-def check_no_labels_beside(X: Any, y: Any) -> None:
-    """Raise InputError for labels y that are given beside a Split."""
+def check_examples(X: Any, y: Any = None) -> None:
+    """Raise InputError for a Dataset in place of one of its splits, and for labels y that are given beside a Split."""
+    if isinstance(X, Dataset):
+        raise InputError("X is a Dataset, expected one of its splits, such as data.train, or arrays")
     if isinstance(X, Split) and y is not None:
         remedy = "dataclasses.replace(split, labels=…) makes a Split with others"
         raise InputError(f"y is {a_type(y)} beside a Split, which has labels of its own, expected none: {remedy}")

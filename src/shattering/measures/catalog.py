@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Literal
 
 from shattering.brief import Brief
+from shattering.errors import InputError, a_type
 
 if TYPE_CHECKING:
     from shattering.measures.fitted import Fitted
@@ -50,7 +51,11 @@ class Measure(Brief):
     version: int = 1
 
     def __call__(self, fitted: "Fitted") -> float:
-        """Return the value for a network. Raises `NotComputable`, with the reason, where there is none."""
+        """Return the value for a network. Raises `NotComputable`, with the reason, where there is none; InputError for no `Fitted`."""
+        from shattering.measures.fitted import Fitted
+
+        if not isinstance(fitted, Fitted):
+            raise InputError(f"fitted is {a_type(fitted)}, expected a Fitted, as as_fitted(model, data) makes one; measure takes models")
         module, _, function = self.at.partition(":")
         return getattr(import_module(f"shattering.measures.{module}"), function)(fitted)
 

@@ -32,7 +32,7 @@ from shattering.runs.permuted import CHECKPOINT, compute
 from shattering.runs.provenance import provenance
 from shattering.runs.scoring import predictions
 from shattering.runs.spec import RunSpec
-from shattering.runs.store import Store, write_json
+from shattering.runs.store import A_STORE, Store, write_json
 from shattering.runs.stored import Run, S, check_readable
 from shattering.runs.study import StudySpec
 from shattering.system import signals
@@ -80,12 +80,13 @@ def run(
 
     Example:
         >>> from shattering import RunSpec, Store, run
-        >>> done = run(RunSpec("digits", n_train=100, params={"epochs": 1}), Store("runs"))  # doctest: +SKIP
-        >>> done.result["train_accuracy"]  # doctest: +SKIP
-        0.31
+        >>> done = run(RunSpec("digits", n_train=100, model="nearest-neighbors", params={"n_neighbors": 1}), Store("runs"))
+        >>> done.result["train_accuracy"]
+        1.0
     """
     check("spec", spec, RunSpec | StudySpec | PermutationsSpec)
-    check_arguments(run, locals(), "store", "on_epoch", "progress")
+    check("store", store, A_STORE)
+    check_arguments(run, locals(), "on_epoch", "progress")
     loggers = open_loggers(log)
     with joined() as ranks:
         if ranks.rank:

@@ -39,7 +39,7 @@ def grid(axes: Mapping[str, object], params: Mapping[str, object] | None = None)
     check("params", params, Mapping[str, object] | None)
     for name in axes:
         if name not in _TYPES:
-            raise unknown("field of a sweep:", name, [*_TYPES, "set"])
+            raise unknown("field of a sweep:", name, [*_TYPES, "set"], "a parameter of the model, which goes into params (in a file: set)")
     lists = {name: _listed(name, value) for name, value in axes.items()}
     settings = {name: _values(name, value) for name, value in (params or {}).items()}
     models = lists.get("model", [RunSpec.model])

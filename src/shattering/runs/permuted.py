@@ -130,9 +130,11 @@ def scores_of(run: Run[PermutationsSpec]) -> list[dict]:
     Each has seed, score (None for a fit that failed), fit_seconds and error.
 
     Example:
-        >>> from shattering import Store
-        >>> [len(scores_of(run)) for run in Store("runs").runs() if isinstance(run.spec, PermutationsSpec)]  # doctest: +SKIP
-        [20]
+        >>> from shattering import Store, randomization_test
+        >>> data = {"data": "digits", "n_train": 100, "randomizations": ["permuted-labels"]}
+        >>> test = randomization_test("nearest-neighbors", **data, store="runs")
+        >>> [len(scores_of(run)) for run in Store("runs").everything() if isinstance(run.spec, PermutationsSpec)]
+        [16]
     """
     if run.status == "done":
         table = run.table

@@ -22,6 +22,7 @@ _WHEN_ASKED = ("model.safetensors", _CHECKPOINT)  # not mirrored with the rest
 _ORIGIN = ".origin"  # in a mirror: the URL of what it mirrors
 _INCOMING = ".incoming-"  # in a mirror: folders of files that are being downloaded
 _OURS = (_ORIGIN, _INCOMING)
+_OF_THE_EXTRA = ("s3", "s3a", "gs", "gcs")  # protocols whose packages the extra `cloud` installs
 
 Listing = Mapping[str, set[str]]  # folder → names of its files
 
@@ -243,7 +244,8 @@ def _open(url: str) -> tuple[Any, str]:
         get_filesystem_class(protocol)
         files, path = url_to_fs(url, **({"auto_mkdir": True} if protocol in ("file", "local") else {}))
     except ImportError as error:
-        raise InputError(f'store {url} needs a package that is not installed ({error}): pip install "shattering[cloud]"') from None
+        remedy = ': pip install "shattering[cloud]"' if protocol in _OF_THE_EXTRA else ""
+        raise InputError(f"store {url} needs a package that is not installed ({reason(error)}){remedy}") from None
     except ValueError as error:
         raise InputError(
             f"store {url} has no protocol that fsspec knows, expected s3://BUCKET/PREFIX, gs://… or a folder: {error}"

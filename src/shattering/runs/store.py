@@ -378,6 +378,7 @@ def _same_data(one: Found, other: Found) -> bool:
     return len(told - {None}) < 2
 
 
+A_STORE = Annotated[Store, "a Store, such as Store('runs')"]
 Runs = Store | str | Path | Iterable[Found]  # a store, its folder or URL, or runs
 
 

@@ -18,7 +18,7 @@ from shattering.runs.loggers import Log, logger_names
 from shattering.runs.objects import Objects
 from shattering.runs.on_ray import Ray, ray_workers
 from shattering.runs.overview import Overview, line
-from shattering.runs.store import Store
+from shattering.runs.store import A_STORE, Store
 from shattering.runs.stored import UNREADABLE, Run, S
 from shattering.runs.workers import Ended, Worker, Workers
 from shattering.system.machine import launched
@@ -75,11 +75,11 @@ def sweep(
     parameters.check("progress", progress, bool | None)
     parameters.check("seconds", seconds, parameters.Positive | None)
     deadline = time.monotonic() + (math.inf if seconds is None else seconds)
-    parameters.check("store", store, Store)
+    parameters.check("store", store, A_STORE)
     specs = list(specs) if isinstance(specs, Iterable) else [specs]
     for spec in specs:
         if not isinstance(spec, Spec):
-            raise InputError(f"specs has {shown(spec)}, expected a list of RunSpec and StudySpec")
+            raise InputError(f"specs has {shown(spec)}, expected a list of RunSpec and StudySpec, as grid makes one")
     names = logger_names(log)
     unique = {spec.run_id: spec for spec in specs}
     store.refresh()
