@@ -34,6 +34,7 @@ from shattering.identity.files import read_once
 from shattering.identity.names import name_of
 from shattering.learners.adapt import Inputs, as_model, for_numbers, tracked
 from shattering.learners.factories import OfInstance, Start
+from shattering.learners.others import check_callbacks
 from shattering.learners.predictions import kind_of_model
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, check_arguments
@@ -155,6 +156,8 @@ def randomization_test(
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
     _check_no_metric(scoring)
     name, estimator, params = as_model(model, hyperparameters, inputs, start)
+    jobs = jobs or (1 if engine == "local" else None)
+    check_callbacks(estimator, jobs)
     if y is not None:
         data = (data, y)
     said: dict[str, Any] = {"kind": kind, "target": target, "targets": targets, "groups": groups}
@@ -200,7 +203,6 @@ def randomization_test(
         store = folder.path
     try:
         where = store if isinstance(store, Store) else Store(store)
-        jobs = jobs or (1 if engine == "local" else None)
         execution = Execution(plan, where, by_name, jobs, clock, progress, log, engine, stop_after)
         execution.execute()
         order = execution.plan.order()
