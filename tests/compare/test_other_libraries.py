@@ -175,6 +175,17 @@ def test_skorchs_binary_classifiers_get_labels_as_they_compare_them():
     assert test.original.train_score > 0.9
 
 
+@pytest.mark.parametrize("model", [XGBClassifier(n_estimators=3), nn.LazyLinear], ids=["xgboost", "network"])
+def test_a_score_of_probabilities_has_a_zero_refit_test_whoever_fits(model):
+    X = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
+    y = np.where(X[:, 0] > 0, "sick", "healthy")
+    made = model if isinstance(model, XGBClassifier) else lambda shape, k: model(k)
+    how = {} if isinstance(model, XGBClassifier) else {"hyperparameters": {"epochs": 2}}
+    test = randomization_test(made, X, y, scoring="roc_auc", randomizations=["permuted-labels"], n_permutations=1, **how)
+    assert test.zero_refit is not None
+    assert test.zero_refit.score == pytest.approx(test.original.test_score)
+
+
 def test_a_net_of_float32_is_told_of_a_table_of_whole_numbers():
     from shattering import dataset_from_arrays
 

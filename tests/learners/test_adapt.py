@@ -6,11 +6,15 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.ensemble import StackingClassifier
+from sklearn.feature_selection import SelectFromModel
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
+from sklearn.multioutput import ClassifierChain, MultiOutputClassifier
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import SVC
 from torch import nn
 
 from shattering.data.arrays import dataset_from_arrays
@@ -294,6 +298,14 @@ class Bare:
         (of_arrays, {}, "training function of_arrays takes X, y, seed; expected a split first"),
         (FrozenEstimator(KNeighborsClassifier()), {}, r"model is a FrozenEstimator, which .* the estimator that it holds \(KNeighbors"),
         (make_pipeline(FrozenEstimator(StandardScaler()), KNeighborsClassifier()), {}, "model Pipeline has a FrozenEstimator at frozen"),
+        (StackingClassifier([("a", KNeighborsClassifier())], cv="prefit"), {}, "model StackingClassifier has cv='prefit': what is fitted"),
+        (
+            make_pipeline(SelectFromModel(LogisticRegression(), prefit=True), SVC()),
+            {},
+            "model Pipeline has SelectFromModel with prefit=True",
+        ),
+        (MultiOutputClassifier(LogisticRegression()), {}, "model MultiOutputClassifier takes several labels an example, expected"),
+        (ClassifierChain(LogisticRegression()), {}, "model ClassifierChain takes several labels an example, expected the classifier"),
         (StandardScaler(), {}, "model StandardScaler is a transformer, expected a classifier"),
     ],
 )

@@ -7,21 +7,27 @@ import pandas as pd
 import pytest
 import torch
 from catboost import CatBoostClassifier
-from sklearn.base import BaseEstimator
+from lightgbm import LGBMClassifier
+from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
-from sklearn.metrics import get_scorer
-from sklearn.model_selection import GridSearchCV
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.ensemble import VotingClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import get_scorer, log_loss, roc_auc_score
+from sklearn.model_selection import FixedThresholdClassifier, GridSearchCV
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from sklearn.semi_supervised import LabelSpreading, SelfTrainingClassifier
 from skorch import NeuralNetBinaryClassifier, NeuralNetClassifier, NeuralNetRegressor
+from skorch.callbacks import Checkpoint, EarlyStopping, LoadInitState
 from torch import nn
 from xgboost import XGBClassifier
 
 from shattering import InputError, dataset_from_arrays
 from shattering.learners.adapt import as_model
 from shattering.learners.on_splits import fit_split, predict_proba_split, predict_split, score_split
+from shattering.learners.others import check_callbacks
 from shattering.learners.own import record_of
 from shattering.runs.objects import with_seed
 
@@ -119,6 +125,70 @@ def test_inputs_that_a_net_of_skorch_does_not_take_name_a_remedy():
         make_pipeline(StandardScaler(), FunctionTransformer(np.float32), NET), dataset_from_arrays(whole, LABELS, whole, LABELS).train
     )
     assert fitted.predict(whole).shape == (60,)
+
+
+class Flat(nn.Linear):
+    def forward(self, x):
+        return super().forward(x)[:, 0]
+
+
+def test_the_outputs_of_a_regressor_of_skorchs_are_never_compared_with_all_targets():
+    y = X.astype(np.float64) @ [1.0, 2.0, 0.0, 0.0]
+    split = dataset_from_arrays(X, y, X, y).train
+    flat = clone(REGRESSOR).set_params(module=Flat)
+    for model in (flat, make_pipeline(StandardScaler(), flat), TransformedTargetRegressor(flat, transformer=StandardScaler())):
+        with pytest.raises(
+            InputError, match=r"Using a target size \(torch.Size\(\[60, 1\]\)\) .* expected a forward that returns a column"
+        ):
+            fit_split(as_model(model)[1], split)
+
+
+def test_what_a_library_cannot_do_without_validation_data_names_a_remedy():
+    split = dataset_from_arrays(X, LABELS, X, LABELS).train
+    cases = [
+        (clone(BOOSTED).set_params(early_stopping_rounds=3), "expected it without early_stopping_rounds, or an estimator of your own"),
+        (LGBMClassifier(early_stopping_round=3, verbose=-1), "expected it without early_stopping_round, or an estimator of your own"),
+        (clone(NET).set_params(callbacks=[EarlyStopping()]), "expected a callback of the training loss where train_split is None"),
+    ]
+    for model, message in cases:
+        for nested in (model, make_pipeline(StandardScaler(), model)):
+            with pytest.raises(InputError, match=message):
+                fit_split(as_model(nested)[1], split)
+
+
+@pytest.mark.parametrize("model", [BOOSTED, NET, BINARY], ids=lambda model: type(model).__name__)
+@pytest.mark.parametrize("scoring", ["roc_auc", "neg_log_loss"])
+def test_scorers_of_probabilities_take_models_that_get_codes(model, scoring):
+    split = dataset_from_arrays(X, LABELS, X, LABELS).train
+    fitted = fit_split(as_model(model)[1], split)
+    p = fitted.predict_proba(split)[:, 1]
+    expected = roc_auc_score(LABELS, p) if scoring == "roc_auc" else -log_loss(LABELS, p)
+    assert score_split(get_scorer(scoring), fitted, split, split.labels) == pytest.approx(expected)
+
+
+def test_parameters_by_labels_are_refused_where_the_model_gets_numbers_in_their_place():
+    weighted = VotingClassifier([("one", BOOSTED), ("other", LogisticRegression(class_weight={1: 50}))], voting="soft")
+    ones = dataset_from_arrays(X, 1 + (X[:, 0] > 0), X, 1 + (X[:, 0] > 0)).train
+    with pytest.raises(InputError, match=r"class_weight of LogisticRegression is \{1: 50\}, by your labels, and XGBClassifier beside it"):
+        fit_split(weighted, ones)
+    fit_split(weighted, dataset_from_arrays(X, (X[:, 0] > 0).astype(int), X, (X[:, 0] > 0).astype(int)).train)
+    texts = dataset_from_arrays(X, LABELS, X, LABELS).train
+    fit_split(weighted, texts)  # whose class 1 is meant
+    with pytest.raises(InputError, match="pos_label of FixedThresholdClassifier is 'yes', by your labels"):
+        fit_split(FixedThresholdClassifier(BOOSTED, pos_label="yes"), texts)
+
+
+def test_callbacks_by_which_fits_would_share_weights_are_refused(tmp_path):
+    saved = Checkpoint(dirname=tmp_path, load_best=True)
+    for callbacks in ([saved, LoadInitState(saved)], [("first", LoadInitState(saved))]):
+        net = clone(NET).set_params(callbacks=callbacks)
+        for model in (net, make_pipeline(net)):
+            with pytest.raises(InputError, match="NeuralNetClassifier has the callback LoadInitState"):
+                as_model(model)
+    model = as_model(clone(NET).set_params(callbacks=[saved]))[1]
+    check_callbacks(model, 1)
+    with pytest.raises(InputError, match="jobs is 2 beside the callback Checkpoint of NeuralNetClassifier"):
+        check_callbacks(model, 2)
 
 
 def test_labels_of_minus_one_are_refused_for_models_that_take_them_for_missing():

@@ -8,6 +8,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
+from skorch import NeuralNetClassifier
+from torch import nn
 
 from shattering.errors import InputError
 from shattering.learners import MODELS, NetworkClassifier, build_model
@@ -95,6 +97,18 @@ def test_values_that_are_none_of_the_parameters():
     with pytest.raises(InputError, match="random_state is 3, expected none: the seed of the run gives it"):
         build_model("network", {"random_state": 3}, 0)
     assert settled(SVC(), {"kernel": len}, "it") == {"kernel": len}
+
+
+def test_parameters_that_a_net_of_skorch_hands_on_are_known_though_it_lists_none_of_them():
+    net = NeuralNetClassifier(nn.Linear)
+    given = {"module__out_features": 3, "optimizer__momentum": 0.9}
+    assert settled(net, given, "it") == given
+    assert settled(net, {"module__out_features": Typed("3")}, "it") == {"module__out_features": 3}
+    nested = {f"neuralnetclassifier__{name}": value for name, value in given.items()}
+    assert settled(make_pipeline(StandardScaler(), net), nested, "it") == nested
+    for name in ("modul__out_features", "module_out_features", "standardscaler__module__x"):
+        with pytest.raises(InputError, match="unknown parameter of it"):
+            settled(make_pipeline(StandardScaler(), net), {name: 3}, "it")
 
 
 @pytest.mark.parametrize("name", MODELS)

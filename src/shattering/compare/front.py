@@ -36,6 +36,7 @@ from shattering.identity.files import read_once
 from shattering.identity.names import name_of
 from shattering.learners.adapt import Inputs, as_model, for_numbers, tracked
 from shattering.learners.factories import OfInstance, Start
+from shattering.learners.others import check_callbacks
 from shattering.learners.predictions import kind_of_model
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, check_arguments
@@ -159,6 +160,8 @@ def randomization_test(
     name, estimator, params = as_model(model, hyperparameters, inputs, start)
     if isinstance(y, str):
         raise InputError(f"y is {shown(y)}, expected one label an example; the name of a column of labels is target={shown(y)}")
+    jobs = jobs or (1 if engine == "local" else None)
+    check_callbacks(estimator, jobs)
     if y is not None:
         data = (data, y)
     said: dict[str, Any] = {"kind": kind, "target": target, "targets": targets, "groups": groups}
@@ -204,7 +207,6 @@ def randomization_test(
         store = folder.path
     try:
         where = store if isinstance(store, Store) else Store(store)
-        jobs = jobs or (1 if engine == "local" else None)
         execution = Execution(plan, where, by_name, jobs, clock, progress, log, engine, stop_after)
         execution.execute()
         order = execution.plan.order()

@@ -13,7 +13,7 @@ from shattering.identity.digest import identify
 from shattering.learners import MODELS, build_model
 from shattering.learners.factories import ModuleFactory, of_instance, required_parameters, size_of, takes_shape_and_classes
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.others import is_of, is_skorch, parts, wants_codes
+from shattering.learners.others import check_callbacks, is_of, is_skorch, parts, wants_codes
 from shattering.learners.own import traits
 from shattering.learners.predictions import check_kind, kind_of_model
 from shattering.learners.regressor import NetworkRegressor
@@ -156,6 +156,7 @@ def _estimator(estimator: Any, inputs: Inputs) -> tuple[str, BaseEstimator, dict
         raise InputError(f"model {name} has no fit, expected an estimator that has")
     _check_cloned(estimator, name)
     _check_not_frozen(estimator, name)
+    check_callbacks(estimator)
     check_kind(estimator, kind_of_model(estimator) == "regressor", name)
     if traits(estimator).takes_splits:
         return name, estimator, {}
@@ -218,6 +219,11 @@ def _check_not_frozen(estimator: Any, name: str) -> None:
             held = type(part.estimator).__name__
             where = f"model {name} has a FrozenEstimator at {place}" if place else "model is a FrozenEstimator"
             raise InputError(f"{where}, which is not fitted to randomized data, expected the estimator that it holds ({held})")
+        params = part.get_params(deep=False) if hasattr(part, "get_params") else {}
+        for said, value in (("cv='prefit'", params.get("cv")), ("prefit=True", params.get("prefit"))):
+            if value is True or (isinstance(value, str) and value == "prefit"):
+                where = f"model {name} has {type(part).__name__} with {said} at {place}" if place else f"model {name} has {said}"
+                raise InputError(f"{where}: what is fitted already is not fitted to randomized data, expected it without")
 
 
 def _network(name: str, factory: Callable, hyperparameters: dict) -> tuple[str, BaseEstimator, dict]:

@@ -18,7 +18,15 @@ from shattering.data.rows import Rows
 from shattering.data.split import Split
 from shattering.errors import InputError, reason
 from shattering.learners.network import NetworkClassifier
-from shattering.learners.others import has_skorch, inputs_within, labels_within, of_skorch_told, semi_supervised, targets_within
+from shattering.learners.others import (
+    check_no_labels_within,
+    has_skorch,
+    inputs_within,
+    labels_within,
+    remedies_told,
+    semi_supervised,
+    targets_within,
+)
 from shattering.learners.own import OwnModel, is_exactly_ours, record_of, traits
 from shattering.learners.predictions import as_array, check_kind, checked_codes, checked_numbers, in_order
 from shattering.learners.scores import top5_accuracy
@@ -44,7 +52,7 @@ def _given(model: Any, split: Split) -> Split:
     return split if is_exactly_ours(model) else split.copy()
 
 
-def _inputs(model: Any, split: Split) -> Any:
+def inputs_of(model: Any, split: Split) -> Any:
     """Return what `fit` and `predict` of a model take."""
     return _given(model, split) if traits(model).takes_splits else inputs_within(model, split.X)
 
@@ -70,10 +78,12 @@ _NO_NUMBERS = "|".join(
 def _fit_table(model: Any, split: Split) -> None:
     if not split.is_regression and -1 in split.label_values.tolist() and (part := semi_supervised(model)):
         raise InputError(f"{name_of(part)} takes labels of -1 for missing ones, expected other labels, each of a class")
+    if not split.is_regression:
+        check_no_labels_within(model, split.label_values)
     if has_skorch(model) and split.kind == "table" and not isinstance(split.inputs, Rows):
         check_float32(split.inputs, "standardized features, as skorch's nets get float32")
     try:
-        with of_skorch_told(model):
+        with remedies_told(model):
             _fit_rows(model, split)
     except InputError:
         raise
@@ -81,6 +91,11 @@ def _fit_table(model: Any, split: Split) -> None:
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
             raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
+        if "Found array with dim" in str(error) and split.kind != "table":
+            flat = "FunctionTransformer(lambda X: X.reshape(len(X), -1))"
+            raise InputError(
+                f"{name_of(model)}: {reason(error).rstrip('.')}; expected a table, as of {flat} before it in a pipeline"
+            ) from None
         if re.search(_NO_NUMBERS, str(error), re.DOTALL):
             raise InputError(f"{name_of(model)}: {reason(error).partition('. ')[0].rstrip('.')}; {_without_texts(split.X)}") from None
         if remedy := _of_frame(split, str(error)):
@@ -98,7 +113,7 @@ _NO_GROUPS = "'groups' parameter should not be None"  # as scikit-learn's splitt
 def _fit_rows(model: Any, split: Split) -> None:
     """Fit to X and y, and to the groups of the examples if it asks for them. Raises InputError where these cannot be given."""
     y = targets_within(model, split.y) if split.is_regression else _labels(model, split)[split.labels.numpy()]
-    X = _inputs(model, split)
+    X = inputs_of(model, split)
     try:
         model.fit(X, y)
         return
@@ -157,7 +172,7 @@ def predict_proba_split(model: Any, split: Split) -> np.ndarray | None:
     """
     if not hasattr(model, "predict_proba"):
         return None
-    found = model.predict_proba(_inputs(model, split))
+    found = model.predict_proba(inputs_of(model, split))
     classes = np.asarray(getattr(model, "classes_", _labels(model, split)))
     found = as_array(in_order(found, classes, f"predict_proba of {name_of(model)}"), name_of(model))
     places = codes_among(classes, _labels(model, split))
@@ -174,7 +189,7 @@ def name_of(model: Any) -> str:
 
 
 def _predict(model: Any, split: Split) -> Any:
-    X = _inputs(model, split)
+    X = inputs_of(model, split)
     try:
         predict = model.predict
     except AttributeError as error:
@@ -211,7 +226,7 @@ def score_split(scorer: Callable, model: Any, split: Split, labels: torch.Tensor
 
     Raises InputError if the model lacks what it needs, predicts what are no labels, or if the scorer refuses the labels.
     """
-    X = _inputs(model, split)
+    X = inputs_of(model, split)
     try:
         return float(scorer(_checked(model, split), X, replace(split, labels=labels).y))
     except AttributeError as error:

@@ -1,20 +1,30 @@
 """These functions recognize estimators of other libraries, also where pipelines, searches and ensembles nest them."""
 
 import re
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 
-from shattering.errors import InputError
+from shattering.errors import InputError, shown
 
-_OF_SKORCH = {  # what torch says where a net of skorch's gets other inputs than it takes, and what to do
-    "must have the same dtype|expected scalar type|Input type": "expected float32 before the net of skorch's, as of "
-    "FunctionTransformer(np.float32) in a pipeline",
-    r"forward\(\) got an unexpected keyword argument": "skorch hands the columns of a DataFrame to forward by their names, expected an "
-    "array: X.to_numpy(np.float32)",
+_NO_VALIDATION = "its fit gets no eval_set: expected it without {}, or an estimator of your own whose fit holds one out"
+_TOLD = {  # library: what is said where one of its estimators cannot be fitted, and what to do
+    "skorch": {
+        "must have the same dtype|expected scalar type|Input type": "expected float32 before the net of skorch's, as of "
+        "FunctionTransformer(np.float32) in a pipeline",
+        r"forward\(\) got an unexpected keyword argument|keywords must be strings": "skorch hands the columns of a DataFrame to forward by "
+        "their names, expected an array: X.to_numpy(np.float32)",
+        "Using a target size": "expected a forward that returns a column (n, 1), as the targets are: else each output is compared with "
+        "all targets",
+        r"Key 'valid_\w+' was not found": "expected a callback of the training loss where train_split is None: "
+        "EarlyStopping(monitor='train_loss')",
+    },
+    "xgboost": {"at least 1 validation dataset for early stopping": _NO_VALIDATION.format("early_stopping_rounds")},
+    "lightgbm": {"at least one dataset and eval metric is required": _NO_VALIDATION.format("early_stopping_round")},
 }
 _COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
 
@@ -35,17 +45,24 @@ def has_skorch(estimator: Any, name: str | None = None) -> bool:
 
 
 @contextmanager
-def of_skorch_told(estimator: Any) -> Iterator[None]:
-    """Say of an error that torch raises for the inputs of a net of skorch's, also a nested one, what to do."""
+def remedies_told(estimator: Any) -> Iterator[None]:
+    """Say what to do of an error that other libraries raise for the fit of one of their estimators, also a nested one.
+
+    It is an error, too, where targets and outputs of a net of skorch's have two shapes, which torch only warns of.
+    """
+    libraries = [name for name in _TOLD if any(is_of(name, part) for part in parts(estimator).values())]
     try:
-        yield
-    except (RuntimeError, TypeError, ValueError) as error:
-        if isinstance(error, InputError) or not has_skorch(estimator):
+        with warnings.catch_warnings():
+            if "skorch" in libraries:
+                warnings.filterwarnings("error", "Using a target size", UserWarning)
+            yield
+    except (RuntimeError, TypeError, ValueError, KeyError, UserWarning) as error:
+        if isinstance(error, InputError):
             raise
-        for said, remedy in _OF_SKORCH.items():
+        for said, remedy in (pair for name in libraries for pair in _TOLD[name].items()):
             line = re.search(f".*({said}).*", str(error))
             if line:
-                told = re.sub(r"^(RuntimeError|TypeError): ", "", line[0].strip())
+                told = re.sub(r"^(RuntimeError|(Type|Value|Key)Error|UserWarning): ", "", line[0].strip()).partition(". ")[0].strip('".')
                 raise InputError(f"{type(estimator).__name__}: {told}; {remedy}") from error
         raise
 
@@ -78,6 +95,27 @@ def given_weights(estimator: Any) -> tuple[str, ...]:
     )
 
 
+def check_callbacks(estimator: Any, at_a_time: int | None = 1) -> None:
+    """Raise InputError for callbacks of skorch's nets by which a fit would start, or end, with the weights of another.
+
+    at_a_time: fits that are made at a time; None: as many as there is room for.
+    """
+    for net in (part for part in parts(estimator).values() if is_skorch(part)):
+        given = net.get_params(deep=False).get("callbacks")
+        for callback in given if isinstance(given, (list, tuple)) else ():
+            callback = callback[1] if isinstance(callback, tuple) else callback
+            kind = callback.__name__ if isinstance(callback, type) else type(callback).__name__
+            if kind == "LoadInitState":
+                raise InputError(
+                    f"{type(net).__name__} has the callback LoadInitState, which starts a fit from the one before, expected none"
+                )
+            if kind == "Checkpoint" and getattr(callback, "load_best", False) and at_a_time != 1:
+                raise InputError(
+                    f"jobs is {at_a_time} beside the callback Checkpoint of {type(net).__name__}, whose file fits at the same time would "
+                    "write and load, expected 1 job"
+                )
+
+
 def _is_trained(value: object) -> bool:
     return isinstance(value, torch.nn.Module) and any(parameter.requires_grad for parameter in value.parameters())
 
@@ -92,6 +130,25 @@ def labels_within(estimator: Any, labels: np.ndarray) -> np.ndarray:
         return np.arange(len(labels), dtype=np.float32)
     codes = np.arange(len(labels))
     return codes if nested and labels.tolist() != codes.tolist() else labels
+
+
+_OF_LABELS = ("class_weight", "pos_label", "outlier_label")
+
+
+def check_no_labels_within(estimator: Any, labels: np.ndarray) -> None:
+    """Raise InputError for a parameter that says something of labels (k,), where the estimator is fitted to 0…k-1 in their place."""
+    values = labels.tolist()
+    if labels_within(estimator, labels).tolist() == values:
+        return
+    for part in parts(estimator).values():
+        for name, said in part.get_params(deep=False).items():
+            of = list(said) if isinstance(said, Mapping) else [said]
+            if name in _OF_LABELS and any(label in values for label in of):
+                counting = next(type(one).__name__ for one in parts(estimator).values() if wants_codes(one))
+                raise InputError(
+                    f"{name} of {type(part).__name__} is {shown(said)}, by your labels, and {counting} beside it takes 0…{len(values) - 1} "
+                    "alone, which all of the model gets in their place, expected these in the data, too"
+                )
 
 
 def inputs_within(estimator: Any, X: Any) -> Any:

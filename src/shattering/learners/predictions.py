@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.base import ClusterMixin, DensityMixin, OutlierMixin, RegressorMixin, TransformerMixin
-from sklearn.utils import get_tags
+from sklearn.utils import Tags, get_tags
 
 from shattering.data.labels import codes_among, listed
 from shattering.errors import InputError, a_type, shown
@@ -26,10 +26,15 @@ def check_kind(model: Any, is_regression: bool = False, name: str | None = None)
     is_regression: whether the labels are numbers, so that it has to be a regressor. One that says nothing is taken to be what it has
     to be.
     """
-    kind, wanted = kind_of_model(model), "regressor" if is_regression else "classifier"
+    kind, wanted, name = kind_of_model(model), "regressor" if is_regression else "classifier", name or type(model).__name__
+    tags = _tags(model)
+    if tags is not None and not tags.target_tags.single_output:
+        raise InputError(
+            f"model {name} takes several labels an example, expected the {wanted} for one: of several, test one after the other"
+        )
     if kind in (wanted, None):
         return
-    name, kind = name or type(model).__name__, kind.replace("_", " ")
+    kind = kind.replace("_", " ")
     said = f"model {name} is {'an' if kind[0] in 'aeiou' else 'a'} {kind}"
     if kind == "classifier":
         raise InputError(f"{said} and the labels are numbers, expected a regressor, or labels that are classes")
@@ -41,16 +46,20 @@ def check_kind(model: Any, is_regression: bool = False, name: str | None = None)
 
 def kind_of_model(model: Any) -> str | None:
     """Return what kind an estimator declares itself to be: "classifier", "regressor", …; None if it says nothing."""
-    try:
-        tags = get_tags(model)
-    except Exception:  # without tags, as of objects that only look like estimators; or with those of another version
-        tags = None
+    tags = _tags(model)
     if tags is not None and tags.estimator_type:
         return str(tags.estimator_type)
     if tags is not None and tags.transformer_tags is not None and not hasattr(model, "predict"):
         return "transformer"
     mixed_in = next((kind for mixin, kind in _OTHERS.items() if isinstance(model, mixin)), None)
     return None if mixed_in == "transformer" and hasattr(model, "predict") else mixed_in
+
+
+def _tags(model: Any) -> Tags | None:
+    try:
+        return get_tags(model)
+    except Exception:  # without tags, as of objects that only look like estimators; or with those of another version
+        return None
 
 
 def checked_codes(predicted: Any, labels: np.ndarray, n: int, who: str) -> np.ndarray:

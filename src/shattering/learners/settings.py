@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, make_constraint  # private: there is no public form
 
 from shattering.errors import unknown
+from shattering.learners.others import is_skorch
 from shattering.parameters import Limit, check, field_types, read
 
 _READABLE = (int, float, bool, str, None, NoneType, list, dict, tuple, set, object, Any)  # and containers of these
@@ -51,7 +52,7 @@ def settled(estimator: Any, params: Mapping[str, object], of: str) -> dict[str, 
     out: dict[str, object] = {}
     for name, value in params.items():
         name = name if name in known else name.replace("-", "_")
-        if name not in known:
+        if name not in known and not _is_passed_on(estimator, name):
             raise unknown(f"parameter of {of}:", name, known)
         hint = parameter_type(estimator, name)
         if isinstance(value, Typed):
@@ -63,12 +64,19 @@ def settled(estimator: Any, params: Mapping[str, object], of: str) -> dict[str, 
     return out
 
 
+def _is_passed_on(estimator: Any, name: str) -> bool:
+    """Return whether it is a parameter that a net of skorch's, alone or within, hands on and does not list, as module__hidden."""
+    known, words = {"": estimator, **estimator.get_params()}, name.split("__")
+    places = [("__".join(words[:i]), "__".join(words[: i + 1])) for i in range(len(words) - 1)]
+    return any(is_skorch(known.get(place)) and head in known for place, head in places)
+
+
 def parameter_type(estimator: Any, name: str) -> Any:
     """Return the type of a parameter, nested ones too.
 
     It comes from scikit-learn's constraints, from the annotation of the constructor, or from a default of true or false; else it is any."""
     head, _, last = name.rpartition("__")
-    owner = estimator.get_params()[head] if head else estimator
+    owner = estimator.get_params().get(head) if head else estimator
     if not hasattr(owner, "get_params") or isinstance(owner, type):
         return object
     constraints = getattr(owner, "_parameter_constraints", {}).get(last)  # private, as above

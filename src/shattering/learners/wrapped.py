@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from shattering.data.rows import Rows
 from shattering.data.split import Split, original
 from shattering.errors import InputError, a_type, reason
 from shattering.learners.on_splits import n_rows
-from shattering.learners.others import given_weights, is_skorch, of_skorch_told, targets_within, wants_codes
+from shattering.learners.others import given_weights, is_skorch, remedies_told, targets_within, wants_codes
 from shattering.learners.outside import held_outside, unwrapped
 from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.predictions import as_array, checked_codes, checked_numbers, in_order, kind_of_model
@@ -131,7 +132,7 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         self._labels = np.arange(split.n_classes) if wants_codes(self.estimator) else split.label_values  # what it is fitted to
         if is_skorch(self.estimator) and split.kind == "table" and not isinstance(split.inputs, Rows):
             check_float32(split.inputs, "standardized features")
-        with of_skorch_told(self.estimator), seeds.everywhere(self.random_state), _type_named(split):
+        with remedies_told(self.estimator), seeds.everywhere(self.random_state), _type_named(split):
             self.estimator_ = clone(self.estimator)
             self.estimator_.fit(self._inputs(split), self._targets(split))  # type: ignore[union-attr]  # it has fit
         return self
@@ -167,7 +168,12 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         if name not in ("predict_proba", "decision_function") or "estimator_" not in vars(self):
             raise AttributeError(f"{type(vars(self).get('estimator')).__name__!r} object has no attribute {name!r}")
         method = getattr(self.estimator_, name)
-        return lambda X: method(self._inputs(X))
+
+        @wraps(method)  # scorers read its name
+        def respond(X: Any) -> Any:
+            return method(self._inputs(X))
+
+        return respond
 
     def _inputs(self, X) -> Any:
         split = X if isinstance(X, Split) else _unlabelled(X, self._first)

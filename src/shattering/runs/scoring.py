@@ -15,8 +15,7 @@ from shattering.data.dataset import Dataset
 from shattering.data.split import Split
 from shattering.errors import InputError, reason
 from shattering.identity.names import is_object
-from shattering.learners.on_splits import predict_split, score_split
-from shattering.learners.own import traits
+from shattering.learners.on_splits import inputs_of, predict_split, score_split
 from shattering.runs.objects import Objects, find
 from shattering.runs.spec import RunSpec
 
@@ -93,14 +92,14 @@ def predictions(spec: RunSpec, model, test: Split, predicted: np.ndarray) -> pd.
     of predict_proba and decision_function.
     """
     table = {"id": test.ids.numpy(), "prediction": predicted}
-    if spec.scoring in (None, "accuracy", "r2") or traits(model).takes_splits:
+    if spec.scoring in (None, "accuracy", "r2"):
         return pd.DataFrame(table)
     for method in RESPONSES:
         respond = getattr(model, method, None)
         if respond is None or len(test) * test.n_classes > _MOST:
             continue
         with suppress(Exception):  # whatever a method raises that the scorer may not need
-            values = np.asarray(respond(test.X), dtype=float).reshape(len(test), -1)
+            values = np.asarray(respond(inputs_of(model, test)), dtype=float).reshape(len(test), -1)
             table |= {f"{method}_{k}": values[:, k] for k in range(values.shape[1])}
     return pd.DataFrame(table)
 
