@@ -197,11 +197,6 @@ class Unread:
         return id_in(self.folder)
 
     @property
-    def is_trained(self) -> bool:
-        """Whether it is done, and its training did not diverge."""
-        return self.status == "done" and not self.result.get("diverged")
-
-    @property
     def outcome(self) -> str:
         """The error."""
         return self.error
