@@ -155,7 +155,8 @@ def best_constant(original: Repeat, data: Dataset, objects: Objects | None) -> f
     scoring = spec.scoring_for(split.is_regression)
     if scoring is None or (scoring == "accuracy" and not split.is_regression):
         return float(np.unique(y, return_counts=True)[1].max()) / len(y)
-    scorer, X, scores = scorer_of(scoring, objects), np.zeros((len(y), 1)), []
+    X = np.zeros((len(y), 1)) if split.kind == "images" else split.X  # which scorers may look at
+    scorer, scores = scorer_of(scoring, objects), []
     for dummy in _constants(split):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that precision is undefined for a class that is never predicted
