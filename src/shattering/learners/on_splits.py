@@ -1,6 +1,5 @@
 """Any model on a `Split`: ours take one, scikit-learn's take X and y."""
 
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,7 +9,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from shattering.data.labels import codes_among
@@ -109,6 +107,7 @@ def _fit_table(model: Any, split: Split) -> None:
 
 
 _NO_GROUPS = "'groups' parameter should not be None"  # as scikit-learn's splitters by groups say
+_TAKES_NONE = rf"{_NO_GROUPS}|enable_metadata_routing|not accept the groups|argument 'groups'|\[groups\] are"  # as its estimators say
 
 
 def _fit_rows(model: Any, split: Split) -> None:
@@ -121,11 +120,17 @@ def _fit_rows(model: Any, split: Split) -> None:
     except ValueError as error:
         if _NO_GROUPS not in str(error):
             raise
-    takes = isinstance(model, (GridSearchCV, RandomizedSearchCV)) or "groups" in inspect.signature(model.fit).parameters
-    if split.groups is None or not takes:
-        remedy = "groups beside the data" if takes else "one that takes the groups in its own fit, such as a search that is not nested"
-        raise InputError(f"{name_of(model)} splits by groups, which it was not given, expected {remedy}, or a cv without groups")
-    model.fit(X, y, groups=split.group_codes)
+    if split.groups is None:
+        raise InputError(
+            f"{name_of(model)} splits by groups, which it was not given, expected groups beside the data, or a cv without groups"
+        )
+    try:
+        model.fit(X, y, groups=split.group_codes)
+    except (ValueError, TypeError) as error:
+        if not re.search(_TAKES_NONE, str(error)):
+            raise
+        remedy = "such as a search that is not nested, scikit-learn's enable_metadata_routing=True, or a cv without groups"
+        raise InputError(f"{name_of(model)} splits by groups, which its fit does not take, expected one that does, {remedy}") from None
 
 
 def _of_frame(split: Split, error: str) -> str:
