@@ -14,11 +14,18 @@ from shattering.stats import (
 )
 
 
+def on_the_same_images(generator, p, n):
+    """Return the accuracies of two networks that often have the same of n images right, by chance p each."""
+    difficult = generator.random(n) > p
+    return np.stack([generator.random(n) < np.where(difficult, p / 4, 1 - (1 - p) / 4) for _ in range(2)]).mean(axis=1)
+
+
 @pytest.mark.parametrize(("p", "n", "seeds"), [(0.5, 100, 1), (0.1, 500, 2), (0.9, 1000, 4)])
 def test_intervals_cover_as_often_as_they_say(p, n, seeds):
     generator, hits = np.random.default_rng(1), 0
     for _ in range(2000):
-        low, high = accuracy_interval((generator.binomial(n, p, seeds) / n).tolist(), n)
+        accuracies = generator.binomial(n, p, seeds) / n if seeds != 2 else on_the_same_images(generator, p, n)
+        low, high = accuracy_interval(accuracies.tolist(), n)
         hits += low <= p <= high
     assert 0.93 < hits / 2000 < 0.97
 

@@ -279,14 +279,18 @@ class Randomization(Brief):
         return Rows(columns)  # a sparse matrix becomes CSR again
 
     def _gaussian_rows(self, split: Split, seed: int, part: str, moments: Moments) -> Any:
-        """Return a DataFrame of normal values in place of one of numbers."""
+        """Return a DataFrame of normal values in place of one of numbers. Columns of floats keep their type; others are float64."""
         import pandas as pd
 
         from shattering.data.rows import Rows
 
         frame = split.inputs.content  # type: ignore[union-attr]  # Rows
         drawn = [_gaussian(seed, part, moments, np.empty(0), example)[0] for example in split.ids.tolist()]
-        return Rows(pd.DataFrame(np.stack(drawn), index=frame.index, columns=frame.columns))
+        normal = pd.DataFrame(np.stack(drawn), index=frame.index, columns=frame.columns)
+        for place, kind in enumerate(frame.dtypes):
+            if pd.api.types.is_float_dtype(kind):
+                normal.isetitem(place, normal.iloc[:, place].astype(kind))
+        return Rows(normal)
 
     def _tokens(self, split: Split, seed: int, part: str, like: Split) -> Any:
         """Return documents with their tokens permuted, or drawn anew."""

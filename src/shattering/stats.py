@@ -33,8 +33,8 @@ Level = Annotated[float, _Between()]  # of confidence
 def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0.95) -> tuple[float, float]:
     """Return a confidence interval for an accuracy, from one accuracy in 0…1 per seed, each on n_test examples.
 
-    Three seeds or more: Student's t over the seeds. Fewer say little about their spread: Wilson's interval for the
-    drawing of the test examples alone, all seeds pooled.
+    Three seeds or more: Student's t over the seeds. Fewer say little about their spread: Wilson's interval of their mean for the drawing
+    of the test examples alone, which all seeds share.
 
     Raises:
         InputError: without accuracies, for those that are not in 0…1, for n_test below 1, and for a level that is not between 0 and 1.
@@ -51,9 +51,8 @@ def accuracy_interval(accuracies: Sequence[float], n_test: int, level: float = 0
     check_finite("accuracies", accuracies)
     _check_within("accuracies", accuracies, 0, 1)
     if len(accuracies) < 3:
-        n = n_test * len(accuracies)
-        pooled = stats.binomtest(round(fmean(accuracies) * n), n).proportion_ci(level, method="wilson")
-        return float(pooled.low), float(pooled.high)
+        drawn = stats.binomtest(round(fmean(accuracies) * n_test), n_test).proportion_ci(level, method="wilson")
+        return float(drawn.low), float(drawn.high)
     return mean_interval(accuracies, 0.0, 1.0, level)  # type: ignore[return-value]  # with accuracies there is an interval
 
 

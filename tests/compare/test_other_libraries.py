@@ -3,6 +3,7 @@
 import logging
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from catboost import CatBoostClassifier, CatBoostRegressor
@@ -184,6 +185,24 @@ def test_a_score_of_probabilities_has_a_zero_refit_test_whoever_fits(model):
     test = randomization_test(made, X, y, scoring="roc_auc", randomizations=["permuted-labels"], n_permutations=1, **how)
     assert test.zero_refit is not None
     assert test.zero_refit.score == pytest.approx(test.original.test_score)
+
+
+def by_weight(estimator, X, y):
+    return float(np.average(estimator.predict(X) == y, weights=X["weight"]))
+
+
+@pytest.mark.parametrize("model", [XGBClassifier(n_estimators=3), LGBMClassifier(n_estimators=3, verbose=-1)], ids=["xgboost", "lightgbm"])
+def test_a_scorer_is_given_the_inputs_as_the_user_has_them_whoever_fits(model):
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"a": rng.normal(size=80), "weight": rng.integers(0, 9, 80)})
+    y = (X["a"] + rng.normal(size=80) > 0).to_numpy().astype(int)
+    test = randomization_test(
+        model, (X[:40], y[:40], X[40:], y[40:]), scoring=by_weight, randomizations=["permuted-labels"], n_permutations=1
+    )
+    expected = np.average(clone(model).fit(X[:40], y[:40]).predict(X[40:]) == y[40:], weights=X["weight"][40:])
+    assert test.zero_refit is not None
+    assert test.original.test_score == test.zero_refit.score == pytest.approx(expected)
+    assert test.best_constant == pytest.approx(max(np.average(y[40:] == k, weights=X["weight"][40:]) for k in (0, 1)))
 
 
 def test_a_net_of_float32_is_told_of_a_table_of_whole_numbers():

@@ -464,7 +464,7 @@ ODD = [((i % 2 for i in range(30)), "a generator"), (dict.fromkeys(range(30), 1)
 
 @pytest.mark.parametrize(("y", "what"), ODD)
 def test_labels_without_an_order_or_that_can_be_read_only_once(y, what):
-    with pytest.raises(InputError, match=f"expected a list or an array of one value for each example, found {what}"):
+    with pytest.raises(InputError, match=f"is {what}, expected a list or an array of one value for each example"):
         load_dataset((np.zeros((30, 3)), y), hold_out=True)
 
 

@@ -1,6 +1,7 @@
 """One rule for the order of channels, wherever arrays come from."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.tree import DecisionTreeClassifier
@@ -94,6 +95,14 @@ def test_where_there_is_no_order_none_may_be_said(tmp_path):
             load_dataset((x, Y, x, Y), channels="last")
         with pytest.raises(InputError, match="channels is 'last', expected none for the torch dataset, whose images are of shape"):
             load_dataset(TensorDataset(torch.from_numpy(x), torch.from_numpy(Y)), channels="last")
+    series = np.zeros((10, 5, 3))
+    with pytest.raises(InputError, match=r"channels is 'last', expected none for x_train, whose sequences are \(n, channels, length\)"):
+        load_dataset((series, Y), channels="last", kind="sequence")
+    for x, kind in ((pd.DataFrame(table), None), (table.astype(int), "tokens"), (series, "opaque")):
+        with pytest.raises(InputError, match="channels is 'last', expected none for x_train, which is no array of images"):
+            load_dataset((x, Y), channels="last", kind=kind)
+    with pytest.raises(InputError, match="channels is 'last', expected none for the torch dataset, whose inputs are said to be 'sequence'"):
+        load_dataset(TensorDataset(torch.from_numpy(series), torch.from_numpy(Y)), channels="last", kind="sequence")
     for source in ("digits", load_dataset("digits", 20, 10)):
         with pytest.raises(InputError, match="channels is 'first', expected none for digits, whose images are not arrays"):
             load_dataset(source, channels="first")

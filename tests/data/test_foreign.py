@@ -111,3 +111,32 @@ def test_lists_of_pictures_are_read_as_the_pictures_of_a_torch_dataset_are():
         load_dataset(([colours[0], colours[1].convert("HSV")] * 5, [0, 1] * 5))
     with pytest.raises(InputError, match="channels is 'last', expected none for x_train, whose images are pictures"):
         load_dataset((colours, [0, 1] * 5), channels="last")
+
+
+class Inputs(TorchDataset):
+    """Inputs without labels, of any items. It never raises IndexError."""
+
+    def __init__(self, item):
+        self.item = item
+
+    def __len__(self):
+        return len(IMAGES)
+
+    def __getitem__(self, i):
+        return self.item(i % len(IMAGES))
+
+
+def test_a_torch_dataset_of_inputs_alone_has_its_labels_beside_it():
+    data = load_dataset((Inputs(lambda i: torch.from_numpy(IMAGES[i])), LABELS), hold_out=False, channels="first")
+    assert torch.equal(data.train.inputs, torch.from_numpy(IMAGES))
+    for source in (Pictures(), TensorDataset(torch.from_numpy(IMAGES))):
+        with pytest.raises(InputError, match=r"x_train is a \w+ whose items are tuples of \d, expected items that are inputs alone"):
+            load_dataset((source, LABELS))
+
+
+def test_several_arrays_are_never_made_one_input():
+    table = IMAGES.reshape(30, -1)
+    pairs = Inputs(lambda i: ((table[i], table[i]), int(LABELS[i])))
+    with pytest.raises(InputError, match="the input of item 0 of the torch dataset is a tuple, expected a picture, an array"):
+        load_dataset(pairs)
+    assert len(load_dataset(pairs, kind="opaque", hold_out=False).train.inputs.content[3]) == 2

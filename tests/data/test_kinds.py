@@ -190,6 +190,15 @@ def test_what_cannot_be_randomized_is_said():
         randomize(numbers, Randomization(pixels="within-class"))
 
 
+def test_gaussian_features_of_floats_are_of_the_type_that_they_replace():
+    numbers = pd.DataFrame(np.random.default_rng(0).normal(size=(20, 4)), columns=list("aabc")).astype({"b": "float32", "c": "Float64"})
+    numbers["whole"] = range(20)
+    train = randomize(load_dataset((numbers, [0, 1] * 10), hold_out=False), Randomization(pixels="gaussian")).train
+    assert train.X.dtypes.tolist() == [np.float64, np.float64, np.float32, pd.Float64Dtype(), np.float64]
+    with pytest.raises(InputError, match="inputs are a csr_matrix that is sparse, expected numbers alone, in an array or a DataFrame"):
+        randomize(load_dataset((scipy.sparse.csr_matrix(np.eye(6)), [0, 1] * 3), hold_out=False), Randomization(pixels="gaussian"))
+
+
 def test_targets_of_a_regression_are_permuted_or_redrawn():
     y = np.linspace(0, 1, 40)
     data = load_dataset((np.zeros((40, 2)), y), hold_out=False)
@@ -226,6 +235,10 @@ BAD = {
     "groups in another order": (
         lambda: load_dataset((pd.DataFrame({"a": range(6)}), SERIES), groups=SERIES[::-1]),
         "groups has the index of x_train in another order",
+    ),
+    "labels of names that stand twice, in another order": (
+        lambda: load_dataset((pd.DataFrame({"a": range(6)}, index=[0, 1] * 3), SERIES.set_axis([0, 0, 0, 1, 1, 1]))),
+        "y_train has the index of x_train, in which names stand twice, in another order: expected the same order",
     ),
     "columns by name": (lambda: load_dataset(({"a": [1, 2]}, [0, 1])), "x_train is a dict, expected rows: of columns by name, pandas.Data"),
     "dicts": (lambda: load_dataset(([{"a": 1}] * 6, [0, 1] * 3)), "has the dict .* expected numbers; kind=.opaque. hands a list"),

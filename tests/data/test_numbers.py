@@ -62,6 +62,8 @@ def test_values_come_together_in_a_type_that_holds_them(given, kind, values):
         (np.ma.array([[1, 2]], mask=[[0, 1]]), "x has 1 masked values, expected none"),
         (np.array([[1 + 1j]]), "x has type complex128, expected numbers; give real and imaginary parts"),
         (torch.tensor([[1 + 1j]]), "x has type torch.complex64, expected real ones"),
+        ([np.ma.array([1, 2], mask=[0, 1]), np.ma.array([3, 4])], "x has 1 masked values, expected none"),
+        (torch.empty(2, 2, device="meta"), "x is a tensor on the meta device, where tensors have no values"),
         (torch.eye(2).to_sparse(), "x is a tensor of layout torch.sparse_coo"),
         (np.array([["1", "2"]]), "x has type <U1, expected numbers; turn text into numbers first"),
         ([[1, "2"]], "expected numbers; turn text into numbers first"),

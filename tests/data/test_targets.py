@@ -220,6 +220,21 @@ def test_targets_of_a_torch_dataset_are_not_cut():
     assert load_dataset(Pairs(torch.tensor([0.0, 1.75, 1.0])), hold_out=False).train.y.tolist() == [0, 1.75, 1], "a regression"
 
 
+@pytest.mark.parametrize("targets", [None, "numbers"])
+def test_tensors_that_are_no_arrays_are_refused(targets):
+    for y, message in (
+        (torch.empty(4, device="meta"), "y_train is a tensor on the meta device, where tensors have no values"),
+        (torch.tensor([0, 1, 0, 1]).to_sparse(), "y_train is a tensor of layout torch.sparse_coo, expected a dense one"),
+    ):
+        with pytest.raises(InputError, match=message):
+            load_dataset((np.zeros((4, 2)), y), hold_out=False, targets=targets)
+
+
+def test_labels_of_long_doubles_are_numbers_that_can_be_stored():
+    labels = plain_labels(np.array([0, 1, 2**52], dtype=np.longdouble), "y")
+    assert (labels.dtype, labels.tolist()) == (np.float64, [0.0, 1.0, 2.0**52])
+
+
 def test_train_and_test_labels_are_of_one_kind():
     x = np.zeros((4, 2), np.float32)
     for one, two in (([0, 1], ["0", "1"]), ([True, False], [1, 0])):

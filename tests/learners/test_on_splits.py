@@ -6,9 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from sklearn.base import BaseEstimator, ClassifierMixin, is_classifier
+from sklearn import config_context
+from sklearn.base import BaseEstimator, ClassifierMixin, clone, is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.feature_selection import RFECV
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, get_scorer, roc_auc_score
 from sklearn.model_selection import GridSearchCV, GroupKFold
@@ -71,9 +73,14 @@ def test_a_search_by_groups_gets_them_or_is_told_what_it_lacks():
     with pytest.raises(InputError, match=r"^GridSearchCV splits by groups, which it was not given, expected groups beside"):
         fit_split(search, split)
     with pytest.raises(
-        InputError, match=r"^Pipeline splits by groups, which it was not given, expected one that takes the groups in its own"
+        InputError, match=r"^Pipeline splits by groups, which its fit does not take, expected one that does, such as a search that is not"
     ):
         fit_split(make_pipeline(search), replace(split, groups=groups))
+    assert fit_split(RFECV(DecisionTreeClassifier(), cv=GroupKFold(2)), replace(split, groups=groups)).n_features_ > 0
+    with config_context(enable_metadata_routing=True):
+        assert fit_split(make_pipeline(search), replace(split, groups=groups))[-1].n_splits_ == 2
+    with pytest.raises(ValueError, match="greater than the number of groups"):
+        fit_split(clone(search).set_params(cv=GroupKFold(8)), replace(split, groups=groups))
 
 
 def test_images_are_scaled_by_their_type_and_tables_are_not():

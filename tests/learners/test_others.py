@@ -127,6 +127,22 @@ def test_inputs_that_a_net_of_skorch_does_not_take_name_a_remedy():
     assert fitted.predict(whole).shape == (60,)
 
 
+def test_a_fold_that_lacks_a_class_is_fitted_by_xgboost_as_by_any_classifier():
+    codes = np.arange(60) % 3
+    split = dataset_from_arrays(X, np.array(["a", "b", "c"])[codes], X, np.array(["a", "b", "c"])[codes]).train
+    some = split.subset(torch.from_numpy(np.flatnonzero(codes != 1)))
+    fitted, by_hand = fit_split(as_model(BOOSTED)[1], some), clone(BOOSTED).fit(X[codes != 1], codes[codes != 1] // 2)
+    assert fitted.classes_.tolist() == ["a", "c"]
+    assert predict_split(fitted, split).tolist() == (2 * by_hand.predict(X)).tolist()
+    proba = predict_proba_split(fitted, split)
+    assert proba is not None
+    np.testing.assert_allclose(proba, np.insert(by_hand.predict_proba(X), 1, 0, axis=1))
+    with pytest.raises(
+        InputError, match=r"Pipeline: Invalid classes inferred .*; its training examples lack a class, expected some of each"
+    ):
+        fit_split(make_pipeline(StandardScaler(), BOOSTED), some)
+
+
 class Flat(nn.Linear):
     def forward(self, x):
         return super().forward(x)[:, 0]

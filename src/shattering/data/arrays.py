@@ -1,5 +1,6 @@
 """`dataset_from_arrays`: inputs of any kind that rows can be taken of, and their labels, as they are → a `Dataset`."""
 
+from collections import Counter
 from typing import Any, Literal
 
 import numpy as np
@@ -9,7 +10,7 @@ from scipy.sparse import issparse
 
 from shattering.data.channels import channels_first
 from shattering.data.dataset import Dataset
-from shattering.data.foreign import are_pictures, stack
+from shattering.data.foreign import are_pictures, inputs_of_torch, is_torch, stack
 from shattering.data.groups import group_codes
 from shattering.data.kinds import Kind
 from shattering.data.labels import check_are_classes, codes_of, names_of
@@ -91,7 +92,12 @@ def _check_same_order(x: Any, other: Any, what: str, where: str) -> None:
     if not (isinstance(x, (pd.DataFrame, pd.Series)) and isinstance(other, (pd.DataFrame, pd.Series))):
         return
     one, two = x.index, other.index
-    if len(one) != len(two) or one.equals(two) or not (one.is_unique and two.is_unique):
+    if len(one) != len(two) or one.equals(two):
+        return
+    if not (one.is_unique and two.is_unique):
+        if Counter(one.tolist()) == Counter(two.tolist()):
+            remedy = "expected the same order, or arrays, whose rows go together by their places"
+            raise InputError(f"{what} has the index of {where}, in which names stand twice, in another order: {remedy}")
         return
     both = len(one.intersection(two, sort=False))
     if both == len(one):
@@ -155,17 +161,31 @@ def _classes(train: np.ndarray, test: np.ndarray, classes, label_values) -> tupl
 def as_inputs(x: Any, channels: str | None, where: str, kind: Kind | None) -> "torch.Tensor | Rows":
     """Return inputs of any kind, unchanged: arrays of numbers as a tensor, a copy, and anything else as `Rows`."""
     check_no_other_frame(x, where)
+    x = inputs_of_torch(x, where) if is_torch(x) else x
+    inputs = _without_channels(x, where, kind)
+    if inputs is None:
+        return as_images(x, channels, where)
+    if channels is not None:
+        raise InputError(f"channels is {channels!r}, expected none for {where}, {_without(x, kind)}")
+    return inputs
+
+
+def _without(x: Any, kind: Kind | None) -> str:
+    """Say why the order of the channels is not asked for."""
+    if kind == "sequence":
+        return "whose sequences are (n, channels, length): transpose(0, 2, 1) makes them of (n, length, channels)"
+    return "whose images are pictures" if kind is None and are_pictures(x) else "which is no array of images"
+
+
+def _without_channels(x: Any, where: str, kind: Kind | None) -> "torch.Tensor | Rows | None":
+    """Return inputs in which the order of the channels is not asked for; None for arrays of images, and tables of numbers."""
     if kind == "tokens":
         return as_tokens(x, where)
     if kind == "opaque" or issparse(x) or isinstance(x, pd.DataFrame) or (kind is None and (is_text(x, where) or _is_mixed(x))):
         return Rows(x, where)
     if kind == "sequence":
         return plain_numbers(x, where)
-    if are_pictures(x):  # of which NumPy would make numbers of a palette's colours
-        if channels is not None:
-            raise InputError(f"channels is {channels!r}, expected none for {where}, whose images are pictures")
-        return stack(x, where)[0]
-    return as_images(x, channels, where)
+    return stack(x, where)[0] if are_pictures(x) else None  # of pictures, NumPy would make numbers of a palette's colours
 
 
 def _is_mixed(x: Any) -> bool:

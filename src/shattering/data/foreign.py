@@ -1,7 +1,7 @@
 """Datasets of torch that can be indexed → inputs and labels."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -39,12 +39,10 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
     for inputs that are such. Random transforms are drawn once, here.
     Raises InputError for items that are no such pairs, of several shapes, or pictures that would be changed by reading them.
     """
+    if channels is not None and kind in ("sequence", "tokens", "opaque"):
+        raise InputError(f"channels is {channels!r}, expected none for the torch dataset, whose inputs are said to be {kind!r}")
     pairs = []
-    for i in range(len(source)):
-        try:
-            item = source[i]
-        except IndexError as error:
-            raise InputError(f"the torch dataset has a length of {len(source)}, and no item {i}: {reason(error)}") from None
+    for i, item in enumerate(_items(source)):
         if not isinstance(item, Sequence) or isinstance(item, str) or len(item) != 2:
             raise InputError(f"item {i} of the torch dataset is {a_type(item)}, expected a pair (input, label)")
         pairs.append(tuple(map(_kept, item)))
@@ -60,6 +58,23 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
         found = "pictures" if pictures else f"of shape {tuple(stacked.shape[1:])}"
         raise InputError(f"channels is {channels!r}, expected none for the torch dataset, whose images are {found}")
     return stacked, plain_or_numbers(labels)
+
+
+def _items(source: Any) -> Iterator[Any]:
+    for i in range(len(source)):
+        try:
+            yield source[i]
+        except IndexError as error:
+            raise InputError(f"the torch dataset has a length of {len(source)}, and no item {i}: {reason(error)}") from None
+
+
+def inputs_of_torch(source: Any, where: str) -> list[Any]:
+    """Return the items of a torch dataset that has no labels. Raises InputError for items that are tuples. where: what it is called."""
+    items = [_kept(item) for item in _items(source)]
+    if items and isinstance(items[0], tuple):
+        remedy = "expected items that are inputs alone; a dataset of pairs (input, label) is given without labels beside it"
+        raise InputError(f"{where} is {a_type(source)} whose items are tuples of {len(items[0])}, {remedy}")
+    return items
 
 
 def are_pictures(source: Any) -> bool:
@@ -117,10 +132,15 @@ def _array(image: Any, i: int, notes: list[str], where: str) -> np.ndarray:
         image = image.cpu()
         return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
     try:
-        values = np.array(image)
+        values = None if _holds_arrays(image) else np.array(image)
     except (ValueError, TypeError):
         values = None
     if values is None or values.dtype.kind not in "biuf":
         remedy = "a picture, an array or a tensor; kind='opaque' hands on anything else unseen"
         raise InputError(f"the input of item {i} of {where} is {a_type(image)}, expected {remedy}")
     return values
+
+
+def _holds_arrays(item: Any) -> bool:
+    """Return whether an item is several arrays, of which NumPy would make one."""
+    return isinstance(item, (tuple, list)) and any(np.ndim(part) > 0 for part in item if hasattr(part, "shape"))

@@ -45,7 +45,7 @@ def _plain(values: Any, n: int, name: str) -> np.ndarray:
         raise InputError(f"groups is {shown(values)}, expected (n,) values: a column is named of a DataFrame or a file, beside target")
     if not hasattr(values, "__len__"):
         raise InputError(f"groups is {a_type(values)}, expected an array or a list of (n,) values")
-    array, missing = one_each(values)
+    array, missing = one_each(values, "groups")
     if array.ndim != 1:
         raise InputError(f"groups has shape {array.shape}, expected one value for each of {n} examples of the {name} split")
     if len(array) != n:

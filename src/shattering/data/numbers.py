@@ -1,6 +1,6 @@
 """Turn numbers of any library into a tensor of the same type and values, in its own memory."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -37,8 +37,8 @@ def plain_numbers(x: Any, where: str) -> torch.Tensor:
         return _of_tensor(x, where)
     if issparse(x):
         raise InputError(f"{where} is a sparse matrix, expected an array: its toarray(), if that fits into memory")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.getmaskarray(x).any():
-        masked = int(np.ma.getmaskarray(x).sum())
+    masked = sum(int(np.ma.getmaskarray(part).sum()) for part in _arrays(x) if isinstance(part, np.ma.MaskedArray))
+    if masked:
         raise InputError(f"{where} has {masked} masked values, expected none: fill them in first, for example by filled()")
     if isinstance(x, pd.DataFrame):
         return torch.from_numpy(_of_frame(x, where))
@@ -56,6 +56,10 @@ def plain_numbers(x: Any, where: str) -> torch.Tensor:
     return torch.from_numpy(_of_array(values, where))
 
 
+def _arrays(x: Any) -> Sequence[Any]:
+    return x if isinstance(x, (list, tuple)) else [x]
+
+
 def check_no_other_frame(x: Any, where: str) -> None:
     """Raise InputError for a table of another library than pandas, such as polars or pyarrow, that would lose its columns."""
     kind = f"{type(x).__module__.partition('.')[0]} {type(x).__name__}"
@@ -66,9 +70,22 @@ def check_no_other_frame(x: Any, where: str) -> None:
         raise InputError(f"{where} is {with_article(kind)}, expected one of pandas: its to_pandas()")
 
 
+def is_dense(x: torch.Tensor) -> bool:
+    """Return whether a tensor has values, in an array."""
+    return not (x.is_meta or x.is_nested or x.is_quantized) and x.layout == torch.strided
+
+
+def check_dense(x: torch.Tensor, where: str) -> None:
+    """Raise InputError for a tensor that has no values, or no array of them."""
+    if x.is_meta:
+        raise InputError(f"{where} is a tensor on the meta device, where tensors have no values, expected one that has values")
+    if not is_dense(x):
+        kind = "nested tensor" if x.is_nested else "quantized tensor" if x.is_quantized else f"tensor of layout {x.layout}"
+        raise InputError(f"{where} is a {kind}, expected a dense one, not quantized")
+
+
 def _of_tensor(x: torch.Tensor, where: str) -> torch.Tensor:
-    if x.layout != torch.strided or x.is_quantized:
-        raise InputError(f"{where} is a tensor of layout {x.layout}, expected a dense one, not quantized")
+    check_dense(x, where)
     if x.is_complex():
         raise InputError(f"{where} has type {x.dtype}, expected real ones{_HINTS['c']}")
     x = x.detach().as_subclass(torch.Tensor).cpu()

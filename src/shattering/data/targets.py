@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from scipy.sparse import issparse
 
+from shattering.data.numbers import check_dense, is_dense
 from shattering.errors import InputError, a_type, printable
 
 _EXACT = 2**53  # whole numbers below it are exact as float64
@@ -24,7 +25,7 @@ def plain_labels(labels: Any, where: str) -> np.ndarray:
         InputError: for labels that are missing (None, NaN, NA, NaT, masked, empty text), of several kinds (1 and "1"), fractional,
             infinite, too large to be exact, or no labels at all (lists, dates, objects); and for other shapes.
     """
-    values, missing = one_each(labels)
+    values, missing = one_each(labels, where)
     if values.ndim != 1 or len(values) == 0:
         raise InputError(f"{where} has shape {values.shape}, expected one label an example, and at least one{_of_columns(values)}")
     if missing.any():
@@ -48,7 +49,7 @@ def plain_targets(targets: Any, where: str) -> np.ndarray:
     Raises:
         InputError: for targets that are missing, infinite, text or other objects, or too large to be exact, and for other shapes.
     """
-    values, missing = one_each(targets)
+    values, missing = one_each(targets, where)
     if values.ndim != 1 or len(values) == 0:
         several = "; test several columns one after the other" if values.ndim == 2 and len(values) else ""
         raise InputError(f"{where} has shape {values.shape}, expected one target an example, and at least one{several}")
@@ -79,7 +80,9 @@ def _of_columns(values: np.ndarray) -> str:
 
 
 def are_numbers(labels: Any) -> bool:
-    """Return whether labels are fractional numbers, which can be no classes: the targets of a regression."""
+    """Return whether labels are fractional numbers, which can be no classes: the targets of a regression. False for what is no array."""
+    if isinstance(labels, torch.Tensor) and not is_dense(labels):
+        return False
     values, missing = as_values(labels)
     if missing.any() or values.size == 0 or values.ndim > 2:
         return False
@@ -109,13 +112,15 @@ def check_names(names: Sequence[str], where: str) -> None:
             raise InputError(f"{where} has the class {printable(name)}, expected names in UTF-8")
 
 
-def one_each(values: Any) -> tuple[np.ndarray, np.ndarray]:
+def one_each(values: Any, where: str) -> tuple[np.ndarray, np.ndarray]:
     """Return `as_values` of what has one value for each example: a column (n, 1) as (n,), other shapes as they are.
 
-    Raises InputError for what has no order, or can be read only once.
+    where: what they are called. Raises InputError for what has no order, can be read only once, or is no array.
     """
     if isinstance(values, (Iterator, dict, set)):
-        raise InputError(f"expected a list or an array of one value for each example, found {a_type(values)}")
+        raise InputError(f"{where} is {a_type(values)}, expected a list or an array of one value for each example")
+    if isinstance(values, torch.Tensor):
+        check_dense(values, where)
     array, missing = as_values(values)
     is_column = array.ndim == 2 and array.shape[1] == 1
     return (array[:, 0], missing[:, 0]) if is_column else (array, missing)
@@ -208,4 +213,4 @@ def _numbers(values: np.ndarray, where: str) -> np.ndarray:
     largest = float(values[np.abs(values).argmax()])
     if abs(largest) >= _EXACT:
         raise InputError(f"{where} has the label {largest:g}, which floats do not hold exactly, expected whole numbers or text")
-    return values
+    return values if values.dtype.itemsize <= 8 else values.astype(np.float64)

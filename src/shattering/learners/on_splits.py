@@ -1,15 +1,14 @@
 """Any model on a `Split`: ours take one, scikit-learn's take X and y."""
 
-import inspect
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import wraps
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
 from shattering.data.labels import codes_among
@@ -108,6 +107,7 @@ def _fit_table(model: Any, split: Split) -> None:
 
 
 _NO_GROUPS = "'groups' parameter should not be None"  # as scikit-learn's splitters by groups say
+_TAKES_NONE = rf"{_NO_GROUPS}|enable_metadata_routing|not accept the groups|argument 'groups'|\[groups\] are"  # as its estimators say
 
 
 def _fit_rows(model: Any, split: Split) -> None:
@@ -120,11 +120,17 @@ def _fit_rows(model: Any, split: Split) -> None:
     except ValueError as error:
         if _NO_GROUPS not in str(error):
             raise
-    takes = isinstance(model, (GridSearchCV, RandomizedSearchCV)) or "groups" in inspect.signature(model.fit).parameters
-    if split.groups is None or not takes:
-        remedy = "groups beside the data" if takes else "one that takes the groups in its own fit, such as a search that is not nested"
-        raise InputError(f"{name_of(model)} splits by groups, which it was not given, expected {remedy}, or a cv without groups")
-    model.fit(X, y, groups=split.group_codes)
+    if split.groups is None:
+        raise InputError(
+            f"{name_of(model)} splits by groups, which it was not given, expected groups beside the data, or a cv without groups"
+        )
+    try:
+        model.fit(X, y, groups=split.group_codes)
+    except (ValueError, TypeError) as error:
+        if not re.search(_TAKES_NONE, str(error)):
+            raise
+        remedy = "such as a search that is not nested, scikit-learn's enable_metadata_routing=True, or a cv without groups"
+        raise InputError(f"{name_of(model)} splits by groups, which its fit does not take, expected one that does, {remedy}") from None
 
 
 def _of_frame(split: Split, error: str) -> str:
@@ -226,9 +232,10 @@ def score_split(scorer: Callable, model: Any, split: Split, labels: torch.Tensor
 
     Raises InputError if the model lacks what it needs, predicts what are no labels, or if the scorer refuses the labels.
     """
-    X = inputs_of(model, split)
+    given = inputs_of(model, split)
+    X = split.X if isinstance(given, Split) and split.kind != "images" else given  # scorers may look at what the user gave
     try:
-        return float(scorer(_checked(model, split), X, replace(split, labels=labels).y))
+        return float(scorer(_checked(model, split, X, given), X, replace(split, labels=labels).y))
     except AttributeError as error:
         raise InputError(f"scoring needs what the model does not have: {reason(error)}") from None
 
@@ -238,20 +245,36 @@ def n_rows(X: Any) -> int:
     return X.shape[0] if hasattr(X, "shape") else len(X)
 
 
+_RESPONSES = ("predict_proba", "decision_function", "predict_log_proba")
+
+
 class _Checked:
     """A fitted model as a scorer sees it: everything that it has, and labels that are checked from `predict`. See `_checked`."""
 
-    def __init__(self, model: Any, split: Split):
-        self._model, self._split = model, split
+    def __init__(self, model: Any, split: Split, X: Any, given: Any):
+        self._model, self._split, self._X, self._given = model, split, X, given
 
     def __getattr__(self, name: str) -> Any:
         values = self._split.label_values
+        if name in _RESPONSES:
+            return self._response(getattr(self._model, name))
         if name != "classes_" or self._split.is_regression:
             return getattr(self._model, name)
         if not hasattr(self._model, name):
             return values
         found, labels = self._model.classes_, _labels(self._model, self._split)
         return found if labels is values else values[codes_among(np.asarray(found), labels)]
+
+    def _response(self, method: Callable) -> Callable:
+        @wraps(method)  # scorers read its name
+        def respond(X: Any) -> Any:
+            return method(self._taken(X))
+
+        return respond
+
+    def _taken(self, X: Any) -> Any:
+        """Return what the model takes in place of the inputs that the scorer was given; other inputs as they are."""
+        return self._given if X is self._X else X
 
     def __repr__(self) -> str:
         return repr(self._model)
@@ -264,10 +287,10 @@ class _Checked:
     def predict(self, X: Any) -> np.ndarray:
         values, model = self._split.label_values, self._model
         if self._split.is_regression:
-            return checked_numbers(model.predict(X), n_rows(X), name_of(model))
-        return values[checked_codes(model.predict(X), _labels(model, self._split), n_rows(X), name_of(model))]
+            return checked_numbers(model.predict(self._taken(X)), n_rows(X), name_of(model))
+        return values[checked_codes(model.predict(self._taken(X)), _labels(model, self._split), n_rows(X), name_of(model))]
 
 
-def _checked(model: Any, split: Split) -> _Checked:
+def _checked(model: Any, split: Split, X: Any, given: Any) -> _Checked:
     """Return the model as a scorer sees it, of a class that is called as the user's model is: scorers name the class in their errors."""
-    return type(name_of(model), (_Checked,), {})(model, split)
+    return type(name_of(model), (_Checked,), {})(model, split, X, given)

@@ -23,7 +23,10 @@ _TOLD = {  # library: what is said where one of its estimators cannot be fitted,
         r"Key 'valid_\w+' was not found": "expected a callback of the training loss where train_split is None: "
         "EarlyStopping(monitor='train_loss')",
     },
-    "xgboost": {"at least 1 validation dataset for early stopping": _NO_VALIDATION.format("early_stopping_rounds")},
+    "xgboost": {
+        "at least 1 validation dataset for early stopping": _NO_VALIDATION.format("early_stopping_rounds"),
+        "Invalid classes inferred": "its training examples lack a class, expected some of each in every fold, or XGBoost's alone",
+    },
     "lightgbm": {"at least one dataset and eval metric is required": _NO_VALIDATION.format("early_stopping_round")},
 }
 _COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1

@@ -22,7 +22,7 @@ from shattering.data.rows import Rows
 from shattering.data.split import Split, original
 from shattering.errors import InputError, a_type, reason
 from shattering.learners.on_splits import n_rows
-from shattering.learners.others import given_weights, is_skorch, remedies_told, targets_within, wants_codes
+from shattering.learners.others import given_weights, is_of, is_skorch, remedies_told, targets_within, wants_codes
 from shattering.learners.outside import held_outside, unwrapped
 from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.predictions import as_array, checked_codes, checked_numbers, in_order, kind_of_model
@@ -128,8 +128,11 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
 
     def fit(self, split: Split, **_):
         """Fit a clone of the estimator."""
-        self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
-        self._labels = np.arange(split.n_classes) if wants_codes(self.estimator) else split.label_values  # what it is fitted to
+        self._first, self._present = split.subset(torch.tensor([0])), np.arange(split.n_classes)
+        if is_of("xgboost", self.estimator) and not split.is_regression:
+            self._present = np.unique(split.labels.numpy())  # of a fold that lacks classes; its classifiers take no gaps
+        self.classes_ = split.label_values[self._present]
+        self._labels = np.arange(len(self._present)) if wants_codes(self.estimator) else split.label_values  # what it is fitted to
         if is_skorch(self.estimator) and split.kind == "table" and not isinstance(split.inputs, Rows):
             check_float32(split.inputs, "standardized features")
         with remedies_told(self.estimator), seeds.everywhere(self.random_state), _type_named(split):
@@ -151,7 +154,7 @@ class Wrapped(OwnModel, ClassifierMixin, BaseEstimator):
         skorch's binary classifiers compare labels with one logit, in its type.
         """
         if not split.is_regression:
-            labels = self._labels[split.labels.numpy()]
+            labels = self._labels[np.searchsorted(self._present, split.labels.numpy())]
             return labels.astype(np.float32) if is_skorch(self.estimator, "NeuralNetBinaryClassifier") else labels
         return targets_within(self.estimator, split.y)
 

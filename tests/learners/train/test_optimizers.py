@@ -143,6 +143,7 @@ class Learnable(nn.Module):
         ({"optimizer": torch.optim.Adam, "weight_decay": 0.1}, "weight_decay is 0.1 beside an optimizer of your own"),
         ({"optimizer": torch.optim.Adam, "momentum": 0.5}, "momentum is 0.5 beside an optimizer of your own"),
         ({"optimizer": lambda p, lr: "adam"}, "optimizer returned a str, expected an optimizer of torch"),
+        ({"optimizer": lambda p: None}, "optimizer <lambda> raised '.*' for the parameters and the learning rate, expected a function of"),
         ({"optimizer": torch.optim.LBFGS}, "optimizer returned LBFGS, which evaluates the loss by itself"),
         (
             {"optimizer": lambda p, lr: torch.optim.Adam(p[:1], lr)},

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import nn
 
-from shattering.errors import InputError, a_type
+from shattering.errors import InputError, a_type, reason
 
 OptimizerName = Literal["sgd", "adamw"]
 _FACTOR = "rate_factor"
@@ -35,7 +35,12 @@ def make_optimizer(
         betas = (momentum, 0.999)
         return torch.optim.AdamW(network.parameters(), lr=learning_rate, betas=betas, weight_decay=weight_decay, fused=True)
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    made = optimizer(trained, learning_rate)  # type: ignore[operator]  # a name is handled above
+    try:
+        made = optimizer(trained, learning_rate)  # type: ignore[operator]  # a name is handled above
+    except Exception as error:  # whatever the user's function raises
+        name = getattr(optimizer, "__name__", type(optimizer).__name__)
+        told = f"optimizer {name} raised {reason(error)!r} for the parameters and the learning rate"
+        raise InputError(f"{told}, expected a function of these two that returns an optimizer of torch") from error
     _check(made, trained)
     for group in made.param_groups:  # in the optimizer's state, so that a checkpoint keeps it
         group[_FACTOR] = group["lr"] / learning_rate if learning_rate else 1.0
