@@ -124,10 +124,15 @@ def _seen(on_epoch: OnEpoch | None, progress: Progress, spec: Spec, objects: Obj
 def _done(store: Store, spec: S) -> Run[S]:
     """Return a run that has just been executed, or was there. Raises InputError if it cannot be read."""
     stored = store.of(spec)
-    check_readable(stored)
-    if stored.status != "done":
-        raise InputError(f"run {stored.folder.name} is {stored.status}, expected nobody to change its folder while it is executed")
+    check_done(stored)
     return stored
+
+
+def check_done(run: Run) -> None:
+    """Raise InputError for a run that has just been done and is not there, or cannot be read."""
+    check_readable(run)
+    if run.status != "done":
+        raise InputError(f"run {run.folder.name} is {run.status}, expected nobody to change its folder while it is executed")
 
 
 def _take_part(spec: Spec, folder: Path, objects: Objects | None) -> None:
