@@ -103,7 +103,7 @@ def run(
                 with Progress("", 1, progress) as shown:
                     seen = _seen(on_epoch, shown, spec, objects)
                     with surroundings.put_back(), followed(loggers, spec, folder, seen) as each_epoch, blamed(spec.label, folder):
-                        _execute(spec, folder, each_epoch, objects)
+                        _execute(spec, folder.absolute(), each_epoch, objects)  # the model's code may change the working folder
         return ranks.agree(_done(store, spec))
 
 
