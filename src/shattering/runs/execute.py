@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -128,7 +129,7 @@ def _done(store: Store, spec: S) -> Run[S]:
     return stored
 
 
-def check_done(run: Run) -> None:
+def check_done(run: Run[Any]) -> None:
     """Raise InputError for a run that has just been done and is not there, or cannot be read."""
     check_readable(run)
     if run.status != "done":
