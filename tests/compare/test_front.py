@@ -1,4 +1,5 @@
 import errno
+import shutil
 import textwrap
 from dataclasses import replace
 
@@ -214,6 +215,28 @@ def test_a_store_that_cannot_be_written_is_no_failure_of_the_model(monkeypatch, 
     for n in (2, 40):  # runs of their own, and a batch
         with pytest.raises(OSError, match=r"no space left to write .*spec\.json"):
             randomization_test("nearest-neighbors", "digits", n_permutations=n, **arguments)
+
+
+class Remover(ClassifierMixin, BaseEstimator):
+    """Removes a folder when it is fitted to labels that are not in order."""
+
+    def __init__(self, folder=""):
+        self.folder = folder
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        if (y[:4] != [0, 1, 0, 1]).any():
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return self
+
+    def predict(self, X):
+        return np.zeros(len(X), int)
+
+
+def test_a_fit_to_the_original_data_that_somebody_removes_is_told(tmp_path):
+    X, y = table()
+    with pytest.raises(InputError, match=r"run arrays-.* is missing, expected nobody to change its folder while it is executed"):
+        randomization_test(Remover(str(tmp_path)), (X, y, X, y), randomizations=["permuted-labels"], n_permutations=1, store=tmp_path)
 
 
 def test_permutations_that_fail_count_as_good_as_the_original_data():

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -348,6 +349,19 @@ def test_a_run_is_removed_between_the_look_for_a_table_and_its_reading(whole, tm
     with monkeypatch.context() as patched:
         patched.setattr(Path, "exists", exists)
         assert run.whole().status == status
+
+
+def test_a_result_without_its_specification_is_damaged(whole, tmp_path):
+    """As a copy that was cut short leaves it; a folder of other names is nobody's run."""
+    store = Store(shutil.copytree(whole.root, tmp_path / "store"))
+    (store.folder(SPEC) / "spec.json").unlink()
+    (store.root / "mine").mkdir()
+    write_json(store.root / "mine" / "result.json", {})
+    said = r"spec\.json is missing, remove its folder to run it again$"
+    assert [re.search(said, found.error) is not None for found in store.everything() if found.status == "damaged"] == [True]
+    assert sweep([SPEC], store)[0].status == "damaged"
+    with pytest.raises(InputError, match=said):
+        run(SPEC, store)
 
 
 def test_odd_names_and_places(whole, tmp_path, capsys):

@@ -1,5 +1,6 @@
 """Code of users that changes what it is given: its results are those of code that does not, and nothing else is changed."""
 
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -243,3 +244,24 @@ def test_a_factory_that_gives_the_same_weights_again_is_told():
     for seed in (0, 1):
         net = NetworkClassifier(lambda *_: nn.Sequential(nn.Flatten(), frozen, nn.Linear(64, 10)), **RECIPE, random_state=seed)
         net.fit(replace(DIGITS.train))
+
+
+class Leaver(Clean):
+    """Changes the working folder, as code that writes files of its own does."""
+
+    def __init__(self, folder=""):
+        self.folder = folder
+
+    def spoil(self, *arrays):
+        os.chdir(self.folder)
+
+
+def test_code_that_changes_the_working_folder_has_its_run_stored_where_it_was_asked_for(tmp_path, monkeypatch):
+    (tmp_path / "away").mkdir()
+    monkeypatch.chdir(tmp_path)
+    X = DIGITS.train.inputs.flatten(1).numpy()
+    model = Leaver(str(tmp_path / "away"))
+    test = randomization_test(model, (X, DIGITS.train.y), randomizations=["permuted-labels"], n_permutations=1, store="runs")
+    assert test.p_value == 0.5
+    assert not list((tmp_path / "away").iterdir())
+    assert all(one.status == "done" for one in Store(tmp_path / "runs").runs())

@@ -41,6 +41,7 @@ from shattering.learners.predictions import kind_of_model
 from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, check_arguments
 from shattering.randomization import Randomization
+from shattering.runs.execute import check_done
 from shattering.runs.fit import cuts, load_original
 from shattering.runs.loggers import Log
 from shattering.runs.spec import RunSpec
@@ -212,6 +213,8 @@ def randomization_test(
         order = execution.plan.order()
         repeats = tuple(read_repeat(execution.plan, where, n) for n in order if execution.plan.is_alone(n))
         batches = [n for n in order if not execution.plan.is_alone(n)]
+        for run in repeats[0].runs:  # on the original data, which others are compared with
+            check_done(run)
         _check_same_data(repeats)
         start, notes = _start(estimator)
         used, _ = load_original(base, by_name)

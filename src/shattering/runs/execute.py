@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -104,7 +105,7 @@ def run(
                 with Progress("", 1, progress) as shown:
                     seen = _seen(on_epoch, shown, spec, objects)
                     with surroundings.put_back(), followed(loggers, spec, folder, seen) as each_epoch, blamed(spec.label, folder):
-                        _execute(spec, folder, each_epoch, objects)
+                        _execute(spec, folder.absolute(), each_epoch, objects)  # the model's code may change the working folder
         return ranks.agree(_done(store, spec))
 
 
@@ -125,10 +126,15 @@ def _seen(on_epoch: OnEpoch | None, progress: Progress, spec: Spec, objects: Obj
 def _done(store: Store, spec: S) -> Run[S]:
     """Return a run that has just been executed, or was there. Raises InputError if it cannot be read."""
     stored = store.of(spec)
-    check_readable(stored)
-    if stored.status != "done":
-        raise InputError(f"run {stored.folder.name} is {stored.status}, expected nobody to change its folder while it is executed")
+    check_done(stored)
     return stored
+
+
+def check_done(run: Run[Any]) -> None:
+    """Raise InputError for a run that has just been done and is not there, or cannot be read."""
+    check_readable(run)
+    if run.status != "done":
+        raise InputError(f"run {run.folder.name} is {run.status}, expected nobody to change its folder while it is executed")
 
 
 def _take_part(spec: Spec, folder: Path, objects: Objects | None) -> None:

@@ -161,7 +161,7 @@ class Store:
                 return self._look(folder)
             except FileNotFoundError as error:  # somebody removes it, or it is damaged
                 lost = str(error.filename)
-                if not os.path.lexists(folder / "spec.json"):
+                if not (os.path.lexists(folder / "spec.json") or _is_left(folder)):
                     return None
                 time.sleep(_PAUSE * (look < _LOOKS - 1))
         return self._unreadable(folder, "damaged", f"{lost} is missing, {reading.REMEDY}")
@@ -304,6 +304,11 @@ def write_json(path: Path, data: object) -> None:
     """Write JSON, indented, aside and renamed."""
     text = json.dumps(data, indent=1, allow_nan=False) + "\n"
     write_own(path, lambda aside: aside.write_text(text, encoding="utf-8"))
+
+
+def _is_left(folder: Path) -> bool:
+    """Return whether a folder has the result of a run, as its name says, of which the specification may have been removed."""
+    return _ID.fullmatch(id_in(folder)) is not None and (folder / "result.json").exists()
 
 
 def _shortened(text: str) -> str:
