@@ -157,3 +157,28 @@ def test_a_bad_exchange_is_refused():
 def test_an_unknown_score_is_refused(exchange):
     with pytest.raises(InputError, match="unknown score 'f1_micro'"):
         zero_refit(np.array([0, 1] * 5), np.array([0, 1] * 5), score="f1_micro", exchange=exchange)
+
+
+LABELS = np.arange(24) % 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_permutations": 0}, "n_permutations is 0, expected a whole number of at least 2 or none"),
+        ({"n_permutations": 1}, "n_permutations is 1, expected a whole number of at least 2 or none"),
+        ({"seed": 1.5}, "seed is 1.5, expected a whole number of at least 0"),
+        ({"predicted": LABELS[:8]}, r"predicted has shape \(8,\), expected a number or a label for each example of y, at least one"),
+        ({"predicted": LABELS[:, None]}, r"predicted has shape \(24, 1\), expected"),
+        ({"y": LABELS[:0], "predicted": LABELS[:0]}, r"y has shape \(0,\), expected"),
+        ({"groups": LABELS[:5], "exchange": "whole"}, r"groups has shape \(5,\), expected"),
+        ({"y": LABELS.astype(str)}, "one of y and predicted has texts and the other has none, expected predictions in the values of the"),
+    ],
+)
+def test_arrays_and_numbers_that_are_not_as_described_are_refused(given, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        zero_refit(**{"y": LABELS, "predicted": LABELS, **given})
+
+
+def test_lists_are_arrays():
+    assert zero_refit(LABELS.tolist(), LABELS.tolist()) == zero_refit(LABELS, LABELS)
