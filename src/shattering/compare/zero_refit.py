@@ -151,8 +151,8 @@ def _arrays(y: Any, predicted: Any, groups: Any, ids: Any, of_labels: bool) -> A
 
     Raises InputError for other shapes, and for predicted labels that are no texts where labels are, or the other way round.
     """
-    arrays = {"y": y, "predicted": predicted, "groups": groups, "ids": ids}
-    arrays = {name: None if values is None else np.asarray(values) for name, values in arrays.items()}
+    given = {"y": y, "predicted": predicted, "groups": groups, "ids": ids}
+    arrays: dict[str, Any] = {name: None if values is None else np.asarray(values) for name, values in given.items()}
     n = arrays["y"].size
     for name, values in arrays.items():
         if values is not None and (values.shape != (n,) or not n):
