@@ -6,9 +6,12 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score, roc_auc_score
 
 from shattering import InputError
+from shattering.compare.figures import score_chart
 from shattering.compare.permutation import PermutationTest
-from shattering.compare.zero_refit import _diagonal_sums, _matches, _products, _shuffled_sums, null_sums, zero_refit
+from shattering.compare.zero_refit import ZeroRefitTest, _diagonal_sums, _matches, _products, _shuffled_sums, null_sums, zero_refit
 from shattering.data.exchange import exchanged_order
+from shattering.report.charts import to_spec
+from tests.compare.fakes import fake_repeat, fake_test
 
 GROUPS = np.repeat(np.arange(10), 4)
 
@@ -182,3 +185,11 @@ def test_arrays_and_numbers_that_are_not_as_described_are_refused(given, message
 
 def test_lists_are_arrays():
     assert zero_refit(LABELS.tolist(), LABELS.tolist()) == zero_refit(LABELS, LABELS)
+
+
+def test_the_band_of_null_scores_stays_on_the_chart():
+    """Of ten labels, nine of which are alike, mean + 1.96 standard deviations is more than 100 %."""
+    z = ZeroRefitTest(0.9, 0.82, 0.1, 9999, 9000, "free", 10, 10)
+    spec = to_spec(score_chart(fake_test(fake_repeat(), zero_refit=z)))
+    (ends,) = [rows[0] for rows in spec["datasets"].values() if "low" in rows[0]]
+    assert ends == {"low": pytest.approx(0.624), "high": 1.0}
