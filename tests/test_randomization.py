@@ -206,3 +206,14 @@ def test_gaussian_values_in_place_of_a_sparse_matrix_need_an_array():
     data = dataset_from_arrays(csr_matrix(np.eye(8)), [0, 1] * 4, csr_matrix(np.eye(8)), [0, 1] * 4)
     with pytest.raises(InputError, match=r"^inputs are a csr_matrix, expected an array or a DataFrame of numbers: its toarray\(\) is one$"):
         randomize(data, Randomization(pixels="gaussian"))
+
+
+@pytest.mark.parametrize("seed", [1.5, "3", -1, None, True])
+def test_a_seed_is_not_rounded(seed):
+    with pytest.raises(InputError, match=r"^seed is .*, expected a whole number of at least 0$"):
+        randomize(Dataset(make_split(), make_split()), Randomization(1.0), seed)
+
+
+def test_a_randomization_is_one():
+    with pytest.raises(InputError, match=r"^randomization is .*, expected a Randomization, such as Randomization\(labels=1\)$"):
+        randomize(Dataset(make_split(), make_split()), {"labels": 1.0})

@@ -17,7 +17,7 @@ from shattering.stats import (
 def on_the_same_images(generator, p, n):
     """Return the accuracies of two networks that often have the same of n images right, by chance p each."""
     difficult = generator.random(n) > p
-    return np.stack([generator.random(n) < np.where(difficult, p / 4, 1 - (1 - p) / 4) for _ in range(2)]).mean(axis=1)
+    return np.stack([generator.random(n) < np.where(difficult, p / 10, 1 - (1 - p) / 10) for _ in range(2)]).mean(axis=1)
 
 
 @pytest.mark.parametrize(("p", "n", "seeds"), [(0.5, 100, 1), (0.1, 500, 2), (0.9, 1000, 4)])

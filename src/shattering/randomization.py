@@ -21,7 +21,7 @@ from shattering.brief import Brief
 from shattering.data.exchange import Exchange, ExchangeFunction, exchanged_order, permuted_by, shown_exchange
 from shattering.errors import InputError, a_type, shown
 from shattering.identity.names import is_object
-from shattering.parameters import Limit, Range, check_fields
+from shattering.parameters import Limit, Natural, Range, check, check_fields
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -417,7 +417,7 @@ def gaussian_type(images: torch.Tensor) -> str:
     return "float32" if images.ndim == 4 else "float64"
 
 
-def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0, function: ExchangeFunction | None = None) -> Dataset:
+def randomize(dataset: Dataset, randomization: Randomization, seed: Natural = 0, function: ExchangeFunction | None = None) -> Dataset:
     """Return a randomized copy: inputs of all splits, labels of the train and validation splits; test labels stay true.
 
     The validation split was held out of the train split, and has its noise. The moments for Gaussian pixels are those of
@@ -430,7 +430,7 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0, fun
         function: what `randomization.exchange` names, if that is a function.
 
     Raises:
-        InputError: for what is no Dataset, for what is no Randomization, and for one that its inputs or labels do not allow.
+        InputError: for what is no Dataset or no Randomization, one that its inputs or labels do not allow, and for a bad seed.
 
     Example:
         >>> from shattering import load_dataset
@@ -445,6 +445,7 @@ def randomize(dataset: Dataset, randomization: Randomization, seed: int = 0, fun
         raise InputError(f"dataset is {a_type(dataset)}, expected a Dataset: load_dataset of it")
     if not isinstance(randomization, Randomization):
         raise InputError(f"randomization is {shown(randomization)}, expected a Randomization, such as Randomization(labels=1.0)")
+    check("seed", seed, Natural)
     r, train, test = randomization, dataset.train, dataset.test
     drawn = r.pixels == "gaussian" and "gaussian" in AXES[train.kind]
     moments = Moments.of(train.inputs) if drawn else Moments(_shape(train), np.zeros(1), np.zeros(1))

@@ -1,11 +1,13 @@
 """Examples that are on both sides of a split are reported; a test split that is the train split gives no p-value."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering import load_dataset, randomization_test
+from shattering import dataset_from_arrays, load_dataset, randomization_test
 from shattering.compare.duplicates import Duplicates, find_duplicates
 from shattering.compare.plan import LABEL_TEST
 from shattering.data.dataset import Dataset
@@ -53,3 +55,28 @@ def test_nothing_is_said_where_nothing_repeats(folds):
     assert find_duplicates(load_dataset(noise(), hold_out=not folds), folds) is None
     assert find_duplicates(load_dataset("digits"), folds=False) is None
     assert fake_test(fake_repeat(), duplicates=Duplicates(1, 2, False, folds)).summary == [], "without a permutation test"
+
+
+WHOLE = np.random.default_rng(0).integers(0, 9, (8, 3))
+NO_ZERO = csr_matrix(WHOLE.astype(float))
+STORED_ZERO = csr_matrix(np.where(WHOLE, WHOLE, 1.0))
+STORED_ZERO.data[WHOLE.ravel() == 0] = 0.0
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [
+        (WHOLE, WHOLE.astype(float)),
+        (np.where(WHOLE, WHOLE, 0.0), np.where(WHOLE, WHOLE, -0.0)),
+        (pd.DataFrame(WHOLE, columns=list("abc")), pd.DataFrame(WHOLE.astype(float), columns=list("abc"))),
+        (pd.DataFrame(WHOLE).assign(s="x"), pd.DataFrame(WHOLE).astype({0: float, 1: "Int64"}).assign(s="x")),
+        (NO_ZERO, STORED_ZERO),
+        (csr_matrix(WHOLE), NO_ZERO),
+        ((20 * WHOLE).astype(np.uint8).reshape(8, 1, 3, 1), (20 * WHOLE / 255).astype(np.float32).reshape(8, 1, 3, 1)),
+    ],
+)
+def test_inputs_are_the_same_by_their_values_whatever_their_types(train, test):
+    """A column of whole numbers is of floats in the file that misses one; a sparse matrix may store its zeros."""
+    options = {"channels": "first"} if getattr(train, "ndim", 2) == 4 else {}
+    data = dataset_from_arrays(train, [0, 1] * 4, test, [0, 1] * 4, **options)
+    assert find_duplicates(data, folds=False) == Duplicates(8, 8, whole=True, folds=False)

@@ -6,9 +6,12 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score, roc_auc_score
 
 from shattering import InputError
+from shattering.compare.figures import score_chart
 from shattering.compare.permutation import PermutationTest
-from shattering.compare.zero_refit import _diagonal_sums, _matches, _products, _shuffled_sums, null_sums, zero_refit
+from shattering.compare.zero_refit import ZeroRefitTest, _diagonal_sums, _matches, _products, _shuffled_sums, null_sums, zero_refit
 from shattering.data.exchange import exchanged_order
+from shattering.report.charts import to_spec
+from tests.compare.fakes import fake_repeat, fake_test
 
 GROUPS = np.repeat(np.arange(10), 4)
 
@@ -157,3 +160,36 @@ def test_a_bad_exchange_is_refused():
 def test_an_unknown_score_is_refused(exchange):
     with pytest.raises(InputError, match="unknown score 'f1_micro'"):
         zero_refit(np.array([0, 1] * 5), np.array([0, 1] * 5), score="f1_micro", exchange=exchange)
+
+
+LABELS = np.arange(24) % 2
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"n_permutations": 0}, "n_permutations is 0, expected a whole number of at least 2 or none"),
+        ({"n_permutations": 1}, "n_permutations is 1, expected a whole number of at least 2 or none"),
+        ({"seed": 1.5}, "seed is 1.5, expected a whole number of at least 0"),
+        ({"predicted": LABELS[:8]}, r"predicted has shape \(8,\), expected a number or a label for each example of y, at least one"),
+        ({"predicted": LABELS[:, None]}, r"predicted has shape \(24, 1\), expected"),
+        ({"y": LABELS[:0], "predicted": LABELS[:0]}, r"y has shape \(0,\), expected"),
+        ({"groups": LABELS[:5], "exchange": "whole"}, r"groups has shape \(5,\), expected"),
+        ({"y": LABELS.astype(str)}, "one of y and predicted has texts and the other has none, expected predictions in the values of the"),
+    ],
+)
+def test_arrays_and_numbers_that_are_not_as_described_are_refused(given, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        zero_refit(**{"y": LABELS, "predicted": LABELS, **given})
+
+
+def test_lists_are_arrays():
+    assert zero_refit(LABELS.tolist(), LABELS.tolist()) == zero_refit(LABELS, LABELS)
+
+
+def test_the_band_of_null_scores_stays_on_the_chart():
+    """Of ten labels, nine of which are alike, mean + 1.96 standard deviations is more than 100 %."""
+    z = ZeroRefitTest(0.9, 0.82, 0.1, 9999, 9000, "free", 10, 10)
+    spec = to_spec(score_chart(fake_test(fake_repeat(), zero_refit=z)))
+    (ends,) = [rows[0] for rows in spec["datasets"].values() if "low" in rows[0]]
+    assert ends == {"low": pytest.approx(0.624), "high": 1.0}

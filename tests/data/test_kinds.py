@@ -240,6 +240,10 @@ BAD = {
         lambda: load_dataset((pd.DataFrame({"a": range(6)}, index=[0, 1] * 3), SERIES.set_axis([0, 0, 0, 1, 1, 1]))),
         "y_train has the index of x_train, in which names stand twice, in another order: expected the same order",
     ),
+    "groups in another order than the labels of an array": (
+        lambda: load_dataset((np.arange(6.0)[:, None], SERIES), groups=SERIES[::-1]),
+        r"groups has the index of y_train in another order, expected the same: groups.loc\[y_train.index\]",
+    ),
     "columns by name": (lambda: load_dataset(({"a": [1, 2]}, [0, 1])), "x_train is a dict, expected rows: of columns by name, pandas.Data"),
     "dicts": (lambda: load_dataset(([{"a": 1}] * 6, [0, 1] * 3)), "has the dict .* expected numbers; kind=.opaque. hands a list"),
     "a generator": (lambda: load_dataset(((row for row in [[1]] * 6), [0, 1] * 3)), "x_train is a generator, which can be read once"),

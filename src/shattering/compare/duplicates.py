@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ import torch
 from shattering.brief import Brief
 from shattering.data.dataset import Dataset
 from shattering.data.lazy import ImagesOnDisk
+from shattering.data.rows import Rows
 from shattering.data.split import Split
 
 Cuts = Sequence[tuple[np.ndarray, np.ndarray]]
@@ -53,7 +55,8 @@ def find_duplicates(dataset: Dataset, folds: bool) -> Duplicates | None:
     splits = (dataset.train,) if folds else (dataset.train, dataset.test)
     if any(isinstance(split.inputs, ImagesOnDisk) for split in splits):
         return None
-    train, *rest = (_count_inputs(split) for split in splits)
+    kinds = [_types(split) for split in splits]
+    train, *rest = (_count_inputs(split, any(kind != kinds[0] for kind in kinds)) for split in splits)
     if folds:
         number, n = sum(count for count in train.values() if count > 1), len(dataset.train)
     else:
@@ -86,6 +89,12 @@ def find_shared_groups(dataset: Dataset, exchange: str, cuts: Cuts | None = None
     return f"{told} Hold out whole groups."
 
 
-def _count_inputs(split: Split) -> Counter[bytes]:
-    """Count each input of a split."""
-    return Counter(split.row_keys())
+def _types(split: Split) -> Any:
+    """Return the type of the inputs of a split, by column where they have several."""
+    content: Any = split.inputs.content if isinstance(split.inputs, Rows) else split.inputs
+    return list(content.dtypes) if hasattr(content, "dtypes") else getattr(content, "dtype", None)
+
+
+def _count_inputs(split: Split, as_numbers: bool) -> Counter[bytes]:
+    """Count each input of a split. as_numbers: see `Split.row_keys`."""
+    return Counter(split.row_keys(as_numbers=as_numbers))

@@ -36,5 +36,7 @@ def score_chart(test: Comparison) -> Chart:
     marked = {"original data": test.original.test_score, "best constant answer": test.best_constant}
     z = test.zero_refit
     band = None if z is None else (z.null_mean - 1.96 * z.null_sd, z.null_mean + 1.96 * z.null_sd)
-    title = f"{test.scoring} (higher is better)"
-    return score_rows(pd.DataFrame(rows), order, title, marked, band, test.scoring == "accuracy")
+    is_share, title = test.scoring == "accuracy", f"{test.scoring} (higher is better)"
+    if band and is_share:  # of a few examples, mean ± 1.96 standard deviations may reach beyond
+        band = max(0.0, band[0]), min(1.0, band[1])
+    return score_rows(pd.DataFrame(rows), order, title, marked, band, is_share)

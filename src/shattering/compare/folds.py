@@ -41,7 +41,10 @@ def as_splitter(cv: Any, dataset: Dataset, seed: int) -> tuple[int | None, Any]:
     if isinstance(cv, str) or not (hasattr(cv, "split") or hasattr(cv, "__iter__")):
         raise InputError(f"cv is {shown(cv)}, expected a number, a splitter, or a list of (training rows, test rows)")
     splitter = _seeded(cv, seed) if hasattr(cv, "split") else _listed(cv)
-    return len(cut(dataset.train, splitter)), splitter
+    n = len(cut(dataset.train, splitter))
+    if n < 2:
+        raise InputError("cv makes 1 fold, expected at least 2: one split is data of four arrays, (x_train, y_train, x_test, y_test)")
+    return n, splitter
 
 
 def _listed(cv: Iterable) -> Any:

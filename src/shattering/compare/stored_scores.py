@@ -7,8 +7,8 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 import pandas as pd
+import torch
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 

@@ -8,6 +8,7 @@ permutation test with refits asks that of the way to fit it.
 
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from typing import Annotated, Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ from shattering.data.exchange import (
     shown_function,
     shown_orders,
 )
-from shattering.errors import unknown
+from shattering.errors import InputError, unknown
+from shattering.parameters import Natural, Range, check_arguments
 from shattering.seeds import quick_generator
 
 N_PERMUTATIONS = 9999
@@ -34,6 +36,7 @@ _TABLE, _CHUNK = 400, 4_000_000  # cells of a contingency table that is drawn as
 _DRAW, _CALL = 15, 1000  # times of a hypergeometric number, and of a call of NumPy, in units of a step of a shuffle
 
 Score = Callable[[np.ndarray], float]
+Permutations = Annotated[int, Range(2)]
 
 
 @dataclass(frozen=True, repr=False)
@@ -93,8 +96,8 @@ def zero_refit(
     exchange: str | ExchangeFunction = "free",
     groups: np.ndarray | None = None,
     ids: np.ndarray | None = None,
-    seed: int = 0,
-    n_permutations: int | None = None,
+    seed: Natural = 0,
+    n_permutations: Permutations | None = None,
 ) -> ZeroRefitTest:
     """Test the predictions of one fitted model on test examples that it was not trained on.
 
@@ -108,13 +111,13 @@ def zero_refit(
         groups: (n,) the group of each example; None for independent examples.
         ids: (n,) their order in time, for "shift" and "whole"; None: the order of the rows.
         seed: seeds the permutations.
-        n_permutations: None: 9,999, and 999 where score or exchange is a function.
+        n_permutations: at least 2. None: 9,999, and 999 where score or exchange is a function.
 
     Returns:
         The test.
 
     Raises:
-        InputError: for a bad exchange, and for a score that is unknown or not finite.
+        InputError: for a bad exchange, for a score that is unknown or not finite, and for arrays that are not as described.
 
     Example:
         >>> y, predicted = np.array([0, 1] * 20), np.array([0, 1] * 15 + [1, 0] * 5)
@@ -124,6 +127,8 @@ def zero_refit(
     """
     if not callable(score) and score not in (*CLASS_SCORES, *_SCORES):
         raise unknown("score", score, (*_SCORES, *CLASS_SCORES), "a function")
+    check_arguments(zero_refit, locals(), "seed", "n_permutations")
+    y, predicted, groups, ids = _arrays(y, predicted, groups, ids, of_labels=score in ("accuracy", *CLASS_SCORES))
     rng = quick_generator(seed, "zero-refit")
     if callable(exchange):
         return _by_function(y, score if callable(score) else _plain(score, y, predicted), exchange, rng, n_permutations or BY_SCORER)
@@ -139,6 +144,23 @@ def zero_refit(
         n = n_permutations or N_PERMUTATIONS
         own, nulls = _SCORES[score](y, predicted, _matches if score == "accuracy" else _products, exchange, groups, ids, rng, n)
     return _tested(own, nulls, exchange, count_orders(exchange, y, groups, ids), len(y))
+
+
+def _arrays(y: Any, predicted: Any, groups: Any, ids: Any, of_labels: bool) -> Any:
+    """Return the four as arrays of one length; None stays. of_labels: predictions are compared with the labels.
+
+    Raises InputError for other shapes, and for predicted labels that are no texts where labels are, or the other way round.
+    """
+    given = {"y": y, "predicted": predicted, "groups": groups, "ids": ids}
+    arrays: dict[str, Any] = {name: None if values is None else np.asarray(values) for name, values in given.items()}
+    n = arrays["y"].size
+    for name, values in arrays.items():
+        if values is not None and (values.shape != (n,) or not n):
+            raise InputError(f"{name} has shape {values.shape}, expected a number or a label for each example of y, at least one")
+    kinds = [arrays[name].dtype.kind for name in ("y", "predicted")]
+    if of_labels and (kinds[0] in "US") != (kinds[1] in "US") and "O" not in kinds:
+        raise InputError("one of y and predicted has texts and the other has none, expected predictions in the values of the labels")
+    return arrays.values()
 
 
 def _tested(own: float, nulls: np.ndarray, exchange: str, admissible: float | None, n_test: int) -> ZeroRefitTest:

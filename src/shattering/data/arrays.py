@@ -73,6 +73,7 @@ def dataset_from_arrays(
     for x, y, group, where in zip((x_train, x_test), (y_train, y_test), of_groups, ("train", "test"), strict=True):
         _check_same_order(x, y, f"y_{where}", f"x_{where}")
         _check_same_order(x, group, "groups", f"x_{where}")
+        _check_same_order(y, group, "groups", f"y_{where}")  # beside inputs without an index
     x = as_inputs(x_train, channels, "x_train", kind)
     inputs = (x, x if x_test is x_train else as_inputs(x_test, channels, "x_test", kind))
     labels, names = _labels(y_train, y_test, classes, label_values, targets)
@@ -88,7 +89,7 @@ def dataset_from_arrays(
 
 
 def _check_same_order(x: Any, other: Any, what: str, where: str) -> None:
-    """Raise InputError for a Series that has the index of the inputs in another order: rows are taken by their places."""
+    """Raise InputError for a Series that has the index of inputs or labels in another order: rows are taken by their places."""
     if not (isinstance(x, (pd.DataFrame, pd.Series)) and isinstance(other, (pd.DataFrame, pd.Series))):
         return
     one, two = x.index, other.index

@@ -102,18 +102,21 @@ class Rows:
             raise InputError(f"inputs are {a_type(self.content)} {found}, expected numbers alone, in an array or a DataFrame")
         return self.content.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
 
-    def keys(self) -> list[bytes]:
-        """Return (n,) bytes that are equal for equal rows."""
+    def keys(self, as_numbers: bool = False) -> list[bytes]:
+        """Return (n,) bytes that are equal for equal rows. as_numbers: see `Split.row_keys`."""
         values: Any = self.content
+        if isinstance(values, pd.DataFrame) and as_numbers:
+            values = values.apply(lambda column: column.astype("Float64") if pd.api.types.is_numeric_dtype(column.dtype) else column)
         if isinstance(values, (pd.DataFrame, pd.Series)):
             try:
                 return [int(key).to_bytes(8, "little") for key in hash_pandas_object(values, index=False)]  # type: ignore[operator]  # the stub lacks it
             except TypeError:  # objects that cannot be hashed
                 values = values.to_numpy()
         if issparse(values):
-            values = values.copy()
+            values = values.astype(np.float64) if as_numbers else values.copy()
             values.sum_duplicates()  # which sorts the indices, too: equal rows may be stored in several ways
-            values = [(row.indices.tobytes(), row.data.tobytes()) for row in (values[[i]] for i in range(len(self)))]
+            values.eliminate_zeros()
+            values = [(row.indices.astype(np.int64).tobytes(), row.data.tobytes()) for row in (values[[i]] for i in range(len(self)))]
         return [row.encode("utf-8", "surrogatepass") if isinstance(row, str) else digest(row).encode() for row in values]
 
 

@@ -165,13 +165,18 @@ class Split:
             parts["names"] = self.names[np.asarray(rows)]
         return replace(self, inputs=inputs, **parts)
 
-    def row_keys(self, block: int = 1024) -> Iterator[bytes]:
-        """Yield bytes for each example that are equal where inputs are, reading images on disk in blocks of so many."""
+    def row_keys(self, block: int = 1024, as_numbers: bool = False) -> Iterator[bytes]:
+        """Yield bytes for each example that are equal where inputs are, reading images on disk in blocks of so many.
+
+        as_numbers: numbers of different types are equal where their values are, for splits whose inputs have different types.
+        """
         if isinstance(self.inputs, Rows):
-            yield from self.inputs.keys()
+            yield from self.inputs.keys(as_numbers)
             return
         for start in range(0, len(self), block):
-            for row in self.inputs[start : start + block].numpy():
+            rows = self.inputs[start : start + block]
+            values = to_float(rows).double().numpy() if as_numbers else rows.numpy()
+            for row in values + 0.0 if values.dtype.kind == "f" else values:  # -0 is 0
                 yield hashlib.blake2b(row.tobytes(), digest_size=16).digest()
 
     def _of_rows(self) -> tuple[str, ...]:

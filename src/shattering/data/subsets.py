@@ -96,6 +96,7 @@ def cut(split: Split, splitter: Any) -> list[tuple[np.ndarray, np.ndarray]]:
     rows that are not there, repeat, or are on both sides of a fold.
     """
     name = type(splitter).__name__
+    name = "a list of folds" if name.startswith("_") else name  # scikit-learn's own class for these
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # which corruption may make smaller than the folds
         warnings.filterwarnings("ignore", "The groups parameter is ignored", UserWarning)  # a test says which groups are on both sides
