@@ -11,6 +11,7 @@ import pytest
 
 from shattering.cli import understand
 from shattering.compare.plan import RANDOMIZATIONS
+from shattering.experiments.catalogue import NAMES
 from shattering.measures.catalog import MEASURES
 from shattering.report.style import COLORS, DARK
 from shattering.runs.study import STUDIES
@@ -128,6 +129,36 @@ def test_the_table_of_label_errors_is_the_measured_one():
     benchmark = load_script(ROOT / "benchmarks" / "label_errors.py")
     measured = json.loads((ROOT / "benchmarks" / "label_errors.json").read_text())
     assert f"\n{benchmark.table(measured)}\n" in (DOCS / "memorization.md").read_text()
+
+
+def test_the_table_of_asynchronous_training_is_the_measured_one():
+    measured = json.loads((ROOT / "benchmarks" / "asynchronous.json").read_text())
+    text = (DOCS / "how-to" / "cluster.md").read_text()
+    for row in measured["rows"]:
+        runs = [run for run in measured["runs"] if (run["labels"], run["workers"]) == (row["labels"], row["workers"])]
+        epochs = sorted(str(run["epochs_to_fit"]) for run in runs if run["epochs_to_fit"])
+        fitted = f"{' and '.join(epochs)} epochs{', or not' if len(epochs) < len(runs) else ''}" if epochs else "not"
+        workers = f"{row['workers']}{' (synchronous)' if row['workers'] == 1 else ''}"
+        numbers = f"{row['train_loss']:.{3 if row['train_loss'] < 0.1 else 2}f} | {100 * row['test_accuracy']:.1f} %"
+        assert f"\n| {row['labels']} | {workers} | {row['staleness']} | {fitted} | {numbers} |\n" in text
+    times = [row["time_ratio"] for row in measured["rows"] if row["workers"] > 1]
+    assert f"{min(times):.0f} to {max(times):.0f} times as long" in text
+
+
+def test_what_encoding_as_jpeg_costs_is_the_measured_cost():
+    costs = {row["quality"]: row for row in json.loads((ROOT / "benchmarks" / "jpeg.json").read_text())["by_quality"]}
+    for name, said in {
+        "conv": r"at quality 50 the error rises by ([\d.]+) points,\s+at 30 by ([\d.]+) and at 15 by ([\d.]+)",
+        "gaussian": r"the Gaussian kernel's by ([\d.]+), ([\d.]+) and ([\d.]+)",
+    }.items():
+        found = re.search(said, (DOCS / "linear.md").read_text())
+        assert found, name
+        assert list(found.groups()) == [f"{100 * costs[quality][f'{name}_cost']:.1f}" for quality in (50, 30, 15)]
+
+
+def test_every_experiment_is_named_by_a_page_that_is_written_by_hand():
+    text = "".join(page.read_text() for page in PAGES if page.parent.name != "results" and page.name not in ("results.md", "coverage.md"))
+    assert [name for name in NAMES if f"`{name}`" not in text and f"shattering paper {name}" not in text] == []
 
 
 def test_every_measure_and_every_study_is_among_the_functions_of_the_api():

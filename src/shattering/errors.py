@@ -12,6 +12,7 @@ _NO_FAULT = ("ENOSPC", "EDQUOT", "EROFS")  # of the code that was executed: the 
 _MARK = "_shattering_blames"
 _LONGEST = 500  # characters of a reason
 _FEW_NAMES, _MOST_NAMES = 8, 20  # known names that are listed beside a near one, and without one
+_MOST_ALIKE = 5  # known names that begin alike, of which any may be meant
 
 
 class InputError(ValueError):
@@ -58,16 +59,25 @@ def not_installed(what: str, package: str, extra: str) -> InputError:
 def meant(name: str, names: Sequence[str], also: str = "") -> str:
     """Say which of some names was meant by `name`, and which there are, for the end of a sentence.
 
-    That is the name nearest in spelling, whatever the case and hyphens, with all names in brackets where they are a few, at most eight;
-    or, without a near one, the names alone, at most twenty. also: what may be given beside the names.
+    That is the name nearest in spelling, whatever the case and hyphens, or the two to five names that begin with `name`, with all names
+    in brackets where they are a few, at most eight; or, without a near one, the names alone, at most twenty. also: what may be given
+    beside the names.
+
+    Example:
+        >>> meant("table", ["table1", "table4", "norm"]), meant("figure1", ["figure1", "figure1a"])
+        ("did you mean 'table1' or 'table4'? (known: table1, table4, norm)", "did you mean 'figure1'? (known: figure1, figure1a)")
     """
-    near = nearest(name, names)
+    wanted = _folded(name)
+    begun = [known for known in names if wanted and _folded(known).startswith(wanted)]
+    has_stem = any(all(_folded(other).startswith(_folded(known)) for other in begun) for known in begun)
+    alike = begun if len(begun) <= _MOST_ALIKE and begun and not has_stem else [nearest(name, names)]
     more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     known = f"known: {', '.join(names[:_MOST_NAMES])}{more}" + (f", or {also}" if also else "")
-    if near is None:
+    if alike == [None]:
         return known
     few = 1 < len(names) + bool(also) <= _FEW_NAMES
-    return f"did you mean {near!r}?" + (f" ({known})" if few else "")
+    told = [repr(one) for one in alike]
+    return f"did you mean {' or '.join([', '.join(told[:-1]), told[-1]] if told[1:] else told)}?" + (f" ({known})" if few else "")
 
 
 def nearest(name: str, names: Sequence[str]) -> str | None:

@@ -98,7 +98,8 @@ def parse(command: type[T], arguments: Sequence[str], usage: str) -> T:
             _place(word, places, values, usage)
     for option in options:
         if option.default is MISSING and option.field not in values:
-            raise UsageError(f"{usage} lacks {option.name}, expected {_expected(option)}")
+            expected = _expected(option)
+            raise UsageError(f"{usage} lacks {option.name}, " + (f"see {usage} --help" if expected == "a text" else f"expected {expected}"))
     return command(**values)
 
 
@@ -146,7 +147,12 @@ def _find(name: str, options: Sequence[Option], usage: str) -> Option:
     if (place := spelled.lstrip("-").upper()) in places:
         raise UsageError(f"unknown option {shown(name)} of {usage}; {place} is given as a word, without {name}")
     hint = f"did you mean --{near}?" if near else f"see {usage} --help"
-    if not near and {"--set", "--model"} <= by_name.keys() and spelled.strip("-").replace("-", "_").isidentifier():
+    if (
+        not near
+        and "--set" in by_name
+        and ("--model" in by_name or "MODEL" in places)
+        and spelled.strip("-").replace("-", "_").isidentifier()
+    ):
         hint += f"; a parameter of the model is given as --set {spelled.lstrip('-').replace('-', '_')}=VALUE"
     raise UsageError(f"unknown option {shown(name)} of {usage}; {hint}")
 

@@ -171,7 +171,7 @@ class Sweep(Swept):
     labels: str | None = None
     """Probabilities of label corruption."""
     pixels: str | None = None
-    """true, shuffled, random, gaussian, within-class; of tables also columns."""
+    """true, shuffled, random, gaussian, within-class; for tables columns, for sequences shifted, for tokens uniform, unigram."""
     label_mode: str | None = None
     """Ways of corrupting labels: redraw, flip, permute."""
     permute_channels: str | None = None

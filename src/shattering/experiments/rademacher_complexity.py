@@ -60,7 +60,23 @@ class Rademacher(Brief):
 
 
 def random_signs(n: Count, n_draws: Count, seed: int) -> np.ndarray:
-    """Draw signs (n_draws, n) of -1 and 1. A draw does not depend on how many there are. Raises InputError for numbers below 1."""
+    """Draw random signs, independent and equally likely; a draw does not depend on how many there are.
+
+    Args:
+        n: examples.
+        n_draws: how many times signs are drawn.
+        seed: of the signs.
+
+    Returns:
+        (n_draws, n) whole numbers, -1 or 1.
+
+    Raises:
+        InputError: for numbers below 1.
+
+    Example:
+        >>> random_signs(4, 3, seed=0).shape
+        (3, 4)
+    """
     check_arguments(random_signs, locals(), "n", "n_draws", "seed")
     return np.stack([2 * seeds.generator(seed, "rademacher", draw).integers(0, 2, n) - 1 for draw in range(n_draws)])
 

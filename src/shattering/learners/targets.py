@@ -20,6 +20,9 @@ def is_target(text: str) -> bool:
     if colon and not (head and all(part.isidentifier() for part in name.split("."))):
         raise InputError(f"model is {text!r}, expected file.py:name or package.module:name")
     if not colon and any(mark in text for mark in "./\\"):
+        module, _, last = text.rpartition(".")
+        if module and last[:1].isupper() and last.isidentifier():  # of a class
+            raise InputError(f"model is {text!r}, expected {module}:{last}, with a colon before the name of the class")
         raise InputError(f"model is {text!r}, expected {text}:NAME, with the name of what is defined there")
     return bool(colon)
 

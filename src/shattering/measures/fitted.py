@@ -32,7 +32,15 @@ _BLOCK = {"cpu": 256}  # examples per block of an evaluation; 1,024 elsewhere
 
 
 class NotComputable(Exception):
-    """A measure does not exist for this network. The message is the reason, as it stands beside the NaN."""
+    """A measure does not exist for this network. The message is the reason, as it stands beside the NaN.
+
+    Example:
+        >>> from shattering import measure
+        >>> def depth(network):
+        ...     raise NotComputable("there is no linear layer")
+        >>> measure(fitted, measures={"depth": depth}).loc["depth", "reason"]
+        'there is no linear layer'
+    """
 
 
 @dataclass(frozen=True, eq=False, repr=False)

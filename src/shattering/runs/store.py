@@ -36,7 +36,7 @@ _TRACEBACK = 20_000  # characters that are kept of a traceback
 
 
 class Busy(Exception):
-    """Another process executes the run."""
+    """Another process executes the run, and `run` was called with wait=False."""
 
 
 class Store:
