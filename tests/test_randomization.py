@@ -215,5 +215,5 @@ def test_a_seed_is_not_rounded(seed):
 
 
 def test_a_randomization_is_one():
-    with pytest.raises(InputError, match=r"^randomization is .*, expected a Randomization, such as Randomization\(labels=1\)$"):
+    with pytest.raises(InputError, match=r"^randomization is .*, expected a Randomization, such as Randomization\(labels=1.0\)$"):
         randomize(Dataset(make_split(), make_split()), {"labels": 1.0})

@@ -195,7 +195,7 @@ def test_gaussian_features_of_floats_are_of_the_type_that_they_replace():
     numbers["whole"] = range(20)
     train = randomize(load_dataset((numbers, [0, 1] * 10), hold_out=False), Randomization(pixels="gaussian")).train
     assert train.X.dtypes.tolist() == [np.float64, np.float64, np.float32, pd.Float64Dtype(), np.float64]
-    with pytest.raises(InputError, match="inputs are a csr_matrix that is sparse, expected numbers alone, in an array or a DataFrame"):
+    with pytest.raises(InputError, match="inputs are a csr_matrix, expected an array or a DataFrame of numbers: its toarray"):
         randomize(load_dataset((scipy.sparse.csr_matrix(np.eye(6)), [0, 1] * 3), hold_out=False), Randomization(pixels="gaussian"))
 
 
