@@ -114,9 +114,9 @@ def _scoreboard(results: list[Result]) -> str:
     for score, row in zip(found, table.rows, strict=True):
         verdict, colon, why = row["verdict"].partition(":")
         link = f"[{row['where']}](results/{score.result.name}.md#scale-{score.result.scale})"
-        seeds = f"{row['seeds']} seed{'s' * (row['seeds'] != '1')}"
+        seeds = f"; {row['seeds']} seed{'s' * (row['seeds'] != '1')}" if score.result.runs else ""  # the survey's page tells its own
         claim = f"**{row['claim']}.** {row['paper']}"
-        lines.append(f"| {claim} | {row['ours']} | **{verdict}**{colon}{why} | {link}; {row['size']}; {seeds} |")
+        lines.append(f"| {claim} | {row['ours']} | **{verdict}**{colon}{why} | {link}; {row['size']}{seeds} |")
     return "\n".join(["## Scoreboard", "", f"**{table.title}.** {table.note}", "", *lines, ""])
 
 
