@@ -129,8 +129,7 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         score: None; of a regression the name of the score that these columns then have.
         changed_fraction: the fraction of labels that were changed.
         epochs_to_fit, fitted: the mean over the runs that fitted, and the number of runs that interpolate at the end.
-        chance, n_test: 1/classes (missing for a regression), and the number of test examples of a seed, in all its folds; those that
-            repeated folds test again count once.
+        chance, n_test: 1/classes (missing for a regression), and the number of different test examples of a seed, in all its folds.
         majority_share: the mean share of the training labels that are the most frequent one, the accuracy of a constant answer.
 
     Example:
