@@ -18,8 +18,9 @@ Objects = Mapping[str, Any]
 def find(name: str, objects: Objects | None) -> Any:
     """Return the object of this name, or one with its content and another label. Raises InputError if it is not among the objects."""
     objects = objects or {}
-    same = (own for own in objects if own == name or (is_object(own) and digest_of(own) == digest_of(name)))
-    if (own := next(same, None)) is None:
+    same = (own for own in objects if is_object(own) and digest_of(own) == digest_of(name))
+    own = name if name in objects else next(same, None)
+    if own is None:
         raise InputError(f"{label(name)} is an object that only the call that made this run had, expected it to be handed over again")
     return objects[own]
 
