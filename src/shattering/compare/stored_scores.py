@@ -161,26 +161,33 @@ def best_constant(original: Repeat, data: Dataset, objects: Objects | None, cuts
     """
     spec = original.runs[0].spec
     split = data.test if cuts is None else data.train
-    parts = [split] if cuts is None else [split.subset(torch.as_tensor(rows)) for _, rows in cuts]
+    parts = [np.arange(len(split))] if cuts is None else [rows for _, rows in cuts]
     scoring = spec.scoring_for(split.is_regression)
     if scoring is None or (scoring == "accuracy" and not split.is_regression):
-        shares = [np.bincount(part.true_labels.numpy(), minlength=split.n_classes) / len(part) for part in parts]
+        codes = split.true_labels.numpy()
+        shares = [np.bincount(codes[rows], minlength=split.n_classes) / len(rows) for rows in parts]
         return max(map(fmean, zip(*shares, strict=True)))
-    scorer, scores, everywhere = scorer_of(scoring, objects), [], np.concatenate([part.y for part in parts])
+    scorer, scores, y = scorer_of(scoring, objects), [], split.y
+    examples = [(_seen_by_scorers(split, rows), y[rows]) for rows in parts]
+    everywhere = y[np.concatenate(parts)]
     for dummy in _constants(split):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that precision is undefined for a class that is never predicted
             try:
-                scores.append(fmean(_score_of(dummy, scorer, part.y if split.is_regression else everywhere, part) for part in parts))
+                scores.append(fmean(_score_of(dummy, scorer, own if split.is_regression else everywhere, X, own) for X, own in examples))
             except Exception:  # whatever a scorer raises for an answer that it is not defined for
                 continue
     return max((score for score in scores if isfinite(score)), default=None)
 
 
-def _score_of(dummy: Any, scorer: Callable[..., float], known: np.ndarray, part: Split) -> float:
-    """Return the score on a part of the data of a constant that is fitted to known labels."""
-    X = np.zeros((len(part), 1)) if part.kind == "images" else part.X  # which scorers may look at
-    return float(scorer(dummy.fit(np.zeros((len(known), 1)), known), X, part.y))
+def _seen_by_scorers(split: Split, rows: np.ndarray) -> Any:
+    """Return the inputs that a scorer may look at: the user's own, but zeros in the place of images."""
+    return np.zeros((len(rows), 1)) if split.kind == "images" else split.subset(torch.as_tensor(rows)).X
+
+
+def _score_of(dummy: Any, scorer: Callable[..., float], known: np.ndarray, X: Any, y: np.ndarray) -> float:
+    """Return the score on examples of a constant that is fitted to known labels."""
+    return float(scorer(dummy.fit(np.zeros((len(known), 1)), known), X, y))
 
 
 def _constants(split: Split) -> Iterator[Any]:

@@ -98,8 +98,7 @@ class Rows:
         if issparse(self.content):
             raise InputError(f"inputs are {a_type(self.content)}, expected an array or a DataFrame of numbers: its toarray() is one")
         if not self.is_numbers:
-            found = "that is sparse" if issparse(self.content) else "with columns that are no numbers"
-            raise InputError(f"inputs are {a_type(self.content)} {found}, expected numbers alone, in an array or a DataFrame")
+            raise InputError(f"inputs are {a_type(self.content)} with columns that are no numbers, expected numbers alone")
         return self.content.to_numpy(dtype=np.float64, na_value=np.nan, copy=True)
 
     def keys(self, as_numbers: bool = False) -> list[bytes]:
