@@ -66,7 +66,7 @@ class Run(Generic[S]):
 
     @property
     def is_trained(self) -> bool:
-        """Whether it is done, and its training did not diverge."""
+        """True if the run is done and its training did not diverge."""
         return self.status == "done" and not self.result.get("diverged")
 
     @property
