@@ -1,5 +1,6 @@
 import json
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -8,12 +9,15 @@ import pytest
 
 from shattering import InputError, Store
 from shattering.cli import main
+from shattering.interrogate.capacity import WHY_NONE
 from shattering.interrogate.controls import DATA_CONTROLS
 from shattering.interrogate.judging import judge_table
 from shattering.interrogate.population import SCALES
 from shattering.interrogate.result import Interrogation, interrogate
 from shattering.interrogate.verdicts import ROBUST, Thresholds
 from shattering.report.charts import to_spec
+from shattering.runs.execute import run
+from shattering.runs.study import StudySpec
 from tests.interrogate.conftest import TINY
 from tests.interrogate.simulated import AXES, simulate, with_measures
 
@@ -65,7 +69,7 @@ def test_values_that_were_stored_are_judged_again_without_the_runs(population, t
     path = found.store(Store(tmp_path), "demo").with_suffix(".parquet")
     again = interrogate(None, path)
     assert [vars(answer) for answer in again.answers] == [vars(answer) for answer in found.answers]
-    assert {**again.to_json(), "runs": None} == {**found.to_json(), "runs": None}
+    assert again.to_json() == found.to_json()
     assert sum(machine["runs"] for machine in again.machines) == len(found.runs)
     page = again.to_html()
     assert f"{again.machines[0]['runs']} runs on {again.machines[0]['dataset']}" in page
@@ -79,6 +83,26 @@ def test_values_that_were_stored_are_judged_again_without_the_runs(population, t
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     with pytest.raises(InputError, match=r"broken\.parquet, expected the values of a stored interrogation: "):
         interrogate(None, tmp_path / "broken.parquet")
+
+
+def test_studies_of_stability_beside_stored_values_count(population, tmp_path):
+    store, _ = population
+    names = ["n_parameters", "average_stability", "uniform_stability"]
+    path = interrogate(names, store).store(Store(tmp_path), "demo").with_suffix(".parquet")
+    assert interrogate(None, path).table["average_stability"].isna().all()
+    params = {"network": "mlp-1x16", "learning_rate": 0.05, "batch_size": 10, "epochs": 30}
+    study = run(StudySpec("stability", {"dataset": "digits", "n": 40, "n_test": 20, "params": params, "n_replaced": 2}), Store(tmp_path))
+    found = interrogate(names[:2], path)
+    known = found.table.dropna(subset=["average_stability"])
+    assert set(known["average_stability"]) == {study.result["own"]}
+    assert set(known["condition"]) == {"natural", "equal steps"}
+    trained = found.table[~found.table["condition"].str.startswith("untrained")]
+    (missing,) = found.reasons.to_dict("records")
+    assert missing == {"measure": "average_stability", "reason": WHY_NONE["average_stability"], "runs": len(trained) - len(known)}
+    assert "uniform_stability" not in found.table
+    again = found.store(Store(tmp_path), "again").with_suffix(".parquet")
+    shutil.rmtree(study.folder)
+    assert interrogate(None, again).table["average_stability"].equals(found.table["average_stability"])
 
 
 @pytest.mark.parametrize(

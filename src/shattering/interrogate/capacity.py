@@ -5,17 +5,15 @@ architecture, its training and its inputs, and uniform stability is one of the a
 gets the same value on natural and on random labels (ICLR 2017, section 2.2). They stand among the measures so that the tests show it.
 """
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from shattering.interrogate.table import own_parameters
+from shattering.interrogate.table import setting_of_cell, setting_of_training
 from shattering.measures.bits import bits_memorized
 from shattering.measures.fitted import Fitted, NotComputable
-from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Found, Run
 from shattering.runs.study import StudySpec
 
@@ -104,15 +102,15 @@ def uniform_stability(table: pd.DataFrame, stored: Sequence[Found]) -> pd.Series
 
     Args:
         table: see `shattering.interrogate.table.runs_table`.
-        stored: the runs of the table, and the studies of their store (`shattering capacity stability` with a cell's data, size and
-            parameters). A study counts for the runs whose data, number of examples, hyperparameters and share of random labels it has;
-            of several seeds the mean.
+        stored: studies of their store (`shattering capacity stability` with a cell's data, size and parameters); others are not looked
+            at. A study counts for the runs whose data, number of examples, hyperparameters and share of random labels it has; of several
+            seeds the mean.
 
     Returns:
         (runs,); NaN where there is no such study, and for untrained networks.
 
     Example:
-        >>> table = pd.DataFrame({"run": ["a"], "condition": ["natural"], "n": [90], "corruption": [0.0]})
+        >>> table = pd.DataFrame({"cell": ["{} n=90"], "condition": ["natural"], "n": [90], "corruption": [0.0]})
         >>> uniform_stability(table, []).tolist()
         [nan]
     """
@@ -133,7 +131,7 @@ def average_stability(table: pd.DataFrame, stored: Sequence[Found]) -> pd.Series
         (runs,), shares in 0…1; NaN as in `uniform_stability`.
 
     Example:
-        >>> table = pd.DataFrame({"run": ["a"], "condition": ["natural"], "n": [90], "corruption": [0.0]})
+        >>> table = pd.DataFrame({"cell": ["{} n=90"], "condition": ["natural"], "n": [90], "corruption": [0.0]})
         >>> average_stability(table, []).tolist()
         [nan]
     """
@@ -141,26 +139,19 @@ def average_stability(table: pd.DataFrame, stored: Sequence[Found]) -> pd.Series
 
 
 def _of_studies(table: pd.DataFrame, stored: Sequence[Found], number: str) -> pd.Series:
-    known: dict[tuple, list[float]] = {}
-    readable = [run for run in stored if isinstance(run, Run)]
-    for run in readable:
-        if not isinstance(run.spec, StudySpec) or run.spec.study != "stability" or run.status != "done":
+    known: dict[tuple[str, int, float], list[float]] = {}
+    for run in stored:
+        if not isinstance(run, Run) or not isinstance(run.spec, StudySpec) or run.spec.study != "stability" or run.status != "done":
             continue
         params = run.spec.hyperparameters()
         if params.get("model", "network") == "network":
-            key = (params.get("dataset", "digits"), run.result["n"], run.result["labels"], _text(params.get("params", {})))
-            known.setdefault(key, []).append(float(run.result[number]))
-    specs = {run.run_id: run.spec for run in readable if isinstance(run.spec, RunSpec)} if known else {}
+            setting = setting_of_training(params.get("dataset", "digits"), params.get("params") or {})
+            known.setdefault((setting, run.result["n"], run.result["labels"]), []).append(float(run.result[number]))
     values = []
-    for name, condition, n, p in zip(*(table[column] for column in ("run", "condition", "n", "corruption")), strict=True):
-        is_one = name in specs and not condition.startswith("untrained") and "pixels" not in condition
-        found = known.get((specs[name].dataset, n, p, _text(specs[name].params)), []) if is_one else []
+    for cell, condition, n, p in zip(*(table[column] for column in ("cell", "condition", "n", "corruption")), strict=True):
+        found = [] if "pixels" in condition or not known else known.get((setting_of_cell(cell), n, p), [])
         values.append(float(np.mean(found)) if found else np.nan)
     return pd.Series(values, index=table.index, dtype=float)
-
-
-def _text(params: Mapping[str, object]) -> str:
-    return json.dumps(own_parameters(params), sort_keys=True, default=str)
 
 
 _NO_STUDY = "no stored study of stability has these data, this size, architecture and hyperparameters"
@@ -168,10 +159,13 @@ OF_RUNS: dict[str, Callable[[Any], float]] = {  # computed on each run, and stor
     "rademacher_correlation": rademacher_correlation,
     "bits_of_labels": bits_of_labels,
 }
-OF_THE_TABLE: dict[str, Callable[[pd.DataFrame, Sequence[Found]], pd.Series]] = {
-    "shatter_point": lambda table, stored: shatter_points(table),
+OF_STUDIES: dict[str, Callable[[pd.DataFrame, Sequence[Found]], pd.Series]] = {
     "uniform_stability": uniform_stability,
     "average_stability": average_stability,
+}
+OF_THE_TABLE: dict[str, Callable[[pd.DataFrame, Sequence[Found]], pd.Series]] = {
+    "shatter_point": lambda table, stored: shatter_points(table),
+    **OF_STUDIES,
 }
 WHY_NONE = {  # why a run has no value of those
     "shatter_point": "no random labels were fitted by this cell",

@@ -12,7 +12,7 @@ import pandas as pd
 
 from shattering import parameters
 from shattering.errors import InputError, printable, reason
-from shattering.interrogate.capacity import OF_RUNS, OF_THE_TABLE, WHY_NONE
+from shattering.interrogate.capacity import OF_RUNS, OF_STUDIES, OF_THE_TABLE, WHY_NONE
 from shattering.interrogate.controls import DATA_CONTROLS, control_columns
 from shattering.interrogate.findings import Findings
 from shattering.interrogate.judging import judge_table
@@ -49,7 +49,8 @@ class Interrogation(Findings):
         """Return everything but values and charts as a JSON object; None for what is not a finite number.
 
         Keys: verdicts, blocked, answers, noise (n_μ/n by measure and architecture), shatter_point (μ over that at the shatter point),
-        survey, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds, machines, runs.
+        survey, controls, tests, best (by Ψ, under the bootstrap of the maximum), flipped, counts, reasons, thresholds, machines, runs
+        (their ids).
         """
         best = self.judged.best
         return {
@@ -67,7 +68,7 @@ class Interrogation(Findings):
             "reasons": _records(self.reasons),
             "thresholds": vars(self.thresholds),
             "machines": list(self.machines),
-            "runs": [run.folder.name for run in self.runs],
+            "runs": list(self.table["run"]),
         }
 
     def store(self, store: Store, scale: str) -> Path:
@@ -125,7 +126,8 @@ def interrogate(
         measures: name → function `Fitted` → float, of which larger values mean "predicted to generalize worse"; or names in `MEASURES`.
             None: all of `MEASURES`, and the quantities of capacity in `shattering.interrogate.capacity`, which have names too.
         runs: a store, its folder, or runs; with studies of stability, where they are to count. Runs that belong to no population are
-            left out. Or the file of values that `Interrogation.store` has written, of which nothing more can be computed.
+            left out. Or the file of values that `Interrogation.store` has written, of which nothing more can be computed; studies of
+            stability in the same folder count.
         thresholds: of the verdicts; None: the defaults.
         jobs: runs that are measured at a time, each in its own process.
         progress: True prints a line for each run that is measured, on standard error, beside the line of progress that None shows in a
@@ -176,6 +178,10 @@ def _of_values(path: Path, measures: Any, thresholds: Thresholds) -> Interrogati
         raise InputError(f"measures has functions, and runs is {path}, which has values alone, expected a list of names")
     chosen = list(choose(measures, dict.fromkeys(known, lambda _: math.nan)))
     kept = details[details["measure"].isin([*chosen, *DATA_CONTROLS])].reset_index(drop=True)
+    of_studies = OF_STUDIES.keys() & set(chosen)
+    stored = found_in(path.parent)[0] if of_studies else []
+    told = [_told(table, name, values) for name in of_studies if (values := OF_STUDIES[name](table, stored)).notna().any()]
+    kept = pd.concat([kept[~kept["measure"].isin([rows["measure"].iloc[0] for rows in told])], *told], ignore_index=True)
     return _judged(table, axes, kept, chosen, [], machines, thresholds)
 
 

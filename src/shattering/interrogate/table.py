@@ -221,6 +221,16 @@ def _with_cells(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def setting_of_cell(cell: str) -> str:
+    """Return what its runs have in common, as text: the data, the architecture and the hyperparameters, without any number of examples."""
+    return _untested(cell.rpartition(" n=")[0])
+
+
+def setting_of_training(dataset: str, params: Mapping[str, object]) -> str:
+    """Return the same of a network that is trained on a dataset with these parameters, such as that of a study."""
+    return _untested(_setting(RunSpec(dataset, params=params), params, untrained=False))
+
+
 def _untested(setting: str) -> str:
     """Return a setting without its number of test examples, on which training does not depend."""
     return json.dumps({name: value for name, value in json.loads(setting).items() if name != "n_test"}, sort_keys=True)
