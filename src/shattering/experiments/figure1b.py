@@ -84,22 +84,26 @@ def factor_interval(runs: Sequence[tuple[Run, Run]], level: float = 0.95) -> tup
         runs: pairs of the same seed, such as of original labels and of random labels.
         level: of the interval over seeds.
     """
-    times = [(time_to_overfit(one.history), time_to_overfit(other.history)) for one, other in runs]
-    known = [(a, b) for a, b in times if a and b]
-    if not known or len(known) < len(times):
+    times = _times(runs)
+    if not times:
         return None
     epochs = [tuple(float(run.history["step"].iloc[0]) for run in pair) for pair in runs]
-    low = fmean((b - other) / a for (a, b), (_, other) in zip(known, epochs, strict=True))
-    high = fmean(b / (a - one) if a > one else math.inf for (a, b), (one, _) in zip(known, epochs, strict=True))
-    over_seeds = mean_interval([b / a for a, b in known], 0.0, math.inf, level) or (low, high)
+    low = fmean((b - other) / a for (a, b), (_, other) in zip(times, epochs, strict=True))
+    high = fmean(b / (a - one) if a > one else math.inf for (a, b), (one, _) in zip(times, epochs, strict=True))
+    over_seeds = mean_interval(factors(runs), 0.0, math.inf, level) or (low, high)
     return min(low, over_seeds[0]), max(high, over_seeds[1])
 
 
 def factors(runs: Sequence[tuple[Run, Run]]) -> list[float]:
     """List, for each pair, the factor by which the second run takes longer to overfit; empty where one of them has no time."""
+    return [b / a for a, b in _times(runs)]
+
+
+def _times(runs: Sequence[tuple[Run, Run]]) -> list[tuple[int, int]]:
+    """List the times of each pair; none where a run has no time."""
     times = [(time_to_overfit(one.history), time_to_overfit(other.history)) for one, other in runs]
-    ratios = [b / a for a, b in times if a and b]
-    return ratios if len(ratios) == len(times) else []
+    known = [(a, b) for a, b in times if a and b]
+    return known if len(known) == len(times) else []
 
 
 def factor(runs: Sequence[tuple[Run, Run]]) -> float | None:
