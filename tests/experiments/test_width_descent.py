@@ -50,11 +50,11 @@ def test_measures_are_placed_along_the_widths_and_the_peak_is_found(stored):
     ]
     assert result.claims[0].verdict == "holds"
     assert result.claims[0].evidence == "best below: 30.0%; largest between: 45.0%; at the largest width: 20.0%"
-    assert set(result.charts) == {"width-descent-digits", "width-descent-digits-measures"}
+    assert set(result.charts) == {"width-descent-digits-100", "width-descent-digits-100-measures"}
 
 
 def test_each_dataset_has_its_figures_and_a_claim_of_its_own(stored):
-    both = replace(SCALE, capacity=replace(SCALE.capacity, width_data=(("digits", 100), ("mnist", 200))))
+    both = replace(SCALE, capacity=replace(SCALE.capacity, width_data=(("digits", 100, 500), ("mnist", 200, 50))))
     specs = width_descent.specs(both)
     assert len(specs) == len(stored.studies) * 2
     assert {(spec.params["dataset"], spec.params["n"]) for spec in specs} == {("digits", 100), ("mnist", 200)}
@@ -62,7 +62,7 @@ def test_each_dataset_has_its_figures_and_a_claim_of_its_own(stored):
     name = "double descent of trained networks, 20% corrupted labels"
     assert [(claim.name, claim.verdict) for claim in result.claims] == [(name, "holds"), (f"{name}, 200 of mnist", "missing")]
     assert result.size == "digits; missing"
-    assert set(result.charts) == {"width-descent-digits", "width-descent-digits-measures"}
+    assert set(result.charts) == {"width-descent-digits-100", "width-descent-digits-100-measures"}
 
 
 def test_one_seed_decides_nothing(stored):
@@ -72,6 +72,14 @@ def test_one_seed_decides_nothing(stored):
 
 
 def test_errors_that_only_fall_have_no_peak():
-    rows = [{"test": error} for error in (0.5, 0.4, 0.3, 0.2)]
-    assert width_descent._claim(rows).verdict == "does not hold"
-    assert width_descent._claim(rows[:2]).verdict == "missing"
+    errors = [0.5, 0.4, 0.3, 0.2]
+    assert width_descent._claim([errors]).verdict == "does not hold"
+    assert width_descent._claim([errors[:2]]).verdict == "missing"
+    assert width_descent._claim([]).verdict == "missing"
+
+
+def test_a_peak_that_not_every_seed_has_decides_nothing():
+    errors = [[0.5, 0.3, 0.3 + height, 0.2] for height in (0.005, 0.03, 0.04)]
+    claim = width_descent._claim(errors)
+    assert (claim.verdict, claim.why) == ("inconclusive", "the peak's 95 % interval, -2.0% to 7.0% above both sides, contains 2%")
+    assert width_descent._claim([[0.5, 0.3, 0.3 + height, 0.2] for height in (0.03, 0.031, 0.032)]).verdict == "holds"

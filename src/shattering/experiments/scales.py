@@ -177,8 +177,8 @@ class CapacityScale:
         n_replaced: how many of these are replaced, one at a time.
         epochs: the budget of trained networks.
         widths: of the networks of double descent.
-        width_data: (dataset, training images) of these; the first is that of the claim, and others have claims of their own.
-        n_widths_test: test images of these.
+        width_data: (dataset, training images, test images) of these; the first is that of the claim, and others have claims of their
+            own.
         width_epochs: their budget.
         width_seeds: their seeds.
 
@@ -197,8 +197,7 @@ class CapacityScale:
     n_replaced: int
     epochs: int
     widths: tuple[int, ...] = (1, 4, 8, 16, 64, 256, 1024)
-    width_data: tuple[tuple[str, int], ...] = (("digits", 100),)
-    n_widths_test: int = 500
+    width_data: tuple[tuple[str, int, int], ...] = (("digits", 100, 500),)
     width_epochs: int = 150
     width_seeds: int = 1
 
@@ -320,8 +319,7 @@ SMALL = Scale(
         n_replaced=150,
         epochs=200,
         widths=(1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128, 256, 512, 1024),
-        width_data=(("mnist", 10_000), ("cifar10", 1000)),
-        n_widths_test=2000,
+        width_data=(("mnist", 10_000, 2000), ("cifar10", 1000, 2000), ("cifar10", 10_000, 10_000)),
         width_epochs=400,
         width_seeds=3,
     ),
@@ -373,8 +371,7 @@ FULL = Scale(
         n_replaced=20,
         epochs=100,
         widths=(1, 2, 4, 8, 16, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048),
-        width_data=(("mnist", 10_000), ("cifar10", 10_000)),
-        n_widths_test=10_000,
+        width_data=(("mnist", 10_000, 10_000), ("cifar10", 10_000, 10_000)),
         width_epochs=400,
         width_seeds=3,
     ),

@@ -24,6 +24,7 @@ from shattering.report.charts import SIZE, Chart, dash, log_axis, names_of, seri
 from shattering.report.style import BLUE, PALE
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
+from shattering.stats import mean_interval
 
 TITLE = "Double descent: networks of growing width, trained to the end, with every measure along them"
 PLACE = ("CACM 6.1", "small")
@@ -113,12 +114,12 @@ def _targets(data: Dataset) -> tuple[tuple[str, Split, Tensor], ...]:
 
 def specs(scale: Scale) -> list[StudySpec]:
     """List the studies: one per dataset, seed, share of corrupted labels and width."""
-    return [spec for dataset, n in scale.capacity.width_data for spec in _specs(scale, dataset, n)]
+    return [spec for data in scale.capacity.width_data for spec in _specs(scale, *data)]
 
 
-def _specs(scale: Scale, dataset: str, n: int) -> list[StudySpec]:
+def _specs(scale: Scale, dataset: str, n: int, n_test: int) -> list[StudySpec]:
     k = scale.capacity
-    params = {"dataset": dataset, "n": n, "n_test": k.n_widths_test, "epochs": k.width_epochs}
+    params = {"dataset": dataset, "n": n, "n_test": n_test, "epochs": k.width_epochs}
     return [
         StudySpec("width-descent", {**params, "labels": p, "width": width}, seed)
         for seed in range(k.width_seeds)
@@ -142,12 +143,12 @@ def result(scale: Scale, runs: Runs) -> Result:
 
 def _part(scale: Scale, runs: Runs, k: int) -> Result:
     """Make what is shown of the k-th dataset of the scale."""
-    dataset, n = scale.capacity.width_data[k]
-    records = runs.records(_specs(scale, dataset, n))
+    dataset, n, n_test = scale.capacity.width_data[k]
+    records = runs.records(_specs(scale, dataset, n, n_test))
     done = [record for record in records if record.result]
     size = done[0].result["data"] if done else "missing"
     rows, values = _means(done), _values(done)
-    noisy = [row for row in rows if row["labels"] == NOISE[1] and len(done) == len(records)]
+    noisy = [record for record in records if record.spec.params["labels"] == NOISE[1]]
     along = _along(rows, values)
     tables = [Table(f"Errors, {size}", COLUMNS, rows, NOTE), Table(f"Measures along the widths, {size}", ALONG, along, ALONG_NOTE)]
     charts = {}
@@ -156,11 +157,12 @@ def _part(scale: Scale, runs: Runs, k: int) -> Result:
         caption += "deviation over seeds."
         more = f"Each measure along the widths at {NOISE[1]:.0%} corrupted labels, {size}, as its rank among them: dark where it predicts "
         more += "that the network generalizes worst. First the test error itself; then the measures by their agreement with it."
-        charts[f"width-descent-{dataset}"] = (_errors_chart(pd.DataFrame(rows)), caption)
+        charts[f"width-descent-{dataset}-{n}"] = (_errors_chart(pd.DataFrame(rows)), caption)
         if len(ranked := _ranked(rows, values)):
             order = ["test error", *(row["measure"] for row in along if row["measure"] in set(ranked["measure"]))]
-            charts[f"width-descent-{dataset}-measures"] = (_ranks_chart(ranked, order), more)
-    claim = _claim(noisy, few_seeds(done), f", {n:,} of {dataset}" if k else "")
+            charts[f"width-descent-{dataset}-{n}-measures"] = (_ranks_chart(ranked, order), more)
+    errors = _by_seed(noisy) if all(record.result for record in noisy) else []
+    claim = _claim(errors, few_seeds(noisy), f", {n:,} of {dataset}" if k else "")
     return Result("width-descent", TITLE, scale.name, size, records, tables, charts, [claim])
 
 
@@ -209,24 +211,40 @@ def _tau(points: list[tuple[dict, float]], name: str) -> float | None:
     return round(float(pd.Series(stats.rankdata(a)).corr(pd.Series(stats.rankdata(b)), method="kendall")), 2)
 
 
-def _claim(rows: list[dict], doubt: str | None = None, data: str = "") -> Claim:
-    """Judge whether the test error has a peak inside the widths: above the best error of smaller networks, and above the widest's."""
-    peak = None
-    if len(rows) > 2:
-        errors = [row["test"] for row in rows]
-        peak = max(range(1, len(rows) - 1), key=lambda i: errors[i] - max(min(errors[:i]), errors[-1]))
-    values = {
-        "best below": None if peak is None else min(row["test"] for row in rows[:peak]),
-        "largest between": None if peak is None else rows[peak]["test"],
-        "at the largest width": None if peak is None else rows[-1]["test"],
-    }
+def _by_seed(records: Sequence[Run[StudySpec]]) -> list[list[float]]:
+    """List the test errors of each seed, by ascending width."""
+    seeds: dict[int, dict[int, float]] = defaultdict(dict)
+    for record in records:
+        seeds[record.spec.seed][int(record.result["width"])] = record.result["test_error"]
+    return [[error for _, error in sorted(errors.items())] for errors in seeds.values()]
+
+
+def _claim(seeds: Sequence[Sequence[float]], doubt: str | None = None, data: str = "") -> Claim:
+    """Judge whether the test error has a peak inside the widths: above the best error of smaller networks, and above the widest's.
+
+    Args:
+        seeds: the test errors of each seed, by ascending width.
+        doubt: why the errors may not decide.
+        data: by which the claim is told from those on other data.
+    """
+    errors = [fmean(of_width) for of_width in zip(*seeds, strict=True)]
+    values: dict[str, float | None] = dict.fromkeys(("best below", "largest between", "at the largest width"))
+    unclear = None
+    if len(errors) > 2:
+        peak = max(range(1, len(errors) - 1), key=lambda i: errors[i] - max(min(errors[:i]), errors[-1]))
+        best = errors.index(min(errors[:peak]))
+        values = {"best below": errors[best], "largest between": errors[peak], "at the largest width": errors[-1]}
+        height = mean_interval([own[peak] - max(own[best], own[-1]) for own in seeds], -1.0, 1.0)
+        if height and height[0] < PEAK < height[1]:
+            unclear = f"the peak's 95 % interval, {height[0]:.1%} to {height[1]:.1%} above both sides, contains {PEAK:.0%}"
     return judge(
         f"double descent of trained networks, {NOISE[1]:.0%} corrupted labels{data}",
         "Test error peaks where a network just interpolates, and falls again as it grows beyond.",
-        f"at some width the error is at least {100 * PEAK:.0f} points above the best of smaller networks and above that of the widest",
+        f"at some width the error is at least {100 * PEAK:.0f} points above the best of smaller networks and above that of the widest, "
+        f"with a 95 % interval over seeds on one side of {100 * PEAK:.0f} points",
         values,
         lambda v: v["largest between"] >= max(v["best below"], v["at the largest width"]) + PEAK,
-        doubts=[doubt],
+        doubts=[doubt, unclear],
     )
 
 
