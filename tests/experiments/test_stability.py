@@ -10,7 +10,10 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, dataset_from_arrays
-from shattering.experiments.stability import _replaced, replace_one
+from shattering.experiments.stability import LABELS, _replaced, make_result, replace_one
+from shattering.runs.execute import run
+from shattering.runs.store import Store
+from shattering.runs.study import StudySpec
 from tests.conftest import make_split
 
 
@@ -110,3 +113,18 @@ def test_what_cannot_be_replaced_is_refused():
         replace_one(model, train, test, replace(test, inputs=test.inputs[:, :, :2]), 2)
     with pytest.raises(InputError, match="fresh has 4 classes"):
         replace_one(model, train, replace(test, classes=tuple(reversed(train.classes or "dcba"))), test, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "params", "claims"),
+    [("nearest-neighbors", {"n_neighbors": 1}, 2), ("nearest-neighbors", {"n_neighbors": 15}, 0), ("kernel", {"ridge": 0.0}, 2)],
+)
+def test_claims_are_of_models_that_were_seen_to_interpolate(model, params, claims, tmp_path):
+    common = {"dataset": "digits", "n": 30, "n_test": 20, "n_replaced": 2, "model": model, "params": params}
+    store, title = Store(tmp_path), f"{model} {params}"
+    records = {(title, kind): run(StudySpec("stability", {**common, "labels": p}), store) for kind, p in LABELS.items()}
+    found = make_result("stability", "capacity", records)
+    fitted = [record.result["labels_fitted"] for record in records.values()]
+    assert (min(fitted) == 1) == bool(claims)
+    assert len(found.claims) == claims
+    assert (f"{title} fits {fitted[1]:.1%} of its random labels" in found.tables[0].note) == (not claims)

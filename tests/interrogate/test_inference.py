@@ -45,6 +45,10 @@ def test_resamples_draw_cells_with_replacement_and_are_the_same_for_all_measures
     assert percentiles(np.array([np.nan, 1.0, 2.0, 3.0]), 0.5) == (1.5, 2.5)
 
 
+def test_of_no_cells_nothing_is_drawn():
+    assert resample(0, "x", 5).shape == (5, 0)
+
+
 def test_signs_of_infinities():
     assert sign_of(np.array([1, np.inf, np.inf, 2]), np.array([np.inf, np.inf, 1, 2])).tolist() == [1, 0, -1, 0]
 

@@ -127,6 +127,18 @@ def test_without_ladder_or_twins_nothing_is_said_to_tell(simulated):
     assert "it follows" not in judged.judgements["satisfies"].sentence
 
 
+def test_without_partly_random_labels_everything_else_is_judged(simulated):
+    table = simulated[0][simulated[0]["condition"] != "partial"]
+    judged = judge_table(table, AXES, ["satisfies", "tells_only"], ["constant"])
+    assert judged.judgements["satisfies"].verdict == ROBUST
+    assert judged.judgements["satisfies"].outcomes["T3 half"].cells == 0
+
+
+def test_runs_of_which_none_has_reached_its_loss_decide_nothing(simulated):
+    judged = judge_table(simulated[0].assign(fitted=False), AXES, ["satisfies"], [])
+    assert judged.judgements["satisfies"].verdict == NOT_COMPUTABLE
+
+
 SPOILED = {
     "constant": lambda t: t["corruption"],
     "control_n_parameters": lambda t: t["corruption"],

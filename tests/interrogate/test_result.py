@@ -81,7 +81,7 @@ def test_values_that_were_stored_are_judged_again_without_the_runs(population, t
     assert main(["interrogate", "--from", str(path), "--out", str(tmp_path / "page.html")]) == 1
     assert capsys.readouterr().out.startswith("The control test_error must be")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
-    with pytest.raises(InputError, match=r"broken\.parquet, expected the values of a stored interrogation: "):
+    with pytest.raises(InputError, match=r"broken\.parquet, expected the values of a stored interrogation \(.*\): "):
         interrogate(None, tmp_path / "broken.parquet")
 
 
@@ -103,6 +103,41 @@ def test_studies_of_stability_beside_stored_values_count(population, tmp_path):
     again = found.store(Store(tmp_path), "again").with_suffix(".parquet")
     shutil.rmtree(study.folder)
     assert interrogate(None, again).table["average_stability"].equals(found.table["average_stability"])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (lambda rows: rows.drop(columns="gap"), "it has no gap"),
+        (lambda rows: rows.assign(value=rows["value"].astype(str)), "its column value has the type "),
+        (lambda rows: pd.concat([rows, rows.assign(value=0.0)]), "it has two values of one measure on one run"),
+        (lambda rows: rows[rows["condition"] != "random"], "it has no runs on random labels"),
+        (lambda rows: rows[:0], "it has no runs on original labels"),
+        (lambda rows: rows.rename_axis(columns=None).assign(axes=0), "it has no axes"),
+    ],
+)
+def test_stored_values_that_were_changed_are_refused(changed, message, population, tmp_path):
+    rows = interrogate(["n_parameters"], population[0]).values_table
+    made = changed(rows)
+    made.attrs = {} if message.endswith("axes") else rows.attrs
+    made.to_parquet(tmp_path / "values.parquet")
+    with pytest.raises(InputError, match=rf"values\.parquet, expected the values of a stored interrogation .*: {message}"):
+        interrogate(None, tmp_path / "values.parquet")
+
+
+def test_a_file_that_is_no_parquet_and_one_that_is_not_there_are_no_values(tmp_path):
+    (tmp_path / "values.csv").write_text("run,distance\n")
+    for name in ("values.csv", "nothing.parquet"):
+        with pytest.raises(InputError, match=rf"{name}, expected the values of a stored interrogation \(interrogation-SCALE.parquet, "):
+            interrogate(None, tmp_path / name)
+    with pytest.raises(InputError, match=r"nothing\.parquet, .*: there is no such file"):
+        interrogate(None, tmp_path / "nothing.parquet")
+
+
+def test_the_command_says_what_it_takes_in_place_of_a_table(tmp_path, capsys):
+    (tmp_path / "values.csv").write_text("run,distance\n")
+    assert main(["interrogate", "--from", str(tmp_path / "values.csv"), "--out", str(tmp_path / "page.html")]) == 1
+    assert "values.csv, expected a folder of runs, or the values of a stored interrogation (inter" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ def test_ranking(by, ids):
 def test_bad_rankings():
     with pytest.raises(InputError, match=r"unknown ranking 'loss'; did you mean 'mean_loss'\?"):
         label_error_ranking(EXAMPLES, "loss")
+    with pytest.raises(InputError, match=r"unknown ranking \['mean_loss'\]"):
+        label_error_ranking(EXAMPLES, ["mean_loss"])
     with pytest.raises(InputError, match="mean_loss is NaN for 1 of 5 examples, expected those of a training that converged"):
         label_error_ranking(EXAMPLES.assign(mean_loss=[0.1, math.nan, 0.4, 1.0, 1.2]))
     infinite = EXAMPLES.assign(mean_loss=[0.1, 2.5, math.inf, 1.0, 1.2])
@@ -70,6 +72,20 @@ def test_precision_by_hand():
     for k in (0, 6, -1):
         with pytest.raises(InputError, match=f"k is {k}, expected 1…5"):
             precision_at_k(ranking, k)
+
+
+def test_rows_in_another_order_and_values_that_say_nothing_are_refused():
+    ranking = label_error_ranking(EXAMPLES)
+    with pytest.raises(InputError, match="ranking is not in the order of label_quality, expected the lowest first"):
+        precision_at_k(ranking.sort_values("id"), 2)
+    assert average_precision(ranking.sort_values("id")) == average_precision(ranking)
+    for value in (None, "True", float("nan")):
+        strange = ranking.assign(changed=[value, True, False, False, True])
+        for function in (precision_curve, average_precision, lambda of: precision_at_k(of, 2)):
+            with pytest.raises(InputError, match="in its column changed, expected True for a corrupted label, else False"):
+                function(strange)
+    with pytest.raises(InputError, match="ranking has 1 NaN in its column label_quality, expected numbers"):
+        precision_curve(ranking.assign(label_quality=[-2.0, float("nan"), -1.0, 0.0, 0.0]))
 
 
 def test_without_corrupted_labels_there_is_none_to_find():
@@ -149,6 +165,8 @@ def test_start_needs_tracking():
     for measure in (memorization_start, peak):
         with pytest.raises(InputError, match="history has no column corrupted_as_true, expected that of a training with track_examples"):
             measure(pd.DataFrame({"epoch": [1]}))
+        with pytest.raises(InputError, match="history has no column corrupted_accuracy"):
+            measure(history([0.1], [0.2]).drop(columns="corrupted_accuracy"))
     assert memorization_start(history([], [])) is None
     assert peak(history([], [])) is None
 

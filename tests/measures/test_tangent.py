@@ -101,3 +101,15 @@ def test_reasons():
     bare = nn.Linear(3, 3, bias=False).double()
     with pytest.raises(NotComputable, match="the tangent kernel is 0"):
         label_complexity(of_module(bare, 0 * inputs, labels))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("scale", [1, 30])
+def test_the_kernel_of_probabilities_is_0_and_no_rounding(dtype, scale):
+    inputs, labels = small_data()
+    module = nn.Sequential(nn.Linear(3, 3), nn.Softmax(1)).to(dtype)
+    with torch.no_grad():
+        module[0].weight.mul_(scale)
+    for measure in (label_complexity, kernel_alignment):
+        with pytest.raises(NotComputable, match="the outputs are probabilities, as after a softmax"):
+            measure(of_module(module, inputs.to(dtype), labels))

@@ -71,14 +71,15 @@ class Interrogate(Drawn, Swept):
     @staticmethod
     def _source(from_: str) -> Store | Path:
         """Return what is to be judged. Raises InputError for what has neither runs nor values."""
+        from shattering.interrogate.result import STORED_VALUES
         from shattering.runs.store import Store
 
         path = Path(os.path.expanduser(from_))
         if path.suffix == ".parquet" and path.is_file():
             return path
-        store = Store(from_)
-        if not store.refresh():
-            raise InputError(f"--from is {from_}, expected a folder of runs, or the values of a stored interrogation (a Parquet file)")
+        store = None if path.is_file() else Store(from_)
+        if store is None or not store.refresh():
+            raise InputError(f"--from is {from_}, expected a folder of runs, or {STORED_VALUES}")
         return store
 
     def _trained(self, scale: PopulationScale) -> Store:

@@ -85,17 +85,16 @@ def parse(command: type[T], arguments: Sequence[str], usage: str) -> T:
     options = options_of(command)
     values: dict[str, Any] = {}
     words = list(arguments)
-    places = [option for option in options if option.is_positional]
     while words:
         word = words.pop(0)
         if word == "--":
             for word in words:
-                _place(word, places, values, usage)
+                _place(word, options, values, usage)
             break
         if word.startswith("-") and word != "-" and not re.fullmatch(r"-[.0-9].*", word):
             _take(word, words, options, values, usage)
         else:
-            _place(word, places, values, usage)
+            _place(word, options, values, usage)
     for option in options:
         if option.default is MISSING and option.field not in values:
             expected = _expected(option)
@@ -119,10 +118,14 @@ def _take(word: str, words: list[str], options: Sequence[Option], values: dict[s
     _keep(option, text, values)
 
 
-def _place(word: str, places: list[Option], values: dict[str, Any], usage: str) -> None:
+def _place(word: str, options: Sequence[Option], values: dict[str, Any], usage: str) -> None:
+    """Take a word that is no option as the next value that is given without one."""
+    places = [option for option in options if option.is_positional]
     free = [option for option in places if option.field not in values]
     if not free:
-        expected = "options alone" if not places else f"{places[0].name} alone beside its options"
+        named = [f"{option.name} NAME" for option in options if option.name in ("--model", "--data")]
+        alone = "options alone" + (f", such as {' and '.join(named)}" if named else "")
+        expected = alone if not places else f"{places[0].name} alone beside its options"
         raise UsageError(f"{usage} got {shown(word)}, expected {expected}")
     _keep(free[0], word, values)
 

@@ -44,8 +44,10 @@ def wilson(share: float, n: int, level: float = 0.95) -> tuple[float, float]:
 def resample(n: int, purpose: str, draws: int = DRAWS) -> np.ndarray:
     """Return how often each of n cells is drawn in each resample, (draws, n): the cluster bootstrap of Efron.
 
-    The same cells and purpose give the same resamples, so that measures are compared on common ones.
+    The same cells and purpose give the same resamples, so that measures are compared on common ones. Of no cells nothing is drawn.
     """
+    if not n:
+        return np.zeros((draws, 0), dtype=np.int64)
     return seeds.generator(0, f"interrogate/{purpose}", n).multinomial(n, np.full(n, 1 / n), size=draws)
 
 

@@ -104,6 +104,8 @@ class Interrogation(Findings):
         return "\n".join(map(printable, lines))
 
 
+STORED_VALUES = "the values of a stored interrogation (interrogation-SCALE.parquet, which `shattering interrogate` leaves in its store)"
+_ATTRS = ("axes", "measures", "machines")
 _KNOWN: dict[str, Callable[..., Any]] = {**MEASURES, **OF_RUNS, **OF_THE_TABLE}
 
 
@@ -150,7 +152,7 @@ def interrogate(
     parameters.check("jobs", jobs, parameters.Count)
     parameters.check("thresholds", thresholds, Thresholds | None)
     t = thresholds or Thresholds()
-    if isinstance(runs, (str, Path)) and Path(runs).suffix == ".parquet":
+    if isinstance(runs, (str, Path)) and (Path(runs).suffix == ".parquet" or Path(runs).is_file()):
         return _of_values(Path(runs), measures, t)
     stored, store = found_in(runs)
     found = of_models(stored)
@@ -167,13 +169,10 @@ def interrogate(
 
 def _of_values(path: Path, measures: Any, thresholds: Thresholds) -> Interrogation:
     """Judge the values that `Interrogation.store` has written, or those of some of its measures."""
-    try:
-        rows = pd.read_parquet(path)
-        axes, known, machines = (rows.attrs[name] for name in ("axes", "measures", "machines"))
-        details = rows.loc[:, ["run", *COLUMNS]]
-        table = rows.loc[:, list(dict.fromkeys([*TABLE_COLUMNS, *axes, "network"]))].drop_duplicates("run", ignore_index=True)
-    except Exception as error:  # whatever a decoder raises
-        raise InputError(f"runs is {path}, expected the values of a stored interrogation: {reason(error)}") from error
+    rows = _read_values(path)
+    axes, known, machines = (rows.attrs[name] for name in _ATTRS)
+    details = rows.loc[:, ["run", *COLUMNS]]
+    table = rows.loc[:, list(dict.fromkeys([*TABLE_COLUMNS, *axes, "network"]))].drop_duplicates("run", ignore_index=True)
     if isinstance(measures, Mapping):
         raise InputError(f"measures has functions, and runs is {path}, which has values alone, expected a list of names")
     chosen = list(choose(measures, dict.fromkeys(known, lambda _: math.nan)))
@@ -183,6 +182,28 @@ def _of_values(path: Path, measures: Any, thresholds: Thresholds) -> Interrogati
     told = [_told(table, name, values) for name in of_studies if (values := OF_STUDIES[name](table, stored)).notna().any()]
     kept = pd.concat([kept[~kept["measure"].isin([rows["measure"].iloc[0] for rows in told])], *told], ignore_index=True)
     return _judged(table, axes, kept, chosen, [], machines, thresholds)
+
+
+def _read_values(path: Path) -> pd.DataFrame:
+    """Read the file that `Interrogation.store` has written. Raises InputError for any other, and for one whose rows were changed."""
+    expected = f"runs is {path}, expected {STORED_VALUES}"
+    if not path.exists():
+        raise InputError(f"{expected}: there is no such file")
+    try:
+        rows = pd.read_parquet(path)
+    except Exception as error:  # whatever a decoder raises
+        raise InputError(f"{expected}: {reason(error)}") from error
+    missing = [name for name in _ATTRS if name not in rows.attrs]
+    missing = missing or [name for name in ["run", *COLUMNS, *TABLE_COLUMNS, *rows.attrs["axes"], "network"] if name not in rows]
+    if missing:
+        raise InputError(f"{expected}: it has no {missing[0]}")
+    if not pd.api.types.is_numeric_dtype(rows["value"]):
+        raise InputError(f"{expected}: its column value has the type {rows['value'].dtype}, not numbers")
+    if rows.duplicated(["run", "measure"]).any():
+        raise InputError(f"{expected}: it has two values of one measure on one run")
+    if not {"natural", "random"} <= set(rows["condition"]):
+        raise InputError(f"{expected}: it has no runs on {'random' if 'natural' in set(rows['condition']) else 'original'} labels")
+    return rows
 
 
 def _judged(

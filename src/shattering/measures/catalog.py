@@ -142,7 +142,7 @@ MEASURES: dict[str, Measure] = {
     ),
     # tangent kernel
     "label_complexity": Measure(
-        "tangent:label_complexity", "√(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G)", "Arora et al. 2019", "g Y", "B + nP of convolutions"
+        "tangent:label_complexity", "√(2 tr Ỹᵀ(K + εI)⁻¹Ỹ / n_G)", "Arora et al. 2019", "g Y", "B + nP of convolutions", version=2
     ),
     "kernel_alignment": Measure(
         "tangent:kernel_alignment",
@@ -152,6 +152,7 @@ MEASURES: dict[str, Measure] = {
         "B + nP of convolutions",
         "-",
         invariance="s",
+        version=2,
     ),
     # norms
     "parameter_norm": Measure("norms:parameter_norm", "sum_l ‖W_l‖_F²", "Jiang et al. 2020, eq. 42", "W", "P"),

@@ -46,7 +46,7 @@ def label_error_ranking(examples: pd.DataFrame, by: str = "mean_loss") -> pd.Dat
         >>> label_error_ranking(examples)["id"].tolist()
         [1, 2, 0]
     """
-    if by not in DIFFICULTIES:
+    if not isinstance(by, str) or by not in DIFFICULTIES:
         raise unknown("ranking", by, DIFFICULTIES)
     _check_columns("examples", examples, "id", "first_fit" if by == "forgetting_events" else by, by)
     difficulty = DIFFICULTIES[by](examples)
@@ -66,6 +66,17 @@ def _check_columns(name: str, table: object, *columns: str) -> None:
         raise InputError(f"{name} has no column {missing[0]}, expected those of a training with track_examples=True")
 
 
+def _corrupted(ranking: pd.DataFrame) -> np.ndarray:
+    """Return which labels of a ranking are corrupted, (n,) bool. Raises InputError for what is no ranking, or has other values or NaN."""
+    _check_columns("ranking", ranking, "changed", "label_quality")
+    strange = ranking.loc[~ranking["changed"].isin([True, False]), "changed"]
+    if len(strange):
+        raise InputError(f"ranking has {shown(strange.iloc[0])} in its column changed, expected True for a corrupted label, else False")
+    if ranking["label_quality"].isna().any():
+        raise InputError(f"ranking has {ranking['label_quality'].isna().sum()} NaN in its column label_quality, expected numbers")
+    return ranking["changed"].to_numpy(dtype=bool)
+
+
 def precision_curve(ranking: pd.DataFrame) -> pd.DataFrame:
     """Compute precision and recall of the first k of a ranking against the corrupted labels, for every k.
 
@@ -78,13 +89,17 @@ def precision_curve(ranking: pd.DataFrame) -> pd.DataFrame:
         (n rows) k; precision, the fraction of the first k that are corrupted; recall, the fraction of the corrupted labels that are
         among the first k (NaN if there are none). Both are in 0…1.
 
+    Raises:
+        InputError: for rows in another order, NaN, and values of changed that are not True or False.
+
     Example:
         >>> ranking = pd.DataFrame({"label_quality": [-2.0, -0.3, -0.1], "changed": [True, False, True]})
         >>> precision_curve(ranking)["recall"].tolist()
         [0.5, 0.5, 1.0]
     """
-    _check_columns("ranking", ranking, "changed", "label_quality")
-    corrupted, quality = ranking["changed"].to_numpy(dtype=float), ranking["label_quality"].to_numpy(dtype=float)
+    corrupted, quality = _corrupted(ranking).astype(float), ranking["label_quality"].to_numpy(dtype=float)
+    if (quality[1:] < quality[:-1]).any():
+        raise InputError("ranking is not in the order of label_quality, expected the lowest first: ranking.sort_values('label_quality')")
     tie = np.concatenate([[0], np.cumsum(quality[1:] != quality[:-1])])[: len(corrupted)]  # the group of equal quality of each row
     share = (np.bincount(tie, corrupted) / np.bincount(tie))[tie]
     k, hits, n = np.arange(1, len(corrupted) + 1), np.cumsum(share), corrupted.sum()
@@ -102,10 +117,10 @@ def precision_at_k(ranking: pd.DataFrame, k: int) -> float:
         >>> precision_at_k(ranking, 2)
         0.5
     """
-    _check_columns("ranking", ranking, "changed", "label_quality")
+    corrupted = _corrupted(ranking)
     if not is_of(k, int) or not 1 <= k <= len(ranking):
         raise InputError(f"k is {k}, expected 1…{len(ranking)}")
-    if not ranking["changed"].to_numpy(dtype=bool).any():
+    if not corrupted.any():
         raise InputError("ranking has no corrupted label (changed is False everywhere), expected some: there is none to find")
     return float(precision_curve(ranking)["precision"].iloc[k - 1])
 
@@ -120,10 +135,10 @@ def average_precision(ranking: pd.DataFrame) -> float:
         >>> round(average_precision(ranking), 3)
         0.833
     """
-    _check_columns("ranking", ranking, "changed", "label_quality")
-    if not ranking["changed"].to_numpy().any():
+    corrupted = _corrupted(ranking)
+    if not corrupted.any():
         return float("nan")
-    return float(average_precision_score(ranking["changed"], -ranking["label_quality"].rank(method="dense")))  # it takes no infinities
+    return float(average_precision_score(corrupted, -ranking["label_quality"].rank(method="dense")))  # it takes no infinities
 
 
 @dataclass(frozen=True)
@@ -185,8 +200,10 @@ def peak(history: pd.DataFrame) -> Moment | None:
 
 
 def _curves(history: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    if not isinstance(history, pd.DataFrame) or "corrupted_as_true" not in history:
-        raise InputError("history has no column corrupted_as_true, expected that of a training with track_examples")
+    needed = ("corrupted_as_true", "corrupted_accuracy", "clean_accuracy", "epoch")
+    missing = [name for name in needed if not isinstance(history, pd.DataFrame) or name not in history]
+    if missing:
+        raise InputError(f"history has no column {missing[0]}, expected that of a training with track_examples")
     return history["corrupted_accuracy"].to_numpy(float), history["corrupted_as_true"].to_numpy(float)
 
 

@@ -109,6 +109,7 @@ def fisher_rao(fitted: Fitted) -> float:
         >>> print(f"{fisher_rao(fitted):.3g}")
         0.272
     """
+    _ = fitted.logits  # raises for a diverged network
     parameters = fitted.parameters
     total = 0.0
     for inputs, labels in fitted.blocks():

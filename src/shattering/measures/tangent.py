@@ -12,6 +12,7 @@ from shattering.measures.sampling import balanced
 
 EXAMPLES = 300  # n_G
 _RIDGE = 1e-6  # times the mean of the diagonal
+_ROUGH = 0.01  # by which sums of probabilities may differ from 1 in types of few digits
 
 
 def label_complexity(fitted: Fitted) -> float:
@@ -57,13 +58,20 @@ def kernel_and_labels(fitted: Fitted) -> tuple[torch.Tensor, torch.Tensor]:
 
     Raises NotComputable for a diverged network, and for a kernel of zeros.
     """
-    _ = fitted.logits  # raises for a diverged network
+    if _are_probabilities(fitted):
+        raise NotComputable("the outputs are probabilities, as after a softmax: they add up to 1, so that the tangent kernel is 0")
     rows = balanced(fitted, EXAMPLES)
     kernel = _gram(fitted, rows) / fitted.n_classes
     if not bool(kernel.isfinite().all()) or not float(kernel.trace()):
         raise NotComputable("the tangent kernel is 0" if bool(kernel.isfinite().all()) else "the tangent kernel is not finite")
     labels = F.one_hot(fitted.labels[rows], fitted.n_classes).double().cpu()
     return kernel, labels - labels.mean(0)
+
+
+def _are_probabilities(fitted: Fitted) -> bool:
+    """Return whether the outputs are 0 or more and add up to 1 for all training examples, up to rounding."""
+    rounding = min(_ROUGH, 4 * fitted.n_classes * torch.finfo(fitted.dtype).eps)
+    return bool((fitted.logits >= 0).all()) and bool(((fitted.logits.sum(1) - 1).abs() <= rounding).all())
 
 
 def _gram(fitted: Fitted, rows: torch.Tensor) -> torch.Tensor:
