@@ -6,7 +6,10 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import Perceptron
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from shattering import InputError, load_dataset, randomization_test
@@ -176,3 +179,64 @@ def test_a_factory_may_copy_a_module_from_outside_or_share_a_frozen_one():
             make, "digits", n_train=50, randomizations=["permuted-labels"], n_permutations=1, hyperparameters={"epochs": 1}
         )
         assert [run.status for repeat in test.repeats for run in repeat.runs] == ["done", "done"]
+
+
+class Torch(ClassifierMixin, BaseEstimator):
+    """A network as an estimator of a user's."""
+
+    def __init__(self, net=None):
+        self.net = net
+        self.start = nn.Linear(64, 10) if net is None else net
+
+    def fit(self, X, y):
+        self.classes_ = np.unique(y)
+        with torch.no_grad():
+            self.start.weight += 1
+        return self
+
+    def predict(self, X):
+        return self.classes_[self.start(torch.tensor(X, dtype=torch.float32)).argmax(1)]
+
+
+class AsAttribute(Torch):
+    start = nn.Linear(64, 10)
+
+    def __init__(self):
+        pass
+
+
+class Global(Torch):
+    def __init__(self):
+        pass
+
+    def fit(self, X, y):
+        self.start = SHARED
+        return super().fit(X, y)
+
+
+def test_weights_that_a_constructor_draws_follow_from_the_seed_and_global_generators_are_left():
+    scores = []
+    for state, seed in ((1, 0), (2, 0), (3, 1)):
+        torch.manual_seed(state)
+        mine = Torch()
+        before = torch.get_rng_state()
+        test = randomization_test(mine, "digits", n_train=50, n_test=200, randomizations=["permuted-labels"], n_permutations=1, seed=seed)
+        assert torch.equal(torch.get_rng_state(), before)
+        scores.append([run.result["test_accuracy"] for repeat in test.repeats for run in repeat.runs])
+    assert scores[0] == scores[1] != scores[2]
+    assert scores[0][0] != scores[0][1], "each fit has weights of its own"
+
+
+def test_what_the_fits_of_a_users_estimator_share_is_told():
+    def notes(model):
+        return randomization_test(model, "digits", n_train=50, randomizations=["permuted-labels"], n_permutations=1).notes
+
+    for model, name in ((AsAttribute(), "start"), (make_pipeline(StandardScaler(), Global()), "SHARED")):
+        cls = type(model[-1] if isinstance(model, Pipeline) else model).__name__
+        expected = f"The fit of {cls} has changed {name}, which all fits share, so that they are not independent: make such things in fit."
+        assert notes(model) == (expected,)
+    (note,) = notes(Torch(nn.Linear(64, 10)))
+    assert note.startswith(
+        "Every fit, of the data and of each randomized copy, got a copy of the instance of Linear with the weights that it"
+    )
+    assert notes(Torch()) == ()

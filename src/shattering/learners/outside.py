@@ -13,6 +13,8 @@ from torch import nn
 
 from shattering.errors import InputError
 from shattering.identity.digest import identify
+from shattering.identity.installed import origin
+from shattering.learners.others import parts
 from shattering.networks import BatchNorm, name_of
 
 _MOST = 10**7  # numbers of a tensor, an array or a module, above which it is not looked at
@@ -23,9 +25,12 @@ _ITEMS = 1000  # of one container, at most
 def watch_outside(function: Callable | None) -> Callable[[], list[str]]:
     """Look at the torch modules, tensors and arrays that a function, and functions of its module that it calls, use by name.
 
-    Names are global ones, those of closures and defaults, and those of the arguments that a partial function holds, but for the function
-    itself: it is copied for each fit, and so are these, and the attributes of an object that is called. Lists and numbers, which may count
-    or log, are left out. Of containers and objects it matters whether what is in them is changed in place.
+    Names are global ones, those of closures, defaults and attributes of a class, and those of the arguments that a partial function holds,
+    but for the function itself: it is copied for each fit, and so are these, and the attributes of an object that is called. Lists and
+    numbers, which may count or log, are left out. Of containers and objects it matters whether what is in them is changed in place.
+
+    Args:
+        function: a training function, or the class of an estimator.
 
     Returns:
         A function that gives the names of those that have changed since.
@@ -41,6 +46,25 @@ def watch_outside(function: Callable | None) -> Callable[[], list[str]]:
         return [*(name for name in before if before[name] != after.get(name)), *inner]
 
     return changed
+
+
+def watch_estimator(estimator: Any) -> Callable[[], tuple[str, ...]]:
+    """Look, as `watch_outside` does, at what the classes of an estimator, and of those within, use and hold, if they are the user's.
+
+    Returns a function that gives a sentence for each class whose instances have changed something of that since.
+    """
+    classes = dict.fromkeys(type(part) for part in parts(estimator).values() if origin(type(part).__module__) is None)
+    watched = {cls.__name__: watch_outside(cls) for cls in classes}
+
+    def told() -> tuple[str, ...]:
+        found = {name: ", ".join(changed()) for name, changed in watched.items()}
+        return tuple(
+            f"The fit of {name} has changed {names}, which all fits share, so that they are not independent: make such things in fit."
+            for name, names in found.items()
+            if names
+        )
+
+    return told
 
 
 def check_not_shared(module: nn.Module, factory: Callable) -> None:
@@ -72,7 +96,7 @@ def _reached(function: Callable | None) -> Iterator[tuple[str, Any]]:
     if not (inspect.isfunction(called) or inspect.ismethod(called) or isinstance(called, type)):
         called = getattr(called, "__call__", None)  # noqa: B004  # the method of an object that is called
     left = [called]
-    seen: set[int] = set()
+    seen = {id(called)}
     while left:
         for name, value in _used(left.pop()).items():
             is_near = (inspect.isfunction(value) or isinstance(value, type)) and value.__module__ == getattr(called, "__module__", None)
@@ -97,7 +121,7 @@ def _used(function: Any) -> dict[str, Any]:
         arguments = {f"argument {place} of {_name(function)}": value for place, value in enumerate(function.args, 1)}
         return {_name(function): function.func, **arguments, **function.keywords}
     if isinstance(function, type):
-        function = function.__init__
+        return _used_by_class(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return {}
     parameters = inspect.signature(function).parameters.values()
@@ -107,6 +131,17 @@ def _used(function: Any) -> dict[str, Any]:
     except ValueError:  # a variable of the closure that has no value yet
         return defaults
     return {**found.globals, **found.nonlocals, **defaults}
+
+
+def _used_by_class(cls: type) -> dict[str, Any]:
+    """Return the attributes of a class, and what its methods use; of those that it extends, too, if they are the user's."""
+    own = [vars(one) for one in reversed(cls.__mro__) if origin(one.__module__) is None]
+    attributes = {name: getattr(value, "__func__", value) for names in own for name, value in names.items() if not name.startswith("__")}
+    methods = [names[name] for names in own for name in ("__init__", "__call__") if name in names]
+    methods += [value for value in attributes.values() if inspect.isfunction(value)]
+    return {name: value for method in methods for name, value in _used(method).items()} | {
+        name: value for name, value in attributes.items() if not inspect.isroutine(value)
+    }
 
 
 def _name(function: Any) -> str:
