@@ -1,5 +1,4 @@
 import textwrap
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -23,7 +22,6 @@ from shattering.errors import InputError
 from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
-from shattering.learners.own import record_of
 from shattering.learners.wrapped import TrainingFunction, Wrapped
 from shattering.runs.objects import with_seed
 
@@ -156,65 +154,6 @@ def test_the_seed_reaches_a_training_function_by_its_name():
     for function in (train, by_keyword):
         fit_split(with_seed(as_model(function)[1], 7), data)
     assert seen == [(3, 7), (3, 7)]
-
-
-SHARED = nn.Linear(64, 10)
-TABLE, LOG = np.eye(10), []
-
-
-def spoil(split, net=SHARED):
-    with torch.no_grad():
-        net.weight += split.inputs.float().flatten(1).mean()
-
-
-def continuing(split, seed):
-    spoil(split, SHARED)
-    return lambda new: SHARED(new.inputs.float().flatten(1))
-
-
-def logging(split, seed):
-    LOG.append(TABLE[0])
-    return nearest_mean(split, seed)
-
-
-def test_a_training_function_that_goes_on_from_the_fit_before_is_told():
-    data = load_dataset("digits", n_train=50).train
-    (note,) = record_of(TrainingFunction(continuing).fit(data)).notes
-    assert note == (
-        "The training function continuing has changed SHARED, from outside of it, so that its fits are not independent: make such things "
-        "inside of it."
-    )
-    for clean in (logging, nearest_mean):
-        assert record_of(TrainingFunction(clean).fit(data)).notes == ()
-
-
-SPOIL = partial(spoil, net=SHARED)
-
-
-def by_partial(split, seed, epochs):
-    SPOIL(split)
-    return nearest_mean(split, seed)
-
-
-class Trainer:
-    def __call__(self, split, seed):
-        return by_partial(split, seed, epochs=1)
-
-
-def of_a_net(split, seed, net):
-    spoil(split, net)
-    return nearest_mean(split, seed)
-
-
-def test_partial_functions_and_called_objects_are_watched_as_functions_are():
-    data = load_dataset("digits", n_train=50).train
-    for train, name in ((partial(by_partial, epochs=1), "by_partial"), (Trainer(), "Trainer"), (partial(Trainer()), "Trainer")):
-        (note,) = record_of(TrainingFunction(train).fit(data)).notes
-        assert note.startswith(f"The training function {name} has changed net, from outside of it, so that its fits are not independent")
-    copied = as_model(partial(of_a_net, net=SHARED))[1]
-    before = SHARED.weight.clone()
-    assert record_of(fit_split(with_seed(copied, 1), data)).notes == ()
-    assert torch.equal(SHARED.weight, before), "each fit has a copy of what a partial function holds"
 
 
 def test_the_predict_function_gets_no_labels():

@@ -146,6 +146,12 @@ def test_a_resumed_fit_on_tokens_is_bitwise_the_uninterrupted_one(tmp_path):
             {},
             r"forward of Bag raised 'index out of range in self' for tokens up to \d+, expected an embedding",
         ),
+        (
+            ROWS,
+            lambda s, k: nn.Sequential(nn.EmbeddingBag(4, 6), nn.Linear(6, k)),
+            {},
+            r"forward of Sequential raised 'Index .*' for tokens up to \d+, expected an embedding of at least",
+        ),
         (SEQUENCES, ModuleFactory(Bag), {}, "Bag takes vocab_size, which inputs other than tokens do not have"),
         (SEQUENCES, "small-cnn", {}, r"network 'small-cnn' got examples of shape \(2, 12\), expected images"),
         (NUMBERS, "mlp-1x8", {}, "the labels are numbers, expected classes for a NetworkClassifier, or a NetworkRegressor"),

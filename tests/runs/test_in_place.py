@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -236,8 +237,8 @@ def test_a_hyperparameters_does_not_change_the_estimator_that_was_given():
 
 
 def test_a_factory_that_gives_the_same_weights_again_is_told():
-    module = Net(False)
-    model = NetworkClassifier(lambda *_: nn.Sequential(module), **RECIPE).fit(DIGITS.train)
+    same = cache(lambda *_: nn.Sequential(Net(False)))
+    model = NetworkClassifier(same, **RECIPE).fit(DIGITS.train)
     with pytest.raises(InputError, match="gave a module with weights that it had given before"):
         model.fit(DIGITS.train)
     frozen = nn.Linear(64, 64).requires_grad_(False)

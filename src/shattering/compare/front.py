@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 
+from shattering import seeds
 from shattering.compare.budget import Clock, parse_budget, shrink_to_budget
 from shattering.compare.duplicates import find_duplicates, find_shared_groups
 from shattering.compare.execution import Execution
@@ -55,6 +56,7 @@ _CHECKED = ("stop_after", "scoring", "hyperparameters", "n_train", "n_test", "se
 
 @read_once()
 @no_exit()
+@seeds.put_back()  # constructors of users draw from global generators, also where an estimator is only looked at
 def randomization_test(
     model: Any,
     data: Any,

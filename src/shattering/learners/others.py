@@ -88,14 +88,23 @@ def semi_supervised(estimator: Any) -> Any:
 
 
 def given_weights(estimator: Any) -> tuple[str, ...]:
-    """Return a sentence on each instance of a torch module that a net of skorch's was given: its copies start from the weights it has."""
-    nets = [part for part in parts(estimator).values() if is_of("skorch", part)]
-    given = [(net, value) for net in nets for value in net.get_params(deep=False).values() if _is_trained(value)]
-    return tuple(
-        f"Every fit, of the data and of each randomized copy, started from the weights that the instance of {type(module).__name__} had "
-        f"when {type(net).__name__} was given it: give {type(net).__name__} its class, and its arguments as module__…, to draw them anew."
-        for net, module in given
-    )
+    """Return a sentence on each instance of a torch module that an estimator was given: its copies start from the weights it has."""
+    fits, found = "Every fit, of the data and of each randomized copy,", []
+    for part in parts(estimator).values():
+        held = part.get_params(deep=False).values() if hasattr(part, "get_params") else ()
+        for module in (value for value in held if _is_trained(value)):
+            name, what = type(part).__name__, f"the instance of {type(module).__name__}"
+            if is_skorch(part):
+                found.append(
+                    f"{fits} started from the weights that {what} had when {name} was given it: give {name} its class, and its arguments "
+                    "as module__…, to draw them anew."
+                )
+            else:
+                found.append(
+                    f"{fits} got a copy of {what} with the weights that it had when {name} was given it, and starts from these unless "
+                    f"{name} draws others: give it the class, or a function that makes one."
+                )
+    return tuple(found)
 
 
 def check_callbacks(estimator: Any, at_a_time: int | None = 1) -> None:

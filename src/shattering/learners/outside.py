@@ -1,40 +1,112 @@
-"""`held_outside` finds the values that a training function uses from outside of it, which one fit could hand on to the next."""
+"""Find the values that a user's function uses from outside of it, which one fit could hand on to the next."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import islice
+from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from shattering.errors import InputError
 from shattering.identity.digest import identify
+from shattering.identity.installed import origin
+from shattering.learners.others import parts
+from shattering.networks import BatchNorm, name_of
 
 _MOST = 10**7  # numbers of a tensor, an array or a module, above which it is not looked at
+_DEPTH = 4  # of containers and attributes, to which they are looked into
+_ITEMS = 1000  # of one container, at most
 
 
-def held_outside(function: Callable | None) -> dict[str, str]:
-    """Return digests of the torch modules, tensors and arrays that a function, and functions of its module that it calls, use by name.
+def watch_outside(function: Callable | None) -> Callable[[], list[str]]:
+    """Look at the torch modules, tensors and arrays that a function, and functions of its module that it calls, use by name.
 
-    Names are global ones, those of closures, and those of the arguments that a partial function holds, but for the function itself: it is
-    copied for each fit, and so are these, and the attributes of an object that is called. Lists and numbers, which may count or log, are
-    left out.
+    Names are global ones, those of closures, defaults and attributes of a class, and those of the arguments that a partial function holds,
+    but for the function itself: it is copied for each fit, and so are these, and the attributes of an object that is called. Lists and
+    numbers, which may count or log, are left out. Of containers and objects it matters whether what is in them is changed in place.
+
+    Args:
+        function: a training function, or the class of an estimator.
+
+    Returns:
+        A function that gives the names of those that have changed since.
     """
+    before, within = _held(function), {}
+    for name, value in _reached(function):
+        if held := [tensor for leaf in _leaves(value) if leaf is not value for tensor in _tensors(leaf)]:
+            within[name] = (held, identify(held, name)[0])
+
+    def changed() -> list[str]:
+        after = _held(function)
+        inner = [name for name, (held, digest) in within.items() if identify(held, name)[0] != digest]
+        return [*(name for name in before if before[name] != after.get(name)), *inner]
+
+    return changed
+
+
+def watch_estimator(estimator: Any) -> Callable[[], tuple[str, ...]]:
+    """Look, as `watch_outside` does, at what the classes of an estimator, and of those within, use and hold, if they are the user's.
+
+    Returns a function that gives a sentence for each class whose instances have changed something of that since.
+    """
+    classes = dict.fromkeys(type(part) for part in parts(estimator).values() if origin(type(part).__module__) is None)
+    watched = {cls.__name__: watch_outside(cls) for cls in classes}
+
+    def told() -> tuple[str, ...]:
+        found = {name: ", ".join(changed()) for name, changed in watched.items()}
+        return tuple(
+            f"The fit of {name} has changed {names}, which all fits share, so that they are not independent: make such things in fit."
+            for name, names in found.items()
+            if names
+        )
+
+    return told
+
+
+def check_not_shared(module: nn.Module, factory: Callable) -> None:
+    """Raise InputError if a factory has given a module with weights, or running averages, of one that it uses from outside of it.
+
+    Each fit would go on from the one before. Frozen parameters may be shared.
+    """
+    trained = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
+    averages = {id(part) for part in module.modules() if isinstance(part, BatchNorm) and part.training and part.track_running_stats}
+    for name, value in _reached(factory):
+        for part in (part for leaf in _leaves(value) if isinstance(leaf, nn.Module) for part in leaf.modules()):
+            shares = any(id(parameter) in trained for parameter in part.parameters())
+            if shares or id(part) in averages:
+                what = "weights" if shares else "running averages of batch normalization"
+                raise InputError(
+                    f"{name_of(factory)} gave a module with {what} of {name}, which is outside of it, so that each fit would go on from "
+                    f"the one before, expected new ones at every call, as of copy.deepcopy({name})"
+                )
+
+
+def _held(function: Callable | None) -> dict[str, str]:
+    """Return digests of the modules, tensors and arrays that a function reaches, by name."""
+    return {name: identify(tensors, name)[0] for name, value in _reached(function) if (tensors := _tensors(value))}
+
+
+def _reached(function: Callable | None) -> Iterator[tuple[str, Any]]:
+    """Yield name and value of all that a function, and functions and classes of its module that it calls, use from outside."""
     called = unwrapped(function)
-    if not (inspect.isfunction(called) or inspect.ismethod(called)):
+    if not (inspect.isfunction(called) or inspect.ismethod(called) or isinstance(called, type)):
         called = getattr(called, "__call__", None)  # noqa: B004  # the method of an object that is called
-    named, left = {}, [called]
-    seen: set[int] = set()
+    left = [called]
+    seen = {id(called)}
     while left:
         for name, value in _used(left.pop()).items():
-            is_near = inspect.isfunction(value) and value.__module__ == getattr(called, "__module__", None)
-            if (is_near or isinstance(value, partial)) and id(value) not in seen:
-                seen.add(id(value))
+            is_near = (inspect.isfunction(value) or isinstance(value, type)) and value.__module__ == getattr(called, "__module__", None)
+            if id(value) in seen:
+                continue
+            seen.add(id(value))
+            if is_near or isinstance(value, partial):
                 left.append(value)
-            elif tensors := _tensors(value):
-                named[name] = identify(tensors, name)[0]
-    return named
+            else:
+                yield name, value
 
 
 def unwrapped(function: Any) -> Any:
@@ -48,18 +120,48 @@ def _used(function: Any) -> dict[str, Any]:
     if isinstance(function, partial):
         arguments = {f"argument {place} of {_name(function)}": value for place, value in enumerate(function.args, 1)}
         return {_name(function): function.func, **arguments, **function.keywords}
+    if isinstance(function, type):
+        return _used_by_class(function)
     if not (inspect.isfunction(function) or inspect.ismethod(function)):
         return {}
+    parameters = inspect.signature(function).parameters.values()
+    defaults = {parameter.name: parameter.default for parameter in parameters if parameter.default is not parameter.empty}
     try:
         found = inspect.getclosurevars(function)
     except ValueError:  # a variable of the closure that has no value yet
-        return {}
-    return {**found.globals, **found.nonlocals}
+        return defaults
+    return {**found.globals, **found.nonlocals, **defaults}
+
+
+def _used_by_class(cls: type) -> dict[str, Any]:
+    """Return the attributes of a class, and what its methods use; of those that it extends, too, if they are the user's."""
+    own = [vars(one) for one in reversed(cls.__mro__) if origin(one.__module__) is None]
+    attributes = {name: getattr(value, "__func__", value) for names in own for name, value in names.items() if not name.startswith("__")}
+    methods = [names[name] for names in own for name in ("__init__", "__call__") if name in names]
+    methods += [value for value in attributes.values() if inspect.isfunction(value)]
+    return {name: value for method in methods for name, value in _used(method).items()} | {
+        name: value for name, value in attributes.items() if not inspect.isroutine(value)
+    }
 
 
 def _name(function: Any) -> str:
     called = unwrapped(function)
     return getattr(called, "__name__", type(called).__name__)
+
+
+def _leaves(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
+    """Yield the modules, tensors and arrays that a value is or holds, in containers and attributes."""
+    if isinstance(value, (nn.Module, torch.Tensor, np.ndarray)):
+        yield value
+    elif depth and not isinstance(value, (type, ModuleType)) and not inspect.isroutine(value):
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else _attributes(value)
+        for one in islice(inner, _ITEMS):
+            yield from _leaves(one, depth - 1)
+
+
+def _attributes(value: Any) -> Iterator[Any]:
+    found = getattr(value, "__dict__", None)
+    return iter(list(found.values()) if isinstance(found, dict) else ())
 
 
 def _tensors(value: Any) -> list:

@@ -29,6 +29,7 @@ from shattering.errors import InputError, a_type, reason
 from shattering.identity.digest import identify
 from shattering.learners.devices import Device, resolve_device
 from shattering.learners.factories import ModuleFactory, check_trainable, own_training
+from shattering.learners.outside import check_not_shared
 from shattering.learners.own import OwnModel
 from shattering.learners.preprocessing import Preprocessing, Standardize
 from shattering.learners.tokens import mask_name, padded, vocabulary_of
@@ -449,7 +450,10 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         """
         network = partial(self.network, vocabulary=vocabulary) if isinstance(self.network, ModuleFactory) else self.network
         dtype = torch.int64 if kind == "tokens" else torch.float32
-        return networks.build_network(network, shape, n_outputs, seeds.integer(seed, "init"), self.auxiliary > 0, dtype)
+        module = networks.build_network(network, shape, n_outputs, seeds.integer(seed, "init"), self.auxiliary > 0, dtype)
+        if callable(self.network):
+            check_not_shared(module, self.network.make if isinstance(self.network, ModuleFactory) else self.network)
+        return module
 
     def _compiled(self, module: nn.Module) -> nn.Module:
         """Compile the module; on a GPU with CUDA graphs, which save the launches of many small kernels."""

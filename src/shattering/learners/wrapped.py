@@ -23,7 +23,7 @@ from shattering.data.split import Split, original
 from shattering.errors import InputError, a_type, reason
 from shattering.learners.on_splits import n_rows
 from shattering.learners.others import given_weights, is_of, is_skorch, remedies_told, targets_within, wants_codes
-from shattering.learners.outside import held_outside, unwrapped
+from shattering.learners.outside import unwrapped, watch_outside
 from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.predictions import as_array, checked_codes, checked_numbers, in_order, kind_of_model
 
@@ -50,13 +50,12 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
     def fit(self, split: Split, **_):
         """Call the function. Raises InputError if it returns no function."""
         self.classes_, self._first = split.label_values, split.subset(torch.tensor([0]))
-        before = held_outside(self.train)
+        changed = watch_outside(self.train)
         with seeds.everywhere(self.random_state), _type_named(split):
             self.predict_ = self.train(split.copy(), seed=self.random_state)  # type: ignore[misc]  # a field that holds a function
         if not callable(self.predict_) or isinstance(self.predict_, (type, nn.Module)) or _is_of_estimator(self.predict_):
             raise InputError(f"{self.name_in_messages()} returned {_returned(self.predict_)}")
-        after = held_outside(self.train)
-        self._changed = [name for name in before if before[name] != after.get(name)]
+        self._changed = changed()
         return self
 
     def record(self) -> FitRecord:

@@ -10,6 +10,7 @@ from torch import nn
 from shattering.errors import InputError, reason
 
 _OF_TYPES = re.compile(r"dtype|scalar type|Input type|expected m1 and m2|indices to be|got: .*Tensor instead")
+_OF_RANGE = re.compile(r"out of range|not in the valid range")  # as nn.Embedding and nn.EmbeddingBag say of a token
 _OF_ARGUMENTS = re.compile(r"forward\(\) (missing|takes|got)")
 
 
@@ -22,7 +23,12 @@ def first_forward(module: nn.Module, inputs: torch.Tensor, name: str, call: Call
     shape, kind = tuple(inputs.shape), str(inputs.dtype).removeprefix("torch.")
     try:
         return (call or module)(inputs)
-    except RuntimeError as error:
+    except (RuntimeError, IndexError) as error:
+        if not inputs.is_floating_point() and _OF_RANGE.search(str(error)):
+            told = f"forward of {name} raised {reason(error)!r} for tokens up to {int(inputs.max())}"
+            raise InputError(f"{told}, expected an embedding of at least {int(inputs.max()) + 1}") from error
+        if isinstance(error, IndexError):
+            raise
         told = f"forward of {name} raised {reason(error)!r} for a batch of shape {shape} and type {kind}"
         if not _OF_TYPES.search(str(error)):
             is_series = "conv1d" in str(error) and len(shape) == 4 and shape[1] == 1
@@ -32,11 +38,6 @@ def first_forward(module: nn.Module, inputs: torch.Tensor, name: str, call: Call
         remedy = "with parameters of that type (.float() makes them float32)" if types and inputs.is_floating_point() else "for that type"
         hint = '; kind="tokens" hands whole numbers on as they are' if "embedding" in str(error) and inputs.is_floating_point() else ""
         raise InputError(f"{told}, expected a network {remedy}{hint}") from error
-    except IndexError as error:
-        if inputs.is_floating_point() or "out of range" not in str(error):
-            raise
-        told = f"forward of {name} raised {reason(error)!r} for tokens up to {int(inputs.max())}"
-        raise InputError(f"{told}, expected an embedding of at least {int(inputs.max()) + 1}") from error
     except TypeError as error:
         if not _OF_ARGUMENTS.search(str(error)):
             raise

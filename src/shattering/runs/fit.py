@@ -20,6 +20,7 @@ from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.identity.names import is_object
 from shattering.learners.on_splits import fit_split, predict_split, predict_with_top5
+from shattering.learners.outside import watch_estimator
 from shattering.learners.own import FitRecord, record_of
 from shattering.learners.predictions import check_kind
 from shattering.randomization import randomize
@@ -127,12 +128,15 @@ def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Evaluate
         model = spec.build(objects)
         check_kind(model, data.train.is_regression)
     with _noted(before_training=False):  # whatever the model's code has called
+        told = watch_estimator(model)
         test = replace(data.test, labels=data.test.true_labels)  # as for test_accuracy; those of folds are randomized
         clock = time.perf_counter()
         with seeds.everywhere(spec.seed):  # that code which is not ours may draw from
             fit_split(model, data.train, test=test, validation=data.validation, **watch)
         fit_seconds = time.perf_counter() - clock
-        result, predicted = _result(spec, data, model, record_of(model), objects)
+        record = record_of(model)
+        record = replace(record, notes=(*record.notes, *told()))
+        result, predicted = _result(spec, data, model, record, objects)
         fitted = Evaluated(data, fingerprint, model, result, fit_seconds, predicted)
     check_not_changed_in_place(spec, objects, fingerprint)
     return fitted

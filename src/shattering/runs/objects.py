@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from shattering import seeds
 from shattering.errors import InputError
 from shattering.identity.names import digest_of, is_object, label
 
@@ -29,12 +30,14 @@ def with_seed(model: BaseEstimator, seed: int) -> BaseEstimator:
     """Clone a model and set its random states, nested ones too, to the seed where they are at their default.
 
     An estimator whose parameters are those alone that were set, as CatBoost's, has its seed at its default if it is none of them.
+    What constructors draw from global generators, as weights of a network, follows from the seed, and these are put back.
     """
     from sklearn.base import clone
 
     from shattering.learners.others import parts
 
-    cloned: BaseEstimator = clone(model)  # type: ignore[assignment]  # its annotation says a type or a list
+    with seeds.everywhere(seeds.integer(seed, "model")):
+        cloned: BaseEstimator = clone(model)  # type: ignore[assignment]  # its annotation says a type or a list
     params, estimators = cloned.get_params(), parts(cloned)
     names = [name for name in params if _is_unset(name, params[name], estimators)]
     names += [f"{place}__{name}".removeprefix("__") for place, part in estimators.items() if (name := _unlisted_seed(part))]

@@ -107,11 +107,14 @@ def test_a_loss_of_each_example_works_in_parts():
 
 @pytest.mark.parametrize("shape", [(-1, 1), (-1,)])
 def test_one_logit_with_the_binary_cross_entropy_of_torch_is_the_default(shape):
-    def make(loss):
+    def make(loss, **more):
         net = lambda s, k: nn.Sequential(nn.Flatten(), nn.Linear(90, 1), nn.Unflatten(1, (1,)) if len(shape) > 1 else nn.Flatten(0))  # noqa: E731
-        return weights(NetworkClassifier(net, **QUICK, loss=loss).fit(TWO))
+        return weights(NetworkClassifier(net, **QUICK, loss=loss, **more).fit(TWO))
 
     torch.testing.assert_close(make(nn.BCEWithLogitsLoss()), make(None), atol=1e-6, rtol=1e-4)
+    torch.testing.assert_close(make(nn.BCEWithLogitsLoss(reduction="none")), make(None), atol=1e-6, rtol=1e-4)
+    parts = make(nn.BCEWithLogitsLoss(reduction="none"), accumulate=2)
+    torch.testing.assert_close(parts, make(None), atol=1e-6, rtol=1e-4)
 
 
 def test_defaults_are_left_out_of_ids_and_others_count():

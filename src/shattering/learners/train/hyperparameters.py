@@ -134,6 +134,8 @@ class Hyperparameters:
     def _objective(self, loss: Callable, own: torch.Tensor, labels: torch.Tensor, reduction: str) -> torch.Tensor:
         """Return the mean or the sum of the user's loss over a batch."""
         value, n = loss(own, self.outputs.targets(own, labels)), len(labels)
+        if isinstance(value, torch.Tensor) and value.shape == own.shape == (n, 1):
+            value = value[:, 0]  # of one output, which the targets have the shape of
         if not isinstance(value, torch.Tensor) or value.shape not in ((), (n,)):
             found = f"shape {tuple(value.shape)}" if isinstance(value, torch.Tensor) else a_type(value)
             raise InputError(f"loss returned {found} for {n} examples, expected one number, or one for each example: ({n},)")
