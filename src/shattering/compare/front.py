@@ -161,29 +161,14 @@ def randomization_test(
         raise InputError("jobs is None on Ray, expected beside a budget how many fits are made at a time")
     _check_no_metric(scoring)
     name, estimator, params = as_model(model, hyperparameters, inputs, start)
-    if isinstance(y, str):
-        raise InputError(f"y is {shown(y)}, expected one label an example; the name of a column of labels is target={shown(y)}")
     jobs = jobs or (1 if engine == "local" else None)
     check_callbacks(estimator, jobs)
-    if y is not None:
-        data = (data, y)
-    said: dict[str, Any] = {"kind": kind, "target": target, "targets": targets, "groups": groups}
-    if targets is None and kind_of_model(estimator) == "regressor" and takes_targets(data, target):
-        said["targets"] = "numbers"
-    said = {name: value for name, value in said.items() if value is not None}
+    data, said = _as_data(data, y, estimator, {"kind": kind, "target": target, "targets": targets, "groups": groups})
     source = str(data) if isinstance(data, (str, Path)) and not said else None
     reading: dict[str, Any] = {"image_size": image_size, "skip_corrupt": skip_corrupt}
     sizes = (n_train, n_test) if source is not None or is_stream(data) else (None, None)  # other objects are handed over whole
     dataset = load_dataset(data, *sizes, seed, hold_out=cv is None, channels=channels, **reading, **said)
-    if dataset.train.is_regression:
-        name, estimator, params = for_numbers(name, estimator, params)
-        scoring = scoring or "r2"
-        if scoring == "r2":
-            check_targets_differ(dataset.test, f"the test split of {dataset.name}")
-    else:
-        name, estimator, params = tracked(name, estimator, params)
-    if not torch.equal(dataset.train.labels, dataset.train.true_labels):
-        raise InputError("data are randomized already (labels differ from true_labels), expected original data")
+    name, estimator, params, scoring = _for_labels(name, estimator, params, scoring, dataset)
     folds, splitter = as_splitter(cv, dataset.limit(n_train if source is None else None, seed=seed), seed)
     if exchange is None:
         exchange = default_exchange(dataset.train.true_labels.numpy(), dataset.train.group_codes)
@@ -203,45 +188,15 @@ def randomization_test(
             f"budget leaves time for {base.n_train:,} training examples, and exchange, a function, needs all of them: expected a larger "
             "budget, or none"
         )
-    plan = Plan(base, counts)
     folder = None
     if store is None:
         folder = TemporaryFolder()
         store = folder.path
     try:
         where = store if isinstance(store, Store) else Store(store)
-        execution = Execution(plan, where, by_name, jobs, clock, progress, log, engine, stop_after)
+        execution = Execution(Plan(base, counts), where, by_name, jobs, clock, progress, log, engine, stop_after)
         execution.execute()
-        order = execution.plan.order()
-        repeats = tuple(read_repeat(execution.plan, where, n) for n in order if execution.plan.is_alone(n))
-        batches = [n for n in order if not execution.plan.is_alone(n)]
-        for run in repeats[0].runs:  # on the original data, which others are compared with
-            check_done(run)
-        _check_same_data(repeats)
-        start, notes = _start(estimator)
-        used, _ = load_original(base, by_name)
-        cut = None if folds is None else cuts(base, used, by_name)
-        shared_groups = find_shared_groups(used, how, cut)
-        zero_refit, not_tested = zero_refit_of(repeats[0], used, how, by_name)
-        test = RandomizationTest(
-            base.model_name,
-            repeats,
-            left_out,
-            start,
-            (*notes, *_noted(repeats), *unidentified, *not_tested),
-            objects=by_name,
-            names=_names(dataset.train),
-            duplicates=find_duplicates(used, folds is not None),
-            shared_groups=shared_groups,
-            batched=tuple(p for n in batches for p in read_permutations(execution.plan, where, n)),
-            zero_refit=None if shared_groups and how in ("whole", "shift") else zero_refit,
-            has_groups=used.train.groups is not None and how != "free",
-            admissible=admissible_orders(used, how, folds is not None),
-            stop_after=stop_after,
-            best_constant=best_constant(repeats[0], used, by_name, cut),
-            n_tested=None if cut is None else len(np.unique(np.concatenate([rows for _, rows in cut]))),
-            seconds=time.perf_counter() - clock.start,
-        )
+        test = _result(execution, dataset, estimator, how, left_out, unidentified)
     except BaseException:
         if folder:
             folder.remove()
@@ -249,6 +204,81 @@ def randomization_test(
     if folder:
         weakref.finalize(test, folder.remove)  # its runs are kept as long as it lives
     return test
+
+
+def _as_data(data: Any, y: Any, estimator: BaseEstimator | None, said: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Return the data with y, and what is said of them, for `load_dataset`: that labels are numbers, if a regressor takes them so."""
+    if isinstance(y, str):
+        raise InputError(f"y is {shown(y)}, expected one label an example; the name of a column of labels is target={shown(y)}")
+    data = data if y is None else (data, y)
+    if said["targets"] is None and kind_of_model(estimator) == "regressor" and takes_targets(data, said["target"]):
+        said = {**said, "targets": "numbers"}
+    return data, {name: value for name, value in said.items() if value is not None}
+
+
+def _for_labels(
+    name: str, estimator: BaseEstimator | None, params: dict[str, object], scoring: Any, dataset: Dataset
+) -> tuple[str, BaseEstimator | None, dict[str, object], Any]:
+    """Return the model and the scoring for classes, or for numbers. Raises InputError for data that are randomized already."""
+    if not torch.equal(dataset.train.labels, dataset.train.true_labels):
+        raise InputError("data are randomized already (labels differ from true_labels), expected original data")
+    if not dataset.train.is_regression:
+        return *tracked(name, estimator, params), scoring
+    scoring = scoring or "r2"
+    if scoring == "r2":
+        check_targets_differ(dataset.test, f"the test split of {dataset.name}")
+    return *for_numbers(name, estimator, params), scoring
+
+
+def _result(
+    execution: Execution,
+    dataset: Dataset,
+    estimator: BaseEstimator | None,
+    how: Exchange | str,
+    left_out: tuple[str, ...],
+    unidentified: tuple[str, ...],
+) -> RandomizationTest:
+    """Read the runs of an execution that has ended, and judge them.
+
+    Args:
+        execution: of all repeats, or as many as there was time for.
+        dataset: the data as they were handed over.
+        estimator: the model; None: one of a name.
+        how: the exchange of labels.
+        left_out: sentences about what the budget has shrunk.
+        unidentified: sentences about what cannot be identified.
+    """
+    plan, store, by_name = execution.plan, execution.store, execution.objects
+    base, order = plan.original, plan.order()
+    repeats = tuple(read_repeat(plan, store, n) for n in order if plan.is_alone(n))
+    batches = [n for n in order if not plan.is_alone(n)]
+    for run in repeats[0].runs:  # on the original data, which others are compared with
+        check_done(run)
+    _check_same_data(repeats)
+    start, notes = _start(estimator)
+    used, _ = load_original(base, by_name)
+    cut = None if base.folds is None else cuts(base, used, by_name)
+    shared_groups = find_shared_groups(used, how, cut)
+    zero_refit, not_tested = zero_refit_of(repeats[0], used, how, by_name)
+    return RandomizationTest(
+        base.model_name,
+        repeats,
+        left_out,
+        start,
+        (*notes, *_noted(repeats), *unidentified, *not_tested),
+        objects=by_name,
+        names=_names(dataset.train),
+        duplicates=find_duplicates(used, base.folds is not None),
+        shared_groups=shared_groups,
+        batched=tuple(p for n in batches for p in read_permutations(plan, store, n)),
+        zero_refit=None if shared_groups and how in ("whole", "shift") else zero_refit,
+        has_groups=used.train.groups is not None and how != "free",
+        admissible=admissible_orders(used, how, base.folds is not None),
+        stop_after=execution.stop_after,
+        best_constant=best_constant(repeats[0], used, by_name, cut),
+        n_tested=None if cut is None else len(np.unique(np.concatenate([rows for _, rows in cut]))),
+        seconds=time.perf_counter() - execution.clock.start,
+    )
 
 
 def name_objects(
