@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator
 
+from shattering import seeds
 from shattering.brief import Brief
 from shattering.compare.front import name_objects
 from shattering.data.load import load_dataset
@@ -186,9 +187,10 @@ def run_study(
     data = randomize(data, Randomization(labels=1.0), seed) if labels == "random" else data
     handed_over = is_object(model)
     estimator = with_seed(find(model, objects), seed) if handed_over else build_model(model, params or {}, seed)
-    fit_split(estimator, data.train)
     known: Known = "classes" if labels == "random" else "counts"
-    numbers, codes = measure(estimator, data.train, known)
+    with seeds.everywhere(seed):  # that code which is not ours may draw from
+        fit_split(estimator, data.train)
+        numbers, codes = measure(estimator, data.train, known)
     name = label(model) if handed_over else model
     return {"data": data.variant, "model": _in_words(name, estimator), "n": n, "labels": labels, **numbers}, codes
 

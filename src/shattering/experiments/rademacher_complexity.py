@@ -121,8 +121,9 @@ def empirical_rademacher(
     correlations = []
     for draw, signs in enumerate(random_signs(len(images), n_draws, seed)):
         split = Split(images, torch.from_numpy((signs + 1) // 2), ("-1", "1"))
-        fitted = _fitted(with_seed(model, seed), split, draw)
-        correlations.append(float(np.mean(signs * (2 * predict_split(fitted, split, fitted=True) - 1))))
+        with seeds.everywhere(seed):  # that code which is not ours may draw from
+            fitted = _fitted(with_seed(model, seed), split, draw)
+            correlations.append(float(np.mean(signs * (2 * predict_split(fitted, split, fitted=True) - 1))))
         if on_draw:
             on_draw(draw, correlations[-1])
     return Rademacher(tuple(correlations))

@@ -152,12 +152,12 @@ def replace_one(
         raise InputError(f"n_replaced is {n_replaced}, expected 1…{min(len(train), len(fresh))}, as many as there are examples")
     rows = np.sort(seeds.generator(seed, "replaced").choice(len(train), n_replaced, replace=False)).tolist()
     model = with_seed(model, seed)
-    before = _losses(model, train, (test, train))
+    before = _losses(model, train, (test, train), seed)
     changed, own = [], []
     for k, row in enumerate(rows):
         if on_fit:
             on_fit(k + 1)
-        after = _losses(model, _replaced(train, row, fresh, k), (test, train.subset(torch.tensor([row]))))
+        after = _losses(model, _replaced(train, row, fresh, k), (test, train.subset(torch.tensor([row]))), seed)
         changed.append(float((after[0] != before[0]).mean()))
         own.append(bool(after[1][0] != before[1][row]))
     return Stability(tuple(rows), tuple(changed), tuple(own), float(1 - before[1].mean()))
@@ -184,9 +184,11 @@ def _replaced(train: Split, row: int, fresh: Split, k: int) -> Split:
     return replace(train, **parts)
 
 
-def _losses(model: BaseEstimator, train: Split, splits: Sequence[Split]) -> list[np.ndarray]:
-    model = fit_split(clone(model), train)
-    return [predict_split(model, split) != split.labels.numpy() for split in splits]
+def _losses(model: BaseEstimator, train: Split, splits: Sequence[Split], seed: int) -> list[np.ndarray]:
+    """Return the 0-1 losses on splits. What code that is not ours draws from global generators is the same for the same seed."""
+    with seeds.everywhere(seed):
+        model = fit_split(clone(model), train)
+        return [predict_split(model, split) != split.labels.numpy() for split in splits]
 
 
 N_TEST = 500  # how many test examples have their losses compared

@@ -136,7 +136,8 @@ def evaluate(spec: RunSpec, objects: Objects | None = None, **watch) -> Evaluate
         fit_seconds = time.perf_counter() - clock
         record = record_of(model)
         record = replace(record, notes=(*record.notes, *told()))
-        result, predicted = _result(spec, data, model, record, objects)
+        with seeds.everywhere(seeds.integer(spec.seed, "predict")):
+            result, predicted = _result(spec, data, model, record, objects)
         fitted = Evaluated(data, fingerprint, model, result, fit_seconds, predicted)
     check_not_changed_in_place(spec, objects, fingerprint)
     return fitted

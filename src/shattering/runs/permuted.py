@@ -93,7 +93,8 @@ class Copies:
         with seeds.everywhere(seed):  # as `evaluate` does
             model = fit_split(fits.build(self.objects, seed), data.train)
         randomized = randomized_test_labels(fits, test, seed, self.objects)
-        return null_score(fits, model, test, randomized, self.objects)
+        with seeds.everywhere(seeds.integer(seed, "predict")):
+            return null_score(fits, model, test, randomized, self.objects)
 
     def about(self, rows: list[dict]) -> dict:
         """Return the numbers for result.json."""
