@@ -125,6 +125,18 @@ def test_other_runs_of_a_store_are_left_out(population, tmp_path):
         runs_table([other])
 
 
+def test_runs_on_other_images_are_no_partners_and_none_is_dropped_for_another(population, tmp_path):
+    specs = [run.spec for run in population[1] if run.spec.params.get("stop_at_loss") and run.spec.randomization.labels in (0.0, 1.0)]
+    specs = [spec for spec in specs if spec.n_train == 40 and spec.randomization.pixels == "true"]
+    others = [run(replace(spec, data_seed=5), Store(tmp_path)) for spec in specs]
+    table, _ = runs_table([*population[1], *others])
+    cells = table.set_index("run")["cell"]
+    assert len(specs) == 2
+    assert {other.run_id for other in others} <= set(table["run"])
+    assert cells[others[0].run_id] == cells[others[1].run_id]
+    assert cells[others[0].run_id] != cells[specs[0].run_id]
+
+
 def test_scales_are_literal_and_their_sizes_are_known():
     sizes = {name: sum(len(list(block.cells())) for block in scale.blocks) for name, scale in SCALES.items()}
     assert sizes["demo"] == 16

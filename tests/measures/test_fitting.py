@@ -225,6 +225,11 @@ def test_rows_that_a_preparation_drops_later_are_missed():
         (MODULE, (INPUTS, torch.tensor([0, 1, 2, 3])), r"labels range over 0…3, expected 0…2, as the module gives logits of 3 classes"),
         (MODULE, (torch.zeros(4, 5), torch.zeros(4, dtype=torch.int64)), r"the module does not take inputs of shape \(2, 5\)"),
         (MODULE, data().train, r"the module does not take inputs of shape \(2, 1, 8, 8\)"),
+        (
+            MODULE,
+            (torch.zeros(4, 3, dtype=torch.uint8), torch.arange(4) % 3),
+            r"does not take inputs of shape \(2, 3\) and type uint8: .*; whole numbers are handed on as they are: give floats, or prepare",
+        ),
         (nn.Linear(3, 1), (INPUTS, torch.full((4,), 2)), r"labels range over 2…2, expected 0…1"),
         (nn.Unflatten(1, (3, 1)), (INPUTS, torch.arange(4) % 3), "the module has no trainable parameter"),
         (nn.Conv1d(1, 1, 1), (torch.zeros(4, 1, 3), torch.arange(4) % 3), r"forward of Conv1d returned shape \(2, 1, 3\)"),

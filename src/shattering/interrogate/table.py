@@ -166,9 +166,12 @@ def _condition(spec: RunSpec, params: Mapping[str, object]) -> str | None:
 
 
 def _setting(spec: RunSpec, params: Mapping[str, object], untrained: bool) -> str:
-    """Return what runs of a cell have in common, their number of examples apart, as text."""
+    """Return what runs of a cell have in common, their number of examples apart, as text.
+
+    A seed of the subset of its own is part of it, so that runs of a cell and a seed share their images.
+    """
     data = {name: value for name, value in asdict(replace(spec, randomization=type(spec.randomization)())).items() if value is not None}
-    for name in ("n_train", "randomization", "params", "seed", "data_seed", "noise_seed"):
+    for name in ("n_train", "randomization", "params", "seed", "noise_seed"):
         data.pop(name, None)
     own = {"network": params["network"]} if untrained else own_parameters(params)
     return json.dumps({**data, **own, "untrained": untrained}, sort_keys=True, default=str)

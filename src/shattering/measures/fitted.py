@@ -378,7 +378,9 @@ def count_logits(module: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) 
         with torch.no_grad():
             output = module(inputs)
     except Exception as error:
-        raise InputError(f"the module does not take inputs of shape {tuple(inputs.shape)}: {reason(error)}") from error
+        whole = "" if inputs.is_floating_point() else f" and type {str(inputs.dtype).removeprefix('torch.')}"
+        remedy = "; whole numbers are handed on as they are: give floats, or prepare, which makes them" if whole else ""
+        raise InputError(f"the module does not take inputs of shape {tuple(inputs.shape)}{whole}: {reason(error)}{remedy}") from error
     if (name := layers.keyword_call(module, inputs)) is not None:
         raise InputError(f"layer {name} is called with its input as a keyword, which measures do not see, expected a call such as layer(x)")
     own = taken(output)[0]

@@ -69,11 +69,12 @@ def _check_columns(name: str, table: object, *columns: str) -> None:
 def _corrupted(ranking: pd.DataFrame) -> np.ndarray:
     """Return which labels of a ranking are corrupted, (n,) bool. Raises InputError for what is no ranking, or has other values or NaN."""
     _check_columns("ranking", ranking, "changed", "label_quality")
-    strange = ranking.loc[~ranking["changed"].isin([True, False]), "changed"]
-    if len(strange):
-        raise InputError(f"ranking has {shown(strange.iloc[0])} in its column changed, expected True for a corrupted label, else False")
-    if ranking["label_quality"].isna().any():
-        raise InputError(f"ranking has {ranking['label_quality'].isna().sum()} NaN in its column label_quality, expected numbers")
+    strange = [value for value in ranking["changed"].tolist() if value not in (True, False)]
+    if strange:
+        raise InputError(f"ranking has {shown(strange[0])} in its column changed, expected True for a corrupted label, else False")
+    n_missing = int(np.isnan(ranking["label_quality"].to_numpy(float)).sum())
+    if n_missing:
+        raise InputError(f"ranking has {n_missing} NaN in its column label_quality, expected numbers")
     return ranking["changed"].to_numpy(dtype=bool)
 
 
