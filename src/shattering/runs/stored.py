@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -219,3 +220,8 @@ def check_readable(run: Found | None) -> None:
 def id_in(folder: Path) -> str:
     """Return the run id at the end of a folder's name."""
     return folder.name.rpartition("-")[2]
+
+
+def has_id(folder: Path) -> bool:
+    """Return whether a folder's name ends in the id of a run."""
+    return re.fullmatch("[0-9a-f]{12}", id_in(folder)) is not None
