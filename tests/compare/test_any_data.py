@@ -18,6 +18,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from torch import nn
 
 from shattering import randomization_test
+from shattering.cli import main
 from tests.conftest import load_script
 
 ONE = {"randomizations": ["permuted-labels"], "n_permutations": 1}
@@ -144,3 +145,17 @@ def test_scores_are_those_of_scikit_learn_on_the_same_permutations(name):
             by_hand = clone(model).fit(data.train.X, data.train.y)
             score = get_scorer(scoring)(by_hand, data.test.X, data.test.y)
             assert run.result["test_score_on_corrupted_labels"] == pytest.approx(score, abs=1e-12)
+
+
+@pytest.mark.parametrize("targets", ["classes", "numbers"])
+def test_the_progress_of_a_table_names_features(targets, tmp_path, capsys):
+    rows = [f"{i},{i * 7 % 11},{i % 2}" for i in range(30)]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,y", *rows]))
+    model, labels = ("nearest-neighbors", "labels") if targets == "classes" else ("sklearn.neighbors:KNeighborsRegressor", "targets")
+    noise = "--randomizations=permuted-labels,gaussian-pixels"
+    given = [f"--data={tmp_path / 't.csv'}", "--target=y", f"--targets={targets}", noise, "--n-permutations=1"]
+    assert main(["test", model, *given, f"--store={tmp_path / 'runs'}", f"--out={tmp_path / 'r.html'}"]) in (0, None)
+    lines = capsys.readouterr().err
+    assert "Gaussian features" in lines
+    assert f"random {labels}" in lines
+    assert "pixels" not in lines

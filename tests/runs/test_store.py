@@ -1,3 +1,5 @@
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,36 @@ def test_finding_runs(tmp_path):
     store.fail(RunSpec(), "because")
     with pytest.raises(InputError, match=r"found 2 \(digits"):
         store.find("digits")
+
+
+def test_a_run_is_found_beside_copies_of_it(tmp_path):
+    """By its id, and by the whole name of one of the folders."""
+    store = Store(tmp_path)
+    done = run(SPEC, store)
+    copies = [done.folder.with_name(name) for name in (f"copy of {done.folder.name}", f"{done.folder.name} (1)")]
+    for copy in copies:
+        shutil.copytree(done.folder, copy)
+    for folder in (done.folder, *copies):
+        assert store.find(folder.name).folder == store.find(str(folder)).folder == folder
+    with pytest.warns(UserWarning, match="has 2 copies of runs"):
+        assert store.find(done.run_id).result == done.result
+    (copies[0] / "result.json").write_text("")
+    with pytest.warns(UserWarning, match="has 2 copies of runs"):
+        assert store.find(done.run_id).folder == done.folder, "the one that is done"
+
+
+def test_a_run_of_a_relative_store_is_not_called_damaged_from_another_folder(tmp_path, monkeypatch):
+    """Its remedy would be to remove a run that is whole."""
+    monkeypatch.chdir(tmp_path)
+    done = run(SPEC, Store("runs"))
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir("other")
+    again = Store("../runs").find(done.run_id)
+    assert len(again.history) == 3
+    for read in (lambda: replace(done).history, done.model):
+        with pytest.raises(InputError, match=r"^runs/digits.* does not exist in the working folder .*other, expected .*; Store\("):
+            read()
+    assert done.whole().status == "missing"
 
 
 def test_statuses(tmp_path):

@@ -13,7 +13,7 @@ from shattering.brief import Brief
 from shattering.compare.duplicates import Duplicates
 from shattering.compare.permutation import Permutation, PermutationTest, permutation_of, permutation_test
 from shattering.compare.plan import LABEL_TEST, ORIGINAL, RANDOMIZATIONS, find_randomizations, null_of, without_exchange
-from shattering.compare.repeat import Repeat
+from shattering.compare.repeat import Repeat, kind_of, title_of
 from shattering.compare.zero_refit import ZeroRefitTest
 from shattering.data.kinds import PARTS, Kind
 from shattering.errors import InputError
@@ -102,8 +102,7 @@ class Comparison(Brief):
     @property
     def kind(self) -> Kind:
         """The kind of the inputs."""
-        result = self.original.runs[0].result
-        return result.get("kind") or ("images" if len(result["image_shape"]) == 3 else "table")
+        return kind_of(self.original.runs[0].result)
 
     @property
     def parts(self) -> str:
@@ -117,8 +116,7 @@ class Comparison(Brief):
 
     def title(self, randomization: Randomization) -> str:
         """Return the title of a randomization, in the words of the kind of inputs, such as "features" in place of "pixels"."""
-        title = randomization.title.replace("pixels", self.parts)
-        return title.replace("labels", "targets") if self.is_regression else title
+        return title_of(randomization, self.original.runs[0].result)
 
     @cached_property
     def randomizations(self) -> list[Randomization]:

@@ -9,6 +9,7 @@ from shattering import stats
 from shattering.compare.budget import Clock, OutOfTime
 from shattering.compare.permutation import read_permutations, read_repeat
 from shattering.compare.plan import ORIGINAL, Numbered, Plan, null_of
+from shattering.compare.repeat import title_of
 from shattering.errors import InputError
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import epochs_of
@@ -68,14 +69,19 @@ class Execution:
         total = len(pending)
         with Progress("steps", total, self.progress) as progress:
             while batch := self._next(pending):
-                progress.update(total - len(pending), batch[0][0].title)
+                progress.update(total - len(pending), self._title(batch[0][0]))
                 busy += self._run_batch(batch)
                 self.ended += batch
                 pending = [repeat for repeat in pending if repeat not in batch]
                 progress.update(total - len(pending))
-                progress.say(f"{total - len(pending)}/{total} steps  {batch[-1][0].title}")
+                progress.say(f"{total - len(pending)}/{total} steps  {self._title(batch[-1][0])}")
         while (busy := [repeat for repeat in busy if not self._run_here(repeat)]) and self.clock.left > 0:
             time.sleep(_LOOK_SECONDS)
+
+    def _title(self, r: Randomization) -> str:
+        """Return the title of a randomization, in the words of the kind of inputs where the original fit is done."""
+        result = self.store.of(self.plan.fits(ORIGINAL, 0)[0]).result
+        return title_of(r, result) if result else r.title
 
     def _is_quick(self) -> bool:
         """Return whether the model is an estimator without epochs that took less than `QUICK` to be fitted to the original data.

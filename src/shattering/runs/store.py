@@ -21,8 +21,9 @@ from shattering.errors import InputError, named, printable, shown
 from shattering.parameters import check
 from shattering.runs import reading
 from shattering.runs.base import Spec
+from shattering.runs.copies import each_once
 from shattering.runs.reading import Damaged, Newer
-from shattering.runs.stored import UNREADABLE, Found, Run, S, Status, Unread, check_readable, id_in, is_of_model
+from shattering.runs.stored import UNREADABLE, Found, Run, S, Status, Unread, check_readable, has_id, id_in, is_of_model
 from shattering.system.files import leftovers, write_own
 
 try:
@@ -31,7 +32,6 @@ except ImportError:  # not on this system
     fcntl = None
 
 _LOOKS, _PAUSE = 4, 0.02  # attempts to read a run whose files come and go, and seconds between them
-_ID = re.compile(r"[0-9a-f]{12}")  # at the end of a folder's name
 _TRACEBACK = 20_000  # characters that are kept of a traceback
 
 
@@ -116,6 +116,7 @@ class Store:
     def find(self, text: str) -> Run[Any]:
         """Return the one run whose id or folder name starts with text, or whose folder's path it is.
 
+        A whole name means that folder, also beside copies of it. Several copies of one run are one, with a warning that names them.
         Raises InputError if there is no store, there is not one such run, or it is unreadable.
         """
         check("run", text, str)
@@ -123,7 +124,8 @@ class Store:
         path = os.path.realpath(text) if os.sep in text and "\0" not in text else ""
         text = os.path.basename(path) if os.path.dirname(path) == os.path.realpath(self.root) else text
         folders = [folder for folder in self._folders() if folder.name.startswith(text) or id_in(folder).startswith(text)]
-        hits = [stored for folder in folders if (stored := self.read(folder))]
+        folders = [folder for folder in folders if folder.name == text] or folders
+        hits = each_once([stored for folder in folders if (stored := self.read(folder))], f"store {self.where}")
         if len(hits) != 1:
             names = ", ".join(hit.folder.name for hit in hits[:3])
             matching = "none" if not hits else f"{len(hits)} ({names}{', …' if len(hits) > 3 else ''})"
@@ -308,7 +310,7 @@ def write_json(path: Path, data: object) -> None:
 
 def _is_left(folder: Path) -> bool:
     """Return whether a folder has the result of a run, as its name says, of which the specification may have been removed."""
-    return _ID.fullmatch(id_in(folder)) is not None and (folder / "result.json").exists()
+    return has_id(folder) and (folder / "result.json").exists()
 
 
 def _shortened(text: str) -> str:
@@ -341,46 +343,6 @@ def of_models(found: Sequence[Found], where: str = "runs") -> list[Run]:
         text = f"{where} has {len(unread)} runs that cannot be read and are left out; the first: {unread[0].error}"
         warnings.warn(printable(text), stacklevel=3)
     return [stored for stored in found if is_of_model(stored)]
-
-
-def each_once(found: Sequence[Found], where: str) -> list[Found]:
-    """Return the runs of a store, each once, with a warning that names `where` and the folders of copies, which are left out.
-
-    The id at the end of a folder's name tells runs apart. A folder without one, such as a copy, has the run of another folder if their
-    specifications are equal, and their data where both are known. Of several, one that is done stays, rather one with an id.
-    """
-    ids = [run.run_id if _ID.fullmatch(run.run_id) else "" for run in found]
-    if all(ids) and len(set(ids)) == len(ids):
-        return list(found)
-    copies: dict[int, int] = {}  # place of a copy → of the run that stays
-    with_spec: dict[str, list[int]] = {}  # places of those that stay
-    with_id: dict[str, int] = {}
-    for i in sorted(range(len(found)), key=lambda i: (found[i].status != "done", not ids[i])):
-        alike = with_spec.setdefault(_spec_text(found[i]), [])
-        twins = [j for j in alike if not (ids[i] and ids[j]) and _same_data(found[i], found[j])]
-        twins = [with_id[ids[i]]] if ids[i] in with_id else twins
-        if twins:
-            copies[i] = twins[0]
-            continue
-        alike.append(i)
-        with_id |= {ids[i]: i} if ids[i] else {}
-    if copies:
-        told = ", ".join(f"{found[i].folder.name} (of {found[j].folder.name})" for i, j in sorted(copies.items()))
-        warnings.warn(printable(f"{where} has {len(copies)} copies of runs, left out so that each run counts once: {told}"), stacklevel=3)
-    return [run for i, run in enumerate(found) if i not in copies]
-
-
-def _spec_text(run: Found) -> str:
-    """Return the specification as text; the path of a folder whose specification cannot be read."""
-    if isinstance(run, Unread):
-        return str(run.folder)
-    return f"{type(run.spec).__name__} {json.dumps(run.spec.to_json(), sort_keys=True, default=str)}"
-
-
-def _same_data(one: Found, other: Found) -> bool:
-    """Return whether two runs may have the same data: False if both tell theirs, and they differ."""
-    told = {run.provenance.get("dataset_fingerprint") for run in (one, other) if isinstance(run, Run)}
-    return len(told - {None}) < 2
 
 
 A_STORE = Annotated[Store, "a Store, such as Store('runs')"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -169,12 +171,15 @@ class Run(Generic[S]):
     def _read(self, name: str) -> pd.DataFrame:
         """Read a table. One that every run of this kind has is damaged where it is missing."""
         path = self.folder / f"{name}.parquet"
-        if name != self.spec.table and not path.exists():
+        if (name != self.spec.table or not self.folder.exists()) and not path.exists():
             raise self._has_no(path.name)
         of_numbers = name == "history" and self.result and "n_classes" not in self.result
         return reading.read_stored_table(path, schema.EPOCHS_OF_REGRESSION if of_numbers else schema.TABLES[name])
 
     def _has_no(self, file: str) -> InputError:
+        if not self.folder.exists():
+            seen = "does not exist any more" if self.folder.is_absolute() else f"does not exist in the working folder {os.getcwd()}"
+            return InputError(f"{self.folder} {seen}, expected the folder of a run; Store(its whole path) is read from any working folder")
         return InputError(f"run {self.folder.name} has no {file}, expected a run of {schema.FILES[file].when}")
 
 
@@ -219,3 +224,8 @@ def check_readable(run: Found | None) -> None:
 def id_in(folder: Path) -> str:
     """Return the run id at the end of a folder's name."""
     return folder.name.rpartition("-")[2]
+
+
+def has_id(folder: Path) -> bool:
+    """Return whether a folder's name ends in the id of a run."""
+    return re.fullmatch("[0-9a-f]{12}", id_in(folder)) is not None
