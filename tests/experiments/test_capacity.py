@@ -76,7 +76,7 @@ def test_rules_can_fail(store):
     claim = rademacher.make_result("rademacher", "tiny", weak, closed).claims[0]
     assert (claim.verdict, claim.why[:19]) == ("inconclusive", "MLP: training found"), "a lower bound refutes nothing"
     rows = [
-        {"model": "x", "labels": labels, "uniform": uniform, "own": own, "own_bounds": (own - 0.02, own + 0.02)}
+        {"model": "x", "labels": labels, "uniform": uniform, "own": own, "own_bounds": (own - 0.02, own + 0.02), "labels_fitted": None}
         for labels, uniform, own in (("original labels", 1.0, 0.5), ("random labels", 0.0, 0.4))
     ]
     found = stability._claims(rows)
@@ -164,5 +164,5 @@ def test_a_page_of_one_model_judges_networks_by_their_specification_and_no_other
     judged, closed_forms = names({"network epochs=3": network})
     assert judged == "networks have a Rademacher complexity of about 1"
     assert names({"nearest-neighbors": others[0]}) == [closed_forms]
-    one = {"labels": "original labels", "uniform": 1.0, "own": 0.5, "own_bounds": (0.4, 0.6)}
+    one = {"labels": "original labels", "uniform": 1.0, "own": 0.5, "own_bounds": (0.4, 0.6), "labels_fitted": None}
     assert stability._claims([{**one, "model": "kernel ridge=1"}]) == []

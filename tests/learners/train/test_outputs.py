@@ -1,5 +1,6 @@
 """What a network's forward returns: what is taken of it, and what is refused before any training."""
 
+import copy
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -126,7 +127,7 @@ def test_other_outputs_are_refused_before_any_training(wrap, message):
 )
 def test_inputs_that_a_network_does_not_take(module, message):
     with pytest.raises(InputError, match=message):
-        NetworkClassifier(lambda shape, k: module, **QUICK).fit(SPLIT)
+        NetworkClassifier(lambda shape, k: copy.deepcopy(module), **QUICK).fit(SPLIT)
 
 
 def test_series_and_tokens_whose_kind_was_not_said_are_told_how():
@@ -137,7 +138,8 @@ def test_series_and_tokens_whose_kind_was_not_said_are_told_how():
         (nn.Embedding(9, 2), np.ones((8, 5), dtype=np.int64), 'expected a network for that type; kind="tokens" hands whole numbers on'),
     ):
         with pytest.raises(InputError, match=said):
-            NetworkClassifier(lambda shape, k, network=network: network, **QUICK).fit(load_dataset((X, y), hold_out=False).train)
+            classifier = NetworkClassifier(lambda shape, k, network=network: copy.deepcopy(network), **QUICK)
+            classifier.fit(load_dataset((X, y), hold_out=False).train)
 
 
 def test_a_loss_that_is_not_finite_is_refused_before_any_training():
