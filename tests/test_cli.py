@@ -55,6 +55,16 @@ def test_run_status_show_and_report(cli, tmp_path):
     assert (code, (tmp_path / "r.html").exists()) == (0, True)
 
 
+def test_a_run_is_found_by_its_folder_in_any_store(cli, tmp_path):
+    assert cli("run", *QUICK, "--store", "mine")[0] == 0
+    (folder,) = (tmp_path / "mine").iterdir()
+    for name in (f"mine/{folder.name}", f"./mine/{folder.name}/", str(folder)):
+        for more in ((), ("--store", "mine")):
+            assert f"{folder.name}: done" in cli("show", name, *more)[1]
+    assert "n_parameters" in cli("measure", f"mine/{folder.name}", "--only", "n_parameters")[1]
+    assert "store runs does not exist" in cli("show", "mine/none")[2]
+
+
 def test_every_option_of_run_reaches_the_spec(cli):
     options = ["--pixels", "random", "--label-mode", "flip", "--labels", "1", "--permute-channels", "--seed", "3", "--data-seed", "4"]
     code, out, _ = cli("run", *options, "--noise-seed", "5", "--data", "digits", *QUICK, "--store", "s", "--json")

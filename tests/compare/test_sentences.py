@@ -5,6 +5,7 @@ import json
 import pytest
 
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS
+from shattering.compare.zero_refit import ZeroRefitTest
 from tests.compare.fakes import fake_repeat, fake_test
 
 GAUSSIAN = RANDOMIZATIONS["gaussian-pixels"]
@@ -32,6 +33,12 @@ def test_learning(nulls, expected, p):
     said = text(fake_repeat(), *labels(nulls))
     assert expected in said
     assert p in said
+
+
+@pytest.mark.parametrize(("n_as_good", "expected"), [(9000, "\nBy refits it learns from the labels"), (10, "\nIt learns from the labels")])
+def test_learning_by_refits_alone_is_said(n_as_good, expected):
+    fitted = ZeroRefitTest(0.9, 0.82, 0.1, 9999, n_as_good, "free", 1000, 100)
+    assert expected in "\n" + text(fake_repeat(), *labels([0.1] * 19), zero_refit=fitted)
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,20 @@ def test_bad_torch_datasets():
         load_dataset(Odd([3]))
     with pytest.raises(InputError, match="have shapes"):
         load_dataset(Odd([(np.zeros((1, 2, 2)), 0), (np.zeros((1, 3, 2)), 1)]))
+    sparse = Odd([(torch.eye(4)[i].to_sparse(), i % 2) for i in range(4)] * 5)
+    for kind in (None, "opaque", "tokens"):
+        with pytest.raises(
+            InputError, match=r"the input of item 0 of the torch dataset is a tensor of layout torch\.sparse_coo, expected a"
+        ):
+            load_dataset(sparse, kind=kind)
+
+
+def test_labels_that_are_arrays_without_axes_and_inputs_of_bfloat16():
+    items = [(torch.full((3,), float(i)).bfloat16(), np.array(i % 2)) for i in range(20)]
+    for kind in (None, "opaque"):
+        assert sorted(load_dataset(Odd(items), kind=kind).train.y.tolist()) == [0] * 8 + [1] * 8
+    with pytest.raises(InputError, match="labels of type datetime64"):
+        load_dataset(Odd([(torch.zeros(3), np.array("2020-01-01", "datetime64[ns]"))] * 20))
 
 
 def hub(n=30, **columns):

@@ -254,6 +254,7 @@ BAD = {
     "one group": (lambda: load_dataset(([[1.0]] * 6, [0, 1] * 3), groups=[1] * 6), "in 1 groups, expected at least two"),
     "an unknown kind": (lambda: load_dataset(([[1.0]] * 6, [0, 1] * 3), kind="graph"), "unknown kind 'graph'; known: images"),
     "an unknown column": (lambda: load_dataset(frame(), target="colours"), "unknown target of the DataFrame: 'colours'"),
+    "a number as text": (lambda: load_dataset(pd.DataFrame(np.eye(9)), target="3"), "target is '3', and .* column 3: expected target=3"),
     "no target": (
         lambda: load_dataset(frame()),
         r"the DataFrame has the columns .*, expected target \(--target of shattering test\), the one with the labels, or \(X, y\)",

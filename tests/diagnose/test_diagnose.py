@@ -155,7 +155,25 @@ def of_zeros(image_shape, n_classes):
 def test_weights_that_were_zero_before_training(store):
     found = of_network(store, of_zeros, epochs=10, batch_size=32, learning_rate=0.1)
     (finding,) = [finding for finding in found if finding.cause == "weights initialized to zero"]
-    assert "All weights were zero before training, and the loss stays at" in finding.evidence
+    assert "All trained weights were zero at first, and the loss stays at" in finding.evidence
+
+
+class Frozen(nn.Module):
+    """A large frozen part, and biases that are trained: they come to rest at the best constant answer."""
+
+    def __init__(self, image_shape, n_classes):
+        super().__init__()
+        self.fixed = nn.Linear(math.prod(image_shape), 64).requires_grad_(False)
+        nn.init.normal_(self.fixed.weight, std=100.0)
+        self.bias = nn.Parameter(torch.linspace(0, 1, n_classes))
+
+    def forward(self, x):
+        return self.bias + 0 * self.fixed(x.flatten(1)).sum(1, keepdim=True)
+
+
+def test_frozen_weights_do_not_hide_how_far_the_others_moved(store):
+    found = of_network(store, Frozen, epochs=30, batch_size=80, learning_rate=0.3)
+    assert "learning rate too low" not in [finding.cause for finding in found]
 
 
 class OfRoots(nn.Module):

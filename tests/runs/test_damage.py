@@ -233,6 +233,17 @@ def test_models_parameters_and_studies_of_a_later_version_are_read(whole, tmp_pa
         store.find(SPEC.run_id).model()
 
 
+@pytest.mark.parametrize("change", [lambda raw: b"", lambda raw: raw[:20], lambda raw: raw[:-10], lambda raw: bytes(len(raw))])
+def test_damaged_weights_name_the_remedy(whole, tmp_path, change):
+    store = Store(shutil.copytree(whole.root, tmp_path / "store"))
+    path = store.folder(SPEC) / "model.safetensors"
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(
+        InputError, match=r"model\.safetensors is not readable, remove its folder to run it again: Error while deserializing"
+    ):
+        store.find(SPEC.run_id).model()
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
 def test_what_is_no_file_is_not_waited_for(whole, tmp_path):
     root = Path(shutil.copytree(whole.root, tmp_path / "store"))

@@ -15,7 +15,7 @@ from sklearn.naive_bayes import GaussianNB
 
 from shattering import InputError, Randomization, RunSpec, Store, run, seeds, sweep
 from shattering.identity.names import name_of
-from shattering.runs import attempts, local
+from shattering.runs import attempts, local, workers
 from shattering.runs.store import Busy
 from shattering.runs.workers import Ended
 from tests.runs.fits import Sleeper, noted
@@ -266,3 +266,11 @@ def test_jobs_are_a_whole_number(tmp_path, jobs):
 
 def test_more_jobs_than_runs(tmp_path):
     assert [run.status for run in sweep(specs(1), Store(tmp_path), jobs=10**6)] == ["done"]
+
+
+@pytest.mark.parametrize(("said", "threads"), [("1", 1), ("3,2", 3), ("9", 4), ("", 4), ("many", 4), ("0", 4)])
+def test_a_sweep_has_no_more_threads_than_the_environment_says(monkeypatch, said, threads):
+    """As `run` has, so that both give the same bytes."""
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    monkeypatch.setenv("OMP_NUM_THREADS", said)
+    assert workers.threads_of(2) == threads

@@ -33,6 +33,16 @@ class Stored:
     """Print JSON."""
 
 
+def store_of(store: str, run: str) -> Any:
+    """Return the store that a run is in: the folder that holds it, where it is named by its own folder, else the one that is named."""
+    from shattering.runs.store import Store
+
+    named, folder = Store(store), os.path.realpath(run) if os.path.isfile(os.path.join(run, "spec.json")) else ""
+    if os.sep not in run or not folder or os.path.dirname(folder) == os.path.realpath(named.root):
+        return named
+    return Store(os.path.dirname(folder))
+
+
 @dataclass(frozen=True)
 class Swept(Stored):
     engine: Literal["local", "ray"] = "local"

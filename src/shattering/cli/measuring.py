@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from shattering.cli.common import Stored, check_out, print_json, print_page
+from shattering.cli.common import Stored, check_out, print_json, print_page, store_of
 from shattering.cli.options import Positional, Repeated
 from shattering.errors import InputError, printable
 from shattering.parameters import check_once
@@ -21,16 +21,15 @@ class MeasureRun(Stored):
     """
 
     run: Positional[str]
-    """The start of a run's id or folder name."""
+    """The start of a run's id or folder name, or its folder, in whichever store that is."""
     only: Repeated = ()
     """A measure (see `list measures`). Default: all."""
 
     def execute(self) -> int:
         from shattering.measures.measure import measure
-        from shattering.runs.store import Store
         from shattering.runs.stored import is_of_model
 
-        run = Store(self.store).find(self.run)
+        run = store_of(self.store, self.run).find(self.run)
         if not is_of_model(run):
             raise InputError(f"run {run.folder.name} is of a study, expected one of a network")
         table = measure(run, measures=self.only or None)

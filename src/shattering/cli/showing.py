@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from shattering.cli.catalog import MODELS, NETWORKS
-from shattering.cli.common import Drawn, Stored, check_out, print_json, print_written, summary, where
+from shattering.cli.common import Drawn, Stored, check_out, print_json, print_written, store_of, summary, where
 from shattering.cli.options import Positional
 from shattering.report.terminal import TextTable, cut, print_table, wrapped
 
@@ -81,14 +81,13 @@ class Show(Stored):
     """
 
     run: Positional[str]
-    """The start of a run's id or folder name, or its folder."""
+    """The start of a run's id or folder name, or its folder, in whichever store that is."""
 
     def execute(self) -> int:
         from shattering.report.text import print_stored
-        from shattering.runs.store import Store
         from shattering.runs.stored import check_readable
 
-        run = Store(self.store).find(self.run).whole()
+        run = store_of(self.store, self.run).find(self.run).whole()
         check_readable(run)
         if self.json:
             rows = run.rows if run.status == "done" else None

@@ -80,7 +80,8 @@ def _learning(test: Comparison) -> Iterator[str]:
     elif tested.floor > LEVEL and tested.p_value > LEVEL and not (tested.sequential and tested.sequential.stopped):
         yield f"Too few refits to judge by them whether it learns (p cannot be {LEVEL} or less): {scores} ({_p(tested)})."
     elif tested.p_value <= LEVEL:
-        yield f"It learns from the labels: {scores} ({_p(tested)})."
+        other = test.zero_refit is not None and test.zero_refit.has_verdict and test.zero_refit.p_value > LEVEL
+        yield f"{'By refits it' if other else 'It'} learns from the labels: {scores} ({_p(tested)})."
     else:
         by = " by refits" if test.zero_refit and test.zero_refit.p_value <= LEVEL else ""
         yield f"No evidence{by} that it learns from the labels: {scores} ({_p(tested)})."

@@ -12,6 +12,7 @@ from sklearn.utils import Bunch
 
 from shattering.data.channels import channels_first
 from shattering.data.kinds import Kind
+from shattering.data.numbers import check_dense
 from shattering.data.pixels import Refused, as_array, deep, plain
 from shattering.data.targets import are_numbers, plain_labels, plain_targets
 from shattering.errors import InputError, a_type, reason
@@ -47,7 +48,8 @@ def read_torch(source: Any, channels: str | None = None, kind: Kind | None = Non
             raise InputError(f"item {i} of the torch dataset is {a_type(item)}, expected a pair (input, label)")
         pairs.append(tuple(map(_kept, item)))
     if kind in ("tokens", "opaque") or (pairs and all(isinstance(item[0], str) for item in pairs)):
-        return [x.cpu().numpy() if isinstance(x, torch.Tensor) else x for x, _ in pairs], plain_or_numbers([y for _, y in pairs])
+        inputs = [_of_tensor(x, i, "the torch dataset") if isinstance(x, torch.Tensor) else x for i, (x, _) in enumerate(pairs)]
+        return inputs, plain_or_numbers([y for _, y in pairs])
     labels = [y for _, y in pairs]
     stacked, pictures = stack([x for x, _ in pairs], "the torch dataset")
     if kind == "sequence":
@@ -129,8 +131,7 @@ def _array(image: Any, i: int, notes: list[str], where: str) -> np.ndarray:
         except Refused as error:
             raise InputError(f"item {i} of {where} {error}") from None
     if isinstance(image, torch.Tensor):
-        image = image.cpu()
-        return (image.float() if image.dtype == torch.bfloat16 else image).numpy()
+        return _of_tensor(image, i, where)
     try:
         values = None if _holds_arrays(image) else np.array(image)
     except (ValueError, TypeError):
@@ -139,6 +140,13 @@ def _array(image: Any, i: int, notes: list[str], where: str) -> np.ndarray:
         remedy = "a picture, an array or a tensor; kind='opaque' hands on anything else unseen"
         raise InputError(f"the input of item {i} of {where} is {a_type(image)}, expected {remedy}")
     return values
+
+
+def _of_tensor(x: torch.Tensor, i: int, where: str) -> np.ndarray:
+    """Return a tensor as an array. Raises InputError for one that has no values, or no array of them."""
+    check_dense(x, f"the input of item {i} of {where}")
+    x = x.cpu()
+    return (x.float() if x.dtype == torch.bfloat16 else x).numpy()
 
 
 def _holds_arrays(item: Any) -> bool:

@@ -46,6 +46,9 @@ def columns_of(frame: pd.DataFrame, target: str, groups: Any = None, where: str 
     names = [target, *([groups] if isinstance(groups, str) else [])]
     for name, what in zip(names, ("target", "groups"), strict=False):
         if name not in frame.columns:
+            other = next((column for column in frame.columns if str(column) == str(name)), None)
+            if other is not None:
+                raise InputError(f"{what} is {name!r}, and {where} has the column {other!r}: expected {what}={other!r}")
             raise unknown(f"{what} of {where}:", str(name), [str(column) for column in frame.columns])
         n = list(frame.columns).count(name)
         if n > 1:

@@ -144,8 +144,14 @@ def as_values(labels: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _without_tensors(labels: Any) -> Any:
-    """Return a list with tensors as what they hold, such as the targets of a torch dataset."""
-    return [x.tolist() if isinstance(x, torch.Tensor) else x for x in labels] if isinstance(labels, (list, tuple)) else labels
+    """Return a list with tensors, and arrays without axes, as what they hold, such as the targets of a torch dataset."""
+    return [_held(x) for x in labels] if isinstance(labels, (list, tuple)) else labels
+
+
+def _held(value: Any) -> Any:
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        return value[()]
+    return value.tolist() if isinstance(value, torch.Tensor) else value
 
 
 def _of_one_kind(values: np.ndarray, where: str) -> np.ndarray:

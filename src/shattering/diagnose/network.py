@@ -215,7 +215,7 @@ def stuck(trained: Trained) -> Iterator[Finding]:
 def _from_zero(loss: float, guessing: float, distance: float) -> Finding:
     """Report that all weights were zero before training: hidden units that start alike stay alike, or have no gradient at all."""
     evidence = (
-        f"All weights were zero before training, and the loss stays at {loss:.4g}, where guessing by the labels' frequencies has "
+        f"All trained weights were zero at first, and the loss stays at {loss:.4g}, where guessing by the labels' frequencies has "
         f"{guessing:.4g}. Training moved the weights to a norm of {distance:.2g}."
     )
     return Finding("weights initialized to zero", evidence, "Initialize the weights at random, as torch's layers do.", "possible")
@@ -325,7 +325,7 @@ def weight_decay(trained: Trained) -> Iterator[Finding]:
         )
         return
     before, after = _norm(trained.initial), _norm(trained.module)
-    evidence = f"The coefficient is {coefficient:g}; the norm of all weights went from {before:.3g} to {after:.3g}."
+    evidence = f"The coefficient is {coefficient:g}; the norm of all trained weights went from {before:.3g} to {after:.3g}."
     ratio = decay_over_pull(trained)
     if ratio is not None:
         evidence += f" At the last layer the pull of the decay is {ratio:.2g} times that of the loss (at 1 they balance)."
@@ -359,4 +359,5 @@ def _distance(one: nn.Module, other: nn.Module) -> float:
 
 
 def _norm(module: nn.Module) -> float:
-    return math.sqrt(sum(float(p.detach().double().square().sum()) for p in module.parameters()))
+    """Return the norm of the weights that are trained; frozen ones cannot move."""
+    return math.sqrt(sum(float(p.detach().double().square().sum()) for p in module.parameters() if p.requires_grad))

@@ -163,8 +163,12 @@ def unstored(module: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
+class NotSaved(InputError):
+    """A file that can be read and is not what `save_fitted` wrote. The reason is its cause's."""
+
+
 def load_fitted(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
-    """Load what `save_fitted` wrote. Raises InputError for anything else."""
+    """Load what `save_fitted` wrote. Raises InputError for what cannot be read, and `NotSaved` for anything else."""
     if not Path(path).is_file():
         raise InputError(f"{path} is no file, expected a model that `save` wrote")
     try:
@@ -172,4 +176,5 @@ def load_fitted(path: str | Path) -> tuple[dict[str, torch.Tensor], dict]:
             meta = json.loads((file.metadata() or {})["shattering"])
             return {name: file.get_tensor(name) for name in file.keys()}, meta  # noqa: SIM118
     except Exception as error:  # whatever the reader raises for what it cannot read
-        raise InputError(f"{path} is not a model that `save` wrote: {reason(error)}") from None
+        kind = InputError if isinstance(error, OSError) else NotSaved
+        raise kind(f"{path} is not a model that `save` wrote: {reason(error)}") from error

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard
 from typing_extensions import TypeVar  # with a default, which typing has from Python 3.13
 
 from shattering.brief import cut
-from shattering.errors import InputError
+from shattering.errors import InputError, reason
 from shattering.runs import reading, schema
 from shattering.runs.base import Spec
 from shattering.runs.objects import Objects
@@ -140,8 +140,13 @@ class Run(Generic[S]):
         path = self.folder / "model.safetensors"
         if not isinstance(self.spec, RunSpec) or not bring(path):
             raise self._has_no("model.safetensors")
+        from shattering.learners.weights import NotSaved
+
         model: Any = self.spec.build(objects)
-        return model.load(path)
+        try:
+            return model.load(path)
+        except NotSaved as error:
+            raise reading.damaged(path, reason(error.__cause__ or error)) from None
 
     def fitted(self, objects: Objects | None = None) -> Fitted:
         """Return the network with the data that it was trained on, for `shattering.measure`. Raises InputError where there is none.

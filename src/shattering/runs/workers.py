@@ -65,6 +65,12 @@ class Workers(Protocol):
         ...
 
 
+def threads_of(jobs: int) -> int:
+    """Return the threads of each of so many processes: an equal part of the cores, and at most OMP_NUM_THREADS, as outside a sweep."""
+    share, most = max(1, usable_cores() // jobs), os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(share, int(most)) if most.isdecimal() and int(most) else share
+
+
 def execute(spec: dict, where: str, threads: int, log: Sequence[str], packed: Any, report: Callable[[dict], None]) -> Ended:
     """Execute a run in a worker process, unless another process executes it. The worker executes other runs before and after.
 
@@ -121,7 +127,7 @@ def work(connection: Any, packed: Any) -> None:
             return
         surroundings.have(around)
         share_memory(jobs)
-        report(execute(spec, where, max(1, usable_cores() // jobs), log, packed, report))
+        report(execute(spec, where, threads_of(jobs), log, packed, report))
 
 
 def _clear() -> None:
