@@ -137,8 +137,8 @@ def test_series_and_tokens_whose_kind_was_not_said_are_told_how():
         (nn.Conv1d(2, 2, 3), np.zeros((8, 2, 16), dtype=np.float32), r"kind=\"sequence\" hands \(n, channels, length\) on as they are$"),
         (nn.Embedding(9, 2), np.ones((8, 5), dtype=np.int64), 'expected a network for that type; kind="tokens" hands whole numbers on'),
     ):
+        classifier = NetworkClassifier(lambda shape, k, network=network: copy.deepcopy(network), **QUICK)
         with pytest.raises(InputError, match=said):
-            classifier = NetworkClassifier(lambda shape, k, network=network: copy.deepcopy(network), **QUICK)
             classifier.fit(load_dataset((X, y), hold_out=False).train)
 
 
