@@ -442,6 +442,8 @@ def test_loaders_and_streams_of_torch_name_what_to_give():
         load_dataset(torch.utils.data.DataLoader(pairs))
     with pytest.raises(InputError, match="lists of the inputs and labels of the IterableDataset"):
         load_dataset(Stream())
+    with pytest.raises(InputError, match="has a DataLoader in it, expected arrays or torch datasets: the dataset of the DataLoader"):
+        load_dataset((torch.utils.data.DataLoader(pairs), torch.utils.data.DataLoader(pairs)))
 
 
 def test_a_regressor_on_named_data_names_a_remedy_that_works():

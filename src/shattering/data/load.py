@@ -233,6 +233,9 @@ def _load_any(source: Any, hold_out: HoldOut, reading: Reading, said: Said, name
     if hub.is_hub(source):
         reading.no_arrays("a Hugging Face dataset")
         return hub.from_hub(source, hold_out, _of_hub(reading, said, sizes))
+    given = source if isinstance(source, (tuple, list)) and len(source) in (2, 4) else ()
+    for part in (part for part in given if foreign.instead(part)):
+        raise InputError(f"dataset has {a_type(part)} in it, expected arrays or torch datasets{foreign.instead(part)}")
     if isinstance(source, (tuple, list)) and len(source) == 4:
         return dataset_from_arrays(*source, channels=reading.channels, kind=said.kind, targets=said.targets, groups=said.groups)
     if isinstance(source, (tuple, list)) and len(source) == 2:
