@@ -367,7 +367,10 @@ def test_a_run_is_cut_short_if_its_loss_still_falls_at_the_end(losses, result, s
 
 def test_seeds_are_counted_by_configuration():
     outcome = Made(as_in_the_paper).outcome
-    assert few_seeds(outcome(TINY.cifar.specs("mlp-1x512")).runs) is None
+    runs = outcome(TINY.cifar.specs("mlp-1x512")).runs
+    assert few_seeds(runs) is None
+    again = [replace(runs[0], spec=replace(runs[0].spec, params={**runs[0].spec.params, "momentum": 0.9})), *runs[1:]]
+    assert few_seeds(again) is None, "a parameter that is written out, and at its default, is no other configuration"
     assert (
         few_seeds(outcome([*TINY.cifar.specs("mlp-1x512"), *TINY.cifar.specs("alexnet")]).runs)
         == "1 seed for some of the numbers, fewer than 3"

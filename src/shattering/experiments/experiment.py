@@ -301,7 +301,7 @@ def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
     """Return the number of seeds that are done of each configuration with any."""
     seeds: dict[str, set[int]] = {}
     for run in (run for run in runs if run.is_trained):
-        key = json.dumps({k: v for k, v in run.spec.to_json().items() if k != "seed"}, sort_keys=True)
+        key = json.dumps({k: v for k, v in run.spec.identity().items() if k != "seed"}, sort_keys=True)  # however it was written
         seeds.setdefault(key, set()).add(run.spec.seed)
     return [len(numbers) for numbers in seeds.values()]
 
