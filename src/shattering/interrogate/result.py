@@ -177,10 +177,9 @@ def _of_values(path: Path, measures: Any, thresholds: Thresholds) -> Interrogati
         raise InputError(f"measures has functions, and runs is {path}, which has values alone, expected a list of names")
     chosen = list(choose(measures, dict.fromkeys(known, lambda _: math.nan)))
     kept = details[details["measure"].isin([*chosen, *DATA_CONTROLS])].reset_index(drop=True)
-    of_studies = OF_STUDIES.keys() & set(chosen)
-    stored = found_in(path.parent)[0] if of_studies else []
-    told = [_told(table, name, values) for name in of_studies if (values := OF_STUDIES[name](table, stored)).notna().any()]
-    kept = pd.concat([kept[~kept["measure"].isin([rows["measure"].iloc[0] for rows in told])], *told], ignore_index=True)
+    stored = found_in(path.parent)[0] if OF_STUDIES.keys() & set(chosen) else []
+    told = [_told(table, name, of(table, stored)).dropna(subset=["value"]) for name, of in OF_STUDIES.items() if name in chosen]
+    kept = pd.concat([*(rows for rows in told if len(rows)), kept]).drop_duplicates(["run", "measure"], ignore_index=True)
     return _judged(table, axes, kept, chosen, [], machines, thresholds)
 
 
