@@ -121,6 +121,16 @@ def with_article(name: str) -> str:
     return f"{'an' if name[:1].lower() in set('aeio') else 'a'} {name}"
 
 
+def counted(n: int, word: str) -> str:
+    """Return how many there are of something, in words whose plural is regular.
+
+    Example:
+        >>> counted(1, "run"), counted(60_000, "example")
+        ('1 run', '60,000 examples')
+    """
+    return f"{n:,} {word}{'' if n == 1 else 's'}"
+
+
 def a_type(value: object) -> str:
     """Return the name of a value's type with its article: "a list", "an object"."""
     return with_article(type(value).__name__)

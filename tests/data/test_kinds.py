@@ -315,7 +315,7 @@ def test_images_whose_labels_are_in_a_table_beside_them(tmp_path):
         (tmp_path / "train" / f"im{i}.png").write_bytes(encode(picture))
     labels = pd.DataFrame({"id": [f"im{i}" for i in range(7)], "breed": ["cat", "dog"] * 3 + ["cat"], "age": range(7)})
     labels.to_csv(tmp_path / "labels.csv", index=False)
-    with pytest.warns(UserWarning, match=r"has no label for 1 images, which are not used \(first: train/im7.png\)"):
+    with pytest.warns(UserWarning, match=r"has no label for 1 image, not used \(first: train/im7.png\)"):
         data = load_dataset(tmp_path, target="breed", hold_out=False)
     assert data.train.y.tolist() == labels["breed"].tolist()
     assert (data.train.inputs.permute(0, 2, 3, 1).numpy() == pictures[:7]).all()

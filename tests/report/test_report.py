@@ -198,7 +198,9 @@ def test_a_copied_folder_counts_once(store, tmp_path):
     shutil.copytree(own, copied.root / f"{own.name}-copy")
     own.rename(renamed)
     run(SPECS[0], copied)
-    with pytest.warns(UserWarning, match=rf"has 2 copies of runs, .*{own.name}-copy \(of {own.name}\), first try \(of {own.name}\)"):
+    with pytest.warns(
+        UserWarning, match=rf"has 2 folders left out as copies of runs, .*{own.name}-copy \(of {own.name}\), first try \(of {own.name}\)"
+    ):
         runs = copied.runs()
     pd.testing.assert_frame_equal(summary_table(runs), summary_table(store.runs()))
     assert own in [run.folder for run in runs]

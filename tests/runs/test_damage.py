@@ -187,7 +187,7 @@ def test_a_sweep_goes_on_beside_a_damaged_run(whole, tmp_path, capsys):
     assert listed[STUDY.run_id]["spec"] is None
     runs = sweep([STUDY, SPEC], store)
     assert [found.status for found in runs] == ["damaged", "done"]
-    with pytest.warns(UserWarning, match=r"has 1 runs that cannot be read and are left out; the first: .*spec.json is not readable"):
+    with pytest.warns(UserWarning, match=r"has 1 run left out, which cannot be read; the first: .*spec.json is not readable"):
         assert len(store.runs()) == 3
 
 

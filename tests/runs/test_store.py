@@ -34,10 +34,10 @@ def test_a_run_is_found_beside_copies_of_it(tmp_path):
         shutil.copytree(done.folder, copy)
     for folder in (done.folder, *copies):
         assert store.find(folder.name).folder == store.find(str(folder)).folder == folder
-    with pytest.warns(UserWarning, match="has 2 copies of runs"):
+    with pytest.warns(UserWarning, match="has 2 folders left out as copies of runs"):
         assert store.find(done.run_id).result == done.result
     (copies[0] / "result.json").write_text("")
-    with pytest.warns(UserWarning, match="has 2 copies of runs"):
+    with pytest.warns(UserWarning, match="has 2 folders left out as copies of runs"):
         assert store.find(done.run_id).folder == done.folder, "the one that is done"
 
 

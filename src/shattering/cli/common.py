@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from shattering.cli.options import UsageError
-from shattering.errors import InputError, printable
+from shattering.errors import InputError, counted, printable
 from shattering.parameters import NotNegative, Positive
 from shattering.report.style import StyleName
 from shattering.system.files import is_file
@@ -104,7 +104,7 @@ class Drawn:
     def print_figures(self, written: dict[str, list[str]]) -> None:
         """Print where the pictures were written, if they were."""
         for files in written.values():
-            print(printable(f"Figures: {self.figures} ({len(files)} files)"))
+            print(printable(f"Figures: {self.figures} ({counted(len(files), 'file')})"))
 
 
 def check_out(path: Path, is_folder: bool = False, option: str = "--out") -> None:

@@ -7,6 +7,7 @@ from typing import Literal
 from shattering.cli.catalog import MODELS, NETWORKS
 from shattering.cli.common import Drawn, Stored, check_out, print_json, print_written, store_of, summary, where
 from shattering.cli.options import Positional
+from shattering.errors import counted
 from shattering.report.terminal import TextTable, cut, print_table, wrapped
 
 _LEGENDS = {
@@ -127,7 +128,7 @@ class Report(Drawn, Stored):
         if self.json:
             print_json({"report": where(path), "runs": len(runs), "not_done": not_done, **written})
         else:
-            print_written(path, f" ({len(runs)} runs{f', {not_done} of them NOT DONE' if not_done else ''})")
+            print_written(path, f" ({counted(len(runs), 'run')}{f', {not_done} of them NOT DONE' if not_done else ''})")
             self.print_figures(written)
         return 0
 

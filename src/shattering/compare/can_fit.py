@@ -11,7 +11,7 @@ from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.split import Split
 from shattering.diagnose.diagnose import diagnose
-from shattering.errors import InputError, printable
+from shattering.errors import InputError, counted, printable
 from shattering.identity.names import name_of
 from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
@@ -116,7 +116,7 @@ def _failure(done: Run, given: Objects, accuracy: float, what: str, before: str)
     curve = ""
     if not done.history.empty:
         first, last = done.history["train_loss"].iloc[[0, -1]]
-        curve = f" after {len(done.history)} epochs, in which its training loss went from {first:.3g} to {last:.3g}"
+        curve = f" after {counted(len(done.history), 'epoch')}, in which its training loss went from {first:.3g} to {last:.3g}"
     causes = [str(finding) for finding in diagnose(done, given)[:_SHOWN]]
     causes = causes or ["The diagnosis found no cause in its parameters, history and weights."]
     return printable(f"{done.spec.model_name} fitted {reached}{curve}{before}.") + "".join(f"\n{printable(cause)}" for cause in causes)

@@ -1,7 +1,7 @@
 """Run the fits of a randomization test in order, within a budget, in this process or in others."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -66,22 +66,22 @@ class Execution:
         self.plan = replace(self.plan, batched=self._is_quick())
         _, *pending = self.plan.order()
         self._note_failures(pending)
-        total = len(pending)
+        total, title = len(pending), self._titles()
         with Progress("steps", total, self.progress) as progress:
             while batch := self._next(pending):
-                progress.update(total - len(pending), self._title(batch[0][0]))
+                progress.update(total - len(pending), title(batch[0][0]))
                 busy += self._run_batch(batch)
                 self.ended += batch
                 pending = [repeat for repeat in pending if repeat not in batch]
                 progress.update(total - len(pending))
-                progress.say(f"{total - len(pending)}/{total} steps  {self._title(batch[-1][0])}")
+                progress.say(f"{total - len(pending)}/{total} steps  {title(batch[-1][0])}")
         while (busy := [repeat for repeat in busy if not self._run_here(repeat)]) and self.clock.left > 0:
             time.sleep(_LOOK_SECONDS)
 
-    def _title(self, r: Randomization) -> str:
-        """Return the title of a randomization, in the words of the kind of inputs where the original fit is done."""
+    def _titles(self) -> Callable[[Randomization], str]:
+        """Return what gives the title of a randomization, in the words of the kind of inputs where the original fit is done."""
         result = self.store.of(self.plan.fits(ORIGINAL, 0)[0]).result
-        return title_of(r, result) if result else r.title
+        return lambda r: title_of(r, result) if result else r.title
 
     def _is_quick(self) -> bool:
         """Return whether the model is an estimator without epochs that took less than `QUICK` to be fitted to the original data.

@@ -10,6 +10,7 @@ from shattering.compare.comparison import Comparison
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.zero_refit import ZeroRefitTest
 from shattering.data.exchange import words
+from shattering.errors import counted
 
 
 @dataclass(frozen=True, repr=False)
@@ -88,8 +89,7 @@ def _zero_refit(test: Comparison, tested: ZeroRefitTest) -> str:
 
 def _refits(test: Comparison, tested: PermutationTest) -> str:
     stopped = f"; stopped at {tested.n_as_good} as good" if tested.sequential and tested.sequential.stopped else ""
-    n = tested.n_permutations
-    return f"permuted labels {null_spread(test, tested)}; {_p(tested)}; {n:,} refit{'s' if n > 1 else ''}{stopped}"
+    return f"permuted labels {null_spread(test, tested)}; {_p(tested)}; {counted(tested.n_permutations, 'refit')}{stopped}"
 
 
 def _p(tested: PermutationTest | ZeroRefitTest) -> str:

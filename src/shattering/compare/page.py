@@ -14,7 +14,7 @@ from shattering.compare.head import HeadLine
 from shattering.compare.plan import null_of
 from shattering.compare.table import format_table
 from shattering.diagnose.finding import Finding
-from shattering.errors import InputError, printable
+from shattering.errors import InputError, counted, printable
 from shattering.identity.names import label
 from shattering.randomization import Randomization
 from shattering.report.answer import FITS, Card
@@ -177,8 +177,7 @@ def _settings(test: Comparison) -> str:
 
 def _count(test: Comparison, r: Randomization) -> str:
     n = sum(p.status == "done" for p in test.permutations(r))
-    word = "permutation" if null_of(r) else "repeat"
-    return f"{n} {word}" if n == 1 else f"{n} {word}s"
+    return counted(n, "permutation" if null_of(r) else "repeat")
 
 
 def _seeded(test: Comparison) -> str:

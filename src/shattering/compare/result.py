@@ -19,7 +19,7 @@ from shattering.compare.sentences import cautions, summarize
 from shattering.compare.table import make_records, make_rows, printed_table
 from shattering.data.exchange import shown_orders
 from shattering.diagnose.finding import Finding
-from shattering.errors import printable
+from shattering.errors import counted, printable
 from shattering.report.answer import conclude
 from shattering.report.charts import Chart, Illustrated
 from shattering.report.page import write_page
@@ -157,7 +157,7 @@ class RandomizationTest(Comparison, Illustrated):
 
     def __repr__(self) -> str:
         p = "" if self.p_value is None else f", p = {self.p_value:.3g}"
-        about = f"{self.model} on {self.dataset}, n = {self.n_train:,}, {len(self.repeats)} repeats"
+        about = f"{self.model} on {self.dataset}, n = {self.n_train:,}, {counted(len(self.repeats), 'repeat')}"
         return cut(f"<RandomizationTest: {about}{p}; print it>")
 
     def _repr_html_(self) -> str:

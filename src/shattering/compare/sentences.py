@@ -8,6 +8,7 @@ from shattering.compare.head import count, show
 from shattering.compare.memorization import Memorization
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS, null_of
+from shattering.errors import counted
 from shattering.report.answer import FITS, memorized
 from shattering.stats import percent
 
@@ -89,7 +90,7 @@ def _learning(test: Comparison) -> Iterator[str]:
 
 def _p(tested: PermutationTest) -> str:
     n, p = tested.n_permutations, f"p = {tested.p_value:.3g}"
-    permutations = f"{n} permutation" if n == 1 else f"{n} permutations"
+    permutations = counted(n, "permutation")
     if tested.sequential and tested.sequential.stopped:
         return f"{p}: stopped at the permutation that made {tested.n_as_good} of {n} as good, {tested.formula}"
     if not tested.n_as_good:

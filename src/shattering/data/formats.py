@@ -20,7 +20,7 @@ from shattering.data.lazy import LARGE, ImagesOnDisk
 from shattering.data.split import Split
 from shattering.data.tables import labels_of, read_texts_by_name, without_target
 from shattering.data.targets import check_names, kind_of, plain_labels
-from shattering.errors import InputError, printable, reason
+from shattering.errors import InputError, counted, printable, reason
 from shattering.system.machine import available_memory, require_memory
 
 _NPZ_ALSO = ("classes", "label_values", "channels", "kind", "targets", "groups_train", "groups_test")
@@ -240,7 +240,7 @@ def read_labelled_images(folder: Path, table: Path, target: str | None, size: in
         )
     missing = sorted(set(paths) - set(chosen))
     if missing:
-        warnings.warn(f"{where} has no label for {len(missing)} images, which are not used (first: {printable(missing[0])})", stacklevel=2)
+        warnings.warn(f"{where} has no label for {counted(len(missing), 'image')}, not used (first: {printable(missing[0])})", stacklevel=2)
     written: Any = as_text[label]
     named = classes_of(labels_of(written, where), f"column {label!r} of {where}", None, None)
     encoded = np.array([os.fsencode(path) for path in chosen])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from shattering.data.encoded import kind_of
 from shattering.data.pixels import suffixes
-from shattering.errors import InputError, printable
+from shattering.errors import InputError, counted, printable
 
 TESTS = ("test", "validation", "val")  # names of a test split, the first that is there and has labels
 _SPLITS = re.compile(r"(train|test|val|valid|validation|dev|eval|holdout)(ing|ation|uation|_?set|_?data|_?images)?[-_ .]?\d*")
@@ -55,7 +55,8 @@ def find_images(folder: Path, classes: list[str], read: str = "") -> list[list[s
         if not is_litter(entry.name) and not _is_folder(entry) and entry.name != read:
             _sort_in(entry, entry.name, outside)
     if outside.images:
-        found = f"{_name(folder)} has {_files(len(outside.images))} in no class folder (first: {printable(sorted(outside.images)[0])})"
+        first = printable(sorted(outside.images)[0])
+        found = f"{_name(folder)} has {counted(len(outside.images), 'file')} in no class folder (first: {first})"
         raise InputError(f"{found}, expected each in {_name(folder)}/CLASS/")
     _tell(folder, rest.notes + outside.notes, rest.others + outside.others)
     return members
@@ -206,16 +207,13 @@ def _tell(folder: Path, notes: list[str], others: list[tuple[str, str]]) -> None
     if others:
         name, what = min(others)
         least = " or more" if len(others) >= _ENOUGH else ""
-        found = f"{_name(folder)} has {_files(len(others))}{least} that {'is no image' if len(others) == 1 else 'are no images'}"
+        found = f"{_name(folder)} has {counted(len(others), 'file')}{least} that {'is no image' if len(others) == 1 else 'are no images'}"
         remedy = "take them away, or have their names begin with a dot"
         raise InputError(f"{found} (first: {printable(name)}, {what}), expected formats that Pillow reads: {remedy}")
     if notes:
-        warnings.warn(f"{_name(folder)}: {_files(len(notes))} beside the images not read (first: {printable(min(notes))})", stacklevel=2)
+        first = printable(min(notes))
+        warnings.warn(f"{_name(folder)}: {counted(len(notes), 'file')} beside the images not read (first: {first})", stacklevel=2)
 
 
 def _name(path: Path) -> str:
     return printable(str(path))
-
-
-def _files(n: int) -> str:
-    return f"{n:,} file{'s' if n > 1 else ''}"

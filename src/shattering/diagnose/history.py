@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from shattering.diagnose.finding import Finding
+from shattering.errors import counted
 
 FALLS = 0.001  # relative decrease of the loss per epoch, from which it falls; in total it must also exceed twice its scatter
 SLOWER = 5.0  # times by which the loss must fall more slowly after the learning rate has decayed than before
@@ -117,9 +118,9 @@ def too_few_epochs(history: pd.DataFrame) -> Iterator[Finding]:
     """Report a loss that was still falling when training stopped: likely if `epochs_needed` is known, or below three epochs."""
     half, n_epochs = recent(history), len(history)
     losses, accuracies = half["train_loss"].to_numpy(), half["train_accuracy"].to_numpy()
-    cause, remedy = "too few epochs", f"Train for more than {n_epochs} epochs, or with a higher learning rate."
+    cause, remedy = "too few epochs", f"Train for more than {counted(n_epochs, 'epoch')}, or with a higher learning rate."
     if n_epochs < 3 and np.isfinite(losses).all():
-        ended = f"It trained for {n_epochs} epoch{'s' if n_epochs > 1 else ''}; the online loss of the last is {losses[-1]:.3g}."
+        ended = f"It trained for {counted(n_epochs, 'epoch')}; the online loss of the last is {losses[-1]:.3g}."
         yield Finding(cause, ended, remedy, "likely")
         return
     falls = still_falling(history)

@@ -18,7 +18,7 @@ from shattering import seeds
 from shattering.brief import Brief
 from shattering.data.load import has_test_split, load_dataset
 from shattering.data.split import Split
-from shattering.errors import InputError
+from shattering.errors import InputError, counted
 from shattering.experiments.experiment import Column, Result, Table
 from shattering.identity.names import is_object
 from shattering.learners.on_splits import predict_split
@@ -239,7 +239,7 @@ def make_result(found: Retest) -> Result:
         for row in found.table.to_dict("records")
     ]
     fits = [_shown(row) for row in found.fits.to_dict("records")]
-    left = f" {len(found.skipped)} runs were not tested again; the first: {found.skipped[0][1]}." if found.skipped else ""
+    left = f" Not tested again: {counted(len(found.skipped), 'run')}; the first: {found.skipped[0][1]}." if found.skipped else ""
     tables = [Table("The line over models", FITS, fits, FIT_NOTE), Table("Every model", COLUMNS, rows, NOTE + left)]
     caption = f"Accuracy on the second test set over that on the first, one point per model with 95 % intervals; {size}. Dashed: no change."
     return Result("retest", TITLE, "stored", size, found.runs, tables, {"retest": (_chart(found.table), caption)})

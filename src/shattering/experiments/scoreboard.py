@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import get_args
 
+from shattering.errors import counted
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS
 from shattering.experiments.experiment import Claim, Column, Result, Table, seeds_of
 from shattering.experiments.reproduce import make_result
@@ -100,6 +101,5 @@ def scoreboard(found: Sequence[Score]) -> Table:
     """Return the table, with how many claims have each verdict in its title."""
     verdicts = Counter(score.claim.verdict for score in found)
     counts = ", ".join(f"{verdict} {verdicts[verdict]}" for verdict in get_args(Verdict) if verdicts[verdict])
-    claims = f"{len(found)} claim" + "s" * (len(found) != 1)
     note = "Each claim is judged at the largest scale whose stored runs can judge it."
-    return Table(f"{claims}: {counts}", COLUMNS, [score.row() for score in found], note, PRIORITY)
+    return Table(f"{counted(len(found), 'claim')}: {counts}", COLUMNS, [score.row() for score in found], note, PRIORITY)

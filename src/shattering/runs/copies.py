@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Sequence
 
-from shattering.errors import printable
+from shattering.errors import counted, printable
 from shattering.runs.stored import Found, Run, Unread, has_id
 
 
@@ -31,7 +31,8 @@ def each_once(found: Sequence[Found], where: str) -> list[Found]:
         with_id |= {ids[i]: i} if ids[i] else {}
     if copies:
         told = ", ".join(f"{found[i].folder.name} (of {found[j].folder.name})" for i, j in sorted(copies.items()))
-        warnings.warn(printable(f"{where} has {len(copies)} copies of runs, left out so that each run counts once: {told}"), stacklevel=3)
+        left_out = f"{where} has {counted(len(copies), 'folder')} left out as copies of runs, so that each run counts once: {told}"
+        warnings.warn(printable(left_out), stacklevel=3)
     return [run for i, run in enumerate(found) if i not in copies]
 
 

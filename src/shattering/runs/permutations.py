@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import InitVar, dataclass, replace
 from typing import ClassVar
 
-from shattering.errors import InputError, a_type
+from shattering.errors import InputError, a_type, counted
 from shattering.parameters import Natural, check_fields
 from shattering.runs.base import Spec, known_fields
 from shattering.runs.objects import Objects
@@ -67,7 +67,7 @@ class PermutationsSpec(Spec):
     @property
     def title(self) -> str:
         """The model, the randomization, and how many copies there are."""
-        return f"{self.fits.title}, {len(self.seeds)} permutations"
+        return f"{self.fits.title}, {counted(len(self.seeds), 'permutation')}"
 
     @property
     def folder_name(self) -> str:

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 from filelock import FileLock, Timeout
 
 from shattering.brief import cut
-from shattering.errors import InputError, named, printable, shown
+from shattering.errors import InputError, counted, named, printable, shown
 from shattering.parameters import check
 from shattering.runs import reading
 from shattering.runs.base import Spec
@@ -340,7 +340,7 @@ def _is_held(lock: Path) -> bool:
 def of_models(found: Sequence[Found], where: str = "runs") -> list[Run]:
     """Return the runs of models among what was found, with a warning that names `where`, if some cannot be read."""
     if unread := [stored for stored in found if isinstance(stored, Unread)]:
-        text = f"{where} has {len(unread)} runs that cannot be read and are left out; the first: {unread[0].error}"
+        text = f"{where} has {counted(len(unread), 'run')} left out, which cannot be read; the first: {unread[0].error}"
         warnings.warn(printable(text), stacklevel=3)
     return [stored for stored in found if is_of_model(stored)]
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.errors import InputError, with_article
+from shattering.errors import InputError, counted, with_article
 from shattering.learners.train.autocast import Autocast
 from shattering.networks.forward import first_forward
 
@@ -77,7 +77,7 @@ class Outputs:
             )
         if self._fits(shape):
             return found
-        layer = f"a last layer with {self.n_outputs} output{'s' if self.n_outputs > 1 else ''}"
+        layer = f"a last layer with {counted(self.n_outputs, 'output')}"
         remedy = layer if len(shape) == 2 else "a flatten(1) or a mean over the other dimensions"
         raise InputError(f"forward of {self.name} returned shape {shape}, expected {wanted}: {remedy}")
 
