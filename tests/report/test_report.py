@@ -11,6 +11,8 @@ from sklearn.model_selection import RepeatedKFold, TimeSeriesSplit
 from sklearn.neighbors import KNeighborsClassifier
 
 from shattering import InputError, Randomization, RunSpec, Store, randomization_test, run, runs_table, summary_table, write_report
+from shattering.data.arrays import dataset_from_arrays
+from shattering.identity.names import name_of
 from shattering.report import figures, page, text
 from shattering.report.charts import save, to_spec
 from shattering.report.tables import summary_rows, verdicts
@@ -62,6 +64,22 @@ def test_summary_is_over_seeds_in_the_papers_order(store):
     assert row["test_sd"] == pytest.approx(random["test_accuracy"].std())
     assert row["chance"] == 0.1
     assert row["fitted"] == random["interpolated"].sum()
+
+
+def test_randomizations_are_named_by_what_a_table_has(tmp_path):
+    """Its inputs have features and no pixels; a run that is not done has the words of those that are."""
+    X, y = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
+    name, mine = name_of("mine", "0"), dataset_from_arrays(X, y, X, y)
+    base = RunSpec(name, model="network", params={"network": "mlp-1x512", "epochs": 1})
+    done = [base, replace(base, randomization=Randomization(pixels="gaussian"))]
+    store = Store(tmp_path)
+    for spec in done:
+        run(spec, store, objects={name: mine})
+    store.fail(replace(base, randomization=Randomization(pixels="shuffled")), "x")
+    titles = ["original data", "shuffled features", "Gaussian features"]
+    assert summary_table(store.runs())["randomization"].tolist() == titles
+    curves = to_spec(figures.loss_curves(store.runs()))
+    assert curves["encoding"]["color"]["scale"]["domain"] == titles[::2]
 
 
 def test_folds_are_no_seeds(tmp_path, capsys):

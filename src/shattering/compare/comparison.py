@@ -13,13 +13,13 @@ from shattering.brief import Brief
 from shattering.compare.duplicates import Duplicates
 from shattering.compare.permutation import Permutation, PermutationTest, permutation_of, permutation_test
 from shattering.compare.plan import LABEL_TEST, ORIGINAL, RANDOMIZATIONS, find_randomizations, null_of, without_exchange
-from shattering.compare.repeat import Repeat, kind_of, title_of
+from shattering.compare.repeat import Repeat
 from shattering.compare.zero_refit import ZeroRefitTest
 from shattering.data.kinds import PARTS, Kind
 from shattering.errors import InputError
 from shattering.randomization import Randomization
 from shattering.runs.objects import Objects
-from shattering.runs.stored import Run
+from shattering.runs.stored import Run, kind_of, title_of
 
 
 @dataclass(frozen=True, repr=False)

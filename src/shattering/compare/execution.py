@@ -9,7 +9,6 @@ from shattering import stats
 from shattering.compare.budget import Clock, OutOfTime
 from shattering.compare.permutation import read_permutations, read_repeat
 from shattering.compare.plan import ORIGINAL, Numbered, Plan, null_of
-from shattering.compare.repeat import title_of
 from shattering.errors import InputError
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import epochs_of
@@ -20,6 +19,7 @@ from shattering.runs.execute import run
 from shattering.runs.loggers import Log
 from shattering.runs.objects import Objects
 from shattering.runs.store import Busy, Store
+from shattering.runs.stored import title_of
 from shattering.runs.sweep import Engine, failure_mark, sweep
 from shattering.system.progress import Progress
 
@@ -81,7 +81,7 @@ class Execution:
     def _titles(self) -> Callable[[Randomization], str]:
         """Return what gives the title of a randomization, in the words of the kind of inputs where the original fit is done."""
         result = self.store.of(self.plan.fits(ORIGINAL, 0)[0]).result
-        return lambda r: title_of(r, result) if result else r.title
+        return lambda r: title_of(r, result)
 
     def _is_quick(self) -> bool:
         """Return whether the model is an estimator without epochs that took less than `QUICK` to be fitted to the original data.

@@ -1,13 +1,10 @@
 """`Repeat`: one fit of a randomization test whose runs are stored, and its numbers."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
 
 from shattering.brief import cut
 from shattering.compare.plan import null_of
-from shattering.data.kinds import PARTS, Kind
 from shattering.randomization import Randomization
 from shattering.runs.stored import Run
 
@@ -99,14 +96,3 @@ class Repeat:
         values = [run.result.get(name) for run in self.runs]
         known = [value for value in values if value is not None]
         return fmean(known) if len(known) == len(values) else None
-
-
-def kind_of(result: Mapping[str, Any]) -> Kind:
-    """Return the kind of the inputs of a run that has this result."""
-    return result.get("kind") or ("images" if len(result["image_shape"]) == 3 else "table")
-
-
-def title_of(randomization: Randomization, result: Mapping[str, Any]) -> str:
-    """Return the title of a randomization in the words of the inputs and labels of a run that has this result."""
-    title = randomization.title.replace("pixels", PARTS[kind_of(result)])
-    return title.replace("labels", "targets") if "n_classes" not in result else title

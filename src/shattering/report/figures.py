@@ -12,7 +12,7 @@ from shattering.report.scores import run_scores
 from shattering.report.style import REFERENCE_DASH, RULE
 from shattering.report.tables import by_subject, summary_rows
 from shattering.runs.store import Runs, models_in
-from shattering.runs.stored import Run
+from shattering.runs.stored import Run, title_of
 
 SHOWN = (  # titles of randomizations whose curves are drawn, in the order of the legend
     "original data",
@@ -53,28 +53,29 @@ def loss_curves(runs: Runs) -> Chart | None:
         True
     """
     frames = []
+    places: dict[str, int] = {}  # title → its place in the legend
     for run in models_in(runs):
         title = run.spec.randomization.title
         if run.status != "done" or title not in SHOWN or run.history.empty or "train_accuracy" not in run.history:
             continue
-        history = _thinned(run.history)
+        history, shown = _thinned(run.history), title_of(run.spec.randomization, run.result)
+        places[shown] = SHOWN.index(title)
         frames.append(
             history[["step", "epoch", "train_loss", "train_accuracy", "test_accuracy"]].assign(
-                randomization=title, model=_panel(run), seed=run.spec.seed, run=printable(run.folder.name)
+                randomization=shown, model=_panel(run), seed=run.spec.seed, run=printable(run.folder.name)
             )
         )
     if not frames:
         return None
     data = pd.concat(frames)
     pick = alt.selection_point("pick", fields=["randomization"], bind="legend")
-    present = [name for name in SHOWN if name in set(data["randomization"])]
     lines = (
         alt.Chart(data)
         .mark_line()
         .encode(
             x=alt.X("step:Q", title="step", axis=alt.Axis(format="~s")),
             y=alt.Y("train_loss:Q", title="training loss (nats)"),
-            **series("randomization", present, ["strokeDash"], columns=3),
+            **series("randomization", sorted(places, key=places.__getitem__), ["strokeDash"], columns=3),
             detail="run:N",
             opacity=alt.condition(pick, alt.value(1.0), alt.value(0.12)),
             tooltip=[
@@ -192,7 +193,8 @@ def _fits(run: Run) -> pd.DataFrame:
     rows = thinned.melt("epoch", list(FITS.values()), "examples", "fraction")
     if start:
         rows = pd.concat([rows, pd.DataFrame({"epoch": [start.epoch], "examples": _START})])
-    return rows.assign(model=f"{_panel(run)}, {run.spec.randomization.title}", seed=run.spec.seed, run=printable(run.folder.name))
+    model = f"{_panel(run)}, {title_of(run.spec.randomization, run.result)}"
+    return rows.assign(model=model, seed=run.spec.seed, run=printable(run.folder.name))
 
 
 def _panel(run: Run) -> str:

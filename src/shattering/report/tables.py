@@ -3,11 +3,11 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
 from itertools import groupby
 from statistics import fmean, stdev
-from typing import get_args
+from typing import Any, get_args
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from shattering.identity.names import digest_of, is_object, label
 from shattering.randomization import Pixels
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Runs, models_in
-from shattering.runs.stored import Run
+from shattering.runs.stored import Run, title_of
 from shattering.stats import percent
 
 PIXELS = list(get_args(Pixels))  # in the papers' order
@@ -51,10 +51,16 @@ def runs_table(runs: Runs) -> pd.DataFrame:
         >>> runs_table(test.runs)["model"].unique().tolist()
         ['nearest-neighbors']
     """
-    return pd.DataFrame([_row(run) for run in models_in(runs)]).convert_dtypes()
+    return pd.DataFrame(_rows(models_in(runs))).convert_dtypes()
 
 
-def _row(run: Run) -> dict:
+def _rows(runs: Sequence[Run]) -> list[dict]:
+    """Return one row per run. Those that are not done are told in the words of others on the same dataset."""
+    known = {run.spec.dataset: run.result for run in runs if run.status == "done"}
+    return [_row(run, known.get(run.spec.dataset, {})) for run in runs]
+
+
+def _row(run: Run, like: Mapping[str, Any]) -> dict:
     spec, r = run.spec, run.spec.randomization
     return {
         "run_id": run.run_id,
@@ -67,7 +73,7 @@ def _row(run: Run) -> dict:
         "pixels": r.pixels,
         "labels": r.labels,
         "label_mode": r.label_mode,
-        "randomization": r.title + (" (channels apart)" if r.permute_channels else ""),
+        "randomization": title_of(r, like) + (" (channels apart)" if r.permute_channels else ""),
         "seed": spec.seed,
         **{name: run.result.get(name) for name in _RESULTS},
         **_scores_of_regression(run),
@@ -139,13 +145,13 @@ def summary_table(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(summary_rows(models_in(runs))).drop(columns=["subject", "scores", "given"], errors="ignore").convert_dtypes()
 
 
-def summary_rows(runs: Iterable[Run]) -> list[dict]:
+def summary_rows(runs: Sequence[Run]) -> list[dict]:
     """Return the rows of `summary_table` as dictionaries, None for missing values.
 
     Also "subject", the key of their group, "scores", the train and the test score of each run that is done, and "given", whether the model
     is an object, whose hyperparameters no specification has.
     """
-    rows = [_row(run) | _subject_of(run) for run in runs]
+    rows = [row | _subject_of(run) for row, run in zip(_rows(runs), runs, strict=True)]
     _call_alike(rows)
     _join_unfinished(rows)
     _join_folds(rows)

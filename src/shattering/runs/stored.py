@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +13,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Self, TypeGuard
 from typing_extensions import TypeVar  # with a default, which typing has from Python 3.13
 
 from shattering.brief import cut
+from shattering.data.kinds import PARTS, Kind
 from shattering.errors import InputError, reason
+from shattering.randomization import Randomization
 from shattering.runs import reading, schema
 from shattering.runs.base import Spec
 from shattering.runs.objects import Objects
@@ -234,3 +237,16 @@ def id_in(folder: Path) -> str:
 def has_id(folder: Path) -> bool:
     """Return whether a folder's name ends in the id of a run."""
     return re.fullmatch("[0-9a-f]{12}", id_in(folder)) is not None
+
+
+def kind_of(result: Mapping[str, Any]) -> Kind:
+    """Return the kind of the inputs of a run that has this result."""
+    return result.get("kind") or ("images" if len(result["image_shape"]) == 3 else "table")
+
+
+def title_of(randomization: Randomization, result: Mapping[str, Any]) -> str:
+    """Return the title of a randomization in the words of the inputs and labels of a run that has this result, if it has one."""
+    if not result:
+        return randomization.title
+    title = randomization.title.replace("pixels", PARTS[kind_of(result)])
+    return title.replace("labels", "targets") if "n_classes" not in result else title
