@@ -10,9 +10,10 @@ from scipy.sparse import csr_matrix
 
 from shattering.data.arrays import dataset_from_arrays
 from shattering.data.dataset import Dataset
+from shattering.data.noise import Moments
 from shattering.data.split import Split
 from shattering.errors import InputError
-from shattering.randomization import Moments, Randomization, randomize
+from shattering.randomization import Randomization, randomize
 from tests.conftest import make_split
 from tests.programs import run_program
 
@@ -33,7 +34,7 @@ def test_in_memory_and_by_index_give_the_same_bytes(r, seed, dtype):
     moments = Moments.of(data.train.inputs)
     for part in ("train", "test"):
         split = getattr(data, part)
-        transform = r.pixel_transform(seed, part, moments)
+        transform = r.input_noise(seed, part, moments).by_image()
         for row in (0, 5, 11):
             by_index = transform(split.inputs[row].numpy(), int(split.ids[row]))
             assert (getattr(made, part).inputs[row].numpy() == by_index).all()

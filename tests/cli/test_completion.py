@@ -8,8 +8,8 @@ import pytest
 
 from shattering.cli import COMMANDS, main
 from shattering.data.catalog import DATASETS
+from shattering.data.noise import Pixels
 from shattering.experiments.catalogue import NAMES
-from shattering.randomization import Pixels
 
 
 @pytest.fixture(scope="module")

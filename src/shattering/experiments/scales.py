@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from shattering.randomization import Pixels, Randomization
+from shattering.data.noise import Pixels
+from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 
 CONVOLUTIONAL = ("inception", "inception-no-bn", "alexnet")

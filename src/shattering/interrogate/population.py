@@ -5,8 +5,9 @@ from dataclasses import dataclass, replace
 from itertools import product
 from math import floor, log10
 
+from shattering.data.noise import Pixels
 from shattering.errors import unknown
-from shattering.randomization import Pixels, Randomization
+from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 

@@ -12,8 +12,8 @@ from typing import Any, get_args
 import pandas as pd
 
 from shattering.data.catalog import DATASETS
+from shattering.data.noise import Pixels
 from shattering.identity.names import digest_of, is_object, label
-from shattering.randomization import Pixels
 from shattering.runs.spec import RunSpec
 from shattering.runs.store import Runs, models_in
 from shattering.runs.stored import Run, title_of
