@@ -92,7 +92,6 @@ ITEMS = (  # definitions that tests check, and what has no experiment
         "ICLR appendix A", "ImageNet: augmentation can be switched off", "shattering paper table2", "verified", "tests/data/test_augment.py"
     ),
     Item("ICLR appendix C, lemma 1", "the matrix has full rank; its smallest eigenvalue", _TESTED, "verified", "tests/relu/test_hinges.py"),
-    Item("ICLR 4", "lemma 1 bounds the weights", "shattering paper theorem1", "verified", "tests/learners/test_relu.py"),
     Item("ICLR 3", "weight decay, the default coefficient", _TESTED, "differs", "5e-4; the paper does not give it"),
     Item("ICLR appendix A", "batch size", _TESTED, "differs", "128; the paper does not give it"),
     Item("ICLR figure 1b", "time to overfit", _TESTED, "differs", "95 % online accuracy; the paper does not define it"),
