@@ -166,3 +166,22 @@ def test_a_page_of_one_model_judges_networks_by_their_specification_and_no_other
     assert names({"nearest-neighbors": others[0]}) == [closed_forms]
     one = {"labels": "original labels", "uniform": 1.0, "own": 0.5, "own_bounds": (0.4, 0.6), "labels_fitted": None}
     assert stability._claims([{**one, "model": "kernel ridge=1"}]) == []
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [(0.12, "holds"), (0.08, "holds"), (0.16, "inconclusive"), (0.3, "does not hold"), (None, "missing")],
+)
+def test_an_accuracy_far_from_chance_is_no_chance(accuracy, verdict):
+    row = {"n": 5, **dict.fromkeys(TRAINED, 0.1), "trained_test": accuracy}
+    claims = {claim.name: claim.verdict for claim in theorem1._claims([], [row], [])}
+    assert claims["neither generalizes"] == verdict
+
+
+@pytest.mark.parametrize(("largest", "verdict"), [(2.0, "holds"), (5.0, "does not hold")])
+def test_weights_are_judged_by_the_bound_of_lemma_1(store, largest, verdict):
+    done, *_ = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
+    made = replace(done)
+    made.__dict__["table"] = done.table.assign(largest_weight=largest, weight_bound=4.0)
+    found = {claim.name: claim.verdict for claim in theorem1._claims([made], [{"n": 5, **dict.fromkeys(TRAINED)}], [])}
+    assert found["lemma 1 bounds the weights"] == verdict
