@@ -88,8 +88,8 @@ def test_rules_can_fail(store):
     trained_row = {"n": 5, "built_train": 1.0, "trained_train": 1.0, "built_test": 0.5, "trained_test": 0.1}
     records = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
     broken = records[0]
-    broken.table.loc[len(broken.table) - 1, ["max_error", "labels_right"]] = [0.3, 0.99]
-    assert [claim.holds for claim in theorem1._claims([broken], [trained_row], [])] == [False, False, False, False]
+    broken.table.loc[len(broken.table) - 1, ["max_error", "labels_right", "largest_weight"]] = [0.3, 0.99, 1e30]
+    assert [claim.holds for claim in theorem1._claims([broken], [trained_row], [])] == [False] * 5
 
 
 def test_a_training_that_ended_too_early_does_not_show_that_it_cannot_fit():

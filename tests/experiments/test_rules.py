@@ -721,3 +721,26 @@ def test_training_without_batch_normalization_that_is_as_smooth_decides_nothing(
     name = "batch normalization stabilizes training"
     assert claim_of(name, make).verdict == "inconclusive"
     assert claims(as_in_the_paper, ONE, ["table1"])[name].why.startswith("1 seed for some of the numbers, fewer than 3")
+
+
+@pytest.mark.parametrize(
+    ("name", "network", "value"),
+    [
+        ("no gain by early stopping, MLPs", "mlp-1x512", "best_test_accuracy"),
+        ("no gain by early stopping, at best", "inception", "best_test_accuracy"),
+        ("no gain by early stopping, rigorously", "inception", "test_accuracy_at_best_validation"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [((0.002, 0.003, 0.004), "holds"), ((0.001, 0.008, 0.012), "inconclusive"), ((0.02, 0.021, 0.022), "does not hold")],
+)
+def test_a_gain_by_early_stopping_is_judged_by_its_interval(name, network, value, gains, verdict):
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        is_it = spec.model_name == network and not spec.randomization.labels
+        return (made | {value: made["test_accuracy"] + gains[spec.seed]} if is_it else made), table
+
+    claim = claim_of(name, make)
+    assert claim.verdict == verdict
+    assert claim.why.endswith("points") == (verdict == "inconclusive")

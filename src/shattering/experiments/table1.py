@@ -21,10 +21,10 @@ from shattering.experiments.experiment import (
     cut_short,
     few_seeds,
     judge,
-    not_annealed,
     too_few,
 )
 from shattering.experiments.figure1b import OVERFIT, factor, factor_interval, paired
+from shattering.experiments.figure2b import NO_GAIN, best_gain, doubts_of_gain
 from shattering.experiments.reference import MODEL_NAMES, TABLE_1, Table1Row, table_1
 from shattering.experiments.scales import WEIGHT_DECAY, Scale
 from shattering.runs.spec import RunSpec
@@ -32,7 +32,6 @@ from shattering.runs.stored import Run
 
 TITLE = "Table 1: regularized, not regularized, and random labels"
 PLACE = ("ICLR 3, table 1", "full")
-NO_GAIN = 0.01  # a gain in accuracy by early stopping that is smaller than this counts as none
 LEAST_SEEDS = 3
 LEARNED = 3  # how many times as good as guessing a model is that has learned
 TECHNIQUES = {"random_crop": "crop", "weight_decay": "weight decay"}  # fields of a row, and how they are shown
@@ -246,21 +245,15 @@ def _stopping_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
     """Judge early stopping on the annealed runs that are stored, network by network; Inception's are in figure 2b."""
     stopped = {row: outcomes[row] for row in outcomes if not row.random_labels and row.network.startswith("mlp")}
     names = {row: f"{MODEL_NAMES[row.network]}{', weight decay' * row.weight_decay}" for row in stopped}
-    runs = [run for outcome in stopped.values() for run in outcome.runs]
     return judge(
         "no gain by early stopping, MLPs",
         "On CIFAR-10 we do not observe any potential benefit of early stopping.",
         f"the best test accuracy along the way is less than {100 * NO_GAIN:g} point above the last, for MLPs with and without weight decay",
-        {names[row]: outcome.mean_of(_gain) for row, outcome in stopped.items()},
+        {names[row]: outcome.mean_of(best_gain) for row, outcome in stopped.items()},
         lambda v: all(value < NO_GAIN for value in v.values()),
         "{:.2%}",
-        doubts=[few_seeds(runs, least=2), not_annealed(runs)],
+        doubts=doubts_of_gain({names[row]: outcome for row, outcome in stopped.items()}, best_gain),
     )
-
-
-def _gain(run: Run) -> float | None:
-    best = run.result.get("best_test_accuracy")
-    return None if best is None else best - run.result["test_accuracy"]
 
 
 def _optimization_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:

@@ -161,7 +161,11 @@ def _claims(k: KernelScale, sizes: Sizes, size: tuple[int | None, int], linear: 
             f"than the paper's {N_FILTERS:,}, larger errors leave it open",
             errors,
             lambda v: not above,
-            doubts=[f"the error {' and '.join(above)} is above that with {size[1]:,} filters" if above and size[1] < N_FILTERS else None],
+            doubts=[
+                f"{size[1]:,} filters are fewer than the paper's, and the error {' and '.join(above)} is larger"
+                if above and size[1] < N_FILTERS
+                else None
+            ],
             unlike=None if n in (None, N_TRAIN) else f"n is {n:,}, and the paper's errors are for n = {N_TRAIN:,}",
         ),
         ridge_claim(errors, plain.done[0].result["n_test"] if plain.done else 1),
