@@ -41,3 +41,20 @@ def test_draws_that_differ_decide_nothing(random, verdict):
 
     demo = SCALES["demo"]
     assert polynomial.result(demo, Kept(Store("nowhere"), demo)).claims[0].verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("chosen", "verdict"),
+    [
+        ([3] * 15 + [5] * 4, "holds"),
+        ([3] * 20, "holds"),
+        ([3] * 4 + [5] * 15, "does not hold"),
+        ([5] * 20, "does not hold"),
+        ([3] * 8 + [5] * 9 + [4] * 3, "inconclusive"),
+        ([], "missing"),
+    ],
+)
+def test_a_degree_is_chosen_most_often_beyond_chance(chosen, verdict):
+    claim = polynomial._degree_claim(chosen)
+    assert claim.verdict == verdict
+    assert (claim.why != "") == (verdict == "inconclusive")

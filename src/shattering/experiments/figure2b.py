@@ -190,13 +190,14 @@ def doubts_of_gain(outcomes: Mapping[str, Outcome], gain: Callable[[Run], float 
     runs = [run for outcome in outcomes.values() for run in outcome.runs]
     gains = {name: [found for run in outcome.done if (found := gain(run)) is not None] for name, outcome in outcomes.items()}
     intervals = {name: interval for name, found in gains.items() if (interval := mean_interval(found, -1.0, 1.0))}
-    open_ = {name: (low, high) for name, (low, high) in intervals.items() if low < NO_GAIN < high}
-    sure = any(low > NO_GAIN for low, _ in intervals.values())
-    near = (
-        [] if sure else [f"{name}: the gain is between {100 * low:.1f} and {100 * high:.1f} points" for name, (low, high) in open_.items()]
-    )
     first = [few_seeds(runs), not_annealed(runs)]
-    return first if any(first) else near
+    if any(first) or any(low > NO_GAIN for low, _ in intervals.values()):
+        return first
+    return [
+        f"{name}: the gain is between {100 * low:.1f} and {100 * high:.1f} points"
+        for name, (low, high) in intervals.items()
+        if low < NO_GAIN < high
+    ]
 
 
 def _near_a_bound(plain: dict[str, Outcome]) -> list[str]:

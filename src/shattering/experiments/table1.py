@@ -125,6 +125,7 @@ def _verdict(row: Table1Row, outcome: Outcome) -> str:
 def _claims(outcomes: dict[Table1Row, Outcome]) -> list[Claim]:
     return [
         _fitting_claim(outcomes),
+        _chance_claim(outcomes),
         _help_claim(outcomes),
         _need_claim(outcomes),
         _architecture_claim(outcomes),
@@ -145,6 +146,19 @@ def _fitting_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         {MODEL_NAMES[n]: accuracy for n, accuracy in accuracies.items()},
         lambda v: all(value >= FITS for value in v.values()),
         doubts=[cut_short(not_fitting)],
+    )
+
+
+def _chance_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
+    """Judge the accuracies of networks on random labels by the rule of their rows; one seed is a single draw of the labels."""
+    random = {n: outcomes[table_1(n, random_labels=True)] for n in MODEL_NAMES}
+    chance = next((1 / run.result["n_classes"] for outcome in random.values() for run in outcome.done), 0.0)
+    return judge(
+        "random labels teach nothing",
+        "The test error is no better than random chance, as there is no correlation between the training labels and the test labels.",
+        f"every model's test accuracy after random labels is within {100 * NEAR:.0f} points of chance",
+        {MODEL_NAMES[n]: outcome.mean("test_accuracy") for n, outcome in random.items()},
+        lambda v: all(abs(value - chance) <= NEAR for value in v.values()),
     )
 
 
