@@ -33,6 +33,7 @@ from shattering.runs.stored import Run
 TITLE = "Table 1: regularized, not regularized, and random labels"
 PLACE = ("ICLR 3, table 1", "full")
 LEAST_SEEDS = 3
+ZERO = 0.05  # nats: a training loss up to this is zero; that of guessing among ten classes is 2.3
 LEARNED = 3  # how many times as good as guessing a model is that has learned
 TECHNIQUES = {"random_crop": "crop", "weight_decay": "weight decay"}  # fields of a row, and how they are shown
 LEVEL = 0.95  # of the intervals of weight decay's factor
@@ -126,6 +127,7 @@ def _claims(outcomes: dict[Table1Row, Outcome]) -> list[Claim]:
     return [
         _fitting_claim(outcomes),
         _chance_claim(outcomes),
+        _loss_claim(outcomes),
         _help_claim(outcomes),
         _need_claim(outcomes),
         _architecture_claim(outcomes),
@@ -160,6 +162,26 @@ def _chance_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         {MODEL_NAMES[n]: outcome.mean("test_accuracy") for n, outcome in random.items()},
         lambda v: all(abs(value - chance) <= NEAR for value in v.values()),
     )
+
+
+def _loss_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
+    """Judge the online training loss of the last epoch. A run that was ended as soon as it fitted does not show where it leads."""
+    random = {MODEL_NAMES[n]: outcomes[table_1(n, random_labels=True)] for n in ("alexnet", "mlp-3x512", "mlp-1x512")}
+    above = [run for outcome in random.values() for run in outcome.done if _last_loss(run) > ZERO]
+    ended = [run.spec.model_name for run in above if run.result.get("epochs_to_fit") == run.result["epochs"]]
+    return judge(
+        "AlexNet and MLPs converge to zero loss",
+        "On the CIFAR-10 dataset, AlexNet and MLPs all converge to zero loss on the training set.",
+        f"on random labels, the training loss of the last epoch is at most {ZERO:g} nats",
+        {name: outcome.mean_of(_last_loss) for name, outcome in random.items()},
+        lambda v: all(value <= ZERO for value in v.values()),
+        "{:.4f} nats",
+        doubts=[cut_short(above), f"the training of {', '.join(dict.fromkeys(ended))} was ended once it fitted" if ended else None],
+    )
+
+
+def _last_loss(run: Run) -> float:
+    return float(run.history["train_loss"].iloc[-1])
 
 
 def _decay_claim(usual: Outcome, slower: Outcome) -> Claim:
