@@ -88,8 +88,8 @@ def test_rules_can_fail(store):
     trained_row = {"n": 5, "built_train": 1.0, "trained_train": 1.0, "built_test": 0.5, "trained_test": 0.1}
     records = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
     broken = records[0]
-    broken.table.loc[len(broken.table) - 1, ["max_error", "labels_right"]] = [0.3, 0.99]
-    assert [claim.holds for claim in theorem1._claims([broken], [trained_row], [])] == [False, False, False, False]
+    broken.table.loc[len(broken.table) - 1, ["max_error", "labels_right", "largest_weight"]] = [0.3, 0.99, 1e30]
+    assert [claim.holds for claim in theorem1._claims([broken], [trained_row], [])] == [False] * 5
 
 
 def test_a_training_that_ended_too_early_does_not_show_that_it_cannot_fit():
@@ -166,3 +166,22 @@ def test_a_page_of_one_model_judges_networks_by_their_specification_and_no_other
     assert names({"nearest-neighbors": others[0]}) == [closed_forms]
     one = {"labels": "original labels", "uniform": 1.0, "own": 0.5, "own_bounds": (0.4, 0.6), "labels_fitted": None}
     assert stability._claims([{**one, "model": "kernel ridge=1"}]) == []
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "verdict"),
+    [(0.12, "holds"), (0.08, "holds"), (0.16, "inconclusive"), (0.3, "does not hold"), (None, "missing")],
+)
+def test_an_accuracy_far_from_chance_is_no_chance(accuracy, verdict):
+    row = {"n": 5, **dict.fromkeys(TRAINED, 0.1), "trained_test": accuracy}
+    claims = {claim.name: claim.verdict for claim in theorem1._claims([], [row], [])}
+    assert claims["neither generalizes"] == verdict
+
+
+@pytest.mark.parametrize(("largest", "verdict"), [(2.0, "holds"), (5.0, "does not hold")])
+def test_weights_are_judged_by_the_bound_of_lemma_1(store, largest, verdict):
+    done, *_ = Runs(store, TINY).records(theorem1.study_specs(TINY.capacity))
+    made = replace(done)
+    made.__dict__["table"] = done.table.assign(largest_weight=largest, weight_bound=4.0)
+    found = {claim.name: claim.verdict for claim in theorem1._claims([made], [{"n": 5, **dict.fromkeys(TRAINED)}], [])}
+    assert found["lemma 1 bounds the weights"] == verdict

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from shattering import Store
+from shattering.experiments import table3
 from shattering.experiments.catalogue import EXPERIMENTS
 from shattering.experiments.coverage import ITEMS, LABELS, coverage, coverage_table
 from shattering.experiments.experiment import Result, Table, judge
@@ -95,3 +96,14 @@ def test_an_empty_store_verifies_only_what_tests_check(tmp_path):
     found = coverage(every_result(Store(tmp_path), ["polynomial", "table4"]))
     assert {item.state for item in found if item not in ITEMS} == {"not run"}
     assert coverage_table(found).title.startswith(f"{len(found)} items: verified ")
+
+
+def test_a_model_of_ours_beside_the_papers_is_no_item():
+    """The papers do not say what a linear model on the random conv-net does, so that its errors differ from none of theirs."""
+    labels = {"data": "cifar10", "ridge": "0"}
+    rows = [
+        {**labels, "model": "kernel", "verdict": "error ≤ 1.25 times theirs: no"},
+        {**labels, "model": "linear", "verdict": table3.OURS},
+    ]
+    found = coverage([Result("table3", "T", "full", "n", [], [Table("t", (), rows)])])
+    assert [(item.item, item.state) for item in found if item.place.endswith("a row")] == [("cifar10, kernel, ridge 0", "differs")]

@@ -38,7 +38,8 @@ def test_every_experiment_has_a_page_a_picture_and_judged_claims(linear_store, t
 @pytest.mark.parametrize("name", ["gradient-descent", "hessian", "polynomial", "perceptron"])
 def test_claims_that_need_no_scale_hold(linear_store, name):
     for claim in reproduce.make_result(name, TINY, linear_store).claims:
-        assert claim.holds, f"{claim.name}: {claim.evidence}"
+        undecided = claim.name == "the hold-out chooses degree 3"  # which degree 5 does as often
+        assert claim.holds is (None if undecided else True), f"{claim.name}: {claim.evidence}"
 
 
 def test_table_3_is_the_stored_results(linear_store):
@@ -99,14 +100,13 @@ def test_numbers_as_in_the_paper_satisfy_the_claims_and_spoiled_ones_do_not():
         "interpolation generalizes without regularization": lambda s: {"train_accuracy": 0.9},
         "ridge improves neither MNIST model": lambda s: {"test_accuracy": 0.9999} if s.params.get("ridge") == 1e-2 else {},
         "a kernel on random features interpolates and generalizes": lambda s: {"test_accuracy": 0.2},
-        "random conv-net: 17 %, with ridge 15 %": lambda s: {"test_accuracy": 0.75} if s.model == "random-conv-kernel" else {},
         "ridge helps the random conv-net a little": lambda s: {"test_accuracy": 0.9} if s.params.get("ridge") else {},
         "the linear model is another": lambda s: {"test_accuracy": 0.8} if s.model == "random-conv" else {},
         "norms of about 220 and 390": lambda s: {"norm": 240.0} if "features" not in s.params else {},
         "a smaller norm with a smaller error, too": lambda s: {"validation_accuracy": 0.98} if "features" in s.params else {},
         "a larger norm with a smaller error": lambda s: {"norm": 200.0} if "features" in s.params else {},
     }
-    assert set(spoil) == set(where)
+    assert set(spoil) == set(where) - {"random conv-net: 17 %, with ridge 15 %"}, "which has a test of its own"
     for name, change in spoil.items():
         assert claims(spoiled(change), [where[name]])[name] is False
 
@@ -159,9 +159,26 @@ def test_ridge_helps_the_conv_net_a_little_and_not_much(without, ridged, verdict
 
 
 def test_errors_at_another_n_are_not_compared_with_the_papers():
-    made = table3_conv.result(TINY, Made(spoiled(lambda _: {"n_train": 120}))).claims
-    claim = next(claim for claim in made if claim.name.startswith("random conv-net"))
+    claim = conv_claim(TINY, {"n_train": 120})
     assert (claim.verdict, claim.why) == ("not comparable", "n is 120, and the paper's errors are for n = 50,000")
+
+
+def conv_claim(scale, change):
+    made = table3_conv.result(scale, Made(spoiled(lambda _: change))).claims
+    return next(claim for claim in made if claim.name.startswith("random conv-net"))
+
+
+def test_the_errors_of_the_random_conv_net_have_one_rule_and_fewer_filters_than_the_papers_do_not_spoil_it():
+    """Stored are 21.3 and 19.0 % with 8,192 filters, which are not the paper's 17 and 15 %, and do not show that those are wrong."""
+    whole = replace(TINY, kernels=replace(TINY.kernels, conv_sizes=((120, table3_conv.N_FILTERS),)))
+    assert conv_claim(TINY, {}).verdict == conv_claim(whole, {}).verdict == "holds"
+    few = conv_claim(TINY, {"test_accuracy": 0.81})
+    assert (few.verdict, few.why) == ("inconclusive", "200 filters are fewer than the paper's, and the error with ridge is larger"), (
+        "0.19 is more than 1.25 * 0.15"
+    )
+    assert conv_claim(whole, {"test_accuracy": 0.81}).verdict == "does not hold"
+    row = table3.result(TINY, Made(spoiled(lambda _: {"test_accuracy": 0.81}))).tables[0].rows[5]
+    assert row["verdict"] == "error ≤ 1.25 times theirs: no"
 
 
 def test_the_random_conv_net_is_shown_with_the_most_filters_that_are_done():

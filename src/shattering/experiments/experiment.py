@@ -24,6 +24,7 @@ FITS = 0.99  # training accuracy from which a model fits its training set; the l
 NEAR = 0.03  # two test accuracies count as the same up to this difference
 STILL_FALLING = 0.9  # the loss still falls if its mean over the last quarter is below this share of the mean over the quarter before
 ANNEALED = 0.2  # a learning rate has decayed once it is at most this share of its largest value
+SPENT = 0.01  # and has come to nothing once it is at most this share: more epochs change nothing
 
 
 @dataclass(frozen=True, repr=False)
@@ -252,7 +253,8 @@ def cut_short(runs: Sequence[Run], online: bool = False) -> str | None:
     """Name the runs that used up their epochs while their training loss still fell; None if none did.
 
     The loss still fell if its mean over the last quarter of the epochs is less than `STILL_FALLING` times its mean over the
-    quarter before. A longer run might have fit, so such a run does not show that a model cannot.
+    quarter before, and the learning rate did not end below `SPENT` times its largest value. A longer run might have fit, so such a run
+    does not show that a model cannot.
 
     Args:
         runs: of any configurations.
@@ -266,10 +268,17 @@ def _is_cut_short(history: pd.DataFrame, result: Mapping[str, Any], online: bool
     quarter = len(history) // 4
     seen = None if online else result.get("epochs_to_fit")  # by the images themselves
     fitted = seen is not None or result.get("online_train_accuracy" if online else "train_accuracy", 0) >= FITS
-    if not quarter or fitted:
+    if not quarter or fitted or _is_spent(history):
         return False
     losses = history["train_loss"].to_numpy()
     return bool(losses[-quarter:].mean() < STILL_FALLING * losses[-2 * quarter : -quarter].mean())
+
+
+def _is_spent(history: pd.DataFrame) -> bool:
+    if "learning_rate" not in history:
+        return False
+    rates = history["learning_rate"].to_numpy()
+    return bool(rates[-1] <= SPENT * rates.max())
 
 
 def not_annealed(runs: Sequence[Run]) -> str | None:
@@ -287,8 +296,12 @@ def few_seeds(runs: Sequence[Run[Any]], least: int = 3) -> str | None:
 
     Seeds whose runs diverged do not count. A configuration without any is left out: its numbers are missing.
     """
-    fewest = min(_numbers_of_seeds(runs), default=least)
-    return None if fewest >= least else f"{fewest} seed{'s' * (fewest > 1)} for some of the numbers, fewer than {least}"
+    return too_few(min(_numbers_of_seeds(runs), default=least), least)
+
+
+def too_few(n_seeds: int, least: int = 3) -> str | None:
+    """Report that some numbers are of fewer seeds than `least`; None if they are not."""
+    return None if n_seeds >= least else f"{n_seeds} seed{'s' * (n_seeds > 1)} for some of the numbers, fewer than {least}"
 
 
 def seeds_of(runs: Sequence[Run[Any]]) -> str:

@@ -1,14 +1,28 @@
 """Figure 1a: training loss of the small Inception on original and on randomized data."""
 
 import math
+from collections.abc import Sequence
 
-from shattering.experiments.experiment import FITS, Claim, Column, Outcome, Result, Runs, Table, cut_short, judge
-from shattering.experiments.figure1b import OVERFIT, time_to_overfit
+from shattering.experiments.experiment import (
+    FITS,
+    Claim,
+    Column,
+    Outcome,
+    Result,
+    Runs,
+    Table,
+    contains_zero,
+    cut_short,
+    few_seeds,
+    judge,
+)
+from shattering.experiments.figure1b import LEAST_SEEDS, OVERFIT, paired, time_to_overfit
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization
 from shattering.report.figures import loss_curves
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
+from shattering.stats import mean_interval
 
 TITLE = "Figure 1a: learning curves of Inception"
 PLACE = ("ICLR 2.1, figure 1a", "full")
@@ -33,7 +47,12 @@ COLUMNS = (
 
 def specs(scale: Scale) -> list[RunSpec]:
     """List all runs of the figure."""
-    return [spec for options in SERIES.values() for spec in scale.cifar.specs("inception", **options)]
+    return [spec for options in SERIES.values() for spec in _specs(scale, options)]
+
+
+def _specs(scale: Scale, options: dict) -> list[RunSpec]:
+    """List the runs of a series, one per seed: as many as in figure 1b, for their times are compared."""
+    return scale.cifar.specs("inception", least=scale.cifar.timed_seeds, **options)
 
 
 def steps_to_converge(losses: list[float], steps: list[int], n_classes: int) -> int | None:
@@ -53,22 +72,24 @@ def steps_to_converge(losses: list[float], steps: list[int], n_classes: int) -> 
     return next((step for loss, step in zip(losses, steps, strict=True) if loss < math.log(n_classes) / 2), None)
 
 
+def _begin(run: Run) -> float | None:
+    return steps_to_converge(run.history["train_loss"].tolist(), run.history["step"].tolist(), run.result["n_classes"])
+
+
 def _converging(outcome: Outcome) -> float | None:
-    return outcome.mean_of(
-        lambda run: steps_to_converge(run.history["train_loss"].tolist(), run.history["step"].tolist(), run.result["n_classes"])
-    )
+    return outcome.mean_of(_begin)
 
 
 def _fitting(run: Run) -> float | None:
     """Return the steps from where a run starts to converge to 95 % online accuracy, or to its end if that comes first."""
-    begun = steps_to_converge(run.history["train_loss"].tolist(), run.history["step"].tolist(), run.result["n_classes"])
+    begun = _begin(run)
     end = time_to_overfit(run.history)
     return None if begun is None else float((run.history["step"].iloc[-1] if end is None else max(end, begun)) - begun)
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the figure, its table and its claims from stored runs."""
-    outcomes = {name: runs.outcome(scale.cifar.specs("inception", **options)) for name, options in SERIES.items()}
+    outcomes = {name: runs.outcome(_specs(scale, options)) for name, options in SERIES.items()}
     all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
     chart = loss_curves(all_runs)
     caption = (
@@ -90,7 +111,8 @@ def result(scale: Scale, runs: Runs) -> Result:
             }
             for name, outcome in outcomes.items()
         ],
-        "A run starts to converge with the first epoch whose mean training loss is below half of ln 10, the loss of guessing.",
+        "A run starts to converge with the first epoch whose mean training loss is below half of ln 10, the loss of guessing. Means over "
+        "seeds.",
     )
     charts = {"figure1a": (chart, caption)} if chart is not None else {}
     return Result("figure1a", TITLE, scale.name, runs.size, all_runs, [table], charts, _claims(outcomes))
@@ -112,14 +134,32 @@ def _claims(outcomes: dict[str, Outcome]) -> list[Claim]:
         judge(
             "noise pixels converge before random labels",
             "Random pixels and Gaussian start converging faster than random labels.",
-            "both fall below half of the guessing loss in fewer steps than random labels do",
+            f"both fall below half of the guessing loss in fewer steps than random labels do, by a 95 % interval over {LEAST_SEEDS} seeds "
+            "or more",
             {name: _converging(outcome) for name, outcome in compared.items()},
             lambda v: max(v["random pixels"], v["Gaussian pixels"]) < v["random labels"],
             "{:,.0f} steps",
+            doubts=_unclear(compared),
             lacking={name: never for name, outcome in compared.items() if (never := _never(name, outcome))},
         ),
         _quick_claim(outcomes["random labels"]),
     ]
+
+
+def _unclear(compared: dict[str, Outcome]) -> list[str | None]:
+    """Say why times may not tell noise from random labels. One kind of noise that is certainly slower is enough to tell."""
+    *noise, random = compared.values()
+    intervals = [_interval([(_begin(one), _begin(other)) for one, other in paired(pixels, random)]) for pixels in noise]
+    if any(interval and interval[1] < 0 for interval in intervals):
+        return []
+    runs = [run for outcome in compared.values() for run in outcome.runs]
+    return [few_seeds(runs, LEAST_SEEDS), *(contains_zero(interval, "{:,.0f}") for interval in intervals)]
+
+
+def _interval(pairs: Sequence[tuple[float | None, float | None]]) -> tuple[float, float] | None:
+    """Return the interval of how much the second times are longer; None where one is not known, and for fewer than two seeds."""
+    longer = [other - one for one, other in pairs if one is not None and other is not None]
+    return mean_interval(longer, -math.inf, math.inf) if len(longer) == len(pairs) else None
 
 
 def _never(name: str, outcome: Outcome) -> str | None:
@@ -135,10 +175,15 @@ def _quick_claim(random: Outcome) -> Claim:
     return judge(
         "once fitting starts, it converges quickly",
         "On random labels, once the fitting starts, it converges quickly.",
-        f"from half of the guessing loss to {OVERFIT:.0%} online accuracy takes at most as many steps as there were before",
+        f"from half of the guessing loss to {OVERFIT:.0%} online accuracy takes at most as many steps as there were before, by a 95 % "
+        f"interval over {LEAST_SEEDS} seeds or more",
         {"before": _converging(random), "from there": random.mean_of(_fitting)},
         lambda v: v["from there"] <= v["before"] and not unfitted,
         "{:,.0f} steps",
-        doubts=[cut_short(unfitted)],
+        doubts=[
+            cut_short(unfitted),
+            few_seeds(random.runs, LEAST_SEEDS),
+            contains_zero(_interval([(_fitting(run), _begin(run)) for run in random.done]), "{:,.0f}"),
+        ],
         lacking={"before": never, "from there": never} if never else None,
     )

@@ -118,10 +118,10 @@ def _claims(numbers: dict) -> list[Claim]:
         ),
         judge(
             "so arbitrary labels are easier",
-            "Therefore, it is easier to build a network for arbitrary label assignments.",
+            "This might make it easier to build a network for arbitrary label assignments.",
             "the margin at which a linear function takes random labels is at least twice that of original images",
             {name: numbers.get(f"{name}, margin") for name in ("original", *NOISE)},
-            lambda v: min(v[name] for name in NOISE) >= 2 * v["original"],
+            lambda v: min(v[name] for name in NOISE) >= 2 * v["original"] and min(v[name] for name in NOISE) > 0,
             "{:.4f}",
             doubts=[_no_margin(numbers)],
         ),

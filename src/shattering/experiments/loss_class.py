@@ -125,7 +125,7 @@ def _claims(numbers: dict) -> list[Claim]:
         ),
         judge(
             "the 0-1 losses have half the complexity",
-            "A class that fits random signs attains the maximum for the loss class of the indicator loss, too.",
+            "(Ours: so the complexity of the indicator losses of a class that fits random signs is about 1/2, its maximum.)",
             f"the complexity of the 0-1 losses is half of that of the functions' signs, within {HALF:g}",
             {"0-1 losses": numbers.get("0-1"), "signs": numbers.get("signs")},
             lambda v: abs(v["0-1 losses"] - v["signs"] / 2) <= HALF,

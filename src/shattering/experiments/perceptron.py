@@ -150,7 +150,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         ),
         judge(
             "the margin tells original from random labels",
-            "The margin, unlike the size of the model, depends on the labels.",
+            "(Ours: the margin, unlike the size of the model, depends on the labels.)",
             "random labels cannot be separated, and mistakes go on; on few images they can be, with a bound at least 10 times "
             "that of original labels",
             {

@@ -1,25 +1,31 @@
 """The 2018 blog post: a polynomial whose degree is chosen on a hold-out cannot fit random targets."""
 
+from collections import Counter
+from collections.abc import Sequence
 from statistics import fmean, median
 
 import altair as alt
 import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
 from shattering import seeds
-from shattering.experiments.experiment import Column, Result, Runs, Table, judge
+from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, contains_zero, judge
 from shattering.experiments.scales import Scale
 from shattering.parameters import Count, Natural, NotNegative
 from shattering.report.charts import Chart, series
 from shattering.runs.stored import Run
 from shattering.runs.study import StudySpec
+from shattering.stats import mean_interval
 
 TITLE = "The blog post's polynomial: what generalizes cannot fit noise"
 PLACE = ("blog post", "demo")
 SEEDS = 20
+THEIRS = 3  # the degree that the post says is chosen
+FITTED, UNFITTED = 0.4, 0.5  # shares of the targets' spread: a training error below the one fits them, above the other it does not
 COLUMNS = (
     Column("degree", "degree"),
     Column("chosen", "chosen, times", "number"),
@@ -116,18 +122,44 @@ def result(scale: Scale, runs: Runs) -> Result:
     def mean(name: str) -> float | None:
         return fmean(r.result[name] for r in done) if whole else None
 
+    def near(name: str, share: float) -> str | None:
+        """Say that a training error may be on either side of this share of the spread."""
+        beyond = [r.result[name] - share * r.result["spread"] for r in done]
+        return contains_zero(mean_interval(beyond, -np.inf, np.inf), "{:.3f}")
+
     claim = judge(
         "the chosen model cannot fit random targets",
         "The polynomial whose degree a hold-out chooses fits the sine, and cannot fit the same points with random targets.",
-        "on average its training error is below 40 % of the targets' spread on original targets, and above 50 % of it on random ones",
+        f"on average its training error is below {FITTED:.0%} of the targets' spread on original targets, and above {UNFITTED:.0%} of it "
+        "on random ones, by 95 % intervals over the draws",
         {"on original targets": mean("train_true"), "on random targets": mean("train_random"), "spread": mean("spread")},
-        lambda v: v["on original targets"] < 0.4 * v["spread"] and v["on random targets"] > 0.5 * v["spread"],
+        lambda v: v["on original targets"] < FITTED * v["spread"] and v["on random targets"] > UNFITTED * v["spread"],
         "{:.3f}",
+        doubts=[near("train_true", FITTED), near("train_random", UNFITTED)],
     )
+    claims = [claim, _degree_claim([r.result["degree"] for r in done] if whole else [])]
     degrees = f"; degree chosen: median {median(r.result['degree'] for r in done):g} (the post's: 3)" if done else ""
     note = f"Root mean squared errors, medians over {len(done)} draws of the noise{degrees}. The post shows one draw."
     charts = {"polynomial": (_chart(done[0]), f"The polynomial of degree {done[0].result['degree']}, {size}, seed 0.")} if done else {}
-    return Result("polynomial", TITLE, scale.name, size, records, [Table(f"Degrees, {size}", COLUMNS, rows, note)], charts, [claim])
+    return Result("polynomial", TITLE, scale.name, size, records, [Table(f"Degrees, {size}", COLUMNS, rows, note)], charts, claims)
+
+
+def _degree_claim(chosen: Sequence[int]) -> Claim:
+    """Judge which degree is chosen most often, beside the one that is so of the others."""
+    counts = Counter(chosen)
+    others = [degree for degree, _ in counts.most_common() if degree != THEIRS]
+    names = [f"degree {THEIRS}", *([f"degree {others[0]}"] if others else [])]
+    times = [counts[THEIRS], *([counts[others[0]]] if others else [])]
+    unclear = chosen and binomtest(times[0], sum(times)).pvalue > 0.05
+    return judge(
+        "the hold-out chooses degree 3",
+        "A hold-out set would most likely lead to choosing a model with M = 3.",
+        f"over draws of the noise, degree {THEIRS} is chosen more often than any other, beyond chance (p ≤ 0.05 beside the next)",
+        {name: n / len(chosen) if chosen else None for name, n in zip(names, times, strict=True)},
+        lambda v: times[0] == max(times),
+        "{:.0%} of the draws",
+        doubts=["of the two, neither is chosen more often beyond chance" if unclear else None],
+    )
 
 
 def _chart(record: Run[StudySpec]) -> Chart:

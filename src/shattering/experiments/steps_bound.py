@@ -200,8 +200,9 @@ def _claims(rows: Sequence[dict], numbers: dict) -> list[Claim]:
     return [
         judge(
             "steps bound the stability of SGD",
-            "Hardt et al. (2016) give an upper bound on the generalization error of a model trained with SGD in terms of its steps.",
-            "for either loss, what is measured is at most the theorem's bound after every pass",
+            "Hardt et al. (2016) give an upper bound on the generalization error of a model trained with SGD in terms of its steps, "
+            "through the notion of uniform stability.",
+            "for either loss, the stability that is measured is at most the theorem's bound after every pass",
             values,
             lambda v: max(v.values()) <= 1,
             "{:.4f}",

@@ -17,7 +17,8 @@ BANDWIDTHS = (0.03, 0.1, 0.3, 1.0)  # times 1 / the median squared distance betw
 RIDGES = (0.0, 1e-3, 1e-2, 1e-1)
 Sizes = dict[tuple[tuple[int | None, int], bool], Outcome]  # by (training images, filters), and whether with ridge
 N_TEST_CHOICE = 1000  # test images of the runs for choices, which nothing looks at
-BELOW = {"without ridge": 0.25, "with ridge": 0.20}  # what the paper's 17 and 15 % are compared with: other filters and images in JPEG
+NEAR = 1.25  # an error up to this many times the paper's counts as reaching it
+N_FILTERS = 32_000  # of the paper's random conv-net
 GAIN = (0.005, 0.04)  # of ridge; the paper's is 2 points
 LINEAR_LOSES = 0.05  # the linear model's error is higher by so much without ridge
 LEARNED, N_CLASSES = 3, 10  # how many times as good as guessing one of so many classes a model is that has learned
@@ -84,7 +85,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     done = largest(k, sizes)
     tables = [
         Table(
-            f"Test errors, ours on {k.color}; theirs with n = {N_TRAIN:,} of CIFAR-10 and 32,000 filters",
+            f"Test errors, ours on {k.color}; theirs with n = {N_TRAIN:,} of CIFAR-10 and {N_FILTERS:,} filters",
             COLUMNS,
             [_row(k, size, with_ridge, outcome) for (size, with_ridge), outcome in sizes.items()],
             "The bandwidth is in units of 1 / the median squared distance between training images.",
@@ -144,6 +145,7 @@ def _claims(k: KernelScale, sizes: Sizes, size: tuple[int | None, int], linear: 
     plain, ridged = sizes[size, False], sizes[size, True]
     errors = {"without ridge": error(plain), "with ridge": error(ridged)}
     n = plain.done[0].result["n_train"] if plain.done else size[0]
+    above = [name for name, ours in errors.items() if ours is not None and ours > NEAR * _theirs(name == "with ridge") / 100]
     return [
         judge(
             "a kernel on random features interpolates and generalizes",
@@ -155,15 +157,21 @@ def _claims(k: KernelScale, sizes: Sizes, size: tuple[int | None, int], linear: 
         judge(
             "random conv-net: 17 %, with ridge 15 %",
             "On CIFAR-10, a random conv-net gives 17 % test error without regularization, and 15 % with l2 regularization.",
-            f"on n = {N_TRAIN:,} images, the error is below 25 % without ridge and below 20 % with it",
+            f"on n = {N_TRAIN:,} images, each error is at most {NEAR:g} times the paper's, as in the rows of table 3; with fewer filters "
+            f"than the paper's {N_FILTERS:,}, larger errors leave it open",
             errors,
-            lambda v: all(v[name] < bound for name, bound in BELOW.items()),
+            lambda v: not above,
+            doubts=[
+                f"{size[1]:,} filters are fewer than the paper's, and the error {' and '.join(above)} is larger"
+                if above and size[1] < N_FILTERS
+                else None
+            ],
             unlike=None if n in (None, N_TRAIN) else f"n is {n:,}, and the paper's errors are for n = {N_TRAIN:,}",
         ),
         ridge_claim(errors, plain.done[0].result["n_test"] if plain.done else 1),
         judge(
             "the linear model is another",
-            "(Ours: table 3 solves the kernel equation; a linear model on the same features needs ridge where the kernel does not.)",
+            "(Ours: table 3 solves the kernel equation; without ridge, a linear model on the same features generalizes worse.)",
             f"without ridge, the error of the linear model is at least {100 * LINEAR_LOSES:g} points higher than the kernel's",
             {"linear": error(linear), "kernel": error(sizes[k.conv_sizes[-1], False])},
             lambda v: v["linear"] >= v["kernel"] + LINEAR_LOSES,
@@ -204,7 +212,7 @@ def _charts(k: KernelScale, sizes: Sizes) -> dict[str, tuple[Any, str]]:
         return {}
     caption = (
         f"Test error of a Gaussian kernel on the features of a random conv-net over the number of training images of {k.color}; "
-        "the more images, the more filters. Open markers: the paper's, with n = 50,000 and 32,000 filters. "
+        f"the more images, the more filters. Open markers: the paper's, with n = 50,000 and {N_FILTERS:,} filters. "
         + bars_over(len(outcome.done) for outcome in sizes.values())
     )
     return {"table3-conv": (_chart(pd.DataFrame(points)), caption)}

@@ -30,6 +30,7 @@ PLACE = ("ICLR 4, theorem 1", "small")
 DIMENSIONS = {"digits": (64, 64), "cifar10": (3072, prod(CIFAR_SHAPE))}  # dataset → dimensions of its images, and of the inputs of networks
 CLASSES = 10
 ERROR = 1e-4  # the largest error allowed in the plain forward pass
+NEAR, LUCK = 0.03, 0.07  # how far an accuracy may be from chance, and how much farther by luck
 PLAIN = 50_000  # points up to which it is allowed no more
 SIZES = (
     Column("data", "images"),
@@ -242,7 +243,8 @@ def _claims(records: list[Run[StudySpec]], trained: list[dict], last: Sequence[R
     }
     top = trained[-1]
     reached = {"built": top["built_train"], "trained": top["trained_train"]}
-    tests = {f"{how}, n = {row['n']:,}": row[f"{how}_test"] for row in trained for how in ("built", "trained")}
+    tests: dict[str, float | None] = {f"{how}, n = {row['n']:,}": row[f"{how}_test"] for row in trained for how in ("built", "trained")}
+    beyond = [abs(x - 1 / CLASSES) for x in tests.values() if x is not None]
     return [
         judge(
             "2n + d weights take any labels",
@@ -253,15 +255,23 @@ def _claims(records: list[Run[StudySpec]], trained: list[dict], last: Sequence[R
         ),
         judge(
             "and float64 holds it",
-            "The construction is finite: lemma 1 bounds the weights.",
+            "(Ours: the construction is exact for real numbers; the plain float64 forward pass holds the targets, too.)",
             f"up to {PLAIN:,} points the plain float64 forward pass is within {ERROR:g} of every target",
             error,
             lambda v: max(v.values()) <= ERROR,
             "{:.1e}",
         ),
         judge(
+            "lemma 1 bounds the weights",
+            "Lemma 1's bound on the smallest eigenvalue of the matrix A can give reasonable bounds on the weights of the solution.",
+            "for every n, the largest weight is at most the bound that follows from lemma 1",
+            dict.fromkeys(missing) | {f"n = {r['n']:,}": float(row.largest_weight / row.weight_bound) for r, row in done},
+            lambda v: max(v.values()) <= 1,
+            "{:.4f} of the bound",
+        ),
+        judge(
             "existence is not trainability",
-            "That such weights exist does not mean that SGD finds them.",
+            "A model family has functions that are unlikely to be found by the learning algorithm (CACM 2).",
             f"at n = {top['n']:,}, the network trained by SGD predicts less than 99 % of the labels, the built one predicts all",
             reached,
             lambda v: v["built"] == 1 and v["trained"] < 0.99,
@@ -270,9 +280,11 @@ def _claims(records: list[Run[StudySpec]], trained: list[dict], last: Sequence[R
         judge(
             "neither generalizes",
             "On random labels, the test accuracy of either network is that of chance.",
-            f"all test accuracies are within 10 points of {1 / CLASSES:.0%} (similar images may share a random label by luck)",
+            f"all test accuracies are within {100 * NEAR:.0f} points of {1 / CLASSES:.0%}; up to {100 * LUCK:.0f} points beyond may be "
+            "luck, for similar images may share a random label",
             tests,
-            lambda v: all(abs(x - 1 / CLASSES) <= 0.1 for x in v.values()),
+            lambda v: all(x <= NEAR for x in beyond),
+            doubts=["the labels are a single draw" if NEAR < max(beyond, default=0.0) <= NEAR + LUCK else None],
         ),
     ]
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from shattering.data.dataset import Dataset
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
-from shattering.experiments.experiment import Claim, Column, Result, Runs, Table, few_seeds, judge
+from shattering.experiments.experiment import FITS, Claim, Column, Result, Runs, Table, contains_zero, few_seeds, judge
 from shattering.experiments.points import about
 from shattering.experiments.scales import Scale
 from shattering.learners.network import NetworkClassifier
@@ -161,9 +161,10 @@ def _part(scale: Scale, runs: Runs, k: int) -> Result:
         if len(ranked := _ranked(rows, values)):
             order = ["test error", *(row["measure"] for row in along if row["measure"] in set(ranked["measure"]))]
             charts[f"width-descent-{dataset}-{n}-measures"] = (_ranks_chart(ranked, order), more)
-    errors = _by_seed(noisy) if all(record.result for record in noisy) else []
-    claim = _claim(errors, few_seeds(noisy), f", {n:,} of {dataset}" if k else "")
-    return Result("width-descent", TITLE, scale.name, size, records, tables, charts, [claim])
+    errors, fits = (_by_seed(noisy, name) if all(record.result for record in noisy) else [] for name in ("test_error", "train_error"))
+    data = f", {n:,} of {dataset}" if k else ""
+    claims = [_claim(errors, few_seeds(noisy), data), _interpolation_claim(errors, fits, few_seeds(noisy), data)]
+    return Result("width-descent", TITLE, scale.name, size, records, tables, charts, claims)
 
 
 def _means(records: Sequence[Run[StudySpec]]) -> list[dict]:
@@ -211,11 +212,11 @@ def _tau(points: list[tuple[dict, float]], name: str) -> float | None:
     return round(float(pd.Series(stats.rankdata(a)).corr(pd.Series(stats.rankdata(b)), method="kendall")), 2)
 
 
-def _by_seed(records: Sequence[Run[StudySpec]]) -> list[list[float]]:
-    """List the test errors of each seed, by ascending width."""
+def _by_seed(records: Sequence[Run[StudySpec]], name: str) -> list[list[float]]:
+    """List the errors of each seed, by ascending width. name: of the error in the result."""
     seeds: dict[int, dict[int, float]] = defaultdict(dict)
     for record in records:
-        seeds[record.spec.seed][int(record.result["width"])] = record.result["test_error"]
+        seeds[record.spec.seed][int(record.result["width"])] = record.result[name]
     return [[error for _, error in sorted(errors.items())] for errors in seeds.values()]
 
 
@@ -239,12 +240,44 @@ def _claim(seeds: Sequence[Sequence[float]], doubt: str | None = None, data: str
             unclear = f"the peak's 95 % interval, {height[0]:.1%} to {height[1]:.1%} above both sides, contains {PEAK:.0%}"
     return judge(
         f"double descent of trained networks, {NOISE[1]:.0%} corrupted labels{data}",
-        "Test error peaks where a network just interpolates, and falls again as it grows beyond.",
+        "The risk curve of overparameterized models is no U but a double descent: test error peaks, and falls again beyond.",
         f"at some width the error is at least {100 * PEAK:.0f} points above the best of smaller networks and above that of the widest, "
         f"with a 95 % interval over seeds on one side of {100 * PEAK:.0f} points",
         values,
         lambda v: v["largest between"] >= max(v["best below"], v["at the largest width"]) + PEAK,
         doubts=[doubt, unclear],
+    )
+
+
+def _interpolation_claim(
+    seeds: Sequence[Sequence[float]], trained: Sequence[Sequence[float]], doubt: str | None = None, data: str = ""
+) -> Claim:
+    """Judge the widest network beside the best of those that do not fit the corrupted labels.
+
+    Args:
+        seeds: the test errors of each seed, by ascending width.
+        trained: the training errors of each seed, of the corrupted labels.
+        doubt: why the errors may not decide.
+        data: by which the claim is told from those on other data.
+    """
+    errors, missed = ([fmean(of_width) for of_width in zip(*found, strict=True)] for found in (seeds, trained))
+    unfitted = [i for i, share in enumerate(missed) if share > 1 - FITS]
+    best = min(unfitted, key=errors.__getitem__, default=None)
+    values = {"best that does not fit": None if best is None else errors[best], "at the largest width": errors[-1] if errors else None}
+    above = [] if best is None else [own[-1] - own[best] for own in seeds]
+    return judge(
+        f"fitting corrupted labels need not hurt{data}",
+        "Fitting all the training examples, including noisy ones, is not necessarily at odds with generalization.",
+        f"with {NOISE[1]:.0%} corrupted labels, the widest network fits at least {FITS:.0%} of them, and its test error is below that of "
+        "the best network that does not, by a 95 % interval over seeds",
+        values,
+        lambda v: v["at the largest width"] < v["best that does not fit"],
+        doubts=[
+            doubt,
+            f"the widest network fits {1 - missed[-1]:.1%} of the labels" if missed and len(missed) - 1 in unfitted else None,
+            contains_zero(mean_interval(above, -1.0, 1.0)),
+        ],
+        lacking={"best that does not fit": "every network fits the labels"} if errors and best is None else None,
     )
 
 
