@@ -87,6 +87,7 @@ def as_in_the_paper(spec):
         "n_train": N_IMAGENET,
         "n_test": 50_000,
         "n_classes": 1000,
+        "image_shape": [3, 299, 299],
         "dataset": "photos",
         "epochs": 3,
         "best_test_epoch": 2,

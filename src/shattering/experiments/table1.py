@@ -87,7 +87,8 @@ def result(scale: Scale, runs: Runs) -> Result:
         "chance for random labels. The interval is for our test accuracy: Student's t over three or more seeds, else Wilson's for the "
         "sample of test images.",
     )
-    claims = [*_claims(outcomes), _decay_claim(outcomes[table_1("mlp-1x512", random_labels=True)], slower)]
+    small = table_1("mlp-1x512", random_labels=True)
+    claims = [*_claims(outcomes), _loss_claim(outcomes | {small: slower}), _decay_claim(outcomes[small], slower)]
     return Result("table1", TITLE, scale.name, runs.size, all_runs, [table], claims=claims)
 
 
@@ -127,7 +128,6 @@ def _claims(outcomes: dict[Table1Row, Outcome]) -> list[Claim]:
     return [
         _fitting_claim(outcomes),
         _chance_claim(outcomes),
-        _loss_claim(outcomes),
         _help_claim(outcomes),
         _need_claim(outcomes),
         _architecture_claim(outcomes),
@@ -165,14 +165,18 @@ def _chance_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
 
 
 def _loss_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
-    """Judge the online training loss of the last epoch. A run that was ended as soon as it fitted does not show where it leads."""
+    """Judge the online training loss of the last epoch, MLP 1x512 at the decay at which it fits.
+
+    A run that was ended as soon as it fitted does not show where it leads.
+    """
     random = {MODEL_NAMES[n]: outcomes[table_1(n, random_labels=True)] for n in ("alexnet", "mlp-3x512", "mlp-1x512")}
     above = [run for outcome in random.values() for run in outcome.done if _last_loss(run) > ZERO]
     ended = [run.spec.model_name for run in above if run.result.get("epochs_to_fit") == run.result["epochs"]]
     return judge(
         "AlexNet and MLPs converge to zero loss",
         "On the CIFAR-10 dataset, AlexNet and MLPs all converge to zero loss on the training set.",
-        f"on random labels, the training loss of the last epoch is at most {ZERO:g} nats",
+        f"on random labels, the training loss of the last epoch is at most {ZERO:g} nats, that of MLP 1x512 in {SLOWER['epochs']} epochs "
+        f"whose learning rate decays by {SLOWER['decay']}",
         {name: outcome.mean_of(_last_loss) for name, outcome in random.items()},
         lambda v: all(value <= ZERO for value in v.values()),
         "{:.4f} nats",
