@@ -63,10 +63,10 @@ def test_bad_specs(arguments, message):
 
 
 def test_a_study_is_known_by_what_determines_it():
-    spec = StudySpec("hessian", {"n": 40})
-    assert spec.run_id == StudySpec("hessian").run_id == "2afd04efc190", "as stored in results/"
-    assert StudySpec("hessian", {"n": 41}).run_id != spec.run_id
-    assert StudySpec("hessian", seed=1).run_id != spec.run_id
+    spec = StudySpec("hessian", {"n": 40, "loss": "log-cosh"})
+    assert spec.run_id == StudySpec("hessian", {"loss": "log-cosh"}).run_id == "9bd1df7c7907", "as stored in results/"
+    assert StudySpec("hessian", {"n": 41, "loss": "log-cosh"}).run_id != spec.run_id
+    assert StudySpec("hessian", {"loss": "log-cosh"}, seed=1).run_id != spec.run_id
     forests = [{"model": "random-forest", "params": {"max_features": value}} for value in (1, 1.0, 0.5)]
     assert len({StudySpec("rademacher", params).run_id for params in forests}) == 3, "one feature, all of them, half of them"
     assert StudySpec.from_json(spec.to_json()) == spec
