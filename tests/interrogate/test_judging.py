@@ -1,6 +1,6 @@
 """Verdicts on simulated tables, in which what each measure is worth was planted."""
 
-import dataclasses
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,18 @@ from shattering.interrogate.judging import Judged, judge_table
 from shattering.interrogate.ranks import Cells, granulated, not_through_hyperparameters, robust
 from shattering.interrogate.survey import SURVEY, survey_rows
 from shattering.interrogate.tells import Comparisons
-from shattering.interrogate.verdicts import BACKWARDS, EFFORT, LOSS, NOT_COMPUTABLE, READS, ROBUST, SAME, TELLS, UNDECIDED, Thresholds
+from shattering.interrogate.verdicts import (
+    BACKWARDS,
+    EFFORT,
+    LOSS,
+    NOT_COMPUTABLE,
+    READS,
+    ROBUST,
+    SAME,
+    TELLS,
+    UNDECIDED,
+    Thresholds,
+)
 from shattering.report.claims import FAILS, HOLDS, MISSING, OPEN
 from tests.interrogate.simulated import AXES, simulate, with_measures
 
@@ -94,11 +105,26 @@ def test_the_survey_says_of_each_measure_whether_it_tells(judged):
     """The planted measures under the names of measures of the survey."""
     planted = {"distance": "satisfies", "inverse_margin": "spoiled_by_loss", "code_length": "cannot_be_computed"}
     judgements = {name: judged.judgements[of] for name, of in planted.items()} | {"not_in_the_survey": judged.judgements["satisfies"]}
-    rows = survey_rows(judgements, Thresholds())
+    missing = {name: judgement.missing for name, judgement in judgements.items()}
+    rows = survey_rows(judgements, missing, Thresholds())
     assert rows["family"].tolist() == ["margin bounds", "norms", "PAC-Bayes"]
     assert dict(zip(rows["measure"], rows["claim"], strict=True)) == {"inverse_margin": FAILS, "distance": HOLDS, "code_length": MISSING}
     assert rows.set_index("measure").loc["distance", ["T1a", "T1b", "T1c"]].tolist() == [1, 1, 1]
-    assert set(survey_rows(judgements, Thresholds(), is_blocked=True)["claim"]) == {OPEN}
+    assert set(survey_rows(judgements, missing, Thresholds(), is_blocked=True)["claim"]) == {OPEN}
+
+
+def test_the_survey_asks_only_for_runs_on_natural_and_on_random_labels(judged):
+    """A measure that others lack is judged; without a ladder of fewer labels, it is open unless it fails at equal loss."""
+    of = {"distance": "satisfies", "stable_rank": "indifferent"}
+    without = {"T1c": replace(judged.judgements["satisfies"].outcomes["T1c"], statistic=np.nan, cells=0)}
+    found = {name: judged.judgements[name] for name in of.values()}
+    judgements = {
+        name: replace(found[planted], outcomes={**found[planted].outcomes, **without}, missing=0.6) for name, planted in of.items()
+    }
+    rows = survey_rows(judgements, dict.fromkeys(of, 0.1), Thresholds()).set_index("measure")
+    assert rows["claim"].to_dict() == {"distance": OPEN, "stable_rank": FAILS}
+    assert rows.loc["distance", "why"] == "at both nothing could be compared"
+    assert set(survey_rows(judgements, dict.fromkeys(of, 0.11), Thresholds())["claim"]) == {MISSING}
 
 
 def test_the_survey_names_measures_that_exist():
@@ -254,7 +280,7 @@ def test_sign_errors_are_per_environment_not_the_worst_of_each_hyperparameter():
     along = {"p": (table["q"].to_numpy()[first] == table["q"].to_numpy()[second])}
     ranks = np.array([0.0, 1.0, 3.0, 2.0, 4.0])[p]
     runs = pd.DataFrame({"cell": np.arange(len(table)), "value": ranks})
-    made = dataclasses.replace(cells, runs=runs, table=table, axes=["p"], first=first, second=second, along=along)
+    made = replace(cells, runs=runs, table=table, axes=["p"], first=first, second=second, along=along)
     found = robust(made, "value")
     assert found.pairs == 10
     assert found.note == "worst along p, 1.00; mean 0.10; 0 environments dropped"
@@ -267,5 +293,5 @@ def test_a_reversal_along_one_hyperparameter_is_a_sign_error_there():
     assert found.note.startswith("worst along q, 1.00; mean 0.25; 0 environments dropped")
     assert found.statistic == pytest.approx(0.7)  # the 90th percentile of 0, 0, 0, 1
     assert found.pairs == 4
-    unsure = robust(dataclasses.replace(cells, table=cells.table.assign(n_test=5)), "value")
+    unsure = robust(replace(cells, table=cells.table.assign(n_test=5)), "value")
     assert np.isnan(unsure.statistic)

@@ -103,8 +103,9 @@ def uniform_stability(table: pd.DataFrame, stored: Sequence[Found]) -> pd.Series
     Args:
         table: see `shattering.interrogate.table.runs_table`.
         stored: studies of their store (`shattering capacity stability` with a cell's data, size and parameters); others are not looked
-            at. A study counts for the runs whose data, number of examples, hyperparameters and share of random labels it has; of several
-            seeds the mean.
+            at. A study counts for the runs whose data, number of examples, hyperparameters and share of random labels it has, whatever
+            ends its fits; of several seeds the mean. For natural runs of as many steps as others took, which are another algorithm, none
+            does.
 
     Returns:
         (runs,); NaN where there is no such study, and for untrained networks.
@@ -149,7 +150,8 @@ def _of_studies(table: pd.DataFrame, stored: Sequence[Found], number: str) -> pd
             known.setdefault((setting, run.result["n"], run.result["labels"]), []).append(float(run.result[number]))
     values = []
     for cell, condition, n, p in zip(*(table[column] for column in ("cell", "condition", "n", "corruption")), strict=True):
-        found = [] if "pixels" in condition or not known else known.get((setting_of_cell(cell), n, p), [])
+        is_other = "pixels" in condition or condition == "equal steps"
+        found = [] if is_other or not known else known.get((setting_of_cell(cell), n, p), [])
         values.append(float(np.mean(found)) if found else np.nan)
     return pd.Series(values, index=table.index, dtype=float)
 

@@ -16,7 +16,7 @@ from shattering.interrogate.answers import Answer
 from shattering.interrogate.controls import Control
 from shattering.interrogate.equivalents import equivalent_sizes, median_shares, shares_of_shatter_point
 from shattering.interrogate.figures import leaderboard_chart, measure_chart, worth_chart
-from shattering.interrogate.judging import Judged
+from shattering.interrogate.judging import Judged, missing_share
 from shattering.interrogate.noise_answers import noise_answers
 from shattering.interrogate.survey import survey_rows
 from shattering.interrogate.survivors import survivor_answers
@@ -92,7 +92,9 @@ class Findings(Brief, Illustrated):
     @cached_property
     def survey(self) -> pd.DataFrame:
         """One row per measure of the republication's survey: family, measure, T1a, T1b, T1c and claim; see `survey_rows`."""
-        return survey_rows({name: self.judged.judgements[name] for name in self.measures}, self.thresholds, bool(self.why_blocked))
+        missing = {name: missing_share(self.table, name, ("natural", "random")) for name in self.measures}
+        judgements = {name: self.judged.judgements[name] for name in self.measures}
+        return survey_rows(judgements, missing, self.thresholds, bool(self.why_blocked))
 
     @cached_property
     def noise_equivalents(self) -> pd.DataFrame:

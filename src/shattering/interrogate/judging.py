@@ -82,7 +82,7 @@ def judge_table(
     telling, ranking = Comparisons(table), _Ranking(table, axes, len(measures) + 1)
     outcomes = {name: {**telling.outcomes(table[name].to_numpy(float)), **ranking.of(name)} for name in names}
     corrected = _correct(outcomes, measures, controls)
-    missing = {name: _missing(table, name) for name in names}
+    missing = {name: missing_share(table, name) for name in names}
     judged = {name: judge(name, outcomes[name], corrected[name], missing[name], t) for name in names}
     checks = check_controls({name: judged[name] for name in controls}, t)
     can_rank = all(check.ok for check in checks if check.blocks == "ranking")
@@ -139,9 +139,9 @@ def _correct(outcomes: Mapping[str, Mapping[str, Tested]], measures: Sequence[st
     return out
 
 
-def _missing(table: pd.DataFrame, measure: str) -> float:
-    """Return the share of eligible runs on which a measure is missing."""
-    eligible = table.loc[table["fitted"] & table["condition"].isin(ELIGIBLE), measure]
+def missing_share(table: pd.DataFrame, measure: str, conditions: Sequence[str] = ELIGIBLE) -> float:
+    """Return the share of the runs of some conditions, those that reached their loss, on which a measure is missing; 1 without runs."""
+    eligible = table.loc[table["fitted"] & table["condition"].isin(conditions), measure]
     return float(eligible.isna().mean()) if len(eligible) else 1.0
 
 

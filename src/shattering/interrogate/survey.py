@@ -50,14 +50,18 @@ SURVEY: dict[str, tuple[str, ...]] = {  # family → names of measures
 }
 
 
-def survey_rows(judgements: Mapping[str, Judgement], thresholds: Thresholds, is_blocked: bool = False) -> pd.DataFrame:
+def survey_rows(
+    judgements: Mapping[str, Judgement], missing: Mapping[str, float], thresholds: Thresholds, is_blocked: bool = False
+) -> pd.DataFrame:
     """Say of each measure of the survey whether it tells natural from random labels, as the papers' scoreboard says of a claim.
 
     "holds": it tells at equal loss, at equal steps and at both; "does not hold": in one of them it certainly does not; "inconclusive":
-    neither; "missing": it was not measured, or on too few runs. Where a control came out wrong nothing holds or fails.
+    neither; "missing": it was not measured, or on too few of the runs on natural and on random labels. Where a control came out wrong
+    nothing holds or fails.
 
     Args:
         judgements: measure → its judgement.
+        missing: measure → share of the runs on natural and on random labels on which it is missing.
         thresholds: of the verdicts.
         is_blocked: whether a control came out wrong.
 
@@ -66,13 +70,13 @@ def survey_rows(judgements: Mapping[str, Judgement], thresholds: Thresholds, is_
         compared), claim, and why it is "inconclusive", else "".
 
     Example:
-        >>> survey_rows({}, Thresholds()).columns.tolist()
+        >>> survey_rows({}, {}, Thresholds()).columns.tolist()
         ['family', 'measure', 'T1a', 'T1b', 'T1c', 'claim', 'why']
     """
     rows = []
     for family, names in SURVEY.items():
         for name in (name for name in names if name in judgements):
-            claim = OPEN if is_blocked else _claim(judgements[name], thresholds)
+            claim = OPEN if is_blocked else _claim(judgements[name], missing[name], thresholds)
             why = "a control came out wrong" if is_blocked else _why_open(judgements[name], thresholds) if claim == OPEN else ""
             rows.append({"family": family, "measure": name, **_shares(judgements[name]), "claim": claim, "why": why})
     return pd.DataFrame(rows, columns=["family", "measure", *COMPARISONS, "claim", "why"])
@@ -94,8 +98,8 @@ def _why_open(judgement: Judgement, thresholds: Thresholds) -> str:
     )
 
 
-def _claim(judgement: Judgement, thresholds: Thresholds) -> Verdict:
-    if judgement.missing > thresholds.missing:
+def _claim(judgement: Judgement, missing: float, thresholds: Thresholds) -> Verdict:
+    if missing > thresholds.missing:
         return MISSING
     if all(follows(judgement, thresholds).values()):
         return HOLDS
