@@ -196,7 +196,9 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), _digest(inputs, labels)]) if checkpoint else ""
         tracker = self._tracker(X, labels)
-        with self._strategy() as strategy, shown_epochs(self.epochs, progress, on_epoch) as each_epoch, self._second_outputs():
+        shown = shown_epochs(self.epochs, progress, on_epoch)
+        drawn = seeds.put_back() if checkpoint else nullcontext()  # a resumed training sets the global generators
+        with self._strategy() as strategy, shown as each_epoch, drawn, self._second_outputs() as found:
             state = loop.fit(
                 compiled,
                 self._preprocessing.augmented(clean, inputs, self.augment, hyperparameters.order_seed),
@@ -209,6 +211,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
                 key=key,
                 world_matters=self._world_matters(),
                 on_epoch=each_epoch,
+                notes=found,
             )
         self._keep(state, clean, tracker)
         return self
@@ -222,17 +225,17 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         return note
 
     @contextmanager
-    def _second_outputs(self) -> Iterator[None]:
+    def _second_outputs(self) -> Iterator[list[str]]:
         """Note that the network gives more than a tensor in training mode alone, where that is not used as the auxiliary logits.
 
         Networks that are compiled or TorchScript, and the workers of asynchronous training, are not watched.
         """
         unseen = self.compile or self.asynchronous or isinstance(self.module_, torch.jit.ScriptModule)
         if unseen or self.auxiliary or any("more than a tensor" in note for note in self.notes_):
-            yield
+            yield []
             return
         with watched_in_training(self.module_) as found:
-            yield
+            yield found
         if what := "".join(found):
             self.notes_ += (f"The forward of {self._name} returned more than a tensor in training mode: {what} was used.",)
 

@@ -145,7 +145,7 @@ def test_a_resumed_fit_is_bitwise_the_uninterrupted_one(tmp_path, network):
 def test_checkpoints_of_something_else_or_damaged_are_refused(tmp_path):
     split, path = make_split(), tmp_path / "c.pt"
     NetworkClassifier(epochs=1, checkpoint_every=0).fit(split, checkpoint=path)
-    with pytest.raises(InputError, match="belongs to other data or parameters"):
+    with pytest.raises(InputError, match="belongs to other data or parameters: batch_size is 7 and was 128; remove it to start again"):
         NetworkClassifier(epochs=1, batch_size=7).fit(split, checkpoint=path)
     whole, content = path.read_bytes(), torch.load(path, weights_only=True)
     for damaged in (b"", whole[:100], whole[:-50], whole[: len(whole) // 2], b"x" * 500, pickle.dumps(Stop()), b"null"):
