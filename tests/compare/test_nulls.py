@@ -19,6 +19,7 @@ from sklearn.model_selection import (
 )
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from shattering import InputError, Randomization, Store, randomization_test, seeds
 from shattering.compare import execution
@@ -338,3 +339,52 @@ def test_a_function_exchanges_training_and_test_labels_by_themselves():
     targets = X[:, 0] + X[:, 1]
     regression = randomization_test(Ridge(), (X[:40], targets[:40], X[40:], targets[40:]), exchange=between_neighbours, **QUICK)
     assert regression.zero_refit.p_value < 0.05
+
+
+SUBJECTS = np.repeat(np.arange(20), 6)
+OF_SUBJECT = (np.random.default_rng(0).normal(size=20) > 0)[SUBJECTS]
+MOSTLY = OF_SUBJECT ^ (np.arange(120) % 6 == 0)  # five of six rows have the label of their subject
+ONE_HOT = np.eye(20)[SUBJECTS]
+
+
+def rolled_by_one(labels, rng):
+    return np.roll(labels, rng.integers(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("y", "how", "verdict", "baseline"),
+    [
+        (MOSTLY, {"groups": SUBJECTS}, "hardly", "(the most frequent label of each group: 83.3%)"),
+        (MOSTLY, {"groups": SUBJECTS, "exchange": "shift"}, "hardly", "(the most frequent label of each group: 83.3%)"),
+        (MOSTLY, {"exchange": rolled_by_one}, "hardly", "(the original labels: "),
+        (OF_SUBJECT, {"groups": SUBJECTS, "exchange": "within"}, "not judged", "(the most frequent label of each group: 100.0%)"),
+        (MOSTLY, {"groups": SUBJECTS, "exchange": "free"}, "part", "that are independent of the features (a constant answer: "),
+    ],
+)
+def test_what_is_known_of_a_group_is_not_memorized(y, how, verdict, baseline):
+    """Labels that are permuted inside of groups depend on the features by the groups, and a model that knows these alone fits many."""
+    test = randomization_test(
+        DecisionTreeClassifier(), ONE_HOT, y, cv=KFold(4), randomizations=["permuted-labels"], n_permutations=2, **how
+    )
+    line = next(line for line in test.answer if line.name == "Memorizes")
+    sentence = next(sentence for sentence in test.summary if "memorize" in sentence)
+    assert line.verdict == verdict
+    assert baseline in sentence
+    assert ("independent of the features" in sentence) == (how.get("exchange") == "free")
+    assert "it only could" not in " ".join(test.not_shown)
+
+
+def test_the_mean_of_a_group_is_not_memorized_either():
+    y = SUBJECTS + np.random.default_rng(0).normal(size=120)
+    test = randomization_test(
+        DecisionTreeRegressor(), ONE_HOT, y, groups=SUBJECTS, cv=KFold(4), randomizations=["permuted-labels"], n_permutations=3
+    )
+    line = next(line for line in test.answer if line.name == "Memorizes")
+    assert (line.verdict, line.text.partition("; ")[2][:18]) == ("hardly", "the mean of each g")
+
+
+def test_random_labels_are_independent_of_groups_too():
+    test = randomization_test(
+        DecisionTreeClassifier(), ONE_HOT, MOSTLY, groups=SUBJECTS, cv=KFold(4), randomizations=["random-labels"], n_permutations=1
+    )
+    assert "independent of the features (a constant answer: " in " ".join(test.summary)

@@ -16,7 +16,7 @@ from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import LABEL_TEST
 from shattering.compare.sentences import LEVEL
 from shattering.compare.zero_refit import ZeroRefitTest
-from shattering.report.answer import FITS, memorized
+from shattering.report.answer import memorized
 from shattering.stats import percent
 
 WIDTH = 80  # characters of a printed line
@@ -68,7 +68,7 @@ def not_shown(test: Comparison) -> list[str]:
     """
     parts = ["what it learns (a leak or a shortcut in the data counts, too)"]
     accuracy = _on_random_labels(test)
-    if accuracy is not None and accuracy >= FITS:
+    if accuracy is not None and memorized(accuracy, test.without_memory[0]) in ("all", "nearly all"):
         parts.append("that it has memorized the original labels (it only could)")
     return [*parts, "how it does on data from elsewhere"]
 
@@ -138,7 +138,7 @@ def _score_name(test: Comparison) -> str:
 
 
 def _on_random_labels(test: Comparison) -> float | None:
-    """Return the mean training accuracy, or R², on labels that are independent of the features."""
+    """Return the mean training accuracy, or R², on permuted or random labels."""
     if not test.is_regression:
         return test.random_label_accuracy
     scores = [repeat.train_score for repeat in test.random_label_repeats] if test.scoring == "r2" else []
@@ -150,13 +150,13 @@ def _memorizes(test: Comparison) -> Iterator[AnswerLine]:
     accuracy = _on_random_labels(test)
     if accuracy is None:
         return
-    first = test.random_label_repeats[0]
-    constant = 0.0 if test.is_regression else first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
+    constant, of = test.without_memory
     fitted = f"{accuracy:.3g} training R²" if test.is_regression else f"{percent(accuracy)} training accuracy"
     labels = ("permuted" if test.of(LABEL_TEST) else "random") + (" targets" if test.is_regression else " labels")
     extent = memorized(accuracy, constant)
     is_all = extent in ("all", "nearly all")
-    baseline = "" if test.is_regression or is_all else f"; a constant answer {percent(constant)}"
+    least = f"{constant:.3g}" if test.is_regression else percent(constant)
+    baseline = "" if is_all or not constant else f"; {of} {least}"
     yield AnswerLine("Memorizes", extent, f"{fitted} on {labels}{baseline}")
 
 

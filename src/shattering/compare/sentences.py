@@ -112,10 +112,10 @@ def _capacity(test: Comparison) -> Iterator[str]:
     accuracy = test.random_label_accuracy
     if accuracy is None:
         return
-    first = test.random_label_repeats[0]
-    constant = first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
+    constant, of = test.without_memory
     n = f"{test.n_train:,} training examples"
-    fits = f"{percent(accuracy)} training accuracy on labels that are independent of the features"
+    labels = "labels that are independent of the features" if test.are_labels_independent else "permuted labels"
+    fits = f"{percent(accuracy)} training accuracy on {labels}"
     extent = memorized(accuracy, constant)
     if extent in ("all", "nearly all"):
         yield (
@@ -123,8 +123,10 @@ def _capacity(test: Comparison) -> Iterator[str]:
             "has learned, and its capacity does not explain why it generalizes."
         )
     else:
-        what = f"It memorizes part of the {n}" if extent == "part" else "It hardly memorizes"
-        yield f"{what}: {fits} (a constant answer: {percent(constant)})."
+        what = {"part": f"It memorizes part of the {n}", "hardly": "It hardly memorizes"}.get(
+            extent, "It is not judged how much it memorizes"
+        )
+        yield f"{what}: {fits} ({of}: {percent(constant)})."
 
 
 def _time(test: Comparison, rows: Sequence[dict]) -> Iterator[str]:
