@@ -199,7 +199,7 @@ def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, objects: Obj
     epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []
     about = {
         "dataset_fingerprint": fitted.fingerprint,
-        "fit_seconds": fitted.fit_seconds,
+        "fit_seconds": max(fitted.fit_seconds, sum(epoch_seconds)),  # with the epochs before a resume
         "resumed": resumed,
         "epoch_seconds": epoch_seconds,
     }
