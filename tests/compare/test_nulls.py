@@ -388,3 +388,13 @@ def test_random_labels_are_independent_of_groups_too():
         DecisionTreeClassifier(), ONE_HOT, MOSTLY, groups=SUBJECTS, cv=KFold(4), randomizations=["random-labels"], n_permutations=1
     )
     assert "independent of the features (a constant answer: " in " ".join(test.summary)
+
+
+def test_a_batch_that_cannot_be_read_is_said_with_the_remedy(tmp_path):
+    test = lambda: randomization_test(KNeighborsClassifier(), ONE_HOT, MOSTLY, cv=3, **QUICK, store=tmp_path)  # noqa: E731
+    test()
+    (table,) = tmp_path.glob("*permutations*/table.parquet")
+    table.write_bytes(table.read_bytes()[:100])
+    said = " ".join(test().summary)
+    assert f"5 of 9 repeats CANNOT BE READ; the first: {table} is not readable, remove its folder to run it again" in said
+    assert "were not run" not in said

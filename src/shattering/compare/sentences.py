@@ -9,6 +9,7 @@ from shattering.compare.memorization import Memorization
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS, null_of
 from shattering.report.answer import FITS, memorized
+from shattering.runs.stored import UNREADABLE
 from shattering.stats import percent
 
 LEVEL = 0.05  # of a p-value
@@ -234,8 +235,10 @@ def _incomplete(test: Comparison) -> Iterator[str]:
     if failed:
         error = next(one.error for one in failed if one.error)
         yield f"{len(failed)} of {len(planned)} repeats FAILED; the first: {error}"
+    if unread := [one for one in planned if one.status in UNREADABLE]:
+        yield f"{len(unread)} of {len(planned)} repeats CANNOT BE READ; the first: {unread[0].error}"
     decided = {r for r, tested in test.tests.items() if tested.sequential and tested.sequential.stopped}
-    rest = sum(one.status not in ("done", "failed") and one.randomization not in decided for one in planned)
+    rest = sum(one.status not in ("done", "failed", *UNREADABLE) and one.randomization not in decided for one in planned)
     if rest:
         yield f"{rest} of {len(planned)} repeats were not run; the table says how many each number is from."
     yield from test.left_out
