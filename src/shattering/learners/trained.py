@@ -25,7 +25,7 @@ from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.rows import Rows, as_tokens
 from shattering.data.split import Split
-from shattering.errors import InputError, a_type, reason
+from shattering.errors import InputError, a_type, reason, shown
 from shattering.identity.digest import identify
 from shattering.learners.devices import Device, resolve_device
 from shattering.learners.factories import ModuleFactory, check_trainable, own_training
@@ -181,6 +181,9 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         check("progress", progress, bool | None)
         for name, split in {"test": test, "validation": validation}.items():
             check(name, split, Annotated[Split | None, "a Split, such as data.test, or none"])
+        if checkpoint and not self.is_reproducible:
+            order = "expected a whole number, by which a resumed training goes on in the order in which it began"
+            raise InputError(f"random_state is {shown(self.random_state)} beside a checkpoint, {order}")
         inputs, labels = self._training_data(X, y)
         seed = _as_seed(self.random_state)
         watched = [split.inputs for split in (test, validation) if split]
@@ -196,9 +199,9 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), _digest(inputs, labels)]) if checkpoint else ""
         tracker = self._tracker(X, labels)
-        shown = shown_epochs(self.epochs, progress, on_epoch)
+        rows = shown_epochs(self.epochs, progress, on_epoch)
         drawn = seeds.put_back() if checkpoint else nullcontext()  # a resumed training sets the global generators
-        with self._strategy() as strategy, shown as each_epoch, drawn, self._second_outputs() as found:
+        with self._strategy() as strategy, rows as each_epoch, drawn, self._second_outputs() as found:
             state = loop.fit(
                 compiled,
                 self._preprocessing.augmented(clean, inputs, self.augment, hyperparameters.order_seed),

@@ -176,6 +176,13 @@ def without(content, name):
     return {key: value for key, value in content.items() if key != name}
 
 
+@pytest.mark.parametrize("state", [None, np.random.RandomState(0)])
+def test_a_checkpoint_needs_a_seed_that_another_process_has_too(tmp_path, state):
+    """Within an epoch the batches that are left would be others, so that some examples are seen twice and some not at all."""
+    with pytest.raises(InputError, match=r"random_state is .* beside a checkpoint, expected a whole number"):
+        NetworkClassifier(epochs=1, random_state=state).fit(make_split(), checkpoint=tmp_path / "c.pt")
+
+
 def test_a_checkpoint_of_other_labels_or_inputs_is_refused(tmp_path):
     split, path = make_split(), tmp_path / "c.pt"
     net = NetworkClassifier(epochs=1, checkpoint_every=0)
