@@ -96,7 +96,7 @@ class Checkpointer:
     def _save(self, state: TrainState) -> None:
         if self.ranks.rank == 0 and self.path:
             self.fetch(self.model, self.optimizer, state)
-            save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.ranks.world, self.beside)
+            save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.beside, self.ranks.world)
             state.versions = []
         self.saved = time.monotonic()
 
@@ -108,8 +108,8 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: TrainState,
     tracker: Tracker | None = None,
-    world: int = 1,
     beside: Beside | None = None,
+    world: int = 1,
 ) -> None:
     """Write aside and rename, so that a kill leaves the old checkpoint or the new one. Raises OSError if that fails."""
     content = {"key": key, "model": plain(model).state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state), "world": world}
