@@ -162,7 +162,7 @@ def resume(
     if before != ranks.world and world_matters:
         raise InputError(
             f"checkpoint {path} is of {before} processes and this training has {ranks.world}, expected {before}: what batch normalization "
-            "or dropout do within the part of a batch that a process has depends on their number"
+            "or dropout do within the part of a batch that a process has depends on their number; remove it to start again"
         )
     try:
         plain(model).load_state_dict(content["model"])
