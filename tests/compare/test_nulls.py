@@ -354,9 +354,9 @@ def rolled_by_one(labels, rng):
 @pytest.mark.parametrize(
     ("y", "how", "verdict", "baseline"),
     [
-        (MOSTLY, {"groups": SUBJECTS}, "hardly", "(the most frequent label of each group: 83.3%)"),
-        (MOSTLY, {"groups": SUBJECTS, "exchange": "shift"}, "hardly", "(the most frequent label of each group: 83.3%)"),
-        (MOSTLY, {"exchange": rolled_by_one}, "hardly", "(the original labels: "),
+        (MOSTLY, {"groups": SUBJECTS}, "not judged", "(the most frequent label of each group: 83.3%)"),
+        (MOSTLY, {"groups": SUBJECTS, "exchange": "shift"}, "not judged", "(the most frequent label of each group: 83.3%)"),
+        (MOSTLY, {"exchange": rolled_by_one}, "not judged", "(the original labels: "),
         (OF_SUBJECT, {"groups": SUBJECTS, "exchange": "within"}, "not judged", "(the most frequent label of each group: 100.0%)"),
         (MOSTLY, {"groups": SUBJECTS, "exchange": "free"}, "part", "that are independent of the features (a constant answer: "),
     ],
@@ -380,7 +380,18 @@ def test_the_mean_of_a_group_is_not_memorized_either():
         DecisionTreeRegressor(), ONE_HOT, y, groups=SUBJECTS, cv=KFold(4), randomizations=["permuted-labels"], n_permutations=3
     )
     line = next(line for line in test.answer if line.name == "Memorizes")
-    assert (line.verdict, line.text.partition("; ")[2][:18]) == ("hardly", "the mean of each g")
+    assert (line.verdict, line.text.partition("; ")[2][:18]) == ("not judged", "the mean of each g")
+
+
+@pytest.mark.parametrize(
+    ("model", "verdict"), [(DecisionTreeClassifier(), "all"), (DummyClassifier(), "hardly"), (KNeighborsClassifier(3), "not judged")]
+)
+def test_groups_that_the_features_do_not_tell_take_nothing_from_what_is_memorized(model, verdict):
+    """A neighbour of three fits 72 % of the labels: the majority of pairs would, too, but nothing says that it knows the pairs."""
+    rng = np.random.default_rng(0)
+    X, y, pairs = rng.normal(size=(72, 4)), rng.permutation(np.arange(72) % 2), np.arange(72) // 2
+    test = randomization_test(model, X, y, groups=pairs, cv=KFold(4), randomizations=["permuted-labels"], n_permutations=2)
+    assert [line.verdict for line in test.answer if line.name == "Memorizes"] == [verdict]
 
 
 def test_random_labels_are_independent_of_groups_too():

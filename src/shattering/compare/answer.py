@@ -11,12 +11,11 @@ from statistics import fmean
 from shattering.brief import Brief
 from shattering.compare.comparison import Comparison
 from shattering.compare.head import null_spread, show
-from shattering.compare.memorization import Memorization
+from shattering.compare.memorization import Memorization, judge
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import LABEL_TEST
 from shattering.compare.sentences import LEVEL
 from shattering.compare.zero_refit import ZeroRefitTest
-from shattering.report.answer import memorized
 from shattering.stats import percent
 
 WIDTH = 80  # characters of a printed line
@@ -68,7 +67,7 @@ def not_shown(test: Comparison) -> list[str]:
     """
     parts = ["what it learns (a leak or a shortcut in the data counts, too)"]
     accuracy = _on_random_labels(test)
-    if accuracy is not None and memorized(accuracy, test.without_memory[0]) in ("all", "nearly all"):
+    if accuracy is not None and judge(test, accuracy)[0] in ("all", "nearly all"):
         parts.append("that it has memorized the original labels (it only could)")
     return [*parts, "how it does on data from elsewhere"]
 
@@ -150,10 +149,9 @@ def _memorizes(test: Comparison) -> Iterator[AnswerLine]:
     accuracy = _on_random_labels(test)
     if accuracy is None:
         return
-    constant, of = test.without_memory
+    extent, constant, of = judge(test, accuracy)
     fitted = f"{accuracy:.3g} training R²" if test.is_regression else f"{percent(accuracy)} training accuracy"
     labels = ("permuted" if test.of(LABEL_TEST) else "random") + (" targets" if test.is_regression else " labels")
-    extent = memorized(accuracy, constant)
     is_all = extent in ("all", "nearly all")
     least = f"{constant:.3g}" if test.is_regression else percent(constant)
     baseline = "" if is_all or not constant else f"; {of} {least}"

@@ -225,16 +225,18 @@ class Comparison(Brief):
         return all(repeat.randomization.exchange in ("free", "whole") for repeat in self.random_label_repeats)
 
     @property
-    def without_memory(self) -> tuple[float, str]:
-        """The best training accuracy, or R², on permuted labels of an answer that memorizes none of them, and that answer in words."""
+    def without_memory(self) -> list[tuple[float, str]]:
+        """Training accuracies, or R², on permuted labels of answers that memorize none of them, and these in words; a constant first."""
         first = self.random_label_repeats[0]
         constant = 0.0 if self.is_regression else first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
+        answers = [(constant, "a constant answer")]
         if self.are_labels_independent:
-            return constant, "a constant answer"
+            return answers
         if self.group_share is not None:
-            other = self.group_share, "the mean of each group" if self.is_regression else "the most frequent label of each group"
-        else:
-            changed = fmean(repeat.mean("changed_fraction") or 0.0 for repeat in self.random_label_repeats)
-            related = fmean((repeat.mean("target_correlation") or 0.0) ** 2 for repeat in self.random_label_repeats)
-            other = (related, "the original targets") if self.is_regression else (1 - changed, "the original labels")
-        return max((constant, "a constant answer"), other)
+            return [
+                *answers,
+                (self.group_share, "the mean of each group" if self.is_regression else "the most frequent label of each group"),
+            ]
+        changed = fmean(repeat.mean("changed_fraction") or 0.0 for repeat in self.random_label_repeats)
+        related = fmean((repeat.mean("target_correlation") or 0.0) ** 2 for repeat in self.random_label_repeats)
+        return [*answers, (related, "the original targets") if self.is_regression else (1 - changed, "the original labels")]

@@ -5,10 +5,10 @@ from statistics import fmean
 
 from shattering.compare.comparison import Comparison
 from shattering.compare.head import count, show
-from shattering.compare.memorization import Memorization
+from shattering.compare.memorization import Memorization, judge
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS, null_of
-from shattering.report.answer import FITS, memorized
+from shattering.report.answer import FITS
 from shattering.runs.stored import UNREADABLE
 from shattering.stats import percent
 
@@ -113,11 +113,10 @@ def _capacity(test: Comparison) -> Iterator[str]:
     accuracy = test.random_label_accuracy
     if accuracy is None:
         return
-    constant, of = test.without_memory
+    extent, constant, of = judge(test, accuracy)
     n = f"{test.n_train:,} training examples"
     labels = "labels that are independent of the features" if test.are_labels_independent else "permuted labels"
     fits = f"{percent(accuracy)} training accuracy on {labels}"
-    extent = memorized(accuracy, constant)
     if extent in ("all", "nearly all"):
         yield (
             f"It can memorize {extent} {n}: {fits}. So its training accuracy says nothing about what it "
