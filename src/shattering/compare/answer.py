@@ -27,8 +27,8 @@ class AnswerLine(Brief):
 
     Args:
         name: what is asked: "Learns", "Memorizes" or "Label noise".
-        verdict: "yes", "barely" (no better than a constant answer), "no evidence" or "not judged"; "all", "nearly all", "part" or
-            "hardly"; "" for label noise, which has none.
+        verdict: "yes", "barely" (no better than a constant answer), "no evidence" or "not judged"; "all", "nearly all", "part",
+            "hardly" or "not judged"; "" for label noise, which has none.
         text: the numbers.
 
     Example:
