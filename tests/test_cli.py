@@ -111,6 +111,8 @@ def test_lists(cli):
         (["run", "--data", "cifar11"], 1, "unknown dataset 'cifar11'; did you mean 'cifar10'?"),
         (["run", "--model", "svm"], 1, "unknown model 'svm'; known:"),
         (["run", "--set", "network=vgg"], 1, "unknown network 'vgg'; known:"),
+        (["run", "--model", "net.py:net"], 1, "model is 'net.py:net', expected a name of `shattering list models`; `shattering test` and"),
+        (["run", "--set", "network=net.py:net"], 1, "network is 'net.py:net', expected a name of `shattering list networks`; `shattering"),
         (["run", "--set", "epoch=3"], 1, "unknown parameter of model 'network': 'epoch'"),
         (["run", "--set", "epochs"], 1, "--set is 'epochs', expected name=value"),
         (["run", "--set", "device=abacus"], 1, "device is 'abacus', expected a device of torch"),

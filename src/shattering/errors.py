@@ -46,6 +46,12 @@ def unknown(kind: str, name: object, known: Iterable[object], also: str = "") ->
     return UnknownName(f"unknown {kind} {shown(name)}; {meant(str(name), sorted(map(str, known)), also)}")
 
 
+def no_target(kind: str, target: str) -> UnknownName:
+    """Make an `UnknownName` for a target such as file.py:name where the name of a model or network is expected."""
+    where = f"expected a name of `shattering list {kind}s`; `shattering test` and `shattering capacity bits` take your own code"
+    return UnknownName(f"{kind} is {shown(target)}, {where}")
+
+
 def not_installed(what: str, package: str, extra: str) -> InputError:
     """Make an `InputError` for something that needs a package of an extra, with the command that installs it.
 

@@ -1,6 +1,7 @@
 """`assert_can_fit`: sound models pass, and what is wrong with the others is said."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
@@ -107,6 +108,12 @@ def test_labels_are_balanced_and_follow_the_seed():
         ((Net, 20, 3), {}, "shape is 20, expected "),
         ((Net, (20,), 3), {"accuracy": 2}, "accuracy is 2, expected a number in 0…1"),
         ((Net, (20,), 3, 8), {"inputs": np.zeros((8, 19))}, "inputs have shape (8, 19), expected (n, *shape) = (8, 20)"),
+        (
+            (Net, (2,), 3, 8),
+            {"inputs": pd.DataFrame(np.zeros((8, 2)))},
+            "inputs are a DataFrame, expected an array of numbers (of a DataFrame",
+        ),
+        ((Net, (1,), 3, 3), {"inputs": ["a", "b", "c"]}, "inputs are a list, expected an array of numbers"),
         (("mlp", (20,), 3), {}, "unknown model 'mlp'"),
         ((Net, (20,), 3), {"hyperparameters": {"epoch": 3}}, "'epoch'"),
     ],

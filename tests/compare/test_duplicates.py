@@ -70,6 +70,8 @@ STORED_ZERO.data[WHOLE.ravel() == 0] = 0.0
         (np.where(WHOLE, WHOLE, 0.0), np.where(WHOLE, WHOLE, -0.0)),
         (pd.DataFrame(WHOLE, columns=list("abc")), pd.DataFrame(WHOLE.astype(float), columns=list("abc"))),
         (pd.DataFrame(WHOLE).assign(s="x"), pd.DataFrame(WHOLE).astype({0: float, 1: "Int64"}).assign(s="x")),
+        (pd.Series(list("abcdefgh")), pd.Series(list("abcdefgh"), dtype="string")),
+        (pd.Series(list("abcdefgh"), dtype=object), pd.Series(list("abcdefgh"), dtype="category")),
         (NO_ZERO, STORED_ZERO),
         (csr_matrix(WHOLE), NO_ZERO),
         ((20 * WHOLE).astype(np.uint8).reshape(8, 1, 3, 1), (20 * WHOLE / 255).astype(np.float32).reshape(8, 1, 3, 1)),

@@ -19,6 +19,7 @@ from sklearn.model_selection import (
 )
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 from shattering import InputError, Randomization, Store, randomization_test, seeds
 from shattering.compare import execution
@@ -338,3 +339,73 @@ def test_a_function_exchanges_training_and_test_labels_by_themselves():
     targets = X[:, 0] + X[:, 1]
     regression = randomization_test(Ridge(), (X[:40], targets[:40], X[40:], targets[40:]), exchange=between_neighbours, **QUICK)
     assert regression.zero_refit.p_value < 0.05
+
+
+SUBJECTS = np.repeat(np.arange(20), 6)
+OF_SUBJECT = (np.random.default_rng(0).normal(size=20) > 0)[SUBJECTS]
+MOSTLY = OF_SUBJECT ^ (np.arange(120) % 6 == 0)  # five of six rows have the label of their subject
+ONE_HOT = np.eye(20)[SUBJECTS]
+
+
+def rolled_by_one(labels, rng):
+    return np.roll(labels, rng.integers(1, 3))
+
+
+@pytest.mark.parametrize(
+    ("y", "how", "verdict", "baseline"),
+    [
+        (MOSTLY, {"groups": SUBJECTS}, "not judged", "(the most frequent label of each group: 83.3%)"),
+        (MOSTLY, {"groups": SUBJECTS, "exchange": "shift"}, "not judged", "(the most frequent label of each group: 83.3%)"),
+        (MOSTLY, {"exchange": rolled_by_one}, "not judged", "(the original labels: "),
+        (OF_SUBJECT, {"groups": SUBJECTS, "exchange": "within"}, "not judged", "(the most frequent label of each group: 100.0%)"),
+        (MOSTLY, {"groups": SUBJECTS, "exchange": "free"}, "part", "that are independent of the features (a constant answer: "),
+    ],
+)
+def test_what_is_known_of_a_group_is_not_memorized(y, how, verdict, baseline):
+    """Labels that are permuted inside of groups depend on the features by the groups, and a model that knows these alone fits many."""
+    test = randomization_test(
+        DecisionTreeClassifier(), ONE_HOT, y, cv=KFold(4), randomizations=["permuted-labels"], n_permutations=2, **how
+    )
+    line = next(line for line in test.answer if line.name == "Memorizes")
+    sentence = next(sentence for sentence in test.summary if "memorize" in sentence)
+    assert line.verdict == verdict
+    assert baseline in sentence
+    assert ("independent of the features" in sentence) == (how.get("exchange") == "free")
+    assert "it only could" not in " ".join(test.not_shown)
+
+
+def test_the_mean_of_a_group_is_not_memorized_either():
+    y = SUBJECTS + np.random.default_rng(0).normal(size=120)
+    test = randomization_test(
+        DecisionTreeRegressor(), ONE_HOT, y, groups=SUBJECTS, cv=KFold(4), randomizations=["permuted-labels"], n_permutations=3
+    )
+    line = next(line for line in test.answer if line.name == "Memorizes")
+    assert (line.verdict, line.text.partition("; ")[2][:18]) == ("not judged", "the mean of each g")
+
+
+@pytest.mark.parametrize(
+    ("model", "verdict"), [(DecisionTreeClassifier(), "all"), (DummyClassifier(), "hardly"), (KNeighborsClassifier(3), "not judged")]
+)
+def test_groups_that_the_features_do_not_tell_take_nothing_from_what_is_memorized(model, verdict):
+    """A neighbour of three fits 72 % of the labels: the majority of pairs would, too, but nothing says that it knows the pairs."""
+    rng = np.random.default_rng(0)
+    X, y, pairs = rng.normal(size=(72, 4)), rng.permutation(np.arange(72) % 2), np.arange(72) // 2
+    test = randomization_test(model, X, y, groups=pairs, cv=KFold(4), randomizations=["permuted-labels"], n_permutations=2)
+    assert [line.verdict for line in test.answer if line.name == "Memorizes"] == [verdict]
+
+
+def test_random_labels_are_independent_of_groups_too():
+    test = randomization_test(
+        DecisionTreeClassifier(), ONE_HOT, MOSTLY, groups=SUBJECTS, cv=KFold(4), randomizations=["random-labels"], n_permutations=1
+    )
+    assert "independent of the features (a constant answer: " in " ".join(test.summary)
+
+
+def test_a_batch_that_cannot_be_read_is_said_with_the_remedy(tmp_path):
+    test = lambda: randomization_test(KNeighborsClassifier(), ONE_HOT, MOSTLY, cv=3, **QUICK, store=tmp_path)  # noqa: E731
+    test()
+    (table,) = tmp_path.glob("*permutations*/table.parquet")
+    table.write_bytes(table.read_bytes()[:100])
+    said = " ".join(test().summary)
+    assert f"5 of 9 repeats CANNOT BE READ; the first: {table} is not readable, remove its folder to run it again" in said
+    assert "were not run" not in said

@@ -235,7 +235,10 @@ def test_labels_that_are_other_numbers(numbers):
             (X, np.array([0, 1, 3] * 2), X, np.array([0, 1, 3, 0, 1, 2])),
             r"y_test has class 2 \(first: row 5\), expected one of 0, 1, 3",
         ),
-        ((X, np.array([0, 1, 3, 4, 7, 3]), X, Y), r"y_train has 5 different numbers for 6 examples, expected classes"),
+        (
+            (X, np.array([0, 1, 3, 4, 7, 3]), X, Y),
+            r"y_train has 5 different numbers for 6 examples, expected classes; numbers to predict go with a regressor",
+        ),
         ((X, np.array([0, 1, np.nan, 0, 1, 1]), X, Y), r"y_train has 1 rows without a label \(first: row 2\), expected none"),
         ((X, np.array(["a", "b", None] * 2, dtype=object), X, Y), r"y_train has 2 rows without a label"),
         ((X, np.zeros(6, dtype=int), X, Y), r"y_train has 1 class, expected at least two"),

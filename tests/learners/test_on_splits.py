@@ -322,3 +322,28 @@ def test_columns_that_scikit_learn_does_not_take_say_what_to_do():
         frame = pd.DataFrame(np.eye(4)[:, :2], columns=names)
         with pytest.raises(InputError, match=message):
             fit_split(LogisticRegression(), dataset_from_arrays(frame, [0, 1, 0, 1], frame, [0, 1, 0, 1]).train)
+
+
+def test_a_training_function_is_told_where_a_data_frame_is():
+    def train(split, seed):
+        split.inputs.float()
+
+    X = pd.DataFrame({"a": [0.0, 1.0, 2.0, 3.0] * 5})
+    with pytest.raises(AttributeError, match="inputs that are a DataFrame have no attribute 'float': the X of a split has them"):
+        randomization_test(train, X, ["x", "y"] * 10)
+
+
+def test_a_note_names_no_folder_that_is_gone(tmp_path):
+    def train(split, seed):
+        raise ValueError("it broke")
+
+    for store, note in ((None, "raised by train"), (tmp_path, f"raised by train; its run is in {tmp_path}")):
+        with pytest.raises(ValueError, match="it broke") as broken:
+            randomization_test(train, np.eye(20), [0, 1] * 10, store=store)
+        assert broken.value.__notes__[0].startswith(note)
+        assert (store is None) == (broken.value.__notes__[0] == note)
+
+
+def test_scorers_of_one_label_name_the_remedy():
+    with pytest.raises(InputError, match=r"pos_label=1 is not a valid label.*; take one that averages, such as 'f1_macro'"):
+        randomization_test(KNeighborsClassifier(), np.eye(20), ["x", "y"] * 10, scoring="f1")

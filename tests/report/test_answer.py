@@ -70,6 +70,7 @@ def test_the_words_of_memorization_have_their_thresholds():
     assert [memorized(a, 0.1) for a in (1.0, 0.9999, 0.99, 0.9899, 0.2, 0.18)] == [
         *("all", "nearly all", "nearly all", "part", "part", "hardly")
     ]
+    assert [memorized(a, c) for a, c in ((1.0, 0.995), (0.999, 0.995), (0.9, 1.0), (1.0, 1.0))] == ["all", *["not judged"] * 3]
 
 
 def test_a_line_without_a_verdict_says_its_first_number():

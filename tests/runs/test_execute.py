@@ -171,6 +171,23 @@ def test_labels_are_unchanged_on_resume(tmp_path):
     assert not (resumed.folder / "failed.json").exists()
 
 
+def test_the_time_of_a_resumed_fit_has_its_earlier_epochs(tmp_path):
+    def stop(row):
+        if row["epoch"] == 2:
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(SPEC, Store(tmp_path), on_epoch=stop)
+    (path,) = tmp_path.glob("*/checkpoint.pt")
+    content = torch.load(path, weights_only=True)
+    for row in content["training"]["history"]:
+        row["seconds"] = 100.0
+    torch.save(content, path)
+    provenance = run(SPEC, Store(tmp_path)).provenance
+    assert provenance["fit_seconds"] == sum(provenance["epoch_seconds"]) > 200
+    assert provenance["seconds"] < 100, "that of the last attempt"
+
+
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="there is no kill -9 on this system")
 def test_kill_9_in_the_middle_then_the_same_command(tmp_path):
     options = ["--n-train", "300", "--labels", "1.0", "--set", "epochs=40", "--set", "batch_size=10", "--set", "checkpoint_every=0"]

@@ -74,6 +74,7 @@ class Test(Drawn, Swept):
         from shattering.compare.front import randomization_test
         from shattering.identity.digest import IdentityWarning
         from shattering.runs.grid import read_settings
+        from shattering.runs.stored import UNREADABLE
 
         check_out(self.out)
         self.check_figures()
@@ -113,4 +114,4 @@ class Test(Drawn, Swept):
             print(test)
             print_written(self.out)
             self.print_figures(written)
-        return 1 if any(one.status == "failed" for one in (*test.repeats, *test.batched)) else 0
+        return 1 if any(one.status in ("failed", *UNREADABLE) for one in (*test.repeats, *test.batched)) else 0

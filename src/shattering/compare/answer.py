@@ -11,12 +11,11 @@ from statistics import fmean
 from shattering.brief import Brief
 from shattering.compare.comparison import Comparison
 from shattering.compare.head import null_spread, show
-from shattering.compare.memorization import Memorization
+from shattering.compare.memorization import Memorization, judge
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import LABEL_TEST
 from shattering.compare.sentences import LEVEL
 from shattering.compare.zero_refit import ZeroRefitTest
-from shattering.report.answer import FITS, memorized
 from shattering.stats import percent
 
 WIDTH = 80  # characters of a printed line
@@ -28,8 +27,8 @@ class AnswerLine(Brief):
 
     Args:
         name: what is asked: "Learns", "Memorizes" or "Label noise".
-        verdict: "yes", "barely" (no better than a constant answer), "no evidence" or "not judged"; "all", "nearly all", "part" or
-            "hardly"; "" for label noise, which has none.
+        verdict: "yes", "barely" (no better than a constant answer), "no evidence" or "not judged"; "all", "nearly all", "part",
+            "hardly" or "not judged"; "" for label noise, which has none.
         text: the numbers.
 
     Example:
@@ -68,7 +67,7 @@ def not_shown(test: Comparison) -> list[str]:
     """
     parts = ["what it learns (a leak or a shortcut in the data counts, too)"]
     accuracy = _on_random_labels(test)
-    if accuracy is not None and accuracy >= FITS:
+    if accuracy is not None and judge(test, accuracy)[0] in ("all", "nearly all"):
         parts.append("that it has memorized the original labels (it only could)")
     return [*parts, "how it does on data from elsewhere"]
 
@@ -138,7 +137,7 @@ def _score_name(test: Comparison) -> str:
 
 
 def _on_random_labels(test: Comparison) -> float | None:
-    """Return the mean training accuracy, or R², on labels that are independent of the features."""
+    """Return the mean training accuracy, or R², on permuted or random labels."""
     if not test.is_regression:
         return test.random_label_accuracy
     scores = [repeat.train_score for repeat in test.random_label_repeats] if test.scoring == "r2" else []
@@ -150,13 +149,12 @@ def _memorizes(test: Comparison) -> Iterator[AnswerLine]:
     accuracy = _on_random_labels(test)
     if accuracy is None:
         return
-    first = test.random_label_repeats[0]
-    constant = 0.0 if test.is_regression else first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
+    extent, constant, of = judge(test, accuracy)
     fitted = f"{accuracy:.3g} training R²" if test.is_regression else f"{percent(accuracy)} training accuracy"
     labels = ("permuted" if test.of(LABEL_TEST) else "random") + (" targets" if test.is_regression else " labels")
-    extent = memorized(accuracy, constant)
     is_all = extent in ("all", "nearly all")
-    baseline = "" if test.is_regression or is_all else f"; a constant answer {percent(constant)}"
+    least = f"{constant:.3g}" if test.is_regression else percent(constant)
+    baseline = "" if is_all or not constant else f"; {of} {least}"
     yield AnswerLine("Memorizes", extent, f"{fitted} on {labels}{baseline}")
 
 

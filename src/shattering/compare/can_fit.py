@@ -11,7 +11,7 @@ from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.split import Split
 from shattering.diagnose.diagnose import diagnose
-from shattering.errors import InputError, counted, printable
+from shattering.errors import InputError, a_type, counted, printable
 from shattering.identity.names import name_of
 from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
@@ -103,7 +103,10 @@ def _noise(shape: tuple[int, ...], n_classes: int, n: int, inputs: Any, seed: in
     labels = np.concatenate([random.permutation(n_classes) for _ in range(0, n, n_classes)])[:n]
     if inputs is None:
         inputs = seeds.generator(seed, "can-fit/inputs").standard_normal((n, *shape)).astype(np.float32)
-    inputs = torch.as_tensor(inputs)
+    try:
+        inputs = torch.as_tensor(inputs)
+    except Exception:  # whatever torch raises, such as KeyError for a DataFrame
+        raise InputError(f"inputs are {a_type(inputs)}, expected an array of numbers (of a DataFrame its to_numpy())") from None
     if tuple(inputs.shape) != (n, *shape):
         raise InputError(f"inputs have shape {tuple(inputs.shape)}, expected (n, *shape) = {(n, *shape)}")
     return Split(inputs, torch.from_numpy(labels), tuple(map(str, range(n_classes))), kind=kind)  # type: ignore[arg-type]  # None: by the shape

@@ -44,6 +44,8 @@ class Comparison(Brief):
         stop_after: number of permutations as good as the original data at which a permutation test stops; None: all are done.
         has_groups: True if examples belong to groups, and are not said to be independent by exchange="free".
         best_constant: the best score of a constant answer on the test labels; None if it is not defined.
+        group_share: training accuracy, or R², on labels permuted inside of groups, of an answer that knows an example's group alone; None
+            where labels are not permuted so.
         n_tested: different examples that the original fit is tested on, of which folds may test some several times; None: as many as
             its runs have.
 
@@ -67,6 +69,7 @@ class Comparison(Brief):
     stop_after: int | None = None
     best_constant: float | None = None
     has_groups: bool = False
+    group_share: float | None = None
     n_tested: int | None = None
 
     @property
@@ -211,7 +214,29 @@ class Comparison(Brief):
 
     @property
     def random_label_accuracy(self) -> float | None:
-        """The mean training accuracy on labels that are independent of the features; None if there are no such repeats."""
+        """The mean training accuracy on permuted or random labels; None if there are no such repeats."""
         accuracies = [repeat.mean("train_accuracy") for repeat in self.random_label_repeats]
         known = [accuracy for accuracy in accuracies if accuracy is not None]
         return fmean(known) if known else None
+
+    @property
+    def are_labels_independent(self) -> bool:
+        """True if the permuted or random labels do not depend on the features; permuted inside of groups, they do by the group."""
+        return all(repeat.randomization.exchange in ("free", "whole") for repeat in self.random_label_repeats)
+
+    @property
+    def without_memory(self) -> list[tuple[float, str]]:
+        """Training accuracies, or R², on permuted labels of answers that memorize none of them, and these in words; a constant first."""
+        first = self.random_label_repeats[0]
+        constant = 0.0 if self.is_regression else first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
+        answers = [(constant, "a constant answer")]
+        if self.are_labels_independent:
+            return answers
+        if self.group_share is not None:
+            return [
+                *answers,
+                (self.group_share, "the mean of each group" if self.is_regression else "the most frequent label of each group"),
+            ]
+        changed = fmean(repeat.mean("changed_fraction") or 0.0 for repeat in self.random_label_repeats)
+        related = fmean((repeat.mean("target_correlation") or 0.0) ** 2 for repeat in self.random_label_repeats)
+        return [*answers, (related, "the original targets") if self.is_regression else (1 - changed, "the original labels")]

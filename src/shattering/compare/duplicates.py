@@ -92,7 +92,7 @@ def find_shared_groups(dataset: Dataset, exchange: str, cuts: Cuts | None = None
 def _types(split: Split) -> Any:
     """Return the type of the inputs of a split, by column where they have several."""
     content: Any = split.inputs.content if isinstance(split.inputs, Rows) else split.inputs
-    return list(content.dtypes) if hasattr(content, "dtypes") else getattr(content, "dtype", None)
+    return list(content.dtypes) if hasattr(content, "columns") else getattr(content, "dtype", None)
 
 
 def _count_inputs(split: Split, as_numbers: bool) -> Counter[bytes]:

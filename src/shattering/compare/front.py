@@ -21,7 +21,7 @@ from shattering.compare.permutation import read_permutations, read_repeat
 from shattering.compare.plan import Plan, check_stop_after, count_repeats, exchanged_all, find_randomizations
 from shattering.compare.repeat import Repeat
 from shattering.compare.result import RandomizationTest
-from shattering.compare.stored_scores import admissible_orders, best_constant, zero_refit_of
+from shattering.compare.stored_scores import admissible_orders, best_constant, group_share, zero_refit_of
 from shattering.data.arrays import Targets
 from shattering.data.catalog import DATASETS
 from shattering.data.dataset import Dataset
@@ -273,6 +273,7 @@ def _result(
         batched=tuple(p for n in batches for p in read_permutations(plan, store, n)),
         zero_refit=None if shared_groups and how in ("whole", "shift") else zero_refit,
         has_groups=used.train.groups is not None and how != "free",
+        group_share=group_share(used, how, cut),
         admissible=admissible_orders(used, how, base.folds is not None),
         stop_after=execution.stop_after,
         best_constant=best_constant(repeats[0], used, by_name, cut),

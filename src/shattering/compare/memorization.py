@@ -10,6 +10,7 @@ from shattering.brief import Brief
 from shattering.compare.comparison import Comparison, Repeat
 from shattering.measures import memorization as measures
 from shattering.randomization import Randomization
+from shattering.report.answer import Extent, memorized
 from shattering.runs.stored import Run
 
 
@@ -40,6 +41,21 @@ class Memorization(Brief):
     start: measures.Moment | None
     peak: measures.Moment | None
     precision: float | None
+
+
+def judge(test: Comparison, accuracy: float) -> tuple[Extent, float, str]:
+    """Return how much of permuted or random labels is memorized, and the best answer that memorizes nothing: its score, and it in words.
+
+    Where labels depend on the features by groups, what is more than a constant answer gives and no more than the groups do may be memory,
+    or the groups: that is not judged.
+
+    accuracy: on these labels; or R².
+    """
+    constant, best = test.without_memory[0], max(test.without_memory)
+    extent = memorized(accuracy, best[0])
+    if extent == "hardly" and memorized(accuracy, constant[0]) != "hardly":
+        extent = "not judged"
+    return extent, *best
 
 
 def memorization(test: Comparison) -> list[Memorization]:

@@ -5,11 +5,12 @@ from statistics import fmean
 
 from shattering.compare.comparison import Comparison
 from shattering.compare.head import count, show
-from shattering.compare.memorization import Memorization
+from shattering.compare.memorization import Memorization, judge
 from shattering.compare.permutation import PermutationTest
 from shattering.compare.plan import FEATURE_TEST, LABEL_TEST, RANDOMIZATIONS, null_of
 from shattering.errors import counted
-from shattering.report.answer import FITS, memorized
+from shattering.report.answer import FITS
+from shattering.runs.stored import UNREADABLE
 from shattering.stats import percent
 
 LEVEL = 0.05  # of a p-value
@@ -113,19 +114,20 @@ def _capacity(test: Comparison) -> Iterator[str]:
     accuracy = test.random_label_accuracy
     if accuracy is None:
         return
-    first = test.random_label_repeats[0]
-    constant = first.mean("majority_share") or 1 / first.runs[0].result["n_classes"]
+    extent, constant, of = judge(test, accuracy)
     n = f"{test.n_train:,} training examples"
-    fits = f"{percent(accuracy)} training accuracy on labels that are independent of the features"
-    extent = memorized(accuracy, constant)
+    labels = "labels that are independent of the features" if test.are_labels_independent else "permuted labels"
+    fits = f"{percent(accuracy)} training accuracy on {labels}"
     if extent in ("all", "nearly all"):
         yield (
             f"It can memorize {extent} {n}: {fits}. So its training accuracy says nothing about what it "
             "has learned, and its capacity does not explain why it generalizes."
         )
     else:
-        what = f"It memorizes part of the {n}" if extent == "part" else "It hardly memorizes"
-        yield f"{what}: {fits} (a constant answer: {percent(constant)})."
+        what = {"part": f"It memorizes part of the {n}", "hardly": "It hardly memorizes"}.get(
+            extent, "It is not judged how much it memorizes"
+        )
+        yield f"{what}: {fits} ({of}: {percent(constant)})."
 
 
 def _time(test: Comparison, rows: Sequence[dict]) -> Iterator[str]:
@@ -233,8 +235,10 @@ def _incomplete(test: Comparison) -> Iterator[str]:
     if failed:
         error = next(one.error for one in failed if one.error)
         yield f"{len(failed)} of {len(planned)} repeats FAILED; the first: {error}"
+    if unread := [one for one in planned if one.status in UNREADABLE]:
+        yield f"{len(unread)} of {len(planned)} repeats CANNOT BE READ; the first: {unread[0].error}"
     decided = {r for r, tested in test.tests.items() if tested.sequential and tested.sequential.stopped}
-    rest = sum(one.status not in ("done", "failed") and one.randomization not in decided for one in planned)
+    rest = sum(one.status not in ("done", "failed", *UNREADABLE) and one.randomization not in decided for one in planned)
     if rest:
         yield f"{rest} of {len(planned)} repeats were not run; the table says how many each number is from."
     yield from test.left_out

@@ -147,6 +147,25 @@ def admissible_orders(data: Dataset, exchange: str, folds: bool) -> float | None
     return number
 
 
+def group_share(data: Dataset, exchange: str, cuts: Cuts | None = None) -> float | None:
+    """Return the training accuracy, or R², on labels permuted inside of groups, of an answer that knows an example's group alone.
+
+    It is the same for every such permutation; with folds, about so. None where labels are not permuted inside of groups.
+    """
+    if exchange not in ("within", "shift") or data.train.group_codes is None:
+        return None
+    labels, groups = data.train.true_labels.numpy(), data.train.group_codes
+    parts = [slice(None)] if cuts is None else [rows for rows, _ in cuts]
+    return fmean(_share_by_group(labels[rows], groups[rows], data.train.is_regression) for rows in parts)
+
+
+def _share_by_group(labels: np.ndarray, groups: np.ndarray, is_regression: bool) -> float:
+    if not is_regression:
+        return float(pd.crosstab(groups, labels).to_numpy().max(axis=1).sum()) / len(labels)
+    left = np.square(labels - pd.Series(labels).groupby(groups).transform("mean").to_numpy()).sum()
+    return 1 - float(left) / spread if (spread := float(np.square(labels - labels.mean()).sum())) else 0.0
+
+
 def best_constant(original: Repeat, data: Dataset, objects: Objects | None, cuts: Cuts | None = None) -> float | None:
     """Return the best score of an answer that does not depend on the inputs: a constant, or the shares of the classes as probabilities.
 

@@ -42,7 +42,10 @@ def check_are_classes(values: np.ndarray, n: int, where: str) -> None:
     if len(values) < 2:
         raise InputError(f"{where} has {len(values)} class, expected at least two")
     if values.dtype.kind in "iuf" and 2 * len(values) > n and not np.array_equal(values, np.arange(len(values))):
-        raise InputError(f"{where} has {len(values)} different numbers for {n} examples, expected classes")
+        raise InputError(
+            f"{where} has {len(values)} different numbers for {n} examples, expected classes; numbers to predict go with "
+            "a regressor, and targets='numbers'"
+        )
 
 
 def names_of(values: np.ndarray) -> list[str]:

@@ -45,6 +45,13 @@ class Rows:
         self.content: Any = values
         self.dtype = None
 
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "content" not in vars(self):
+            raise AttributeError(name)
+        raise AttributeError(
+            f"inputs that are {a_type(self.content)} have no attribute {name!r}: the X of a split has them as they were given"
+        )
+
     def __len__(self) -> int:
         return len(self.content) if isinstance(self.content, (list, pd.DataFrame, pd.Series)) else self.content.shape[0]
 

@@ -7,7 +7,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
 
-from shattering.errors import InputError, UnknownName, shown, unknown
+from shattering.errors import InputError, UnknownName, no_target, shown, unknown
 from shattering.learners.kernel import KernelInterpolatorClassifier
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.own import OwnModel
@@ -65,5 +65,7 @@ def find_model(name: str) -> BaseEstimator:
         if isinstance(name, str) and is_network(name):
             how = f"--set network={name}, in Python params={{'network': {name!r}}}"
             raise UnknownName(f"{name!r} is a network, expected the model 'network' with it as parameter: {how}")
+        if isinstance(name, str) and ":" in name:
+            raise no_target("model", name)
         raise unknown("model", name, MODELS)
     return clone(MODELS[name])  # type: ignore[return-value]  # the stub also covers what clone makes of containers

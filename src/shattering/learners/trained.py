@@ -25,7 +25,7 @@ from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
 from shattering.data.rows import Rows, as_tokens
 from shattering.data.split import Split
-from shattering.errors import InputError, a_type, reason
+from shattering.errors import InputError, a_type, reason, shown
 from shattering.identity.digest import identify
 from shattering.learners.devices import Device, resolve_device
 from shattering.learners.factories import ModuleFactory, check_trainable, own_training
@@ -181,6 +181,9 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         check("progress", progress, bool | None)
         for name, split in {"test": test, "validation": validation}.items():
             check(name, split, Annotated[Split | None, "a Split, such as data.test, or none"])
+        if checkpoint and not self.is_reproducible:
+            order = "expected a whole number, by which a resumed training goes on in the order in which it began"
+            raise InputError(f"random_state is {shown(self.random_state)} beside a checkpoint, {order}")
         inputs, labels = self._training_data(X, y)
         seed = _as_seed(self.random_state)
         watched = [split.inputs for split in (test, validation) if split]
@@ -196,7 +199,9 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         compiled: nn.Module = self._compiled(module) if self.compile else module
         key = json.dumps([repr(self._identity()), _digest(inputs, labels)]) if checkpoint else ""
         tracker = self._tracker(X, labels)
-        with self._strategy() as strategy, shown_epochs(self.epochs, progress, on_epoch) as each_epoch, self._second_outputs():
+        rows = shown_epochs(self.epochs, progress, on_epoch)
+        drawn = seeds.put_back() if checkpoint else nullcontext()  # a resumed training sets the global generators
+        with self._strategy() as strategy, rows as each_epoch, drawn, self._second_outputs() as found:
             state = loop.fit(
                 compiled,
                 self._preprocessing.augmented(clean, inputs, self.augment, hyperparameters.order_seed),
@@ -209,6 +214,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
                 key=key,
                 world_matters=self._world_matters(),
                 on_epoch=each_epoch,
+                notes=found,
             )
         self._keep(state, clean, tracker)
         return self
@@ -222,17 +228,17 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         return note
 
     @contextmanager
-    def _second_outputs(self) -> Iterator[None]:
+    def _second_outputs(self) -> Iterator[list[str]]:
         """Note that the network gives more than a tensor in training mode alone, where that is not used as the auxiliary logits.
 
         Networks that are compiled or TorchScript, and the workers of asynchronous training, are not watched.
         """
         unseen = self.compile or self.asynchronous or isinstance(self.module_, torch.jit.ScriptModule)
         if unseen or self.auxiliary or any("more than a tensor" in note for note in self.notes_):
-            yield
+            yield []
             return
         with watched_in_training(self.module_) as found:
-            yield
+            yield found
         if what := "".join(found):
             self.notes_ += (f"The forward of {self._name} returned more than a tensor in training mode: {what} was used.",)
 

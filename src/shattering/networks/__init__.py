@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering.errors import InputError, reason, shown, unknown
+from shattering.errors import InputError, no_target, reason, shown, unknown
 from shattering.networks.alexnet import alexnet, small_cnn
 from shattering.networks.forward import give_sizes
 from shattering.networks.inception import inception, inception_without_batch_norm
@@ -56,6 +56,8 @@ def find_network(name: str) -> Factory:
         return partial(mlp, hidden=(units,) * layers)
     if width := _CNN.fullmatch(name):
         return partial(small_cnn, width=int(width[1]))
+    if ":" in name:
+        raise no_target("network", name)
     raise unknown("network", name, [*NETWORKS, "mlp-LxU (L hidden layers of U units)", "small-cnn-W (W channels in the first layers)"])
 
 

@@ -14,7 +14,7 @@ PARTLY = 0.1  # random labels are partly memorized from this share of the way fr
 _MADE = {"redraw": "random", "flip": "wrong", "permute": "permuted"}  # label modes, in a word
 _LISTED = 3  # models of which a card gives each number; of more it gives the least and the largest
 
-Extent = Literal["all", "nearly all", "part", "hardly"]
+Extent = Literal["all", "nearly all", "part", "hardly", "not judged"]
 _LEARNS = {
     "yes": "learns from the {labels}",
     "barely": "learns from the {labels}, though it is no better than a constant answer,",
@@ -26,6 +26,7 @@ _MEMORIZES: dict[str, str] = {
     "nearly all": "can memorize nearly all training examples",
     "part": "can memorize part of the training examples",
     "hardly": "hardly memorizes random {labels}",
+    "not judged": "was not judged on what it can memorize",
 }
 
 
@@ -42,12 +43,17 @@ def memorized(accuracy: float, constant: float) -> Extent:
 
     Args:
         accuracy: on the training examples, in 0…1; or R².
-        constant: that of a constant answer.
+        constant: that of a constant answer, or of another one that memorizes nothing.
+
+    Returns:
+        "not judged" where the constant answer gives as good as all labels itself, so that only "all" would tell anything.
 
     Example:
-        >>> memorized(1.0, 0.1), memorized(0.995, 0.1), memorized(0.5, 0.1), memorized(0.15, 0.1)
-        ('all', 'nearly all', 'part', 'hardly')
+        >>> memorized(1.0, 0.1), memorized(0.995, 0.1), memorized(0.5, 0.1), memorized(0.15, 0.1), memorized(1.0, 1.0)
+        ('all', 'nearly all', 'part', 'hardly', 'not judged')
     """
+    if constant == 1 or (constant >= FITS and accuracy < 1):
+        return "not judged"
     if accuracy >= FITS:
         return "all" if accuracy == 1 else "nearly all"
     return "part" if (accuracy - constant) / (1 - constant) >= PARTLY else "hardly"

@@ -39,6 +39,7 @@ from shattering.runs.study import StudySpec
 from shattering.system import signals
 from shattering.system.files import write_own
 from shattering.system.progress import Progress
+from shattering.system.temporary import is_temporary
 
 OnEpoch = Callable[[dict], None]
 
@@ -102,9 +103,10 @@ def run(
             if loggers and not missing:
                 warnings.warn(printable(f"run {folder.name} was done before, and is not logged again"), stacklevel=2)
             if ranks.agree(missing):
+                kept = None if is_temporary(folder.parent) else folder  # nobody could look into another one
                 with Progress("", 1, progress) as shown:
                     seen = _seen(on_epoch, shown, spec, objects)
-                    with surroundings.put_back(), followed(loggers, spec, folder, seen) as each_epoch, blamed(spec.label, folder):
+                    with surroundings.put_back(), followed(loggers, spec, folder, seen) as each_epoch, blamed(spec.label, kept):
                         _execute(spec, folder.absolute(), each_epoch, objects)  # the model's code may change the working folder
         return ranks.agree(_done(store, spec))
 
@@ -199,7 +201,7 @@ def _fit(spec: RunSpec, checkpoint: Path, on_epoch: OnEpoch | None, objects: Obj
     epoch_seconds = record.history["seconds"].tolist() if "seconds" in record.history else []
     about = {
         "dataset_fingerprint": fitted.fingerprint,
-        "fit_seconds": fitted.fit_seconds,
+        "fit_seconds": max(fitted.fit_seconds, sum(epoch_seconds)),  # with the epochs before a resume
         "resumed": resumed,
         "epoch_seconds": epoch_seconds,
     }

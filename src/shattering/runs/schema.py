@@ -225,7 +225,7 @@ PROVENANCE = (
 MODEL_PROVENANCE = (
     Field("dataset_fingerprint", str, "models", "Digest of the data before they were randomized.", required=True),
     Field("epoch_seconds", Numbers, "models", "Duration of each epoch; empty for models without epochs.", required=True),
-    Field("fit_seconds", Number, "models", "Duration of fitting alone."),
+    Field("fit_seconds", Number, "models", "Duration of fitting alone, with the epochs of earlier attempts."),
     Field("resumed", bool, "models", "True if the last attempt began from a checkpoint."),
     Field("timings", Named, "models that time their steps", "Seconds of each step of the fit."),
     Field("processes", Number, "torchrun", "Processes that trained the network together."),

@@ -109,6 +109,8 @@ def _score(scorer: Scorer, scoring: str, model, split: Split, labels: torch.Tens
         score = score_split(scorer, model, split, labels)
     except Exception as error:  # whatever the scorer raises
         said = reason(error)
+        if "pos_label" in said:  # scikit-learn's own words name no remedy that a name of a scorer can have
+            said += "; take one that averages, such as 'f1_macro', or in Python make_scorer(…, pos_label=…)"
     else:
         if math.isfinite(score):
             return score

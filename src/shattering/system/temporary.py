@@ -44,6 +44,11 @@ class TemporaryFolder:
         self._lock.release()
 
 
+def is_temporary(folder: Path) -> bool:
+    """Return whether a folder is that of a `TemporaryFolder`, which is removed."""
+    return folder.name.startswith(_PREFIX) and _lock_of(folder).exists()
+
+
 def remove_abandoned(parent: Path) -> None:
     """Remove the temporary folders in a folder whose processes have been killed."""
     for folder in parent.glob(f"{_PREFIX}*"):

@@ -145,7 +145,7 @@ def test_a_resumed_fit_is_bitwise_the_uninterrupted_one(tmp_path, network):
 def test_checkpoints_of_something_else_or_damaged_are_refused(tmp_path):
     split, path = make_split(), tmp_path / "c.pt"
     NetworkClassifier(epochs=1, checkpoint_every=0).fit(split, checkpoint=path)
-    with pytest.raises(InputError, match="belongs to other data or parameters"):
+    with pytest.raises(InputError, match="belongs to other data or parameters: batch_size is 7 and was 128; remove it to start again"):
         NetworkClassifier(epochs=1, batch_size=7).fit(split, checkpoint=path)
     whole, content = path.read_bytes(), torch.load(path, weights_only=True)
     for damaged in (b"", whole[:100], whole[:-50], whole[: len(whole) // 2], b"x" * 500, pickle.dumps(Stop()), b"null"):
@@ -174,6 +174,13 @@ def test_checkpoints_of_something_else_or_damaged_are_refused(tmp_path):
 
 def without(content, name):
     return {key: value for key, value in content.items() if key != name}
+
+
+@pytest.mark.parametrize("state", [None, np.random.RandomState(0)])
+def test_a_checkpoint_needs_a_seed_that_another_process_has_too(tmp_path, state):
+    """Within an epoch the batches that are left would be others, so that some examples are seen twice and some not at all."""
+    with pytest.raises(InputError, match=r"random_state is .* beside a checkpoint, expected a whole number"):
+        NetworkClassifier(epochs=1, random_state=state).fit(make_split(), checkpoint=tmp_path / "c.pt")
 
 
 def test_a_checkpoint_of_other_labels_or_inputs_is_refused(tmp_path):

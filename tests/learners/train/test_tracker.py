@@ -150,7 +150,12 @@ def test_checkpoints_from_before_there_was_tracking_go_on(tmp_path):
     NetworkClassifier(epochs=1, checkpoint_every=0).fit(make_split(), checkpoint=tmp_path / "c.pt")
     content = torch.load(tmp_path / "c.pt", weights_only=True)
     assert "track_examples" not in content["key"]
-    assert set(content) == {"key", "model", "optimizer", "training", "world"}
+    assert set(content) == {"key", "model", "optimizer", "training", "world", "beside"}
+    del content["beside"]  # which they lack, too
+    torch.save(content, tmp_path / "c.pt")
+    seen = []
+    NetworkClassifier(epochs=1, checkpoint_every=0).fit(make_split(), checkpoint=tmp_path / "c.pt", on_epoch=seen.append)
+    assert not seen, "there is nothing left to train"
 
 
 def test_what_is_kept_does_not_grow_with_the_epochs():

@@ -1,5 +1,7 @@
 """The state of a training, and the checkpoint file that keeps it."""
 
+import ast
+import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,6 +12,7 @@ from torch import nn
 
 from shattering.errors import InputError, reason
 from shattering.learners.train.autocast import Chosen
+from shattering.learners.train.beside import Beside
 from shattering.learners.train.ranks import Ranks
 from shattering.learners.train.tracker import Tracker
 from shattering.learners.weights import load_plain
@@ -21,7 +24,7 @@ _ASK = 1.0  # seconds
 
 @dataclass
 class TrainState:
-    """The state of a training. Together with the model, the optimizer and the tracker it is all that a checkpoint holds.
+    """The state of a training. Together with the model, the optimizer, the tracker and `Beside` it is all that a checkpoint holds.
 
     Args:
         history: one row per epoch that is done.
@@ -53,6 +56,7 @@ class Checkpointer:
         every: seconds.
         ranks: the processes that train together.
         fetch: is called with the state before each checkpoint, to bring model, optimizer and state up to date.
+        beside: what the model's code keeps in other places.
     """
 
     path: Path | None
@@ -63,6 +67,7 @@ class Checkpointer:
     every: float
     ranks: Ranks
     fetch: Callable[[nn.Module, torch.optim.Optimizer, TrainState], None]
+    beside: Beside | None = None
 
     def __post_init__(self):
         self.saved = self.asked = time.monotonic()
@@ -91,7 +96,7 @@ class Checkpointer:
     def _save(self, state: TrainState) -> None:
         if self.ranks.rank == 0 and self.path:
             self.fetch(self.model, self.optimizer, state)
-            save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.ranks.world)
+            save_checkpoint(self.path, self.key, self.model, self.optimizer, state, self.tracker, self.beside, self.ranks.world)
             state.versions = []
         self.saved = time.monotonic()
 
@@ -103,11 +108,13 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     state: TrainState,
     tracker: Tracker | None = None,
+    beside: Beside | None = None,
     world: int = 1,
 ) -> None:
     """Write aside and rename, so that a kill leaves the old checkpoint or the new one. Raises OSError if that fails."""
     content = {"key": key, "model": plain(model).state_dict(), "optimizer": optimizer.state_dict(), "training": vars(state), "world": world}
     content |= {"tracking": tracker.state()} if tracker else {}
+    content |= {"beside": beside.state()} if beside else {}
 
     def write(aside: Path) -> None:
         with aside.open("wb") as file:  # rather than the path: torch's own files tell no full disk from other faults
@@ -132,8 +139,9 @@ def resume(
     tracker: Tracker | None,
     ranks: Ranks,
     world_matters: bool,
+    beside: Beside | None = None,
 ) -> TrainState:
-    """Restore model, optimizer and tracker from the checkpoint that rank 0 finds.
+    """Restore model, optimizer, tracker and what is beside them from the checkpoint that rank 0 finds.
 
     Args:
         world_matters: True if training by another number of processes gives another result.
@@ -148,12 +156,13 @@ def resume(
     if content is None:
         return TrainState()
     if content["key"] != key:
-        raise InputError(f"checkpoint {path} belongs to other data or parameters, expected {key}, found {content['key']}")
+        differs = _difference(key, content["key"])
+        raise InputError(f"checkpoint {path} belongs to other data or parameters{differs}; remove it to start again, or name another file")
     before = content.get("world", 1)
     if before != ranks.world and world_matters:
         raise InputError(
             f"checkpoint {path} is of {before} processes and this training has {ranks.world}, expected {before}: what batch normalization "
-            "or dropout do within the part of a batch that a process has depends on their number"
+            "or dropout do within the part of a batch that a process has depends on their number; remove it to start again"
         )
     try:
         plain(model).load_state_dict(content["model"])
@@ -162,9 +171,22 @@ def resume(
             tracker.restore(content["tracking"])
         state = TrainState(**content["training"])
         check_fields(state)
+        if beside and "beside" in content:
+            beside.restore(content["beside"])
     except Exception as error:  # whatever another version of torch, or of this library, has put there
         raise InputError(f"checkpoint {path} does not fit this training, remove it to start again: {reason(error)}") from None
     return state
+
+
+def _difference(key: str, found: object) -> str:
+    """Say in what the key of a checkpoint differs from that of a training, if both can be read."""
+    try:
+        (mine, data), (other, other_data) = ((ast.literal_eval(params), data) for params, data in map(json.loads, (key, str(found))))
+        names = [name for name in sorted(mine | other) if mine.get(name) != other.get(name)]
+    except (ValueError, SyntaxError, TypeError, AttributeError):  # values that are no literals, or a key of another form
+        return ""
+    told = [f"{name} is {mine.get(name)!r} and was {other.get(name)!r}" for name in names]
+    return ": " + ", ".join(told + ["the data are others"] * (data != other_data))
 
 
 def _read(path: Path) -> dict:

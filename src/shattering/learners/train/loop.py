@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from shattering.learners.train.batches import Examples
+from shattering.learners.train.beside import Beside
 from shattering.learners.train.checkpoint import Checkpointer, TrainState, plain, resume
 from shattering.learners.train.epoch import Strategy
 from shattering.learners.train.evaluation import evaluate
@@ -30,6 +31,7 @@ def fit(
     key: str = "",
     world_matters: bool = False,
     on_epoch: Callable[[dict], None] | None = None,
+    notes: list[str] | None = None,
 ) -> TrainState:
     """Train until the budget ends, the loss is no longer finite, or (if so asked) the training set is fitted or its loss is low enough.
 
@@ -51,18 +53,20 @@ def fit(
         key: identifies the data and the parameters that the checkpoint must belong to.
         world_matters: True if another number of processes gives another result.
         on_epoch: is called with each row of the history.
+        notes: a list to which training adds; a checkpoint keeps it.
 
     Returns:
         The state of the training at its end.
     """
     ranks, outputs = Ranks.current(), hyperparameters.outputs
     optimizer = hyperparameters.optimizer(network)
-    state = resume(checkpoint, key, network, optimizer, tracker, ranks, world_matters)
+    beside = Beside(plain(network), hyperparameters.loss, notes)
+    state = resume(checkpoint, key, network, optimizer, tracker, ranks, world_matters, beside)
     if hyperparameters.autocast.precision == "auto":
         chosen = state.precision = ranks.agree(state.precision or choose(plain(network), clean or train, hyperparameters))
         hyperparameters = hyperparameters.in_precision(chosen)
     bare, wrapped = plain(network), ranks.wrap(network, train.labels.device)
-    checkpointer = Checkpointer(checkpoint, key, bare, optimizer, tracker, hyperparameters.checkpoint_every, ranks, strategy.fetch)
+    checkpointer = Checkpointer(checkpoint, key, bare, optimizer, tracker, hyperparameters.checkpoint_every, ranks, strategy.fetch, beside)
     while len(state.history) < hyperparameters.epochs and not _finished(state, hyperparameters):
         start = time.perf_counter() - state.epoch_state.get("seconds", 0.0)
 
