@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pandas as pd
@@ -124,14 +124,14 @@ def _number(name: str, value: Any) -> float:
 def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
     """Return (value, "") or (NaN, the reason)."""
     autocast, attention = torch.autocast(fitted.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH)  # the others lack derivatives
-    plain = torch.inference_mode(False), torch.enable_grad(), autocast, attention
     try:
         with (
             seeds.everywhere(seeds.integer(fitted.seed, f"measure/{name}")),
-            plain[0],
-            plain[1],
-            plain[2],
-            plain[3],
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            autocast,
+            attention,
+            _without_tf32(fitted.device),
             blamed(f"measure {name}"),
         ):
             value = _number(name, function(fitted if isinstance(function, Measure) else fitted.copy()))
@@ -142,3 +142,27 @@ def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
             raise
         return math.nan, reason(error)
     return value, "the result is not a number" if math.isnan(value) else ""
+
+
+@contextmanager
+def _without_tf32(device: torch.device) -> Iterator[None]:
+    """Have cuDNN compute in float32: torch lets it round to TF32, whose 10 bits are fewer than what measures compare by."""
+    cudnn: Any = torch.backends.cudnn
+    if device.type != "cuda":
+        yield
+        return
+    before = {operation: operation.fp32_precision for operation in (cudnn.conv, cudnn.rnn)}
+    older = None
+    with suppress(RuntimeError):  # the newer interface was used, beside which the older one cannot be asked
+        older = cudnn.allow_tf32
+    try:
+        if older is not None:
+            cudnn.allow_tf32 = False
+        for operation in before:
+            operation.fp32_precision = "ieee"
+        yield
+    finally:
+        if older is not None:
+            cudnn.allow_tf32 = older
+        for operation, precision in before.items():
+            operation.fp32_precision = precision
