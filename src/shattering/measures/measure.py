@@ -2,6 +2,7 @@
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -147,22 +148,19 @@ def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
 @contextmanager
 def _without_tf32(device: torch.device) -> Iterator[None]:
     """Have cuDNN compute in float32: torch lets it round to TF32, whose 10 bits are fewer than what measures compare by."""
-    cudnn: Any = torch.backends.cudnn
     if device.type != "cuda":
         yield
         return
-    before = {operation: operation.fp32_precision for operation in (cudnn.conv, cudnn.rnn)}
-    older = None
-    with suppress(RuntimeError):  # the newer interface was used, beside which the older one cannot be asked
-        older = cudnn.allow_tf32
-    try:
-        if older is not None:
-            cudnn.allow_tf32 = False
-        for operation in before:
-            operation.fp32_precision = "ieee"
-        yield
-    finally:
-        if older is not None:
-            cudnn.allow_tf32 = older
-        for operation, precision in before.items():
-            operation.fp32_precision = precision
+    cudnn: Any = torch.backends.cudnn
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API settings")  # as some versions say of the older one
+        before = [(operation, "fp32_precision", operation.fp32_precision) for operation in (cudnn.conv, cudnn.rnn)]
+        with suppress(RuntimeError):  # the newer one was used, beside which the older one cannot be asked
+            before.insert(0, (cudnn, "allow_tf32", cudnn.allow_tf32))
+        try:
+            for place, name, _ in before:
+                setattr(place, name, False if name == "allow_tf32" else "ieee")
+            yield
+        finally:
+            for place, name, value in before:
+                setattr(place, name, value)
