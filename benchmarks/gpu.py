@@ -3,9 +3,9 @@
     python benchmarks/gpu.py [--device auto] [--precision bfloat16] [--steps 40] [--repeats 3] [--json FILE]
 
 For each of the papers' networks on synthetic images in CIFAR-10's shape, batch 128, as `shattering paper --scale full`
-trains it (on a GPU the convolutional ones compiled): the images per second of whole epochs after the first, the FLOP/s
-they amount to (counted by torch in the forward pass, times three), and the share of the rate of a large matrix product
-on the same device in the same precision, measured in the same run. Medians over the epochs.
+trains it (on a GPU the convolutional ones compiled, where that is possible): the images per second of whole epochs after
+the first, the FLOP/s they amount to (counted by torch in the forward pass, times three), and the share of the rate of a
+large matrix product on the same device in the same precision, measured in the same run. Medians over the epochs.
 
 Then the time that `shattering paper all-cifar --scale full` would take at these rates, one run after the other, without
 evaluation, and, on a GPU, what four processes at once gain for MLP 1x512, which does not fill the card.
@@ -28,7 +28,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from shattering import NetworkClassifier, Split
 from shattering.experiments.catalogue import find_experiments
 from shattering.experiments.reference import MODEL_NAMES
-from shattering.experiments.reproduce import experiment_specs
+from shattering.experiments.reproduce import can_compile, experiment_specs
 from shattering.experiments.scales import CONVOLUTIONAL, SCALES
 from shattering.learners.devices import resolve_device
 from shattering.networks import CIFAR_SHAPE, build_network
@@ -66,7 +66,7 @@ def flops_per_image(network: str) -> float:
 
 
 def images_per_second(network: str, device: torch.device, precision: str, steps: int, repeats: int) -> float:
-    compiled = device.type == "cuda" and network in CONVOLUTIONAL
+    compiled = device.type == "cuda" and network in CONVOLUTIONAL and can_compile()
     net = NetworkClassifier(network, epochs=repeats + 1, batch_size=BATCH, device=str(device), precision=precision, compile=compiled)
     seconds = net.fit(images(steps * BATCH)).history_["seconds"].iloc[1:]
     return steps * BATCH / statistics.median(seconds)

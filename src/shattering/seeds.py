@@ -59,13 +59,28 @@ def uniform(word: np.ndarray) -> np.ndarray:
 @contextmanager
 def everywhere(seed: int) -> Iterator[None]:
     """Seed the global generators of Python, NumPy and torch for code that is not ours, and put them back afterwards."""
-    import torch
-
-    with put_back(), torch.random.fork_rng():
+    with put_back(), of_torch(seed):
         random.seed(seed)
         np.random.seed(seed % 2**32)  # noqa: NPY002
-        torch.manual_seed(seed % 2**64)
         yield
+
+
+@contextmanager
+def of_torch(seed: int) -> Iterator[None]:
+    """Seed torch's global generators, those of GPUs too, and put them back afterwards.
+
+    A GPU that this process has not used yet stays unused: torch seeds it when it is, and to look at it would take its memory.
+    """
+    import torch
+
+    is_used = torch.cuda.is_initialized()
+    try:
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if is_used else [], device_type="cuda"):
+            torch.manual_seed(seed % 2**64)
+            yield
+    finally:
+        if not is_used:
+            torch.cuda.manual_seed_all(torch.default_generator.initial_seed())  # as if it had been used before
 
 
 @contextmanager

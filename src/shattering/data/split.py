@@ -65,7 +65,7 @@ class Split:
     def __post_init__(self):
         _check_types(self)
         if self.ids is None:
-            object.__setattr__(self, "ids", torch.arange(len(self.labels)))
+            object.__setattr__(self, "ids", torch.arange(len(self.labels), device="cpu"))
         if self.true_labels is None:
             object.__setattr__(self, "true_labels", self.labels)
         values = np.arange(len(self.classes)) if self.label_values is None else np.array(self.label_values)
@@ -158,6 +158,7 @@ class Split:
 
     def subset(self, rows: torch.Tensor) -> "Split":
         """Return the examples at positions `rows`, with their ids, groups and names."""
+        rows = rows.cpu() if isinstance(rows, torch.Tensor) else rows
         inputs: Any = self.inputs
         inputs = inputs.subset(rows) if isinstance(inputs, (ImagesOnDisk, Rows)) else inputs[rows]
         parts: dict[str, Any] = {name: getattr(self, name)[rows] for name in self._of_rows()}
@@ -200,12 +201,16 @@ def default_kind(inputs: Any) -> Kind:
 
 
 def _check_types(split: Split) -> None:
-    """Raise InputError for arrays and lists in place of tensors."""
+    """Raise InputError for arrays and lists in place of tensors, and for tensors on a GPU."""
     taken = {"inputs": (torch.Tensor, ImagesOnDisk, Rows), "labels": (torch.Tensor,)}
     for name, types in taken.items():
         value = getattr(split, name)
         if not isinstance(value, types):
             raise InputError(f"{name} are {a_type(value)}, expected a tensor: dataset_from_arrays makes splits of arrays and lists")
+    for name in ("inputs", "labels", "ids", "true_labels", "groups"):
+        value = getattr(split, name)
+        if isinstance(value, torch.Tensor) and value.device.type != "cpu":
+            raise InputError(f"{name} are on {value.device}, expected them on the CPU (.cpu()): a network takes them to its own device")
 
 
 def _check_inputs(split: Split) -> None:

@@ -56,4 +56,4 @@ def dead_shares(model: NetworkClassifier, module: nn.Module, probe: Split) -> di
     finally:
         for hook in hooks:
             hook.remove()
-    return {name: float((~units).double().mean()) for name, units in alive.items()}
+    return {name: float((~units).cpu().double().mean()) for name, units in alive.items()}

@@ -355,9 +355,9 @@ def decay_over_pull(trained: Trained) -> float | None:
 
 def _distance(one: nn.Module, other: nn.Module) -> float:
     pairs = zip(one.parameters(), other.parameters(), strict=True)
-    return math.sqrt(sum(float((a.detach().cpu().double() - b.detach().double()).square().sum()) for a, b in pairs))
+    return math.sqrt(sum(float((a.detach().cpu().double() - b.detach().cpu().double()).square().sum()) for a, b in pairs))
 
 
 def _norm(module: nn.Module) -> float:
     """Return the norm of the weights that are trained; frozen ones cannot move."""
-    return math.sqrt(sum(float(p.detach().double().square().sum()) for p in module.parameters() if p.requires_grad))
+    return math.sqrt(sum(float(p.detach().cpu().double().square().sum()) for p in module.parameters() if p.requires_grad))

@@ -1,8 +1,11 @@
 """Find the runs of an experiment by its name, and make its page and pictures from them."""
 
+import os
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -98,10 +101,16 @@ def settles(spec: Spec) -> int:
 
 
 def for_this_machine(specs: Sequence[Spec]) -> list[Spec]:
-    """Compile the convolutional networks if there is a CUDA device. The ids of the runs do not change by it."""
-    if not torch.cuda.is_available():
+    """Compile the convolutional networks for a CUDA device, if that is possible. The ids of the runs do not change by it."""
+    if not can_compile():
         return list(specs)
     return [_compiled(spec) if isinstance(spec, RunSpec) and spec.model_name in CONVOLUTIONAL else spec for spec in specs]
+
+
+def can_compile() -> bool:
+    """Return whether there is a CUDA device, Triton, and a C compiler for what Triton writes."""
+    has_compiler = any(map(shutil.which, filter(None, (os.environ.get("CC"), "gcc", "clang"))))
+    return torch.cuda.is_available() and find_spec("triton") is not None and has_compiler
 
 
 def _compiled(spec: RunSpec) -> RunSpec:

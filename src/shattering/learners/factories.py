@@ -10,6 +10,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import nn
 
+from shattering import seeds
 from shattering.errors import InputError, a_type, reason, unknown
 from shattering.identity.pieces import Described, Part
 from shattering.networks.forward import lazy_names
@@ -129,6 +130,10 @@ class OfInstance(Described):
     def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
         """Return a module of its own for a fit."""
 
+    def _copy(self) -> nn.Module:
+        """Return a copy on the CPU, so that layers which draw their weights draw the same ones on every machine."""
+        return deepcopy(self.module).cpu()
+
     def _frozen(self, what: str) -> str:
         """Return a sentence about parameters that are not trained, if there are some."""
         frozen = [name for name, parameter in self.module.named_parameters() if not parameter.requires_grad]
@@ -158,7 +163,7 @@ class Given(OfInstance):
         )
 
     def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        return deepcopy(self.module)
+        return self._copy()
 
 
 class Reinitialized(OfInstance):
@@ -177,8 +182,7 @@ class Reinitialized(OfInstance):
         self._check()
 
     def described(self) -> Part:
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(0)
+        with seeds.of_torch(0):
             return Part(self((), 0), context="drawn")
 
     @property
@@ -192,13 +196,13 @@ class Reinitialized(OfInstance):
         )
 
     def __call__(self, image_shape: tuple[int, ...], n_classes: int) -> nn.Module:
-        copy = deepcopy(self.module)
+        copy = self._copy()
         _reinitialize(copy)
         return copy
 
     def _check(self) -> None:
         """Raise InputError if something of the module would keep the weights that it was given with."""
-        copy = deepcopy(self.module)
+        copy = self._copy()
         for layer in copy.modules():
             own = [name for name, buffer in layer.named_buffers(recurse=False) if buffer.is_floating_point()]
             if own and _reset_of(layer) is None and not _is_frozen(layer):

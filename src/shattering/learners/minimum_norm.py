@@ -121,9 +121,8 @@ class MinimumNorm(OwnModel, BaseEstimator):
 
     def record(self) -> FitRecord:
         """Return what a stored run reports of a fit."""
-        return FitRecord(
-            summary=self.summary_, timings=self.timings_, predicted=getattr(self, "train_predictions_", None)
-        )  # regressors have none
+        predicted = getattr(self, "train_predictions_", None)  # regressors have none
+        return FitRecord(summary=self.summary_, timings=self.timings_, device=self._device(), predicted=predicted)
 
     @property
     def summary_(self) -> dict:

@@ -1,5 +1,6 @@
 """`Preprocessing`: from the raw images of a split to the examples that a network is trained and evaluated on."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -13,6 +14,7 @@ from shattering.data.lazy import ImagesOnDisk
 from shattering.data.loader import Loader
 from shattering.errors import InputError, shown
 from shattering.learners.train.batches import Examples, read_from_disk, read_from_memory
+from shattering.system.machine import require_memory
 
 Standardize = Literal["auto", "image", "feature", "range", "none"]
 _BLOCK = 4096  # images preprocessed at a time
@@ -106,11 +108,11 @@ class Preprocessing:
             windows = None if groups is None else (torch.from_numpy(groups), images.window_size)
             return Examples(labels, read, False, lambda raw: self.prepare(raw).contiguous(memory_format=memory_format), windows=windows)
         shape = tuple(images.shape[1:]) if self.kind == "tokens" else self.image_shape  # padded documents may be longer than in fit
-        out = torch.empty(
-            (len(images), *(shape[1:] + shape[:1] if channels_last else shape)),
-            device=device,
-            dtype=torch.int64 if self.kind == "tokens" else torch.float32,
-        )
+        dtype = torch.int64 if self.kind == "tokens" else torch.float32
+        if device.type == "cuda":
+            remedy = "use fewer or smaller ones, or device='cpu'"
+            require_memory(len(images) * math.prod(shape) * dtype.itemsize, f"keeping {len(images):,} examples on {device}", remedy, device)
+        out = torch.empty((len(images), *(shape[1:] + shape[:1] if channels_last else shape)), device=device, dtype=dtype)
         for start in range(0, len(images), _BLOCK):
             block = self.prepare(images[start : start + _BLOCK])
             out[start : start + _BLOCK] = block.permute(0, 2, 3, 1) if channels_last else block

@@ -462,8 +462,11 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         return module
 
     def _compiled(self, module: nn.Module) -> nn.Module:
-        """Compile the module; on a GPU with CUDA graphs, which save the launches of many small kernels."""
-        mode = "reduce-overhead" if self.device_.type == "cuda" else "default"
+        """Compile the module; on a GPU with CUDA graphs, which save the launches of many small kernels.
+
+        There are none where gradients are accumulated: a graph writes them to the same memory again, which drops parts of their sum.
+        """
+        mode = "reduce-overhead" if self.device_.type == "cuda" and self.accumulate == 1 else "default"
         return torch.compile(module, mode=mode, dynamic=False)  # type: ignore[return-value]  # a module stays one
 
     def _world_matters(self) -> bool:

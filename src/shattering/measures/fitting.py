@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from typing import Annotated, Any, Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from shattering.data.numbers import plain_numbers
 from shattering.data.preprocess import to_float
 from shattering.data.targets import plain_labels
 from shattering.errors import InputError, a_type, reason, shown
+from shattering.learners.devices import check_default_device
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.preprocessing import Preprocessing
 from shattering.learners.train.batches import Examples, read_from_memory
@@ -29,6 +31,7 @@ _Other = Annotated[Fitted, "a Fitted (that as_fitted returns)"]
 _Others = Annotated[Sequence[_Other], "a list of Fitted (that as_fitted returns)"]
 _Table = Annotated[pd.DataFrame, "a DataFrame"]
 _CHECKED = ("initial", "history", "examples", "prepare", "twin", "siblings", "seed", "block")
+_CPU = torch.device("cpu")  # where networks on MPS are measured: that has no float64
 Prepare = Callable[[torch.Tensor], torch.Tensor]
 
 
@@ -76,7 +79,8 @@ def as_fitted(
         block: examples per block of an evaluation. None: 256 on a CPU, 1,024 elsewhere. It bounds memory and changes no value.
 
     Returns:
-        The network in evaluation mode, a private copy, with its data.
+        The network in evaluation mode, a private copy, with its data, on the network's device; on the CPU where that is Apple's MPS,
+        which has no float64.
 
     Raises:
         InputError: for a model or data of another kind, or that do not fit each other.
@@ -87,6 +91,7 @@ def as_fitted(
         3
     """
     check_arguments(as_fitted, locals(), *_CHECKED)
+    check_default_device()
     if isinstance(model, Fitted) or (isinstance(model, Measurable) and not isinstance(model, (nn.Module, NetworkClassifier))):
         for name, own in (("data", data), ("unlabelled", unlabelled), ("prepare", prepare)):
             if own is not None:
@@ -130,12 +135,12 @@ def _assemble(module: nn.Module, data: Data, unlabelled: Any, prepared: Callable
         unlabelled = data.test if unlabelled is None else unlabelled
         known["held_out"] = prepared(data.validation) if data.validation else None
     train = prepared(*split) if isinstance(split, tuple) else prepared(split)
-    copy = private_copy(module)
-    k = count_logits(copy, _first(train, copy), train.labels)
+    own = private_copy(module).to(train.labels.device)
+    k = count_logits(own, _first(train, own), train.labels)
     more = None if unlabelled is None else prepared(unlabelled)
     if more is not None:
-        _check_unlabelled(copy, more)
-    return Fitted(copy, train, k, unlabelled=more, prepared=prepared, raw_unlabelled=unlabelled, **known)
+        _check_unlabelled(own, more)
+    return Fitted(own, train, k, unlabelled=more, prepared=prepared, raw_unlabelled=unlabelled, **known)
 
 
 def _with_relatives(fitted: Fitted) -> Fitted:
@@ -196,6 +201,9 @@ def _on_copies(module: nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[
 
 def _of_classifier(model: NetworkClassifier) -> tuple[nn.Module, Callable[..., Examples]]:
     try:
+        if model.device_.type == "mps":
+            model = copy(model)
+            model.device_ = _CPU
         return model.module_, model.prepared
     except (AttributeError, NotFittedError):
         raise InputError("the NetworkClassifier is not fitted, expected one after fit") from None
@@ -224,7 +232,7 @@ def _last_rate(history: pd.DataFrame | None) -> float | None:
 
 
 def _preparation(module: nn.Module, prepare: Prepare | None) -> Callable[..., Examples]:
-    device = next((p.device for p in module.parameters()), torch.device("cpu"))
+    device = next((p.device for p in module.parameters() if p.device.type != "mps"), _CPU)
 
     def prepared(X: Any, y: Any = None) -> Examples:
         images = X.with_numbers().inputs if isinstance(X, Split) else X if isinstance(X, ImagesOnDisk) else _numbers(X)

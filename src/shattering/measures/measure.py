@@ -2,8 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import pandas as pd
@@ -124,14 +125,14 @@ def _number(name: str, value: Any) -> float:
 def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
     """Return (value, "") or (NaN, the reason)."""
     autocast, attention = torch.autocast(fitted.device.type, enabled=False), sdpa_kernel(SDPBackend.MATH)  # the others lack derivatives
-    plain = torch.inference_mode(False), torch.enable_grad(), autocast, attention
     try:
         with (
             seeds.everywhere(seeds.integer(fitted.seed, f"measure/{name}")),
-            plain[0],
-            plain[1],
-            plain[2],
-            plain[3],
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            autocast,
+            attention,
+            _without_tf32(fitted.device),
             blamed(f"measure {name}"),
         ):
             value = _number(name, function(fitted if isinstance(function, Measure) else fitted.copy()))
@@ -142,3 +143,24 @@ def _value(name: str, function: Function, fitted: Fitted) -> tuple[float, str]:
             raise
         return math.nan, reason(error)
     return value, "the result is not a number" if math.isnan(value) else ""
+
+
+@contextmanager
+def _without_tf32(device: torch.device) -> Iterator[None]:
+    """Have cuDNN compute in float32: torch lets it round to TF32, whose 10 bits are fewer than what measures compare by."""
+    if device.type != "cuda":
+        yield
+        return
+    cudnn: Any = torch.backends.cudnn
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Please use the new API settings")  # as some versions say of the older one
+        before = [(operation, "fp32_precision", operation.fp32_precision) for operation in (cudnn.conv, cudnn.rnn)]
+        with suppress(RuntimeError):  # the newer one was used, beside which the older one cannot be asked
+            before.insert(0, (cudnn, "allow_tf32", cudnn.allow_tf32))
+        try:
+            for place, name, _ in before:
+                setattr(place, name, False if name == "allow_tf32" else "ieee")
+            yield
+        finally:
+            for place, name, value in before:
+                setattr(place, name, value)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from shattering import seeds
 from shattering.errors import InputError, no_target, reason, shown, unknown
 from shattering.networks.alexnet import alexnet, small_cnn
 from shattering.networks.forward import give_sizes
@@ -108,8 +109,7 @@ def build_network(
     if len(image_shape) != 3 and isinstance(network, str) and (network in _IMAGES_ALONE or _CNN.fullmatch(network)):
         raise InputError(f"network {network!r} got examples of shape {image_shape}, expected images (channels, height, width)")
     _check_takes_both(factory, image_shape, n_classes)
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
+    with seeds.of_torch(seed):
         try:
             module = factory(image_shape, n_classes)
         except TypeError as error:  # as of layers that get a shape in the place of a number

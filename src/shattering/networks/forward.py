@@ -11,6 +11,7 @@ from shattering.errors import InputError, reason
 
 _OF_TYPES = re.compile(r"dtype|scalar type|Input type|expected m1 and m2|indices to be|got: .*Tensor instead")
 _OF_RANGE = re.compile(r"out of range|not in the valid range")  # as nn.Embedding and nn.EmbeddingBag say of a token
+_OF_DEVICES = re.compile(r"same device|torch\.cuda\.|device type|is on cpu")
 _OF_ARGUMENTS = re.compile(r"forward\(\) (missing|takes|got)")
 
 
@@ -29,6 +30,11 @@ def first_forward(module: nn.Module, inputs: torch.Tensor, name: str, call: Call
             raise InputError(f"{told}, expected an embedding of at least {int(inputs.max()) + 1}") from error
         if isinstance(error, IndexError):
             raise
+        if inputs.device.type != "cpu" and _OF_DEVICES.search(str(error)):
+            raise InputError(
+                f"forward of {name} raised {reason(error)!r}, expected tensors that are on {inputs.device} as its inputs are: layers in an "
+                "nn.ModuleList, kept tensors by register_buffer, others made with device=inputs.device; device='cpu' trains it as it is"
+            ) from error
         told = f"forward of {name} raised {reason(error)!r} for a batch of shape {shape} and type {kind}"
         if not _OF_TYPES.search(str(error)):
             is_series = "conv1d" in str(error) and len(shape) == 4 and shape[1] == 1

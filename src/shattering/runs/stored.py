@@ -130,7 +130,7 @@ class Run(Generic[S]):
         return self._read("table")
 
     def model(self, objects: Objects | None = None) -> Any:
-        """Return the fitted model, from the stored weights.
+        """Return the fitted model, from the stored weights; on the device of its spec, or on device="auto" where that is not there.
 
         Args:
             objects: the model, by its name in the spec, if it was an object.
@@ -143,9 +143,11 @@ class Run(Generic[S]):
         path = self.folder / "model.safetensors"
         if not isinstance(self.spec, RunSpec) or not bring(path):
             raise self._has_no("model.safetensors")
+        from shattering.learners.devices import device_or_auto
         from shattering.learners.weights import NotSaved
 
         model: Any = self.spec.build(objects)
+        model.device = device_or_auto(model.device)  # only networks have weights
         try:
             return model.load(path)
         except NotSaved as error:

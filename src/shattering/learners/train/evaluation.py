@@ -8,15 +8,23 @@ from shattering.learners.train.batches import Examples
 from shattering.learners.train.outputs import Forward
 from shattering.learners.train.ranks import Ranks
 
-_STREAMED = 256  # examples evaluated at a time where the logits of all are not kept
+_STREAMED = 256  # examples evaluated at a time: on a CPU, from disk, and of large ones
+_SMALL = 10_000  # numbers of an example
 
 
 @torch.no_grad()
 def compute_logits(network: nn.Module, data: Examples, forward: Forward) -> torch.Tensor:
     """Return the logits (n, classes), or the numbers (n,) of a regression, in float32, on the device."""
     network.eval()
-    block = 256 if data.labels.device.type == "cpu" else 4096
-    return torch.cat([forward(network, inputs) for inputs in data.in_order(0, len(data.labels), block)])
+    return torch.cat([forward(network, inputs) for inputs in data.in_order(0, len(data.labels), _block(data))])
+
+
+def _block(data: Examples) -> int:
+    """Return how many examples to evaluate at a time: many small ones keep a GPU busy, which has no memory for many large ones."""
+    if data.labels.device.type == "cpu" or not data.in_memory:
+        return _STREAMED
+    one = next(data.in_order(0, 1, 1))
+    return 1024 if one.is_floating_point() and one.numel() <= _SMALL else _STREAMED
 
 
 @torch.no_grad()

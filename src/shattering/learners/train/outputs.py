@@ -156,7 +156,8 @@ class NumberOutputs(Outputs):
 
     def measured(self, loss: float, right: int, labels: torch.Tensor) -> dict[str, float]:
         """Return the mean squared error, and R² = 1 - Σ (y - ŷ)² / Σ (y - mean y)²; as in scikit-learn, constant targets have 1 or 0."""
-        spread = float((labels.double() - labels.double().mean()).square().sum())
+        exact = labels.cpu().double()  # MPS has no float64
+        spread = float((exact - exact.mean()).square().sum())
         return {"loss": loss / len(labels), "r2": 1 - loss / spread if spread else float(loss == 0)}
 
     def _wanted(self, n: int) -> str:

@@ -37,7 +37,8 @@ def choose(network: nn.Module, data: Examples, hyperparameters: Hyperparameters)
     """
     device = data.labels.device
     if device.type == "cuda":
-        return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+        with torch.cuda.device(device):  # the answer is that of the current one
+            return "bfloat16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
     if device.type != "cpu":
         return "float32"
     trial, n = deepcopy(network).train(), min(max(2, hyperparameters.batch_size // hyperparameters.accumulate), len(data.labels))

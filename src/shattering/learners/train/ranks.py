@@ -109,7 +109,7 @@ def joined() -> Iterator[Ranks]:
         raise InputError(f"RANK is {rank} where WORLD_SIZE is {world}, expected less than that")
     if _LAUNCHER is not None:
         end_with_parent(_LAUNCHER)
-    if torch.cuda.is_available():
+    if launched("LOCAL_RANK") < torch.cuda.device_count():  # else it trains on the CPU, or is told that this GPU is not there
         torch.cuda.set_device(launched("LOCAL_RANK"))
     store, rank, world = next(rendezvous("env://", timeout=_START))
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
