@@ -141,7 +141,7 @@ def test_a_training_that_ended_too_early_does_not_show_that_it_cannot_fit():
         found = table2.result(SMALL, runs)
         return [claim.verdict for claim in found.claims[:2]], found.tables[0].rows[-1]["verdict"]
 
-    assert claim_and_row([7.0] * 8) == (["does not hold"] * 2, "train ≥ 87%: no (paper: yes)")
+    assert claim_and_row([7.0] * 8) == (["does not hold"] * 2, "train ≥ 95%: no (paper: yes)")
     short = "inconclusive: the training of inception-v3 ended while its loss still fell"
     assert claim_and_row([7.0, 7.0, 6.0, 6.0, 5.0, 5.0, 4.0, 4.0]) == (["inconclusive"] * 2, short)
 
@@ -216,7 +216,7 @@ def test_a_row_on_an_image_folder(tmp_path, monkeypatch, capsys):
     assert [r["status"] for r in found["runs"]].count("missing") == 6, "the run is the same by path and by name"
     shown = next(row for row in found["tables"][0]["rows"] if row["labels"] == "random" and row["regularizers"] == "none")
     assert shown["train_top-1"] == done.result["train_accuracy"]
-    assert shown["verdict"].startswith("train ≥ 87%")
+    assert shown["verdict"].startswith("train ≥ 95%")
 
 
 @pytest.mark.parametrize(

@@ -114,15 +114,16 @@ def undecided(scale: Scale) -> str | None:
     return "with one image per class, original labels are as arbitrary as random ones, and there is no test image"
 
 
-def _verdict(scale: Scale, train: float | None, outcome: Outcome) -> str:
+def _verdict(scale: Scale, row: Table2Row, train: float | None, outcome: Outcome) -> str:
     if train is None:
         return "missing"
     if undecided(scale):
         return "not comparable: one image per class"
+    fits = FITS if _how_many(row) else FITS_PLAIN
     short = cut_short(outcome.runs)
-    if train < FITS and short:
+    if train < fits and short:
         return f"inconclusive: {short}"
-    return answers((f"train ≥ {FITS:.0%}", train >= FITS)) + " (paper: yes)"
+    return answers((f"train ≥ {fits:.0%}", train >= fits)) + " (paper: yes)"
 
 
 def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
@@ -139,7 +140,7 @@ def _row(scale: Scale, row: Table2Row, outcome: Outcome) -> dict:
         "test_top-1": tested(scale, outcome, "test_accuracy"),
         "test_top-5": tested(scale, outcome, "test_top5_accuracy"),
         "epochs": outcome.mean("epochs"),
-        "verdict": _verdict(scale, train, outcome),
+        "verdict": _verdict(scale, row, train, outcome),
     }
 
 
