@@ -79,8 +79,8 @@ def test_a_store_without_runs_has_every_claim_and_judges_none(tmp_path):
 def test_on_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("shattering.experiments.scoreboard.every_result", lambda store: every_result(store, ["polynomial"]))
     assert main(["paper", "--store", str(tmp_path), "--json"]) == 0
-    (score,) = json.loads(capsys.readouterr().out)["scores"]
-    assert (score["verdict"], score["where"]) == ("missing", "polynomial, demo")
+    scores = json.loads(capsys.readouterr().out)["scores"]
+    assert [(score["verdict"], score["where"]) for score in scores] == [("missing", "polynomial, demo")] * 2
     assert main(["paper", "--scale", "full"]) == 2
     assert "paper lacks WHAT, expected --store, --from, --json and --wide alone without it" in capsys.readouterr().err
 

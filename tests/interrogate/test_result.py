@@ -95,7 +95,7 @@ def test_studies_of_stability_beside_stored_values_count(population, tmp_path):
     found = interrogate(names[:2], path)
     known = found.table.dropna(subset=["average_stability"])
     assert set(known["average_stability"]) == {study.result["own"]}
-    assert set(known["condition"]) == {"natural", "equal steps"}
+    assert set(known["condition"]) == {"natural"}
     trained = found.table[~found.table["condition"].str.startswith("untrained")]
     (missing,) = found.reasons.to_dict("records")
     assert missing == {"measure": "average_stability", "reason": WHY_NONE["average_stability"], "runs": len(trained) - len(known)}

@@ -49,7 +49,7 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
     ("arguments", "message"),
     [
         (("alchemy",), "unknown study 'alchemy'; known: .*hessian"),
-        (("hessian", {"m": 1}), "unknown parameter of study 'hessian': 'm'; known: d, n"),
+        (("hessian", {"m": 1}), "unknown parameter of study 'hessian': 'm'; known: d, loss, n"),
         (("hessian", {"n": float("nan")}), "n is nan, expected a finite number"),
         (("hessian", {"n": 0}), "n is 0, expected a whole number of at least 1"),
         (("hessian", {"n": "40"}), "n is '40', expected a whole number"),

@@ -82,7 +82,7 @@ def scores(results: Iterable[Result]) -> list[Score]:
     Example:
         >>> from shattering import Store
         >>> len(scores(every_result(Store("runs"), ["polynomial"])))
-        1
+        2
     """
     found: dict[tuple[str, str], Score] = {}
     for result in results:
