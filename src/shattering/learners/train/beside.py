@@ -13,9 +13,9 @@ _MODULES = frozenset(vars(nn.Module()))  # what every module has, such as `train
 
 
 class Beside:
-    """What the code of a network and of a loss changes while it is trained, and no state dict has.
+    """A `Beside` keeps what the code of a network and of a loss changes in training where no state dict has it.
 
-    That is the global generators of Python and NumPy, generators of their own, tensors and arrays in attributes, buffers, which may not
+    These are the global generators of Python and NumPy, generators of their own, tensors and arrays in attributes, buffers, which may not
     persist, and numbers and texts in attributes that are not what they were. Attributes in lists and other containers, and those of
     TorchScript, are not seen.
 
