@@ -10,6 +10,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -95,3 +96,34 @@ def put_back() -> Iterator[None]:
         finally:
             random.setstate(states[0])
             np.random.set_state(states[1])  # noqa: NPY002
+
+
+def state_of(value: Any) -> Any:
+    """Return the state of a generator of Python, NumPy or torch, plain or in arrays and tensors; None for any other value.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> state, first = state_of(rng), rng.random()
+        >>> put_state(rng, state)
+        >>> rng.random() == first
+        True
+    """
+    import torch
+
+    if isinstance(value, random.Random):
+        return value.getstate()
+    if isinstance(value, np.random.RandomState):
+        return value.get_state(legacy=False)
+    if isinstance(value, np.random.Generator):
+        return value.bit_generator.state
+    return value.get_state() if isinstance(value, torch.Generator) else None
+
+
+def put_state(value: Any, state: Any) -> None:
+    """Let a generator go on from a state that `state_of` gave of one of its kind."""
+    if isinstance(value, random.Random):
+        value.setstate(state)
+    elif isinstance(value, np.random.Generator):
+        value.bit_generator.state = state
+    else:  # of NumPy's older kind, or torch's
+        value.set_state(state)

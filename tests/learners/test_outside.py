@@ -1,6 +1,7 @@
 """What a user's function or factory uses from outside of it, by which one fit could go on from another."""
 
 import copy
+import random
 from functools import partial
 
 import numpy as np
@@ -240,3 +241,71 @@ def test_what_the_fits_of_a_users_estimator_share_is_told():
         "Every fit, of the data and of each randomized copy, got a copy of the instance of Linear with the weights that it"
     )
     assert notes(Torch()) == ()
+
+
+GENERATORS = {"torch": torch.Generator(), "numpy": np.random.default_rng(0), "old": np.random.RandomState(0), "python": random.Random(0)}
+
+
+def draw(kind):
+    rng = GENERATORS[kind]
+    return torch.rand(1, generator=rng).item() if kind == "torch" else rng.random_sample() if kind == "old" else rng.random()
+
+
+def linear():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+
+def of_draws(kind):
+    def make():
+        draw(kind)
+        return linear()
+
+    return make
+
+
+def noisy_loss(logits, labels):
+    return nn.functional.cross_entropy(logits * (1 + 0.01 * draw("numpy")), labels)
+
+
+class Noisy(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(64, 10)
+
+    def forward(self, x):
+        return self.layer(x.flatten(1) * (1 + 0.01 * draw("python")))
+
+
+def first_notes(model, **hyperparameters):
+    how = {"randomizations": ["permuted-labels"], "n_permutations": 1, "hyperparameters": {"epochs": 1, **hyperparameters}}
+    return randomization_test(model, "digits", n_train=50, **how).notes
+
+
+@pytest.mark.parametrize("kind", GENERATORS)
+def test_a_factory_that_draws_from_a_generator_of_its_own_is_refused(kind):
+    with pytest.raises(InputError, match=r"make drew from the generator GENERATORS from outside of it, so that each fit would go on from"):
+        first_notes(of_draws(kind))
+
+
+def test_a_training_that_draws_from_a_generator_of_its_own_is_told():
+    shared = "The training drew from the generator GENERATORS, which all fits share, so that they are not independent: torch's global "
+    assert first_notes(Noisy) == first_notes(linear, loss=noisy_loss) == (shared + "generator is seeded for every fit.",)
+
+
+def by_generator(split, seed):
+    draw("numpy")
+    return nearest_mean(split, seed)
+
+
+def by_global_generators(split, seed):
+    torch.default_generator.seed(), np.random.mtrand._rand.random_sample(), random.random()
+    return nearest_mean(split, seed)
+
+
+def test_draws_of_a_training_function_from_a_generator_outside_are_told_and_those_of_global_ones_are_not():
+    data = load_dataset("digits", n_train=50).train
+    (note,) = record_of(TrainingFunction(by_generator).fit(data)).notes
+    assert note.startswith("The training function by_generator has changed GENERATORS, from outside of it")
+    assert record_of(TrainingFunction(by_global_generators).fit(data)).notes == ()
+    rng = torch.default_generator
+    assert first_notes(lambda: nn.Sequential(nn.Flatten(), nn.Linear(64, 10).apply(lambda m: nn.init.normal_(m.weight, generator=rng)))) == ()

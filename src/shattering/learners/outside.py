@@ -1,6 +1,7 @@
 """Find the values that a user's function uses from outside of it, which one fit could hand on to the next."""
 
 import inspect
+import random
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import islice
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from shattering import seeds
 from shattering.errors import InputError
 from shattering.identity.digest import identify
 from shattering.identity.installed import origin
@@ -20,10 +22,11 @@ from shattering.networks import BatchNorm, name_of
 _MOST = 10**7  # numbers of a tensor, an array or a module, above which it is not looked at
 _DEPTH = 4  # of containers and attributes, to which they are looked into
 _ITEMS = 1000  # of one container, at most
+_SEEDED = (torch.default_generator, np.random.mtrand._rand, getattr(random, "_inst", None))  # the global generators, for every fit
 
 
 def watch_outside(function: Callable | None) -> Callable[[], list[str]]:
-    """Look at the torch modules, tensors and arrays that a function, and functions of its module that it calls, use by name.
+    """Look at the torch modules, tensors, arrays and generators that a function, and functions of its module that it calls, use by name.
 
     Names are global ones, those of closures, defaults and attributes of a class, and those of the arguments that a partial function holds,
     but for the function itself: it is copied for each fit, and so are these, and the attributes of an object that is called. Lists and
@@ -37,12 +40,12 @@ def watch_outside(function: Callable | None) -> Callable[[], list[str]]:
     """
     before, within = _held(function), {}
     for name, value in _reached(function):
-        if held := [tensor for leaf in _leaves(value) if leaf is not value for tensor in _tensors(leaf)]:
-            within[name] = (held, identify(held, name)[0])
+        if held := [leaf for leaf in _leaves(value) if leaf is not value and _tensors(leaf)]:
+            within[name] = (held, _digest(held, name))
 
     def changed() -> list[str]:
         after = _held(function)
-        inner = [name for name, (held, digest) in within.items() if identify(held, name)[0] != digest]
+        inner = [name for name, (held, digest) in within.items() if _digest(held, name) != digest]
         return [*(name for name in before if before[name] != after.get(name)), *inner]
 
     return changed
@@ -67,11 +70,52 @@ def watch_estimator(estimator: Any) -> Callable[[], tuple[str, ...]]:
     return told
 
 
-def check_not_shared(module: nn.Module, factory: Callable) -> None:
-    """Raise InputError if a factory has given a module with weights, or running averages, of one that it uses from outside of it.
+def watch_factory(factory: Callable) -> Callable[[nn.Module], None]:
+    """Look at what a factory uses from outside of it, and return a function that checks the module which it then gives.
 
-    Each fit would go on from the one before. Frozen parameters may be shared.
+    That raises InputError if a fit of the module would go on from the one before: if it has weights, or running averages, of a module
+    from outside of the factory, or was made with numbers that a generator from outside drew. Frozen parameters may be shared.
     """
+    drawn_from = watch_generators(factory)
+
+    def check(module: nn.Module) -> None:
+        if names := drawn_from():
+            raise InputError(
+                f"{name_of(factory)} drew from {_generators(names)} from outside of it, so that each fit would go on from the one before, "
+                "expected draws of torch's global generator, which is seeded for every fit"
+            )
+        _check_not_shared(module, factory)
+
+    return check
+
+
+def watch_network(module: nn.Module, *functions: Any) -> Callable[[], str]:
+    """Look at the generators that the user's classes of a network, and functions such as its loss, use from outside of them.
+
+    Returns a function that gives a sentence if numbers were drawn of one since, and an empty text if not.
+    """
+    classes = {type(part): None for part in module.modules() if origin(type(part).__module__) is None}
+    drawn_from = watch_generators(*classes, *(one if inspect.isroutine(one) else type(one) for one in functions if callable(one)))
+
+    def told() -> str:
+        names = drawn_from()
+        remedy = "torch's global generator is seeded for every fit"
+        return f"The training drew from {_generators(names)}, which all fits share, so that they are not independent: {remedy}." if names else ""
+
+    return told
+
+
+def watch_generators(*functions: Callable) -> Callable[[], list[str]]:
+    """Look at the generators of Python, NumPy and torch that functions or classes use from outside of them, but for the global ones.
+
+    Returns a function that gives the names of those that numbers were drawn of since.
+    """
+    used = [(name, leaf) for function in functions for name, value in _reached(function) for leaf in _leaves(value) if _is_generator(leaf)]
+    before = [(name, generator, _digest([generator])) for name, generator in used]
+    return lambda: list(dict.fromkeys(name for name, generator, digest in before if _digest([generator]) != digest))
+
+
+def _check_not_shared(module: nn.Module, factory: Callable) -> None:
     trained = {id(parameter) for parameter in module.parameters() if parameter.requires_grad}
     averages = {id(part) for part in module.modules() if isinstance(part, BatchNorm) and part.training and part.track_running_stats}
     for name, value in _reached(factory):
@@ -86,8 +130,12 @@ def check_not_shared(module: nn.Module, factory: Callable) -> None:
 
 
 def _held(function: Callable | None) -> dict[str, str]:
-    """Return digests of the modules, tensors and arrays that a function reaches, by name."""
-    return {name: identify(tensors, name)[0] for name, value in _reached(function) if (tensors := _tensors(value))}
+    """Return digests of the modules, tensors, arrays and generators that a function reaches, by name."""
+    return {name: _digest([value], name) for name, value in _reached(function) if _tensors(value)}
+
+
+def _digest(leaves: list, name: str = "it") -> str:
+    return identify([tensor for leaf in leaves for tensor in _tensors(leaf)], name)[0]
 
 
 def _reached(function: Callable | None) -> Iterator[tuple[str, Any]]:
@@ -150,8 +198,8 @@ def _name(function: Any) -> str:
 
 
 def _leaves(value: Any, depth: int = _DEPTH) -> Iterator[Any]:
-    """Yield the modules, tensors and arrays that a value is or holds, in containers and attributes."""
-    if isinstance(value, (nn.Module, torch.Tensor, np.ndarray)):
+    """Yield the modules, tensors, arrays and generators that a value is or holds, in containers and attributes."""
+    if isinstance(value, (nn.Module, torch.Tensor, np.ndarray)) or _is_generator(value):
         yield value
     elif depth and not isinstance(value, (type, ModuleType)) and not inspect.isroutine(value):
         inner = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else _attributes(value)
@@ -165,10 +213,20 @@ def _attributes(value: Any) -> Iterator[Any]:
 
 
 def _tensors(value: Any) -> list:
-    """Return the values of a torch module, tensor or array; none of another object, and of a large one."""
+    """Return the values of a torch module, tensor, array or generator; none of another object, and of a large one."""
+    if _is_generator(value):
+        return [seeds.state_of(value)]
     if isinstance(value, np.ndarray):
         return [value] if value.dtype.kind in "biufc" and value.size <= _MOST else []
     tensors = [*value.parameters(), *value.buffers()] if isinstance(value, nn.Module) else [value]
     if not all(isinstance(one, torch.Tensor) and not torch.nn.parameter.is_lazy(one) for one in tensors):
         return []
     return [one.detach() for one in tensors] if sum(one.numel() for one in tensors) <= _MOST else []
+
+
+def _is_generator(value: Any) -> bool:
+    return not any(value is one for one in _SEEDED) and seeds.state_of(value) is not None
+
+
+def _generators(names: list[str]) -> str:
+    return f"the generator{'s' * (len(names) > 1)} {', '.join(names)}"

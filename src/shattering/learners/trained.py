@@ -29,7 +29,7 @@ from shattering.errors import InputError, a_type, reason, shown
 from shattering.identity.digest import identify
 from shattering.learners.devices import Device, resolve_device
 from shattering.learners.factories import ModuleFactory, check_trainable, own_training
-from shattering.learners.outside import check_not_shared
+from shattering.learners.outside import watch_factory, watch_network
 from shattering.learners.own import OwnModel
 from shattering.learners.preprocessing import Preprocessing, Standardize
 from shattering.learners.tokens import mask_name, padded, vocabulary_of
@@ -201,6 +201,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         tracker = self._tracker(X, labels)
         rows = shown_epochs(self.epochs, progress, on_epoch)
         drawn = seeds.put_back() if checkpoint else nullcontext()  # a resumed training sets the global generators
+        drew = watch_network(module, self.loss, self.optimizer)
         with self._strategy() as strategy, rows as each_epoch, drawn, self._second_outputs() as found:
             state = loop.fit(
                 compiled,
@@ -217,6 +218,7 @@ class TrainedNetwork(OwnModel, BaseEstimator):
                 notes=found,
             )
         self._keep(state, clean, tracker)
+        self.notes_ += tuple(filter(None, (drew(),)))
         return self
 
     def _look(self, clean: Examples, hyperparameters: Hyperparameters) -> str:
@@ -456,9 +458,11 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         """
         network = partial(self.network, vocabulary=vocabulary) if isinstance(self.network, ModuleFactory) else self.network
         dtype = torch.int64 if kind == "tokens" else torch.float32
+        factory = self.network.make if isinstance(self.network, ModuleFactory) else self.network
+        check = watch_factory(factory) if callable(factory) else None
         module = networks.build_network(network, shape, n_outputs, seeds.integer(seed, "init"), self.auxiliary > 0, dtype)
-        if callable(self.network):
-            check_not_shared(module, self.network.make if isinstance(self.network, ModuleFactory) else self.network)
+        if check:
+            check(module)
         return module
 
     def _compiled(self, module: nn.Module) -> nn.Module:

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from shattering import seeds
+
 _PLAIN = (bool, int, float, str, type(None))
 _MODULES = frozenset(vars(nn.Module()))  # what every module has, such as `training`
 
@@ -75,14 +77,8 @@ class Beside:
             values[name] = self._tensor(present, known) if kind == "tensor" else known.numpy().copy()
         elif kind == "plain":
             values[name] = known
-        elif isinstance(present, torch.Generator):
-            present.set_state(known)
-        elif isinstance(present, random.Random):
-            present.setstate(known)
-        elif isinstance(present, np.random.RandomState):
-            present.set_state(known)
-        elif isinstance(present, np.random.Generator):
-            present.bit_generator.state = known
+        elif seeds.state_of(present) is not None:
+            seeds.put_state(present, known)
 
     def _tensor(self, present: Any, known: torch.Tensor) -> torch.Tensor:
         """Return a tensor where it belongs; the present one, which others may hold, too, with these values, if it can have them."""
@@ -99,15 +95,8 @@ def _kept(value: Any) -> tuple[str, Any] | None:
         return "tensor", value.detach()
     if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
         return "array", torch.tensor(value)
-    if isinstance(value, torch.Generator):
-        return "generator", value.get_state()
-    if isinstance(value, random.Random):
-        return "generator", value.getstate()
-    if isinstance(value, np.random.RandomState):
-        return "generator", _listed(value.get_state(legacy=False))
-    if isinstance(value, np.random.Generator):
-        return "generator", _listed(value.bit_generator.state)
-    return None
+    state = seeds.state_of(value)
+    return None if state is None else ("generator", _listed(state))
 
 
 def _listed(state: Any) -> Any:
