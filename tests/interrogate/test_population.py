@@ -137,6 +137,17 @@ def test_runs_on_other_images_are_no_partners_and_none_is_dropped_for_another(po
     assert cells[others[0].run_id] != cells[specs[0].run_id]
 
 
+def test_runs_that_differ_in_what_is_no_axis_are_left_out_but_for_the_first_and_a_warning_says_so(population):
+    runs = list(population[0].runs())
+    natural = next(one for one in runs if "stop_at_loss" in one.spec.params and one.spec.randomization == Randomization())
+    again = _with(natural, epochs=201)
+    with pytest.warns(UserWarning, match=r"^1 run left out, first \S+: of runs of one cell, treatment and seed, which differ in"):
+        table, _ = runs_table([*runs, again])
+    assert len(table) == len(runs)
+    kept = {natural.run_id, again.run_id} & set(table["run"])
+    assert kept == {min(natural.run_id, again.run_id)}
+
+
 def test_scales_are_literal_and_their_sizes_are_known():
     sizes = {name: sum(len(list(block.cells())) for block in scale.blocks) for name, scale in SCALES.items()}
     assert sizes["demo"] == 16

@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import cache
@@ -10,7 +11,7 @@ from typing import cast
 
 import pandas as pd
 
-from shattering.errors import InputError
+from shattering.errors import InputError, counted
 from shattering.learners import find_model
 from shattering.learners.network import NetworkClassifier
 from shattering.runs.spec import RunSpec
@@ -87,7 +88,14 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     table = _with_shatter_points(_with_equal_steps(_with_cells(table)))
     table = table.sort_values(["cell", "condition", "seed", "n", "run"], ignore_index=True)
     again = ["cell", "condition", "seed", "n", "corruption"]
-    table = table.drop_duplicates(again, ignore_index=True)  # such as two budgets: the first by id
+    doubles = table.duplicated(again)
+    if doubles.any():
+        warnings.warn(
+            f"{counted(int(doubles.sum()), 'run')} left out, first {table.loc[doubles, 'run'].iloc[0]}: of runs of one cell, treatment and seed, "
+            "which differ in budget, loss to stop at or seed of the noise, the first by id counts",
+            stacklevel=2,
+        )
+    table = table.loc[~doubles].reset_index(drop=True)
     trained = table.loc[table["condition"] == "natural"]
     axes = [name for name in _axis_names(table) if len(trained[name].unique()) > 1]
     return table.loc[:, list(dict.fromkeys([*COLUMNS, *axes, "network"]))], axes

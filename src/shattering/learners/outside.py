@@ -98,9 +98,10 @@ def watch_network(module: nn.Module, *functions: Any) -> Callable[[], str]:
     drawn_from = watch_generators(*classes, *(one if inspect.isroutine(one) else type(one) for one in functions if callable(one)))
 
     def told() -> str:
-        names = drawn_from()
-        remedy = "torch's global generator is seeded for every fit"
-        return f"The training drew from {_generators(names)}, which all fits share, so that they are not independent: {remedy}." if names else ""
+        if not (names := drawn_from()):
+            return ""
+        shared = f"{_generators(names)}, which all fits share, so that they are not independent"
+        return f"The training drew from {shared}: torch's global generator is seeded for every fit."
 
     return told
 
