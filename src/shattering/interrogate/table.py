@@ -92,8 +92,8 @@ def runs_table(runs: Sequence[Run]) -> tuple[pd.DataFrame, list[str]]:
     if doubles.any():
         first = table.loc[doubles, "run"].iloc[0]
         warnings.warn(
-            f"{counted(int(doubles.sum()), 'run')} left out, first {first}: of runs of one cell, treatment and seed, which differ in budget, "
-            "loss to stop at or seed of the noise, the first by id counts",
+            f"{counted(int(doubles.sum()), 'run')} left out, first {first}: of runs of one cell, treatment and seed, which differ in "
+            "budget, loss to stop at or seed of the noise, the first by id counts",
             stacklevel=2,
         )
     table = table.loc[~doubles].reset_index(drop=True)
