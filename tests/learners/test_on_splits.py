@@ -298,6 +298,11 @@ def test_inputs_that_are_no_numbers_say_what_to_do():
         randomization_test(LogisticRegression(), times, y)
     with pytest.raises(InputError, match=r"could not convert string to float: '.*'; .*as with TfidfVectorizer in a pipeline"):
         randomization_test(LogisticRegression(), ["a text", "another one"] * 30, y)
+    texts = np.array([["a text"], ["another one"]] * 30)
+    with pytest.raises(InputError, match=r"arrays of bytes/strings; expected numbers: encode texts first, as with TfidfVectorizer in a"):
+        randomization_test(KNeighborsClassifier(), texts, y)
+    with pytest.raises(InputError, match=r"expected, for a vectorizer, texts \(n,\), and these have shape \(\d+, 1\): X\[:, 0\], or a"):
+        randomization_test(make_pipeline(CountVectorizer(), LogisticRegression()), texts, y)
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ _HINTS = {
     "c": "; give real and imaginary parts as columns of their own",
     "U": "; turn text into numbers first, for example with scikit-learn's OrdinalEncoder or a vectorizer; "
     'kind="opaque" hands lists of texts on as they are',
-    "S": "; turn bytes into numbers first",
+    "S": "; turn bytes into numbers first, or into texts: x.decode() of each",
     "V": "; give a DataFrame: pandas.DataFrame of it",
     "O": '; kind="opaque" hands a list or an array of anything on as it is',
 }

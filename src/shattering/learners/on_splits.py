@@ -70,8 +70,11 @@ _NO_NUMBERS = "|".join(
         "argument must be a string or a real number",
         "[Cc]annot (cast|convert|interpret)",
         "setting an array element with a sequence",
+        "not compatible with arrays of bytes/strings",
     )
 )
+
+_END = r"\. |\.(?=Convert )"  # of a sentence; scikit-learn forgets the space in one of them
 
 
 def _fit_table(model: Any, split: Split) -> None:
@@ -86,7 +89,10 @@ def _fit_table(model: Any, split: Split) -> None:
             _fit_rows(model, split)
     except InputError:
         raise
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
+        if "'numpy.ndarray' object has no attribute 'lower'" in str(error):
+            remedy = f"expected, for a vectorizer, texts (n,), and these have shape {np.shape(split.X)}: X[:, 0], or a ColumnTransformer"
+            raise InputError(f"{name_of(model)}: {reason(error)}; {remedy}") from None
         if re.search(r"contains (NaN|infinity)|missing values", str(error)):
             remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
             raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
@@ -96,7 +102,7 @@ def _fit_table(model: Any, split: Split) -> None:
                 f"{name_of(model)}: {reason(error).rstrip('.')}; expected a table, as of {flat} before it in a pipeline"
             ) from None
         if re.search(_NO_NUMBERS, str(error), re.DOTALL):
-            raise InputError(f"{name_of(model)}: {reason(error).partition('. ')[0].rstrip('.')}; {_without_texts(split.X)}") from None
+            raise InputError(f"{name_of(model)}: {re.split(_END, reason(error))[0].rstrip('.')}; {_without_texts(split.X)}") from None
         if remedy := _of_frame(split, str(error)):
             told = re.split(r"\. |, got:", reason(error))[0].rstrip(".")
             raise InputError(f"{name_of(model)}: {told}; {remedy}") from None
