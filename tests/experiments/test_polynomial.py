@@ -22,6 +22,21 @@ def test_the_degree_is_that_of_least_error_on_the_holdout():
     assert sorted(random) == sorted(y)
 
 
+def test_degrees_are_counted_over_draws_and_each_is_chosen_as_by_itself():
+    numbers, table = polynomial.choose_degrees(3, n=6, degrees=3, n_holdout=20, draws=40)
+    generator = polynomial.seeds.generator(3, "polynomial-degrees")
+    x, x_holdout = np.linspace(0, 1, 6), (np.arange(20) + 0.5) / 20
+    y, y_holdout = (np.sin(2 * np.pi * t)[:, None] + 0.3 * generator.normal(size=(len(t), 40)) for t in (x, x_holdout))
+
+    def error(degree, draw):
+        return np.mean((np.polynomial.Polynomial.fit(x, y[:, draw], degree)(x_holdout) - y_holdout[:, draw]) ** 2)
+
+    chosen = [min(range(4), key=lambda degree: error(degree, draw)) for draw in range(40)]
+    assert numbers == {"data": "6 points of a sine with noise 0.3", "draws": 40}
+    assert table.to_dict("list") == {"degree": [0, 1, 2, 3], "chosen": [chosen.count(degree) for degree in range(4)]}
+    assert len(set(chosen)) > 1
+
+
 @pytest.mark.parametrize(
     ("random", "verdict"),
     [((0.7, 0.7), "holds"), ((0.3, 0.31), "does not hold"), ((0.1, 1.0), "inconclusive")],
@@ -37,6 +52,7 @@ def test_draws_that_differ_decide_nothing(random, verdict):
             made = [Run(spec, Path("run"), "done", numbers | {"train_random": random[spec.seed % 2]}) for spec in specs]
             for run in made:
                 run.__dict__["table"] = table
+            made[-1].__dict__["table"] = pd.DataFrame({"degree": range(10), "chosen": [0, 0, 0, 9, 0, 1, 0, 0, 0, 0]})
             return made
 
     demo = SCALES["demo"]
@@ -46,12 +62,12 @@ def test_draws_that_differ_decide_nothing(random, verdict):
 @pytest.mark.parametrize(
     ("chosen", "verdict"),
     [
-        ([3] * 15 + [5] * 4, "holds"),
-        ([3] * 20, "holds"),
-        ([3] * 4 + [5] * 15, "does not hold"),
-        ([5] * 20, "does not hold"),
-        ([3] * 8 + [5] * 9 + [4] * 3, "inconclusive"),
-        ([], "missing"),
+        ({3: 15, 5: 4}, "holds"),
+        ({3: 20, 5: 0}, "holds"),
+        ({3: 4, 5: 15, 6: 2}, "does not hold"),
+        ({5: 20}, "does not hold"),
+        ({3: 8, 5: 9, 4: 3}, "inconclusive"),
+        ({}, "missing"),
     ],
 )
 def test_a_degree_is_chosen_most_often_beyond_chance(chosen, verdict):

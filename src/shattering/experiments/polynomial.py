@@ -1,8 +1,7 @@
 """The 2018 blog post: a polynomial whose degree is chosen on a hold-out cannot fit random targets."""
 
-from collections import Counter
-from collections.abc import Sequence
-from statistics import fmean, median
+from collections.abc import Mapping
+from statistics import fmean
 
 import altair as alt
 import numpy as np
@@ -28,7 +27,7 @@ THEIRS = 3  # the degree that the post says is chosen
 FITTED, UNFITTED = 0.4, 0.5  # shares of the targets' spread: a training error below the one fits them, above the other it does not
 COLUMNS = (
     Column("degree", "degree"),
-    Column("chosen", "chosen, times", "number"),
+    Column("chosen", "chosen by the hold-out", "percent"),
     Column("true", "training error, original targets", "number"),
     Column("random", "training error, random targets", "number"),
     Column("holdout", "hold-out error", "number"),
@@ -67,9 +66,8 @@ def run_study(
         True
     """
     generator = seeds.generator(seed, "polynomial")
-    x = np.linspace(0, 1, n)[:, None]
-    x_holdout = (np.arange(n_holdout)[:, None] + 0.5) / n_holdout
-    y, y_holdout = (np.sin(2 * np.pi * t[:, 0]) + noise * generator.normal(size=len(t)) for t in (x, x_holdout))
+    x, x_holdout = _places(n, n_holdout)
+    y, y_holdout = (_sine(t)[:, 0] + noise * generator.normal(size=len(t)) for t in (x, x_holdout))
     targets = {"true": y, "random": generator.permutation(y)}
     fits = {(degree, name): _polynomial(degree).fit(x, values) for degree in range(degrees + 1) for name, values in targets.items()}
 
@@ -94,24 +92,68 @@ def run_study(
         rows += [{"kind": "curve", "targets": name, "x": float(a), "y": float(b)} for a, b in zip(grid[:, 0], curve, strict=True)]
     numbers = {"train_true": error(degree, "true", x, y), "train_random": error(degree, "random", x, targets["random"])}
     numbers |= {"holdout_true": error(degree, "true", x_holdout, y_holdout), "spread": float(y.std())}
-    return {"data": f"{n} points of a sine with noise {noise:g}", "degree": degree, **numbers}, pd.DataFrame(rows)
+    return {"data": _data(n, noise), "degree": degree, **numbers}, pd.DataFrame(rows)
+
+
+def choose_degrees(
+    seed: int, *, n: Count = 10, noise: NotNegative = 0.3, degrees: Natural = 9, n_holdout: Count = 100, draws: Count = 10_000
+) -> tuple[dict, pd.DataFrame]:
+    """Count which degrees a hold-out chooses over draws of the noise, of the points and the hold-out of `run_study`.
+
+    Args:
+        seed: of the noise.
+        n: points.
+        noise: standard deviation of the noise; the sine's amplitude is 1.
+        degrees: the largest degree.
+        n_holdout: points of the hold-out.
+        draws: of the noise.
+
+    Returns:
+        The numbers, draws, and the table: degree, and how many times it is chosen.
+
+    Example:
+        >>> _, table = choose_degrees(0, draws=50)
+        >>> int(table["chosen"].sum())
+        50
+    """
+    generator = seeds.generator(seed, "polynomial-degrees")
+    x, x_holdout = _places(n, n_holdout)
+    y, y_holdout = (_sine(t) + noise * generator.normal(size=(len(t), draws)) for t in (x, x_holdout))
+    errors = [((_polynomial(degree).fit(x, y).predict(x_holdout) - y_holdout) ** 2).mean(0) for degree in range(degrees + 1)]
+    chosen = np.bincount(np.argmin(errors, axis=0), minlength=degrees + 1)
+    return {"data": _data(n, noise), "draws": draws}, pd.DataFrame({"degree": range(degrees + 1), "chosen": chosen})
+
+
+def _places(n: int, n_holdout: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return x of the points, (n, 1), and of the hold-out, (n_holdout, 1), which lie in 0…1."""
+    return np.linspace(0, 1, n)[:, None], (np.arange(n_holdout)[:, None] + 0.5) / n_holdout
+
+
+def _sine(x: np.ndarray) -> np.ndarray:
+    return np.sin(2 * np.pi * x)
+
+
+def _data(n: int, noise: float) -> str:
+    return f"{n} points of a sine with noise {noise:g}"
 
 
 def specs(scale: Scale) -> list[StudySpec]:
-    """List the studies: twenty draws of the noise, at every scale."""
-    return [StudySpec("polynomial", seed=seed) for seed in range(SEEDS)]
+    """List the studies: twenty draws of the noise, and many of which only the degree is told, at every scale."""
+    return [*(StudySpec("polynomial", seed=seed) for seed in range(SEEDS)), StudySpec("polynomial-degrees")]
 
 
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the figure, its table and its claim from the stored studies."""
-    records = runs.records(specs(scale))
+    *records, of_degrees = runs.records(specs(scale))
+    chosen = dict(zip(*(of_degrees.table[name].tolist() for name in ("degree", "chosen")), strict=True)) if of_degrees.result else {}
+    draws = sum(chosen.values())
     done = [record for record in records if record.result]
     size = done[0].result["data"] if done else "missing"
     fits = pd.concat([r.table[r.table["kind"] == "fit"] for r in done]) if done else pd.DataFrame({"degree": []})
     rows = [
         {
             "degree": f"{degree:.0f}",
-            "chosen": sum(r.result["degree"] == degree for r in done),
+            "chosen": chosen[degree] / draws if draws else None,
             **{name: float(part.loc[part["targets"] == name, "train"].median()) for name in ("true", "random")},
             "holdout": float(part.loc[part["targets"] == "true", "holdout"].median()),
         }
@@ -137,26 +179,27 @@ def result(scale: Scale, runs: Runs) -> Result:
         "{:.3f}",
         doubts=[near("train_true", FITTED), near("train_random", UNFITTED)],
     )
-    claims = [claim, _degree_claim([r.result["degree"] for r in done] if whole else [])]
-    degrees = f"; degree chosen: median {median(r.result['degree'] for r in done):g} (the post's: 3)" if done else ""
-    note = f"Root mean squared errors, medians over {len(done)} draws of the noise{degrees}. The post shows one draw."
+    claims = [claim, _degree_claim(chosen)]
+    often = f"The hold-out chooses of {draws:,} draws. " if draws else ""
+    note = f"Root mean squared errors, medians over {len(done)} draws of the noise. {often}The post shows one draw."
     charts = {"polynomial": (_chart(done[0]), f"The polynomial of degree {done[0].result['degree']}, {size}, seed 0.")} if done else {}
-    return Result("polynomial", TITLE, scale.name, size, records, [Table(f"Degrees, {size}", COLUMNS, rows, note)], charts, claims)
+    table = Table(f"Degrees, {size}", COLUMNS, rows, note)
+    return Result("polynomial", TITLE, scale.name, size, [*records, of_degrees], [table], charts, claims)
 
 
-def _degree_claim(chosen: Sequence[int]) -> Claim:
-    """Judge which degree is chosen most often, beside the one that is so of the others."""
-    counts = Counter(chosen)
-    others = [degree for degree, _ in counts.most_common() if degree != THEIRS]
-    names = [f"degree {THEIRS}", *([f"degree {others[0]}"] if others else [])]
-    times = [counts[THEIRS], *([counts[others[0]]] if others else [])]
-    unclear = chosen and binomtest(times[0], sum(times)).pvalue > 0.05
+def _degree_claim(chosen: Mapping[int, int]) -> Claim:
+    """Judge which degree is chosen most often, by how many times each is, beside the one that is so of the others."""
+    draws, times = sum(chosen.values()), chosen.get(THEIRS, 0)
+    other = max((degree for degree in chosen if degree != THEIRS), key=lambda degree: chosen[degree], default=None)
+    others = 0 if other is None else chosen[other]
+    unclear = draws and binomtest(times, times + others).pvalue > 0.05
+    shares = {f"degree {THEIRS}": times / draws if draws else None}
     return judge(
         "the hold-out chooses degree 3",
         "A hold-out set would most likely lead to choosing a model with M = 3.",
         f"over draws of the noise, degree {THEIRS} is chosen more often than any other, beyond chance (p ≤ 0.05 beside the next)",
-        {name: n / len(chosen) if chosen else None for name, n in zip(names, times, strict=True)},
-        lambda v: times[0] == max(times),
+        shares | ({f"degree {other}": others / draws} if others else {}),
+        lambda v: times > others,
         "{:.0%} of the draws",
         doubts=["of the two, neither is chosen more often beyond chance" if unclear else None],
     )

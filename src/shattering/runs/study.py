@@ -31,6 +31,7 @@ STUDIES = {
     "double-descent": "shattering.experiments.double_descent:run_study",
     "width-descent": "shattering.experiments.width_descent:run_study",
     "polynomial": "shattering.experiments.polynomial:run_study",
+    "polynomial-degrees": "shattering.experiments.polynomial:choose_degrees",
     "perceptron": "shattering.experiments.perceptron:run_study",
     "theorem1": "shattering.experiments.theorem1:run_study",
     "corollary1": "shattering.experiments.corollary1:run_study",
