@@ -16,6 +16,7 @@ from shattering.data.targets import plain_labels
 from shattering.errors import InputError, shown
 from shattering.learners.classes import class_codes
 from shattering.learners.devices import Device
+from shattering.learners.network_inputs import check_examples
 from shattering.learners.own import FitRecord
 from shattering.learners.preprocessing import Standardize
 from shattering.learners.train import asynchronous, evaluation
@@ -25,7 +26,7 @@ from shattering.learners.train.epoch import Strategy
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import Outputs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.trained import TrainedNetwork, check_examples
+from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, NotNegative, Share
 
 

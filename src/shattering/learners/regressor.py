@@ -12,6 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from shattering.data.split import Split
 from shattering.errors import InputError
 from shattering.learners.devices import Device
+from shattering.learners.network_inputs import check_examples
 from shattering.learners.own import FitRecord
 from shattering.learners.preprocessing import Standardize
 from shattering.learners.train import evaluation
@@ -19,7 +20,7 @@ from shattering.learners.train.autocast import Precision
 from shattering.learners.train.optimizers import OptimizerName
 from shattering.learners.train.outputs import NumberOutputs, Outputs
 from shattering.learners.train.tracker import Tracker
-from shattering.learners.trained import TrainedNetwork, check_examples
+from shattering.learners.trained import TrainedNetwork
 from shattering.parameters import Count, Natural, NotNegative, Share
 
 

@@ -7,32 +7,29 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, is_regressor
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
 from shattering import networks, seeds
-from shattering.data.arrays import as_images
 from shattering.data.augment import strengths
-from shattering.data.channels import A_SPLIT
-from shattering.data.dataset import Dataset
 from shattering.data.kinds import Kind
 from shattering.data.lazy import ImagesOnDisk
-from shattering.data.rows import Rows, as_tokens
 from shattering.data.split import Split
-from shattering.errors import InputError, a_type, reason, shown
+from shattering.errors import InputError, reason, shown
 from shattering.identity.digest import identify
 from shattering.learners.devices import Device, resolve_device
 from shattering.learners.factories import ModuleFactory, check_trainable, own_training
+from shattering.learners.network_inputs import NetworkInputs
 from shattering.learners.outside import watch_factory, watch_network
 from shattering.learners.own import OwnModel
 from shattering.learners.preprocessing import Preprocessing, Standardize
-from shattering.learners.tokens import mask_name, padded, vocabulary_of
+from shattering.learners.tokens import mask_name, vocabulary_of
 from shattering.learners.train import asynchronous, evaluation, loop
 from shattering.learners.train.autocast import Autocast, Precision
 from shattering.learners.train.batches import Examples
@@ -50,7 +47,7 @@ from shattering.parameters import check, check_fields
 _LOOKED_AT = 32  # examples whose outputs are looked at before training
 
 
-class TrainedNetwork(OwnModel, BaseEstimator):
+class TrainedNetwork(NetworkInputs, OwnModel, BaseEstimator):
     """Base of `NetworkClassifier` and `NetworkRegressor`, which document the parameters: what they share."""
 
     takes_splits = True
@@ -77,7 +74,6 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     evaluate_train: bool
     crop: int | Literal["auto"] | None
     standardize: Standardize
-    padding: int | None
     precision: Precision
     accumulate: int
     sync_batch_norm: bool
@@ -85,12 +81,9 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     staleness: int | None = None
     compile: bool
     device: Device
-    workers: int | None
     checkpoint_every: float
     order_seed: int | None
     random_state: int | np.random.RandomState | None
-    _kind: Kind
-    _is_ragged: bool
 
     def check_params(self) -> None:
         """Raise InputError for the first parameter out of range, without fitting."""
@@ -303,77 +296,6 @@ class TrainedNetwork(OwnModel, BaseEstimator):
                 params[name] = identify(params[name], name)[0]
         return params
 
-    def _training_data(self, X, y) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return raw inputs, and what is trained on the labels; set what is known of both (and n_features_in_ for tables)."""
-        check_examples(X, y)
-        if isinstance(X, Split):
-            labels = self._labels_of_split(X)
-            self._kind, self._is_ragged = X.kind, X.kind == "tokens" and isinstance(X.inputs, Rows)
-            return self._numbers(X), labels
-        if y is None:
-            raise InputError("requires y to be passed, but the target y is None")
-        if getattr(X, "ndim", 2) in (3, 4):
-            inputs, labels = as_images(X, remedy=A_SPLIT), self._labels_of_arrays(y, is_checked=False)
-            if len(inputs) != len(labels):
-                raise InputError(f"X has {len(inputs)} examples and y has {len(labels)} labels, expected as many")
-        else:
-            X, y = validate_data(self, X, y, y_numeric=is_regressor(self))
-            inputs, labels = as_images(X, where="X"), self._labels_of_arrays(y, is_checked=True)
-        self._kind, self._is_ragged = "table" if inputs.ndim == 2 else "images", False
-        return inputs, labels
-
-    def _numbers(self, split: Split, length: int = 0) -> torch.Tensor:
-        """Return the inputs of a split as a tensor, or on disk. length: to which documents of several lengths are padded at least."""
-        if split.kind == "opaque":
-            raise InputError("the inputs are opaque, expected images, a table of numbers, sequences or tokens for a network")
-        if split.kind != self._kind:
-            raise InputError(f"the inputs are {split.kind}, expected {self._kind} as in fit")
-        if self._kind != "tokens" or not isinstance(split.inputs, Rows):
-            return split.with_numbers().inputs
-        if not self._is_ragged:
-            raise InputError("the documents have several lengths, expected one as in fit")
-        return padded(split.inputs, self.padding or 0, length)
-
-    def _examples(self, inputs: torch.Tensor, labels: torch.Tensor, persistent: bool = False) -> Examples:
-        return self._preprocessing.examples(inputs, labels, self.device_, self.workers, persistent)
-
-    def _watched(self, **splits: Split | None) -> dict[str, Examples]:
-        examples, shape = {}, self._preprocessing.raw_shape
-        for name, split in splits.items():
-            if split:
-                inputs = self._numbers(split, shape[-1])
-                if not self._has_shape(inputs):
-                    raise InputError(f"{name} {self._called} have shape {tuple(inputs.shape[1:])}, expected {shape} as in the train split")
-                examples[name] = self._examples(inputs, self._evaluated_labels(split, f"{name} "))
-        return examples
-
-    def _unlabelled(self, X) -> Examples:
-        check_is_fitted(self)
-        check_examples(X)
-        shape = self._preprocessing.raw_shape
-        inputs = self._numbers(X, shape[-1]) if isinstance(X, Split) else self._input_arrays(X)
-        if not self._has_shape(inputs):
-            raise InputError(f"{self._called} have shape {tuple(inputs.shape[1:])}, expected {shape} as in fit")
-        return self._examples(inputs, self._no_labels(len(inputs)))
-
-    def _has_shape(self, inputs: torch.Tensor) -> bool:
-        """Return whether inputs have the shape of those in fit; documents of several lengths may be longer."""
-        return self._is_ragged or tuple(inputs.shape[1:]) == self._preprocessing.raw_shape
-
-    @property
-    def _called(self) -> str:
-        return {"sequence": "sequences", "tokens": "tokens", "table": "rows"}.get(self._kind, "images")
-
-    def _input_arrays(self, X) -> torch.Tensor:
-        if self._kind == "tokens":
-            tokens = as_tokens(X, "X")
-            return padded(tokens, self.padding or 0, self._preprocessing.raw_shape[0]) if isinstance(tokens, Rows) else tokens
-        if self._kind == "sequence":
-            return torch.from_numpy(np.array(X))
-        if getattr(X, "ndim", 2) in (3, 4):
-            return as_images(X, like=self._preprocessing.raw_shape, remedy=A_SPLIT)
-        return as_images(validate_data(self, X, reset=False), where="X")
-
     def _strategy(self) -> AbstractContextManager[Strategy]:
         """Open what computes the epochs: this process."""
         return nullcontext(Synchronous())
@@ -507,25 +429,6 @@ class TrainedNetwork(OwnModel, BaseEstimator):
         """Return what reads so many outputs of an example."""
         raise NotImplementedError
 
-    def _labels_of_split(self, split: Split) -> torch.Tensor:
-        """Return what is trained on the labels of a training split, and set what they stand for."""
-        raise NotImplementedError
-
-    def _labels_of_arrays(self, y: Any, is_checked: bool) -> torch.Tensor:
-        """Return what is trained on labels as scikit-learn's functions take them, and set what they stand for.
-
-        is_checked: whether scikit-learn has checked them.
-        """
-        raise NotImplementedError
-
-    def _evaluated_labels(self, split: Split, whose: str) -> torch.Tensor:
-        """Return the labels of another split as they are trained on. Raises InputError, which says `whose`, for others than in fit."""
-        raise NotImplementedError
-
-    def _no_labels(self, n: int) -> torch.Tensor:
-        """Return labels (n,) that mean nothing."""
-        raise NotImplementedError
-
     def _meta(self) -> dict:
         """Return what `save` has to keep of the labels."""
         raise NotImplementedError
@@ -537,15 +440,6 @@ class TrainedNetwork(OwnModel, BaseEstimator):
     def _keep_measured(self, final: dict[str, float], predictions: torch.Tensor | None, tracker: Tracker | None) -> None:
         """Set the attributes of what is predicted, from the last evaluation on the training set and its predictions, if these are kept."""
         raise NotImplementedError
-
-
-def check_examples(X: Any, y: Any = None) -> None:
-    """Raise InputError for a Dataset in place of one of its splits, and for labels y that are given beside a Split."""
-    if isinstance(X, Dataset):
-        raise InputError("X is a Dataset, expected one of its splits, such as data.train, or arrays")
-    if isinstance(X, Split) and y is not None:
-        remedy = "dataclasses.replace(split, labels=…) makes a Split with others"
-        raise InputError(f"y is {a_type(y)} beside a Split, which has labels of its own, expected none: {remedy}")
 
 
 def _digest(inputs: torch.Tensor, labels: torch.Tensor) -> str:
