@@ -25,7 +25,7 @@ from shattering.runs.stored import Run
 
 IMAGENET = find_experiments("all-imagenet")
 SMALL = replace(SCALES["small"], imagenet=replace(SCALES["small"].imagenet, dataset="photos"))
-THREE = replace(SMALL, imagenet=replace(SMALL.imagenet, seeds=3))  # as many as comparisons of test accuracies need
+ONE = replace(SMALL, imagenet=replace(SMALL.imagenet, compared_seeds=1))  # fewer than comparisons of test accuracies need
 PROVENANCE = {
     "started": "now",
     "seconds": 1.0,
@@ -94,7 +94,7 @@ def as_in_the_paper(spec):
     }
 
 
-def claims(make, scale=THREE):
+def claims(make, scale=SMALL):
     return {c.name: c.holds for name in IMAGENET for c in reproduce.find_experiment(name).result(scale, Made(make, scale)).claims}
 
 
@@ -146,13 +146,20 @@ def test_a_training_that_ended_too_early_does_not_show_that_it_cannot_fit():
     assert claim_and_row([7.0, 7.0, 6.0, 6.0, 5.0, 5.0, 4.0, 4.0]) == (["inconclusive"] * 2, short)
 
 
+def test_the_scales_have_the_seeds_that_a_comparison_during_training_needs():
+    for scale in (SMALL, SCALES["full"]):
+        seeds = {table2.regularizers(row): len(table2.row_specs(scale, row)) for row in figure2a.ROWS}
+        assert seeds == {"none": 3, "weight decay": 3, "augmentation, dropout, weight decay": 1}
+        assert {len(table2.row_specs(scale, row)) for row in TABLE_2 if row.random_labels} == {1}
+
+
 def test_early_stopping_is_not_judged_on_one_seed_or_at_a_high_learning_rate():
-    (one,) = figure2a.result(SMALL, Made(as_in_the_paper)).claims
+    (one,) = figure2a.result(ONE, Made(as_in_the_paper, ONE)).claims
     assert (one.verdict, one.why) == ("inconclusive", "1 seed for some of the numbers, fewer than 3")
     columns = {"step": [1, 2], "epoch": [1, 2], "train_accuracy": [0.1, 0.2], "test_accuracy": [0.1, 0.2]}
-    (high,) = figure2a.result(THREE, Made(as_in_the_paper, THREE, learning_rate=[1.0, 0.9], **columns)).claims
+    (high,) = figure2a.result(SMALL, Made(as_in_the_paper, SMALL, learning_rate=[1.0, 0.9], **columns)).claims
     assert (high.verdict, high.why[:27]) == ("inconclusive", "the learning rate ended at ")
-    (annealed,) = figure2a.result(THREE, Made(as_in_the_paper, THREE, learning_rate=[1.0, 0.1], **columns)).claims
+    (annealed,) = figure2a.result(SMALL, Made(as_in_the_paper, SMALL, learning_rate=[1.0, 0.1], **columns)).claims
     assert annealed.verdict == "holds"
 
 
@@ -189,7 +196,7 @@ def test_pages_have_the_papers_numbers_beside_ours(name, tmp_path):
 
 
 def test_figure_2a_shades_up_to_the_best_so_far():
-    chart, _ = figure2a.result(SMALL, Made(as_in_the_paper)).charts["figure2a"]
+    chart, _ = figure2a.result(ONE, Made(as_in_the_paper, ONE)).charts["figure2a"]
     data = [row for rows in to_spec(chart)["datasets"].values() for row in rows]
     assert {row["model"] for row in data} == {"none", "weight decay", "augmentation, dropout, weight decay"}
     assert [r["best"] for r in data if r.get("model") == "none" and "best" in r] == pytest.approx([0.3, 0.6316, 0.6316])

@@ -48,7 +48,7 @@ def regularizers(row: Table2Row) -> str:
 
 
 def row_specs(scale: Scale, row: Table2Row) -> list[RunSpec]:
-    """List the runs of a row, one per seed."""
+    """List the runs of a row, one per seed: several where figure 2a compares accuracies."""
     size = scale.imagenet
     params: dict[str, Any] = {"network": "inception-v3", "precision": "bfloat16", **size.params}
     for name, switched_on in REGULARIZERS.items():
@@ -61,7 +61,8 @@ def row_specs(scale: Scale, row: Table2Row) -> list[RunSpec]:
         image_size=size.image_size,
         hold_out=size.hold_out,
     )
-    return [replace(spec, seed=seed) for seed in range(size.seeds)]
+    is_compared = not (row.random_labels or row.augmentation)
+    return [replace(spec, seed=seed) for seed in range(size.compared_seeds if is_compared else 1)]
 
 
 def specs(scale: Scale) -> list[RunSpec]:
