@@ -721,6 +721,16 @@ def test_what_batch_normalization_is_worth_is_for_the_papers_n_and_by_an_interva
 
     assert claim_of(name, make).why == "the gain, -3.5 to 6.5 points, may be 2 to 5 points or not"
 
+    def larger(spec):
+        made, table = as_in_the_paper(spec)
+        return (made | {"test_accuracy": 0.99} if spec.model_name == "inception" else made), table
+
+    assert claim_of(name, larger).verdict == "does not hold"
+    fewer = replace(THREE, cifar=replace(THREE.cifar, n_train=10_000))
+    claim = claims(larger, fewer, ["figure2b"])[name]
+    assert (claim.verdict, claim.why) == ("inconclusive", "the gain is 16.5 points at n = 10,000, and the paper's n is 50,000")
+    assert claims(as_in_the_paper, fewer, ["figure2b"])[name].verdict == "holds"
+
 
 def test_training_without_batch_normalization_that_is_as_smooth_decides_nothing():
     def make(spec):
