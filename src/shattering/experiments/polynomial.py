@@ -27,7 +27,7 @@ THEIRS = 3  # the degree that the post says is chosen
 FITTED, UNFITTED = 0.4, 0.5  # shares of the targets' spread: a training error below the one fits them, above the other it does not
 COLUMNS = (
     Column("degree", "degree"),
-    Column("chosen", "chosen by the hold-out", "percent"),
+    Column("chosen", "chosen by the hold-out, %", "percent"),
     Column("true", "training error, original targets", "number"),
     Column("random", "training error, random targets", "number"),
     Column("holdout", "hold-out error", "number"),
@@ -180,7 +180,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         doubts=[near("train_true", FITTED), near("train_random", UNFITTED)],
     )
     claims = [claim, _degree_claim(chosen)]
-    often = f"The hold-out chooses of {draws:,} draws. " if draws else ""
+    often = f"How often the hold-out chooses a degree is counted over {draws:,} draws. " if draws else ""
     note = f"Root mean squared errors, medians over {len(done)} draws of the noise. {often}The post shows one draw."
     charts = {"polynomial": (_chart(done[0]), f"The polynomial of degree {done[0].result['degree']}, {size}, seed 0.")} if done else {}
     table = Table(f"Degrees, {size}", COLUMNS, rows, note)

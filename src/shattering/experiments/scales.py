@@ -327,11 +327,12 @@ SMALL = Scale(
         width_seeds=3,
     ),
     early_stopping=CifarScale(
-        n_train=2000,
-        n_test=1000,
-        n_validation=500,
-        stop_when_fitted=True,
+        n_train=10_000,
+        n_validation=2000,
+        epochs=dict.fromkeys(CONVOLUTIONAL, 45),
+        compared_seeds=3,
         precision="bfloat16",
+        decay_steps=None,
     ),
 )
 FULL = Scale(
