@@ -2,9 +2,11 @@
 
 import copy
 import os
+import random
 import signal
 import sys
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -148,7 +150,15 @@ def test_running_averages_are_the_synchronous_ones():
 
 
 def test_randomness_is_a_function_of_the_seed():
-    module = nn.Sequential(nn.Flatten(), nn.Dropout(0.5), nn.Linear(12, 4))
+    class Noisy(nn.Module):
+        def forward(self, images):
+            return images * random.random() + np.random.random_sample()  # noqa: NPY002  # as the code of users does
+
+    for module in (nn.Sequential(nn.Flatten(), part, nn.Linear(12, 4)) for part in (nn.Dropout(0.5), Noisy())):
+        _follows_from_the_seed(module)
+
+
+def _follows_from_the_seed(module):
     images, labels, state = torch.ones(6, 3, 2, 2), torch.arange(6) % 4, torch.get_rng_state()
     worker, version = GradientWorker(given(module)), asynchronous.Version(0, [p.detach() for p in module.parameters()])
     a, b, c = (worker.gradient(version, images, labels, seed)[1][1] for seed in (1, 1, 2))

@@ -21,7 +21,7 @@ from shattering import seeds
 from shattering.errors import InputError
 from shattering.learners.train.batches import Examples, batch_rows
 from shattering.learners.train.checkpoint import TrainState
-from shattering.learners.train.epoch import AfterUpdate, EpochTotals, seeded
+from shattering.learners.train.epoch import AfterUpdate, EpochTotals
 from shattering.learners.train.hyperparameters import Hyperparameters
 from shattering.learners.train.optimizers import set_rates
 from shattering.learners.train.ranks import Ranks
@@ -113,7 +113,7 @@ class GradientWorker:
     def gradient(
         self, version: Version, images: torch.Tensor, labels: torch.Tensor, seed: int
     ) -> tuple[Gradient, tuple[torch.Tensor, torch.Tensor]]:
-        """Compute the gradient on one batch. seed: for dropout.
+        """Compute the gradient on one batch. seed: for dropout, and whatever else is drawn from global generators.
 
         Returns:
             The gradient, and (summed loss, logits (b, classes)).
@@ -129,7 +129,7 @@ class GradientWorker:
         for layer in self.layers:
             layer.num_batches_tracked.zero_()  # type: ignore[union-attr, operator]  # a tensor: the layer tracks
         self.module.zero_grad()
-        with seeded(torch.device("cpu"), seed):
+        with seeds.everywhere(seed):
             with self.hyperparameters.autocast():
                 logits, loss, objective = self.hyperparameters.losses(self.hyperparameters.call(self.module, images), labels)
             objective.backward()
