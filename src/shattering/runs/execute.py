@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from shattering import seeds
 from shattering.data.preprocess import to_float
 from shattering.data.split import Split
 from shattering.errors import InputError, blamed, printable
@@ -146,7 +147,8 @@ def _take_part(spec: Spec, folder: Path, objects: Objects | None) -> None:
     model = spec.build(objects)
     if isinstance(model, TrainedNetwork):
         data, _ = load_data(spec, objects)
-        model.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
+        with seeds.everywhere(seeds.integer(spec.seed, "rank", Ranks.current().rank)):  # other numbers than on rank 0
+            model.fit(data.train, test=data.test, validation=data.validation, checkpoint=folder / "checkpoint.pt")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import subprocess
 import sys
 import time
@@ -22,6 +23,7 @@ from shattering.data import formats
 from shattering.learners.train import checkpoint
 from shattering.learners.train.batches import Examples
 from shattering.learners.train.ranks import Ranks, _fresh
+from shattering.runs import execute
 from shattering.runs.sweep import sweep
 from tests.conftest import make_split
 from tests.data.test_lazy import write_mixed
@@ -41,6 +43,15 @@ def test_shares_make_up_a_batch(n):
         ranks = [Ranks(rank, world) for rank in range(world)]
         assert torch.cat([r.share(rows) for r in ranks]).tolist() == rows.tolist()
         assert [i for r in ranks for i in range(*r.bounds(n))] == rows.tolist()
+
+
+def test_code_that_draws_from_global_generators_repeats_itself_on_every_rank(tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(NetworkClassifier, "fit", lambda *_, **__: drawn.append((random.random(), np.random.random_sample())))  # noqa: NPY002  # as the code of users does
+    for rank in (1, 1, 2):
+        monkeypatch.setattr(Ranks, "current", lambda rank=rank: Ranks(rank, 3))
+        execute._take_part(RunSpec("digits", n_train=20, params={"network": "mlp-1x16"}), tmp_path, None)
+    assert drawn[0] == drawn[1] != drawn[2]
 
 
 @pytest.mark.parametrize("every", [30.0, 2.0, 0.05])
