@@ -1,5 +1,6 @@
 """The definitions and rules by which results are judged, on made-up runs."""
 
+import math
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -397,6 +398,7 @@ def test_seeds_are_counted_by_configuration():
     runs = outcome(TINY.cifar.specs("mlp-1x512")).runs
     assert few_seeds(runs) is None
     again = [replace(runs[0], spec=replace(runs[0].spec, params={**runs[0].spec.params, "momentum": 0.9})), *runs[1:]]
+    again[0].__dict__["history"] = runs[0].history
     assert few_seeds(again) is None, "a parameter that is written out, and at its default, is no other configuration"
     assert (
         few_seeds(outcome([*TINY.cifar.specs("mlp-1x512"), *TINY.cifar.specs("alexnet")]).runs)
@@ -439,6 +441,32 @@ def test_a_run_that_diverged_is_no_accuracy_and_no_seed():
     spare = replace(TINY, cifar=replace(TINY.cifar, compared_seeds=3, spare_seeds={"inception-no-bn": 1}))
     compared = [s.seed for row in reference.TABLE_1 if row.network == "inception-no-bn" for s in table1.row_specs(spare, row)]
     assert compared == [0, 1, 2, 3, 0, 1, 2, 3, 0], "a further seed in the place of one that diverged, but not on random labels"
+
+
+def test_a_run_that_never_left_guessing_on_original_labels_is_no_accuracy_and_no_seed():
+    guessing = math.log(10)
+
+    def make(spec):
+        made, table = as_in_the_paper(spec)
+        if spec.model_name == "inception-no-bn" and spec.seed == 2:
+            return made | {"train_accuracy": 0.1, "test_accuracy": 0.1}, history([0.1, 0.1], [guessing + 0.1, 0.99 * guessing])
+        return made, table
+
+    spare = replace(THREE, cifar=replace(THREE.cifar, compared_seeds=3, spare_seeds={"inception-no-bn": 1}))
+    result = figure2b.result(spare, Made(make, spare))
+    assert [row["seeds"] for row in result.tables[0].rows] == ["3", "3 of 4, 1 stuck at guessing"] * 2
+    assert all(claim.verdict == "holds" for claim in result.claims)
+    (few,) = (c.why for c in figure2b.result(THREE, Made(make, THREE)).claims if "worth" in c.name)
+    assert few == "2 seeds for some of the numbers, fewer than 3"
+
+    def of_random_labels(spec):
+        made, table = as_in_the_paper(spec)
+        stuck = spec.randomization.labels and spec.model_name == "alexnet"
+        return (made | {"train_accuracy": 0.1}, history([0.1] * 8, [guessing] * 8)) if stuck else (made, table)
+
+    rows = table1.result(THREE, Made(of_random_labels, THREE)).tables[0].rows
+    found = next(row for row in rows if row["model"] == "AlexNet" and row["labels"] == "random")
+    assert (found["train"], found["seeds"]) == (pytest.approx(0.1), "3"), "on random labels it is a finding"
 
 
 def test_the_relative_time_to_overfit_is_of_the_same_seeds():

@@ -12,6 +12,7 @@ import pandas as pd
 
 from shattering.brief import Brief
 from shattering.experiments.scales import Scale
+from shattering.randomization import Randomization
 from shattering.report.claims import FAILS, HOLDS, MISSING, OPEN, UNLIKE, Verdict
 from shattering.runs.base import Spec
 from shattering.runs.spec import RunSpec
@@ -24,6 +25,7 @@ FITS = 0.99  # training accuracy from which a model fits its training set; the l
 NEAR = 0.03  # two test accuracies count as the same up to this difference
 STILL_FALLING = 0.9  # the loss still falls if its mean over the last quarter is below this share of the mean over the quarter before
 ANNEALED = 0.2  # a learning rate has decayed once it is at most this share of its largest value
+GUESSING = 0.98  # times ln k: a training loss from there on is no better than guessing among k classes
 SPENT = 0.01  # and has come to nothing once it is at most this share: more epochs change nothing
 
 
@@ -31,15 +33,16 @@ SPENT = 0.01  # and has come to nothing once it is at most this share: more epoc
 class Outcome(Brief):
     """The runs of a configuration, one per seed, done or not.
 
-    A run that diverged, its loss infinite or NaN, says nothing of what another would learn.
+    A run that diverged, its loss infinite or NaN, says nothing of what another would learn; nor does one on original data that never
+    left the loss of guessing, as one whose units died (`is_stuck`).
     """
 
     runs: list[Run]
 
     @cached_property
     def done(self) -> list[Run]:
-        """The runs that are done, without those that diverged."""
-        return [run for run in self.runs if run.is_trained]
+        """The runs that are done, without those that diverged or are stuck."""
+        return [run for run in self.runs if run.is_trained and not is_stuck(run)]
 
     def values(self, name: str) -> list[float]:
         """List the values of a field of result.json over the seeds that are done and have it."""
@@ -68,10 +71,23 @@ class Outcome(Brief):
 
     @property
     def seeds(self) -> str:
-        """The number of seeds that are done, and of all if some are not: "2 of 3"; then how many of the others diverged."""
+        """The number of seeds that are done, and of all if some are not: "2 of 3"; then how many of the others diverged or are stuck."""
         n_done, n_all = len(self.done), len(self.runs)
-        diverged = sum(run.status == "done" for run in self.runs) - n_done
-        return (str(n_done) if n_done == n_all else f"{n_done} of {n_all}") + (f", {diverged} diverged" if diverged else "")
+        stuck = sum(map(is_stuck, self.runs))
+        diverged = sum(run.status == "done" for run in self.runs) - n_done - stuck
+        others = [f"{n} {what}" for n, what in ((diverged, "diverged"), (stuck, "stuck at guessing")) if n]
+        return ", ".join([str(n_done) if n_done == n_all else f"{n_done} of {n_all}", *others])
+
+
+def is_stuck(run: Run[Any]) -> bool:
+    """Return whether a training on original data ended at the loss of guessing: its seed learned nothing, which it need not elsewhere.
+
+    On randomized data that is a finding, that the network does not fit them.
+    """
+    is_network = isinstance(run.spec, RunSpec) and "online_train_accuracy" in run.result
+    if not is_network or not run.is_trained or run.spec.randomization != Randomization():
+        return False
+    return float(run.history["train_loss"].iloc[-1]) >= GUESSING * math.log(run.result["n_classes"])
 
 
 class Runs:
@@ -294,7 +310,7 @@ def not_annealed(runs: Sequence[Run]) -> str | None:
 def few_seeds(runs: Sequence[Run[Any]], least: int = 3) -> str | None:
     """Report that a configuration among the runs has fewer than `least` seeds done, too few to know their spread; or None.
 
-    Seeds whose runs diverged do not count. A configuration without any is left out: its numbers are missing.
+    Seeds whose runs diverged or are stuck do not count. A configuration without any is left out: its numbers are missing.
     """
     return too_few(min(_numbers_of_seeds(runs), default=least), least)
 
@@ -313,7 +329,7 @@ def seeds_of(runs: Sequence[Run[Any]]) -> str:
 def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
     """Return the number of seeds that are done of each configuration with any."""
     seeds: dict[str, set[int]] = {}
-    for run in (run for run in runs if run.is_trained):
+    for run in (run for run in runs if run.is_trained and not is_stuck(run)):
         key = json.dumps({k: v for k, v in run.spec.identity().items() if k != "seed"}, sort_keys=True)  # however it was written
         seeds.setdefault(key, set()).add(run.spec.seed)
     return [len(numbers) for numbers in seeds.values()]

@@ -30,8 +30,8 @@ class CifarScale:
         stop_when_fitted: end a run once it fits its training set.
         seeds: network → how many seeds; one for those not named.
         compared_seeds: the least number of seeds where test accuracies on original labels are compared: in table 1 and figure 2b.
-        spare_seeds: network → further seeds where test accuracies are compared, in the place of those that diverge; none for those
-            not named.
+        spare_seeds: network → further seeds where test accuracies are compared, in the place of those that diverge or learn nothing;
+            none for those not named.
         timed_seeds: the least number of seeds where times are compared, in figures 1a, 1b and 1c.
         precision: of the convolutional networks.
         decay_steps: updates between two decays of the learning rate; None: an epoch; "auto": see `NetworkClassifier`.
