@@ -331,6 +331,7 @@ SMALL = Scale(
         n_validation=2000,
         epochs=dict.fromkeys(CONVOLUTIONAL, 45),
         compared_seeds=3,
+        spare_seeds={"inception-no-bn": 2},
         precision="bfloat16",
         decay_steps=None,
     ),
