@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from shattering.brief import Brief
+from shattering.diagnose.network import GUESSING
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization
 from shattering.report.claims import FAILS, HOLDS, MISSING, OPEN, UNLIKE, Verdict
@@ -25,7 +26,6 @@ FITS = 0.99  # training accuracy from which a model fits its training set; the l
 NEAR = 0.03  # two test accuracies count as the same up to this difference
 STILL_FALLING = 0.9  # the loss still falls if its mean over the last quarter is below this share of the mean over the quarter before
 ANNEALED = 0.2  # a learning rate has decayed once it is at most this share of its largest value
-GUESSING = 0.98  # times ln k: a training loss from there on is no better than guessing among k classes
 SPENT = 0.01  # and has come to nothing once it is at most this share: more epochs change nothing
 
 
