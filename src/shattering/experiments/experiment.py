@@ -84,8 +84,8 @@ def is_stuck(run: Run[Any]) -> bool:
 
     On randomized data that is a finding, that the network does not fit them.
     """
-    is_network = isinstance(run.spec, RunSpec) and "online_train_accuracy" in run.result
-    if not is_network or not run.is_trained or run.spec.randomization != Randomization():
+    is_trained = isinstance(run.spec, RunSpec) and run.is_trained and "online_train_accuracy" in run.result
+    if not is_trained or run.spec.randomization != Randomization() or "train_loss" not in run.history:  # others have another loss
         return False
     return float(run.history["train_loss"].iloc[-1]) >= GUESSING * math.log(run.result["n_classes"])
 
