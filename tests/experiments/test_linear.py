@@ -38,8 +38,7 @@ def test_every_experiment_has_a_page_a_picture_and_judged_claims(linear_store, t
 @pytest.mark.parametrize("name", ["gradient-descent", "hessian", "polynomial", "perceptron"])
 def test_claims_that_need_no_scale_hold(linear_store, name):
     for claim in reproduce.make_result(name, TINY, linear_store).claims:
-        undecided = claim.name == "the hold-out chooses degree 3"  # which degree 5 does as often
-        assert claim.holds is (None if undecided else True), f"{claim.name}: {claim.evidence}"
+        assert claim.holds is True, f"{claim.name}: {claim.evidence}"
 
 
 def test_table_3_is_the_stored_results(linear_store):

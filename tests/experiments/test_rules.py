@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shattering import InputError, Store
 from shattering.experiments import figure1a, figure1b, figure1c, figure2b, reference, table1, table4
 from shattering.experiments.catalogue import EXPERIMENTS, GROUPS, find_experiments
-from shattering.experiments.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, judge, not_annealed, show
+from shattering.experiments.experiment import Column, Outcome, Runs, answers, cut_short, few_seeds, is_stuck, judge, not_annealed, show
 from shattering.experiments.reproduce import experiment_specs, find_experiment, settles
 from shattering.experiments.scales import CORRUPTIONS, NETWORKS, SCALES, CifarScale
 from shattering.report.charts import to_spec
@@ -449,13 +449,17 @@ def test_a_run_that_never_left_guessing_on_original_labels_is_no_accuracy_and_no
     def make(spec):
         made, table = as_in_the_paper(spec)
         if spec.model_name == "inception-no-bn" and spec.seed == 2:
-            return made | {"train_accuracy": 0.1, "test_accuracy": 0.1}, history([0.1, 0.1], [guessing + 0.1, 0.99 * guessing])
+            return made | {"train_accuracy": 0.1, "test_accuracy": 0.1}, history([0.1] * 4, [guessing + 0.1] * 3 + [0.99 * guessing])
         return made, table
 
     spare = replace(THREE, cifar=replace(THREE.cifar, compared_seeds=3, spare_seeds={"inception-no-bn": 1}))
     result = figure2b.result(spare, Made(make, spare))
     assert [row["seeds"] for row in result.tables[0].rows] == ["3", "3 of 4, 1 stuck at guessing"] * 2
     assert all(claim.verdict == "holds" for claim in result.claims)
+    short = Run(TINY.cifar.specs("alexnet")[0], Path("run"), "done", {"n_classes": 10, "online_train_accuracy": 0.1})
+    for losses, stuck in (([9.0] * 2, False), ([9.0] * 4, True), ([9.0] * 3 + [2.0], False), ([2.0] * 2 + [9.0] * 2, True)):
+        short.__dict__["history"] = history([0.1] * len(losses), losses)
+        assert is_stuck(short) is stuck
     (few,) = (c.why for c in figure2b.result(THREE, Made(make, THREE)).claims if "worth" in c.name)
     assert few == "2 seeds for some of the numbers, fewer than 3"
 

@@ -281,7 +281,8 @@ def test_a_store_that_cannot_be_written_is_read(whole, tmp_path, monkeypatch, ca
     assert main(["run", "--store", str(root), "--n-train", "20"]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
-    assert "Read-only file system" in err
+    assert "Read-only file system: " in err
+    assert err.endswith(", expected a place with permission to write\n")
 
 
 def test_whether_a_run_is_locked_is_seen_without_writing(whole, tmp_path):

@@ -31,6 +31,7 @@ def test_every_study_says_what_it_was_computed_on_and_is_the_same_twice(tmp_path
         "max-margin": {"n": 8, "d": 4, "steps": 10, "repeats": 2},
         "forgetting": {"n": 30, "epochs": 3, "trainings": 2},
         "bits": {"n": 20, "params": {"epochs": 3}},
+        "polynomial-degrees": {"draws": 20},
     }
     small["polynomial"] = {}  # it is small
     assert set(small) == set(STUDIES)

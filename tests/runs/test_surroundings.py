@@ -59,6 +59,7 @@ def found():
 @pytest.mark.parametrize("name", CHANGES)
 def test_what_a_run_changes_of_its_process_is_put_back(name, tmp_path, monkeypatch):
     monkeypatch.setenv("GIVEN", "here")
+    random.seed(7), np.random.seed(7), torch.manual_seed(7)  # noqa: NPY002  # other seeds than those of the changes, whatever ran before
     before = found()
     with surroundings.put_back():
         CHANGES[name](tmp_path)

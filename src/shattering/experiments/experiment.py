@@ -80,14 +80,15 @@ class Outcome(Brief):
 
 
 def is_stuck(run: Run[Any]) -> bool:
-    """Return whether a training on original data ended at the loss of guessing: its seed learned nothing, which it need not elsewhere.
+    """Return whether a training on original data stayed at the loss of guessing: its seed learned nothing, as one whose units died.
 
-    On randomized data that is a finding, that the network does not fit them.
+    That is, through the second half of its epochs, of four at least. On randomized data it is a finding: the network does not fit them.
     """
     is_trained = isinstance(run.spec, RunSpec) and run.is_trained and "online_train_accuracy" in run.result
     if not is_trained or run.spec.randomization != Randomization() or "train_loss" not in run.history:  # others have another loss
         return False
-    return float(run.history["train_loss"].iloc[-1]) >= GUESSING * math.log(run.result["n_classes"])
+    losses = run.history["train_loss"].to_numpy()
+    return len(losses) >= 4 and float(losses[len(losses) // 2 :].min()) >= GUESSING * math.log(run.result["n_classes"])
 
 
 class Runs:
