@@ -192,8 +192,7 @@ def failure(error: Exception) -> str:
         what, folder = getattr(error, _MARK)
         where = f"traceback in {printable(str(folder / 'failed.json'))}" if folder else "SHATTERING_TRACEBACK=1 shows the traceback"
         return f"{printable(what)} failed: {told} ({where})"
-    if isinstance(error, OSError) and error.errno == errno.EROFS and error.filename:
-        return printable(f"{error.strerror}: {error.filename}, expected a place with permission to write")
     if isinstance(error, OSError) and str(error).strip():
-        return printable((error.strerror or reason(error)) + (f": {error.filename}" if error.filename else ""))
+        remedy = ", expected a place with permission to write" if error.errno == errno.EROFS else ""
+        return printable((error.strerror or reason(error)) + (f": {error.filename}{remedy}" if error.filename else ""))
     return f"unexpected {told} (a fault of shattering's; SHATTERING_TRACEBACK=1 shows the traceback)"

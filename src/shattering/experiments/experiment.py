@@ -42,7 +42,7 @@ class Outcome(Brief):
     @cached_property
     def done(self) -> list[Run]:
         """The runs that are done, without those that diverged or are stuck."""
-        return [run for run in self.runs if run.is_trained and not is_stuck(run)]
+        return [run for run in self.runs if counts(run)]
 
     def values(self, name: str) -> list[float]:
         """List the values of a field of result.json over the seeds that are done and have it."""
@@ -77,6 +77,11 @@ class Outcome(Brief):
         diverged = sum(run.status == "done" for run in self.runs) - n_done - stuck
         others = [f"{n} {what}" for n, what in ((diverged, "diverged"), (stuck, "stuck at guessing")) if n]
         return ", ".join([str(n_done) if n_done == n_all else f"{n_done} of {n_all}", *others])
+
+
+def counts(run: Run[Any]) -> bool:
+    """Return whether a run is done, and neither diverged nor is stuck."""
+    return run.is_trained and not is_stuck(run)
 
 
 def is_stuck(run: Run[Any]) -> bool:
@@ -330,7 +335,7 @@ def seeds_of(runs: Sequence[Run[Any]]) -> str:
 def _numbers_of_seeds(runs: Sequence[Run[Any]]) -> list[int]:
     """Return the number of seeds that are done of each configuration with any."""
     seeds: dict[str, set[int]] = {}
-    for run in (run for run in runs if run.is_trained and not is_stuck(run)):
+    for run in filter(counts, runs):
         key = json.dumps({k: v for k, v in run.spec.identity().items() if k != "seed"}, sort_keys=True)  # however it was written
         seeds.setdefault(key, set()).add(run.spec.seed)
     return [len(numbers) for numbers in seeds.values()]
