@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from sklearn.utils import ClassifierTags, RegressorTags, Tags, TargetTags
 
@@ -22,12 +21,12 @@ from shattering.learners.others import (
     has_skorch,
     inputs_within,
     labels_within,
-    remedies_told,
     semi_supervised,
     targets_within,
 )
 from shattering.learners.own import OwnModel, is_exactly_ours, record_of, traits
 from shattering.learners.predictions import as_array, check_kind, checked_codes, checked_numbers, in_order
+from shattering.learners.remedies import remedies_told, remedy_of
 from shattering.learners.scores import top5_accuracy
 
 
@@ -61,22 +60,6 @@ def _labels(model: Any, split: Split) -> np.ndarray:
     return split.label_values if traits(model).takes_splits else labels_within(model, split.label_values)
 
 
-_NO_NUMBERS = "|".join(
-    (  # what NumPy, pandas and scikit-learn say of values that are no numbers
-        "could not convert string to float",
-        "could not be promoted",
-        "Complex data not supported",
-        "truth value of an array",
-        "argument must be a string or a real number",
-        "[Cc]annot (cast|convert|interpret)",
-        "setting an array element with a sequence",
-        "not compatible with arrays of bytes/strings",
-    )
-)
-
-_END = r"\. |\.(?=Convert )"  # of a sentence; scikit-learn forgets the space in one of them
-
-
 def _fit_table(model: Any, split: Split) -> None:
     if not split.is_regression and -1 in split.label_values.tolist() and (part := semi_supervised(model)):
         raise InputError(f"{name_of(part)} takes labels of -1 for missing ones, expected other labels, each of a class")
@@ -90,26 +73,9 @@ def _fit_table(model: Any, split: Split) -> None:
     except InputError:
         raise
     except (ValueError, TypeError, AttributeError) as error:
-        if "'numpy.ndarray' object has no attribute 'lower'" in str(error):
-            remedy = f"expected, for a vectorizer, texts (n,), and these have shape {np.shape(split.X)}: X[:, 0], or a ColumnTransformer"
-            raise InputError(f"{name_of(model)}: {reason(error)}; {remedy}") from None
-        if re.search(r"contains (NaN|infinity)|missing values", str(error)):
-            remedy = "expected values, or a model that takes missing ones: fill them in first, as with SimpleImputer in a pipeline"
-            raise InputError(f"{name_of(model)}: {reason(error).rstrip('.')}; {remedy}") from None
-        if "Found array with dim" in str(error) and split.kind != "table":
-            flat = "FunctionTransformer(lambda X: X.reshape(len(X), -1))"
-            raise InputError(
-                f"{name_of(model)}: {reason(error).rstrip('.')}; expected a table, as of {flat} before it in a pipeline"
-            ) from None
-        if re.search(_NO_NUMBERS, str(error), re.DOTALL):
-            raise InputError(f"{name_of(model)}: {re.split(_END, reason(error))[0].rstrip('.')}; {_without_texts(split.X)}") from None
-        if remedy := _of_frame(split, str(error)):
-            told = re.split(r"\. |, got:", reason(error))[0].rstrip(".")
-            raise InputError(f"{name_of(model)}: {told}; {remedy}") from None
-        if "class_weight" not in str(error):
+        if (remedy := remedy_of(split, error)) is None:
             raise
-        named = ", ".join(f"{value!r} ({name})" for value, name in list(zip(split.label_values.tolist(), split.classes, strict=True))[:10])
-        raise InputError(f"{reason(error)}; the labels (and classes) are {named}") from None
+        raise InputError(f"{name_of(model)}: {remedy}") from None
 
 
 _NO_GROUPS = "'groups' parameter should not be None"  # as scikit-learn's splitters by groups say
@@ -137,31 +103,6 @@ def _fit_rows(model: Any, split: Split) -> None:
             raise
         remedy = "such as a search that is not nested, scikit-learn's enable_metadata_routing=True, or a cv without groups"
         raise InputError(f"{name_of(model)} splits by groups, which its fit does not take, expected one that does, {remedy}") from None
-
-
-def _of_frame(split: Split, error: str) -> str:
-    """Say what to do where an error tells that a model does not take a DataFrame as it is; or nothing."""
-    frame = split.inputs.content if isinstance(split.inputs, Rows) else None
-    if not isinstance(frame, pd.DataFrame):
-        return ""
-    texts = [name for name in frame.columns if not pd.api.types.is_numeric_dtype(frame.dtypes[name])] if frame.columns.is_unique else []
-    if texts and re.search("inconsistent numbers of samples|empty vocabulary", error):  # of the names of columns, which were taken for rows
-        return f"expected, for a vectorizer, one column of texts: X[{texts[0]!r}], or a ColumnTransformer that names it"
-    if "unique column names" in error:
-        return f"expected every name once, and {frame.columns[frame.columns.duplicated()][0]!r} stands twice"
-    return "expected names of one type: X.columns.astype(str)" if "Feature names are only supported" in error else ""
-
-
-def _without_texts(X: Any) -> str:
-    """Say what to do with inputs that are texts or times for a model that takes numbers."""
-    if isinstance(X, pd.DataFrame):
-        names = ", ".join(repr(name) for name, kind in X.dtypes.items() if not _is_real(kind))
-        return f"columns that are no numbers: {names}; expected numbers: encode them first, as with OneHotEncoder in a ColumnTransformer"
-    return "expected numbers: encode texts first, as with TfidfVectorizer in a pipeline"
-
-
-def _is_real(kind: Any) -> bool:
-    return pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_complex_dtype(kind)
 
 
 def predict_split(model: Any, split: Split, fitted: bool = False) -> np.ndarray:

@@ -1,9 +1,6 @@
 """These functions recognize estimators of other libraries, also where pipelines, searches and ensembles nest them."""
 
-import re
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,24 +8,6 @@ import torch
 
 from shattering.errors import InputError, shown
 
-_NO_VALIDATION = "its fit gets no eval_set: expected it without {}, or an estimator of your own whose fit holds one out"
-_TOLD = {  # library: what is said where one of its estimators cannot be fitted, and what to do
-    "skorch": {
-        "must have the same dtype|expected scalar type|Input type": "expected float32 before the net of skorch's, as of "
-        "FunctionTransformer(np.float32) in a pipeline",
-        r"forward\(\) got an unexpected keyword argument|keywords must be strings": "skorch hands the columns of a DataFrame to forward by "
-        "their names, expected an array: X.to_numpy(np.float32)",
-        "Using a target size": "expected a forward that returns a column (n, 1), as the targets are: else each output is compared with "
-        "all targets",
-        r"Key 'valid_\w+' was not found": "expected a callback of the training loss where train_split is None: "
-        "EarlyStopping(monitor='train_loss')",
-    },
-    "xgboost": {
-        "at least 1 validation dataset for early stopping": _NO_VALIDATION.format("early_stopping_rounds"),
-        "Invalid classes inferred": "its training examples lack a class, expected some of each in every fold, or XGBoost's alone",
-    },
-    "lightgbm": {"at least one dataset and eval metric is required": _NO_VALIDATION.format("early_stopping_round")},
-}
 _COUNTING = ("skorch", "xgboost")  # libraries whose classifiers take no labels other than 0…k-1
 
 
@@ -45,29 +24,6 @@ def is_skorch(estimator: Any, name: str | None = None) -> bool:
 def has_skorch(estimator: Any, name: str | None = None) -> bool:
     """Return whether it is a net of skorch's, or has one within. name: of which class; None: of any."""
     return any(is_skorch(part, name) for part in parts(estimator).values())
-
-
-@contextmanager
-def remedies_told(estimator: Any) -> Iterator[None]:
-    """Say what to do of an error that other libraries raise for the fit of one of their estimators, also a nested one.
-
-    It is an error, too, where targets and outputs of a net of skorch's have two shapes, which torch only warns of.
-    """
-    libraries = [name for name in _TOLD if any(is_of(name, part) for part in parts(estimator).values())]
-    try:
-        with warnings.catch_warnings():
-            if "skorch" in libraries:
-                warnings.filterwarnings("error", "Using a target size", UserWarning)
-            yield
-    except (RuntimeError, TypeError, ValueError, KeyError, UserWarning) as error:
-        if isinstance(error, InputError):
-            raise
-        for said, remedy in (pair for name in libraries for pair in _TOLD[name].items()):
-            line = re.search(f".*({said}).*", str(error))
-            if line:
-                told = re.sub(r"^(RuntimeError|(Type|Value|Key)Error|UserWarning): ", "", line[0].strip()).partition(". ")[0].strip('".')
-                raise InputError(f"{type(estimator).__name__}: {told}; {remedy}") from error
-        raise
 
 
 def parts(estimator: Any) -> dict[str, Any]:

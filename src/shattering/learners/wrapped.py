@@ -22,10 +22,11 @@ from shattering.data.rows import Rows
 from shattering.data.split import Split, original
 from shattering.errors import InputError, a_type, reason
 from shattering.learners.on_splits import n_rows
-from shattering.learners.others import given_weights, is_of, is_skorch, remedies_told, targets_within, wants_codes
+from shattering.learners.others import given_weights, is_of, is_skorch, targets_within, wants_codes
 from shattering.learners.outside import unwrapped, watch_outside
 from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.predictions import as_array, checked_codes, checked_numbers, in_order, kind_of_model
+from shattering.learners.remedies import remedies_told
 
 
 class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
