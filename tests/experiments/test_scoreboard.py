@@ -9,6 +9,8 @@ from shattering import Store
 from shattering.cli import main
 from shattering.experiments.experiment import Result, judge
 from shattering.experiments.scoreboard import every_result, scoreboard, scores
+from shattering.runs.spec import RunSpec
+from shattering.runs.stored import Run
 
 
 def result(scale, *claims):
@@ -68,6 +70,13 @@ def test_rows_and_counts():
         "verdict": "holds",
         "where": "table1, small",
     }
+
+
+def test_seeds_and_data_are_those_that_a_claim_looked_at(tmp_path):
+    runs = [Run(RunSpec("digits", seed=seed), tmp_path / str(seed), "done", {"n_train": 9}, {}) for seed in range(3)]
+    made = result("small", claim(0.9, runs=runs[:2]), claim(0.9, "as all"), replace(claim(0.9, "of other data"), size="n = 5"))
+    found = scoreboard(scores([replace(made, runs=runs)]))
+    assert [(row["seeds"], row["size"]) for row in found.rows] == [("2", "n of small"), ("3", "n of small"), ("3", "n = 5")]
 
 
 def test_a_store_without_runs_has_every_claim_and_judges_none(tmp_path):

@@ -192,6 +192,8 @@ class Claim(Brief):
         evidence: the values that the rule looked at, as text.
         why: the reason for "not comparable" and "inconclusive"; empty for other verdicts.
         ours: the evidence in short.
+        seeds: how many seeds of each configuration that the rule looked at are done; empty: as many as of the whole experiment.
+        size: the data that the rule looked at, in words; empty: those of the whole experiment.
     """
 
     name: str
@@ -201,6 +203,8 @@ class Claim(Brief):
     evidence: str
     why: str = ""
     ours: str = ""
+    seeds: str = ""
+    size: str = ""
 
     @property
     def holds(self) -> bool | None:
@@ -223,6 +227,7 @@ def judge(
     doubts: Sequence[str | None] = (),
     unlike: str | None = None,
     lacking: Mapping[str, str] | None = None,
+    runs: Sequence[Run[Any]] = (),
 ) -> Claim:
     """Judge a claim on named values.
 
@@ -237,6 +242,7 @@ def judge(
             is one more: comparisons with it say no or, in a maximum, nothing.
         unlike: why the rule is not for such data, whatever the runs give; None if it is.
         lacking: names of values that are None although the runs are done, with the reasons; they too are reasons to leave it open.
+        runs: those that the values are of, whose seeds are counted; none given: all of the experiment.
     """
     lacking = lacking or {}
     doubts = [*doubts, *(f"{name} is no number" for name, value in values.items() if value is not None and math.isnan(value))]
@@ -244,7 +250,8 @@ def judge(
     shown = {name: form.format(value) if value is not None else "none" if name in lacking else "missing" for name, value in values.items()}
     why = unlike or ("" if missing else "; ".join(dict.fromkeys(doubt for doubt in (*lacking.values(), *doubts) if doubt)))
     verdict = UNLIKE if unlike else MISSING if missing else OPEN if why else HOLDS if holds(values) else FAILS
-    return Claim(name, says, rule, verdict, _text(shown), why, _short(shown, {k: v for k, v in values.items() if v is not None}))
+    ours = _short(shown, {k: v for k, v in values.items() if v is not None})
+    return Claim(name, says, rule, verdict, _text(shown), why, ours, seeds_of(runs) if runs else "")
 
 
 _MOST_SHOWN = 3  # values of a claim on the scoreboard, beyond which their range is shown

@@ -220,6 +220,7 @@ def _claim(name: str, which: str, found: dict[str, list[tuple[Run, Run]]]) -> Cl
             for network, value in factors.items()
             if value is None and found[network]
         },
+        runs=all_runs,
     )
 
 

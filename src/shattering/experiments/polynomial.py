@@ -178,6 +178,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         lambda v: v["on original targets"] < FITTED * v["spread"] and v["on random targets"] > UNFITTED * v["spread"],
         "{:.3f}",
         doubts=[near("train_true", FITTED), near("train_random", UNFITTED)],
+        runs=records,
     )
     claims = [claim, _degree_claim(chosen)]
     often = f"How often the hold-out chooses a degree is counted over {draws:,} draws. " if draws else ""

@@ -55,8 +55,8 @@ class Score:
             "claim": self.claim.name,
             "paper": self.claim.says,
             "ours": self.claim.ours,
-            "size": self.result.size,
-            "seeds": seeds_of(self.result.runs),
+            "size": self.claim.size or self.result.size,
+            "seeds": self.claim.seeds or seeds_of(self.result.runs),
             "verdict": self.claim.shown_verdict,
             "where": f"{self.result.name}, {self.result.scale}",
         }

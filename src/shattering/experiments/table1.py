@@ -1,5 +1,6 @@
 """Table 1: train and test accuracy on CIFAR-10, with and without regularizers, and on random labels."""
 
+from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 from statistics import fmean
@@ -148,6 +149,7 @@ def _fitting_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         {MODEL_NAMES[n]: accuracy for n, accuracy in accuracies.items()},
         lambda v: all(value >= FITS for value in v.values()),
         doubts=[cut_short(not_fitting)],
+        runs=_runs_of(random.values()),
     )
 
 
@@ -161,6 +163,7 @@ def _chance_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         f"every model's test accuracy after random labels is within {100 * NEAR:.0f} points of chance",
         {MODEL_NAMES[n]: outcome.mean("test_accuracy") for n, outcome in random.items()},
         lambda v: all(abs(value - chance) <= NEAR for value in v.values()),
+        runs=_runs_of(random.values()),
     )
 
 
@@ -181,6 +184,7 @@ def _loss_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         lambda v: all(value <= ZERO for value in v.values()),
         "{:.4f} nats",
         doubts=[cut_short(above), f"the training of {', '.join(dict.fromkeys(ended))} was ended once it fitted" if ended else None],
+        runs=_runs_of(random.values()),
     )
 
 
@@ -200,6 +204,7 @@ def _decay_claim(usual: Outcome, slower: Outcome) -> Claim:
         lambda v: fitted is not None and fitted >= FITS,
         "{:.2%}",
         doubts=[cut_short(slower.runs) if (fitted or 0) < FITS else None],
+        runs=_runs_of([usual, slower]),
     )
 
 
@@ -208,7 +213,7 @@ def _help_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
 
     The interval is that of the mean over networks, whose k-th seeds that are done count together: where one diverges, its spare is another.
     """
-    original = [run for row, outcome in outcomes.items() if not row.random_labels for run in outcome.runs]
+    original = _runs_of(_of_original(outcomes))
     gains = {technique: _gains(outcomes, technique) for technique in TECHNIQUES}
     means = {technique: [fmean(kth) for kth in zip(*found.values(), strict=False)] for technique, found in gains.items()}
     intervals = {TECHNIQUES[technique]: stats.mean_interval(found, -1.0, 1.0) for technique, found in means.items()}
@@ -224,6 +229,7 @@ def _help_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         lambda v: all(fmean(found) > 0 for found in means.values()),
         "{:+.1%}",
         doubts=[too_few(fewest, LEAST_SEEDS), cut_short(original), *([] if hurts else unclear)],
+        runs=original,
     )
 
 
@@ -253,6 +259,7 @@ def _need_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         f"for every model, test accuracy without regularizers is at least 80 % of the best with them, and {LEARNED} times that of guessing",
         accuracies,
         lambda v: all(v[f"{name}, none"] >= max(0.8 * v[f"{name}, best"], LEARNED * guessing) for name in names),
+        runs=_runs_of(_of_original(outcomes)),
     )
 
 
@@ -265,9 +272,10 @@ def _architecture_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         if _is_regularized(row, row.network)
     ]
     values = {MODEL_NAMES[n]: accuracy for n, accuracy in plain.items()} | {"largest gain by regularizers": _best(gains)}
-    original = [run for row, outcome in outcomes.items() if not row.random_labels for run in outcome.done]
+    original = _runs_of(_of_original(outcomes))
     gap = _spread(list(plain.values()))
-    noise = 2 * max((1 / run.result["n_test"] for run in original), default=0.0) ** 0.5  # two standard errors of four accuracies, at most
+    fewest = min((run.result["n_test"] for run in original if run.result), default=None)
+    noise = 2 / fewest**0.5 if fewest else 0.0  # two standard errors of four accuracies, at most
     within = (
         gap is not None and values["largest gain by regularizers"] is not None and abs(gap - values["largest gain by regularizers"]) < noise
     )
@@ -278,6 +286,7 @@ def _architecture_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         values,
         lambda v: gap is not None and gap > v["largest gain by regularizers"],
         doubts=["the difference is within two standard errors" if within else None],
+        runs=original,
     )
 
 
@@ -293,6 +302,7 @@ def _stopping_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         lambda v: all(value < NO_GAIN for value in v.values()),
         "{:.2%}",
         doubts=doubts_of_gain({names[row]: outcome for row, outcome in stopped.items()}, best_gain),
+        runs=_runs_of(stopped.values()),
     )
 
 
@@ -322,6 +332,7 @@ def _optimization_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         "{:.2f} times the steps",
         doubts=[] if faster or slower else [few_seeds(runs, LEAST_SEEDS), undecided],
         lacking={} if faster else lacking,
+        runs=runs,
     )
 
 
@@ -339,12 +350,21 @@ def _stability_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         lambda v: v[MODEL_NAMES["inception-no-bn"]] > v[MODEL_NAMES["inception"]],
         "{:.3f} nats",
         doubts=[too_few(len(pairs), LEAST_SEEDS), contains_zero(interval, "{:.3f}")],
+        runs=_runs_of(compared.values()),
     )
 
 
 def _rise(run: Run) -> float:
     """Return the largest rise of the mean training loss from one epoch to the next, in nats; 0 where it never rises."""
     return max((float(after - before) for before, after in pairwise(run.history["train_loss"])), default=0.0)
+
+
+def _of_original(outcomes: dict[Table1Row, Outcome]) -> list[Outcome]:
+    return [outcome for row, outcome in outcomes.items() if not row.random_labels]
+
+
+def _runs_of(outcomes: Iterable[Outcome]) -> list[Run]:
+    return [run for outcome in outcomes for run in outcome.runs]
 
 
 def _intervals(found: dict[str, list[tuple[Run, Run]]], level: float) -> list[tuple[float, float]]:

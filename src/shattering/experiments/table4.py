@@ -141,6 +141,7 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome], unl
             fitted,
             lambda v: all(value >= FITS for value in v.values()),
             doubts=[short for row, short in shorts.items() if row.train is not None],
+            runs=[run for row, o in outcomes.items() if row.train is not None for run in o.runs],
         ),
         judge(
             "AlexNet alone fails with weight decay",
@@ -150,5 +151,6 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome], unl
             lambda v: v[default] < FITS <= min(value for name, value in v.items() if name != default),
             doubts=[cut_short(sweep[0.0].runs), *(short for row, short in shorts.items() if row.regularizer == "weight decay")],
             unlike=unlike,
+            runs=[*sweep[0.0].runs, *(run for row, o in outcomes.items() if row.regularizer == "weight decay" for run in o.runs)],
         ),
     ]

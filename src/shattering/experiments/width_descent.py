@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import fmean
 
 import altair as alt
@@ -12,7 +13,7 @@ from torch import Tensor
 from shattering.data.dataset import Dataset
 from shattering.data.load import load_dataset
 from shattering.data.split import Split
-from shattering.experiments.experiment import FITS, Claim, Column, Result, Runs, Table, contains_zero, few_seeds, judge
+from shattering.experiments.experiment import FITS, Claim, Column, Result, Runs, Table, contains_zero, few_seeds, judge, seeds_of
 from shattering.experiments.points import about
 from shattering.experiments.scales import Scale
 from shattering.learners.network import NetworkClassifier
@@ -164,6 +165,7 @@ def _part(scale: Scale, runs: Runs, k: int) -> Result:
     errors, fits = (_by_seed(noisy, name) if all(record.result for record in noisy) else [] for name in ("test_error", "train_error"))
     data = f", {n:,} of {dataset}" if k else ""
     claims = [_claim(errors, few_seeds(noisy), data), _interpolation_claim(errors, fits, few_seeds(noisy), data)]
+    claims = [replace(claim, seeds=seeds_of(noisy), size=size) for claim in claims]
     return Result("width-descent", TITLE, scale.name, size, records, tables, charts, claims)
 
 
