@@ -236,6 +236,12 @@ def test_a_store_its_folder_or_runs_are_runs(store, tmp_path, monkeypatch):
     assert write_report(store, "r.html").read_text().count("<h3>") == page.render(store.runs()).count("<h3>")
 
 
+@pytest.mark.parametrize("call", [runs_table, summary_table])
+def test_a_store_without_runs_has_the_same_columns(call, store, tmp_path):
+    assert (nothing := call(Store(tmp_path))).empty
+    assert list(nothing) == list(call(store))
+
+
 @pytest.mark.parametrize("call", [runs_table, summary_table, figures.run_charts, lambda runs: write_report(runs, "r.html")])
 def test_what_are_no_runs_is_one_sentence(call, store):
     one = store.runs()[0]

@@ -36,6 +36,15 @@ _RESULTS = (
     "n_parameters",
     "majority_share",
 )
+_RANDOMIZATION = ("pixels", "labels", "label_mode", "randomization")
+_RUN_COLUMNS = (
+    *("run_id", "status", *_SUBJECT, *_RANDOMIZATION, "seed", *_RESULTS),
+    *("score", "seconds", "error", "folder"),
+)
+_SUMMARY_COLUMNS = (
+    *(*_SUBJECT, *_RANDOMIZATION, "seeds", "runs", "not_done", "failed", "others", "train_accuracy", "test_accuracy", "changed_fraction"),
+    *("epochs_to_fit", "test_sd", "fitted", "score", "chance", "majority_share", "n_test"),
+)
 
 
 def runs_table(runs: Runs) -> pd.DataFrame:
@@ -51,7 +60,7 @@ def runs_table(runs: Runs) -> pd.DataFrame:
         >>> runs_table(test.runs)["model"].unique().tolist()
         ['nearest-neighbors']
     """
-    return pd.DataFrame(_rows(models_in(runs))).convert_dtypes()
+    return pd.DataFrame(_rows(models_in(runs)), columns=list(_RUN_COLUMNS)).convert_dtypes()
 
 
 def _rows(runs: Sequence[Run]) -> list[dict]:
@@ -142,7 +151,7 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         >>> summary_table(test.runs)["runs"].tolist()
         [1, 3]
     """
-    return pd.DataFrame(summary_rows(models_in(runs))).drop(columns=["subject", "scores", "given"], errors="ignore").convert_dtypes()
+    return pd.DataFrame(summary_rows(models_in(runs)), columns=list(_SUMMARY_COLUMNS)).convert_dtypes()
 
 
 def summary_rows(runs: Sequence[Run]) -> list[dict]:
@@ -272,7 +281,7 @@ def _summary(rows: list[dict]) -> dict:
         return fmean(values) if (values := means(name)) else None
 
     return {
-        **{name: rows[0][name] for name in (*_SUBJECT, "pixels", "labels", "label_mode", "randomization", "subject", "given")},
+        **{name: rows[0][name] for name in (*_SUBJECT, *_RANDOMIZATION, "subject", "given")},
         "seeds": len(seeds),
         "runs": len(done),
         "not_done": len(rows) - len(done),
