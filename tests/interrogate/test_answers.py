@@ -155,7 +155,10 @@ def test_the_answers_of_question_1_are_those_that_were_planted(planted):
     names = ["good_0", "good_1", "good_2", "effort_0", "effort_1", "coin_0"]
     judged = judge_table(table, AXES, names, [])
     survive, rank, predicts, same = survivor_answers(table, AXES, judged.judgements, Thresholds())
-    assert "3 survive with loss and effort held fixed, 3 certainly do not, and 0 are open" in survive.evidence
+    assert (
+        "With loss and effort held fixed 3 survive, 3 certainly do not (also some that are undecided by themselves), and 0 are open"
+        in survive.evidence
+    )
     assert survive.verdict == "does not hold"
     assert rank.verdict == "holds"
     assert "good_0, good_1, good_2." in rank.evidence

@@ -185,7 +185,7 @@ def test_r2_stands_where_the_accuracy_stood(regressor, tmp_path):
     assert last["full_train_r2"] == pytest.approx(r2, abs=1e-5) == pytest.approx(last["test_r2"], abs=1e-5)
     assert regressor.train_r2_ == pytest.approx(r2, abs=1e-5)
     assert regressor.train_loss_ == pytest.approx(np.mean((Y - predicted) ** 2) / Y.var(), rel=1e-4), "of scaled targets"
-    assert not regressor.interpolated_
+    assert not regressor.fitted_
     regressor.save(tmp_path / "m")
     assert (NetworkRegressor("mlp-1x32").load(tmp_path / "m").predict(X) == predicted).all()
 

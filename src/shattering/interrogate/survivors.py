@@ -64,8 +64,8 @@ def _most_survive(known: Mapping[str, Judgement], survivors: Sequence[str], t: T
     failed = [name for name, j in known.items() if _fails(j.outcomes, t) or j.verdict == READS]
     n, low, high = len(known), len(survivors), len(known) - len(failed)
     told = [name for name, j in known.items() if j.outcomes["T1a"].statistic >= t.tells]
-    evidence = f"Of {n} measures, {len(told)} tell at equal loss alone, {low} survive with loss and effort held fixed, {len(failed)} "
-    evidence += f"certainly do not, and {n - low - len(failed)} are open"
+    evidence = f"At equal loss, whatever the effort, {len(told)} of {n} measures tell. With loss and effort held fixed {low} survive, "
+    evidence += f"{len(failed)} certainly do not (also some that are undecided by themselves), and {n - low - len(failed)} are open"
     evidence += f". Survivors: {', '.join(survivors)}." if survivors else "."
     if not n:
         why = why or "no measure could be judged"

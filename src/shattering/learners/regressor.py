@@ -51,7 +51,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
         train_loss_: mean squared error of the (scaled) targets at the end, in evaluation mode.
         train_r2_: R² on the training set at the end.
         epochs_to_fit_: first epoch after which the training set's R² was seen to be at least 0.99, or None.
-        interpolated_: True if that holds at the end.
+        fitted_: True if the training R² is at least 0.99 at the end.
         train_predictions_: numbers predicted for the training examples, if their images are on disk; else None.
 
     All other attributes are those of `NetworkClassifier`.
@@ -154,7 +154,7 @@ class NetworkRegressor(RegressorMixin, TrainedNetwork):
     def _keep_measured(self, final: dict[str, float], predictions: torch.Tensor | None, tracker: Tracker | None) -> None:
         self.train_r2_ = final["r2"]
         self.train_predictions_ = None if predictions is None else self._in_unit(predictions)
-        self.interpolated_ = self.train_r2_ >= NumberOutputs.fits_from
+        self.fitted_ = self.train_r2_ >= NumberOutputs.fits_from
 
     @property
     def _n_outputs(self) -> int:
