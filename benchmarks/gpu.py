@@ -90,7 +90,8 @@ def plan_minutes(rates: dict[str, float]) -> dict[str, float]:
     """Minutes of training of `all-cifar --scale full`, by network."""
     minutes: dict[str, float] = defaultdict(float)
     for spec in experiment_specs(find_experiments("all-cifar"), SCALES["full"]):
-        minutes[spec.model_name] += spec.params["epochs"] * (spec.n_train or 50_000) / rates[spec.model_name] / 60  # type: ignore[operator]  # epochs is a number
+        n = (spec.n_train or 50_000) - (spec.n_validation or 0) * (spec.n_train is None)  # validation images are of those that are left
+        minutes[spec.model_name] += spec.params["epochs"] * n / rates[spec.model_name] / 60  # type: ignore[operator]  # epochs is a number
     return dict(minutes)
 
 
