@@ -9,6 +9,7 @@ from shattering.randomization import Randomization
 from shattering.runs.spec import RunSpec
 from shattering.runs.stored import Run
 
+FOLDER = Path(__file__).parent  # of every run: it is there, and has none of a run's files
 PROVENANCE = {
     "fit_seconds": 1.0,
     "versions": {"torch": "2", "scikit-learn": "1"},
@@ -44,7 +45,7 @@ def fake_repeat(r: Randomization = ORIGINAL, number: int = 0, train=1.0, test=0.
     }
     done = status == "done"
     error = "it broke" if status == "failed" else None
-    run = Run(spec, Path(f"run-{number}"), status, numbers | result if done else {}, PROVENANCE if done else {}, error)
+    run = Run(spec, FOLDER, status, numbers | result if done else {}, PROVENANCE if done else {}, error)
     return Repeat(r, number, (run,))
 
 

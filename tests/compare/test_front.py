@@ -1,4 +1,7 @@
+import copy
 import errno
+import gc
+import pickle
 import shutil
 import textwrap
 from dataclasses import replace
@@ -13,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, permutation_test_score
 from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
+from torch import nn
 
 from shattering import InputError, Randomization, Store, load_dataset, randomization_test, randomize, seeds, summary_table
 from shattering.cli import main
@@ -490,3 +494,46 @@ def test_images_of_mixed_sizes_with_a_damaged_one(tmp_path, capsys):
 def test_a_size_is_for_encoded_images_alone():
     with pytest.raises(InputError, match="image_size is 8, expected none for"):
         randomization_test(LogisticRegression(), table(), image_size=8)
+
+
+class Linear(nn.Linear):
+    def __init__(self, image_shape, n_classes):
+        super().__init__(image_shape[-1], n_classes)
+
+
+def test_copies_keep_the_runs_of_a_test_without_a_store_and_pickles_keep_its_sentences():
+    X, y = table(n=120)
+    tracked = {"hyperparameters": {"epochs": 20, "crop": None}, "randomizations": ["permuted-labels", "corrupted-labels"]}
+    test = randomization_test(Linear, X, y, n_permutations=1, **tracked)
+    page, folder, pickled = test.to_html(), test.runs[0].folder, pickle.dumps(test)
+    said = str(test)
+    assert test.memorization[0].precision is not None
+    copies = copy.copy(test), copy.deepcopy(test)
+    del test
+    gc.collect()
+    assert {(str(one), len(one.label_issues), one.to_html()) for one in copies} == {(said, 96, page)}
+    del copies
+    gc.collect()
+    assert not folder.exists()
+    read = pickle.loads(pickled)
+    assert (str(read), len(read.label_issues)) == (said, 96)
+    with pytest.raises(InputError, match=r"does not exist any more, .*; a test with store=… keeps it$"):
+        read.to_html()
+
+
+def test_a_test_whose_store_is_gone_says_so_and_leaves_nothing_out(tmp_path):
+    X, y = table(n=60)
+    here = randomization_test(Linear, X, y, hyperparameters={"epochs": 2, "crop": None}, store=tmp_path / "here", n_permutations=1)
+    shutil.move(tmp_path / "here", tmp_path / "there")
+    for ask in (lambda: here.label_issues, lambda: here.memorization, lambda: str(here), here.to_html):
+        with pytest.raises(InputError, match=r"does not exist any more, expected the folder of a run"):
+            ask()
+
+
+def test_an_accuracy_that_is_not_all_is_never_rounded_up_to_it():
+    X = np.arange(3000.0)[:, None]
+    y = (X[:, 0] > 1500).astype(int)
+    test = randomization_test(
+        KNeighborsClassifier(1), (X, y, X + 0.1, np.r_[1, y[1:]]), randomizations=["permuted-labels"], n_permutations=1
+    )
+    assert ">99.9</td>" in test.to_html().replace(" ", "").replace("&gt;", ">")

@@ -10,6 +10,7 @@ from sklearn.model_selection import (
     GroupKFold,
     KFold,
     LeaveOneGroupOut,
+    LeaveOneOut,
     PredefinedSplit,
     RepeatedStratifiedKFold,
     StratifiedGroupKFold,
@@ -21,7 +22,7 @@ from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
-from shattering import InputError, Randomization, Store, randomization_test, seeds
+from shattering import InputError, Randomization, Store, randomization_test, seeds, summary_table
 from shattering.compare import execution
 from shattering.compare.budget import Clock
 from shattering.compare.page import methods
@@ -128,6 +129,26 @@ def test_the_best_constant_and_the_number_of_examples_are_those_of_the_folds(cv,
     scores = [[f1_score(labels, np.full(len(labels), c), average="macro") for labels in each] for c in (False, True)]
     by_f1 = randomization_test(DummyClassifier(), X, y, cv=cv, scoring="f1_macro", **QUICK)
     assert by_f1.best_constant == pytest.approx(np.mean(scores, axis=1).max())
+
+
+def test_the_best_constant_of_a_regression_is_one_for_all_folds():
+    """Fitted to each left-out target by itself a constant would have no error."""
+    X = np.random.default_rng(0).normal(size=(24, 2))
+    y = 3 * X[:, 0] + np.random.default_rng(1).normal(size=24) / 4
+    ours = randomization_test(Ridge(1e-3), X, y, cv=LeaveOneOut(), scoring="neg_mean_absolute_error", **QUICK)
+    assert ours.best_constant == pytest.approx(-np.abs(y - np.median(y)).mean())
+    assert not any("no better than a constant" in sentence for sentence in ours.summary)
+
+
+def test_the_number_of_training_examples_is_that_of_the_largest_fold():
+    X, y = np.random.default_rng(0).normal(size=(60, 2)), np.arange(60) % 2
+    ours = randomization_test(GaussianNB(), X, y, cv=TimeSeriesSplit(4), **QUICK)
+    assert ours.n_train == 48
+    assert "The folds train on 12 to 48 examples, and n is that of the largest; scores are means over folds." in ours.summary
+    assert summary_table(ours.runs)["n_train"].tolist() == [48, 48]
+    even = randomization_test(GaussianNB(), X, y, cv=7, **QUICK)
+    assert (even.n_train, len(set(even.fold_sizes))) == (52, 2)
+    assert not any("folds train on" in sentence for sentence in even.summary)
 
 
 def _tested(cv, X, y):

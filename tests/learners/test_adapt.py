@@ -16,12 +16,14 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 from torch import nn
 
+from shattering import randomization_test
 from shattering.data.arrays import dataset_from_arrays
 from shattering.data.load import load_dataset
 from shattering.errors import InputError
 from shattering.learners.adapt import as_model
 from shattering.learners.network import NetworkClassifier
 from shattering.learners.on_splits import fit_split, predict_split
+from shattering.learners.regressor import NetworkRegressor
 from shattering.learners.wrapped import TrainingFunction, Wrapped
 from shattering.runs.objects import with_seed
 
@@ -297,6 +299,34 @@ def test_a_training_function_that_returns_the_labels_themselves_is_told():
     data = dataset_from_arrays(X, y, X, y).train
     with pytest.raises(InputError, match=r"returned the labels themselves, such as 'no', expected the numbers of the classes"):
         TrainingFunction(lambda split, seed: lambda new: np.full(20, "no")).fit(data).predict(data)
+
+
+def test_labels_that_might_be_numbers_of_classes_are_told_by_how_well_they_agree():
+    """Of the classes 1, 2 and 3 the last is never predicted, so that each label that is returned is the number of another class, too."""
+    X, y = np.arange(40.0).reshape(20, 2), np.repeat([1, 2, 3], (10, 8, 2))
+    data = dataset_from_arrays(X, y, X, y).train
+    wrong = np.where(y == 1, 1, 2)
+    with pytest.raises(InputError, match=r"returned the labels themselves, such as 1, expected the numbers of the classes"):
+        TrainingFunction(lambda split, seed: lambda new: wrong).fit(data).predict(data)
+    assert (TrainingFunction(lambda split, seed: lambda new: wrong - 1).fit(data).predict(data) == wrong).all()
+    later = np.where(y == 1, 1, y - 1)  # numbers of classes of which the first is never predicted
+    assert (TrainingFunction(lambda split, seed: lambda new: later).fit(data).predict(data) == later + 1).all()
+
+
+def test_parameters_of_regressions_alone_make_a_regressor():
+    def linear(image_shape):
+        return nn.Linear(4, 1)
+
+    assert type(as_model(linear, {"scale_targets": False})[1]) is NetworkRegressor
+    assert as_model("mlp-1x8", {"scale_targets": False, "epochs": 2})[0] == "network-regressor"
+    X = np.random.default_rng(0).normal(size=(40, 4)).astype(np.float32)
+    hyperparameters = {"scale_targets": False, "loss": nn.PoissonNLLLoss(), "epochs": 2, "crop": None}
+    test = randomization_test(
+        linear, X, X[:, 0] ** 2, hyperparameters=hyperparameters, randomizations=["permuted-labels"], n_permutations=1
+    )
+    assert test.is_regression
+    with pytest.raises(InputError, match="is a regressor and the labels are classes"):
+        randomization_test("mlp-1x8", X, np.arange(40) % 2, hyperparameters={"scale_targets": False})
 
 
 def test_a_training_function_may_return_scores_in_bfloat16():

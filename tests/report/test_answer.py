@@ -63,6 +63,7 @@ def test_every_conclusion_is_one_sentence(learns, memorizes, labels):
     assert said.startswith("It ")
     assert said.count(".") == 1
     assert "{" not in said
+    assert ",." not in said
     assert ("capacity does not explain" in said) == (learns == "yes" and memorizes in ("all", "nearly all"))
 
 

@@ -89,8 +89,13 @@ class Comparison(Brief):
 
     @property
     def n_train(self) -> int:
-        """The number of training examples."""
-        return self.original.runs[0].result["n_train"]
+        """The number of training examples; with folds, of the largest."""
+        return max(self.fold_sizes)
+
+    @property
+    def fold_sizes(self) -> list[int]:
+        """The number of training examples of each fold; without folds, of the one train split."""
+        return [run.result["n_train"] for run in self.original.runs]
 
     @property
     def n_test(self) -> int:
@@ -116,6 +121,11 @@ class Comparison(Brief):
     def is_regression(self) -> bool:
         """True if the labels are numbers, not classes."""
         return "n_classes" not in self.original.runs[0].result
+
+    @property
+    def labels(self) -> str:
+        """What labels are called: "targets" if they are numbers, else "labels"."""
+        return "targets" if self.is_regression else "labels"
 
     def title(self, randomization: Randomization) -> str:
         """Return the title of a randomization, in the words of the kind of inputs, such as "features" in place of "pixels"."""

@@ -1,7 +1,6 @@
 """`randomization_test`: would this model fit noise just as well, and does it learn anything?"""
 
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -202,7 +201,7 @@ def randomization_test(
             folder.remove()
         raise
     if folder:
-        weakref.finalize(test, folder.remove)  # its runs are kept as long as it lives
+        return replace(test, kept=folder.until_unused())  # its runs are kept as long as it lives, or a copy of it
     return test
 
 

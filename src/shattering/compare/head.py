@@ -42,18 +42,18 @@ def head(test: Comparison) -> list[HeadLine]:
         lines.append(HeadLine("Refits", _refits(test, test.label_test)))
     exchange = test.label_test.exchange if test.label_test else test.zero_refit.exchange if test.zero_refit else "free"
     if exchange != "free":
-        lines.append(HeadLine("Labels", f"are permuted {words(exchange)}: {count(test.admissible)} admissible permutations"))
+        lines.append(HeadLine("Labels", f"are permuted {words(exchange)}: {count(test.admissible, 'admissible permutation')}"))
     return lines
 
 
-def count(admissible: float | None) -> str:
-    """Return a number of permutations as text."""
+def count(admissible: float | None, word: str) -> str:
+    """Return how many permutations there are, or what they give, in words whose plural is regular."""
     if admissible is None:
-        return "an unknown number of"
+        return f"an unknown number of {word}s"
     if not isfinite(admissible):
-        return "more than 10^300"
+        return f"more than 10^300 {word}s"
     digit, _, exponent = f"{admissible:.0e}".partition("e")
-    return f"{int(admissible):,}" if admissible < 1e6 else f"about {digit} x 10^{int(exponent)}"
+    return counted(int(admissible), word) if admissible < 1e6 else f"about {digit} x 10^{int(exponent)} {word}s"
 
 
 def show(test: Comparison, value: float) -> str:
@@ -80,18 +80,19 @@ def null_spread(test: Comparison, tested: PermutationTest | ZeroRefitTest) -> st
 def _score(test: Comparison) -> str:
     n = test.n_test
     constant = "" if test.best_constant is None else f"; best constant answer {show(test, test.best_constant)}"
-    return f"test {test.scoring} {show(test, test.original_score())} on {n:,} examples{constant}"
+    return f"test {test.scoring} {show(test, test.original_score())} on {counted(n, 'example')}{constant}"
 
 
 def _zero_refit(test: Comparison, tested: ZeroRefitTest) -> str:
-    return f"permuted test labels {null_spread(test, tested)}; {_p(tested)}; {tested.n_permutations:,} permutations of one fit"
+    many = counted(tested.n_permutations, "permutation")
+    return f"permuted test {test.labels} {null_spread(test, tested)}; {_p(tested)}; {many} of one fit"
 
 
 def _refits(test: Comparison, tested: PermutationTest) -> str:
     stopped = f"; stopped at {tested.n_as_good} as good" if tested.sequential and tested.sequential.stopped else ""
-    return f"permuted labels {null_spread(test, tested)}; {_p(tested)}; {counted(tested.n_permutations, 'refit')}{stopped}"
+    return f"permuted {test.labels} {null_spread(test, tested)}; {_p(tested)}; {counted(tested.n_permutations, 'refit')}{stopped}"
 
 
 def _p(tested: PermutationTest | ZeroRefitTest) -> str:
-    verdict = "" if tested.has_verdict else f", no verdict from {count(tested.admissible)} admissible permutations"
+    verdict = "" if tested.has_verdict else f", no verdict from {count(tested.admissible, 'admissible permutation')}"
     return f"p = {tested.p_value:.3g} (floor {tested.floor:.3g}{verdict})"

@@ -87,8 +87,8 @@ def _memorization(r: Randomization, repeats: Sequence[Repeat]) -> Memorization:
 
 
 def is_tracked(run: Run) -> bool:
-    """Return True if a run has recorded each training example."""
-    return run.status == "done" and (run.folder / "examples.parquet").exists()
+    """Return True if a run has recorded each training example. Raises InputError where its folder is gone."""
+    return run.status == "done" and run.has("examples.parquet")
 
 
 def _precision(run: Run) -> float | None:

@@ -101,7 +101,9 @@ def _first_issues(test: Comparison, label_issues: pd.DataFrame | None) -> list[d
 def _score(test: Comparison, value: float | None) -> str:
     if value is None:
         return "–"
-    return f"{100 * value:.1f}" if test.scoring == "accuracy" else f"{value:.4g}"
+    if test.scoring == "accuracy":
+        return ">99.9" if 0.9995 <= value < 1 else f"{100 * value:.1f}"
+    return f"{value:.4g}"
 
 
 def notebook_html(

@@ -1,6 +1,6 @@
 """`RandomizationTest`: the result of `randomization_test`, as table, sentences, chart, report and JSON."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from shattering.errors import counted, printable
 from shattering.report.answer import conclude
 from shattering.report.charts import Chart, Illustrated
 from shattering.report.page import write_page
+from shattering.system.temporary import TemporaryFolder
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class RandomizationTest(Comparison, Illustrated):
 
     Args:
         seconds: how long the call took.
+        kept: the temporary folder of the runs, of a test without a store.
 
     Example:
         >>> test.p_value, len(test.repeats)
@@ -38,7 +40,14 @@ class RandomizationTest(Comparison, Illustrated):
         >>> path = test.to_html("report.html")
     """
 
-    seconds: float = 0.0
+    seconds: float = field(default=0.0, compare=False)
+    kept: TemporaryFolder | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict:
+        """Return what is pickled; of a test without a store with the sentences, as its runs may be gone when it is unpickled."""
+        if self.kept:
+            _ = self.summary, self.explanation, self.label_issues
+        return self.__dict__
 
     @cached_property
     def records(self) -> pd.DataFrame:
@@ -80,7 +89,7 @@ class RandomizationTest(Comparison, Illustrated):
     def conclusion(self) -> str | None:
         """The answer in one sentence; None if nothing was judged."""
         verdicts = {line.name: line.verdict for line in self.answer}
-        return conclude({"it": (verdicts.get("Learns"), verdicts.get("Memorizes"))}, "targets" if self.is_regression else "labels")
+        return conclude({"it": (verdicts.get("Learns"), verdicts.get("Memorizes"))}, self.labels)
 
     @cached_property
     def not_shown(self) -> list[str]:

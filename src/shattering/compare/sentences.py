@@ -14,6 +14,7 @@ from shattering.runs.stored import UNREADABLE
 from shattering.stats import percent
 
 LEVEL = 0.05  # of a p-value
+UNEVEN = 0.9  # share of the largest fold below which the smallest is told
 SIMILAR_TIME = 1.5  # ratio up to which fitting noise takes "about as long"
 SMALL_FACTOR = 5.0  # ratio up to which it takes "a small factor" longer (ICLR 2017, section 2.2)
 FINDS = 2.0  # the ranking by mean loss "finds wrong labels" from this multiple of the precision by chance
@@ -35,6 +36,7 @@ def summarize(test: Comparison, rows: Sequence[dict], memorizations: Sequence[Me
     return [
         *_constant(test),
         *_learning(test),
+        *_fold_sizes(test),
         *_duplicates(test),
         *_shared_groups(test),
         *_capacity(test),
@@ -53,7 +55,7 @@ def cautions(test: Comparison) -> list[str]:
         >>> cautions(test)
         []
     """
-    return [*_constant(test), *_duplicates(test), *_shared_groups(test), *_incomplete(test)]
+    return [*_constant(test), *_fold_sizes(test), *_duplicates(test), *_shared_groups(test), *_incomplete(test)]
 
 
 def _constant(test: Comparison) -> Iterator[str]:
@@ -68,25 +70,32 @@ def _constant(test: Comparison) -> Iterator[str]:
         )
 
 
+def _fold_sizes(test: Comparison) -> Iterator[str]:
+    """Say so if folds train on numbers of examples that differ by more than rounding, as those of a time series do."""
+    fewest, most = min(test.fold_sizes), max(test.fold_sizes)
+    if fewest < UNEVEN * most:
+        yield f"The folds train on {fewest:,} to {most:,} examples, and n is that of the largest; scores are means over folds."
+
+
 def _learning(test: Comparison) -> Iterator[str]:
     tested = test.label_test
     if tested is None:
         return
     nulls = show(test, fmean(tested.null_scores))
-    scores = f"test {test.scoring} {show(test, tested.score)}, against {nulls} where training and test labels are permuted"
+    scores = f"test {test.scoring} {show(test, tested.score)}, against {nulls} where training and test {test.labels} are permuted"
     if not tested.has_verdict:
         yield (
-            f"No verdict on whether it learns: labels permuted {tested.permuted} give {count(tested.admissible)} different label vectors, "
-            f"expected at least 20: {scores} ({_p(tested)})."
+            f"No verdict on whether it learns: {test.labels} permuted {tested.permuted} give "
+            f"{count(tested.admissible, f'different {test.labels[:-1]} vector')}, expected at least 20: {scores} ({_p(tested)})."
         )
     elif tested.floor > LEVEL and tested.p_value > LEVEL and not (tested.sequential and tested.sequential.stopped):
         yield f"Too few refits to judge by them whether it learns (p cannot be {LEVEL} or less): {scores} ({_p(tested)})."
     elif tested.p_value <= LEVEL:
         other = test.zero_refit is not None and test.zero_refit.has_verdict and test.zero_refit.p_value > LEVEL
-        yield f"{'By refits it' if other else 'It'} learns from the labels: {scores} ({_p(tested)})."
+        yield f"{'By refits it' if other else 'It'} learns from the {test.labels}: {scores} ({_p(tested)})."
     else:
         by = " by refits" if test.zero_refit and test.zero_refit.p_value <= LEVEL else ""
-        yield f"No evidence{by} that it learns from the labels: {scores} ({_p(tested)})."
+        yield f"No evidence{by} that it learns from the {test.labels}: {scores} ({_p(tested)})."
 
 
 def _p(tested: PermutationTest) -> str:
@@ -116,7 +125,7 @@ def _capacity(test: Comparison) -> Iterator[str]:
         return
     extent, constant, of = judge(test, accuracy)
     n = f"{test.n_train:,} training examples"
-    labels = "labels that are independent of the features" if test.are_labels_independent else "permuted labels"
+    labels = f"{test.labels} that are independent of the features" if test.are_labels_independent else f"permuted {test.labels}"
     fits = f"{percent(accuracy)} training accuracy on {labels}"
     if extent in ("all", "nearly all"):
         yield (
@@ -138,11 +147,11 @@ def _time(test: Comparison, rows: Sequence[dict]) -> Iterator[str]:
     ratio = row["time_ratio"]
     epochs = f"{row['epochs_to_fit']:.4g} epochs against {test.original.mean('epochs_to_fit'):.4g}"
     if ratio <= SIMILAR_TIME:
-        yield f"Fitting permuted labels takes about as long as fitting the original ones: {epochs} ({ratio:.2g} times)."
+        yield f"Fitting permuted {test.labels} takes about as long as fitting the original ones: {epochs} ({ratio:.2g} times)."
     elif ratio <= SMALL_FACTOR:
-        yield f"Fitting permuted labels takes a small factor longer: {epochs} ({ratio:.2g} times)."
+        yield f"Fitting permuted {test.labels} takes a small factor longer: {epochs} ({ratio:.2g} times)."
     else:
-        yield f"Fitting permuted labels takes much longer: {epochs} ({ratio:.3g} times)."
+        yield f"Fitting permuted {test.labels} takes much longer: {epochs} ({ratio:.3g} times)."
 
 
 def _features(test: Comparison) -> Iterator[str]:

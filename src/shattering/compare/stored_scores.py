@@ -39,7 +39,7 @@ def zero_refit_of(original: Repeat, data: Dataset, exchange: str, objects: Objec
     run = original.runs[0]
     if run.spec.folds is not None or run.status != "done":
         return None, ()
-    if not (run.folder / "predictions.parquet").exists():
+    if not run.has("predictions.parquet"):
         return None, (
             f"No zero-refit test: {run.folder.name} has no predictions, as an earlier version stored it; remove it to fit it again.",
         )
@@ -169,8 +169,8 @@ def _share_by_group(labels: np.ndarray, groups: np.ndarray, is_regression: bool)
 def best_constant(original: Repeat, data: Dataset, objects: Objects | None, cuts: Cuts | None = None) -> float | None:
     """Return the best score of an answer that does not depend on the inputs: a constant, or the shares of the classes as probabilities.
 
-    With folds it is the best mean over them, as scores are: of one constant, or of the mean or median of each fold's own targets. None if
-    the score is not defined for any.
+    With folds it is the best mean over them, as scores are, of one constant; of R², whose definition compares with the mean of each
+    fold's own targets, it is 0. None if the score is not defined for any.
 
     Args:
         original: the fit on the original data.
@@ -188,12 +188,12 @@ def best_constant(original: Repeat, data: Dataset, objects: Objects | None, cuts
         return max(map(fmean, zip(*shares, strict=True)))
     scorer, scores, y = scorer_of(scoring, objects), [], split.y
     examples = [(_seen_by_scorers(split, rows), y[rows]) for rows in parts]
-    everywhere = y[np.concatenate(parts)]
+    everywhere, by_fold = y[np.concatenate(parts)], scoring == "r2"
     for dummy in _constants(split):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # such as that precision is undefined for a class that is never predicted
             try:
-                scores.append(fmean(_score_of(dummy, scorer, own if split.is_regression else everywhere, X, own) for X, own in examples))
+                scores.append(fmean(_score_of(dummy, scorer, own if by_fold else everywhere, X, own) for X, own in examples))
             except Exception:  # whatever a scorer raises for an answer that it is not defined for
                 continue
     return max((score for score in scores if isfinite(score)), default=None)

@@ -65,7 +65,7 @@ class Trained:
     @cached_property
     def model(self) -> NetworkClassifier:
         """The network; fitted if the run has its weights."""
-        has_weights = (self.run.folder / "model.safetensors").exists()
+        has_weights = self.run.has("model.safetensors")
         return self.run.model(self.objects) if has_weights else self.run.spec.build(self.objects)  # type: ignore[return-value]  # the spec is a network's
 
     @cached_property

@@ -114,7 +114,13 @@ def _named(name: str, hyperparameters: dict) -> tuple[str, BaseEstimator | None,
         return _by_name(name, name, settled(MODELS[name], hyperparameters, f"model {name!r}"))
     if not is_network(name):
         raise unknown("model", name, [*MODELS, *NETWORKS, "mlp-LxU", "module:name", "file.py:name"])
-    return _by_name("network", name, {"network": name, **settled(NetworkClassifier(), hyperparameters, f"network {name!r}")})
+    model, network = ("network-regressor", NetworkRegressor()) if _is_for_numbers(hyperparameters) else ("network", NetworkClassifier())
+    return _by_name(model, name, {"network": name, **settled(network, hyperparameters, f"network {name!r}")})
+
+
+def _is_for_numbers(hyperparameters: dict) -> bool:
+    """Return whether one of them is a parameter of networks for regressions alone, such as scale_targets."""
+    return any(key.replace("-", "_") in {*NetworkRegressor().get_params()} - {*NetworkClassifier().get_params()} for key in hyperparameters)
 
 
 def _by_name(model: str, name: str, params: dict) -> tuple[str, BaseEstimator | None, dict]:
@@ -227,7 +233,8 @@ def _check_not_frozen(estimator: Any, name: str) -> None:
 
 
 def _network(name: str, factory: Callable, hyperparameters: dict) -> tuple[str, BaseEstimator, dict]:
-    model = _with(NetworkClassifier(factory), hyperparameters)  # type: ignore[arg-type]  # it is an estimator
+    trainer = NetworkRegressor if _is_for_numbers(hyperparameters) else NetworkClassifier
+    model = _with(trainer(factory), hyperparameters)  # type: ignore[arg-type]  # it is an estimator
     model.check_params()
     return name, model, {}
 

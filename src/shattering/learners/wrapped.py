@@ -28,6 +28,8 @@ from shattering.learners.own import FitRecord, OwnModel
 from shattering.learners.predictions import as_array, checked_codes, checked_numbers, in_order, kind_of_model
 from shattering.learners.remedies import remedies_told
 
+_FAR_BETTER = 0.2  # a share of examples
+
 
 class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
     """A user's `train(split, seed) → predict` as a classifier.
@@ -82,7 +84,8 @@ class TrainingFunction(OwnModel, ClassifierMixin, BaseEstimator):
         if found.shape not in ((n,), (n, 1)):
             raise InputError(f"{self._what} returned shape {found.shape}, expected ({n},) classes 0…{k - 1} or ({n}, {k}) scores")
         found = found.reshape(n)
-        if (codes_among(found, np.arange(k)) < 0).any() and (codes_among(found, self.classes_) >= 0).all():
+        codes, places = codes_among(found, np.arange(k)), codes_among(found, self.classes_)
+        if (places >= 0).all() and ((codes < 0).any() or (isinstance(X, Split) and _are_labels(codes, places, X.labels.numpy()))):
             remedy = "expected the numbers of the classes, as of np.searchsorted(split.label_values, labels)"
             raise InputError(f"{self._what} returned the labels themselves, such as {found.tolist()[0]!r}, {remedy}")
         return self.classes_[checked_codes(found, np.arange(k), n, self.name_in_messages())]
@@ -198,6 +201,18 @@ def _type_named(split: Split) -> Iterator[None]:
             raise
         said = f"the inputs are of type {str(split.inputs.dtype).removeprefix('torch.')}, as they were given"
         raise InputError(f"{reason(error)}; {said}, expected the type of the network (such as .float())") from error
+
+
+def _are_labels(codes: np.ndarray, places: np.ndarray, labels: np.ndarray) -> bool:
+    """Return whether predictions that may be numbers of classes, and labels, are labels: these agree far better with those of the examples.
+
+    Args:
+        codes: (n,) the predictions as numbers of classes.
+        places: (n,) the numbers of the classes whose labels they are.
+        labels: (n,) the numbers of the classes of the examples.
+    """
+    never_first = 0 in labels and 0 not in codes  # as of labels 1…k, of which the last is never predicted
+    return never_first and float(np.mean(places == labels)) > float(np.mean(codes == labels)) + _FAR_BETTER
 
 
 def _is_of_estimator(predict: Any) -> bool:

@@ -17,7 +17,7 @@ _LISTED = 3  # models of which a card gives each number; of more it gives the le
 Extent = Literal["all", "nearly all", "part", "hardly", "not judged"]
 _LEARNS = {
     "yes": "learns from the {labels}",
-    "barely": "learns from the {labels}, though it is no better than a constant answer,",
+    "barely": "learns from the {labels}, though it is no better than a constant answer",
     "no evidence": "shows no evidence of learning from the {labels}",
     "not judged": "was not judged on whether it learns",
 }
@@ -76,7 +76,8 @@ def conclude(verdicts: Mapping[str, tuple[str | None, str | None]], labels: str 
         said = [_LEARNS[learns]] if learns else []
         said += [_MEMORIZES[memorizes]] if memorizes else []
         if said:
-            alike.setdefault(" and ".join(said).format(labels=labels) + _so(learns, memorizes), []).append(model)
+            joint = ", and " if len(said) == 2 and learns == "barely" else " and "
+            alike.setdefault(joint.join(said).format(labels=labels) + _so(learns, memorizes), []).append(model)
     parts = [f"{_each(models, len(verdicts))} {what}" for what, models in alike.items()]
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if parts and parts[0].startswith(("it ", "each ")) else f"{text}." if parts else None

@@ -150,7 +150,7 @@ def picture_strips(runs: Sequence[Run]) -> tuple[list[dict], list[str]]:
     for run in runs:
         title, picture = run.spec.randomization.title, run.folder / "examples.png"
         key = (run.spec.dataset, title)
-        if run.status != "done" or key in strips or not picture.exists():
+        if run.status != "done" or key in strips or not run.has(picture.name):
             continue
         examples = run.result["examples"]
         try:

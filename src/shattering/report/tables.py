@@ -136,7 +136,7 @@ def summary_table(runs: Runs) -> pd.DataFrame:
         InputError: for anything else, and for a store that does not exist.
 
     Columns:
-        dataset, model, hyperparameters, n_train, setting: the configuration; n_train is the first fold's; setting has the other fields.
+        dataset, model, hyperparameters, n_train, setting: the configuration; n_train is the largest fold's; setting has the other fields.
         pixels, labels, label_mode, randomization: the randomization.
         seeds, runs: how many seeds have a run that is done, and how many runs are done (more than seeds if there are folds).
         not_done, failed, others: how many runs are not done, how many of these failed, and their states in words.
@@ -228,11 +228,14 @@ def _join_unfinished(rows: list[dict]) -> None:
 
 
 def _join_folds(rows: list[dict]) -> None:
-    """Give all folds of a subject the training size of the first, as folds differ in size where examples or groups cannot be cut evenly."""
-    sizes: dict[str, int | None] = {}
-    for row in sorted(rows, key=lambda row: (row["status"] != "done", row["fold"] or 0)):
-        if row["fold"] is not None:
-            row["n_train"] = sizes.setdefault(row["subject"], row["n_train"])
+    """Give all folds of a subject the training size of the largest that is done, as those of time series, or of groups, differ."""
+    folds = [row for row in rows if row["fold"] is not None]
+    sizes: dict[str, int] = {}
+    for row in folds:
+        if row["status"] == "done":
+            sizes[row["subject"]] = max(row["n_train"], sizes.get(row["subject"], 0))
+    for row in folds:
+        row["n_train"] = sizes.get(row["subject"], row["n_train"])
 
 
 def _tell_data_apart(rows: list[dict]) -> None:
@@ -342,8 +345,7 @@ def verdicts(rows: Iterable[dict]) -> list[str]:
             name = "random labels" if len(all_random) == 1 else f"{_RANDOM[random['label_mode']]} labels"
             fits = random["fitted"] == random["runs"]
             what = f"fits {name}" if fits else f"does not fit all {name} ({percent(random['train_accuracy'])} of them)"
-            out.append(
-                f"{model} {what} on {subject['n_train']:,} examples of {subject['dataset']}: test accuracy "
-                f"{random['test_accuracy']:.1%} (chance {random['chance']:.1%}), against {true['test_accuracy']:.1%} on the original data."
-            )
+            tested = f"test accuracy {percent(random['test_accuracy'])} (chance {random['chance']:.1%}), against "
+            tested += f"{percent(true['test_accuracy'])} on the original data"
+            out.append(f"{model} {what} on {subject['n_train']:,} examples of {subject['dataset']}: {tested}.")
     return out

@@ -22,7 +22,8 @@ def find(name: str, objects: Objects | None) -> Any:
     same = (own for own in objects if is_object(own) and digest_of(own) == digest_of(name))
     own = name if name in objects else next(same, None)
     if own is None:
-        raise InputError(f"{label(name)} is an object that only the call that made this run had, expected it to be handed over again")
+        remedy = "expected it to be handed over again, as objects=test.objects of a randomization test"
+        raise InputError(f"{label(name)} is an object that only the call that made this run had, {remedy}")
     return objects[own]
 
 

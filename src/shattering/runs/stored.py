@@ -20,6 +20,7 @@ from shattering.runs import reading, schema
 from shattering.runs.base import Spec
 from shattering.runs.objects import Objects
 from shattering.runs.spec import RunSpec
+from shattering.system.temporary import was_temporary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -162,6 +163,13 @@ class Run(Generic[S]):
 
         return fitted_of(self, objects)
 
+    def has(self, file: str) -> bool:
+        """Return whether a file is stored, such as "examples.parquet". Raises InputError where the folder of the run is gone."""
+        found = (self.folder / file).exists()
+        if not found and not self.folder.exists():
+            raise self._has_no(file)
+        return found
+
     def whole(self) -> Self:
         """Return this run; with the status "damaged" if it is done and one of its tables cannot be read.
 
@@ -189,7 +197,10 @@ class Run(Generic[S]):
     def _has_no(self, file: str) -> InputError:
         if not self.folder.exists():
             seen = "does not exist any more" if self.folder.is_absolute() else f"does not exist in the working folder {os.getcwd()}"
-            return InputError(f"{self.folder} {seen}, expected the folder of a run; Store(its whole path) is read from any working folder")
+            remedy = "Store(its whole path) is read from any working folder"
+            if was_temporary(self.folder.parent):
+                remedy = "without a store it lasts as long as the test that made it; a test with store=… keeps it"
+            return InputError(f"{self.folder} {seen}, expected the folder of a run; {remedy}")
         return InputError(f"run {self.folder.name} has no {file}, expected a run of {schema.FILES[file].when}")
 
 

@@ -5,9 +5,11 @@ import shutil
 import stat
 import tempfile
 import uuid
+import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
@@ -38,15 +40,37 @@ class TemporaryFolder:
     def __exit__(self, *_: object) -> None:
         self.remove()
 
+    def __deepcopy__(self, memo: object) -> Self:
+        """Return this object itself, for copies of what refers to it use the same folder."""
+        return self
+
+    def __reduce__(self) -> tuple:
+        """Pickle as None: the process that unpickles does not hold the folder."""
+        return type(None), ()
+
+    def until_unused(self) -> Self:
+        """Remove the folder as soon as nothing refers to this object any more, at the latest at the end of the process."""
+        weakref.finalize(self, _remove, self.path, self._lock)
+        return self
+
     def remove(self) -> None:
         """Remove the folder, and its lock."""
-        remove_folder(self.path)
-        self._lock.release()
+        _remove(self.path, self._lock)
+
+
+def _remove(folder: Path, lock: FileLock) -> None:
+    remove_folder(folder)
+    lock.release()
 
 
 def is_temporary(folder: Path) -> bool:
     """Return whether a folder is that of a `TemporaryFolder`, which is removed."""
-    return folder.name.startswith(_PREFIX) and _lock_of(folder).exists()
+    return was_temporary(folder) and _lock_of(folder).exists()
+
+
+def was_temporary(folder: Path) -> bool:
+    """Return whether a folder, which may be gone, has the name of a `TemporaryFolder`'s."""
+    return folder.name.startswith(_PREFIX)
 
 
 def remove_abandoned(parent: Path) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from shattering import InputError, NetworkClassifier, load_dataset, randomization_test
+from shattering import InputError, NetworkClassifier, NetworkRegressor, load_dataset, randomization_test
 from shattering.learners.train.outputs import Forward, Outputs, taken
 from tests.conftest import make_split
 
@@ -174,6 +174,50 @@ def test_a_loss_of_probabilities_is_refused_beside_one_logit():
         with pytest.raises(InputError, match=r"takes the network's one output for a probability, expected one of logits"):
             make([nn.Sigmoid()], loss)
     assert make([], nn.BCEWithLogitsLoss()).n_iter_ == 2
+
+
+@pytest.mark.parametrize("loss", [nn.MSELoss(), nn.SoftMarginLoss(), nn.HingeEmbeddingLoss(), lambda o, t: ((o - t) ** 2).mean()])
+def test_a_loss_that_does_not_part_classes_at_a_logit_of_0_is_refused(loss):
+    """With least squares on 0 and 1 the classes part at 0.5; the margin losses want -1 and 1."""
+    with pytest.raises(InputError, match=r"does not draw an output of 0 up for the label 1 and down for 0.*or a network with two outputs$"):
+        of_one_logit(loss)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        nn.BCEWithLogitsLoss(pos_weight=torch.tensor(9.0)),
+        lambda o, t: torch.relu(1 - (2 * t - 1) * o).mean(),  # a hinge
+        lambda o, t: torch.relu(-(2 * t - 1) * o).mean(),  # the perceptron's, which is flat at 0
+        lambda o, t: (torch.sigmoid(o) - t).square().mean(),
+        lambda o, t: (o - (2 * t - 1)).square().mean(),
+    ],
+)
+def test_losses_of_one_logit(loss):
+    assert of_one_logit(loss).n_iter_ == 2
+
+
+def of_one_logit(loss):
+    X, y = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32), np.arange(40) % 2
+    return NetworkClassifier(lambda shape, k: nn.Linear(3, 1), epochs=2, loss=loss, device="cpu").fit(X, y)
+
+
+@pytest.mark.parametrize(("batch_size", "k"), [(4, 4), (1, 4), (1, 2), (2, 2), (5, 4)])
+def test_a_loss_that_broadcasts_labels_over_outputs_is_refused_whatever_the_batch_size(batch_size, k):
+    X, y = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32), np.arange(40) % k
+    net = NetworkClassifier(
+        lambda shape, k: nn.Linear(3, k), batch_size=batch_size, epochs=1, loss=lambda o, t: ((o - t) ** 2).mean(), device="cpu"
+    )
+    with pytest.raises(InputError, match=r"^loss <lambda> raised '.*match.*, expected a loss of these, such as nn.CrossEntropyLoss\(\)$"):
+        net.fit(X, y)
+
+
+def test_a_loss_that_does_not_depend_on_the_outputs_is_refused():
+    """The softmax of a single output is 1."""
+    X = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
+    net = NetworkRegressor(lambda shape, k: nn.Linear(3, 1), epochs=1, loss=lambda o, t: F.cross_entropy(o, t), device="cpu")
+    with pytest.raises(InputError, match=r"does not depend on the network's outputs of shape \(32, 1\), expected one such as nn.MSELoss"):
+        net.fit(X, X[:, 0])
 
 
 class InAList(Net):

@@ -94,10 +94,15 @@ class Hyperparameters:
     def look_at_loss(self, own: torch.Tensor, labels: torch.Tensor) -> None:
         """Call a loss of the user's before any training. own: what the network gives for examples with these labels (b,).
 
-        Raises InputError for a loss that cannot be computed or minimized, and for one that takes a single logit for a probability.
+        Raises InputError for a loss that cannot be computed or minimized, for one that takes a single logit for a probability, and for one
+        that does not part two classes at a logit of 0.
         """
         if self.loss is None:
             return
+        n = len(labels)
+        rows = next(m for m in range(n, n + 3) if m not in (1, *own.shape[1:]))  # of as many labels as outputs, or one, any loss broadcasts
+        places = torch.arange(rows, device=labels.device) % n
+        own, labels = own[places], labels[places]
         own, name, targets = (
             own.detach().requires_grad_(),
             getattr(self.loss, "__name__", type(self.loss).__name__),
@@ -110,12 +115,10 @@ class Hyperparameters:
         except InputError:
             raise
         except Exception as error:  # whatever a user's loss raises
-            such_as = "nn.CrossEntropyLoss()" if own.ndim == 2 and own.shape[1] > 1 else "nn.BCEWithLogitsLoss() or nn.MSELoss()"
+            such_as = self._usual_loss(own)
             raise InputError(f"loss {name} raised {reason(error)!r} for {given}, expected a loss of these, such as {such_as}") from error
         if not bool(torch.isfinite(objective)):
-            raise InputError(
-                f"loss returned {objective.item()} for the first {len(labels)} examples before any training, expected a finite number"
-            )
+            raise InputError(f"loss returned {objective.item()} for the first {n} examples before any training, expected a finite number")
         if not objective.requires_grad:
             raise InputError(f"loss {name} returned a number without gradient, expected one that is computed from the outputs by torch")
         if self.outputs.is_one(tuple(own.shape)) and not self._takes(own.detach() * 0 - 1, labels):
@@ -123,6 +126,35 @@ class Hyperparameters:
                 f"loss {name} takes the network's one output for a probability, expected one of logits, such as nn.BCEWithLogitsLoss(), "
                 "and a network without a sigmoid at its end: a logit above 0 stands for the second class"
             )
+        if self.outputs.is_one(tuple(own.shape)) and not self._parts_at_zero(own):
+            raise InputError(
+                f"loss {name} does not draw an output of 0 up for the label 1 and down for 0, and a logit above 0 stands for the second "
+                f"class; expected a loss of logits, such as {self._usual_loss(own)}, or a network with two outputs"
+            )
+        if not any(self._slopes(own + shift, labels).any() for shift in (0.0, 3.0, -3.0)):
+            raise InputError(
+                f"loss {name} does not depend on the network's outputs of shape {tuple(own.shape)}, expected one such as "
+                f"{self._usual_loss(own)}"
+            )
+
+    def _usual_loss(self, own: torch.Tensor) -> str:
+        if own.ndim == 2 and own.shape[1] > 1:
+            return "nn.CrossEntropyLoss()"
+        return "nn.BCEWithLogitsLoss()" if self.outputs.is_one(tuple(own.shape)) else "nn.MSELoss()"
+
+    def _parts_at_zero(self, own: torch.Tensor) -> bool:
+        """Return whether the user's loss draws a single logit of 0 to the side of its label, or else logits near 0 on the wrong side."""
+        labels = torch.arange(len(own), device=own.device) % 2
+        sides = (2 * labels - 1).reshape(-1, *[1] * (own.ndim - 1)).to(own.dtype)
+        at_zero, wrong = (-sides * self._slopes(sides * place, labels) for place in (0.0, -1e-3))
+        return bool((at_zero > 0).all()) or (not at_zero.any() and bool((wrong > 0).all()))
+
+    def _slopes(self, own: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return the derivative of the user's loss by each output."""
+        outputs = own.detach().clone().requires_grad_()
+        objective = self._objective(self.loss, outputs, labels, "mean")  # type: ignore[arg-type]  # it is there
+        (slopes,) = torch.autograd.grad(objective, outputs, allow_unused=True)
+        return torch.zeros_like(outputs) if slopes is None else slopes
 
     def _takes(self, own: torch.Tensor, labels: torch.Tensor) -> bool:
         """Return whether the user's loss is a finite number for these outputs."""
