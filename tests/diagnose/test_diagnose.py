@@ -382,14 +382,18 @@ def test_a_sigmoid_before_the_loss(store):
     assert "a sigmoid before the loss" in causes(test.diagnosis)
 
 
+def _hinge(outputs, targets):
+    return torch.relu(1 - (2 * targets - 1) * outputs).mean()
+
+
 def test_a_sigmoid_before_a_loss_of_ones_own(store):
-    """A squared error takes any number, so that it is not refused; the class is read off the number as a logit all the same."""
+    """A hinge loss takes any number, so that it is not refused; the class is read off the number as a logit all the same."""
     rows, labels = np.random.default_rng(0).normal(size=(60, 4)), np.arange(60) % 2
 
     def network(shape, k):
         return nn.Sequential(nn.Linear(4, 64), nn.ReLU(), nn.Linear(64, 1), nn.Sigmoid())
 
-    hyperparameters = {"epochs": 3, "batch_size": 16, "loss": nn.MSELoss()}
+    hyperparameters = {"epochs": 3, "batch_size": 16, "loss": _hinge}
     test = of_labels(store, network, (rows, labels), n_train=None, n_test=None, hyperparameters=hyperparameters)
     (found,) = [finding for finding in test.diagnosis if finding.cause == "a sigmoid before the loss"]
     assert "so that this class is predicted for all of them" in found.evidence

@@ -217,7 +217,7 @@ def test_the_unit_of_targets_does_not_matter_and_scaling_can_be_left_out(regress
 
 def test_targets_are_fitted_where_r2_is_99_percent():
     net = NetworkRegressor("mlp-1x64", epochs=400, batch_size=5, learning_rate=0.02, stop_when_fitted=True).fit(X[:20], RNG.normal(size=20))
-    assert net.interpolated_
+    assert net.fitted_
     assert net.epochs_to_fit_ == net.n_iter_ < 400
     assert net.train_r2_ >= 0.99
 
