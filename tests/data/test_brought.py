@@ -1,5 +1,7 @@
 """What users bring that must be read as it is, or refused in a sentence: columns, groups, files of other programs, several splits."""
 
+import warnings
+
 import datasets
 import numpy as np
 import pandas as pd
@@ -7,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 from scipy.sparse import csr_matrix
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import accuracy_score, make_scorer
 from sklearn.tree import DecisionTreeClassifier
 
@@ -473,3 +475,51 @@ def test_labels_without_an_order_or_that_can_be_read_only_once(y, what):
 def test_a_target_beside_a_named_dataset():
     with pytest.raises(InputError, match="target is 'g', expected none beside the dataset 'digits', which has its labels"):
         load_dataset("digits", target="g")
+
+
+def test_a_short_row_is_refused_and_empty_cells_are_not(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("y,a,b\n" + "0,1,2\n1,3,\n\n" * 5 + "1,5\n")
+    with pytest.raises(InputError, match=r"line 17 of .*t.csv has 2 cells, and the first line 3 names, expected as many"):
+        load_dataset(path, target="y")
+    path.write_text("y,a,b\n" + "0,1,2\n1,3,\n\n" * 5)
+    assert load_dataset(path, target="y", hold_out=False).train.X["b"].isna().sum() == 5
+
+
+def test_numbers_with_zeros_in_front_are_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("y,zip,x\n" + "".join(f"{i % 2},{i:05d},0.{i}\n" for i in range(10)))
+    with pytest.warns(UserWarning, match=r"column 'zip' has '00000', which is read as the number 0; codes are kept in a DataFrame"):
+        load_dataset(path, target="y")
+
+
+def test_a_comment_in_the_place_of_the_names_is_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("# made today\ny,x\n" + "0,1\n1,2\n" * 5)
+    with pytest.raises(InputError, match=r"expected as many; its first line begins with #, and the names have to stand there"):
+        load_dataset(path, target="y")
+
+
+def test_decimal_commas_are_told(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("y,x\n" + '0,"1,5"\n1,"2.000,25"\n' * 10)
+    with pytest.raises(InputError, match=r"column 'x' has numbers with commas, such as '[^']*'; expected decimal points, and no commas"):
+        randomization_test(LogisticRegression(), path, target="y")
+
+
+def test_the_index_of_a_parquet_file_may_be_groups_or_target_and_is_no_feature(tmp_path):
+    path, frame = tmp_path / "t.parquet", pd.DataFrame({"a": np.arange(40.0), "b": 1.0, "y": np.arange(40) % 2})
+    frame["patient"] = [f"p{i // 4}" for i in range(40)]
+    frame.set_index(["patient", "a"]).to_parquet(path)
+    with pytest.warns(UserWarning, match=r"has 'patient', 'a' as its index, which is no feature here; as a column it is one"):
+        assert list(load_dataset(path, target="y").train.X.columns) == ["b"]
+    with pytest.warns(UserWarning, match=r"has 'a' as its index"):
+        assert load_dataset(path, target="y", groups="patient").train.groups is not None
+    with pytest.raises(
+        InputError, match=r"groups is 'patient', the index of the DataFrame, expected a column: reset_index\(\) makes it one"
+    ):
+        load_dataset(frame.set_index("patient"), target="y", groups="patient")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame[frame["a"] > 3].drop(columns="patient").to_parquet(path)  # an index without a name: row numbers
+        assert list(load_dataset(path, target="y").train.X.columns) == ["a", "b"]

@@ -27,6 +27,14 @@ def test_the_search_finds_the_neighbours_on_its_grid(true):
     assert len(tried) <= 9
 
 
+@pytest.mark.parametrize(
+    ("low", "true", "expected"), [(60, 70, (None, 71)), (60, 71, (71, 84)), (60, 90, (84, 100)), (99, 70, (None, 100))]
+)
+def test_the_search_goes_down_to_the_smallest_size(low, true, expected):
+    """A halving goes below it, from wherever the search begins."""
+    assert module._search(lambda n: n <= true, lambda k: min(1000, round(100 * 2 ** (k / 4))), low, 1000, 4) == expected
+
+
 def test_a_model_of_known_capacity(tmp_path, capsys):
     """A tree of 40 leaves fits at least 40 random labels of distinct images, and cannot fit many more."""
     store = Store(tmp_path)

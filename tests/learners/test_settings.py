@@ -26,6 +26,19 @@ class Annotated(Mine):
         super().__init__(depth, name, early)
 
 
+class ByDefaults(BaseEstimator):
+    def __init__(self, tag="x", mode="none", columns=("a",)):
+        self.tag, self.mode, self.columns = tag, mode, columns
+
+    def fit(self, X, y):
+        return self
+
+
+def test_a_tuple_by_default_is_given_as_json():
+    with pytest.raises(InputError, match=r"columns is 'a,b', and by default a tuple, expected JSON"):
+        settle(ByDefaults(), "columns", "a,b")
+
+
 def settle(estimator, name, text):
     return settled(estimator, {name: Typed(text)}, "it")[name]
 
@@ -59,6 +72,12 @@ def settle(estimator, name, text):
         (Mine(), "size", "x", "x"),
         (Mine(), "size", "[1, 2]", [1, 2]),
         (Mine(), "loud", "true", True),
+        (ByDefaults(), "tag", "007", "007"),
+        (ByDefaults(), "tag", "7", 7),
+        (ByDefaults(), "mode", "none", "none"),
+        (ByDefaults(), "tag", "none", None),
+        (ByDefaults(), "columns", '["a", "b"]', ("a", "b")),
+        (make_pipeline(ByDefaults()), "bydefaults__mode", "none", "none"),
     ],
 )
 def test_a_text_is_read_by_the_type_of_its_parameter(estimator, name, text, value):

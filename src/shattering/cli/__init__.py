@@ -5,8 +5,10 @@ import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from shattering.cli.capacity import FindShatterPoint, MeasureBits, MeasureRademacher, MeasureStability
@@ -86,6 +88,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # read when torch is first imported
     if arguments is None:
         _open_output()
+        warnings.formatwarning = _told
     with signals.handled(guarded=arguments is None) as ending:
         try:
             status = _answer(list(sys.argv[1:] if arguments is None else arguments), ending)
@@ -95,6 +98,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if arguments is None:
                 ending.leave()
         return status
+
+
+def _told(message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None) -> str:
+    """Write a warning of ours as a sentence, without the place in our code."""
+    if category is UserWarning and Path(filename).is_relative_to(Path(__file__).parents[1]):
+        return f"shattering: {printable(str(message))}\n"
+    return _as_python_does(message, category, filename, lineno, line)
+
+
+_as_python_does = warnings.formatwarning
 
 
 def _open_output() -> None:

@@ -246,7 +246,7 @@ class Paper(Swept):
     data: str | None = None
     """Photographs in place of ImageNet, for table2 and figure2a: a path or name as for a run."""
     jobs: Count | None = None
-    """Runs at a time, each in its own process. Default: as many as cores, 4 on a GPU, 1 for kernels and Inception V3; on Ray as many as fit."""
+    """Runs at a time, each in its own process. Default: as many as cores, 4 on a GPU (1 for kernels and Inception V3), as fit on Ray."""
     budget: str | None = None
     """Time for the runs, e.g. 30min. Then those under way are ended, and the same command resumes them."""
     from_: str | None = None

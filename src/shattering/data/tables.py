@@ -1,9 +1,11 @@
 """A DataFrame, or a CSV or Parquet file of columns → inputs, labels and groups, by the names of columns."""
 
+import csv
 import io
 import re
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,9 +15,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from shattering.errors import InputError, printable, reason, unknown
+from shattering.errors import InputError, counted, printable, reason, unknown
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+_LOOKED_AT = 1000  # rows
 _EXACT = 2**53  # whole numbers below it are exact as float64
 _NAMELESS = re.compile(r"Unnamed: \d+")
 _WHOLE = re.compile(r"[+-]?\d+")
@@ -49,11 +52,19 @@ def columns_of(frame: pd.DataFrame, target: str, groups: Any = None, where: str 
             other = next((column for column in frame.columns if str(column) == str(name)), None)
             if other is not None:
                 raise InputError(f"{what} is {name!r}, and {where} has the column {other!r}: expected {what}={other!r}")
+            if name in frame.index.names:
+                raise InputError(f"{what} is {name!r}, the index of {where}, expected a column: reset_index() makes it one")
             raise unknown(f"{what} of {where}:", str(name), [str(column) for column in frame.columns])
         n = list(frame.columns).count(name)
         if n > 1:
             raise InputError(f"{where} has the column {name!r} {n} times, expected it once")
-    X = frame.drop(columns=names)
+    index = [name for name in frame.attrs.get(_INDEX, ()) if name not in names]
+    if index:
+        warnings.warn(
+            f"{where} has {', '.join(map(repr, index))} as its index, which is no feature here; as a column it is one", stacklevel=2
+        )
+    X = frame.drop(columns=[*names, *index])
+    X.attrs.pop(_INDEX, None)
     if X.shape[1] == 0:
         raise InputError(f"{where} has no columns beside {', '.join(map(repr, names))}, expected features")
     nameless = next((name for name in X.columns if _NAMELESS.fullmatch(str(name))), None)
@@ -84,17 +95,18 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Raises:
         InputError: for a file that cannot be read; for columns without a name or with one name, rows that are longer than the first line,
-            and whole numbers that an empty cell beside them would change.
+            or shorter, and whole numbers that an empty cell beside them would change.
 
     Warns:
-        UserWarning: for words, such as None, that are taken for missing values among texts.
+        UserWarning: for words, such as None, that are taken for missing values among texts, and for whole numbers that are filled up with
+            zeros.
     """
     where = printable(str(path))
     if path.suffix.lower() == ".parquet":
         try:
             table = pq.read_table(path)
             check_whole_numbers(table, where)
-            return table.to_pandas()
+            return _with_index(table.to_pandas())
         except (pa.ArrowException, OSError, ValueError) as error:
             raise InputError(f"{where} is not a readable PARQUET file: {reason(error)}") from None
     _check_header(path, where)
@@ -103,7 +115,45 @@ def read_table(path: Path) -> pd.DataFrame:
     doubtful = [name for name, column in columns.items() if _is_rounded(column) or _lacks_texts(column)]
     for name, texts in read_texts(path, doubtful).items() if doubtful else ():
         _check_as_written(columns[name], texts, where)
+    _check_lengths(path, frame, where)
+    _tell_padded(path, frame, where)
     return frame
+
+
+_INDEX = "shattering: levels of the index"  # in the attributes of a table
+
+
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which the named levels of its index are columns, which may be target or groups, and are no features."""
+    names = [name for name in frame.index.names if name is not None and name not in frame.columns]
+    if names:
+        frame = frame.reset_index(level=names)
+        frame.attrs[_INDEX] = names
+    return frame
+
+
+def _check_lengths(path: Path, frame: pd.DataFrame, where: str) -> None:
+    """Raise InputError for a row of a CSV file that has fewer cells than the first line has names: pandas fills it up."""
+    if not frame.shape[1] or not frame.iloc[:, -1].isna().any():  # as the last cell of such a row is
+        return
+    with path.open(newline="", encoding="utf-8-sig") as file, suppress(csv.Error):  # such as a cell of more than 131,072 characters
+        rows = csv.reader(file, delimiter=_separator(path))
+        for row in rows:
+            if row and len(row) < frame.shape[1] and any(cell.strip() for cell in row):
+                cells = f"{counted(len(row), 'cell')}, and the first line {frame.shape[1]} names"
+                raise InputError(f"line {rows.line_num} of {where} has {cells}, expected as many, empty ones between separators")
+
+
+def _tell_padded(path: Path, frame: pd.DataFrame, where: str) -> None:
+    """Warn of columns of whole numbers that are filled up with zeros to one length, as codes are. The first rows are looked at."""
+    names = [name for name, column in frame.items() if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)]
+    texts = _parsed(path, index_col=False, dtype=str, keep_default_na=False, usecols=names, nrows=_LOOKED_AT) if names else pd.DataFrame()
+    for name, column in texts.items():
+        codes = sorted(filter(None, column.fillna("").str.strip()))
+        first = codes[0] if codes else ""
+        if re.fullmatch(r"0\d+", first) and all(re.fullmatch(r"\d+", code) and len(code) == len(first) for code in codes):
+            text = f"{where}: column {name!r} has {first!r}, which is read as the number {int(first)}"
+            warnings.warn(f"{text}; codes are kept in a DataFrame, read with dtype={{{str(name)!r}: str}}", stacklevel=2)
 
 
 def read_texts_by_name(path: Path) -> pd.DataFrame:
@@ -168,10 +218,15 @@ def _parsed(path: Path, **how: Any) -> pd.DataFrame:
             warnings.simplefilter("error", pd.errors.ParserWarning)
             return pd.read_csv(path, sep=_separator(path), low_memory=False, **how)  # in parts, 1 may be a number here and a text there
     except pd.errors.ParserWarning:
-        raise InputError(f"{where} has rows with more cells than the first line has names, expected as many") from None
+        raise InputError(f"{where} has rows with more cells than the first line has names, expected as many{_commented(path)}") from None
     except (OSError, ValueError) as error:  # pandas' own errors of parsing, and UnicodeDecodeError, are ValueErrors
         remedy = "; expected text in UTF-8: save it so" if isinstance(error, UnicodeDecodeError) else ""
         raise InputError(f"{where} is not a readable {path.suffix[1:].upper()} file: {reason(error)}{remedy}") from None
+
+
+def _commented(path: Path) -> str:
+    with path.open(encoding="utf-8-sig", errors="replace") as file:
+        return "; its first line begins with #, and the names have to stand there" if file.readline().startswith("#") else ""
 
 
 def _separator(path: Path) -> str:

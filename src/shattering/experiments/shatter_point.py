@@ -177,9 +177,10 @@ def _search(fits: Callable[[int], bool], size: Callable[[int], int], low: int, h
     else:
         while size(k - steps) >= low and not fits(size(k - steps)):
             k -= steps
-        if size(k - steps) < low:
-            return None, size(k)
-        good, bad = k - steps, k
+        least = next(j for j in range(k - steps, k + 1) if size(j) >= low)  # the smallest of the sizes, which no halving may reach
+        if least == k or (least > k - steps and not fits(size(least))):
+            return None, size(least)
+        good, bad = least, k
     while bad - good > 1:
         middle = (good + bad) // 2
         if fits(size(middle)):

@@ -71,6 +71,10 @@ def remedies_told(estimator: Any) -> Iterator[None]:
         raise
 
 
+_WITH_COMMAS = re.compile(r"\s*[+-]?\d[\d.,' ]*\s*")
+_SHOWN = 100  # values that are looked at
+
+
 def remedy_of(split: Split, error: Exception) -> str | None:
     """Return what an error of a fit says, and what to do with the examples; None: it is not about how these were given."""
     said = str(error)
@@ -93,7 +97,12 @@ def _of_numbers(split: Split, said: str) -> str:
     if not re.search(_NO_NUMBERS, said, re.DOTALL):
         return ""
     if isinstance(split.X, pd.DataFrame):
-        names = ", ".join(repr(name) for name, kind in split.X.dtypes.items() if not _is_real(kind))
+        columns = [name for name, kind in split.X.dtypes.items() if not _is_real(kind)]
+        for name in columns if split.X.columns.is_unique else ():
+            values = split.X[name].dropna().astype(str).head(_SHOWN).tolist()
+            if values and all(map(_WITH_COMMAS.fullmatch, values)) and any("," in value for value in values):
+                return f"column {name!r} has numbers with commas, such as {values[0]!r}; expected decimal points, and no commas"
+        names = ", ".join(map(repr, columns))
         return f"columns that are no numbers: {names}; expected numbers: encode them first, as with OneHotEncoder in a ColumnTransformer"
     return "expected numbers: encode texts first, as with TfidfVectorizer in a pipeline"
 

@@ -1,6 +1,7 @@
 """Values of an estimator's parameters that were typed as texts: each is read by the type of its parameter."""
 
 import inspect
+import re
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from types import NoneType, UnionType
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from sklearn.utils._param_validation import Hidden, Interval, RealNotInt, make_constraint  # private: there is no public form
 
-from shattering.errors import unknown
+from shattering.errors import InputError, unknown
 from shattering.learners.others import is_skorch
 from shattering.parameters import Limit, check, field_types, read
 
@@ -56,12 +57,28 @@ def settled(estimator: Any, params: Mapping[str, object], of: str) -> dict[str, 
             raise unknown(f"parameter of {of}:", name, known)
         hint = parameter_type(estimator, name)
         if isinstance(value, Typed):
-            out[name] = read(str(value), hint, name)
+            out[name] = _of_default(estimator, name, str(value)) if hint is object else read(str(value), hint, name)
         else:
             out[name] = value
             if get_origin(hint) is Annotated:
                 check(name, value, hint)
     return out
+
+
+def _of_default(estimator: Any, name: str, text: str) -> object:
+    """Return the value that a text stands for where a default alone tells of the parameter's type.
+
+    Beside a text as default, it is a text where it is that one, such as "none", or a number with zeros in front. Beside a tuple it is one.
+    """
+    default = estimator.get_params().get(name)
+    if isinstance(default, str) and (text.strip() == default or re.fullmatch(r"0\d+", text.strip())):
+        return text.strip()
+    value = read(text, object, name)
+    if isinstance(default, tuple) and isinstance(value, (str, list)):
+        if isinstance(value, str):
+            raise InputError(f'{name} is {value!r}, and by default a tuple, expected JSON: {name}=\'["a", "b"]\'')
+        return tuple(value)
+    return value
 
 
 def _is_passed_on(estimator: Any, name: str) -> bool:
