@@ -5,6 +5,7 @@ import sys
 import pytest
 
 from shattering import Randomization
+from shattering import cli as commands
 from shattering.cli import main
 from shattering.experiments import demo
 from shattering.learners.train import checkpoint
@@ -256,3 +257,10 @@ def test_bad_input_to_the_front_door(cli, arguments, message):
     assert err.startswith("shattering: ")
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_a_warning_of_ours_is_a_sentence_and_one_of_others_as_python_has_it():
+    ours = commands._told(UserWarning("a column is left out"), UserWarning, commands.__file__, 3)
+    assert ours == "shattering: a column is left out\n"
+    for category, file in ((UserWarning, pytest.__file__), (DeprecationWarning, commands.__file__)):
+        assert f"{category.__name__}: old" in commands._told(category("old"), category, file, 3)
