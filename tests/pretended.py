@@ -176,6 +176,7 @@ def pretended(where: str = "cuda") -> Iterator[None]:
         "manual_seed_all": lambda seed: None,
         "device": lambda device: nullcontext(),
         "empty_cache": lambda: None,
+        "is_current_stream_capturing": lambda: False,
         "mem_get_info": lambda device=None: (8 * 10**9, 8 * 10**9),
         "memory_reserved": lambda device=None: 0,
         "memory_allocated": lambda device=None: 0,

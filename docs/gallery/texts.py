@@ -81,7 +81,8 @@ attention
 # The attention network, as a chart
 # ---------------------------------
 #
-# Training and test accuracies on original, on random labels and on tokens permuted anew in each text.
+# Training and test accuracies on original, on random labels and on tokens that are
+# permuted anew in each text.
 
 attention.plot().properties(
     description="Accuracies of a small transformer on original and on randomized texts"

@@ -368,8 +368,8 @@ MOSTLY = OF_SUBJECT ^ (np.arange(120) % 6 == 0)  # five of six rows have the lab
 ONE_HOT = np.eye(20)[SUBJECTS]
 
 
-def rolled_by_one(labels, rng):
-    return np.roll(labels, rng.integers(1, 3))
+def rolled_by_two(labels, rng):
+    return np.roll(labels, 2)  # without a draw, which would follow from the code of this function as Python compiles it
 
 
 @pytest.mark.parametrize(
@@ -377,7 +377,7 @@ def rolled_by_one(labels, rng):
     [
         (MOSTLY, {"groups": SUBJECTS}, "not judged", "(the most frequent label of each group: 83.3%)"),
         (MOSTLY, {"groups": SUBJECTS, "exchange": "shift"}, "not judged", "(the most frequent label of each group: 83.3%)"),
-        (MOSTLY, {"exchange": rolled_by_one}, "not judged", "(the original labels: "),
+        (MOSTLY, {"exchange": rolled_by_two}, "not judged", "(the original labels: "),
         (OF_SUBJECT, {"groups": SUBJECTS, "exchange": "within"}, "not judged", "(the most frequent label of each group: 100.0%)"),
         (MOSTLY, {"groups": SUBJECTS, "exchange": "free"}, "part", "that are independent of the features (a constant answer: "),
     ],
