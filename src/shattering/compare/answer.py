@@ -108,7 +108,7 @@ def _learns(test: Comparison) -> Iterator[AnswerLine]:
     else:
         verdict = "barely" if test.best_constant is not None and score <= test.best_constant else "yes"
     also = _other(test, tested)
-    yield AnswerLine("Learns", verdict, f"{text}, permuted {test.labels} {null_spread(test, tested)} (p = {tested.p_value:.3g}{also})")
+    yield AnswerLine("Learns", verdict, f"{text}, permuted {test.label_word} {null_spread(test, tested)} (p = {tested.p_value:.3g}{also})")
 
 
 def _decisive(test: Comparison) -> ZeroRefitTest | PermutationTest | None:

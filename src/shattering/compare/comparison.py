@@ -123,7 +123,7 @@ class Comparison(Brief):
         return "n_classes" not in self.original.runs[0].result
 
     @property
-    def labels(self) -> str:
+    def label_word(self) -> str:
         """What labels are called: "targets" if they are numbers, else "labels"."""
         return "targets" if self.is_regression else "labels"
 

@@ -85,12 +85,12 @@ def _score(test: Comparison) -> str:
 
 def _zero_refit(test: Comparison, tested: ZeroRefitTest) -> str:
     many = counted(tested.n_permutations, "permutation")
-    return f"permuted test {test.labels} {null_spread(test, tested)}; {_p(tested)}; {many} of one fit"
+    return f"permuted test {test.label_word} {null_spread(test, tested)}; {_p(tested)}; {many} of one fit"
 
 
 def _refits(test: Comparison, tested: PermutationTest) -> str:
     stopped = f"; stopped at {tested.n_as_good} as good" if tested.sequential and tested.sequential.stopped else ""
-    return f"permuted {test.labels} {null_spread(test, tested)}; {_p(tested)}; {counted(tested.n_permutations, 'refit')}{stopped}"
+    return f"permuted {test.label_word} {null_spread(test, tested)}; {_p(tested)}; {counted(tested.n_permutations, 'refit')}{stopped}"
 
 
 def _p(tested: PermutationTest | ZeroRefitTest) -> str:

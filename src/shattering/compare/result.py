@@ -89,7 +89,7 @@ class RandomizationTest(Comparison, Illustrated):
     def conclusion(self) -> str | None:
         """The answer in one sentence; None if nothing was judged."""
         verdicts = {line.name: line.verdict for line in self.answer}
-        return conclude({"it": (verdicts.get("Learns"), verdicts.get("Memorizes"))}, self.labels)
+        return conclude({"it": (verdicts.get("Learns"), verdicts.get("Memorizes"))}, self.label_word)
 
     @cached_property
     def not_shown(self) -> list[str]:

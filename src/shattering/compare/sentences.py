@@ -82,20 +82,20 @@ def _learning(test: Comparison) -> Iterator[str]:
     if tested is None:
         return
     nulls = show(test, fmean(tested.null_scores))
-    scores = f"test {test.scoring} {show(test, tested.score)}, against {nulls} where training and test {test.labels} are permuted"
+    scores = f"test {test.scoring} {show(test, tested.score)}, against {nulls} where training and test {test.label_word} are permuted"
     if not tested.has_verdict:
         yield (
-            f"No verdict on whether it learns: {test.labels} permuted {tested.permuted} give "
-            f"{count(tested.admissible, f'different {test.labels[:-1]} vector')}, expected at least 20: {scores} ({_p(tested)})."
+            f"No verdict on whether it learns: {test.label_word} permuted {tested.permuted} give "
+            f"{count(tested.admissible, f'different {test.label_word[:-1]} vector')}, expected at least 20: {scores} ({_p(tested)})."
         )
     elif tested.floor > LEVEL and tested.p_value > LEVEL and not (tested.sequential and tested.sequential.stopped):
         yield f"Too few refits to judge by them whether it learns (p cannot be {LEVEL} or less): {scores} ({_p(tested)})."
     elif tested.p_value <= LEVEL:
         other = test.zero_refit is not None and test.zero_refit.has_verdict and test.zero_refit.p_value > LEVEL
-        yield f"{'By refits it' if other else 'It'} learns from the {test.labels}: {scores} ({_p(tested)})."
+        yield f"{'By refits it' if other else 'It'} learns from the {test.label_word}: {scores} ({_p(tested)})."
     else:
         by = " by refits" if test.zero_refit and test.zero_refit.p_value <= LEVEL else ""
-        yield f"No evidence{by} that it learns from the {test.labels}: {scores} ({_p(tested)})."
+        yield f"No evidence{by} that it learns from the {test.label_word}: {scores} ({_p(tested)})."
 
 
 def _p(tested: PermutationTest) -> str:
@@ -125,7 +125,7 @@ def _capacity(test: Comparison) -> Iterator[str]:
         return
     extent, constant, of = judge(test, accuracy)
     n = f"{test.n_train:,} training examples"
-    labels = f"{test.labels} that are independent of the features" if test.are_labels_independent else f"permuted {test.labels}"
+    labels = f"{test.label_word} that are independent of the features" if test.are_labels_independent else f"permuted {test.label_word}"
     fits = f"{percent(accuracy)} training accuracy on {labels}"
     if extent in ("all", "nearly all"):
         yield (
@@ -147,11 +147,11 @@ def _time(test: Comparison, rows: Sequence[dict]) -> Iterator[str]:
     ratio = row["time_ratio"]
     epochs = f"{row['epochs_to_fit']:.4g} epochs against {test.original.mean('epochs_to_fit'):.4g}"
     if ratio <= SIMILAR_TIME:
-        yield f"Fitting permuted {test.labels} takes about as long as fitting the original ones: {epochs} ({ratio:.2g} times)."
+        yield f"Fitting permuted {test.label_word} takes about as long as fitting the original ones: {epochs} ({ratio:.2g} times)."
     elif ratio <= SMALL_FACTOR:
-        yield f"Fitting permuted {test.labels} takes a small factor longer: {epochs} ({ratio:.2g} times)."
+        yield f"Fitting permuted {test.label_word} takes a small factor longer: {epochs} ({ratio:.2g} times)."
     else:
-        yield f"Fitting permuted {test.labels} takes much longer: {epochs} ({ratio:.3g} times)."
+        yield f"Fitting permuted {test.label_word} takes much longer: {epochs} ({ratio:.3g} times)."
 
 
 def _features(test: Comparison) -> Iterator[str]:
