@@ -209,9 +209,9 @@ def sequential_test(score: float, null_scores: Sequence[float | None], stop_afte
     return Sequential(len(null_scores), count, False)
 
 
-def percent(value: float) -> str:
-    """Return a share with one decimal, never rounded up to 100%."""
-    return "more than 99.9%" if 0.9995 <= value < 1 else f"{value:.1%}"
+def percent(value: float, nearly_all: str = "more than 99.9%") -> str:
+    """Return a share with one decimal, never rounded up to 100%; nearly_all takes the place of that."""
+    return nearly_all if 0.9995 <= value < 1 else f"{value:.1%}"
 
 
 def difference_interval(a: float, a_interval: tuple[float, float], b: float, b_interval: tuple[float, float]) -> tuple[float, float]:

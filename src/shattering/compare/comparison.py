@@ -124,7 +124,7 @@ class Comparison(Brief):
 
     @property
     def label_word(self) -> str:
-        """What labels are called: "targets" if they are numbers, else "labels"."""
+        """The word that sentences use for the labels: "targets" if they are numbers, else "labels"."""
         return "targets" if self.is_regression else "labels"
 
     def title(self, randomization: Randomization) -> str:

@@ -21,6 +21,7 @@ from shattering.report.answer import FITS, Card
 from shattering.report.charts import load_drawer, to_spec
 from shattering.report.page import picture_strips, render_template
 from shattering.runs.stored import UNREADABLE
+from shattering.stats import percent
 from shattering.version import VERSION
 
 LABEL_ISSUES = 20  # examples shown whose label is likely wrong
@@ -101,9 +102,7 @@ def _first_issues(test: Comparison, label_issues: pd.DataFrame | None) -> list[d
 def _score(test: Comparison, value: float | None) -> str:
     if value is None:
         return "–"
-    if test.scoring == "accuracy":
-        return ">99.9" if 0.9995 <= value < 1 else f"{100 * value:.1f}"
-    return f"{value:.4g}"
+    return percent(value, ">99.9%").removesuffix("%") if test.scoring == "accuracy" else f"{value:.4g}"
 
 
 def notebook_html(

@@ -173,4 +173,4 @@ def printed_table(rows: Sequence[dict], scoring: str) -> str:
 def _score(scoring: str) -> Callable[[float], str]:
     if scoring != "accuracy":
         return lambda value: f"{round(value, 12) + 0.0:.3g}"
-    return lambda value: ">99.9%" if 0.9995 <= value < 1 else f"{100 * value:.1f}%"
+    return lambda value: stats.percent(value, ">99.9%")

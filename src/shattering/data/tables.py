@@ -147,8 +147,7 @@ def _check_lengths(path: Path, frame: pd.DataFrame, where: str) -> None:
 def _tell_padded(path: Path, frame: pd.DataFrame, where: str) -> None:
     """Warn of columns of whole numbers that are filled up with zeros to one length, as codes are. The first rows are looked at."""
     names = [name for name, column in frame.items() if is_numeric_dtype(column.dtype) and not is_bool_dtype(column.dtype)]
-    texts = _parsed(path, index_col=False, dtype=str, keep_default_na=False, usecols=names, nrows=_LOOKED_AT) if names else pd.DataFrame()
-    for name, column in texts.items():
+    for name, column in read_texts(path, names, _LOOKED_AT).items() if names else ():
         codes = sorted(filter(None, column.fillna("").str.strip()))
         first = codes[0] if codes else ""
         if re.fullmatch(r"0\d+", first) and all(re.fullmatch(r"\d+", code) and len(code) == len(first) for code in codes):
@@ -205,9 +204,15 @@ def _check_spaces(texts: pd.Series, where: str) -> None:
             raise InputError(f"column {texts.name!r} of {where} has {what}, expected one way to write it: take the spaces away")
 
 
-def read_texts(path: Path, names: Sequence[Any] | None = None) -> pd.DataFrame:
-    """Return columns of a CSV file as the texts that are written there: (n, columns), empty cells as "". names: of them; None: all."""
-    return _parsed(path, index_col=False, dtype=str, keep_default_na=False, usecols=names)
+def read_texts(path: Path, names: Sequence[Any] | None = None, rows: int | None = None) -> pd.DataFrame:
+    """Return columns of a CSV file as the texts that are written there: (n, columns), empty cells as "".
+
+    Args:
+        path: the file.
+        names: those of the columns; None: all.
+        rows: how many, from the first on; None: all.
+    """
+    return _parsed(path, index_col=False, dtype=str, keep_default_na=False, usecols=names, nrows=rows)
 
 
 def _parsed(path: Path, **how: Any) -> pd.DataFrame:

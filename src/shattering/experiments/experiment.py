@@ -96,6 +96,11 @@ def is_stuck(run: Run[Any]) -> bool:
     return len(losses) >= 4 and float(losses[len(losses) // 2 :].min()) >= GUESSING * math.log(run.result["n_classes"])
 
 
+def runs_of(outcomes: Iterable[Outcome]) -> list[Run]:
+    """List the runs of several configurations, done or not."""
+    return [run for outcome in outcomes for run in outcome.runs]
+
+
 class Runs:
     """Stored runs by their specification. Runs that a store lacks have the status "missing"."""
 

@@ -15,6 +15,7 @@ from shattering.experiments.experiment import (
     cut_short,
     few_seeds,
     judge,
+    runs_of,
 )
 from shattering.experiments.figure1b import LEAST_SEEDS, OVERFIT, paired, time_to_overfit
 from shattering.experiments.scales import Scale
@@ -90,7 +91,7 @@ def _fitting(run: Run) -> float | None:
 def result(scale: Scale, runs: Runs) -> Result:
     """Make the figure, its table and its claims from stored runs."""
     outcomes = {name: runs.outcome(_specs(scale, options)) for name, options in SERIES.items()}
-    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
+    all_runs = runs_of(outcomes.values())
     chart = loss_curves(all_runs)
     caption = (
         f"Training loss over steps, the mean of each epoch, {runs.size}. A line ends where training stopped. The paper's figure "
@@ -152,7 +153,7 @@ def _unclear(compared: dict[str, Outcome]) -> list[str | None]:
     intervals = [_interval([(_begin(one), _begin(other)) for one, other in paired(pixels, random)]) for pixels in noise]
     if any(interval and interval[1] < 0 for interval in intervals):
         return []
-    runs = [run for outcome in compared.values() for run in outcome.runs]
+    runs = runs_of(compared.values())
     return [few_seeds(runs, LEAST_SEEDS), *(contains_zero(interval, "{:,.0f}") for interval in intervals)]
 
 

@@ -3,7 +3,7 @@
 import altair as alt
 import pandas as pd
 
-from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, few_seeds, judge, not_annealed
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, few_seeds, judge, not_annealed, runs_of
 from shattering.experiments.figure2b import best_so_far
 from shattering.experiments.reference import TABLE_2, Table2Row
 from shattering.experiments.scales import Scale
@@ -48,7 +48,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "The shaded area, from the test accuracy up to the best so far, is what early stopping on the test set could gain. "
         "Markers tell the regularizers apart." + no_test(scale)
     )
-    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
+    all_runs = runs_of(outcomes.values())
     charts = {"figure2a": (curves, caption)} if curves is not None else {}
     return Result("figure2a", TITLE, scale.name, size, all_runs, [table], charts, _claims(scale, outcomes))
 
@@ -98,7 +98,7 @@ def _claims(scale: Scale, outcomes: dict[Table2Row, Outcome]) -> list[Claim]:
         return None if best is None or final is None else best - final
 
     plain = {row: outcome for row, outcome in outcomes.items() if not row.augmentation}
-    compared = [run for outcome in plain.values() for run in outcome.runs]
+    compared = runs_of(plain.values())
     return [
         judge(
             "early stopping could help",

@@ -6,7 +6,19 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, cut_short, few_seeds, judge, not_annealed
+from shattering.experiments.experiment import (
+    Claim,
+    Column,
+    Outcome,
+    Result,
+    Runs,
+    Table,
+    cut_short,
+    few_seeds,
+    judge,
+    not_annealed,
+    runs_of,
+)
 from shattering.experiments.reference import BATCH_NORM_GAIN, MODEL_NAMES, N_TRAIN, table_1
 from shattering.experiments.scales import CifarScale, Scale
 from shattering.report.charts import SIZE, Chart, dash, series, some_of
@@ -67,7 +79,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "what early stopping on the test set could gain (an upper bound). Level lines are the paper's accuracies at the end. "
         "Markers tell the networks apart, one line per seed."
     )
-    all_runs = [run for outcomes in (plain, held_out) for outcome in outcomes.values() for run in outcome.runs]
+    all_runs = runs_of([*plain.values(), *held_out.values()])
     charts = {"figure2b": (curves, caption)} if curves is not None else {}
     return Result("figure2b", TITLE, scale.name, runs.size, all_runs, [table], charts, _claims(plain, held_out, size.n_train))
 
@@ -136,7 +148,7 @@ def _claims(plain: dict[str, Outcome], held_out: dict[str, Outcome], n: int | No
     def named(outcomes: dict[str, Outcome]) -> dict[str, Outcome]:
         return {MODEL_NAMES[network]: outcome for network, outcome in outcomes.items()}
 
-    compared, is_small = [run for outcome in plain.values() for run in outcome.runs], (n or N_TRAIN) < ENOUGH
+    compared, is_small = runs_of(plain.values()), (n or N_TRAIN) < ENOUGH
     final = {MODEL_NAMES[network]: plain[network].mean("test_accuracy") for network in NETWORKS}
     low, high = BATCH_NORM_GAIN
     return [
@@ -191,7 +203,7 @@ def doubts_of_gain(outcomes: Mapping[str, Outcome], gain: Callable[[Run], float 
         outcomes: by the names of the networks.
         gain: of a run.
     """
-    runs = [run for outcome in outcomes.values() for run in outcome.runs]
+    runs = runs_of(outcomes.values())
     gains = {name: [found for run in outcome.done if (found := gain(run)) is not None] for name, outcome in outcomes.items()}
     intervals = {name: interval for name, found in gains.items() if (interval := mean_interval(found, -1.0, 1.0))}
     first = [few_seeds(runs), not_annealed(runs)]

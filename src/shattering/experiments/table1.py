@@ -1,6 +1,5 @@
 """Table 1: train and test accuracy on CIFAR-10, with and without regularizers, and on random labels."""
 
-from collections.abc import Iterable
 from itertools import pairwise
 from math import inf
 from statistics import fmean
@@ -22,6 +21,7 @@ from shattering.experiments.experiment import (
     cut_short,
     few_seeds,
     judge,
+    runs_of,
     too_few,
 )
 from shattering.experiments.figure1b import OVERFIT, factor, factor_interval, paired
@@ -78,7 +78,7 @@ def result(scale: Scale, runs: Runs) -> Result:
     """Make the table and its claims from stored runs."""
     outcomes = {row: runs.outcome(row_specs(scale, row)) for row in TABLE_1}
     slower = runs.outcome(slower_specs(scale))
-    all_runs = [run for outcome in (*outcomes.values(), slower) for run in outcome.runs]
+    all_runs = runs_of([*outcomes.values(), slower])
     table = Table(
         f"Ours with {runs.size}; theirs with n = {reference.N_TRAIN:,} of CIFAR-10",
         COLUMNS,
@@ -149,7 +149,7 @@ def _fitting_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         {MODEL_NAMES[n]: accuracy for n, accuracy in accuracies.items()},
         lambda v: all(value >= FITS for value in v.values()),
         doubts=[cut_short(not_fitting)],
-        runs=_runs_of(random.values()),
+        runs=runs_of(random.values()),
     )
 
 
@@ -163,7 +163,7 @@ def _chance_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         f"every model's test accuracy after random labels is within {100 * NEAR:.0f} points of chance",
         {MODEL_NAMES[n]: outcome.mean("test_accuracy") for n, outcome in random.items()},
         lambda v: all(abs(value - chance) <= NEAR for value in v.values()),
-        runs=_runs_of(random.values()),
+        runs=runs_of(random.values()),
     )
 
 
@@ -184,7 +184,7 @@ def _loss_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         lambda v: all(value <= ZERO for value in v.values()),
         "{:.4f} nats",
         doubts=[cut_short(above), f"the training of {', '.join(dict.fromkeys(ended))} was ended once it fitted" if ended else None],
-        runs=_runs_of(random.values()),
+        runs=runs_of(random.values()),
     )
 
 
@@ -204,7 +204,7 @@ def _decay_claim(usual: Outcome, slower: Outcome) -> Claim:
         lambda v: fitted is not None and fitted >= FITS,
         "{:.2%}",
         doubts=[cut_short(slower.runs) if (fitted or 0) < FITS else None],
-        runs=_runs_of([usual, slower]),
+        runs=runs_of([usual, slower]),
     )
 
 
@@ -213,7 +213,7 @@ def _help_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
 
     The interval is that of the mean over networks, whose k-th seeds that are done count together: where one diverges, its spare is another.
     """
-    original = _runs_of(_of_original(outcomes))
+    original = runs_of(_of_original(outcomes))
     gains = {technique: _gains(outcomes, technique) for technique in TECHNIQUES}
     means = {technique: [fmean(kth) for kth in zip(*found.values(), strict=False)] for technique, found in gains.items()}
     intervals = {TECHNIQUES[technique]: stats.mean_interval(found, -1.0, 1.0) for technique, found in means.items()}
@@ -259,7 +259,7 @@ def _need_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         f"for every model, test accuracy without regularizers is at least 80 % of the best with them, and {LEARNED} times that of guessing",
         accuracies,
         lambda v: all(v[f"{name}, none"] >= max(0.8 * v[f"{name}, best"], LEARNED * guessing) for name in names),
-        runs=_runs_of(_of_original(outcomes)),
+        runs=runs_of(_of_original(outcomes)),
     )
 
 
@@ -272,7 +272,7 @@ def _architecture_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         if _is_regularized(row, row.network)
     ]
     values = {MODEL_NAMES[n]: accuracy for n, accuracy in plain.items()} | {"largest gain by regularizers": _best(gains)}
-    original = _runs_of(_of_original(outcomes))
+    original = runs_of(_of_original(outcomes))
     gap = _spread(list(plain.values()))
     fewest = min((run.result["n_test"] for run in original if run.result), default=None)
     noise = 2 / fewest**0.5 if fewest else 0.0  # two standard errors of four accuracies, at most
@@ -302,7 +302,7 @@ def _stopping_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         lambda v: all(value < NO_GAIN for value in v.values()),
         "{:.2%}",
         doubts=doubts_of_gain({names[row]: outcome for row, outcome in stopped.items()}, best_gain),
-        runs=_runs_of(stopped.values()),
+        runs=runs_of(stopped.values()),
     )
 
 
@@ -350,7 +350,7 @@ def _stability_claim(outcomes: dict[Table1Row, Outcome]) -> Claim:
         lambda v: v[MODEL_NAMES["inception-no-bn"]] > v[MODEL_NAMES["inception"]],
         "{:.3f} nats",
         doubts=[too_few(len(pairs), LEAST_SEEDS), contains_zero(interval, "{:.3f}")],
-        runs=_runs_of(compared.values()),
+        runs=runs_of(compared.values()),
     )
 
 
@@ -361,10 +361,6 @@ def _rise(run: Run) -> float:
 
 def _of_original(outcomes: dict[Table1Row, Outcome]) -> list[Outcome]:
     return [outcome for row, outcome in outcomes.items() if not row.random_labels]
-
-
-def _runs_of(outcomes: Iterable[Outcome]) -> list[Run]:
-    return [run for outcome in outcomes for run in outcome.runs]
 
 
 def _intervals(found: dict[str, list[tuple[Run, Run]]], level: float) -> list[tuple[float, float]]:

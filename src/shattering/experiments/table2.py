@@ -6,7 +6,7 @@ from typing import Any
 
 from shattering.errors import InputError
 from shattering.experiments import reference
-from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, cut_short, judge
+from shattering.experiments.experiment import Claim, Column, Outcome, Result, Runs, Table, answers, cut_short, judge, runs_of
 from shattering.experiments.reference import TABLE_2, Table2Row
 from shattering.experiments.scales import Scale
 from shattering.randomization import Randomization
@@ -86,7 +86,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         "Training accuracies are those of the images without augmentation, in evaluation mode, against the labels that the network was "
         "trained on. The best test accuracies along the way are in figure 2a." + no_test(scale),
     )
-    all_runs = [run for outcome in outcomes.values() for run in outcome.runs]
+    all_runs = runs_of(outcomes.values())
     return Result("table2", TITLE, scale.name, size, all_runs, [table], claims=_claims(scale, outcomes))
 
 

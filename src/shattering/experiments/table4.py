@@ -3,7 +3,7 @@
 from typing import Any
 
 from shattering.experiments import reference
-from shattering.experiments.experiment import FITS, Claim, Column, Outcome, Result, Runs, Table, answers, cut_short, judge
+from shattering.experiments.experiment import FITS, Claim, Column, Outcome, Result, Runs, Table, answers, cut_short, judge, runs_of
 from shattering.experiments.reference import MODEL_NAMES, TABLE_4, Table4Row
 from shattering.experiments.scales import WEIGHT_DECAY, Scale
 from shattering.runs.spec import RunSpec
@@ -76,7 +76,7 @@ def result(scale: Scale, runs: Runs) -> Result:
         [_alexnet_row(c, outcome) for c, outcome in sweep.items()],
         f"The paper does not give its coefficient; the table above uses {WEIGHT_DECAY:g}. Chance is a loss of ln 10 = 2.303.",
     )
-    all_runs = [run for outcome in (*outcomes.values(), *sweep.values()) for run in outcome.runs]
+    all_runs = runs_of([*outcomes.values(), *sweep.values()])
     return Result("table4", TITLE, scale.name, runs.size, all_runs, [main, alexnet], claims=_claims(outcomes, sweep, _unlike(scale)))
 
 
@@ -143,7 +143,7 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome], unl
             fitted,
             lambda v: all(value >= FITS for value in v.values()),
             doubts=[short for row, short in shorts.items() if row.train is not None],
-            runs=[run for row, o in outcomes.items() if row.train is not None for run in o.runs],
+            runs=runs_of(o for row, o in outcomes.items() if row.train is not None),
         ),
         judge(
             "AlexNet alone fails with weight decay",
@@ -157,6 +157,6 @@ def _claims(outcomes: dict[Table4Row, Outcome], sweep: dict[float, Outcome], unl
                 *(short for row, short in shorts.items() if row.regularizer == "weight decay"),
             ],
             unlike=unlike,
-            runs=[*sweep[0.0].runs, *(run for row, o in outcomes.items() if row.regularizer == "weight decay" for run in o.runs)],
+            runs=runs_of([sweep[0.0], *(o for row, o in outcomes.items() if row.regularizer == "weight decay")]),
         ),
     ]

@@ -120,7 +120,8 @@ def _named(name: str, hyperparameters: dict) -> tuple[str, BaseEstimator | None,
 
 def _is_for_numbers(hyperparameters: dict) -> bool:
     """Return whether one of them is a parameter of networks for regressions alone, such as scale_targets."""
-    return any(key.replace("-", "_") in {*NetworkRegressor().get_params()} - {*NetworkClassifier().get_params()} for key in hyperparameters)
+    alone = NetworkRegressor().get_params().keys() - NetworkClassifier().get_params().keys()
+    return not alone.isdisjoint(name.replace("-", "_") for name in hyperparameters)
 
 
 def _by_name(model: str, name: str, params: dict) -> tuple[str, BaseEstimator | None, dict]:

@@ -45,6 +45,8 @@ _NO_NUMBERS = "|".join(
     )
 )
 
+_WITH_COMMAS = re.compile(r"\s*[+-]?\d[\d.,' ]*\s*")
+_LOOKED_AT = 100  # values of a column
 _END = r"\. |\.(?=Convert )|, got:"  # of a sentence; scikit-learn forgets the space in one of them
 
 
@@ -71,10 +73,6 @@ def remedies_told(estimator: Any) -> Iterator[None]:
         raise
 
 
-_WITH_COMMAS = re.compile(r"\s*[+-]?\d[\d.,' ]*\s*")
-_SHOWN = 100  # values that are looked at
-
-
 def remedy_of(split: Split, error: Exception) -> str | None:
     """Return what an error of a fit says, and what to do with the examples; None: it is not about how these were given."""
     said = str(error)
@@ -99,7 +97,7 @@ def _of_numbers(split: Split, said: str) -> str:
     if isinstance(split.X, pd.DataFrame):
         columns = [name for name, kind in split.X.dtypes.items() if not _is_real(kind)]
         for name in columns if split.X.columns.is_unique else ():
-            values = split.X[name].dropna().astype(str).head(_SHOWN).tolist()
+            values = split.X[name].dropna().astype(str).head(_LOOKED_AT).tolist()
             if values and all(map(_WITH_COMMAS.fullmatch, values)) and any("," in value for value in values):
                 return f"column {name!r} has numbers with commas, such as {values[0]!r}; expected decimal points, and no commas"
         names = ", ".join(map(repr, columns))
